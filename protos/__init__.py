@@ -1,0 +1,1 @@
+"""The contract between training, serving and clients: protobuf messages and gRPC stubs."""

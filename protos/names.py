@@ -1,0 +1,31 @@
+"""Names inside a policy version and on its registry entry: what training writes and serving reads."""
+
+from pathlib import Path
+
+MODEL_FILE = "model.onnx"
+GOLDEN_FILE = Path("extra_files") / "golden.npz"
+
+OBSERVATION = "observation"
+ACTION = "action"
+VALUES = "values"
+"""Names of the graph's input and outputs, and of the arrays in golden.npz."""
+
+SPEC_KEY = "polserve.spec"
+"""ONNX metadata key that holds a PolicySpec as JSON."""
+SCHEMA_VERSION = 1
+"""Of PolicySpec."""
+
+MIN_GOLDEN = 64
+"""Observations that golden.npz holds at least."""
+TOLERANCE = 1e-4
+"""Largest difference from the trainer's values or continuous actions, relative to the largest of them (at least 1).
+
+Two actions whose values lie nearer than that to each other count as equally good.
+"""
+
+POLICY_TAG = "polserve.policy"
+"""Tag of a registered model that is a policy."""
+SHA256_TAG = "polserve.sha256"
+"""Tag of a registry version: sha256 of its model.onnx, hexadecimal."""
+CHAMPION = "champion"
+"""The alias that answers where a request names no version."""

@@ -1,0 +1,260 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class DataType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DATA_TYPE_UNSPECIFIED: _ClassVar[DataType]
+    FLOAT32: _ClassVar[DataType]
+    FLOAT64: _ClassVar[DataType]
+    UINT8: _ClassVar[DataType]
+    INT32: _ClassVar[DataType]
+    INT64: _ClassVar[DataType]
+    BOOL: _ClassVar[DataType]
+DATA_TYPE_UNSPECIFIED: DataType
+FLOAT32: DataType
+FLOAT64: DataType
+UINT8: DataType
+INT32: DataType
+INT64: DataType
+BOOL: DataType
+
+class Tensor(_message.Message):
+    __slots__ = ("dtype", "shape", "data", "values")
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    dtype: DataType
+    shape: _containers.RepeatedScalarFieldContainer[int]
+    data: bytes
+    values: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, dtype: _Optional[_Union[DataType, str]] = ..., shape: _Optional[_Iterable[int]] = ..., data: _Optional[bytes] = ..., values: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class ActRequest(_message.Message):
+    __slots__ = ("policy", "version", "observation", "with_values", "epsilon", "key")
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    OBSERVATION_FIELD_NUMBER: _ClassVar[int]
+    WITH_VALUES_FIELD_NUMBER: _ClassVar[int]
+    EPSILON_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    policy: str
+    version: str
+    observation: Tensor
+    with_values: bool
+    epsilon: float
+    key: str
+    def __init__(self, policy: _Optional[str] = ..., version: _Optional[str] = ..., observation: _Optional[_Union[Tensor, _Mapping]] = ..., with_values: _Optional[bool] = ..., epsilon: _Optional[float] = ..., key: _Optional[str] = ...) -> None: ...
+
+class ActResponse(_message.Message):
+    __slots__ = ("policy", "version", "action", "values", "explored")
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    EXPLORED_FIELD_NUMBER: _ClassVar[int]
+    policy: str
+    version: str
+    action: Tensor
+    values: Tensor
+    explored: _containers.RepeatedScalarFieldContainer[bool]
+    def __init__(self, policy: _Optional[str] = ..., version: _Optional[str] = ..., action: _Optional[_Union[Tensor, _Mapping]] = ..., values: _Optional[_Union[Tensor, _Mapping]] = ..., explored: _Optional[_Iterable[bool]] = ...) -> None: ...
+
+class ListPoliciesRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListPoliciesResponse(_message.Message):
+    __slots__ = ("policies",)
+    POLICIES_FIELD_NUMBER: _ClassVar[int]
+    policies: _containers.RepeatedCompositeFieldContainer[LivePolicy]
+    def __init__(self, policies: _Optional[_Iterable[_Union[LivePolicy, _Mapping]]] = ...) -> None: ...
+
+class GetPolicyRequest(_message.Message):
+    __slots__ = ("policy",)
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    policy: str
+    def __init__(self, policy: _Optional[str] = ...) -> None: ...
+
+class GetPolicyResponse(_message.Message):
+    __slots__ = ("policy",)
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    policy: LivePolicy
+    def __init__(self, policy: _Optional[_Union[LivePolicy, _Mapping]] = ...) -> None: ...
+
+class LivePolicy(_message.Message):
+    __slots__ = ("name", "aliases", "versions")
+    class AliasesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    aliases: _containers.ScalarMap[str, str]
+    versions: _containers.RepeatedCompositeFieldContainer[LiveVersion]
+    def __init__(self, name: _Optional[str] = ..., aliases: _Optional[_Mapping[str, str]] = ..., versions: _Optional[_Iterable[_Union[LiveVersion, _Mapping]]] = ...) -> None: ...
+
+class LiveVersion(_message.Message):
+    __slots__ = ("version", "spec", "sha256")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SPEC_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    spec: PolicySpec
+    sha256: str
+    def __init__(self, version: _Optional[str] = ..., spec: _Optional[_Union[PolicySpec, _Mapping]] = ..., sha256: _Optional[str] = ...) -> None: ...
+
+class PolicySpec(_message.Message):
+    __slots__ = ("schema_version", "name", "algorithm", "environment", "observation", "action", "allocation", "provenance", "evaluation", "parity")
+    SCHEMA_VERSION_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ALGORITHM_FIELD_NUMBER: _ClassVar[int]
+    ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
+    OBSERVATION_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    ALLOCATION_FIELD_NUMBER: _ClassVar[int]
+    PROVENANCE_FIELD_NUMBER: _ClassVar[int]
+    EVALUATION_FIELD_NUMBER: _ClassVar[int]
+    PARITY_FIELD_NUMBER: _ClassVar[int]
+    schema_version: int
+    name: str
+    algorithm: str
+    environment: Environment
+    observation: ObservationSpec
+    action: ActionSpec
+    allocation: AllocationSpec
+    provenance: Provenance
+    evaluation: Evaluation
+    parity: Parity
+    def __init__(self, schema_version: _Optional[int] = ..., name: _Optional[str] = ..., algorithm: _Optional[str] = ..., environment: _Optional[_Union[Environment, _Mapping]] = ..., observation: _Optional[_Union[ObservationSpec, _Mapping]] = ..., action: _Optional[_Union[ActionSpec, _Mapping]] = ..., allocation: _Optional[_Union[AllocationSpec, _Mapping]] = ..., provenance: _Optional[_Union[Provenance, _Mapping]] = ..., evaluation: _Optional[_Union[Evaluation, _Mapping]] = ..., parity: _Optional[_Union[Parity, _Mapping]] = ...) -> None: ...
+
+class Environment(_message.Message):
+    __slots__ = ("id", "kwargs_json", "module")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    KWARGS_JSON_FIELD_NUMBER: _ClassVar[int]
+    MODULE_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    kwargs_json: str
+    module: str
+    def __init__(self, id: _Optional[str] = ..., kwargs_json: _Optional[str] = ..., module: _Optional[str] = ...) -> None: ...
+
+class ObservationSpec(_message.Message):
+    __slots__ = ("dtype", "shape", "frames", "low", "high", "is_bounded", "components")
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    FRAMES_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    IS_BOUNDED_FIELD_NUMBER: _ClassVar[int]
+    COMPONENTS_FIELD_NUMBER: _ClassVar[int]
+    dtype: DataType
+    shape: _containers.RepeatedScalarFieldContainer[int]
+    frames: int
+    low: _containers.RepeatedScalarFieldContainer[float]
+    high: _containers.RepeatedScalarFieldContainer[float]
+    is_bounded: bool
+    components: _containers.RepeatedCompositeFieldContainer[Component]
+    def __init__(self, dtype: _Optional[_Union[DataType, str]] = ..., shape: _Optional[_Iterable[int]] = ..., frames: _Optional[int] = ..., low: _Optional[_Iterable[float]] = ..., high: _Optional[_Iterable[float]] = ..., is_bounded: _Optional[bool] = ..., components: _Optional[_Iterable[_Union[Component, _Mapping]]] = ...) -> None: ...
+
+class Component(_message.Message):
+    __slots__ = ("name", "unit")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    unit: str
+    def __init__(self, name: _Optional[str] = ..., unit: _Optional[str] = ...) -> None: ...
+
+class ActionSpec(_message.Message):
+    __slots__ = ("discrete", "continuous")
+    DISCRETE_FIELD_NUMBER: _ClassVar[int]
+    CONTINUOUS_FIELD_NUMBER: _ClassVar[int]
+    discrete: DiscreteActions
+    continuous: ContinuousActions
+    def __init__(self, discrete: _Optional[_Union[DiscreteActions, _Mapping]] = ..., continuous: _Optional[_Union[ContinuousActions, _Mapping]] = ...) -> None: ...
+
+class DiscreteActions(_message.Message):
+    __slots__ = ("n", "labels")
+    N_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    n: int
+    labels: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, n: _Optional[int] = ..., labels: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ContinuousActions(_message.Message):
+    __slots__ = ("low", "high", "components")
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    COMPONENTS_FIELD_NUMBER: _ClassVar[int]
+    low: _containers.RepeatedScalarFieldContainer[float]
+    high: _containers.RepeatedScalarFieldContainer[float]
+    components: _containers.RepeatedCompositeFieldContainer[Component]
+    def __init__(self, low: _Optional[_Iterable[float]] = ..., high: _Optional[_Iterable[float]] = ..., components: _Optional[_Iterable[_Union[Component, _Mapping]]] = ...) -> None: ...
+
+class AllocationSpec(_message.Message):
+    __slots__ = ("channels", "currency", "history_days", "max_horizon_days", "components")
+    CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    CURRENCY_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_DAYS_FIELD_NUMBER: _ClassVar[int]
+    MAX_HORIZON_DAYS_FIELD_NUMBER: _ClassVar[int]
+    COMPONENTS_FIELD_NUMBER: _ClassVar[int]
+    channels: _containers.RepeatedScalarFieldContainer[str]
+    currency: str
+    history_days: int
+    max_horizon_days: int
+    components: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, channels: _Optional[_Iterable[str]] = ..., currency: _Optional[str] = ..., history_days: _Optional[int] = ..., max_horizon_days: _Optional[int] = ..., components: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Provenance(_message.Message):
+    __slots__ = ("run_id", "git_commit", "seed", "environment_steps", "package_version")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    GIT_COMMIT_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    ENVIRONMENT_STEPS_FIELD_NUMBER: _ClassVar[int]
+    PACKAGE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    git_commit: str
+    seed: int
+    environment_steps: int
+    package_version: str
+    def __init__(self, run_id: _Optional[str] = ..., git_commit: _Optional[str] = ..., seed: _Optional[int] = ..., environment_steps: _Optional[int] = ..., package_version: _Optional[str] = ...) -> None: ...
+
+class Evaluation(_message.Message):
+    __slots__ = ("episodes", "mean", "iqm", "standard_deviation", "interval_low", "interval_high", "confidence", "random_mean", "first_seed")
+    EPISODES_FIELD_NUMBER: _ClassVar[int]
+    MEAN_FIELD_NUMBER: _ClassVar[int]
+    IQM_FIELD_NUMBER: _ClassVar[int]
+    STANDARD_DEVIATION_FIELD_NUMBER: _ClassVar[int]
+    INTERVAL_LOW_FIELD_NUMBER: _ClassVar[int]
+    INTERVAL_HIGH_FIELD_NUMBER: _ClassVar[int]
+    CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    RANDOM_MEAN_FIELD_NUMBER: _ClassVar[int]
+    FIRST_SEED_FIELD_NUMBER: _ClassVar[int]
+    episodes: int
+    mean: float
+    iqm: float
+    standard_deviation: float
+    interval_low: float
+    interval_high: float
+    confidence: float
+    random_mean: float
+    first_seed: int
+    def __init__(self, episodes: _Optional[int] = ..., mean: _Optional[float] = ..., iqm: _Optional[float] = ..., standard_deviation: _Optional[float] = ..., interval_low: _Optional[float] = ..., interval_high: _Optional[float] = ..., confidence: _Optional[float] = ..., random_mean: _Optional[float] = ..., first_seed: _Optional[int] = ...) -> None: ...
+
+class Parity(_message.Message):
+    __slots__ = ("observations", "largest_value_difference")
+    OBSERVATIONS_FIELD_NUMBER: _ClassVar[int]
+    LARGEST_VALUE_DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
+    observations: int
+    largest_value_difference: float
+    def __init__(self, observations: _Optional[int] = ..., largest_value_difference: _Optional[float] = ...) -> None: ...

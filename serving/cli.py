@@ -1,0 +1,66 @@
+"""The `polserve` program: finds its commands by entry point and imports only the one that is called."""
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint, entry_points, version
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+GROUP = "polserve.commands"
+
+
+def build(arguments: Sequence[str]) -> typer.Typer:
+    """The command line with the command that `arguments` call, or with all of them where they call none."""
+    app = typer.Typer(
+        callback=polserve,
+        invoke_without_command=True,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    commands = _commands()
+    called = next((word for word in arguments if not word.startswith("-")), None)
+    for name in [called] if called in commands else sorted(commands):
+        app.command(name=name)(commands[name].load())
+    return app
+
+
+def polserve(
+    *,
+    is_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Serve trained reinforcement-learning policies, and train them."""
+    if is_version:
+        typer.echo(version("polserve"))
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; what a user can cause is one line on standard error and exit code 1."""
+    try:
+        build(sys.argv[1:])()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except ModuleNotFoundError as error:
+        _fail(f"this command needs {error.name}; install it with: pip install 'polserve[training]'")
+    except Exception as error:
+        if not getattr(error, "is_user_error", False):
+            raise
+        _fail(str(error))
+
+
+def _fail(message: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(f"error: {message}", style="red", markup=False, highlight=False)
+    sys.exit(1)
+
+
+def _commands() -> dict[str, EntryPoint]:
+    """The commands whose package is installed, by name."""
+    return {
+        entry.name: entry
+        for entry in entry_points(group=GROUP)
+        if importlib.util.find_spec(entry.module.split(".")[0]) is not None
+    }

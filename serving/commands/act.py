@@ -1,0 +1,42 @@
+"""`polserve act`."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from serving.commands.target import DEFAULT_TARGET, Target
+
+
+def act(
+    policy: Annotated[str, typer.Argument(help="Name of the policy.")],
+    observation: Annotated[str, typer.Option(help="The observation, or a batch of them, as JSON.")],
+    *,
+    version: Annotated[str, typer.Option(help='"" for the champion, a number, or "@alias".')] = "",
+    with_values: Annotated[bool, typer.Option("--values", help="Print the Q-values too.")] = False,
+    target: Target = DEFAULT_TARGET,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Ask the service for one action."""
+    from serving.client import PolicyClient
+
+    try:
+        array = json.loads(observation)
+    except ValueError as error:
+        raise typer.BadParameter(f"expected JSON such as '[0, 0, 0, 0]', got {observation!r}") from error
+    if not isinstance(array, list):
+        raise typer.BadParameter(f"expected a JSON list such as '[0, 0, 0, 0]', got {observation!r}")
+    with PolicyClient(target) as client:
+        labels = client.policy(policy).versions[0].spec.action.discrete.labels
+        try:
+            answer = client.act(policy, array, version=version, with_values=with_values)
+        except ValueError as error:
+            raise typer.BadParameter(f"expected lists of numbers of equal length, got {observation!r}") from error
+    values = None if answer.values is None else answer.values.tolist()
+    if as_json:
+        print(json.dumps({"action": answer.action.tolist(), "version": answer.version, "values": values}))
+        return
+    label = f" ({labels[int(answer.action)]})" if labels and answer.action.ndim == 0 else ""
+    print(f"action {answer.action.tolist()}{label} by {answer.policy}/{answer.version}")
+    if values is not None:
+        print(f"values {values}")

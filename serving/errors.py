@@ -1,0 +1,58 @@
+"""What can go wrong online; every message says what was expected, what came, and what to do.
+
+PolserveError
++-- InvalidRequest       a field of a request is not what it must be
++-- UnknownPolicy        no such policy is live
++-- UnknownVersion       the policy is live, but not in this version or under this alias
++-- NotReady             nothing can be answered now: starting, or draining
++-- RolloutRefused       a version has not proved to be the policy that was trained
++-- ConfigurationError   the service cannot start as it was told to
+"""
+
+from collections.abc import Iterable
+
+
+class PolserveError(Exception):
+    """Base of the errors that are somebody's to mend."""
+
+    is_user_error = True  # the command line prints it as one line
+
+
+class InvalidRequest(PolserveError):
+    """A field of a request is not what it must be."""
+
+    def __init__(self, field: str, expected: str, got: str) -> None:
+        super().__init__(f"{field}: expected {expected}, got {got}")
+
+
+class UnknownPolicy(PolserveError):
+    """No such policy is live."""
+
+    def __init__(self, policy: str, known: Iterable[str]) -> None:
+        super().__init__(f"policy: no policy {policy!r} is live; live are {_list(known)}")
+
+
+class UnknownVersion(PolserveError):
+    """The policy is live, but not in this version or under this alias."""
+
+    def __init__(self, policy: str, version: str, versions: Iterable[str], aliases: Iterable[str]) -> None:
+        super().__init__(
+            f"version: {policy!r} is not live as {version!r}; live are the versions {_list(versions)} "
+            f"and the aliases {_list('@' + alias for alias in aliases)}"
+        )
+
+
+class NotReady(PolserveError):
+    """Nothing can be answered now: starting, or draining."""
+
+
+class RolloutRefused(PolserveError):
+    """A version has not proved to be the policy that was trained."""
+
+
+class ConfigurationError(PolserveError):
+    """The service cannot start as it was told to."""
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"

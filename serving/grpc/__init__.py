@@ -1,0 +1,1 @@
+"""The gRPC edge: messages in, messages out, errors as statuses."""

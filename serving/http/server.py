@@ -1,0 +1,80 @@
+"""/metrics, /livez and /readyz."""
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, TypeAlias
+
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from serving.errors import ConfigurationError
+
+Readiness: TypeAlias = Mapping[str, Any]
+"""JSON with the key "ready" and the reasons."""
+
+
+class HttpServer:
+    """Three pages for those who run the service."""
+
+    def __init__(self, host: str, port: int, metrics: Callable[[], bytes], readiness: Callable[[], Readiness]) -> None:
+        """Bind the port; requests are answered after `start`.
+
+        Raises:
+            ConfigurationError: the port cannot be bound.
+        """
+        try:
+            self._server = _Server((host, port), _Handler)
+        except OSError as error:
+            raise ConfigurationError(
+                f"http-port: {host}:{port} cannot be bound ({error.strerror}); "
+                "stop the program that listens there or choose another with --http-port"
+            ) from error
+        self._server.metrics, self._server.readiness = metrics, readiness
+        self.port: int = self._server.server_address[1]
+
+    def start(self) -> None:
+        """Answer requests, in threads of their own."""
+        threading.Thread(target=self._server.serve_forever, name="http", daemon=True).start()
+
+    def stop(self) -> None:
+        """Answer no more."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    metrics: Callable[[], bytes]
+    readiness: Callable[[], Readiness]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    timeout = 10  # seconds that a silent connection is kept
+
+    def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+        match self.path.split("?", 1)[0]:
+            case "/metrics":
+                self._answer(HTTPStatus.OK, CONTENT_TYPE_LATEST, self.server.metrics())
+            case "/livez":
+                self._answer(HTTPStatus.OK, "text/plain", b"ok\n")
+            case "/readyz":
+                readiness = self.server.readiness()
+                status = HTTPStatus.OK if readiness["ready"] else HTTPStatus.SERVICE_UNAVAILABLE
+                self._answer(status, "application/json", json.dumps(readiness, indent=2).encode() + b"\n")
+            case path:
+                self._answer(
+                    HTTPStatus.NOT_FOUND, "text/plain", f"no page {path}; there are /metrics, /livez, /readyz\n".encode()
+                )
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        """Probes and scrapes come every few seconds: they are not logged."""
+
+    def _answer(self, status: HTTPStatus, content_type: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)

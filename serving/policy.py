@@ -1,0 +1,208 @@
+"""A policy version in memory: its spec, and ONNX Runtime to answer with. The only module that imports onnxruntime."""
+
+import hashlib
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnxruntime as ort
+from google.protobuf import json_format
+from numpy.typing import NDArray
+
+from protos.names import ACTION, MODEL_FILE, OBSERVATION, SCHEMA_VERSION, SPEC_KEY, VALUES
+from protos.polserve.v1 import policy_pb2 as pb
+from protos.tensors import DTYPES
+from serving.errors import InvalidRequest, RolloutRefused
+
+FloatArray: TypeAlias = NDArray[np.float32]
+
+_ORT_TYPES = {
+    "tensor(float)": pb.FLOAT32,
+    "tensor(double)": pb.FLOAT64,
+    "tensor(uint8)": pb.UINT8,
+    "tensor(int32)": pb.INT32,
+    "tensor(int64)": pb.INT64,
+    "tensor(bool)": pb.BOOL,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a policy says to n observations."""
+
+    actions: NDArray[Any]  # (n,) int64, or (n, k) float32
+    values: FloatArray | None  # (n, a)
+
+
+@dataclass(frozen=True, slots=True)
+class ObservationContract:
+    """What an observation must be, compiled from the spec."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    low: NDArray[np.float64] | None
+    """Lowest values, broadcast to the shape; None where the bounds are not hard."""
+    high: NDArray[np.float64] | None
+
+    @classmethod
+    def of(cls, spec: pb.ObservationSpec) -> "ObservationContract":
+        """The contract that a spec states.
+
+        Raises:
+            RolloutRefused: the bounds do not fit the shape, or there is no dtype.
+        """
+        shape = tuple(spec.shape)
+        if spec.dtype not in DTYPES:
+            raise RolloutRefused(f"{SPEC_KEY}: observation.dtype is {spec.dtype}, which is none of the known types")
+        low, high = (_bound(name, values, shape) for name, values in (("low", spec.low), ("high", spec.high)))
+        if not spec.is_bounded:
+            low = high = None
+        return cls(DTYPES[spec.dtype], shape, low, high)
+
+    def check(self, observation: NDArray[Any]) -> NDArray[Any]:
+        """The observations as a batch (n, *shape), n at least 1, every number finite and within hard bounds.
+
+        Raises:
+            InvalidRequest: they are not.
+        """
+        if observation.dtype != self.dtype:
+            raise InvalidRequest("observation.dtype", self.dtype.name, observation.dtype.name)
+        if observation.shape[-len(self.shape) or observation.ndim :] != self.shape or observation.ndim not in (
+            len(self.shape),
+            len(self.shape) + 1,
+        ):
+            expected = f"{self.shape} or {('N', *self.shape)}".replace("'", "")
+            raise InvalidRequest("observation.shape", expected, str(observation.shape))
+        if observation.shape[0:1] == (0,):
+            raise InvalidRequest("observation.shape", "at least one observation", str(observation.shape))
+        if observation.dtype.kind == "f" and not np.isfinite(observation).all():
+            index = tuple(int(i) for i in np.argwhere(~np.isfinite(observation))[0])
+            raise InvalidRequest("observation", "finite numbers", f"{observation[index]} at {list(index)}")
+        batch = observation.reshape(-1, *self.shape)
+        if self.low is not None and self.high is not None:
+            self._check_bounds(batch, self.low, self.high)
+        return batch
+
+    def _check_bounds(self, batch: NDArray[Any], low: NDArray[np.float64], high: NDArray[np.float64]) -> None:
+        is_outside = (batch < low) | (batch > high)
+        if is_outside.any():
+            index = tuple(int(i) for i in np.argwhere(is_outside)[0])
+            bounds = f"{low[index[1:]]} to {high[index[1:]]}"
+            raise InvalidRequest("observation", f"values within {bounds}", f"{batch[index]} at {list(index[1:])}")
+
+
+class Policy:
+    """A loaded version; `act` may be called from several threads at once."""
+
+    def __init__(self, name: str, version: str, model: bytes) -> None:
+        """Build the session.
+
+        Raises:
+            RolloutRefused: the bytes are no policy version.
+        """
+        self.name = name
+        self.version = version
+        self.sha256 = hashlib.sha256(model).hexdigest()
+        self._session = _session(model)
+        self.spec = _spec(self._session)
+        self.observation = ObservationContract.of(self.spec.observation)
+        self._has_values = _check_graph(self._session, self.spec)
+
+    @classmethod
+    def load(cls, name: str, version: str, folder: Path) -> "Policy":
+        """The version in `folder`, which holds model.onnx.
+
+        Raises:
+            RolloutRefused: there is no such file, or it is no policy version.
+        """
+        try:
+            model = (folder / MODEL_FILE).read_bytes()
+        except OSError as error:
+            raise RolloutRefused(f"{folder / MODEL_FILE} cannot be read: {error.strerror}") from error
+        return cls(name, version, model)
+
+    @property
+    def n_actions(self) -> int | None:
+        """The number of actions, or None where they are continuous."""
+        return self.spec.action.discrete.n if self.spec.action.WhichOneof("space") == "discrete" else None
+
+    @property
+    def components(self) -> list[str]:
+        """Names of a continuous action's components."""
+        space = self.spec.action.continuous
+        return [
+            space.components[i].name if i < len(space.components) else str(i) for i in range(len(space.low))
+        ]
+
+    def act(self, observations: NDArray[Any], *, with_values: bool = False) -> Answer:
+        """Greedy actions, and values where asked for and there are any.
+
+        Args:
+            observations: (n, *shape) of the spec's dtype.
+            with_values: whether the values are wanted.
+        """
+        if with_values and self._has_values:
+            actions, values = self._session.run([ACTION, VALUES], {OBSERVATION: observations})
+            return Answer(actions, values)
+        return Answer(self._session.run([ACTION], {OBSERVATION: observations})[0], None)
+
+
+def _session(model: bytes) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    # One thread: these networks are small, and several threads are slower and burn CPU (onnxruntime#16304, #14018).
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4
+    try:
+        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises a dozen unrelated classes for a bad file
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RolloutRefused(f"{MODEL_FILE} cannot be loaded as one self-contained ONNX graph: {reason}") from error
+
+
+def _spec(session: ort.InferenceSession) -> pb.PolicySpec:
+    text = session.get_modelmeta().custom_metadata_map.get(SPEC_KEY)
+    if text is None:
+        raise RolloutRefused(f"{MODEL_FILE} has no metadata {SPEC_KEY!r}; export it with polserve")
+    try:
+        spec = json_format.Parse(text, pb.PolicySpec(), ignore_unknown_fields=True)
+    except json_format.ParseError as error:
+        raise RolloutRefused(f"{SPEC_KEY} is no PolicySpec: {error}") from error
+    if spec.schema_version != SCHEMA_VERSION:
+        raise RolloutRefused(
+            f"{SPEC_KEY} has schema version {spec.schema_version}, this server knows {SCHEMA_VERSION}; "
+            "export the policy again or upgrade the server"
+        )
+    return spec
+
+
+def _check_graph(session: ort.InferenceSession, spec: pb.PolicySpec) -> bool:
+    """Raise where the graph is not what its spec says; return whether it answers with values."""
+    inputs = session.get_inputs()
+    outputs = {node.name: node for node in session.get_outputs()}
+    if [node.name for node in inputs] != [OBSERVATION] or ACTION not in outputs:
+        raise RolloutRefused(
+            "the graph must have one input 'observation' and an output 'action', got "
+            f"{[node.name for node in inputs]} and {list(outputs)}"
+        )
+    graph = (_ORT_TYPES.get(inputs[0].type), tuple(inputs[0].shape[1:]))
+    stated = (spec.observation.dtype, tuple(spec.observation.shape))
+    if graph != stated:
+        raise RolloutRefused(f"the graph takes {inputs[0].type} {graph[1]}, its spec says {stated}")
+    if isinstance(inputs[0].shape[0], int):
+        raise RolloutRefused(f"axis 0 of the observation must be dynamic, it is {inputs[0].shape[0]}")
+    if spec.action.WhichOneof("space") is None:
+        raise RolloutRefused(f"{SPEC_KEY} has no action space")
+    return VALUES in outputs
+
+
+def _bound(name: str, values: Any, shape: tuple[int, ...]) -> NDArray[np.float64] | None:
+    if not values:
+        return None
+    if len(values) not in (1, prod(shape)):
+        raise RolloutRefused(f"{SPEC_KEY}: observation.{name} has {len(values)} values, expected 1 or {prod(shape)}")
+    bound = np.asarray(values, np.float64)
+    return np.broadcast_to(bound if len(values) == 1 else bound.reshape(shape), shape)

@@ -1,0 +1,82 @@
+"""The settings of `polserve serve`: each is a flag and an environment variable, and has its default here."""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AliasChoices, Field, PositiveFloat, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from protos.names import CHAMPION
+from serving.errors import ConfigurationError
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+BUNDLED_POLICIES = Path(__file__).resolve().parent.parent / "policies"
+
+
+class Settings(BaseSettings):
+    """What `polserve serve` is told."""
+
+    model_config = SettingsConfigDict(env_prefix="POLSERVE_", extra="forbid", frozen=True)
+
+    host: str = "127.0.0.1"
+    """Address that both ports are bound to."""
+    grpc_port: Port = 50051
+    """0 for any free one."""
+    http_port: Port = 8080
+    """0 for any free one."""
+    policies: Path | None = None
+    """Folder of policies/<name>/<version>/; the bundled one when neither it nor a tracking URI is set."""
+    policy: Annotated[tuple[str, ...], NoDecode] = ()
+    """Policies to serve; empty for all. The variable takes names separated by commas."""
+    aliases: Annotated[tuple[str, ...], NoDecode] = (CHAMPION,)
+    """Registry aliases to serve. The variable takes names separated by commas."""
+    poll_interval: PositiveFloat = Field(5.0, validation_alias=AliasChoices("poll_interval", "POLSERVE_POLL_INTERVAL_S"))
+    """Seconds between two looks at the registry or the folder."""
+    cache_dir: Path = Field(default_factory=lambda: _cache_home() / "polserve")
+    """Where versions from a registry are kept, and served from while it cannot be reached."""
+    service: str = "polserve"
+    """Name of this service, in the tags that it leaves on registry versions."""
+    mlflow_tracking_uri: str | None = Field(
+        None, validation_alias=AliasChoices("mlflow_tracking_uri", "MLFLOW_TRACKING_URI")
+    )
+    """Of the MLflow server whose registry is followed."""
+
+    def model_post_init(self, _context: Any, /) -> None:
+        """Split the lists that came from variables."""
+        for name in ("policy", "aliases"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, tuple(part.strip() for item in value for part in item.split(",") if part.strip()))
+
+    @property
+    def registry_cache(self) -> Path:
+        """The cache of this registry; others have others, since their versions have the same numbers."""
+        digest = hashlib.sha256((self.mlflow_tracking_uri or "").encode()).hexdigest()
+        return self.cache_dir.expanduser() / digest[:16]
+
+
+def load_settings(given: Mapping[str, Any]) -> Settings:
+    """The settings: what was `given` first, then the environment, then the defaults.
+
+    Raises:
+        ConfigurationError: a value is not what it must be, or two contradict each other.
+    """
+    try:
+        settings = Settings(**{name: value for name, value in given.items() if value not in (None, [], ())})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]).lower().replace("_", "-")
+        raise ConfigurationError(f"{name}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}") from error
+    if settings.policies is not None and settings.mlflow_tracking_uri:
+        raise ConfigurationError(
+            f"policies is {settings.policies} and the MLflow tracking URI is {settings.mlflow_tracking_uri}: "
+            "expected one of the two; leave out --policies, or unset MLFLOW_TRACKING_URI"
+        )
+    return settings
+
+
+def _cache_home() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

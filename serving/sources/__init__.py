@@ -1,0 +1,1 @@
+"""What should be live: from a folder, or from an MLflow registry."""

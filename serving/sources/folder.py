@@ -1,0 +1,72 @@
+"""Policy versions in a folder: policies/<name>/<version>/, the highest version answers."""
+
+import hashlib
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from protos.names import CHAMPION, MODEL_FILE
+from serving.errors import ConfigurationError
+from serving.sources.source import Desired, RegistryStatus, Verdict, VersionRef
+
+
+class FolderSource:
+    """Follows a folder; a new version may be copied in while the service runs (under another name, then renamed)."""
+
+    def __init__(self, folder: Path, policies: Sequence[str], poll_interval_s: float) -> None:
+        """Read `folder`, only the `policies` named, or all of them when none is.
+
+        Raises:
+            ConfigurationError: there is no such folder.
+        """
+        if not folder.is_dir():
+            raise ConfigurationError(
+                f"policies: expected a folder of policies/<name>/<version>/, got {folder}; "
+                "set --policies, or MLFLOW_TRACKING_URI to follow a registry"
+            )
+        self._folder = folder
+        self._policies = frozenset(policies)
+        self._poll_interval_s = poll_interval_s
+        self._closed = threading.Event()
+        self._hashes: dict[tuple[Path, int, int], str] = {}
+
+    def follow(self) -> Iterator[Desired]:
+        """The highest version of each policy, again whenever the folder changed."""
+        before: Desired | None = None
+        while True:
+            desired = self._read()
+            if desired != before:
+                before = desired
+                yield desired
+            if self._closed.wait(self._poll_interval_s):
+                return
+
+    def registry(self) -> RegistryStatus | None:
+        """None: a folder has no registry."""
+        return None
+
+    def tell(self, verdicts: Sequence[Verdict], live: Mapping[str, Mapping[str, str]]) -> None:
+        """Nothing: a folder keeps no record."""
+
+    def close(self) -> None:
+        """Stop following."""
+        self._closed.set()
+
+    def _read(self) -> Desired:
+        desired = {}
+        for folder in sorted(self._folder.iterdir()):
+            if self._policies and folder.name not in self._policies:
+                continue
+            versions = [path for path in folder.glob("*") if path.name.isdecimal() and (path / MODEL_FILE).is_file()]
+            if versions:
+                newest = max(versions, key=lambda path: int(path.name))
+                ref = VersionRef(folder.name, newest.name, newest, self._sha256(newest / MODEL_FILE))
+                desired[folder.name] = {CHAMPION: ref}
+        return desired
+
+    def _sha256(self, path: Path) -> str:
+        stat = path.stat()
+        key = (path, stat.st_mtime_ns, stat.st_size)
+        if key not in self._hashes:
+            self._hashes[key] = hashlib.sha256(path.read_bytes()).hexdigest()
+        return self._hashes[key]

@@ -1,0 +1,154 @@
+"""An MLflow registry as the source: a child process follows it, this side only reads what the child says.
+
+The registry client never runs in the process that answers calls: whatever it hangs on, no call waits for it.
+The two speak JSON lines: the child tells what is desired and how the registry does, and is told what went live.
+"""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import structlog
+
+from serving.errors import ConfigurationError
+from serving.sources.source import Desired, RegistryStatus, Verdict, VersionRef
+
+Message: TypeAlias = dict[str, Any]
+
+RESTART_DELAY_S = 1.0
+"""Before a follower that ended is started again."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class FollowerConfig:
+    """What the child process is told at its start."""
+
+    tracking_uri: str
+    policies: tuple[str, ...]
+    """Registered models to follow; empty for every one with the tag polserve.policy."""
+    aliases: tuple[str, ...]
+    poll_interval_s: float
+    cache_dir: str
+    service: str
+
+
+class MlflowSource:
+    """Follows the aliases of an MLflow registry through a child process."""
+
+    def __init__(self, config: FollowerConfig) -> None:
+        """Check that the registry can be spoken to at all; nothing is started yet.
+
+        Raises:
+            ConfigurationError: this installation cannot speak to such a tracking URI.
+        """
+        _check_uri(config.tracking_uri)
+        self._config = config
+        self._status: RegistryStatus | None = None
+        self._closed = threading.Event()
+        self._child: subprocess.Popen[str] | None = None
+
+    def follow(self) -> Iterator[Desired]:
+        """What the registry's aliases name, downloaded; the last good versions while it cannot be reached."""
+        while not self._closed.is_set():
+            self._child = _start(self._config)
+            if self._closed.is_set():
+                self._end_child()
+            yield from self._listen(self._child)
+            if self._closed.is_set():
+                return
+            error = f"the registry follower ended with exit code {self._child.wait()}"
+            log.error("follower_ended", exit_code=self._child.returncode)
+            last = self._status.last_success if self._status else None
+            self._status = RegistryStatus(is_up=False, last_success=last, error=error)
+            self._closed.wait(RESTART_DELAY_S)
+
+    def registry(self) -> RegistryStatus | None:
+        """The registry's state as the child last told it."""
+        return self._status
+
+    def tell(self, verdicts: Sequence[Verdict], live: Mapping[str, Mapping[str, str]]) -> None:
+        """Pass on how versions fared, for their tags in the registry, and what is live, for the cache."""
+        message = {"verdicts": [asdict(verdict) for verdict in verdicts], "live": live}
+        child = self._child
+        if child is not None and child.stdin is not None:
+            try:
+                child.stdin.write(json.dumps(message) + "\n")
+                child.stdin.flush()
+            except (OSError, ValueError):  # the child is gone; a new one is started and asks again
+                log.warning("follower_not_told", verdicts=len(verdicts))
+
+    def close(self) -> None:
+        """Stop following: the child ends."""
+        self._closed.set()
+        self._end_child()
+
+    def _listen(self, child: "subprocess.Popen[str]") -> Iterator[Desired]:
+        for line in child.stdout or ():
+            message: Message = json.loads(line)
+            self._note(message["registry"])
+            if "desired" in message:
+                yield _desired(message["desired"])
+
+    def _note(self, registry: Message) -> None:
+        last = self._status.last_success if self._status else None
+        status = RegistryStatus(registry["is_up"], time.time() if registry["is_up"] else last, registry["error"])
+        if self._status is None or (status.is_up, status.error) != (self._status.is_up, self._status.error):
+            if status.is_up and not status.error:
+                log.info("registry_up")
+            else:
+                log.warning("registry_problem" if status.is_up else "registry_down", error=status.error)
+        self._status = status
+
+    def _end_child(self) -> None:
+        if self._child is not None:
+            self._child.terminate()
+
+
+def _start(config: FollowerConfig) -> "subprocess.Popen[str]":
+    # NOTE: MLflow's own defaults keep one call to a dead registry waiting for minutes.
+    limits = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+    return subprocess.Popen(  # noqa: S603 - our own module
+        [sys.executable, "-P", "-m", "serving.sources.follower", json.dumps(asdict(config))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **{name: os.environ.get(name, value) for name, value in limits.items()}},
+        start_new_session=True,  # Ctrl-C is for the service, which then ends the child
+    )
+
+
+def _desired(message: Message) -> Desired:
+    return {
+        policy: {
+            alias: VersionRef(policy, ref["version"], Path(ref["folder"]), ref["sha256"]) for alias, ref in refs.items()
+        }
+        for policy, refs in message.items()
+    }
+
+
+def _check_uri(uri: str) -> None:
+    scheme = uri.split(":", 1)[0].split("+", 1)[0]
+    if scheme in ("http", "https"):
+        return
+    if scheme in ("sqlite", "postgresql", "mysql", "mssql"):
+        if importlib.util.find_spec("sqlalchemy") is not None and importlib.util.find_spec("alembic") is not None:
+            return
+        raise ConfigurationError(
+            f"MLFLOW_TRACKING_URI: {scheme}: needs the full mlflow package, and only mlflow-skinny is installed, which "
+            f"speaks HTTP; run `mlflow server --backend-store-uri {uri}` where mlflow is installed and set "
+            "MLFLOW_TRACKING_URI to its http:// address"
+        )
+    raise ConfigurationError(
+        f"MLFLOW_TRACKING_URI: expected http://, https:// or a database URI, got {uri!r}; run `mlflow server` and give "
+        "its address"
+    )

@@ -1,0 +1,1 @@
+"""Offline: environments, agents, training, evaluation, export and registration of policy versions."""

@@ -1,0 +1,1 @@
+"""Learning algorithms, each a dataclass of hyper-parameters, pure loss functions, and an agent."""

@@ -1,0 +1,54 @@
+"""What the training loop asks of an algorithm."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from training.replay import Sampling, Transitions
+
+Weights: TypeAlias = dict[str, Tensor]
+
+
+class Agent(Protocol):
+    """An algorithm with its networks; the loop acts, stores, learns and evaluates without knowing which."""
+
+    @property
+    def algorithm(self) -> str:
+        """Short name, such as "dqn"."""
+
+    @property
+    def sampling(self) -> Sampling:
+        """What `learn` takes."""
+
+    def explore(self, observations: NDArray[Any], step: int, rng: np.random.Generator) -> NDArray[Any]:
+        """Actions (n, ...) for training at environment step `step`."""
+
+    def greedy(self, observations: NDArray[Any]) -> NDArray[Any]:
+        """The actions (n, ...) that the agent holds to be best."""
+
+    def learn(self, batch: Transitions) -> None:
+        """Make one update from `batch`."""
+
+    def losses(self) -> dict[str, float]:
+        """Figures of the latest update, by metric path such as "losses/td"."""
+
+    def exploration(self, step: int) -> dict[str, float]:
+        """Figures of the exploration at environment step `step`, by metric path."""
+
+    def weights(self) -> Weights:
+        """A copy of the weights that decide the greedy action."""
+
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over what `weights` gave."""
+
+    def state(self) -> dict[str, Any]:
+        """Everything that learning needs to go on: networks, optimiser, counters."""
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` gave."""
+
+    def policy(self) -> nn.Module:
+        """The module to export: raw observation to action, and values where the algorithm has them."""

@@ -1,0 +1,205 @@
+"""Deep Q-network: Mnih et al. 2015, with Double DQN (van Hasselt et al. 2016) on by default."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.agents.agent import Weights
+from training.networks import GreedyPolicy, QNetwork
+from training.replay import Sampling, Transitions
+from training.schedules import linear
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DqnConfig:
+    """Hyper-parameters of DQN. Defaults suit small control problems; steps are environment steps."""
+
+    hidden_sizes: tuple[int, ...] = (128, 128)
+    """Units of the hidden layers."""
+    learning_rate: float = 1e-3
+    """Of Adam (Kingma and Ba 2015), at the start."""
+    learning_rate_end: float = 1e-3
+    """Of Adam after `learning_rate_updates`; linear in between."""
+    learning_rate_updates: int = 1
+    """Updates over which the learning rate moves to its end."""
+    adam_epsilon: float = 1e-8
+    """Added to Adam's denominator; Mnih et al. used 0.01 with RMSProp."""
+    batch_size: int = 128
+    """Transitions per update; Mnih et al. used 32."""
+    discount: float = 0.99
+    """gamma, per step."""
+    n_step: int = 1
+    """Steps of reward before the target bootstraps; 3 in Rainbow (Hessel et al. 2018)."""
+    double: bool = True
+    """Choose the target's action by the online network (van Hasselt et al. 2016)."""
+    loss: Literal["huber", "squared"] = "huber"
+    """Of the TD error; Huber's bound is 1, which is the error clipping of Mnih et al. 2015."""
+    max_grad_norm: float = 10.0
+    """Gradients are scaled down to this L2 norm."""
+    target_tau: float = 0.01
+    """Polyak step of the target network at each of its updates, in (0, 1]; 1 copies (Mnih et al. 2015)."""
+    target_period: int = 1
+    """Updates of the online network between two updates of the target network."""
+    epsilon_start: float = 1.0
+    """Probability of a random action at step 0."""
+    epsilon_end: float = 0.05
+    """Probability of a random action from `epsilon_steps` on."""
+    epsilon_steps: int = 10_000
+    """Steps over which epsilon falls linearly."""
+
+
+def q_learning_target(q_t_target: Tensor, q_t_selector: Tensor, reward_t: Tensor, discount_t: Tensor) -> Tensor:
+    """Reward plus discounted value, by `q_t_target`, of the action that `q_t_selector` holds to be best.
+
+    With one network for both it is Q-learning; with target and online network it is Double DQN
+    (van Hasselt et al. 2016, equation 4).
+
+    Args:
+        q_t_target: (n, actions) values at t that are bootstrapped from.
+        q_t_selector: (n, actions) values at t that choose the action.
+        reward_t: (n,).
+        discount_t: (n,) gamma to the power of the steps taken, or 0 where the episode terminated.
+
+    Returns:
+        (n,) targets.
+    """
+    action_t = q_t_selector.argmax(dim=1, keepdim=True)
+    return reward_t + discount_t * q_t_target.gather(1, action_t).squeeze(1)
+
+
+def td_loss(q_tm1: Tensor, action_tm1: Tensor, target: Tensor, kind: Literal["huber", "squared"]) -> Tensor:
+    """Mean loss of the values of the actions taken against their targets.
+
+    Args:
+        q_tm1: (n, actions).
+        action_tm1: (n,) int64.
+        target: (n,).
+        kind: "huber" with bound 1, or "squared" (half the square, so that both agree near 0).
+    """
+    q_taken = q_tm1.gather(1, action_tm1.unsqueeze(1)).squeeze(1)
+    if kind == "huber":
+        return functional.smooth_l1_loss(q_taken, target)
+    return 0.5 * functional.mse_loss(q_taken, target)
+
+
+@torch.no_grad()
+def move_towards(target: nn.Module, online: nn.Module, tau: float) -> None:
+    """target += tau * (online - target), for every parameter."""
+    torch._foreach_lerp_(list(target.parameters()), list(online.parameters()), tau)
+
+
+class DqnAgent:
+    """A Q-network, its target network and their optimiser."""
+
+    def __init__(self, config: DqnConfig, observation_shape: tuple[int, ...], n_actions: int) -> None:
+        self._config = config
+        self._n_actions = n_actions
+        self._online = QNetwork(observation_shape, n_actions, config.hidden_sizes)
+        self._target = QNetwork(observation_shape, n_actions, config.hidden_sizes).requires_grad_(requires_grad=False)
+        self._target.load_state_dict(self._online.state_dict())
+        self._optimizer = torch.optim.Adam(
+            self._online.parameters(), lr=config.learning_rate, eps=config.adam_epsilon, fused=True
+        )
+        self._updates = 0
+        self._latest: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def algorithm(self) -> str:
+        """The name "dqn"."""
+        return "dqn"
+
+    @property
+    def sampling(self) -> Sampling:
+        """Batches of n-step transitions."""
+        return Sampling(self._config.batch_size, self._config.n_step, self._config.discount)
+
+    def explore(self, observations: NDArray[Any], step: int, rng: np.random.Generator) -> NDArray[Any]:
+        """Epsilon-greedy actions (n,) int64."""
+        actions = self.greedy(observations)
+        is_random = rng.random(len(actions)) < self._epsilon(step)
+        return np.where(is_random, rng.integers(self._n_actions, size=len(actions)), actions)
+
+    @torch.no_grad()
+    def greedy(self, observations: NDArray[Any]) -> NDArray[Any]:
+        """The actions (n,) int64 of the highest value."""
+        actions: NDArray[Any] = self._online(torch.from_numpy(observations)).argmax(dim=1).numpy()
+        return actions
+
+    def learn(self, batch: Transitions) -> None:
+        """Make one update from `batch`."""
+        config = self._config
+        observation_t = torch.from_numpy(batch.observation_t)
+        with torch.no_grad():
+            q_t_target = self._target(observation_t)
+            q_t_selector = self._online(observation_t) if config.double else q_t_target
+            target = q_learning_target(
+                q_t_target, q_t_selector, torch.from_numpy(batch.reward_t), torch.from_numpy(batch.discount_t)
+            )
+        q_tm1 = self._online(torch.from_numpy(batch.observation_tm1))
+        loss = td_loss(q_tm1, torch.from_numpy(batch.action_tm1), target, config.loss)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._learning_rate()
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self._online.parameters(), config.max_grad_norm)
+        self._optimizer.step()
+        self._updates += 1
+        if self._updates % config.target_period == 0:
+            move_towards(self._target, self._online, config.target_tau)
+        self._latest = loss.detach(), q_tm1.detach()
+
+    def losses(self) -> dict[str, float]:
+        """TD loss and mean value of the latest update."""
+        if self._latest is None:
+            return {}
+        loss, q_tm1 = self._latest
+        return {
+            "losses/td": float(loss),
+            "losses/q_mean": float(q_tm1.mean()),
+            "charts/learning_rate": self._learning_rate(),
+        }
+
+    def exploration(self, step: int) -> dict[str, float]:
+        """Epsilon at `step`."""
+        return {"charts/epsilon": self._epsilon(step)}
+
+    def weights(self) -> Weights:
+        """A copy of the online network's weights."""
+        return {name: tensor.clone() for name, tensor in self._online.state_dict().items()}
+
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over the online network's weights."""
+        self._online.load_state_dict(weights)
+
+    def state(self) -> dict[str, Any]:
+        """Networks, optimiser and update counter."""
+        return {
+            "online": self._online.state_dict(),
+            "target": self._target.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "updates": self._updates,
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` gave."""
+        self._online.load_state_dict(state["online"])
+        self._target.load_state_dict(state["target"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._updates = int(state["updates"])
+
+    def policy(self) -> GreedyPolicy:
+        """Observation to the best action and all values."""
+        return GreedyPolicy(self._online).eval()
+
+    def _epsilon(self, step: int) -> float:
+        return linear(step, self._config.epsilon_start, self._config.epsilon_end, self._config.epsilon_steps)
+
+    def _learning_rate(self) -> float:
+        config = self._config
+        return linear(self._updates, config.learning_rate, config.learning_rate_end, config.learning_rate_updates)

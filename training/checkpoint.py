@@ -1,0 +1,72 @@
+"""A run on disk: written so that a crash at any point leaves the last complete one."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from training.errors import CheckpointError
+
+FORMAT = 1
+FILE_NAME = "checkpoint.pt"
+
+
+def save(folder: Path, state: Mapping[str, Any]) -> Path:
+    """`folder/checkpoint.pt` holds `state`: nested dicts of tensors, numpy arrays, numbers and strings."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / FILE_NAME
+    partial = path.with_suffix(".part")
+    with partial.open("wb") as file:
+        torch.save({"format": FORMAT, **_to_tensors(state)}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    return path
+
+
+def load(folder: Path) -> dict[str, Any]:
+    """What `save` wrote, with numpy arrays in place of the arrays.
+
+    Raises:
+        CheckpointError: there is none, it is damaged, or another version of polserve wrote it.
+    """
+    path = folder / FILE_NAME
+    if not path.exists():
+        raise CheckpointError(f"no checkpoint at {path}; start the run without --resume")
+    try:
+        state = torch.load(path, weights_only=True)
+    except Exception as error:
+        raise CheckpointError(f"{path} is not a complete checkpoint ({type(error).__name__}); start the run anew") from (
+            error
+        )
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: expected checkpoint format {FORMAT}; resume with the version that wrote it")
+    del state["format"]
+    return state
+
+
+def rng_state(rng: np.random.Generator) -> str:
+    """The generator's state as JSON (its integers exceed 64 bits)."""
+    return json.dumps(rng.bit_generator.state)
+
+
+def restore_rng(rng: np.random.Generator, state: str) -> None:
+    """Put the generator where `rng_state` found it."""
+    rng.bit_generator.state = json.loads(state)
+
+
+def to_arrays(tensors: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray[Any, Any]]:
+    """The numpy views of tensors that were saved as arrays."""
+    return {name: tensor.numpy() for name, tensor in tensors.items()}
+
+
+def _to_tensors(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _to_tensors(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value)
+    return value

@@ -1,0 +1,138 @@
+"""Environments by id, through Gymnasium: single, and vectorised."""
+
+import difflib
+import importlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+from gymnasium.vector import AutoresetMode, VectorEnv
+from numpy.typing import NDArray
+
+from training.errors import InvalidOption, UnknownEnvironment, UnsupportedEnvironment
+
+Array: TypeAlias = NDArray[Any]
+Env: TypeAlias = gym.Env[Array, Any]
+VecEnv: TypeAlias = VectorEnv[Array, Array, Array]
+
+SELECTION_FIRST_SEED = 1_000_000_000
+"""Seeds from here on choose the best checkpoint; training seeds lie below."""
+EVALUATION_FIRST_SEED = 2_000_000_000
+"""Seeds from here on are for final evaluation: no training or selection episode used them."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentSpec:
+    """Which environment: what `gymnasium.make` takes, and the module that registers the id."""
+
+    id: str
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    module: str = ""
+
+    @property
+    def kwargs_json(self) -> str:
+        """The keyword arguments as a JSON object."""
+        return json.dumps(dict(self.kwargs), sort_keys=True)
+
+
+def make_env(spec: EnvironmentSpec, render_mode: str | None = None) -> Env:
+    """One environment.
+
+    Raises:
+        UnknownEnvironment: the id is not registered, or the module that should register it cannot be imported.
+        InvalidOption: the environment does not take the keyword arguments.
+    """
+    _register(spec)
+    try:
+        return gym.make(spec.id, render_mode=render_mode, **spec.kwargs)
+    except TypeError as error:
+        raise _refused_kwargs(spec, error) from error
+
+
+def make_vec(spec: EnvironmentSpec, n: int, *, is_seeded_singly: bool = False) -> VecEnv:
+    """`n` environments stepped together; each is reset by the step after the one that ended its episode.
+
+    Args:
+        spec: which environment.
+        n: how many.
+        is_seeded_singly: step ordinary environments, so that an episode depends on its own seed alone. Otherwise
+            the environment's vectorised implementation is used where it has one, which is faster.
+
+    Raises:
+        UnknownEnvironment: the id is not registered, or the module that should register it cannot be imported.
+        InvalidOption: the environment does not take the keyword arguments.
+    """
+    _register(spec)
+    try:
+        envs: VecEnv = gym.make_vec(
+            spec.id, num_envs=n, vectorization_mode="sync" if is_seeded_singly else None, **spec.kwargs
+        )
+    except TypeError as error:
+        raise _refused_kwargs(spec, error) from error
+    mode = envs.metadata.get("autoreset_mode")
+    if mode is not AutoresetMode.NEXT_STEP:
+        raise UnsupportedEnvironment(
+            f"{spec.id}: expected a vector environment with autoreset_mode NEXT_STEP, got {mode}; "
+            "leave out its vector_entry_point or set metadata['autoreset_mode']"
+        )
+    return envs
+
+
+def observation_box(space: gym.Space[Any], environment_id: str) -> Box:
+    """The observation space, which must be a Box of a dtype that a policy version can carry.
+
+    Raises:
+        UnsupportedEnvironment: it is not.
+    """
+    carried = ("float32", "float64", "uint8", "int32", "int64", "bool")
+    if not isinstance(space, Box) or space.dtype.name not in carried:
+        raise UnsupportedEnvironment(
+            f"{environment_id}: expected observations in a Box of {', '.join(carried)}, got {space}; "
+            "wrap the environment, for example in gymnasium.wrappers.FlattenObservation"
+        )
+    return space
+
+
+def discrete_actions(space: gym.Space[Any], environment_id: str) -> int:
+    """The number of actions of a Discrete space that starts at 0.
+
+    Raises:
+        UnsupportedEnvironment: the space is another.
+    """
+    if not isinstance(space, Discrete) or space.start != 0:
+        raise UnsupportedEnvironment(
+            f"{environment_id}: DQN needs actions in Discrete(n) starting at 0, got {space}; "
+            "wrap the environment, for example in gymnasium.wrappers.TransformAction"
+        )
+    return int(space.n)
+
+
+def component_bounds(box: Box) -> tuple[list[float], list[float]]:
+    """Lowest and highest value, one for all components when they agree, else one each (flattened)."""
+    low, high = np.asarray(box.low, np.float64).ravel(), np.asarray(box.high, np.float64).ravel()
+    if low.size and (low == low[0]).all() and (high == high[0]).all():
+        return [float(low[0])], [float(high[0])]
+    return low.tolist(), high.tolist()
+
+
+def _register(spec: EnvironmentSpec) -> None:
+    if spec.module:
+        try:
+            importlib.import_module(spec.module)
+        except ModuleNotFoundError as error:
+            raise UnknownEnvironment(
+                f"module {spec.module!r}, which should register {spec.id}, cannot be imported ({error}); "
+                "run from the folder that holds it or put that folder on PYTHONPATH"
+            ) from error
+    if spec.id not in gym.registry:
+        near = difflib.get_close_matches(spec.id, gym.registry, n=3, cutoff=0.5)
+        hint = f"near it: {', '.join(near)}" if near else "name the module that registers it with --module"
+        raise UnknownEnvironment(f"no environment {spec.id!r} is registered with Gymnasium; {hint}")
+
+
+def _refused_kwargs(spec: EnvironmentSpec, error: TypeError) -> InvalidOption:
+    return InvalidOption(f"{spec.id} does not take the arguments {spec.kwargs_json}: {error}")

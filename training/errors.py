@@ -1,0 +1,45 @@
+"""What can go wrong offline through a user's doing; every message says what was expected, what came, what to do.
+
+TrainingError
++-- UnknownEnvironment      the environment id is not registered
++-- UnsupportedEnvironment  the agent cannot learn in this environment's spaces
++-- InvalidOption           a hyper-parameter has no such name or not such a value
++-- CheckpointError         a checkpoint is missing, damaged, or of another run
++-- ExportRefused           the exported graph does not answer as the trained network does
++-- RegistryError           the MLflow registry lacks something or does not answer
++-- PromotionRefused        the evidence does not allow the promotion
+"""
+
+
+class TrainingError(Exception):
+    """Base of the errors that a user of the offline side can cause."""
+
+    is_user_error = True  # the command line prints it as one line
+
+
+class UnknownEnvironment(TrainingError):
+    """The environment id is not registered with Gymnasium."""
+
+
+class UnsupportedEnvironment(TrainingError):
+    """The agent cannot learn in this environment's spaces."""
+
+
+class InvalidOption(TrainingError):
+    """A hyper-parameter has no such name or not such a value."""
+
+
+class CheckpointError(TrainingError):
+    """A checkpoint is missing, damaged, or of another run."""
+
+
+class ExportRefused(TrainingError):
+    """The exported graph does not answer as the trained network does."""
+
+
+class RegistryError(TrainingError):
+    """The MLflow registry lacks something or does not answer."""
+
+
+class PromotionRefused(TrainingError):
+    """The evidence does not allow the promotion."""

@@ -1,0 +1,102 @@
+"""Whole episodes of a policy on given seeds, and the observations met on the way."""
+
+from typing import Any
+
+import numpy as np
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from training.collector import ChooseActions, Episode
+from training.envs import EnvironmentSpec, make_env, make_vec
+
+MAX_ENVS = 100
+"""Environments stepped together in an evaluation."""
+
+
+def play_episodes(
+    choose_actions: ChooseActions,
+    environment: EnvironmentSpec,
+    episodes: int,
+    first_seed: int,
+    *,
+    is_seeded_singly: bool = True,
+) -> list[Episode]:
+    """Play `episodes` whole episodes; episode i was reset with seed `first_seed + i`.
+
+    Without `is_seeded_singly` a faster vectorised implementation may be used, in which an episode's start depends on
+    `first_seed` and on the number of episodes together.
+    """
+    played: list[Episode] = []
+    envs = make_vec(environment, min(episodes, MAX_ENVS), is_seeded_singly=is_seeded_singly)
+    try:
+        while len(played) < episodes:
+            seed = first_seed + len(played)
+            played += _one_each(choose_actions, envs, seed)
+    finally:
+        envs.close()
+    return played[:episodes]
+
+
+def _one_each(choose_actions: ChooseActions, envs: Any, seed: int) -> list[Episode]:
+    observation, _ = envs.reset(seed=seed)
+    returns = np.zeros(envs.num_envs, np.float64)
+    lengths = np.zeros(envs.num_envs, np.int64)
+    is_over = np.zeros(envs.num_envs, np.bool_)
+    while not is_over.all():
+        observation, reward, terminated, truncated, _ = envs.step(choose_actions(np.array(observation)))
+        returns[~is_over] += reward[~is_over]
+        lengths[~is_over] += 1
+        is_over |= terminated | truncated
+    return [Episode(float(value), int(length)) for value, length in zip(returns, lengths, strict=True)]
+
+
+def random_policy(environment: EnvironmentSpec, seed: int) -> ChooseActions:
+    """The policy that draws every action uniformly from the action space."""
+    env = make_env(environment)
+    space = env.action_space
+    env.close()
+    batched: dict[int, Any] = {}
+
+    def choose_actions(observations: NDArray[Any]) -> NDArray[Any]:
+        n = len(observations)
+        if n not in batched:
+            batched[n] = batch_space(space, n)
+            batched[n].seed(seed)
+        return np.asarray(batched[n].sample())
+
+    return choose_actions
+
+
+class ObservationSample:
+    """A policy that acts as another does, and keeps a uniform sample of the observations that it met."""
+
+    def __init__(self, choose_actions: ChooseActions, size: int, rng: np.random.Generator) -> None:
+        self._choose_actions = choose_actions
+        self._size = size
+        self._rng = rng
+        self._keys: NDArray[np.float64] = np.empty(0)
+        self._kept: NDArray[Any] | None = None
+
+    def __call__(self, observations: NDArray[Any]) -> NDArray[Any]:
+        """Actions of the other policy."""
+        # The observations with the largest of independent random keys are a uniform sample without replacement.
+        keys = self._rng.random(len(observations))
+        if self._kept is None:
+            self._keys, self._kept = keys, observations.copy()
+        elif len(self._keys) < self._size or keys.max() > self._keys.min():
+            self._keys = np.concatenate([self._keys, keys])
+            self._kept = np.concatenate([self._kept, observations])
+        if len(self._keys) > self._size:
+            largest = np.argpartition(self._keys, -self._size)[-self._size :]
+            self._keys, self._kept = self._keys[largest], self._kept[largest]
+        return self._choose_actions(observations)
+
+    def observations(self) -> NDArray[Any]:
+        """The sample (n, *shape).
+
+        Raises:
+            ValueError: no observation was met.
+        """
+        if self._kept is None:
+            raise ValueError("no observation was met: play at least one episode first")
+        return self._kept

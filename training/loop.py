@@ -1,0 +1,232 @@
+"""The training loop: act, store, learn, evaluate. It knows no algorithm."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from training.agents.agent import Agent, Weights
+from training.checkpoint import restore_rng, rng_state, to_arrays
+from training.collector import Collector
+from training.envs import SELECTION_FIRST_SEED, EnvironmentSpec, VecEnv
+from training.errors import CheckpointError
+from training.evaluate import play_episodes
+from training.replay import Replay
+
+RECENT_EPISODES = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopConfig:
+    """How long and how densely to learn; steps are environment steps, over all environments together."""
+
+    steps: int = 100_000
+    """Environment steps at most."""
+    n_envs: int = 16
+    """Environments stepped together."""
+    replay_capacity: int = 100_000
+    """Transitions remembered."""
+    learning_starts: int = 1_000
+    """Steps before the first update."""
+    updates_per_vector_step: int = 4
+    """Updates each time that all environments were stepped once."""
+    evaluate_every: int = 5_000
+    """Steps between two greedy evaluations, which choose the checkpoint to keep."""
+    selection_episodes: int = 100
+    """Episodes of such an evaluation."""
+    stop_return: float | None = None
+    """Mean return of such an evaluation at which training ends; None to use all steps."""
+    log_every: int = 1_000
+    """Steps between two reports to the monitor."""
+    checkpoint_every_s: float = 120.0
+    """Seconds between two checkpoints."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where training stands."""
+
+    step: int
+    steps: int
+    episodes: int
+    recent_return: float | None
+    """Mean over the latest training episodes; None before the first ended."""
+    best_return: float | None
+    """Mean of the best greedy evaluation; None before the first."""
+    elapsed_s: float
+    steps_per_s: float
+
+
+class Monitor(Protocol):
+    """Who wants to know how training goes."""
+
+    def report(self, progress: Progress, metrics: Mapping[str, float]) -> None:
+        """Called every `log_every` steps, with figures by metric path."""
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Called with a complete state now and then, and at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What training left."""
+
+    weights: Weights
+    """Of the best greedy evaluation."""
+    best_return: float
+    step: int
+    episodes: int
+    elapsed_s: float
+    curve: list[tuple[int, float]]
+    """(step, mean return) of every greedy evaluation."""
+    is_complete: bool
+    """False when it was asked to stop before its end."""
+
+
+class Loop:
+    """Training of one agent in one vector environment; a pure function of the seed on a CPU."""
+
+    def __init__(
+        self, agent: Agent, envs: VecEnv, environment: EnvironmentSpec, config: LoopConfig, seed: int, replay: Replay
+    ) -> None:
+        self._agent = agent
+        self._environment = environment
+        self._config = config
+        self._replay = replay
+        self._rng = np.random.default_rng(seed)
+        self._collector = Collector(envs, seed)
+        self._step = 0
+        self._episodes = 0
+        self._elapsed_before_s = 0.0
+        self._recent: deque[float] = deque(maxlen=RECENT_EPISODES)
+        self._curve: list[tuple[int, float]] = []
+        self._best: Weights | None = None
+        self._best_return = -np.inf
+
+    def run(self, monitor: Monitor, should_stop: Callable[[], bool] = lambda: False) -> Outcome:
+        """Train until the steps are used, the return is reached, or `should_stop` says so."""
+        config = self._config
+        started = saved = time.monotonic()
+        is_complete = self._is_reached()
+        while not is_complete and not should_stop():
+            before = self._step
+            self._advance()
+            if _crosses(before, self._step, config.evaluate_every) or self._step >= config.steps:
+                self._evaluate()
+            if _crosses(before, self._step, config.log_every):
+                self._report(monitor, time.monotonic() - started)
+            if time.monotonic() - saved > config.checkpoint_every_s:
+                saved = time.monotonic()
+                monitor.save(self.state(saved - started))
+            is_complete = self._is_reached()
+        if self._best is None:
+            self._evaluate()
+        elapsed_s = time.monotonic() - started
+        self._report(monitor, elapsed_s)
+        monitor.save(self.state(elapsed_s))
+        return self._outcome(elapsed_s, is_complete=is_complete)
+
+    def state(self, elapsed_s: float = 0.0) -> dict[str, Any]:
+        """Everything that `load_state` needs; `elapsed_s` is the time since this loop began."""
+        return {
+            "agent": self._agent.state(),
+            "replay": self._replay.state(),
+            "rng": rng_state(self._rng),
+            "step": self._step,
+            "episodes": self._episodes,
+            "elapsed_s": self._elapsed_before_s + elapsed_s,
+            "recent": list(self._recent),
+            "curve": list(self._curve),
+            "best": self._best,
+            "best_return": self._best_return,
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave; the environments begin new episodes.
+
+        Raises:
+            CheckpointError: the state is of another network or replay.
+        """
+        try:
+            self._agent.load_state(state["agent"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise CheckpointError(
+                f"the checkpoint does not fit this run's network ({str(error).splitlines()[0]}); "
+                "resume with the settings that the run was started with"
+            ) from error
+        replay = state["replay"]
+        self._replay.load_state({"added": replay["added"], "rows": to_arrays(replay["rows"])})
+        restore_rng(self._rng, state["rng"])
+        self._step, self._episodes = state["step"], state["episodes"]
+        self._elapsed_before_s = state["elapsed_s"]
+        self._recent.extend(state["recent"])
+        self._curve = [(step, value) for step, value in state["curve"]]
+        self._best, self._best_return = state["best"], state["best_return"]
+
+    def _advance(self) -> None:
+        config = self._config
+        step = self._collector.step(lambda observations: self._agent.explore(observations, self._step, self._rng))
+        self._step += int(step.is_real.sum())
+        self._replay.add(step)
+        for episode in self._collector.finished():
+            self._episodes += 1
+            self._recent.append(episode.episode_return)
+        if self._step >= config.learning_starts:
+            for _ in range(config.updates_per_vector_step):
+                self._agent.learn(self._replay.sample(self._rng, self._agent.sampling))
+
+    def _evaluate(self) -> None:
+        episodes = play_episodes(
+            self._agent.greedy,
+            self._environment,
+            self._config.selection_episodes,
+            SELECTION_FIRST_SEED,
+            is_seeded_singly=False,
+        )
+        mean = float(np.mean([episode.episode_return for episode in episodes]))
+        self._curve.append((self._step, mean))
+        if mean > self._best_return:
+            self._best_return, self._best = mean, self._agent.weights()
+
+    def _is_reached(self) -> bool:
+        stop_return = self._config.stop_return
+        return self._step >= self._config.steps or (stop_return is not None and self._best_return >= stop_return)
+
+    def _report(self, monitor: Monitor, elapsed_s: float) -> None:
+        recent = float(np.mean(self._recent)) if self._recent else None
+        total_s = self._elapsed_before_s + elapsed_s
+        progress = Progress(
+            step=self._step,
+            steps=self._config.steps,
+            episodes=self._episodes,
+            recent_return=recent,
+            best_return=self._best_return if self._curve else None,
+            elapsed_s=total_s,
+            steps_per_s=self._step / max(total_s, 1e-9),
+        )
+        metrics = {**self._agent.losses(), **self._agent.exploration(self._step), "charts/sps": progress.steps_per_s}
+        if recent is not None:
+            metrics["charts/episodic_return"] = recent
+        if self._curve:
+            metrics["charts/greedy_return"] = self._curve[-1][1]
+        monitor.report(progress, metrics)
+
+    def _outcome(self, elapsed_s: float, *, is_complete: bool) -> Outcome:
+        if self._best is None:
+            raise RuntimeError("no evaluation took place")
+        return Outcome(
+            weights=self._best,
+            best_return=self._best_return,
+            step=self._step,
+            episodes=self._episodes,
+            elapsed_s=self._elapsed_before_s + elapsed_s,
+            curve=self._curve,
+            is_complete=is_complete,
+        )
+
+
+def _crosses(before: int, after: int, every: int) -> bool:
+    return before // every != after // every

@@ -1,0 +1,37 @@
+"""Networks: from a raw observation, as the environment emits it, to values."""
+
+from collections.abc import Sequence
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+
+class QNetwork(nn.Module):
+    """Action values of a flat or flattened observation, by a multi-layer perceptron with ReLU."""
+
+    def __init__(self, observation_shape: Sequence[int], n_actions: int, hidden_sizes: Sequence[int]) -> None:
+        super().__init__()
+        sizes = [prod(observation_shape), *hidden_sizes]
+        layers: list[nn.Module] = []
+        for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+            layers += [nn.Linear(n_in, n_out), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, nn.Linear(sizes[-1], n_actions))
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Values (n, n_actions) of observations (n, *shape) of any real dtype."""
+        values: Tensor = self.layers(observation.to(torch.float32).flatten(1))
+        return values
+
+
+class GreedyPolicy(nn.Module):
+    """What is exported for a Q-network: observation to the best action and all values."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+        """Actions (n,) int64 and values (n, n_actions) float32 of observations (n, *shape)."""
+        values = self.network(observation)
+        return values.argmax(dim=1), values

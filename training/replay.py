@@ -1,0 +1,166 @@
+"""Steps of environments, and the memory that agents learn from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from training.errors import CheckpointError
+
+
+@dataclass(frozen=True, slots=True)
+class VectorStep:
+    """One step of n environments.
+
+    `is_real` is False where an environment only began a new episode; then reward and action mean nothing.
+    """
+
+    observation_tm1: NDArray[Any]  # (n, *shape)
+    action_tm1: NDArray[Any]  # (n,) int64, or (n, k) float32
+    reward_t: NDArray[np.float32]  # (n,)
+    is_terminated: NDArray[np.bool_]  # (n,) the episode reached a terminal state
+    is_over: NDArray[np.bool_]  # (n,) the episode ended, by termination or truncation
+    is_real: NDArray[np.bool_]  # (n,)
+
+
+@dataclass(frozen=True, slots=True)
+class Transitions:
+    """n transitions over one or more steps.
+
+    `discount_t` is what the value of `observation_t` counts for: gamma to the power of the steps taken, and 0 where
+    the episode terminated. At a truncation it is not 0: the return goes on, although the episode does not.
+    """
+
+    observation_tm1: NDArray[Any]  # (n, *shape)
+    action_tm1: NDArray[Any]  # (n,) int64, or (n, k) float32
+    reward_t: NDArray[np.float32]  # (n,) discounted sum over the steps
+    discount_t: NDArray[np.float32]  # (n,)
+    observation_t: NDArray[Any]  # (n, *shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """What an algorithm wants to learn from."""
+
+    batch_size: int
+    n_step: int
+    discount: float
+    """gamma, per step."""
+
+
+class Replay:
+    """The latest steps of n environments, in arrays allocated once; every observation is stored once.
+
+    Rows are times, columns are environments. Since an environment is reset by the step after the one that ended its
+    episode, the observation of the next row is always the one that a real step led to, terminal ones included.
+    """
+
+    def __init__(self, capacity: int, n_envs: int, observation: NDArray[Any], action: NDArray[Any]) -> None:
+        """Room for `capacity` steps in all; `observation` and `action` are examples of one environment's.
+
+        Raises:
+            ValueError: there is no room for two rows.
+        """
+        rows = capacity // n_envs
+        if rows < 2:  # noqa: PLR2004 - a transition takes two rows
+            raise ValueError(f"replay capacity: expected at least {2 * n_envs} for {n_envs} environments, got {capacity}")
+        self._rows = VectorStep(
+            observation_tm1=_empty(rows, n_envs, observation.shape, observation.dtype),
+            action_tm1=_empty(rows, n_envs, action.shape, action.dtype),
+            reward_t=_empty(rows, n_envs, (), np.float32),
+            is_terminated=_empty(rows, n_envs, (), np.bool_),
+            is_over=_empty(rows, n_envs, (), np.bool_),
+            is_real=_empty(rows, n_envs, (), np.bool_),
+        )
+        self._added = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the arrays in bytes."""
+        return sum(array.nbytes for array in _arrays(self._rows).values())
+
+    def __len__(self) -> int:
+        """Steps stored, resets included."""
+        return min(self._added, len(self._rows.reward_t)) * self._rows.reward_t.shape[1]
+
+    def add(self, step: VectorStep) -> None:
+        """Store a step in place of the oldest one."""
+        row = self._added % len(self._rows.reward_t)
+        new = _arrays(step)
+        for name, array in _arrays(self._rows).items():
+            array[row] = new[name]
+        self._added += 1
+
+    def sample(self, rng: np.random.Generator, sampling: Sampling) -> Transitions:
+        """Transitions drawn uniformly, with replacement, from the real steps that have `n_step` rows after them.
+
+        A transition ends early where its episode does.
+
+        Raises:
+            ValueError: fewer than `n_step` + 1 rows are stored.
+        """
+        times, envs = self._starts(rng, sampling)
+        stored, n_rows = self._rows, len(self._rows.reward_t)
+        reward = np.zeros(sampling.batch_size, np.float32)
+        discount = np.ones(sampling.batch_size, np.float32)
+        ends = times.copy()
+        is_going = np.ones(sampling.batch_size, np.bool_)
+        for _ in range(sampling.n_step):
+            row = ends % n_rows
+            reward += np.where(is_going, discount * stored.reward_t[row, envs], np.float32(0))
+            step_discount = np.where(stored.is_terminated[row, envs], np.float32(0), np.float32(sampling.discount))
+            discount = np.where(is_going, discount * step_discount, discount)
+            ends += is_going
+            is_going &= ~stored.is_over[row, envs]
+        return Transitions(
+            observation_tm1=stored.observation_tm1[times % n_rows, envs],
+            action_tm1=stored.action_tm1[times % n_rows, envs],
+            reward_t=reward,
+            discount_t=discount,
+            observation_t=stored.observation_tm1[ends % n_rows, envs],
+        )
+
+    def state(self) -> dict[str, Any]:
+        """What `load_state` needs to restore the contents: only the filled rows."""
+        filled = min(self._added, len(self._rows.reward_t))
+        return {"added": self._added, "rows": {name: array[:filled] for name, array in _arrays(self._rows).items()}}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Restore the contents that `state` gave.
+
+        Raises:
+            CheckpointError: they do not fit this memory.
+        """
+        for name, array in _arrays(self._rows).items():
+            saved = np.asarray(state["rows"][name])
+            if saved.shape[1:] != array.shape[1:] or len(saved) > len(array):
+                raise CheckpointError(
+                    f"replay {name}: expected at most {len(array)} rows of {array.shape[1:]}, got {saved.shape}; "
+                    "resume with the settings that the run was started with"
+                )
+            array[: len(saved)] = saved
+        self._added = int(state["added"])
+
+    def _starts(self, rng: np.random.Generator, sampling: Sampling) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Times and environments of real steps with `n_step` rows after them."""
+        n_rows, n_envs = self._rows.reward_t.shape
+        oldest, end = max(0, self._added - n_rows), self._added - sampling.n_step
+        if end <= oldest:
+            raise ValueError(f"expected more than {sampling.n_step} rows to sample from, got {self._added}")
+        times = rng.integers(oldest, end, size=sampling.batch_size)
+        envs = rng.integers(n_envs, size=sampling.batch_size)
+        while (is_reset := ~self._rows.is_real[times % n_rows, envs]).any():
+            count = int(is_reset.sum())
+            times[is_reset] = rng.integers(oldest, end, size=count)
+            envs[is_reset] = rng.integers(n_envs, size=count)
+        return times, envs
+
+
+def _empty(rows: int, n_envs: int, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    return np.empty((rows, n_envs, *shape), dtype)
+
+
+def _arrays(step: VectorStep) -> dict[str, NDArray[Any]]:
+    return {field.name: getattr(step, field.name) for field in fields(step)}

@@ -1,0 +1,87 @@
+"""The PolicySpec of a trained policy: everything that serving and clients need to know of it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.spaces import Box, Discrete
+
+from protos.names import SCHEMA_VERSION
+from protos.polserve.v1 import policy_pb2 as pb
+from protos.tensors import dtype_code
+from training.describe import Description, describe
+from training.envs import EVALUATION_FIRST_SEED, EnvironmentSpec, component_bounds, make_env, observation_box
+from training.errors import UnsupportedEnvironment
+from training.statistics import ReturnSummary
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedPolicy:
+    """What is known of a policy after training and evaluation."""
+
+    name: str
+    algorithm: str
+    environment: EnvironmentSpec
+    provenance: pb.Provenance
+    evaluation: ReturnSummary
+    random_mean: float
+
+
+def build_spec(trained: TrainedPolicy) -> pb.PolicySpec:
+    """The spec, all but its parity, which the export measures."""
+    env = make_env(trained.environment)
+    try:
+        description = describe(trained.environment.id, env)
+        return pb.PolicySpec(
+            schema_version=SCHEMA_VERSION,
+            name=trained.name,
+            algorithm=trained.algorithm,
+            environment=pb.Environment(
+                id=trained.environment.id,
+                kwargs_json=trained.environment.kwargs_json,
+                module=trained.environment.module,
+            ),
+            observation=_observation(observation_box(env.observation_space, trained.environment.id), description),
+            action=_action(env.action_space, description, trained.environment.id),
+            provenance=trained.provenance,
+            evaluation=_evaluation(trained.evaluation, trained.random_mean),
+        )
+    finally:
+        env.close()
+
+
+def _observation(box: Box, description: Description) -> pb.ObservationSpec:
+    low, high = component_bounds(box)
+    return pb.ObservationSpec(
+        dtype=dtype_code(box.dtype),
+        shape=box.shape,
+        low=low,
+        high=high,
+        # NOTE: what an environment declares is not always kept by it or by a sensor, so no bound is hard by itself.
+        is_bounded=False,
+        components=[pb.Component(name=name, unit=unit) for name, unit in description.components],
+    )
+
+
+def _action(space: gym.Space[Any], description: Description, environment_id: str) -> pb.ActionSpec:
+    if isinstance(space, Discrete):
+        return pb.ActionSpec(discrete=pb.DiscreteActions(n=int(space.n), labels=description.labels))
+    if isinstance(space, Box):
+        return pb.ActionSpec(
+            continuous=pb.ContinuousActions(low=space.low.ravel().tolist(), high=space.high.ravel().tolist())
+        )
+    raise UnsupportedEnvironment(f"{environment_id}: expected actions in Discrete or Box, got {space}")
+
+
+def _evaluation(summary: ReturnSummary, random_mean: float) -> pb.Evaluation:
+    return pb.Evaluation(
+        episodes=summary.episodes,
+        mean=summary.mean,
+        iqm=summary.iqm,
+        standard_deviation=summary.standard_deviation,
+        interval_low=summary.interval_low,
+        interval_high=summary.interval_high,
+        confidence=summary.confidence,
+        random_mean=random_mean,
+        first_seed=EVALUATION_FIRST_SEED,
+    )

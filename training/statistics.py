@@ -1,0 +1,58 @@
+"""Summaries of returns; pure functions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+RESAMPLES = 10_000
+"""Bootstrap resamples; the interval's ends move by well under 1 % of its width from one draw to another."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnSummary:
+    """Returns of n episodes in five numbers and an interval."""
+
+    episodes: int
+    mean: float
+    iqm: float
+    """Interquartile mean: of the middle half (Agarwal et al. 2021)."""
+    standard_deviation: float
+    interval_low: float
+    """Of the mean, by percentile bootstrap."""
+    interval_high: float
+    confidence: float
+
+
+def summarise(returns: Sequence[float] | NDArray[np.float64], confidence: float = 0.95) -> ReturnSummary:
+    """Summary of the returns of at least two episodes.
+
+    Raises:
+        ValueError: there are fewer than two returns.
+    """
+    values = np.asarray(returns, np.float64)
+    if values.size < 2:  # noqa: PLR2004 - a spread needs two
+        raise ValueError(f"a summary needs at least two returns, got {values.size}")
+    if np.ptp(values) == 0:
+        low = high = float(values[0])
+    else:
+        interval = stats.bootstrap(
+            (values,),
+            np.mean,
+            n_resamples=RESAMPLES,
+            confidence_level=confidence,
+            method="percentile",
+            rng=np.random.default_rng(0),
+        ).confidence_interval
+        low, high = float(interval.low), float(interval.high)
+    return ReturnSummary(
+        episodes=int(values.size),
+        mean=float(values.mean()),
+        iqm=float(stats.trim_mean(values, 0.25)),
+        standard_deviation=float(values.std(ddof=1)),
+        interval_low=low,
+        interval_high=high,
+        confidence=confidence,
+    )
