@@ -64,3 +64,7 @@ def _commands() -> dict[str, EntryPoint]:
         for entry in entry_points(group=GROUP)
         if importlib.util.find_spec(entry.module.split(".")[0]) is not None
     }
+
+
+if __name__ == "__main__":
+    main()

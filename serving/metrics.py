@@ -3,7 +3,15 @@
 from collections.abc import Mapping
 from importlib.metadata import version
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 
 from serving.catalog import LivePolicy
 from serving.policy import Answer, Policy
@@ -20,6 +28,7 @@ class Metrics:
     """Every metric, in a registry of its own; label children are bound when a version goes live."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # a `_created` series for each child would double the page
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         call = ("grpc_type", "grpc_service", "grpc_method")

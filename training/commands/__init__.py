@@ -1,0 +1,1 @@
+"""The commands of the offline side; each imports torch and mlflow only when it is called."""

@@ -1,0 +1,88 @@
+"""`polserve evaluate`."""
+
+import json
+import os
+import tempfile
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from training.export import OnnxPolicy
+
+
+class Which(StrEnum):
+    """Who plays beside the baseline."""
+
+    VERSION = "version"
+    RANDOM = "random"
+
+
+def evaluate(
+    policy: Annotated[str, typer.Argument(help="POLICY for its champion, POLICY/VERSION, or POLICY@ALIAS.")],
+    *,
+    which: Annotated[Which, typer.Option("--policy", help="Play the version, or only the random policy.")] = Which.VERSION,
+    episodes: Annotated[int, typer.Option(help="Whole episodes on seeds that training never used.", min=2)] = 100,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Play whole episodes of a version beside the random policy, and print returns with confidence intervals.
+
+    The version comes from the registry (MLFLOW_TRACKING_URI, or ./mlflow.db); where there is none, from the bundled
+    policies.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from training.envs import EVALUATION_FIRST_SEED, EnvironmentSpec
+    from training.evaluate import play_episodes, random_policy
+    from training.statistics import summarise
+
+    name, graph = _load(policy)
+    stated = graph.spec.environment
+    environment = EnvironmentSpec(stated.id, json.loads(stated.kwargs_json or "{}"), stated.module)
+    players = {"random": random_policy(environment, 0)}
+    if which is Which.VERSION:
+        players = {name: graph.act, **players}
+    summaries = {}
+    for player, choose_actions in players.items():
+        played = play_episodes(choose_actions, environment, episodes, EVALUATION_FIRST_SEED)
+        summaries[player] = summarise([episode.episode_return for episode in played])
+    if as_json:
+        print(json.dumps({player: asdict(summary) for player, summary in summaries.items()}))
+        return
+    table = Table("policy", "episodes", "mean return", "95% interval", "IQM", "standard deviation", title=stated.id)
+    for player, s in summaries.items():
+        interval = f"{s.interval_low:.2f} to {s.interval_high:.2f}"
+        table.add_row(
+            player, str(s.episodes), f"{s.mean:.2f}", interval, f"{s.iqm:.2f}", f"{s.standard_deviation:.2f}"
+        )
+    Console().print(table)
+
+
+def _load(text: str) -> "tuple[str, OnnxPolicy]":
+    """The version's full name and its graph."""
+    from protos.names import MODEL_FILE
+    from training.errors import RegistryError
+    from training.export import OnnxPolicy
+    from training.registry.versions import VersionName
+
+    name = VersionName.parse(text)
+    if os.environ.get("MLFLOW_TRACKING_URI") or Path("mlflow.db").exists():
+        from training.registry.store import connect
+        from training.registry.versions import PolicyRegistry
+
+        registry = PolicyRegistry(connect())
+        version = registry.resolve(name)
+        with tempfile.TemporaryDirectory() as folder:
+            graph = OnnxPolicy((registry.download(name.policy, version, Path(folder)) / MODEL_FILE).read_bytes())
+        return f"{name.policy}/{version}", graph
+    bundled = Path(__file__).resolve().parents[2] / "policies"
+    versions = sorted((bundled / name.policy).glob("*/" + MODEL_FILE), key=lambda path: int(path.parent.name))
+    wanted = [path for path in versions if name.version in ("", path.parent.name)]
+    if not wanted:
+        known = ", ".join(sorted(path.name for path in bundled.iterdir())) or "none"
+        raise RegistryError(f"no bundled policy {text!r}; bundled are {known}; set MLFLOW_TRACKING_URI for a registry")
+    return f"{name.policy}/{wanted[-1].parent.name}", OnnxPolicy(wanted[-1])

@@ -1,0 +1,44 @@
+"""`polserve play`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from serving.commands.target import DEFAULT_TARGET, Target
+
+
+def play(
+    policy: Annotated[str, typer.Argument(help="Name of a live policy.")],
+    *,
+    version: Annotated[str, typer.Option(help='"" for the champion, a number, or "@alias".')] = "",
+    episodes: Annotated[int, typer.Option(help="Whole episodes to play.", min=1)] = 3,
+    gif: Annotated[Path | None, typer.Option(help="Write the first episode as an animated GIF.")] = None,
+    target: Target = DEFAULT_TARGET,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Play episodes of the policy's own environment against the service."""
+    from serving.client import PolicyClient
+    from training.play import GifWriter
+    from training.play import play as play_episodes
+
+    writer = GifWriter()
+    with PolicyClient(target) as client:
+        played = list(play_episodes(client, policy, version, 1, on_frame=writer.add)) if gif else []
+        rest = play_episodes(client, policy, version, episodes - len(played), first_seed=_next_seed(len(played)))
+        for index, episode in enumerate((*played, *rest)):
+            if as_json:
+                print(json.dumps({"return": episode.episode_return, "steps": episode.length, "versions": episode.versions}))
+            else:
+                versions = ", ".join(f"{policy}/{number}" for number in episode.versions)
+                print(f"episode {index + 1}: return {episode.episode_return:g} in {episode.length} steps, by {versions}")
+    if gif:
+        writer.write(gif)
+        print(f"wrote {gif}")
+
+
+def _next_seed(played: int) -> int:
+    from training.envs import EVALUATION_FIRST_SEED
+
+    return EVALUATION_FIRST_SEED + played

@@ -1,0 +1,104 @@
+"""`polserve train`."""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from training.presets import Recipe
+
+
+class Algorithm(StrEnum):
+    """What can be trained."""
+
+    DQN = "dqn"
+
+
+Text = str | None
+
+
+def train(  # noqa: PLR0913 - one parameter an option
+    preset: Annotated[Text, typer.Argument(help="A preset: cartpole. Or give --algo and --env.")] = None,
+    *,
+    algo: Annotated[Algorithm | None, typer.Option(help="Algorithm, for an environment without a preset.")] = None,
+    env: Annotated[Text, typer.Option(help="Gymnasium id of the environment.")] = None,
+    module: Annotated[str, typer.Option(help="Python module that registers the id.")] = "",
+    env_kwargs: Annotated[str, typer.Option(help="Keyword arguments of the environment, as a JSON object.")] = "{}",
+    name: Annotated[Text, typer.Option(help="Name of the policy in the registry.")] = None,
+    seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
+    steps: Annotated[int | None, typer.Option(help="Environment steps at most.", min=1)] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--set", help="A hyper-parameter, as name=value; repeat for more.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    run_dir: Annotated[Path | None, typer.Option(help="Folder of the checkpoint. [runs/<policy>-seed<seed>]")] = None,
+    register: Annotated[bool, typer.Option(help="Register a version at the end.")] = True,
+) -> None:
+    """Train a policy, evaluate it, export it and register a version in MLflow (MLFLOW_TRACKING_URI)."""
+    from rich.console import Console
+
+    from training.interrupts import InterruptFlag
+    from training.pipeline import RunOptions, train_policy
+    from training.presets import with_options
+
+    recipe = _recipe(preset, algo, env, module, env_kwargs, name)
+    options = [*(option or []), *([f"steps={steps}"] if steps else [])]
+    recipe = with_options(recipe, options)
+    folder = run_dir or Path("runs") / f"{recipe.policy}-seed{seed}"
+    console = Console(highlight=False, soft_wrap=True)
+    with InterruptFlag() as is_interrupted:
+        result = train_policy(recipe, seed, RunOptions(folder, resume, register), console, is_interrupted)
+    if result.evaluation is None:
+        console.print(
+            f"stopped at step {result.outcome.step:,}; best greedy return {result.outcome.best_return:.1f}; "
+            f"saved in {folder}: give the same command with --resume to go on",
+        )
+        raise typer.Exit(130)
+    summary, at_random = result.evaluation.summary, result.evaluation.random_summary
+    console.print(
+        f"{recipe.policy} on {recipe.environment.id}: mean return {summary.mean:.1f} "
+        f"[{summary.interval_low:.1f}, {summary.interval_high:.1f}] over {summary.episodes} episodes; "
+        f"random policy {at_random.mean:.1f}",
+    )
+    if result.version is not None:
+        console.print(f"registered {recipe.policy}/{result.version}, MLflow run {result.run_id}")
+
+
+def _recipe(
+    preset: Text, algo: Algorithm | None, env: Text, module: str, env_kwargs: str, name: Text
+) -> "Recipe":
+    import dataclasses
+
+    from training.agents.dqn import DqnConfig
+    from training.envs import EnvironmentSpec
+    from training.loop import LoopConfig
+    from training.presets import PRESETS, Recipe
+
+    if preset is not None:
+        if preset not in PRESETS:
+            raise typer.BadParameter(f"expected one of {', '.join(PRESETS)}, got {preset!r}; or give --algo and --env")
+        if algo or env or module or env_kwargs != "{}":
+            raise typer.BadParameter("a preset fixes the environment; leave out --algo, --env, --module, --env-kwargs")
+        return dataclasses.replace(PRESETS[preset], policy=name or preset)
+    if algo is None or env is None:
+        raise typer.BadParameter(f"expected a preset ({', '.join(PRESETS)}), or --algo and --env")
+    environment = EnvironmentSpec(env, _json_object(env_kwargs), module)
+    return Recipe(_policy_name(name or env), environment, LoopConfig(), DqnConfig())
+
+
+def _policy_name(text: str) -> str:
+    """`text` as a policy's name: what comes after a slash, in lower case, with the version in it."""
+    return text.rsplit("/", 1)[-1].lower()
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise typer.BadParameter(f"--env-kwargs: expected a JSON object such as '{{\"goal\": 1}}', got {text!r}")
+    return value

@@ -1,0 +1,82 @@
+"""Whole episodes of a real environment, with every action asked of a running service."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import imageio.v3 as imageio
+import numpy as np
+
+from serving.client import PolicyClient
+from training.envs import EVALUATION_FIRST_SEED, EnvironmentSpec, make_env
+
+GIF_FRAMES = 600
+"""Frames of a picture at most, so that it stays of a size for a README."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlayedEpisode:
+    """An episode that a service played."""
+
+    episode_return: float
+    length: int
+    versions: tuple[str, ...]
+    """The versions that answered, in order of appearance."""
+
+
+def environment_of(client: PolicyClient, policy: str) -> EnvironmentSpec:
+    """The environment that a live policy was trained in."""
+    stated = client.policy(policy).versions[-1].spec.environment
+    return EnvironmentSpec(stated.id, json.loads(stated.kwargs_json or "{}"), stated.module)
+
+
+def play(
+    client: PolicyClient,
+    policy: str,
+    version: str,
+    episodes: int,
+    *,
+    first_seed: int = EVALUATION_FIRST_SEED,
+    on_frame: Callable[[np.ndarray], None] | None = None,
+) -> Iterator[PlayedEpisode]:
+    """Play episodes one after another; with `on_frame` every frame is rendered and handed to it."""
+    if on_frame:
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame draws without a screen
+    env = make_env(environment_of(client, policy), render_mode="rgb_array" if on_frame else None)
+    try:
+        for index in range(episodes):
+            observation, _ = env.reset(seed=first_seed + index)
+            total, length, is_over = 0.0, 0, False
+            versions: dict[str, None] = {}
+            while not is_over:
+                if on_frame:
+                    on_frame(np.asarray(env.render()))
+                answer = client.act(policy, np.asarray(observation), version=version)
+                versions[answer.version] = None
+                observation, reward, terminated, truncated, _ = env.step(answer.action[()])
+                total += float(reward)
+                length += 1
+                is_over = terminated or truncated
+            yield PlayedEpisode(total, length, tuple(versions))
+    finally:
+        env.close()
+
+
+class GifWriter:
+    """Collects frames, every second one, and writes them as an animated GIF."""
+
+    def __init__(self) -> None:
+        self._frames: list[np.ndarray] = []
+        self._seen = 0
+
+    def add(self, frame: np.ndarray) -> None:
+        """Keep the frame if it is a second one and there is room."""
+        if self._seen % 2 == 0 and len(self._frames) < GIF_FRAMES:
+            self._frames.append(frame[::2, ::2])
+        self._seen += 1
+
+    def write(self, path: Path) -> None:
+        """Write the frames at 25 a second."""
+        imageio.imwrite(path, self._frames, extension=".gif", duration=40, loop=0)

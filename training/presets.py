@@ -1,0 +1,87 @@
+"""Recipes: an environment, an algorithm and its hyper-parameters, under a name."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from training.agents.dqn import DqnConfig
+from training.envs import EnvironmentSpec
+from training.errors import InvalidOption
+from training.loop import LoopConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that a training run depends on but its seed."""
+
+    policy: str
+    """Name under which versions are registered."""
+    environment: EnvironmentSpec
+    loop: LoopConfig
+    agent: DqnConfig
+    threads: int = 1
+    """CPU threads of torch; small networks are faster with one."""
+
+    def params(self) -> dict[str, object]:
+        """Every setting by name."""
+        return {
+            "environment": self.environment.id,
+            "environment_kwargs": self.environment.kwargs_json,
+            **dataclasses.asdict(self.loop),
+            **dataclasses.asdict(self.agent),
+        }
+
+
+PRESETS: Mapping[str, Recipe] = {
+    "cartpole": Recipe(
+        policy="cartpole",
+        environment=EnvironmentSpec("CartPole-v1"),
+        loop=LoopConfig(steps=150_000, evaluate_every=2_000, stop_return=500.0),
+        agent=DqnConfig(n_step=3, epsilon_end=0.2),
+    ),
+}
+
+
+def with_options(recipe: Recipe, options: Sequence[str]) -> Recipe:
+    """The recipe with `name=value` options in place of its hyper-parameters.
+
+    Raises:
+        InvalidOption: there is no such hyper-parameter, or the value is not of its type.
+    """
+    loop: dict[str, Any] = {}
+    agent: dict[str, Any] = {}
+    fields = {
+        **{field.name: (agent, recipe.agent) for field in dataclasses.fields(recipe.agent)},
+        **{field.name: (loop, recipe.loop) for field in dataclasses.fields(recipe.loop)},
+    }
+    for option in options:
+        name, separator, text = option.partition("=")
+        if not separator or name not in fields:
+            raise InvalidOption(f"expected name=value with a name among {', '.join(sorted(fields))}; got {option!r}")
+        changes, config = fields[name]
+        changes[name] = _parse(name, text, typing.get_type_hints(type(config))[name])
+    return dataclasses.replace(
+        recipe, loop=dataclasses.replace(recipe.loop, **loop), agent=dataclasses.replace(recipe.agent, **agent)
+    )
+
+
+def _parse(name: str, text: str, kind: Any) -> Any:
+    """`text` as a value of type `kind`."""
+    if typing.get_origin(kind) is typing.Literal:
+        if text in typing.get_args(kind):
+            return text
+        raise InvalidOption(f"{name}: expected one of {', '.join(typing.get_args(kind))}, got {text!r}")
+    if typing.get_origin(kind) is types.UnionType:
+        kind = next(part for part in typing.get_args(kind) if part is not type(None))
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        if typing.get_origin(kind) is tuple:
+            return tuple(int(part) for part in text.split(",") if part)
+        return int(text.replace("_", "")) if kind is int else float(text)
+    except (KeyError, ValueError) as error:
+        expected = "integers separated by commas" if typing.get_origin(kind) is tuple else kind.__name__
+        raise InvalidOption(f"{name}: expected {expected}, got {text!r}") from error

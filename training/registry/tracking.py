@@ -1,0 +1,83 @@
+"""An MLflow run, written as training goes."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+
+from training.registry.store import registry_errors
+
+FLUSH_INTERVAL_S = 2.0
+"""Metrics are sent together this often: one request each would cost more than a small update."""
+
+
+class TrackedRun:
+    """A run of an experiment; as a context manager it ends as finished, failed or, when interrupted, killed."""
+
+    def __init__(self, client: MlflowClient, run_id: str) -> None:
+        """Go on with the run that `start` or an earlier process began."""
+        self.run_id = run_id
+        self._client = client
+        self._pending: list[Metric] = []
+        self._flushed = time.monotonic()
+        self._status = "FINISHED"
+        with registry_errors():
+            client.update_run(run_id, status="RUNNING")
+
+    @classmethod
+    def start(cls, client: MlflowClient, experiment: str, name: str, tags: Mapping[str, str]) -> Self:
+        """Begin a run."""
+        with registry_errors():
+            experiment_id = mlflow.set_experiment(experiment).experiment_id
+            run = client.create_run(experiment_id, run_name=name, tags=dict(tags))
+        return cls(client, run.info.run_id)
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Record hyper-parameters."""
+        with registry_errors():
+            self._client.log_batch(self.run_id, params=[Param(key, str(value)) for key, value in params.items()])
+
+    def log_tags(self, tags: Mapping[str, object]) -> None:
+        """Record tags."""
+        with registry_errors():
+            self._client.log_batch(self.run_id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """Record metrics at an environment step; they are sent in batches."""
+        now = int(time.time() * 1000)
+        self._pending += [Metric(key, value, now, step) for key, value in metrics.items()]
+        if time.monotonic() - self._flushed > FLUSH_INTERVAL_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send the metrics that wait."""
+        pending, self._pending = self._pending, []
+        self._flushed = time.monotonic()
+        if pending:
+            with registry_errors():
+                self._client.log_batch(self.run_id, metrics=pending)
+
+    def log_files(self, folder: Path) -> None:
+        """Record every file in `folder` as an artifact."""
+        with registry_errors():
+            self._client.log_artifacts(self.run_id, str(folder))
+
+    def interrupt(self) -> None:
+        """The run will end as killed: it may be resumed."""
+        self._status = "KILLED"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.flush()
+        with registry_errors():
+            self._client.set_terminated(self.run_id, status="FAILED" if kind is not None else self._status)

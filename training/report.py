@@ -1,0 +1,92 @@
+"""What a run leaves for people: the learning curve, the returns, the evaluation."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from training.envs import EVALUATION_FIRST_SEED
+from training.loop import Outcome
+from training.statistics import ReturnSummary
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationResult:
+    """Returns of the trained policy and of the random one, each of whole episodes."""
+
+    policy: str
+    environment: str
+    returns: Sequence[float]
+    random_returns: Sequence[float]
+    summary: ReturnSummary
+    random_summary: ReturnSummary
+
+
+def write_report(folder: Path, outcome: Outcome, result: EvaluationResult) -> None:
+    """`folder` holds learning_curve.png, returns.png, evaluation.md and evaluation.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mpl.use("agg")
+    _learning_curve(folder / "learning_curve.png", outcome, result)
+    _returns(folder / "returns.png", result)
+    (folder / "evaluation.md").write_text(_markdown(outcome, result))
+    (folder / "evaluation.json").write_text(
+        json.dumps(
+            {
+                "policy": asdict(result.summary),
+                "random": asdict(result.random_summary),
+                "first_seed": EVALUATION_FIRST_SEED,
+                "returns": list(result.returns),
+                "random_returns": list(result.random_returns),
+            },
+            indent=2,
+        )
+    )
+
+
+def _learning_curve(path: Path, outcome: Outcome, result: EvaluationResult) -> None:
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    steps, means = zip(*outcome.curve, strict=True)
+    axes.plot(steps, means, marker=".", label="greedy evaluation")
+    axes.axhline(result.random_summary.mean, linestyle="--", color="grey", label="random policy")
+    axes.set(xlabel="environment steps", ylabel="mean return", title=f"{result.policy} on {result.environment}")
+    axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+def _returns(path: Path, result: EvaluationResult) -> None:
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    lowest = min(*result.returns, *result.random_returns)
+    highest = max(*result.returns, *result.random_returns)
+    span = (lowest, highest) if highest > lowest else (lowest - 0.5, highest + 0.5)
+    for returns, label in ((result.random_returns, "random policy"), (result.returns, result.policy)):
+        axes.hist(returns, bins=40, range=span, alpha=0.7, label=label)
+    axes.set(xlabel="return of an episode", ylabel="episodes", title=f"{result.environment}, evaluation seeds")
+    axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+def _markdown(outcome: Outcome, result: EvaluationResult) -> str:
+    rows = [
+        f"| {name} | {s.episodes} | {s.mean:.2f} | {s.interval_low:.2f} to {s.interval_high:.2f} | {s.iqm:.2f} "
+        f"| {s.standard_deviation:.2f} |"
+        for name, s in ((result.policy, result.summary), ("random", result.random_summary))
+    ]
+    return "\n".join(
+        [
+            f"# {result.policy} on {result.environment}",
+            "",
+            f"Trained for {outcome.step:,} environment steps ({outcome.episodes:,} episodes, {outcome.elapsed_s:.0f} s). "
+            f"The checkpoint with the best greedy evaluation ({outcome.best_return:.2f}) was kept; the figures below are "
+            "of other seeds.",
+            "",
+            f"| policy | episodes | mean return | {result.summary.confidence:.0%} interval | IQM | standard deviation |",
+            "|---|---|---|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
