@@ -132,9 +132,7 @@ class Policy:
     def components(self) -> list[str]:
         """Names of a continuous action's components."""
         space = self.spec.action.continuous
-        return [
-            space.components[i].name if i < len(space.components) else str(i) for i in range(len(space.low))
-        ]
+        return [space.components[i].name if i < len(space.components) else str(i) for i in range(len(space.low))]
 
     def act(self, observations: NDArray[Any], *, with_values: bool = False) -> Answer:
         """Greedy actions, and values where asked for and there are any.

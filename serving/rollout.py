@@ -66,7 +66,7 @@ class Rollout:
             policy = verify(ref)
         except RolloutRefused as refusal:
             self._refused.add(ref)
-            log.error("rollout_refused", policy=ref.policy, version=ref.version, reason=str(refusal))
+            log.warning("rollout_refused", policy=ref.policy, version=ref.version, reason=str(refusal))
             return Verdict(ref.policy, ref.version, str(refusal))
         versions[ref.version] = policy
         log.info("rollout_live", policy=ref.policy, version=ref.version, sha256=policy.sha256)
@@ -81,7 +81,9 @@ def verify(ref: VersionRef) -> Policy:
     """
     policy = Policy.load(ref.policy, ref.version, ref.folder)
     if policy.sha256 != ref.sha256:
-        raise RolloutRefused(f"sha256 of model.onnx: expected {ref.sha256 or f'a tag {SHA256_TAG}'}, got {policy.sha256}")
+        raise RolloutRefused(
+            f"sha256 of model.onnx: expected {ref.sha256 or f'a tag {SHA256_TAG}'}, got {policy.sha256}"
+        )
     replay_golden(policy, _read_golden(ref.folder / GOLDEN_FILE))
     return policy
 

@@ -34,7 +34,9 @@ class Settings(BaseSettings):
     """Policies to serve; empty for all. The variable takes names separated by commas."""
     aliases: Annotated[tuple[str, ...], NoDecode] = (CHAMPION,)
     """Registry aliases to serve. The variable takes names separated by commas."""
-    poll_interval: PositiveFloat = Field(5.0, validation_alias=AliasChoices("poll_interval", "POLSERVE_POLL_INTERVAL_S"))
+    poll_interval: PositiveFloat = Field(
+        5.0, validation_alias=AliasChoices("poll_interval", "POLSERVE_POLL_INTERVAL_S")
+    )
     """Seconds between two looks at the registry or the folder."""
     cache_dir: Path = Field(default_factory=lambda: _cache_home() / "polserve")
     """Where versions from a registry are kept, and served from while it cannot be reached."""
@@ -49,7 +51,9 @@ class Settings(BaseSettings):
         """Split the lists that came from variables."""
         for name in ("policy", "aliases"):
             value = getattr(self, name)
-            object.__setattr__(self, name, tuple(part.strip() for item in value for part in item.split(",") if part.strip()))
+            object.__setattr__(
+                self, name, tuple(part.strip() for item in value for part in item.split(",") if part.strip())
+            )
 
     @property
     def registry_cache(self) -> Path:
@@ -69,7 +73,9 @@ def load_settings(given: Mapping[str, Any]) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]).lower().replace("_", "-")
-        raise ConfigurationError(f"{name}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}") from error
+        raise ConfigurationError(
+            f"{name}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
+        ) from error
     if settings.policies is not None and settings.mlflow_tracking_uri:
         raise ConfigurationError(
             f"policies is {settings.policies} and the MLflow tracking URI is {settings.mlflow_tracking_uri}: "

@@ -40,9 +40,9 @@ def load(folder: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, weights_only=True)
     except Exception as error:
-        raise CheckpointError(f"{path} is not a complete checkpoint ({type(error).__name__}); start the run anew") from (
-            error
-        )
+        raise CheckpointError(
+            f"{path} is not a complete checkpoint ({type(error).__name__}); start the run anew"
+        ) from (error)
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{path}: expected checkpoint format {FORMAT}; resume with the version that wrote it")
     del state["format"]

@@ -22,7 +22,7 @@ from rich.console import Console
 from serving.client import ClientError, PolicyClient
 from training.envs import EVALUATION_FIRST_SEED, EnvironmentSpec
 from training.evaluate import play_episodes, random_policy
-from training.play import environment_of, play
+from training.play import Player, environment_of, play
 
 POLICY = "cartpole"
 EPISODES = 10
@@ -78,7 +78,7 @@ def free_port(preferred: int) -> int:
 def _report(client: PolicyClient) -> None:
     """Play over the wire and print the returns beside the random agent's."""
     environment = _wait_for_policy(client)
-    played = list(play(client, POLICY, "", EPISODES))
+    played = list(play(Player(client, POLICY), EPISODES))
     at_random = play_episodes(random_policy(environment, 0), environment, EPISODES, EVALUATION_FIRST_SEED)
     versions = ", ".join(sorted({f"{POLICY}/{version}" for episode in played for version in episode.versions}))
     console.print(f"5. {EPISODES} episodes of {environment.id} over gRPC, answered by {versions}:")

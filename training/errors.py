@@ -43,3 +43,9 @@ class RegistryError(TrainingError):
 
 class PromotionRefused(TrainingError):
     """The evidence does not allow the promotion."""
+
+
+def require(condition: bool, name: str, expected: str, got: object) -> None:  # noqa: FBT001 - an assertion for users
+    """Raise InvalidOption where the `condition` on a hyper-parameter does not hold."""
+    if not condition:
+        raise InvalidOption(f"{name}: expected {expected}, got {got}")

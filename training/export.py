@@ -134,7 +134,9 @@ def _difference(name: str, got: NDArray[Any], golden: dict[str, NDArray[Any]], b
         return 0.0
     difference = float(np.abs(got.astype(np.float64) - expected).max())
     if not difference <= _tolerance(expected):  # NaN fails every comparison
-        raise ExportRefused(f"{where}: differ from the network's by {difference:.3g}, allowed is {_tolerance(expected):.3g}")
+        raise ExportRefused(
+            f"{where}: differ from the network's by {difference:.3g}, allowed is {_tolerance(expected):.3g}"
+        )
     return difference
 
 

@@ -12,7 +12,7 @@ from training.agents.agent import Agent, Weights
 from training.checkpoint import restore_rng, rng_state, to_arrays
 from training.collector import Collector
 from training.envs import SELECTION_FIRST_SEED, EnvironmentSpec, VecEnv
-from training.errors import CheckpointError
+from training.errors import CheckpointError, require
 from training.evaluate import play_episodes
 from training.replay import Replay
 
@@ -43,6 +43,23 @@ class LoopConfig:
     """Steps between two reports to the monitor."""
     checkpoint_every_s: float = 120.0
     """Seconds between two checkpoints."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges; raises InvalidOption."""
+        for name in ("steps", "n_envs", "learning_starts", "evaluate_every", "selection_episodes", "log_every"):
+            require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        require(self.updates_per_vector_step >= 0, "updates_per_vector_step", "at least 0", self.updates_per_vector_step)
+        least = 2 * self.n_envs
+        require(self.replay_capacity >= least, "replay_capacity", f"at least {least}, 2 n_envs", self.replay_capacity)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a loop works with."""
+
+    agent: Agent
+    envs: VecEnv
+    replay: Replay
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +106,14 @@ class Outcome:
 class Loop:
     """Training of one agent in one vector environment; a pure function of the seed on a CPU."""
 
-    def __init__(
-        self, agent: Agent, envs: VecEnv, environment: EnvironmentSpec, config: LoopConfig, seed: int, replay: Replay
-    ) -> None:
-        self._agent = agent
+    def __init__(self, parts: Parts, environment: EnvironmentSpec, config: LoopConfig, seed: int) -> None:
+        """Reset the environments with `seed`; greedy evaluations make environments of their own."""
+        self._agent = parts.agent
+        self._replay = parts.replay
         self._environment = environment
         self._config = config
-        self._replay = replay
         self._rng = np.random.default_rng(seed)
-        self._collector = Collector(envs, seed)
+        self._collector = Collector(parts.envs, seed)
         self._step = 0
         self._episodes = 0
         self._elapsed_before_s = 0.0
@@ -174,9 +190,9 @@ class Loop:
         for episode in self._collector.finished():
             self._episodes += 1
             self._recent.append(episode.episode_return)
-        if self._step >= config.learning_starts:
-            for _ in range(config.updates_per_vector_step):
-                self._agent.learn(self._replay.sample(self._rng, self._agent.sampling))
+        if self._step >= config.learning_starts and config.updates_per_vector_step:
+            updates = config.updates_per_vector_step
+            self._agent.learn(self._replay.sample(self._rng, self._agent.sampling, updates))
 
     def _evaluate(self) -> None:
         episodes = play_episodes(

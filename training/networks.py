@@ -1,6 +1,7 @@
 """Networks: from a raw observation, as the environment emits it, to values."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import prod
 
 import torch
@@ -14,7 +15,7 @@ class QNetwork(nn.Module):
         super().__init__()
         sizes = [prod(observation_shape), *hidden_sizes]
         layers: list[nn.Module] = []
-        for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+        for n_in, n_out in pairwise(sizes):
             layers += [nn.Linear(n_in, n_out), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.Linear(sizes[-1], n_actions))
 

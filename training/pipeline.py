@@ -1,5 +1,6 @@
 """A whole run: train, evaluate, export, register."""
 
+import contextlib
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -16,7 +17,7 @@ from training.envs import EVALUATION_FIRST_SEED, SELECTION_FIRST_SEED, discrete_
 from training.errors import CheckpointError, InvalidOption
 from training.evaluate import ObservationSample, play_episodes, random_policy
 from training.export import PolicyVersion, export_policy
-from training.loop import Loop, Outcome, Progress
+from training.loop import Loop, Outcome, Parts, Progress
 from training.presets import Recipe
 from training.progress import ProgressDisplay
 from training.provenance import git_commit, provenance
@@ -72,7 +73,7 @@ def train_policy(
     else:
         run = TrackedRun.start(client, EXPERIMENT, f"{recipe.policy}-seed{seed}", _tags(recipe, seed))
         run.log_params({**recipe.params(), "seed": seed})
-    with run, trainee:
+    with run, contextlib.closing(trainee):
         with ProgressDisplay(recipe.policy, console) as display:
             monitor = _Monitor(display, run, options.folder, {"recipe": _identity(recipe), "seed": seed})
             outcome = trainee.loop.run(monitor, should_stop)
@@ -85,13 +86,15 @@ def train_policy(
         with tempfile.TemporaryDirectory() as folder:
             write_report(Path(folder), outcome, evaluation)
             run.log_files(Path(folder))
-        run.log_metrics({"evaluation/mean": evaluation.summary.mean, "evaluation/iqm": evaluation.summary.iqm}, outcome.step)
+        run.log_metrics(
+            {"evaluation/mean": evaluation.summary.mean, "evaluation/iqm": evaluation.summary.iqm}, outcome.step
+        )
         number = PolicyRegistry(client).register(version, run.run_id) if options.is_registered else None
     return RunResult(outcome, run.run_id, evaluation, number)
 
 
 class Trainee:
-    """An agent with its environments and its loop; as a context manager it closes the environments."""
+    """An agent with its environments and its loop."""
 
     def __init__(self, recipe: Recipe, seed: int) -> None:
         """Build everything from the seed alone."""
@@ -104,12 +107,10 @@ class Trainee:
         replay = Replay(
             recipe.loop.replay_capacity, recipe.loop.n_envs, np.zeros(box.shape, box.dtype), np.zeros((), np.int64)
         )
-        self.loop = Loop(self.agent, self._envs, recipe.environment, recipe.loop, seed, replay)
+        self.loop = Loop(Parts(self.agent, self._envs, replay), recipe.environment, recipe.loop, seed)
 
-    def __enter__(self) -> "Trainee":
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Close the environments."""
         self._envs.close()
 
 
@@ -196,6 +197,6 @@ def _identity(recipe: Recipe) -> str:
 def _check_same_run(saved: Mapping[str, Any], recipe: Recipe, seed: int) -> None:
     if (saved["recipe"], saved["seed"]) != (_identity(recipe), seed):
         raise CheckpointError(
-            f"the checkpoint is of {saved['recipe']} with seed {saved['seed']}, this run is {_identity(recipe)} with seed "
-            f"{seed}; resume with the settings that the run was started with, or start anew without --resume"
+            f"the checkpoint is of {saved['recipe']} with seed {saved['seed']}, this run is {_identity(recipe)} "
+            f"with seed {seed}; resume with the settings that the run was started with, or start anew without --resume"
         )

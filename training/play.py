@@ -8,6 +8,7 @@ from pathlib import Path
 
 import imageio.v3 as imageio
 import numpy as np
+from numpy.typing import NDArray
 
 from serving.client import PolicyClient
 from training.envs import EVALUATION_FIRST_SEED, EnvironmentSpec, make_env
@@ -32,19 +33,26 @@ def environment_of(client: PolicyClient, policy: str) -> EnvironmentSpec:
     return EnvironmentSpec(stated.id, json.loads(stated.kwargs_json or "{}"), stated.module)
 
 
+@dataclass(frozen=True, slots=True)
+class Player:
+    """Whom to ask for actions: a live policy, and "" or a version of it."""
+
+    client: PolicyClient
+    policy: str
+    version: str = ""
+
+
 def play(
-    client: PolicyClient,
-    policy: str,
-    version: str,
+    player: Player,
     episodes: int,
     *,
     first_seed: int = EVALUATION_FIRST_SEED,
-    on_frame: Callable[[np.ndarray], None] | None = None,
+    on_frame: Callable[[NDArray[np.uint8]], None] | None = None,
 ) -> Iterator[PlayedEpisode]:
     """Play episodes one after another; with `on_frame` every frame is rendered and handed to it."""
     if on_frame:
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame draws without a screen
-    env = make_env(environment_of(client, policy), render_mode="rgb_array" if on_frame else None)
+    env = make_env(environment_of(player.client, player.policy), render_mode="rgb_array" if on_frame else None)
     try:
         for index in range(episodes):
             observation, _ = env.reset(seed=first_seed + index)
@@ -53,7 +61,7 @@ def play(
             while not is_over:
                 if on_frame:
                     on_frame(np.asarray(env.render()))
-                answer = client.act(policy, np.asarray(observation), version=version)
+                answer = player.client.act(player.policy, np.asarray(observation), version=player.version)
                 versions[answer.version] = None
                 observation, reward, terminated, truncated, _ = env.step(answer.action[()])
                 total += float(reward)
@@ -68,10 +76,10 @@ class GifWriter:
     """Collects frames, every second one, and writes them as an animated GIF."""
 
     def __init__(self) -> None:
-        self._frames: list[np.ndarray] = []
+        self._frames: list[NDArray[np.uint8]] = []
         self._seen = 0
 
-    def add(self, frame: np.ndarray) -> None:
+    def add(self, frame: NDArray[np.uint8]) -> None:
         """Keep the frame if it is a second one and there is room."""
         if self._seen % 2 == 0 and len(self._frames) < GIF_FRAMES:
             self._frames.append(frame[::2, ::2])

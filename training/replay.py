@@ -65,7 +65,9 @@ class Replay:
         """
         rows = capacity // n_envs
         if rows < 2:  # noqa: PLR2004 - a transition takes two rows
-            raise ValueError(f"replay capacity: expected at least {2 * n_envs} for {n_envs} environments, got {capacity}")
+            raise ValueError(
+                f"replay capacity: expected at least {2 * n_envs} for {n_envs} environments, got {capacity}"
+            )
         self._rows = VectorStep(
             observation_tm1=_empty(rows, n_envs, observation.shape, observation.dtype),
             action_tm1=_empty(rows, n_envs, action.shape, action.dtype),
@@ -83,7 +85,7 @@ class Replay:
 
     def __len__(self) -> int:
         """Steps stored, resets included."""
-        return min(self._added, len(self._rows.reward_t)) * self._rows.reward_t.shape[1]
+        return int(min(self._added, len(self._rows.reward_t)) * self._rows.reward_t.shape[1])
 
     def add(self, step: VectorStep) -> None:
         """Store a step in place of the oldest one."""
@@ -93,20 +95,23 @@ class Replay:
             array[row] = new[name]
         self._added += 1
 
-    def sample(self, rng: np.random.Generator, sampling: Sampling) -> Transitions:
-        """Transitions drawn uniformly, with replacement, from the real steps that have `n_step` rows after them.
+    def sample(self, rng: np.random.Generator, sampling: Sampling, batches: int = 1) -> Transitions:
+        """Transitions for `batches` batches, drawn uniformly and with replacement.
+
+        They start at real steps that have `n_step` rows after them.
 
         A transition ends early where its episode does.
 
         Raises:
             ValueError: fewer than `n_step` + 1 rows are stored.
         """
-        times, envs = self._starts(rng, sampling)
+        size = batches * sampling.batch_size
+        times, envs = self._starts(rng, sampling.n_step, size)
         stored, n_rows = self._rows, len(self._rows.reward_t)
-        reward = np.zeros(sampling.batch_size, np.float32)
-        discount = np.ones(sampling.batch_size, np.float32)
+        reward = np.zeros(size, np.float32)
+        discount = np.ones(size, np.float32)
         ends = times.copy()
-        is_going = np.ones(sampling.batch_size, np.bool_)
+        is_going = np.ones(size, np.bool_)
         for _ in range(sampling.n_step):
             row = ends % n_rows
             reward += np.where(is_going, discount * stored.reward_t[row, envs], np.float32(0))
@@ -143,14 +148,16 @@ class Replay:
             array[: len(saved)] = saved
         self._added = int(state["added"])
 
-    def _starts(self, rng: np.random.Generator, sampling: Sampling) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _starts(
+        self, rng: np.random.Generator, n_step: int, size: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Times and environments of real steps with `n_step` rows after them."""
         n_rows, n_envs = self._rows.reward_t.shape
-        oldest, end = max(0, self._added - n_rows), self._added - sampling.n_step
+        oldest, end = max(0, self._added - n_rows), self._added - n_step
         if end <= oldest:
-            raise ValueError(f"expected more than {sampling.n_step} rows to sample from, got {self._added}")
-        times = rng.integers(oldest, end, size=sampling.batch_size)
-        envs = rng.integers(n_envs, size=sampling.batch_size)
+            raise ValueError(f"expected more than {n_step} rows to sample from, got {self._added}")
+        times = rng.integers(oldest, end, size=size)
+        envs = rng.integers(n_envs, size=size)
         while (is_reset := ~self._rows.is_real[times % n_rows, envs]).any():
             count = int(is_reset.sum())
             times[is_reset] = rng.integers(oldest, end, size=count)

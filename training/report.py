@@ -76,17 +76,11 @@ def _markdown(outcome: Outcome, result: EvaluationResult) -> str:
         f"| {s.standard_deviation:.2f} |"
         for name, s in ((result.policy, result.summary), ("random", result.random_summary))
     ]
-    return "\n".join(
-        [
-            f"# {result.policy} on {result.environment}",
-            "",
-            f"Trained for {outcome.step:,} environment steps ({outcome.episodes:,} episodes, {outcome.elapsed_s:.0f} s). "
-            f"The checkpoint with the best greedy evaluation ({outcome.best_return:.2f}) was kept; the figures below are "
-            "of other seeds.",
-            "",
-            f"| policy | episodes | mean return | {result.summary.confidence:.0%} interval | IQM | standard deviation |",
-            "|---|---|---|---|---|---|",
-            *rows,
-            "",
-        ]
+    story = (
+        f"Trained for {outcome.step:,} environment steps ({outcome.episodes:,} episodes, {outcome.elapsed_s:.0f} s). "
+        f"The checkpoint with the best greedy evaluation ({outcome.best_return:.2f}) was kept; "
+        "the figures below are of other seeds."
     )
+    head = f"| policy | episodes | mean return | {result.summary.confidence:.0%} interval | IQM | standard deviation |"
+    lines = [f"# {result.policy} on {result.environment}", "", story, "", head, "|---|---|---|---|---|---|", *rows, ""]
+    return "\n".join(lines)

@@ -8,7 +8,7 @@ import typer
 Text = str | None
 
 
-def serve(  # noqa: PLR0913 - one parameter a setting
+def serve(
     host: Annotated[Text, typer.Option(help="Address to bind. [POLSERVE_HOST; 127.0.0.1]")] = None,
     grpc_port: Annotated[int | None, typer.Option(help="gRPC port, 0 for any. [POLSERVE_GRPC_PORT; 50051]")] = None,
     http_port: Annotated[int | None, typer.Option(help="HTTP port, 0 for any. [POLSERVE_HTTP_PORT; 8080]")] = None,

@@ -54,7 +54,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
     timeout = 10  # seconds that a silent connection is kept
 
-    def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+    def do_GET(self) -> None:
         match self.path.split("?", 1)[0]:
             case "/metrics":
                 self._answer(HTTPStatus.OK, CONTENT_TYPE_LATEST, self.server.metrics())
@@ -66,7 +66,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(status, "application/json", json.dumps(readiness, indent=2).encode() + b"\n")
             case path:
                 self._answer(
-                    HTTPStatus.NOT_FOUND, "text/plain", f"no page {path}; there are /metrics, /livez, /readyz\n".encode()
+                    HTTPStatus.NOT_FOUND,
+                    "text/plain",
+                    f"no page {path}; there are /metrics, /livez, /readyz\n".encode(),
                 )
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name

@@ -61,9 +61,7 @@ class Follower:
         desired: References = {}
         for name, model in self._models().items():
             try:
-                if model is None:
-                    raise LookupError(f"there is no registered model {name!r}")
-                desired[name] = self._references(model)
+                desired[name] = self._references(name, model)
             except Exception as error:  # noqa: BLE001 - one bad policy must not keep the others from following
                 problems.append(f"{name}: {_one_line(error)}")
                 desired[name] = self._desired.get(name, {})
@@ -120,9 +118,11 @@ class Follower:
                 return None
             raise
 
-    def _references(self, model: RegisteredModel) -> dict[str, Reference]:
+    def _references(self, name: str, model: RegisteredModel | None) -> dict[str, Reference]:
+        if model is None:
+            raise LookupError(f"there is no registered model {name!r}")
         aliases = {alias: str(model.aliases[alias]) for alias in self._config.aliases if alias in model.aliases}
-        refs = {version: self._fetch(model.name, version) for version in set(aliases.values())}
+        refs = {version: self._fetch(name, version) for version in set(aliases.values())}
         return {alias: refs[version] for alias, version in aliases.items()}
 
     def _fetch(self, policy: str, version: str) -> Reference:
@@ -159,7 +159,9 @@ class Follower:
         """Keep what is live as the last good state, and delete the versions that nothing names any more."""
         good: References = {
             policy: {
-                alias: self._refs[policy, version] for alias, version in aliases.items() if (policy, version) in self._refs
+                alias: self._refs[policy, version]
+                for alias, version in aliases.items()
+                if (policy, version) in self._refs
             }
             for policy, aliases in live.items()
         }

@@ -29,8 +29,8 @@ class Agent(Protocol):
     def greedy(self, observations: NDArray[Any]) -> NDArray[Any]:
         """The actions (n, ...) that the agent holds to be best."""
 
-    def learn(self, batch: Transitions) -> None:
-        """Make one update from `batch`."""
+    def learn(self, batches: Transitions) -> None:
+        """Make one update from each of the batches, which follow one another."""
 
     def losses(self) -> dict[str, float]:
         """Figures of the latest update, by metric path such as "losses/td"."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.agents.agent import Weights
+from training.errors import require
 from training.networks import GreedyPolicy, QNetwork
 from training.replay import Sampling, Transitions
 from training.schedules import linear
@@ -40,18 +41,30 @@ class DqnConfig:
     """Choose the target's action by the online network (van Hasselt et al. 2016)."""
     loss: Literal["huber", "squared"] = "huber"
     """Of the TD error; Huber's bound is 1, which is the error clipping of Mnih et al. 2015."""
-    max_grad_norm: float = 10.0
-    """Gradients are scaled down to this L2 norm."""
+    max_grad_norm: float | None = None
+    """Gradients are scaled down to this L2 norm; None leaves them, since the Huber loss bounds them already."""
     target_tau: float = 0.01
-    """Polyak step of the target network at each of its updates, in (0, 1]; 1 copies (Mnih et al. 2015)."""
+    """Polyak step of the target network each time it moves, in (0, 1]; 1 copies (Mnih et al. 2015)."""
     target_period: int = 1
-    """Updates of the online network between two updates of the target network."""
+    """Calls of `learn`, each of one or more updates, between two moves of the target network."""
     epsilon_start: float = 1.0
     """Probability of a random action at step 0."""
     epsilon_end: float = 0.05
     """Probability of a random action from `epsilon_steps` on."""
     epsilon_steps: int = 10_000
     """Steps over which epsilon falls linearly."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges; raises InvalidOption."""
+        for name in ("batch_size", "n_step", "target_period", "learning_rate_updates", "epsilon_steps"):
+            require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        for name in ("learning_rate", "learning_rate_end", "adam_epsilon", "max_grad_norm"):
+            value = getattr(self, name)
+            require(value is None or value > 0, name, "a positive number", value)
+        for name in ("discount", "epsilon_start", "epsilon_end"):
+            require(0 <= getattr(self, name) <= 1, name, "a number from 0 to 1", getattr(self, name))
+        require(0 < self.target_tau <= 1, "target_tau", "a number above 0, up to 1", self.target_tau)
+        require(all(size >= 1 for size in self.hidden_sizes), "hidden_sizes", "sizes of at least 1", self.hidden_sizes)
 
 
 def q_learning_target(q_t_target: Tensor, q_t_selector: Tensor, reward_t: Tensor, discount_t: Tensor) -> Tensor:
@@ -90,7 +103,7 @@ def td_loss(q_tm1: Tensor, action_tm1: Tensor, target: Tensor, kind: Literal["hu
 
 @torch.no_grad()
 def move_towards(target: nn.Module, online: nn.Module, tau: float) -> None:
-    """target += tau * (online - target), for every parameter."""
+    """Move every parameter of `target` the share `tau` of its way to that of `online`."""
     torch._foreach_lerp_(list(target.parameters()), list(online.parameters()), tau)
 
 
@@ -107,6 +120,7 @@ class DqnAgent:
             self._online.parameters(), lr=config.learning_rate, eps=config.adam_epsilon, fused=True
         )
         self._updates = 0
+        self._blocks = 0
         self._latest: tuple[Tensor, Tensor] | None = None
 
     @property
@@ -131,28 +145,26 @@ class DqnAgent:
         actions: NDArray[Any] = self._online(torch.from_numpy(observations)).argmax(dim=1).numpy()
         return actions
 
-    def learn(self, batch: Transitions) -> None:
-        """Make one update from `batch`."""
+    def learn(self, batches: Transitions) -> None:
+        """Make one update from each of the batches, then move the target network.
+
+        The targets of all batches are computed together beforehand, which costs little more than those of one.
+        """
         config = self._config
-        observation_t = torch.from_numpy(batch.observation_t)
+        observation_t = torch.from_numpy(batches.observation_t)
         with torch.no_grad():
             q_t_target = self._target(observation_t)
             q_t_selector = self._online(observation_t) if config.double else q_t_target
             target = q_learning_target(
-                q_t_target, q_t_selector, torch.from_numpy(batch.reward_t), torch.from_numpy(batch.discount_t)
+                q_t_target, q_t_selector, torch.from_numpy(batches.reward_t), torch.from_numpy(batches.discount_t)
             )
-        q_tm1 = self._online(torch.from_numpy(batch.observation_tm1))
-        loss = td_loss(q_tm1, torch.from_numpy(batch.action_tm1), target, config.loss)
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._learning_rate()
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self._online.parameters(), config.max_grad_norm)
-        self._optimizer.step()
-        self._updates += 1
-        if self._updates % config.target_period == 0:
+        observation_tm1 = torch.from_numpy(batches.observation_tm1).split(config.batch_size)
+        action_tm1 = torch.from_numpy(batches.action_tm1).split(config.batch_size)
+        for batch in zip(observation_tm1, action_tm1, target.split(config.batch_size), strict=True):
+            self._update(*batch)
+        self._blocks += 1
+        if self._blocks % config.target_period == 0:
             move_towards(self._target, self._online, config.target_tau)
-        self._latest = loss.detach(), q_tm1.detach()
 
     def losses(self) -> dict[str, float]:
         """TD loss and mean value of the latest update."""
@@ -184,6 +196,7 @@ class DqnAgent:
             "target": self._target.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "updates": self._updates,
+            "blocks": self._blocks,
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -191,11 +204,23 @@ class DqnAgent:
         self._online.load_state_dict(state["online"])
         self._target.load_state_dict(state["target"])
         self._optimizer.load_state_dict(state["optimizer"])
-        self._updates = int(state["updates"])
+        self._updates, self._blocks = int(state["updates"]), int(state["blocks"])
 
     def policy(self) -> GreedyPolicy:
         """Observation to the best action and all values."""
         return GreedyPolicy(self._online).eval()
+
+    def _update(self, observation_tm1: Tensor, action_tm1: Tensor, target: Tensor) -> None:
+        q_tm1 = self._online(observation_tm1)
+        loss = td_loss(q_tm1, action_tm1, target, self._config.loss)
+        self._optimizer.param_groups[0]["lr"] = self._learning_rate()
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self._config.max_grad_norm is not None:
+            nn.utils.clip_grad_norm_(self._online.parameters(), self._config.max_grad_norm)
+        self._optimizer.step()
+        self._updates += 1
+        self._latest = loss.detach(), q_tm1.detach()
 
     def _epsilon(self, step: int) -> float:
         return linear(step, self._config.epsilon_start, self._config.epsilon_end, self._config.epsilon_steps)

@@ -24,7 +24,9 @@ class Which(StrEnum):
 def evaluate(
     policy: Annotated[str, typer.Argument(help="POLICY for its champion, POLICY/VERSION, or POLICY@ALIAS.")],
     *,
-    which: Annotated[Which, typer.Option("--policy", help="Play the version, or only the random policy.")] = Which.VERSION,
+    which: Annotated[
+        Which, typer.Option("--policy", help="Play the version, or only the random policy.")
+    ] = Which.VERSION,
     episodes: Annotated[int, typer.Option(help="Whole episodes on seeds that training never used.", min=2)] = 100,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -56,9 +58,7 @@ def evaluate(
     table = Table("policy", "episodes", "mean return", "95% interval", "IQM", "standard deviation", title=stated.id)
     for player, s in summaries.items():
         interval = f"{s.interval_low:.2f} to {s.interval_high:.2f}"
-        table.add_row(
-            player, str(s.episodes), f"{s.mean:.2f}", interval, f"{s.iqm:.2f}", f"{s.standard_deviation:.2f}"
-        )
+        table.add_row(player, str(s.episodes), f"{s.mean:.2f}", interval, f"{s.iqm:.2f}", f"{s.standard_deviation:.2f}")
     Console().print(table)
 
 

@@ -20,25 +20,28 @@ def play(
 ) -> None:
     """Play episodes of the policy's own environment against the service."""
     from serving.client import PolicyClient
-    from training.play import GifWriter
+    from training.envs import EVALUATION_FIRST_SEED
+    from training.play import GifWriter, Player
     from training.play import play as play_episodes
 
     writer = GifWriter()
     with PolicyClient(target) as client:
-        played = list(play_episodes(client, policy, version, 1, on_frame=writer.add)) if gif else []
-        rest = play_episodes(client, policy, version, episodes - len(played), first_seed=_next_seed(len(played)))
+        player = Player(client, policy, version)
+        played = list(play_episodes(player, 1, on_frame=writer.add)) if gif else []
+        seed = EVALUATION_FIRST_SEED + len(played)
+        rest = play_episodes(player, episodes - len(played), first_seed=seed)
         for index, episode in enumerate((*played, *rest)):
             if as_json:
-                print(json.dumps({"return": episode.episode_return, "steps": episode.length, "versions": episode.versions}))
+                print(
+                    json.dumps(
+                        {"return": episode.episode_return, "steps": episode.length, "versions": episode.versions}
+                    )
+                )
             else:
                 versions = ", ".join(f"{policy}/{number}" for number in episode.versions)
-                print(f"episode {index + 1}: return {episode.episode_return:g} in {episode.length} steps, by {versions}")
+                print(
+                    f"episode {index + 1}: return {episode.episode_return:g} in {episode.length} steps, by {versions}"
+                )
     if gif:
         writer.write(gif)
         print(f"wrote {gif}")
-
-
-def _next_seed(played: int) -> int:
-    from training.envs import EVALUATION_FIRST_SEED
-
-    return EVALUATION_FIRST_SEED + played

@@ -20,7 +20,7 @@ class Algorithm(StrEnum):
 Text = str | None
 
 
-def train(  # noqa: PLR0913 - one parameter an option
+def train(
     preset: Annotated[Text, typer.Argument(help="A preset: cartpole. Or give --algo and --env.")] = None,
     *,
     algo: Annotated[Algorithm | None, typer.Option(help="Algorithm, for an environment without a preset.")] = None,
@@ -67,9 +67,7 @@ def train(  # noqa: PLR0913 - one parameter an option
         console.print(f"registered {recipe.policy}/{result.version}, MLflow run {result.run_id}")
 
 
-def _recipe(
-    preset: Text, algo: Algorithm | None, env: Text, module: str, env_kwargs: str, name: Text
-) -> "Recipe":
+def _recipe(preset: Text, algo: Algorithm | None, env: Text, module: str, env_kwargs: str, name: Text) -> "Recipe":
     import dataclasses
 
     from training.agents.dqn import DqnConfig

@@ -152,7 +152,7 @@ class PolicyRegistry:
         logging.getLogger("mlflow").setLevel(logging.ERROR)
         with tempfile.TemporaryDirectory() as folder, mlflow.start_run(run_id=run_id):
             golden = Path(folder) / GOLDEN_FILE.name
-            np.savez_compressed(golden, **version.golden)
+            np.savez_compressed(golden, allow_pickle=False, **version.golden)
             info = mlflow.onnx.log_model(
                 onnx_model=version.model,
                 name=version.spec.name,

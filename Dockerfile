@@ -1,0 +1,32 @@
+# The serving side only: no torch, no gymnasium, no full mlflow. The bundled policies are inside.
+ARG BASE=python:3.11-slim-bookworm
+
+FROM ${BASE} AS build
+WORKDIR /src
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY protos protos
+COPY serving serving
+COPY policies policies
+# The secrets are optional: a pip.conf and certificates for a package index behind a private authority.
+RUN --mount=type=secret,id=pipconf,target=/etc/pip.conf \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    python -m venv /opt/polserve \
+    && /opt/polserve/bin/pip install --no-cache-dir --constraint constraints.txt . \
+    && /opt/polserve/bin/pip uninstall --yes pip setuptools
+
+FROM ${BASE}
+COPY --from=build /opt/polserve /opt/polserve
+ENV PATH=/opt/polserve/bin:$PATH \
+    POLSERVE_HOST=0.0.0.0 \
+    POLSERVE_CACHE_DIR=/var/cache/polserve \
+    MLFLOW_DISABLE_TELEMETRY=true \
+    ORT_DISABLE_TELEMETRY=1 \
+    HOME=/tmp
+RUN mkdir -p /var/cache/polserve && chown 65532:65532 /var/cache/polserve
+# Writable also under --read-only: versions from a registry are kept here.
+VOLUME /var/cache/polserve
+USER 65532:65532
+EXPOSE 50051 8080
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ.get(\"POLSERVE_HTTP_PORT\", 8080)}/readyz', timeout=2)"]
+ENTRYPOINT ["polserve"]
+CMD ["serve"]
