@@ -48,7 +48,8 @@ class LoopConfig:
         """Check the ranges; raises InvalidOption."""
         for name in ("steps", "n_envs", "learning_starts", "evaluate_every", "selection_episodes", "log_every"):
             require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
-        require(self.updates_per_vector_step >= 0, "updates_per_vector_step", "at least 0", self.updates_per_vector_step)
+        updates = self.updates_per_vector_step
+        require(updates >= 0, "updates_per_vector_step", "at least 0", updates)
         least = 2 * self.n_envs
         require(self.replay_capacity >= least, "replay_capacity", f"at least {least}, 2 n_envs", self.replay_capacity)
 

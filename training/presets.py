@@ -9,7 +9,7 @@ from typing import Any
 
 from training.agents.dqn import DqnConfig
 from training.envs import EnvironmentSpec
-from training.errors import InvalidOption
+from training.errors import InvalidOption, require
 from training.loop import LoopConfig
 
 
@@ -24,6 +24,11 @@ class Recipe:
     agent: DqnConfig
     threads: int = 1
     """CPU threads of torch; small networks are faster with one."""
+
+    def __post_init__(self) -> None:
+        """Check what the two configurations ask of each other; raises InvalidOption."""
+        least = (self.agent.n_step + 1) * self.loop.n_envs
+        require(self.loop.learning_starts >= least, "learning_starts", f"at least {least}", self.loop.learning_starts)
 
     def params(self) -> dict[str, object]:
         """Every setting by name."""

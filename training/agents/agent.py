@@ -45,7 +45,7 @@ class Agent(Protocol):
         """Take over what `weights` gave."""
 
     def state(self) -> dict[str, Any]:
-        """Everything that learning needs to go on: networks, optimiser, counters."""
+        """Everything that learning needs to go on; its tensors are the live ones, to be saved at once or copied."""
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take over what `state` gave."""

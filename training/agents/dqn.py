@@ -158,9 +158,9 @@ class DqnAgent:
             target = q_learning_target(
                 q_t_target, q_t_selector, torch.from_numpy(batches.reward_t), torch.from_numpy(batches.discount_t)
             )
-        observation_tm1 = torch.from_numpy(batches.observation_tm1).split(config.batch_size)
-        action_tm1 = torch.from_numpy(batches.action_tm1).split(config.batch_size)
-        for batch in zip(observation_tm1, action_tm1, target.split(config.batch_size), strict=True):
+        observation_tm1 = torch.split(torch.from_numpy(batches.observation_tm1), config.batch_size)
+        action_tm1 = torch.split(torch.from_numpy(batches.action_tm1), config.batch_size)
+        for batch in zip(observation_tm1, action_tm1, torch.split(target, config.batch_size), strict=True):
             self._update(*batch)
         self._blocks += 1
         if self._blocks % config.target_period == 0:

@@ -1,0 +1,223 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from protos.names import CHAMPION, GOLDEN_FILE, MODEL_FILE
+from protos.polserve.v1 import policy_pb2 as pb
+from serving.catalog import Catalog
+from serving.errors import RolloutRefused, UnknownPolicy, UnknownVersion
+from serving.policy import Policy
+from serving.rollout import Rollout, replay_golden, verify
+from serving.sources.folder import FolderSource
+from serving.sources.source import VersionRef
+from support import make_version, with_spec, write_version
+from training.export import PolicyVersion
+
+
+def ref(version: PolicyVersion, folder: Path, number: str = "1", sha256: str | None = None) -> VersionRef:
+    return VersionRef("cartpole", number, write_version(version, folder / number), sha256 or version.sha256)
+
+
+def changed_spec(**changes: object) -> pb.PolicySpec:
+    spec = pb.PolicySpec()
+    spec.CopyFrom(make_version().spec)
+    spec.MergeFrom(pb.PolicySpec(**changes))  # type: ignore[arg-type]
+    return spec
+
+
+def test_a_good_version_is_loaded_with_its_spec(tmp_path: Path) -> None:
+    version = make_version()
+    policy = verify(ref(version, tmp_path))
+    assert policy.spec == version.spec
+    assert policy.sha256 == version.sha256
+    answer = policy.act(version.golden["observation"], with_values=True)
+    assert (answer.actions == version.golden["action"]).all()
+
+
+def damage_model(folder: Path, content: bytes) -> None:
+    (folder / MODEL_FILE).write_bytes(content)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x07"])
+def test_a_file_that_is_no_model_is_refused(tmp_path: Path, content: bytes) -> None:
+    reference = ref(make_version(), tmp_path)
+    damage_model(reference.folder, content)
+    with pytest.raises(RolloutRefused, match=r"model.onnx"):
+        verify(reference)
+
+
+def test_a_truncated_model_is_refused(tmp_path: Path) -> None:
+    reference = ref(make_version(), tmp_path)
+    model = (reference.folder / MODEL_FILE).read_bytes()
+    damage_model(reference.folder, model[: len(model) // 2])
+    with pytest.raises(RolloutRefused, match=r"model\.onnx cannot be loaded"):
+        verify(reference)
+
+
+def test_a_missing_model_is_refused(tmp_path: Path) -> None:
+    reference = ref(make_version(), tmp_path)
+    (reference.folder / MODEL_FILE).unlink()
+    with pytest.raises(RolloutRefused, match="cannot be read: No such file"):
+        verify(reference)
+
+
+def test_a_model_with_another_checksum_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RolloutRefused, match="sha256 of model.onnx: expected abc, got"):
+        verify(ref(make_version(), tmp_path, sha256="abc"))
+
+
+def test_a_version_that_was_registered_without_a_checksum_is_refused(tmp_path: Path) -> None:
+    version = make_version()
+    reference = VersionRef("cartpole", "1", write_version(version, tmp_path), "")
+    with pytest.raises(RolloutRefused, match="expected a tag polserve.sha256"):
+        verify(reference)
+
+
+def test_a_model_without_a_spec_is_refused(tmp_path: Path) -> None:
+    model = onnx.ModelProto()
+    model.CopyFrom(make_version().model)
+    del model.metadata_props[:]
+    bare = PolicyVersion(model, pb.PolicySpec(), make_version().golden)
+    with pytest.raises(RolloutRefused, match="has no metadata 'polserve.spec'"):
+        verify(ref(bare, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (changed_spec(schema_version=99), "has schema version 99, this server knows 1"),
+        (changed_spec(observation=pb.ObservationSpec(shape=[7])), "expected 1 or 28"),
+        (changed_spec(observation=pb.ObservationSpec(dtype=pb.UINT8)), "its spec says"),
+        (changed_spec(observation=pb.ObservationSpec(low=[0.0])), "observation.low has 5 values"),
+    ],
+)
+def test_a_spec_that_does_not_fit_is_refused(tmp_path: Path, spec: pb.PolicySpec, message: str) -> None:
+    with pytest.raises(RolloutRefused, match=message):
+        verify(ref(with_spec(make_version(), spec), tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("action", lambda array: 1 - array, "actions differ from the trainer's"),
+        ("values", lambda array: array + 0.01, "values differ by 0.01"),
+        ("values", lambda array: array * np.nan, "values differ by nan"),
+        ("observation", lambda array: array[:5], "expected at least 64 observations"),
+        ("observation", lambda array: array[:, :3], "the golden observations cannot be answered"),
+    ],
+)
+def test_a_golden_replay_that_differs_is_refused(tmp_path: Path, name: str, change: object, message: str) -> None:
+    version = make_version()
+    golden = {**version.golden, name: change(version.golden[name])}  # type: ignore[operator]
+    with pytest.raises(RolloutRefused, match=message):
+        verify(ref(PolicyVersion(version.model, version.spec, golden), tmp_path))
+
+
+def test_another_action_is_accepted_where_the_two_best_values_are_as_good_as_equal() -> None:
+    version = make_version()
+    policy = Policy("cartpole", "1", version.model.SerializeToString())
+    observation = version.golden["observation"][:1]
+    tied = tie(policy, observation)
+    golden = {"observation": np.repeat(tied, 64, axis=0)}
+    answer = policy.act(golden["observation"], with_values=True)
+    assert answer.values is not None
+    golden |= {"values": answer.values, "action": 1 - answer.actions}
+    replay_golden(policy, golden)
+
+
+def tie(policy: Policy, observation: np.ndarray) -> np.ndarray:
+    """An observation near `observation` at which both actions are nearly equally good, by bisection."""
+    other = next(
+        candidate
+        for candidate in np.random.default_rng(1).normal(size=(100, 1, 4)).astype(np.float32)
+        if policy.act(candidate).actions[0] != policy.act(observation).actions[0]
+    )
+    low, high = observation, other
+    for _ in range(60):
+        middle = (low + high) / 2
+        same = policy.act(middle).actions[0] == policy.act(low).actions[0]
+        low, high = (middle, high) if same else (low, middle)
+    return low
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 half a zip"])
+def test_a_missing_or_damaged_golden_set_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    reference = ref(make_version(), tmp_path)
+    (reference.folder / GOLDEN_FILE).unlink()
+    if content is not None:
+        (reference.folder / GOLDEN_FILE).write_bytes(content)
+    with pytest.raises(RolloutRefused, match=r"golden\.npz cannot be read"):
+        verify(reference)
+
+
+def test_a_pickled_golden_set_is_refused_and_not_run(tmp_path: Path) -> None:
+    reference = ref(make_version(), tmp_path)
+    np.savez(reference.folder / GOLDEN_FILE, observation=np.array([{}], object), action=np.zeros(1))
+    with pytest.raises(RolloutRefused, match="allow_pickle=False"):
+        verify(reference)
+
+
+def test_a_refused_version_leaves_the_live_one_and_is_not_tried_again(tmp_path: Path) -> None:
+    catalog = Catalog()
+    rollout = Rollout(catalog, is_list_fixed=False)
+    good, bad = ref(make_version(0), tmp_path, "1"), ref(make_version(1), tmp_path, "2", sha256="wrong")
+
+    assert [verdict.reason for verdict in rollout.apply({"cartpole": {CHAMPION: good}})] == [""]
+    verdicts = rollout.apply({"cartpole": {CHAMPION: bad}})
+
+    assert [(verdict.version, bool(verdict.reason)) for verdict in verdicts] == [("2", True)]
+    assert rollout.apply({"cartpole": {CHAMPION: bad}}) == []
+    assert catalog.resolve("cartpole", "").version == "1"
+
+
+def test_an_alias_that_moves_switches_the_answering_version(tmp_path: Path) -> None:
+    catalog = Catalog()
+    rollout = Rollout(catalog, is_list_fixed=False)
+    first, second = ref(make_version(0), tmp_path, "1"), ref(make_version(1), tmp_path, "2")
+    rollout.apply({"cartpole": {CHAMPION: first}})
+    before = catalog.resolve("cartpole", "@champion")
+
+    rollout.apply({"cartpole": {CHAMPION: second, "challenger": first}})
+
+    assert catalog.resolve("cartpole", "").version == "2"
+    assert catalog.resolve("cartpole", "@challenger") is before, "a live version is not loaded again"
+    rollout.apply({"cartpole": {CHAMPION: second}})
+    with pytest.raises(UnknownVersion, match=r"live are the versions 2 and the aliases @champion"):
+        catalog.resolve("cartpole", "1")
+
+
+def test_a_policy_that_is_no_longer_desired_goes_unless_the_list_is_fixed(tmp_path: Path) -> None:
+    desired = {"cartpole": {CHAMPION: ref(make_version(), tmp_path)}}
+    for is_list_fixed in (False, True):
+        catalog = Catalog()
+        rollout = Rollout(catalog, is_list_fixed=is_list_fixed)
+        rollout.apply(desired)
+        rollout.apply({})
+        assert bool(catalog.live()) is is_list_fixed
+
+
+def test_without_a_champion_the_first_alias_served_answers(tmp_path: Path) -> None:
+    catalog = Catalog(["canary", "challenger"])
+    one, two = ref(make_version(0), tmp_path, "1"), ref(make_version(1), tmp_path, "2")
+    Rollout(catalog, is_list_fixed=False).apply({"cartpole": {"challenger": one, "canary": two}})
+    assert catalog.resolve("cartpole", "").version == "2"
+    with pytest.raises(UnknownPolicy, match="no policy 'go' is live; live are cartpole"):
+        catalog.resolve("go", "")
+
+
+def test_a_folder_serves_its_highest_version_and_sees_a_new_one(tmp_path: Path) -> None:
+    for number in ("2", "10"):
+        write_version(make_version(), tmp_path / "cartpole" / number)
+    (tmp_path / "cartpole" / "notes").mkdir()
+    source = FolderSource(tmp_path, [], poll_interval_s=0.01)
+    desired = source.follow()
+
+    assert next(desired)["cartpole"][CHAMPION].version == "10"
+    shutil.copytree(tmp_path / "cartpole" / "10", tmp_path / "cartpole" / ".11")
+    (tmp_path / "cartpole" / ".11").rename(tmp_path / "cartpole" / "11")
+    assert next(desired)["cartpole"][CHAMPION].version == "11"
+    source.close()
+    assert list(desired) == []

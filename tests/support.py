@@ -1,0 +1,176 @@
+"""What several tests need: small policy versions, and real servers in processes of their own."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from google.protobuf import json_format
+
+from protos.names import GOLDEN_FILE, MODEL_FILE, SPEC_KEY
+from protos.polserve.v1 import policy_pb2 as pb
+from training.envs import EnvironmentSpec
+from training.export import PolicyVersion, export_policy
+from training.networks import GreedyPolicy, QNetwork
+from training.specs import TrainedPolicy, build_spec
+from training.statistics import ReturnSummary
+
+TIMEOUT_S = 60.0
+
+
+@lru_cache
+def make_version(seed: int = 0, *, name: str = "cartpole", mean: float = 100.0) -> PolicyVersion:
+    """A version of an untrained CartPole network; another seed acts otherwise."""
+    torch.manual_seed(seed)
+    network = QNetwork((4,), 2, (8,))
+    observations = np.random.default_rng(seed).normal(size=(80, 4)).astype(np.float32)
+    with torch.no_grad():  # so that either action is the best one for half of the observations
+        values = network(torch.from_numpy(observations))
+        network.layers[-1].bias -= values.median(dim=0).values
+    policy = GreedyPolicy(network)
+    summary = ReturnSummary(100, mean, mean, 5.0, mean - 1, mean + 1, 0.95)
+    trained = TrainedPolicy(
+        name=name,
+        algorithm="dqn",
+        environment=EnvironmentSpec("CartPole-v1"),
+        provenance=pb.Provenance(run_id=f"run-{seed}", seed=seed),
+        evaluation=summary,
+        random_mean=20.0,
+    )
+    return export_policy(policy, build_spec(trained), observations)
+
+
+def write_version(version: PolicyVersion, folder: Path) -> Path:
+    """`folder` holds the version's model and golden set."""
+    (folder / GOLDEN_FILE).parent.mkdir(parents=True, exist_ok=True)
+    (folder / MODEL_FILE).write_bytes(version.model.SerializeToString())
+    np.savez(folder / GOLDEN_FILE, allow_pickle=False, **version.golden)
+    return folder
+
+
+def with_spec(version: PolicyVersion, spec: pb.PolicySpec) -> PolicyVersion:
+    """The version with another spec in its metadata."""
+    model = onnx.ModelProto()
+    model.CopyFrom(version.model)
+    onnx.helper.set_model_props(model, {SPEC_KEY: json_format.MessageToJson(spec)})
+    return PolicyVersion(model, spec, version.golden)
+
+
+def free_port() -> int:
+    """A port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """This process's environment without what would steer polserve or MLflow, and with `changes`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("POLSERVE_", "MLFLOW_"))}
+    quiet = {"ORT_DISABLE_TELEMETRY": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONUNBUFFERED": "1"}
+    return {**kept, **quiet, **changes}
+
+
+@contextlib.contextmanager
+def program(
+    *arguments: str, log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> Iterator["subprocess.Popen[str]"]:
+    """A Python program that is ended, with its children, when the block is left; its output goes to `log`."""
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=dict(env or environment()),
+            cwd=cwd,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@dataclass(frozen=True)
+class Running:
+    """A service in a process of its own."""
+
+    process: "subprocess.Popen[str]"
+    target: str
+    http_url: str
+    log: Path
+
+    def ready(self) -> dict[str, object]:
+        """The page /readyz, whatever its status."""
+        return dict(json.loads(page(f"{self.http_url}/readyz")[1]))
+
+    def metrics(self) -> str:
+        """The page /metrics."""
+        return page(f"{self.http_url}/metrics")[1]
+
+
+@contextlib.contextmanager
+def service(*options: str, folder: Path, env: Mapping[str, str] | None = None) -> Iterator[Running]:
+    """`polserve serve` on free ports, its log in `folder`; it answers HTTP when this returns."""
+    grpc_port, http_port = free_port(), free_port()
+    log = folder / f"polserve-{grpc_port}.log"
+    arguments = ["-m", "serving.cli", "serve", "--grpc-port", str(grpc_port), "--http-port", str(http_port), *options]
+    with program(*arguments, log=log, env=env) as process:
+        running = Running(process, f"127.0.0.1:{grpc_port}", f"http://127.0.0.1:{http_port}", log)
+        wait_until(lambda: page(f"{running.http_url}/livez")[0] == 200 or process.poll() is not None, log)
+        yield running
+
+
+@contextlib.contextmanager
+def mlflow_server(folder: Path, port: int | None = None) -> Iterator[str]:
+    """A real MLflow server on SQLite with its artifacts in `folder`; the value is its address."""
+    url = f"http://127.0.0.1:{port or free_port()}"
+    command = [
+        *("-m", "mlflow", "server", "--host", "127.0.0.1", "--port", url.rsplit(":", 1)[1], "--workers", "1"),
+        *("--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"),
+        *("--artifacts-destination", str(folder / "artifacts")),
+    ]
+    log = folder / "mlflow-server.log"
+    with program(*command, log=log):
+        wait_until(lambda: page(f"{url}/health")[0] == 200, log)
+        yield url
+
+
+def page(url: str) -> tuple[int, str]:
+    """Status and text of a page; status 0 where nobody answers."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 - our own http:// address
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except OSError:
+        return 0, ""
+
+
+def wait_until(condition: Callable[[], bool], log: Path | None = None) -> None:
+    """Return when `condition()` holds; fail with the log's end when it does not for a minute."""
+    until = time.monotonic() + TIMEOUT_S
+    while not condition():
+        if time.monotonic() > until:
+            tail = log.read_text()[-3000:] if log else ""
+            raise AssertionError(f"still not so after {TIMEOUT_S:.0f} s; {tail}")
+        time.sleep(0.05)

@@ -1,0 +1,109 @@
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from training.agents.dqn import DqnAgent, DqnConfig, move_towards, q_learning_target, td_loss
+from training.errors import InvalidOption
+from training.replay import Transitions
+
+
+def transitions(n: int, *, discount: float = 0.99) -> Transitions:
+    rng = np.random.default_rng(0)
+    return Transitions(
+        observation_tm1=rng.normal(size=(n, 4)).astype(np.float32),
+        action_tm1=rng.integers(2, size=n),
+        reward_t=rng.normal(size=n).astype(np.float32),
+        discount_t=np.full(n, discount, np.float32),
+        observation_t=rng.normal(size=(n, 4)).astype(np.float32),
+    )
+
+
+def agent(seed: int = 0, **changes: object) -> DqnAgent:
+    torch.manual_seed(seed)
+    return DqnAgent(DqnConfig(hidden_sizes=(16,), batch_size=8, **changes), (4,), 2)  # type: ignore[arg-type]
+
+
+def test_double_dqn_values_the_selectors_choice_by_the_target_network() -> None:
+    target = q_learning_target(
+        q_t_target=torch.tensor([[1.0, 10.0]]),
+        q_t_selector=torch.tensor([[5.0, 2.0]]),
+        reward_t=torch.tensor([0.5]),
+        discount_t=torch.tensor([0.9]),
+    )
+    assert target.tolist() == pytest.approx([0.5 + 0.9 * 1.0])
+
+
+def test_a_terminated_transition_bootstraps_nothing_and_a_truncated_one_does() -> None:
+    values = torch.tensor([[3.0, 4.0], [3.0, 4.0]])
+    target = q_learning_target(values, values, torch.tensor([1.0, 1.0]), torch.tensor([0.0, 0.5]))
+    assert target.tolist() == [1.0, 3.0]
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("huber", (0.5 * 0.25 + (3 - 0.5)) / 2), ("squared", (0.125 + 4.5) / 2)])
+def test_the_loss_is_of_the_actions_taken(kind: str, expected: float) -> None:
+    q_tm1 = torch.tensor([[0.5, 9.0], [9.0, 3.0]])
+    loss = td_loss(q_tm1, torch.tensor([0, 1]), torch.tensor([0.0, 0.0]), kind)  # type: ignore[arg-type]
+    assert float(loss) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("tau", "expected"), [(0.25, 0.25), (1.0, 1.0)])
+def test_the_target_network_moves_softly_or_by_a_copy(tau: float, expected: float) -> None:
+    target, online = nn.Linear(2, 1), nn.Linear(2, 1)
+    for module, value in ((target, 0.0), (online, 1.0)):
+        nn.init.constant_(module.weight, value)
+        nn.init.constant_(module.bias, value)
+    move_towards(target, online, tau)
+    assert torch.equal(target.weight, torch.full((1, 2), expected))
+
+
+def test_learning_lowers_the_error_on_one_batch() -> None:
+    learner = agent(learning_rate=1e-2, learning_rate_end=1e-2)
+    batch = transitions(8, discount=0.0)
+    learner.learn(batch)
+    before = learner.losses()["losses/td"]
+    for _ in range(200):
+        learner.learn(batch)
+    assert learner.losses()["losses/td"] < before / 10
+
+
+def test_a_block_of_batches_makes_one_update_of_each() -> None:
+    learner = agent()
+    learner.learn(transitions(24))
+    assert learner.state()["updates"] == 3
+
+
+def test_epsilon_falls_linearly_and_one_explores_everything() -> None:
+    learner = agent(epsilon_start=1.0, epsilon_end=0.0, epsilon_steps=100)
+    assert learner.exploration(50) == {"charts/epsilon": 0.5}
+    observations = np.zeros((2000, 4), np.float32)
+    drawn = learner.explore(observations, 0, np.random.default_rng(0))
+    assert 0.4 < drawn.mean() < 0.6, "all random at step 0"
+    assert (learner.explore(observations, 100, np.random.default_rng(0)) == learner.greedy(observations)).all()
+
+
+def test_learning_goes_on_from_a_saved_state_as_if_never_stopped() -> None:
+    learner, other = agent(0), agent(1)
+    learner.learn(transitions(24))
+    other.load_state(deepcopy(learner.state()))
+    for each in (learner, other):
+        each.learn(transitions(8))
+    for name, tensor in learner.weights().items():
+        assert torch.equal(tensor, other.weights()[name])
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("discount", 1.5, "a number from 0 to 1"),
+        ("learning_rate", 0.0, "a positive number"),
+        ("target_tau", 0.0, "above 0"),
+        ("batch_size", 0, "at least 1"),
+        ("hidden_sizes", (0,), "sizes of at least 1"),
+    ],
+)
+def test_a_hyper_parameter_out_of_range_is_refused_by_name(option: str, value: object, expected: str) -> None:
+    with pytest.raises(InvalidOption, match=f"{option}: expected .*{expected}"):
+        DqnConfig(**{option: value})  # type: ignore[arg-type]

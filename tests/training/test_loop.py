@@ -1,0 +1,148 @@
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from training import checkpoint
+from training.agents.dqn import DqnConfig
+from training.envs import EnvironmentSpec
+from training.errors import CheckpointError, InvalidOption
+from training.loop import LoopConfig, Outcome, Progress
+from training.pipeline import build_trainee
+from training.presets import PRESETS, Recipe, with_options
+
+RECIPE = Recipe(
+    policy="small",
+    environment=EnvironmentSpec("CartPole-v1"),
+    loop=LoopConfig(
+        steps=1_500, n_envs=4, learning_starts=200, evaluate_every=500, selection_episodes=5, log_every=250
+    ),
+    agent=DqnConfig(hidden_sizes=(16,), batch_size=16, n_step=2, epsilon_steps=500),
+)
+
+
+class Recorder:
+    """A monitor that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.progress: list[Progress] = []
+        self.metrics: list[Mapping[str, float]] = []
+        self.saved: Mapping[str, Any] = {}
+
+    def report(self, progress: Progress, metrics: Mapping[str, float]) -> None:
+        self.progress.append(progress)
+        self.metrics.append(metrics)
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        self.saved = state
+
+
+def train(recipe: Recipe = RECIPE, seed: int = 0, monitor: Recorder | None = None) -> Outcome:
+    return build_trainee(recipe, seed).loop.run(monitor or Recorder())
+
+
+def test_a_run_is_a_pure_function_of_its_seed() -> None:
+    first, second, other = train(seed=0), train(seed=0), train(seed=1)
+    assert first.curve == second.curve
+    for name, tensor in first.weights.items():
+        assert torch.equal(tensor, second.weights[name])
+    assert any(not torch.equal(tensor, other.weights[name]) for name, tensor in first.weights.items())
+
+
+def test_the_best_evaluated_weights_are_kept_not_the_last() -> None:
+    outcome = train()
+    assert outcome.best_return == max(mean for _, mean in outcome.curve)
+    assert outcome.is_complete
+    assert outcome.step >= 1_500
+
+
+def test_training_stops_at_the_return_asked_for() -> None:
+    outcome = train(replace(RECIPE, loop=replace(RECIPE.loop, stop_return=1.0)))
+    assert len(outcome.curve) == 1
+
+
+def test_progress_and_metrics_are_reported_by_path() -> None:
+    monitor = Recorder()
+    train(monitor=monitor)
+    last = monitor.progress[-1]
+    assert (last.step, last.steps) == (monitor.progress[-1].step, 1_500)
+    assert last.episodes > 0
+    assert last.recent_return is not None
+    expected = {"losses/td", "losses/q_mean", "charts/epsilon", "charts/sps", "charts/episodic_return"}
+    assert expected <= monitor.metrics[-1].keys()
+
+
+def test_an_interrupted_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    monitor = Recorder()
+    calls = iter(range(10_000))
+    partial = build_trainee(RECIPE, 0).loop.run(monitor, should_stop=lambda: next(calls) >= 150)
+    assert not partial.is_complete
+    checkpoint.save(tmp_path, monitor.saved)
+
+    resumed = build_trainee(RECIPE, 0)
+    resumed.loop.load_state(checkpoint.load(tmp_path))
+    outcome = resumed.loop.run(Recorder())
+
+    assert outcome.is_complete
+    assert outcome.episodes >= partial.episodes
+    assert outcome.curve[: len(partial.curve)] == partial.curve
+    assert outcome.elapsed_s > partial.elapsed_s
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+    monitor = Recorder()
+    train(monitor=monitor)
+    checkpoint.save(tmp_path, monitor.saved)
+    other = replace(RECIPE, agent=replace(RECIPE.agent, hidden_sizes=(32,)))
+    with pytest.raises(CheckpointError, match="does not fit this run's network"):
+        build_trainee(other, 0).loop.load_state(checkpoint.load(tmp_path))
+
+
+def test_a_truncated_checkpoint_is_refused_and_a_missing_one_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="start the run without --resume"):
+        checkpoint.load(tmp_path)
+    path = checkpoint.save(tmp_path, {"loop": {"step": 1}})
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(CheckpointError, match="is not a complete checkpoint"):
+        checkpoint.load(tmp_path)
+
+
+def test_a_crash_while_saving_leaves_the_last_checkpoint(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path, {"step": 1})
+    with pytest.raises(AttributeError):
+        checkpoint.save(tmp_path, {"step": lambda: 2})  # cannot be written
+    assert checkpoint.load(tmp_path) == {"step": 1}
+
+
+@pytest.mark.parametrize("seed", [-1, 1_000_000_000])
+def test_a_seed_kept_for_evaluation_is_refused(seed: int) -> None:
+    with pytest.raises(InvalidOption, match="seed: expected 0 to"):
+        build_trainee(RECIPE, seed)
+
+
+@pytest.mark.parametrize(
+    ("option", "field", "value"),
+    [
+        ("learning_rate=0.5", "learning_rate", 0.5),
+        ("hidden_sizes=32,16", "hidden_sizes", (32, 16)),
+        ("double=false", "double", False),
+        ("loss=squared", "loss", "squared"),
+        ("batch_size=1_024", "batch_size", 1024),
+    ],
+)
+def test_a_hyper_parameter_is_set_by_name(option: str, field: str, value: object) -> None:
+    assert getattr(with_options(PRESETS["cartpole"], [option]).agent, field) == value
+
+
+@pytest.mark.parametrize("option", ["learning_rate", "speed=3", "batch_size=many", "loss=cubic", "double=perhaps"])
+def test_an_option_that_makes_no_sense_is_refused(option: str) -> None:
+    with pytest.raises(InvalidOption, match="expected"):
+        with_options(PRESETS["cartpole"], [option])
+
+
+def test_learning_cannot_start_before_there_is_a_transition() -> None:
+    with pytest.raises(InvalidOption, match="learning_starts: expected at least 48, got 10"):
+        with_options(PRESETS["cartpole"], ["learning_starts=10", "n_step=2"])
