@@ -79,7 +79,7 @@ def free_port() -> int:
 def environment(**changes: str) -> dict[str, str]:
     """This process's environment without what would steer polserve or MLflow, and with `changes`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("POLSERVE_", "MLFLOW_"))}
-    quiet = {"ORT_DISABLE_TELEMETRY": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONUNBUFFERED": "1"}
+    quiet = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true", "ORT_DISABLE_TELEMETRY": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONUNBUFFERED": "1"}
     return {**kept, **quiet, **changes}
 
 

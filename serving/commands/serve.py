@@ -1,5 +1,6 @@
 """`polserve serve`."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -35,6 +36,7 @@ def serve(
     ] = None,
 ) -> None:
     """Run the service: follow a registry's aliases, or serve a folder, and answer over gRPC."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what matters of it is raised, and logged as an event
     from serving.logs import configure_logs
     from serving.service import Service, run
     from serving.settings import load_settings

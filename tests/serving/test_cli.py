@@ -1,0 +1,128 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support import Running, environment
+
+
+def polserve(*arguments: str, **changes: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "serving.cli", *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=environment(**{"COLUMNS": "200", **changes}),
+    )
+
+
+def test_help_lists_every_command() -> None:
+    result = polserve("--help")
+    assert result.returncode == 0
+    for command in ("serve", "policies", "act", "train", "evaluate", "promote", "rollback", "play"):
+        assert f" {command} " in result.stdout
+
+
+def test_act_prints_the_action_with_its_label_and_the_version(running: Running) -> None:
+    result = polserve("act", "cartpole", "--observation", "[0, 0, 0, 0]", "--target", running.target)
+    assert result.returncode == 0
+    assert result.stdout.startswith("action ")
+    assert "(push " in result.stdout
+    assert result.stdout.endswith("by cartpole/1\n")
+
+
+def test_act_prints_json_for_a_batch(running: Running) -> None:
+    arguments = ("act", "cartpole", "--observation", "[[0, 0, 0, 0], [1, 0, 1, 0]]", "--values", "--json")
+    answer = json.loads(polserve(*arguments, "--target", running.target).stdout)
+    assert len(answer["action"]) == 2
+    assert len(answer["values"][0]) == 2
+    assert answer["version"] == "1"
+
+
+@pytest.mark.parametrize("observation", ["[0, 0", "7", '{"a": 1}', '["x"]', "[[1, 2], [3]]"])
+def test_an_observation_that_is_no_array_is_bad_usage(running: Running, observation: str) -> None:
+    result = polserve("act", "cartpole", "--observation", observation, "--target", running.target)
+    assert result.returncode == 2
+    assert "expected" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_what_the_service_refuses_is_one_line_and_exit_code_1(running: Running) -> None:
+    result = polserve("act", "cartpole", "--observation", "[0, 0]", "--target", running.target)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: INVALID_ARGUMENT: observation.shape: expected (4,) or (N, 4), got (2,)")
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_a_service_that_is_not_there_is_named() -> None:
+    result = polserve("policies", "--target", "127.0.0.1:1")
+    assert result.returncode == 1
+    assert "no polserve answers at 127.0.0.1:1; start one with `polserve serve`" in result.stderr
+
+
+def test_policies_prints_a_table_or_json(running: Running) -> None:
+    table = polserve("policies", "--target", running.target).stdout
+    assert "@champion" in table
+    assert "CartPole-v1" in table
+    listed = json.loads(polserve("policies", "--json", "--target", running.target).stdout)
+    assert listed["policies"][0]["versions"][0]["spec"]["algorithm"] == "dqn"
+
+
+def test_play_plays_whole_episodes_and_draws_one(running: Running, tmp_path: Path) -> None:
+    gif = tmp_path / "out.gif"
+    result = polserve("play", "cartpole", "--episodes", "2", "--gif", str(gif), "--target", running.target)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("by cartpole/1") == 2
+    assert gif.read_bytes().startswith(b"GIF89a")
+
+
+def test_a_command_without_its_extra_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['torch'] = None\n")
+    result = polserve("train", "cartpole", PYTHONPATH=str(tmp_path))
+    assert result.returncode == 1
+    assert "this command needs torch; install it with: pip install 'polserve[training]'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train"], "expected a preset (cartpole), or --algo and --env"),
+        (["train", "chess"], "expected one of cartpole, got 'chess'"),
+        (["train", "cartpole", "--env", "X-v0"], "a preset fixes the environment"),
+        (["train", "--algo", "dqn", "--env", "CartPole-v1", "--env-kwargs", "[]"], "expected a JSON object"),
+        (["train", "--algo", "sarsa", "--env", "CartPole-v1"], "'sarsa' is not"),
+        (["promote", "cartpole", "--force"], "--force needs a --reason"),
+        (["fly"], "No such command 'fly'"),
+    ],
+)
+def test_bad_usage_exits_2(arguments: list[str], message: str) -> None:
+    result = polserve(*arguments)
+    assert result.returncode == 2
+    assert message in result.stderr.replace("│", "").replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--algo", "dqn", "--env", "CartPol-v1"], "near it:"),
+        (["train", "--algo", "dqn", "--env", "Pendulum-v1"], "DQN needs actions in Discrete(n)"),
+        (["train", "cartpole", "--set", "speed=1"], "expected name=value with a name among"),
+        (["train", "cartpole", "--resume", "--run-dir", "/no/such/run"], "start the run without --resume"),
+        (["evaluate", "go"], "no bundled policy 'go'"),
+    ],
+)
+def test_what_a_user_can_cause_is_one_line_and_exit_code_1(arguments: list[str], message: str) -> None:
+    result = polserve(*arguments)
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_the_random_agent_is_evaluated_like_any_policy() -> None:
+    arguments = ("evaluate", "cartpole", "--policy", "random", "--episodes", "20", "--json")
+    summaries = json.loads(polserve(*arguments).stdout)
+    assert summaries.keys() == {"random"}
+    assert 15 < summaries["random"]["mean"] < 35
