@@ -1,0 +1,137 @@
+"""CartPole-v1: time to a solved policy, ours beside stable-baselines3's DQN, both on one thread of this machine.
+
+Ours trains until the mean return of its selection episodes is 500. Stable-baselines3 runs the settings that RL Zoo
+publishes for CartPole-v1 (hyperparams/dqn.yml) for their 50,000 steps, without any evaluation in between. Both networks
+then play the same 100 episodes on seeds that neither trained on.
+"""
+
+import time
+from dataclasses import dataclass, replace
+from statistics import mean, median
+
+import gymnasium as gym
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from stable_baselines3 import DQN
+
+from tables import finish, options, show
+from training.collector import ChooseActions
+from training.envs import EVALUATION_FIRST_SEED
+from training.evaluate import play_episodes
+from training.pipeline import build_trainee
+from training.presets import PRESETS
+
+RECIPE = PRESETS["cartpole"]
+SOLVED = 475.0
+ZOO_STEPS = 50_000
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run of either side."""
+
+    side: str
+    seed: int
+    steps: int
+    wall_s: float
+    mean_return: float
+
+
+class Silent:
+    """A monitor that does nothing."""
+
+    def report(self, *_: object) -> None:
+        """Nothing."""
+
+    def save(self, *_: object) -> None:
+        """Nothing."""
+
+
+def ours(seed: int, steps: int) -> Run:
+    """Train by the preset."""
+    recipe = replace(RECIPE, loop=replace(RECIPE.loop, steps=steps))
+    started = time.perf_counter()
+    trainee = build_trainee(recipe, seed)
+    outcome = trainee.loop.run(Silent())
+    wall_s = time.perf_counter() - started
+    trainee.close()
+    trainee.agent.load_weights(outcome.weights)
+    return Run("polserve", seed, outcome.step, wall_s, evaluate(trainee.agent.greedy))
+
+
+def stable_baselines3(seed: int, steps: int) -> Run:
+    """Train with the RL Zoo's settings."""
+    started = time.perf_counter()
+    model = DQN(
+        "MlpPolicy",
+        gym.make("CartPole-v1"),
+        learning_rate=2.3e-3,
+        batch_size=64,
+        buffer_size=100_000,
+        learning_starts=1_000,
+        gamma=0.99,
+        target_update_interval=10,
+        train_freq=256,
+        gradient_steps=128,
+        exploration_fraction=0.16,
+        exploration_final_eps=0.04,
+        policy_kwargs={"net_arch": [256, 256]},
+        seed=seed,
+        device="cpu",
+    )
+    model.learn(steps)
+    wall_s = time.perf_counter() - started
+
+    def greedy(observations: NDArray[np.float32]) -> NDArray[np.int64]:
+        actions: NDArray[np.int64] = model.predict(observations, deterministic=True)[0]
+        return actions
+
+    return Run("stable-baselines3", seed, steps, wall_s, evaluate(greedy))
+
+
+def evaluate(choose_actions: ChooseActions) -> float:
+    """Mean return over 100 episodes on the evaluation seeds."""
+    episodes = play_episodes(choose_actions, RECIPE.environment, 100, EVALUATION_FIRST_SEED)
+    return mean(episode.episode_return for episode in episodes)
+
+
+def main() -> None:
+    """Run both sides in turns and print the table."""
+    parser = options(__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--seeds", type=int, default=10, help="runs of ours")
+    parser.add_argument("--peer-seeds", type=int, default=3, help="runs of stable-baselines3")
+    arguments = parser.parse_args()
+    seeds, peer_seeds = (2, 1) if arguments.quick else (arguments.seeds, arguments.peer_seeds)
+    steps, peer_steps = (40_000, 10_000) if arguments.quick else (RECIPE.loop.steps, ZOO_STEPS)
+    torch.set_num_threads(1)
+    runs: list[Run] = []
+    for seed in range(max(seeds, peer_seeds)):
+        runs += [ours(seed, steps)] if seed < seeds else []
+        runs += [stable_baselines3(seed, peer_steps)] if seed < peer_seeds else []
+    runs.sort(key=lambda run: (run.side, run.seed))
+    show(
+        "CartPole-v1: 100 greedy episodes after training",
+        ("side", "seed", "environment steps", "wall time", "mean return"),
+        [(r.side, str(r.seed), f"{r.steps:,}", f"{r.wall_s:.1f} s", f"{r.mean_return:.1f}") for r in runs],
+    )
+    mine = [run for run in runs if run.side == "polserve"]
+    theirs = [run for run in runs if run.side != "polserve"]
+    their_wall_s = median(run.wall_s for run in theirs) * ZOO_STEPS / peer_steps
+    finish(
+        {
+            "seeds": len(mine),
+            "seeds_reached": sum(run.mean_return >= SOLVED for run in mine),
+            "median_wall_s": median(run.wall_s for run in mine),
+            "max_wall_s": max(run.wall_s for run in mine),
+            "peer_wall_s": their_wall_s,
+            "peer_mean_return": mean(run.mean_return for run in theirs),
+            "wall_ratio": median(run.wall_s for run in mine) / their_wall_s,
+            "mean_wall_ratio": mean(run.wall_s for run in mine) / their_wall_s,
+        },
+        as_json=arguments.json,
+    )
+
+
+if __name__ == "__main__":
+    main()
