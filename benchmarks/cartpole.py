@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from stable_baselines3 import DQN
-
 from tables import finish, options, show
+
 from training.collector import ChooseActions
 from training.envs import EVALUATION_FIRST_SEED
 from training.evaluate import play_episodes

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from serving.client import PolicyClient
-from support import Running, make_version, mlflow_server, service, write_version
+from tests.support import Running, make_version, mlflow_server, service, write_version
 
 
 @pytest.fixture(scope="session")

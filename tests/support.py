@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -79,15 +80,24 @@ def free_port() -> int:
 def environment(**changes: str) -> dict[str, str]:
     """This process's environment without what would steer polserve or MLflow, and with `changes`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("POLSERVE_", "MLFLOW_"))}
-    quiet = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true", "ORT_DISABLE_TELEMETRY": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONUNBUFFERED": "1"}
+    quiet = {
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+        "ORT_DISABLE_TELEMETRY": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PYTHONUNBUFFERED": "1",
+    }
     return {**kept, **quiet, **changes}
 
 
 @contextlib.contextmanager
 def program(
-    *arguments: str, log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    *arguments: str,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    end: signal.Signals = signal.SIGTERM,
 ) -> Iterator["subprocess.Popen[str]"]:
-    """A Python program that is ended, with its children, when the block is left; its output goes to `log`."""
+    """A Python program that gets `end`, with its children, when the block is left; its output goes to `log`."""
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, *arguments],
@@ -102,7 +112,7 @@ def program(
         yield process
     finally:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
+            os.killpg(process.pid, end)
         try:
             process.wait(15)
         except subprocess.TimeoutExpired:
@@ -119,7 +129,7 @@ class Running:
     http_url: str
     log: Path
 
-    def ready(self) -> dict[str, object]:
+    def ready(self) -> dict[str, Any]:
         """The page /readyz, whatever its status."""
         return dict(json.loads(page(f"{self.http_url}/readyz")[1]))
 
@@ -129,12 +139,14 @@ class Running:
 
 
 @contextlib.contextmanager
-def service(*options: str, folder: Path, env: Mapping[str, str] | None = None) -> Iterator[Running]:
+def service(
+    *options: str, folder: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> Iterator[Running]:
     """`polserve serve` on free ports, its log in `folder`; it answers HTTP when this returns."""
     grpc_port, http_port = free_port(), free_port()
     log = folder / f"polserve-{grpc_port}.log"
     arguments = ["-m", "serving.cli", "serve", "--grpc-port", str(grpc_port), "--http-port", str(http_port), *options]
-    with program(*arguments, log=log, env=env) as process:
+    with program(*arguments, log=log, env=env, cwd=cwd) as process:
         running = Running(process, f"127.0.0.1:{grpc_port}", f"http://127.0.0.1:{http_port}", log)
         wait_until(lambda: page(f"{running.http_url}/livez")[0] == 200 or process.poll() is not None, log)
         yield running
@@ -150,7 +162,8 @@ def mlflow_server(folder: Path, port: int | None = None) -> Iterator[str]:
         *("--artifacts-destination", str(folder / "artifacts")),
     ]
     log = folder / "mlflow-server.log"
-    with program(*command, log=log):
+    # Killed, since it would take ten seconds to end by itself; what it answered is in its database.
+    with program(*command, log=log, end=signal.SIGKILL):
         wait_until(lambda: page(f"{url}/health")[0] == 200, log)
         yield url
 

@@ -148,9 +148,7 @@ class Replay:
             array[: len(saved)] = saved
         self._added = int(state["added"])
 
-    def _starts(
-        self, rng: np.random.Generator, n_step: int, size: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _starts(self, rng: np.random.Generator, n_step: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Times and environments of real steps with `n_step` rows after them."""
         n_rows, n_envs = self._rows.reward_t.shape
         oldest, end = max(0, self._added - n_rows), self._added - n_step

@@ -15,8 +15,9 @@ from mlflow import MlflowClient
 
 from protos.names import CHAMPION, SHA256_TAG
 from serving.client import PolicyClient
-from support import Running, environment, free_port, make_version, mlflow_server, service, wait_until
+from tests.support import Running, environment, free_port, make_version, mlflow_server, service, wait_until
 from training.errors import RegistryError
+from training.export import PolicyVersion
 from training.registry.store import connect
 from training.registry.tracking import TrackedRun
 from training.registry.versions import HISTORY_TAG, PolicyRegistry, VersionName
@@ -33,12 +34,26 @@ def store(mlflow_url: str, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
     return connect()
 
 
+@pytest.fixture(scope="module")
+def registered(mlflow_url: str) -> str:
+    """A policy that the pipeline's own code registered twice: versions 1 and 2, which act differently."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", mlflow_url)
+        for seed in (0, 1):
+            register(connect(), "registered", seed)
+    return "registered"
+
+
 @pytest.fixture
-def policy(store: MlflowClient, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A name of this test's own, with two registered versions that act differently; 1 is champion."""
+def policy(store: MlflowClient, registered: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A name of this test's own with the same two versions; 1 is champion."""
     name = request.node.name.replace("[", "_").replace("]", "")[:60]
-    for seed in (0, 1):
-        register(store, name, seed)
+    for number in ("1", "2"):
+        copied = store.copy_model_version(f"models:/{registered}/{number}", name)
+        sha256 = store.get_model_version(registered, number).tags[SHA256_TAG]
+        store.set_model_version_tag(name, str(copied.version), SHA256_TAG, sha256)
+    store.set_registered_model_tag(name, "polserve.policy", "true")
+    PolicyRegistry(store).promote(name, "1", "the first version")
     yield name
     store.delete_registered_model(name)
 
@@ -46,7 +61,11 @@ def policy(store: MlflowClient, request: pytest.FixtureRequest) -> Iterator[str]
 def register(store: MlflowClient, name: str, seed: int) -> str:
     run = TrackedRun.start(store, "tests", name, {})
     with run:
-        return PolicyRegistry(store).register(make_version(seed, name=name, mean=100.0 - 50 * seed), run.run_id)
+        return PolicyRegistry(store).register(version(name, seed), run.run_id)
+
+
+def version(name: str, seed: int) -> PolicyVersion:
+    return make_version(seed, name=name, mean=100.0 - 50 * seed)
 
 
 def serve(url: str, policy: str, folder: Path, *options: str) -> AbstractContextManager[Running]:
@@ -62,15 +81,14 @@ def answering(running: Running, policy: str, version: str = "") -> str:
 
 
 def live(running: Running, policy: str) -> object:
-    return running.ready()["policies"].get(policy)  # type: ignore[attr-defined]
+    return running.ready()["policies"].get(policy)
 
 
-def test_a_version_is_registered_with_its_tags_and_the_first_is_champion(store: MlflowClient, policy: str) -> None:
-    model = store.get_registered_model(policy)
-    version = store.get_model_version(policy, "1")
+def test_a_version_is_registered_with_its_tags_and_the_first_is_champion(store: MlflowClient, registered: str) -> None:
+    model = store.get_registered_model(registered)
     assert model.tags["polserve.policy"] == "true"
     assert {alias: str(number) for alias, number in model.aliases.items()} == {CHAMPION: "1"}
-    assert version.tags[SHA256_TAG] == make_version(0, name=policy, mean=100.0).sha256
+    assert store.get_model_version(registered, "1").tags[SHA256_TAG] == version(registered, 0).sha256
 
 
 def test_a_registered_version_is_a_complete_mlflow_model_in_one_graph(
@@ -107,7 +125,7 @@ def test_the_service_follows_the_alias_without_a_restart_and_tags_the_versions(
 
         with PolicyClient(running.target) as client:
             actions = client.act(policy, OBSERVATION).action
-        assert (actions == make_version(0, name=policy, mean=100.0).golden["action"]).all()
+        assert (actions == version("registered", 0).golden["action"]).all()
         assert "polserve_registry_up 1.0" in running.metrics()
         wait_until(lambda: "polserve.rollout.tests" in store.get_model_version(policy, "2").tags)
     assert store.get_model_version(policy, "2").tags["polserve.rollout.tests"].startswith("live 20")
@@ -149,7 +167,7 @@ def test_all_policies_are_served_by_their_tag(
     env = environment(MLFLOW_TRACKING_URI=mlflow_url)
     with service(*SERVE, "--cache-dir", str(tmp_path), folder=tmp_path, env=env) as running:
         wait_until(lambda: live(running, policy) == {"champion": "1"}, running.log)
-        assert "no-policy" not in running.ready()["policies"]  # type: ignore[operator]
+        assert "no-policy" not in running.ready()["policies"]
         other = register_other(store)
         wait_until(lambda: live(running, other) == {"champion": "1"}, running.log)
         store.delete_registered_model(other)
@@ -168,7 +186,7 @@ def test_a_policy_that_is_not_registered_is_named_in_readyz(mlflow_url: str, tmp
         ready = running.ready()
     assert ready["ready"] is False
     assert ready["reason"] == "no version is live of never-trained"
-    assert "there is no registered model 'never-trained'" in ready["registry"]["error"]  # type: ignore[index]
+    assert "there is no registered model 'never-trained'" in ready["registry"]["error"]
 
 
 @pytest.fixture
@@ -193,14 +211,16 @@ def silent_port() -> Iterator[int]:
 
 @pytest.mark.parametrize("is_silent", [False, True], ids=["refusing", "hanging"])
 def test_a_dead_registry_at_the_start_is_reported_and_the_service_lives(
-    tmp_path: Path, silent_port: int, is_silent: bool  # noqa: FBT001 - a case
+    tmp_path: Path,
+    silent_port: int,
+    is_silent: bool,  # noqa: FBT001 - a case
 ) -> None:
     url = f"http://127.0.0.1:{silent_port if is_silent else free_port()}"
     with serve(url, "cartpole", tmp_path) as running:
         wait_until(lambda: running.ready().get("registry") is not None, running.log)
         ready = running.ready()
         assert ready["ready"] is False
-        assert ready["registry"]["up"] is False  # type: ignore[index]
+        assert ready["registry"]["up"] is False
         assert "polserve_registry_up 0.0" in running.metrics()
         assert "event=registry_down" in running.log.read_text()
 
@@ -219,11 +239,11 @@ def test_the_last_good_version_is_served_from_the_cache_until_the_registry_retur
     with serve(url, "cartpole", tmp_path) as running:
         wait_until(lambda: running.ready()["ready"] is True, running.log)
         assert answering(running, "cartpole") == "1"
-        assert running.ready()["registry"]["up"] is False  # type: ignore[index]
+        assert running.ready()["registry"]["up"] is False
         with mlflow_server(tmp_path, port):
             PolicyRegistry(connect()).promote("cartpole", "2", "for the test")
             wait_until(lambda: answering(running, "cartpole") == "2", running.log)
-            assert running.ready()["registry"]["up"] is True  # type: ignore[index]
+            assert running.ready()["registry"]["up"] is True
         wait_until(lambda: "polserve_registry_up 0.0" in running.metrics(), running.log)
         assert answering(running, "cartpole") == "2", "an outage changes no answer"
 

@@ -7,7 +7,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from protos.polserve.v1 import policy_pb2 as pb
 from protos.polserve.v1 import policy_pb2_grpc
 from serving.client import ClientError, PolicyClient
-from support import Running, make_version
+from tests.support import Running, make_version
 
 GOLDEN = make_version().golden
 
@@ -137,10 +137,10 @@ def test_a_request_that_cannot_be_answered_says_why(
 
 def test_a_message_above_the_limit_is_refused(running: Running) -> None:
     with grpc.insecure_channel(running.target, [("grpc.max_send_message_length", -1)]) as channel:
-        call = channel.unary_unary("/polserve.v1.PolicyService/Act")
+        stub = policy_pb2_grpc.PolicyServiceStub(channel)
         with pytest.raises(grpc.RpcError) as refusal:
-            call(bytes(65 * 1024 * 1024), timeout=30)
-    assert refusal.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED  # type: ignore[attr-defined]
+            stub.Act(pb.ActRequest(observation=pb.Tensor(data=bytes(65 * 1024 * 1024))), timeout=30)
+    assert refusal.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 def test_policies_are_listed_with_versions_aliases_and_specs(client: PolicyClient) -> None:
@@ -153,9 +153,7 @@ def test_policies_are_listed_with_versions_aliases_and_specs(client: PolicyClien
         client.policy("go")
 
 
-@pytest.mark.parametrize(
-    ("service", "expected"), [("", "SERVING"), ("cartpole", "SERVING"), ("go", "NOT_FOUND")]
-)
+@pytest.mark.parametrize(("service", "expected"), [("", "SERVING"), ("cartpole", "SERVING"), ("go", "NOT_FOUND")])
 def test_health_is_told_for_the_service_and_each_policy(running: Running, service: str, expected: str) -> None:
     with grpc.insecure_channel(running.target) as channel:
         stub = health_pb2_grpc.HealthStub(channel)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from support import Running, environment
+from tests.support import Running, environment
 
 
 def polserve(*arguments: str, **changes: str) -> "subprocess.CompletedProcess[str]":

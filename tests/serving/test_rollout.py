@@ -1,9 +1,12 @@
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 
 from protos.names import CHAMPION, GOLDEN_FILE, MODEL_FILE
 from protos.polserve.v1 import policy_pb2 as pb
@@ -13,8 +16,10 @@ from serving.policy import Policy
 from serving.rollout import Rollout, replay_golden, verify
 from serving.sources.folder import FolderSource
 from serving.sources.source import VersionRef
-from support import make_version, with_spec, write_version
+from tests.support import make_version, with_spec, write_version
 from training.export import PolicyVersion
+
+Change: TypeAlias = Callable[[NDArray[Any]], NDArray[Any]]
 
 
 def ref(version: PolicyVersion, folder: Path, number: str = "1", sha256: str | None = None) -> VersionRef:
@@ -65,14 +70,14 @@ def test_a_missing_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_model_with_another_checksum_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RolloutRefused, match="sha256 of model.onnx: expected abc, got"):
+    with pytest.raises(RolloutRefused, match=r"sha256 of model\.onnx: expected abc, got"):
         verify(ref(make_version(), tmp_path, sha256="abc"))
 
 
 def test_a_version_that_was_registered_without_a_checksum_is_refused(tmp_path: Path) -> None:
     version = make_version()
     reference = VersionRef("cartpole", "1", write_version(version, tmp_path), "")
-    with pytest.raises(RolloutRefused, match="expected a tag polserve.sha256"):
+    with pytest.raises(RolloutRefused, match=r"expected a tag polserve\.sha256"):
         verify(reference)
 
 
@@ -81,7 +86,7 @@ def test_a_model_without_a_spec_is_refused(tmp_path: Path) -> None:
     model.CopyFrom(make_version().model)
     del model.metadata_props[:]
     bare = PolicyVersion(model, pb.PolicySpec(), make_version().golden)
-    with pytest.raises(RolloutRefused, match="has no metadata 'polserve.spec'"):
+    with pytest.raises(RolloutRefused, match=r"has no metadata 'polserve\.spec'"):
         verify(ref(bare, tmp_path))
 
 
@@ -109,9 +114,9 @@ def test_a_spec_that_does_not_fit_is_refused(tmp_path: Path, spec: pb.PolicySpec
         ("observation", lambda array: array[:, :3], "the golden observations cannot be answered"),
     ],
 )
-def test_a_golden_replay_that_differs_is_refused(tmp_path: Path, name: str, change: object, message: str) -> None:
+def test_a_golden_replay_that_differs_is_refused(tmp_path: Path, name: str, change: Change, message: str) -> None:
     version = make_version()
-    golden = {**version.golden, name: change(version.golden[name])}  # type: ignore[operator]
+    golden = {**version.golden, name: change(version.golden[name])}
     with pytest.raises(RolloutRefused, match=message):
         verify(ref(PolicyVersion(version.model, version.spec, golden), tmp_path))
 

@@ -23,9 +23,7 @@ def test_a_big_endian_array_travels_little_endian() -> None:
     assert to_array(to_tensor(np.array([1.5, 2.5], ">f4"))).tolist() == [1.5, 2.5]
 
 
-@pytest.mark.parametrize(
-    ("shape", "expected"), [((), (2, 4)), ((8,), (8,)), ((2, 4), (2, 4)), ((1, 8), (1, 8))]
-)
+@pytest.mark.parametrize(("shape", "expected"), [((), (2, 4)), ((8,), (8,)), ((2, 4), (2, 4)), ((1, 8), (1, 8))])
 def test_values_without_a_shape_fill_a_batch_of_items(shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
     tensor = pb.Tensor(values=range(8), shape=shape)
     assert to_array(tensor, np.dtype(np.float32), (4,)).shape == expected
@@ -42,7 +40,10 @@ def test_values_take_the_dtype_that_is_asked_for() -> None:
     [
         (pb.Tensor(dtype=pb.FLOAT32, shape=[4], data=b"12345678"), "data: expected 16 bytes for FLOAT32 (4,), got 8"),
         (pb.Tensor(dtype=pb.FLOAT32, shape=[-4], data=b"1234"), "shape: expected extents of at least 0, got (-4,)"),
-        (pb.Tensor(dtype=pb.FLOAT32, shape=[2**62, 2**62], data=b"1234"), "data: expected 85070591730234615865843651857942052864 bytes"),
+        (
+            pb.Tensor(dtype=pb.FLOAT32, shape=[2**62, 2**62], data=b"1234"),
+            "data: expected 85070591730234615865843651857942052864 bytes",
+        ),
         (pb.Tensor(shape=[1], data=b"1234"), "dtype: expected one of FLOAT32"),
         (pb.Tensor(values=[1, 2, 3], shape=[2]), "values: expected 2 values for the shape (2,), got 3 values"),
         (pb.Tensor(values=[1, 2, 3, 4, 5]), "values: expected 4 values for the shape (4,), got 5 values"),

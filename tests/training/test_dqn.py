@@ -42,7 +42,9 @@ def test_a_terminated_transition_bootstraps_nothing_and_a_truncated_one_does() -
     assert target.tolist() == [1.0, 3.0]
 
 
-@pytest.mark.parametrize(("kind", "expected"), [("huber", (0.5 * 0.25 + (3 - 0.5)) / 2), ("squared", (0.125 + 4.5) / 2)])
+@pytest.mark.parametrize(
+    ("kind", "expected"), [("huber", (0.5 * 0.25 + (3 - 0.5)) / 2), ("squared", (0.125 + 4.5) / 2)]
+)
 def test_the_loss_is_of_the_actions_taken(kind: str, expected: float) -> None:
     q_tm1 = torch.tensor([[0.5, 9.0], [9.0, 3.0]])
     loss = td_loss(q_tm1, torch.tensor([0, 1]), torch.tensor([0.0, 0.0]), kind)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from protos.names import MIN_GOLDEN
 from protos.polserve.v1 import policy_pb2 as pb
-from support import make_version
+from tests.support import make_version
 from training.errors import ExportRefused
 from training.export import BATCHES, OnnxPolicy, export_policy, measure_parity
 

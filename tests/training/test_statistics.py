@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from protos.polserve.v1 import policy_pb2 as pb
-from support import make_version
+from tests.support import make_version
 from training.promotion import decide
 from training.registry.versions import VersionName
 from training.schedules import linear
@@ -46,9 +46,13 @@ def spec(mean: float, environment: str = "CartPole-v1") -> pb.PolicySpec:
     return spec
 
 
-@pytest.mark.parametrize(("candidate", "champion", "is_allowed"), [(500, 500, True), (499.5, 500, True), (400, 500, False)])
+@pytest.mark.parametrize(
+    ("candidate", "champion", "is_allowed"), [(500, 500, True), (499.5, 500, True), (400, 500, False)]
+)
 def test_a_candidate_is_refused_only_where_its_interval_lies_below(
-    candidate: float, champion: float, is_allowed: bool  # noqa: FBT001 - a case
+    candidate: float,
+    champion: float,
+    is_allowed: bool,  # noqa: FBT001 - a case
 ) -> None:
     decision = decide(spec(candidate), spec(champion))
     assert decision.is_allowed is is_allowed

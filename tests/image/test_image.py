@@ -1,0 +1,108 @@
+"""The image, built and run for real, hardened as one would run it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from serving.client import ClientError, PolicyClient
+from tests.support import free_port, page, wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+ENGINE = os.environ.get("POLSERVE_TEST_ENGINE", "")
+BASE = os.environ.get("POLSERVE_TEST_BASE", "")
+
+pytestmark = [
+    pytest.mark.skipif(
+        not (ENGINE and BASE and shutil.which(ENGINE)),
+        reason="needs an image engine and a base: set POLSERVE_TEST_ENGINE and POLSERVE_TEST_BASE as .ci/run does",
+    ),
+    pytest.mark.timeout(600),
+]
+
+
+def engine(*arguments: str) -> str:
+    result = subprocess.run([ENGINE, *arguments], check=False, capture_output=True, text=True)
+    assert result.returncode == 0, f"{ENGINE} {' '.join(arguments)}: {result.stderr[-3000:]}"
+    return result.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The image built from the Dockerfile, with this machine's way to its package index as build secrets."""
+    secret = tmp_path_factory.mktemp("secret") / "pip.conf"
+    listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True)
+    settings = dict(line.split("=", 1) for line in listed.stdout.splitlines() if "=" in line)
+    wanted = ("index-url", "cert", "proxy", "trusted-host", "timeout", "default-timeout")
+    lines = {name.split(".")[-1]: value.strip("'") for name, value in settings.items() if name.split(".")[-1] in wanted}
+    secret.write_text("[global]\n" + "".join(f"{name} = {value}\n" for name, value in lines.items()))
+    options = ["--format", "docker"] if ENGINE == "podman" else []
+    secrets = ["--secret", f"id=pipconf,src={secret}", "--secret", "id=ca,src=/etc/ssl/certs/ca-certificates.crt"]
+    engine("build", *options, "--build-arg", f"BASE={BASE}", *secrets, "-t", "localhost/polserve:test", str(ROOT))
+    return "localhost/polserve:test"
+
+
+@pytest.fixture(scope="module")
+def container(image: str) -> Iterator[tuple[str, int, int]]:
+    """A hardened container of the image: its id, gRPC port and HTTP port."""
+    grpc_port, http_port = free_port(), free_port()
+    identifier = engine(
+        *("run", "-d", "-p", f"127.0.0.1:{grpc_port}:50051", "-p", f"127.0.0.1:{http_port}:8080"),
+        *("--read-only", "--cap-drop=ALL", "--security-opt", "no-new-privileges", "--memory", "512m"),
+        *("--pids-limit", "128", image),
+    )
+    yield identifier, grpc_port, http_port
+    subprocess.run([ENGINE, "rm", "-f", "-v", identifier], check=False, capture_output=True)
+
+
+def inside(container: tuple[str, int, int], code: str) -> str:
+    return engine("exec", container[0], "python", "-c", code)
+
+
+def test_the_container_answers_with_the_bundled_policy(container: tuple[str, int, int]) -> None:
+    _, grpc_port, http_port = container
+    wait_until(lambda: page(f"http://127.0.0.1:{http_port}/readyz")[0] == 200)
+    with PolicyClient(f"127.0.0.1:{grpc_port}") as client:
+        assert client.act("cartpole", [0, 0, 0, 0]).action in (0, 1)
+    assert "polserve_build_info" in page(f"http://127.0.0.1:{http_port}/metrics")[1]
+
+
+def test_it_runs_as_nobody_and_holds_the_serving_side_only(container: tuple[str, int, int]) -> None:
+    assert inside(container, "import os; print(os.getuid(), os.getgid())") == "65532 65532"
+    names = ["torch", "gymnasium", "onnx", "sqlalchemy", "training", "ale_py", "pip"]
+    code = f"import importlib.util, json; print(json.dumps([n for n in {names} if importlib.util.find_spec(n)]))"
+    assert json.loads(inside(container, code)) == []
+
+
+def test_its_cache_is_writable_and_nothing_else_is(container: tuple[str, int, int]) -> None:
+    assert inside(container, "open('/var/cache/polserve/probe', 'w').write('x'); print('ok')") == "ok"
+    result = subprocess.run(
+        [ENGINE, "exec", container[0], "python", "-c", "open('/opt/polserve/probe', 'w')"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert "Error" in result.stderr
+
+
+def test_its_health_check_passes(container: tuple[str, int, int]) -> None:
+    details = json.loads(engine("image", "inspect", "localhost/polserve:test"))[0]
+    test = (details.get("Healthcheck") or details["Config"]["Healthcheck"])["Test"]  # podman's place, docker's place
+    assert test[:3] == ["CMD", "python", "-c"]
+    assert engine("exec", container[0], *test[1:]) == ""
+
+
+def test_it_stops_within_ten_seconds_with_exit_code_0(container: tuple[str, int, int]) -> None:
+    identifier, grpc_port, _ = container
+    started = time.monotonic()
+    engine("stop", "-t", "10", identifier)
+    assert time.monotonic() - started < 10
+    assert engine("inspect", "-f", "{{.State.ExitCode}}", identifier) == "0"
+    with PolicyClient(f"127.0.0.1:{grpc_port}", timeout_s=2) as client, pytest.raises(ClientError):
+        client.policies()
