@@ -165,10 +165,18 @@ def _to_onnx(policy: nn.Module, example: NDArray[Any], outputs: list[str]) -> on
     if program is None:
         raise ExportRefused("torch.onnx.export gave no program")
     model: onnx.ModelProto = program.model_proto
+    _strip(model.graph)
     for node in (*model.graph.input, *model.graph.output):
         if not node.type.tensor_type.shape.dim[0].dim_param:
             raise ExportRefused(f"axis 0 of {node.name} was frozen in the export")
     return model
+
+
+def _strip(graph: onnx.GraphProto) -> None:
+    """Take out the exporter's notes: stack traces, with the paths of this machine."""
+    for part in (*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        del part.metadata_props[:]
+        part.ClearField("doc_string")
 
 
 @contextlib.contextmanager

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -28,6 +30,12 @@ def test_the_graph_is_one_file_with_dynamic_batch_and_its_spec_inside() -> None:
     assert all(node.type.tensor_type.shape.dim[0].dim_param for node in (*graph.input, *graph.output))
     assert not any(onnx.external_data_helper.uses_external_data(tensor) for tensor in graph.initializer)
     assert OnnxPolicy(version.model.SerializeToString()).spec == version.spec
+
+
+def test_the_graph_keeps_no_trace_of_the_machine_that_exported_it() -> None:
+    model = make_version().model.SerializeToString()
+    assert b".py" not in model
+    assert str(Path(__file__).parents[2]).encode() not in model
 
 
 def test_the_spec_says_what_goes_in_and_out_and_where_it_came_from() -> None:

@@ -161,6 +161,7 @@ class PolicyRegistry:
                 input_example={OBSERVATION: version.golden[OBSERVATION][:2]},
                 pip_requirements=[f"{name}=={installed_version(name)}" for name in ("mlflow", "numpy", "onnxruntime")],
                 extra_files=[str(golden)],
+                onnx_execution_providers=["CPUExecutionProvider"],
                 save_as_external_data=False,
             )
         return str(info.registered_model_version)
