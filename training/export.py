@@ -174,7 +174,8 @@ def _to_onnx(policy: nn.Module, example: NDArray[Any], outputs: list[str]) -> on
 
 def _strip(graph: onnx.GraphProto) -> None:
     """Take out the exporter's notes: stack traces, with the paths of this machine."""
-    for part in (*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+    parts: list[Any] = [*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer]
+    for part in parts:
         del part.metadata_props[:]
         part.ClearField("doc_string")
 
