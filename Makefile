@@ -23,7 +23,7 @@ serve: install  ## serve the bundled policies
 	$(BIN)/polserve serve
 
 test: install  ## run the tests
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 lint: install  ## check style, formatting and the import rules
 	$(BIN)/ruff check .

@@ -3,8 +3,10 @@
 import difflib
 import importlib
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import gymnasium as gym
@@ -121,6 +123,8 @@ def component_bounds(box: Box) -> tuple[list[float], list[float]]:
 
 def _register(spec: EnvironmentSpec) -> None:
     if spec.module:
+        if (folder := str(Path.cwd())) not in sys.path:
+            sys.path.append(folder)  # an installed program's path lacks it
         try:
             importlib.import_module(spec.module)
         except ModuleNotFoundError as error:

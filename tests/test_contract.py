@@ -1,0 +1,42 @@
+"""What others rely on: generated code, public names, and the bundled policies."""
+
+from pathlib import Path
+
+import pytest
+
+import serving.client
+from protos.generate import SOURCES, generate
+from protos.names import CHAMPION
+from serving.catalog import Catalog
+from serving.rollout import Rollout
+from serving.settings import BUNDLED_POLICIES
+from serving.sources.folder import FolderSource
+from training.envs import EVALUATION_FIRST_SEED, EnvironmentSpec
+from training.evaluate import play_episodes
+
+
+def test_the_committed_stubs_are_what_the_proto_files_say(tmp_path: Path) -> None:
+    generate(tmp_path)
+    generated = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*_pb2*"))
+    assert generated
+    for path in generated:
+        assert (SOURCES / path).read_text() == (tmp_path / path).read_text(), f"{path}: run `make protos`"
+
+
+def test_the_clients_public_names_are_these() -> None:
+    assert sorted(serving.client.__all__) == ["Action", "ClientError", "PolicyClient"]
+
+
+def test_every_bundled_policy_proves_itself_and_plays_as_well_as_its_spec_says() -> None:
+    catalog = Catalog()
+    verdicts = Rollout(catalog, is_list_fixed=False).apply(next(FolderSource(BUNDLED_POLICIES, [], 1.0).follow()))
+    assert [verdict.reason for verdict in verdicts] == [""] * len(verdicts)
+    policy = catalog.resolve("cartpole", f"@{CHAMPION}")
+    assert not policy.spec.provenance.git_commit.endswith("-dirty")
+    played = play_episodes(
+        lambda observations: policy.act(observations).actions,
+        EnvironmentSpec(policy.spec.environment.id),
+        20,
+        EVALUATION_FIRST_SEED,
+    )
+    assert sum(episode.episode_return for episode in played) / 20 == pytest.approx(policy.spec.evaluation.mean, abs=5)

@@ -1,0 +1,145 @@
+"""The documentation says what is, and its commands work."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from serving.settings import Settings
+from tests.support import environment, free_port
+
+ROOT = Path(__file__).resolve().parents[1]
+ELSEWHERE = {
+    "make demo": ".ci/run runs it",
+    "make test": "this is it",
+    "docker ": "tests/image builds and runs the image",
+}
+"""Commands of the README that are not run here, and who runs them."""
+
+
+def blocks(document: str, language: str) -> list[str]:
+    """The code blocks of a document in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / document).read_text(), re.MULTILINE | re.DOTALL)
+
+
+def run_script(script: str, folder: Path, **changes: str) -> str:
+    """Run a shell script as a person would, everything that it leaves running included; its output."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    process = subprocess.Popen(
+        ["/bin/bash", "-euo", "pipefail", "-c", script],
+        cwd=folder,
+        env=environment(PATH=path, HOME=str(folder), SDL_VIDEODRIVER="dummy", **changes),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=380)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, output[-4000:]
+    return output
+
+
+def background(script: str) -> str:
+    """Servers started with `&` write to a file, and the script waits until they answer."""
+    return "\n".join(_waiting(line) for line in script.splitlines())
+
+
+def _waiting(line: str) -> str:
+    pages = {"polserve serve": "$POLSERVE_HTTP_PORT/readyz", "mlflow server": "$PORT/health"}
+    for start, page in pages.items():
+        if line.startswith(start):
+            wait = f"until curl -sf 127.0.0.1:{page} >page; do sleep 0.2; done"
+            return f"{line.removesuffix(' &')} >{start.split()[0]}.log 2>&1 &\n{wait}"
+    return line
+
+
+def ports() -> dict[str, str]:
+    """Free ports in place of the usual ones, given the way a user would give them."""
+    grpc, http = free_port(), free_port()
+    return {
+        "POLSERVE_GRPC_PORT": str(grpc),
+        "POLSERVE_HTTP_PORT": str(http),
+        "POLSERVE_TARGET": f"127.0.0.1:{grpc}",
+        "PORT": str(free_port()),
+    }
+
+
+def test_the_commands_of_the_readme_work_in_their_order(tmp_path: Path) -> None:
+    changes = ports()
+    shell = [block for block in blocks("README.md", "sh") if not block.startswith(tuple(ELSEWHERE))]
+    serving, registry = shell[:1], shell[1:]
+    (python,) = blocks("README.md", "python")
+    (tmp_path / "example.py").write_text(python.replace("localhost:50051", changes["POLSERVE_TARGET"]))
+    script = background("\n".join(serving)) + "\npython example.py\nkill $(jobs -p)\nwait\n"
+    output = run_script(script, tmp_path, **changes)
+    assert "by cartpole/1" in output
+    assert (tmp_path / "cartpole.gif").stat().st_size > 1000
+    script = (
+        background("\n".join(registry))
+        .replace("--port 5000", "--port $PORT")
+        .replace("127.0.0.1:5000", "127.0.0.1:$PORT")
+    )
+    output = run_script(script, tmp_path, **changes)
+    assert "registered cartpole/2" in output
+    assert "cartpole/2 is @champion now" in output
+    assert "cartpole/1 is @champion again, in place of 2" in output
+
+
+def test_every_command_that_is_not_run_here_is_run_elsewhere() -> None:
+    skipped = [block for block in blocks("README.md", "sh") if block.startswith(tuple(ELSEWHERE))]
+    lines = [line for block in skipped for line in block.splitlines()]
+    assert all(line.startswith(tuple(ELSEWHERE)) for line in lines)
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert {line.split()[1] for line in lines if line.startswith("make")} <= set(targets)
+
+
+def test_an_environment_of_the_users_own_is_trained_as_the_guide_says(tmp_path: Path) -> None:
+    (module,) = blocks("docs/own-environment.md", "python")
+    (command,) = blocks("docs/own-environment.md", "sh")
+    (tmp_path / "my_envs.py").write_text(module)
+    output = run_script(command, tmp_path)
+    assert "thermostat-v0 on Thermostat-v0: mean return" in output
+    assert "registered thermostat-v0/1" in output
+
+
+def test_every_setting_is_documented_with_its_variable() -> None:
+    documented = (ROOT / "docs/settings.md").read_text()
+    for name, field in Settings.model_fields.items():
+        choices = getattr(field.validation_alias, "choices", None)
+        variable = choices[-1] if choices else f"POLSERVE_{name.upper()}"
+        assert f"`{variable}`" in documented, name
+
+
+def test_every_flag_of_serve_is_documented() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "serving.cli", "serve", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment(),
+    )
+    flags = set(re.findall(r"(--[a-z-]+)", result.stdout)) - {"--help"}
+    documented = set(re.findall(r"`(--[a-z-]+)`", (ROOT / "docs/settings.md").read_text()))
+    assert flags == documented
+
+
+def test_every_command_is_in_the_readme() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    for command in project["project"]["entry-points"]["polserve.commands"]:
+        assert f"polserve {command}" in (ROOT / "README.md").read_text()
+
+
+def test_every_link_of_the_documents_leads_somewhere() -> None:
+    for document in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+            assert target.startswith("http") or (document.parent / target).exists(), f"{document.name}: {target}"
