@@ -9,8 +9,6 @@ import sys
 import tomllib
 from pathlib import Path
 
-import pytest
-
 from serving.settings import Settings
 from tests.support import environment, free_port
 
