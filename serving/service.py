@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -23,6 +24,9 @@ from serving.sources.source import Source
 
 GRACE_S = 8.0
 """Seconds that calls in flight have to finish after SIGTERM; containers are usually killed after 10."""
+
+RETRY_DELAY_S = 1.0
+"""Before following begins again after an unexpected error."""
 
 log = structlog.get_logger()
 
@@ -106,6 +110,15 @@ class Service:
         return state
 
     def _follow(self) -> None:
+        """Follow the source until the end; what goes wrong is logged, and following begins again."""
+        while not self._is_draining:
+            try:
+                self._apply_all()
+            except Exception:
+                log.exception("follow_failed")
+                time.sleep(RETRY_DELAY_S)
+
+    def _apply_all(self) -> None:
         for desired in self._source.follow():
             verdicts = self._rollout.apply(desired)
             live = self._catalog.live()

@@ -158,4 +158,9 @@ def _wait_for_page(url: str, process: "subprocess.Popen[bytes]") -> None:
 
 
 if __name__ == "__main__":
-    main(is_once="--once" in sys.argv[1:])
+    try:
+        main(is_once="--once" in sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except subprocess.CalledProcessError as error:
+        sys.exit(error.returncode)  # the command has said why

@@ -23,7 +23,7 @@ log = structlog.get_logger()
 
 
 class CallInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # generic in the type stubs only
-    """Counts and times every call, and turns what it raises into a status."""
+    """Counts and times every call but health watchers, and turns what it raises into a status."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -43,6 +43,8 @@ class CallInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # gene
             return grpc.unary_unary_rpc_method_handler(
                 behaviour, handler.request_deserializer, handler.response_serializer
             )
+        if hasattr(handler.unary_stream, "experimental_non_blocking"):
+            return handler  # a health watcher, which answers through callbacks: wrapped, it would hold a thread
         if handler.unary_stream is not None:
             streaming = self._stream(handler.unary_stream, ("server_stream", service, method))
             return grpc.unary_stream_rpc_method_handler(

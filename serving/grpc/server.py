@@ -16,7 +16,7 @@ from serving.metrics import Metrics
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 THREADS = 16
-"""Calls handled at once; health watchers hold one each."""
+"""Calls handled at once."""
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

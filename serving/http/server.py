@@ -1,15 +1,19 @@
 """/metrics, /livez and /readyz."""
 
 import json
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeAlias
 
+import structlog
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from serving.errors import ConfigurationError
+
+log = structlog.get_logger()
 
 Readiness: TypeAlias = Mapping[str, Any]
 """JSON with the key "ready" and the reasons."""
@@ -48,6 +52,11 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     metrics: Callable[[], bytes]
     readiness: Callable[[], Readiness]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """One line instead of a traceback: a prober that hangs up is no error of ours."""
+        del request
+        log.warning("http_connection_failed", client=str(client_address), error=str(sys.exc_info()[1]))
 
 
 class _Handler(BaseHTTPRequestHandler):

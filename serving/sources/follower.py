@@ -7,6 +7,7 @@ standard input does, which is when the service ends.
 import contextlib
 import json
 import queue
+import re
 import shutil
 import sys
 import tempfile
@@ -27,6 +28,8 @@ from serving.sources.mlflow import FollowerConfig
 ROLLOUT_TAG = "polserve.rollout."
 LIVE_FILE = "live.json"
 MAX_TAG_LENGTH = 500
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+"""Of a policy that can be served."""
 PAGE = 100
 
 Reference: TypeAlias = dict[str, str]
@@ -44,6 +47,7 @@ class Follower:
         self._client = MlflowClient()
         self._cache = Path(config.cache_dir)
         self._hashes: dict[Path, str] = {}
+        self._downloaded: set[tuple[str, str, str]] = set()
         self._refs: dict[tuple[str, str], Reference] = {}
         self._desired: References = {}
         self.problem = ""
@@ -121,6 +125,8 @@ class Follower:
     def _references(self, name: str, model: RegisteredModel | None) -> dict[str, Reference]:
         if model is None:
             raise LookupError(f"there is no registered model {name!r}")
+        if not NAME.fullmatch(name):  # it becomes the name of a folder
+            raise ValueError(f"expected a name of letters, digits, '-', '_' and '.', got {name!r}")
         aliases = {alias: str(model.aliases[alias]) for alias in self._config.aliases if alias in model.aliases}
         refs = {version: self._fetch(name, version) for version in set(aliases.values())}
         return {alias: refs[version] for alias, version in aliases.items()}
@@ -129,8 +135,11 @@ class Follower:
         sha256 = self._client.get_model_version(policy, version).tags.get(SHA256_TAG, "")
         folder = self._cache / policy / version
         # A cached version is used while it is the registered one: another store may have stood at this address.
-        if not folder.exists() or (sha256 and self._sha256(folder / MODEL_FILE) != sha256):
+        # What was downloaded and still differs is for the rollout to refuse, not to be downloaded at each poll.
+        is_stale = self._sha256(folder / MODEL_FILE) != sha256 and (policy, version, sha256) not in self._downloaded
+        if not folder.exists() or is_stale:
             self._download(policy, version, folder)
+            self._downloaded.add((policy, version, sha256))
         ref = {"version": version, "folder": str(folder), "sha256": sha256}
         self._refs[policy, version] = ref
         return ref
@@ -181,6 +190,7 @@ class Follower:
 
 def run(config: FollowerConfig) -> None:
     """Follow until standard input ends."""
+    sys.stdout = sys.stderr  # what a library prints must not reach the service
     Path(config.cache_dir).mkdir(parents=True, exist_ok=True)
     follower = Follower(config)
     inbox: queue.Queue[str | None] = queue.Queue()
@@ -221,8 +231,8 @@ def _read_lines(inbox: "queue.Queue[str | None]") -> None:
 
 
 def _say(message: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(message) + "\n")
-    sys.stdout.flush()
+    sys.__stdout__.write(json.dumps(message) + "\n")  # type: ignore[union-attr]  # a pipe to the service
+    sys.__stdout__.flush()  # type: ignore[union-attr]
 
 
 def _one_line(error: Exception) -> str:

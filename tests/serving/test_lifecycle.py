@@ -65,6 +65,16 @@ def test_a_health_watcher_sees_the_drain(policies: Path, tmp_path: Path) -> None
             assert next(statuses).status == not_serving
 
 
+def test_many_health_watchers_leave_the_threads_to_the_calls(running: Running, client: PolicyClient) -> None:
+    with grpc.insecure_channel(running.target) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        watchers = [stub.Watch(health_pb2.HealthCheckRequest()) for _ in range(50)]
+        assert [next(watcher).status for watcher in watchers] == [health_pb2.HealthCheckResponse.SERVING] * 50
+        assert client.act("cartpole", OBSERVATION).version == "1"
+        for watcher in watchers:
+            watcher.cancel()
+
+
 @pytest.mark.parametrize(("option", "attribute"), [("--grpc-port", "target"), ("--http-port", "http_url")])
 def test_a_port_in_use_is_named_and_the_exit_code_is_1(
     running: Running, policies: Path, option: str, attribute: str
@@ -116,6 +126,19 @@ def test_a_bad_version_copied_in_never_replaces_the_live_one(tmp_path: Path) -> 
         assert running.ready()["policies"] == {"cartpole": {"champion": "1"}}
         write_version(make_version(1), folder / "cartpole" / "3")
         wait_until(lambda: running.ready()["policies"] == {"cartpole": {"champion": "3"}}, running.log)
+
+
+def test_a_folder_that_goes_away_and_comes_back_is_followed_again(tmp_path: Path) -> None:
+    folder, away = tmp_path / "policies", tmp_path / "away"
+    write_version(make_version(), folder / "cartpole" / "1")
+    with service("--policies", str(folder), "--poll-interval", "0.1", folder=tmp_path) as running:
+        wait_until(lambda: running.ready()["ready"] is True)
+        folder.rename(away)
+        wait_until(lambda: "event=follow_failed" in running.log.read_text())
+        assert running.ready()["ready"] is True, "what is live stays live"
+        write_version(make_version(1), away / "cartpole" / "2")
+        away.rename(folder)
+        wait_until(lambda: running.ready()["policies"] == {"cartpole": {"champion": "2"}}, running.log)
 
 
 def test_the_base_install_serves_without_torch_gymnasium_or_full_mlflow(policies: Path, tmp_path: Path) -> None:
