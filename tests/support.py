@@ -120,6 +120,18 @@ def program(
             process.wait()
 
 
+def polserve(*arguments: str, **changes: str) -> "subprocess.CompletedProcess[str]":
+    """A command of the `polserve` program, run to its end, with `changes` to its environment."""
+    return subprocess.run(
+        [sys.executable, "-m", "serving.cli", *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=environment(**{"COLUMNS": "200", **changes}),
+    )
+
+
 @dataclass(frozen=True)
 class Running:
     """A service in a process of its own."""

@@ -22,7 +22,7 @@ STATUSES: dict[type[PolserveError], grpc.StatusCode] = {
 log = structlog.get_logger()
 
 
-class CallInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # generic in the type stubs only
+class CallInterceptor(grpc.ServerInterceptor):
     """Counts and times every call but health watchers, and turns what it raises into a status."""
 
     def __init__(self, metrics: Metrics) -> None:

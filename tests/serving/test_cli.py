@@ -1,22 +1,9 @@
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support import Running, environment
-
-
-def polserve(*arguments: str, **changes: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "serving.cli", *arguments],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=environment(**{"COLUMNS": "200", **changes}),
-    )
+from tests.support import Running, polserve
 
 
 def test_help_lists_every_command() -> None:

@@ -11,20 +11,9 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from serving.client import ClientError, PolicyClient
-from tests.support import Running, environment, make_version, page, service, wait_until, write_version
+from tests.support import Running, environment, make_version, page, polserve, service, wait_until, write_version
 
 OBSERVATION = np.zeros(4, np.float32)
-
-
-def cli(*arguments: str, **changes: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "serving.cli", *arguments],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=environment(**changes),
-    )
 
 
 def test_sigterm_finishes_what_is_in_flight_and_exits_0(policies: Path, tmp_path: Path) -> None:
@@ -81,7 +70,7 @@ def test_a_port_in_use_is_named_and_the_exit_code_is_1(
 ) -> None:
     port = getattr(running, attribute).rsplit(":", 1)[1]
     other = "--http-port" if option == "--grpc-port" else "--grpc-port"
-    result = cli("serve", "--policies", str(policies), option, port, other, "0")
+    result = polserve("serve", "--policies", str(policies), option, port, other, "0")
     assert result.returncode == 1
     assert f"127.0.0.1:{port} cannot be bound" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
@@ -182,7 +171,7 @@ def test_serving_imports_nothing_heavy() -> None:
 def test_a_setting_that_makes_no_sense_ends_with_one_line(
     arguments: list[str], changes: dict[str, str], message: str
 ) -> None:
-    result = cli("serve", *arguments, **changes)
+    result = polserve("serve", *arguments, **changes)
     assert result.returncode == 1
     assert message in result.stderr
     assert "Traceback" not in result.stderr
@@ -193,7 +182,7 @@ def test_a_sqlite_store_without_full_mlflow_is_refused_with_what_to_do(tmp_path:
         "import importlib.util\nfind = importlib.util.find_spec\n"
         "importlib.util.find_spec = lambda name, *a: None if name == 'sqlalchemy' else find(name, *a)\n"
     )
-    result = cli("serve", MLFLOW_TRACKING_URI="sqlite:///mlflow.db", PYTHONPATH=str(tmp_path))
+    result = polserve("serve", MLFLOW_TRACKING_URI="sqlite:///mlflow.db", PYTHONPATH=str(tmp_path))
     assert result.returncode == 1
     assert "run `mlflow server --backend-store-uri sqlite:///mlflow.db`" in result.stderr
 
