@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from serving.client import ClientError, PolicyClient
-from tests.support import free_port, page, wait_until
+from tests.support import free_port, make_version, page, wait_until
+from training.registry.store import connect
+from training.registry.tracking import TrackedRun
+from training.registry.versions import PolicyRegistry
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGINE = os.environ.get("POLSERVE_TEST_ENGINE", "")
@@ -96,6 +99,31 @@ def test_its_health_check_passes(container: tuple[str, int, int]) -> None:
     test = (details.get("Healthcheck") or details["Config"]["Healthcheck"])["Test"]  # podman's place, docker's place
     assert test[:3] == ["CMD", "python", "-c"]
     assert engine("exec", container[0], *test[1:]) == ""
+
+
+@pytest.mark.filterwarnings("ignore")  # MLflow warns at its import and use
+def test_it_follows_a_registry_with_mlflow_skinny_alone(
+    image: str, mlflow_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_url)
+    client = connect()
+    with TrackedRun.start(client, "tests", "image", {}) as run:
+        PolicyRegistry(client).register(make_version(name="in-a-container"), run.run_id)
+    grpc_port, http_port = free_port(), free_port()
+    settings = {
+        "MLFLOW_TRACKING_URI": mlflow_url,
+        "POLSERVE_GRPC_PORT": str(grpc_port),
+        "POLSERVE_HTTP_PORT": str(http_port),
+        "POLSERVE_HOST": "127.0.0.1",
+    }
+    options = [option for name, value in settings.items() for option in ("-e", f"{name}={value}")]
+    identifier = engine("run", "-d", "--network", "host", "--read-only", "--cap-drop=ALL", *options, image)
+    try:
+        wait_until(lambda: page(f"http://127.0.0.1:{http_port}/readyz")[0] == 200)
+        with PolicyClient(f"127.0.0.1:{grpc_port}") as policy_client:
+            assert policy_client.act("in-a-container", [0, 0, 0, 0]).version == "1"
+    finally:
+        subprocess.run([ENGINE, "rm", "-f", "-v", identifier], check=False, capture_output=True)
 
 
 def test_it_stops_within_ten_seconds_with_exit_code_0(container: tuple[str, int, int]) -> None:
