@@ -1,5 +1,6 @@
 """Names inside a policy version and on its registry entry: what training writes and serving reads."""
 
+import re
 from pathlib import Path
 
 MODEL_FILE = "model.onnx"
@@ -17,11 +18,8 @@ SCHEMA_VERSION = 1
 
 MIN_GOLDEN = 64
 """Observations that golden.npz holds at least."""
-TOLERANCE = 1e-4
-"""Largest difference from the trainer's values or continuous actions, relative to the largest of them (at least 1).
-
-Two actions whose values lie nearer than that to each other count as equally good.
-"""
+POLICY_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+"""Of a policy: it is the name of a folder too."""
 
 POLICY_TAG = "polserve.policy"
 """Tag of a registered model that is a policy."""

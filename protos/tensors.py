@@ -69,6 +69,8 @@ def to_array(tensor: pb.Tensor, dtype: np.dtype[Any] | None = None, shape: Seque
     """
     if any(extent < 0 for extent in tensor.shape):
         raise TensorError("shape", "extents of at least 0", str(tuple(tensor.shape)))
+    if not tensor.data and not tensor.values and not tensor.dtype:
+        raise TensorError("data", "data, or values", "an empty tensor")
     if tensor.data or not tensor.values:
         return _from_data(tensor)
     return _from_values(tensor, dtype, tuple(shape))
@@ -85,7 +87,7 @@ def _from_data(tensor: pb.Tensor) -> NDArray[Any]:
             f"{expected} bytes for {pb.DataType.Name(tensor.dtype)} {tuple(tensor.shape)}",
             f"{len(tensor.data)} bytes",
         )
-    return np.frombuffer(tensor.data, dtype).reshape(tensor.shape)
+    return _shaped(np.frombuffer(tensor.data, dtype), tensor.shape)
 
 
 def _from_values(tensor: pb.Tensor, dtype: np.dtype[Any] | None, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -102,7 +104,14 @@ def _from_values(tensor: pb.Tensor, dtype: np.dtype[Any] | None, shape: tuple[in
     given = np.array(tensor.values, np.float32)
     if not np.issubdtype(wanted, np.floating):
         _check_integers(given, wanted)
-    return given.astype(wanted).reshape(shape)
+    return _shaped(given.astype(wanted), shape)
+
+
+def _shaped(array: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
+    try:
+        return array.reshape(tuple(shape))
+    except ValueError as error:
+        raise TensorError("shape", "one that an array can have", str(tuple(shape))) from error
 
 
 def _check_integers(given: NDArray[np.float32], wanted: np.dtype[Any]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from protos.names import CHAMPION
-from serving.errors import UnknownPolicy, UnknownVersion
+from serving.errors import NotReady, UnknownPolicy, UnknownVersion
 from serving.policy import Policy
 
 
@@ -25,10 +25,15 @@ class Catalog:
         """Start empty; without a champion, `aliases` gives the order in which an alias stands for version ""."""
         self._order = (CHAMPION, *aliases)
         self._live: Mapping[str, LivePolicy] = {}
+        self._is_known = False
 
     def live(self) -> Mapping[str, LivePolicy]:
         """Everything that is live, by policy name."""
         return self._live
+
+    def settle(self) -> None:
+        """What is live is known now; before, asking for a policy that is not live is too early, not wrong."""
+        self._is_known = True
 
     def put(self, policy: LivePolicy) -> None:
         """`policy` takes the place of what was live under its name."""
@@ -43,10 +48,13 @@ class Catalog:
 
         Raises:
             UnknownPolicy: none is live.
+            NotReady: none is live yet.
         """
         try:
             return self._live[name]
         except KeyError:
+            if not self._is_known:
+                raise NotReady("starting: the policies are being loaded; try again") from None
             raise UnknownPolicy(name, self._live) from None
 
     def resolve(self, name: str, version: str) -> Policy:

@@ -39,7 +39,10 @@ def polserve(
 
 
 def main() -> None:
-    """Run the command line; what a user can cause is one line on standard error and exit code 1."""
+    """Run the command line; what a user can cause is one line on standard error.
+
+    The exit code is 2 for bad usage, 1 for failure.
+    """
     try:
         build(sys.argv[1:])()
     except KeyboardInterrupt:
@@ -49,12 +52,12 @@ def main() -> None:
     except Exception as error:
         if not getattr(error, "is_user_error", False):
             raise
-        _fail(str(error))
+        _fail(str(error), getattr(error, "exit_code", 1))
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, exit_code: int = 1) -> None:
     Console(stderr=True, soft_wrap=True).print(f"error: {message}", style="red", markup=False, highlight=False)
-    sys.exit(1)
+    sys.exit(exit_code)
 
 
 def _commands() -> dict[str, EntryPoint]:

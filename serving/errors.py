@@ -6,7 +6,8 @@ PolserveError
 +-- UnknownVersion       the policy is live, but not in this version or under this alias
 +-- NotReady             nothing can be answered now: starting, or draining
 +-- RolloutRefused       a version has not proved to be the policy that was trained
-+-- ConfigurationError   the service cannot start as it was told to
++-- ConfigurationError   a setting is not what it must be
++-- PortInUse            a port cannot be bound
 """
 
 from collections.abc import Iterable
@@ -16,6 +17,7 @@ class PolserveError(Exception):
     """Base of the errors that are somebody's to mend."""
 
     is_user_error = True  # the command line prints it as one line
+    exit_code = 1
 
 
 class InvalidRequest(PolserveError):
@@ -51,7 +53,18 @@ class RolloutRefused(PolserveError):
 
 
 class ConfigurationError(PolserveError):
-    """The service cannot start as it was told to."""
+    """A setting is not what it must be."""
+
+    exit_code = 2
+
+
+class PortInUse(PolserveError):
+    """A port cannot be bound."""
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of what an error says, or its class where it says nothing."""
+    return (str(error).strip().splitlines() or [""])[0] or type(error).__name__
 
 
 def _list(names: Iterable[str]) -> str:

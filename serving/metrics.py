@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from importlib.metadata import version
 
+import numpy as np
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -25,7 +26,7 @@ SECONDS_BUCKETS = (
 
 
 class Metrics:
-    """Every metric, in a registry of its own; label children are bound when a version goes live."""
+    """Every metric, in a registry of its own."""
 
     def __init__(self) -> None:
         disable_created_metrics()  # a `_created` series for each child would double the page
@@ -49,10 +50,7 @@ class Metrics:
             "polserve_policy_info", "1 for each alias of a live version.", ("policy", "version", "alias", "run_id")
         )
         self._rollouts = self._counter("polserve_rollouts", "Versions tried.", ("policy", "outcome"))
-        self._registry_up = self._gauge("polserve_registry_up", "1 while the registry answers.", ())
-        self._registry_success = self._gauge(
-            "polserve_registry_last_success_timestamp_seconds", "When the registry last answered, Unix time.", ()
-        )
+        self._registry: tuple[Gauge, Gauge] | None = None
         build = self._gauge("polserve_build_info", "1, with the version of polserve.", ("version",))
         build.labels(version("polserve")).set(1)
 
@@ -62,8 +60,9 @@ class Metrics:
         self._observations.labels(name, number).inc(len(answer.actions))
         self._inference.labels(name, number).observe(seconds)
         if policy.n_actions is not None:
-            for action in answer.actions.tolist():
-                self._actions.labels(name, number, action).inc()
+            counts = np.bincount(answer.actions, minlength=policy.n_actions)
+            for action in np.flatnonzero(counts).tolist():
+                self._actions.labels(name, number, action).inc(int(counts[action]))
         else:
             for component, column in zip(policy.components, answer.actions.T, strict=True):
                 child = self._action_value.labels(name, number, component)
@@ -83,9 +82,19 @@ class Metrics:
     def exposition(self, registry_status: RegistryStatus | None) -> bytes:
         """The page that Prometheus scrapes."""
         if registry_status is not None:
-            self._registry_up.set(registry_status.is_up)
-            self._registry_success.set(registry_status.last_success or 0)
+            up, last_success = self._registry = self._registry or self._registry_gauges()
+            up.set(registry_status.is_up)
+            last_success.set(registry_status.last_success or 0)
         return generate_latest(self.registry)
+
+    def _registry_gauges(self) -> tuple[Gauge, Gauge]:
+        """Made when a registry is first heard of: without one, "the registry is down" would be a false alarm."""
+        return (
+            self._gauge("polserve_registry_up", "1 while the registry answers.", ()),
+            self._gauge(
+                "polserve_registry_last_success_timestamp_seconds", "When the registry last answered, Unix time.", ()
+            ),
+        )
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
         return Counter(name, text, labels, registry=self.registry)

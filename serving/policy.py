@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from protos.names import ACTION, MODEL_FILE, OBSERVATION, SCHEMA_VERSION, SPEC_KEY, VALUES
 from protos.polserve.v1 import policy_pb2 as pb
 from protos.tensors import DTYPES
-from serving.errors import InvalidRequest, RolloutRefused
+from serving.errors import InvalidRequest, RolloutRefused, one_line
 
 FloatArray: TypeAlias = NDArray[np.float32]
 
@@ -157,8 +157,8 @@ def _session(model: bytes) -> ort.InferenceSession:
     try:
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises a dozen unrelated classes for a bad file
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise RolloutRefused(f"{MODEL_FILE} cannot be loaded as one self-contained ONNX graph: {reason}") from error
+        message = f"{MODEL_FILE} cannot be loaded as one self-contained ONNX graph: {one_line(error)}"
+        raise RolloutRefused(message) from error
 
 
 def _spec(session: ort.InferenceSession) -> pb.PolicySpec:
@@ -190,8 +190,8 @@ def _check_graph(session: ort.InferenceSession, spec: pb.PolicySpec) -> bool:
     stated = (spec.observation.dtype, tuple(spec.observation.shape))
     if graph != stated:
         raise RolloutRefused(f"the graph takes {inputs[0].type} {graph[1]}, its spec says {stated}")
-    if isinstance(inputs[0].shape[0], int):
-        raise RolloutRefused(f"axis 0 of the observation must be dynamic, it is {inputs[0].shape[0]}")
+    if not inputs[0].shape or isinstance(inputs[0].shape[0], int):
+        raise RolloutRefused(f"axis 0 of the observation must be dynamic, the shape is {inputs[0].shape}")
     if spec.action.WhichOneof("space") is None:
         raise RolloutRefused(f"{SPEC_KEY} has no action space")
     return VALUES in outputs

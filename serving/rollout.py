@@ -1,6 +1,6 @@
 """From what should be live to what is: verify, warm, replay golden, then swap or refuse."""
 
-import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +8,10 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from protos.names import ACTION, GOLDEN_FILE, MIN_GOLDEN, OBSERVATION, SHA256_TAG, TOLERANCE, VALUES
+from protos.golden import Arrays, GoldenMismatch, compare
+from protos.names import ACTION, GOLDEN_FILE, SHA256_TAG, VALUES
 from serving.catalog import Catalog, LivePolicy
-from serving.errors import RolloutRefused
+from serving.errors import RolloutRefused, one_line
 from serving.policy import Policy
 from serving.sources.source import Desired, Verdict, VersionRef
 
@@ -29,24 +30,28 @@ class Rollout:
     def apply(self, desired: Desired) -> list[Verdict]:
         """Everything desired that proves good is live; what is refused leaves the catalog as it was.
 
+        A refused version is not tried again until its reference changes.
+
         Returns:
-            How the versions fared that were tried for the first time.
+            How the versions fared that were tried.
         """
         verdicts = [verdict for name, refs in desired.items() for verdict in self._roll(name, refs)]
-        if not self._is_list_fixed:
-            for name in self._catalog.live().keys() - desired.keys():
-                self._catalog.remove(name)
-                log.info("policy_removed", policy=name)
+        for name in self._catalog.live().keys() - desired.keys():
+            if not self._is_list_fixed:
+                self._remove(name)
         return verdicts
 
-    def _roll(self, name: str, refs: dict[str, VersionRef]) -> list[Verdict]:
-        verdicts = []
+    def _roll(self, name: str, refs: Mapping[str, VersionRef]) -> list[Verdict]:
         live = self._catalog.live().get(name, LivePolicy(name, {}, {}))
+        if not refs:  # the policy is there, and no alias names a version
+            self._remove(name)
+            return []
         versions = dict(live.versions)
+        verdicts = []
         for ref in dict.fromkeys(refs.values()):
-            if ref in self._refused or (ref.version in versions and versions[ref.version].sha256 == ref.sha256):
-                continue
-            verdicts.append(self._try(ref, versions))
+            is_live = ref.version in versions and versions[ref.version].sha256 == ref.sha256
+            if not is_live and ref not in self._refused:
+                verdicts.append(self._try(ref, versions))
         aliases = {}
         for alias, ref in refs.items():
             if ref.version in versions and ref not in self._refused:
@@ -65,84 +70,61 @@ class Rollout:
         try:
             policy = verify(ref)
         except RolloutRefused as refusal:
-            self._refused.add(ref)
-            log.warning("rollout_refused", policy=ref.policy, version=ref.version, reason=str(refusal))
-            return Verdict(ref.policy, ref.version, str(refusal))
-        versions[ref.version] = policy
-        log.info("rollout_live", policy=ref.policy, version=ref.version, sha256=policy.sha256)
-        return Verdict(ref.policy, ref.version, "")
+            reason = str(refusal)
+        except Exception as error:
+            log.exception("rollout_failed", policy=ref.policy, version=ref.version)
+            reason = f"unexpected {type(error).__name__}; the service's log has the details"
+        else:
+            versions[ref.version] = policy
+            log.info("rollout_live", policy=ref.policy, version=ref.version, sha256=policy.sha256)
+            return Verdict(ref.policy, ref.version, "")
+        self._refused.add(ref)
+        log.warning("rollout_refused", policy=ref.policy, version=ref.version, reason=reason)
+        return Verdict(ref.policy, ref.version, reason)
+
+    def _remove(self, name: str) -> None:
+        if name in self._catalog.live():
+            self._catalog.remove(name)
+            log.info("policy_removed", policy=name)
 
 
 def verify(ref: VersionRef) -> Policy:
-    """The loaded version, after it has answered as the trainer's network did.
+    """The loaded version, after it has answered as the trainer's network did, one by one and in batches.
 
     Raises:
         RolloutRefused: it is not the file that was registered, no policy version, or answers otherwise.
     """
     policy = Policy.load(ref.policy, ref.version, ref.folder)
     if policy.sha256 != ref.sha256:
-        raise RolloutRefused(
-            f"sha256 of model.onnx: expected {ref.sha256 or f'a tag {SHA256_TAG}'}, got {policy.sha256}"
-        )
+        wanted = ref.sha256 or f"a tag {SHA256_TAG}"
+        raise RolloutRefused(f"sha256 of model.onnx: expected {wanted}, got {policy.sha256}")
     replay_golden(policy, _read_golden(ref.folder / GOLDEN_FILE))
     return policy
 
 
-def replay_golden(policy: Policy, golden: dict[str, NDArray[Any]]) -> None:
-    """`policy` answers the golden observations as the trainer's network did, one at a time and in a batch.
+def replay_golden(policy: Policy, golden: Arrays) -> None:
+    """`policy` answers the golden observations as the trainer's network did.
 
     Raises:
-        RolloutRefused: it answers otherwise.
+        RolloutRefused: it answers otherwise, or not at all.
     """
-    observations, expected = golden[OBSERVATION], golden[ACTION]
-    if len(observations) < MIN_GOLDEN or len(expected) != len(observations):
-        raise RolloutRefused(
-            f"golden.npz: expected at least {MIN_GOLDEN} observations with as many actions, "
-            f"got {len(observations)} and {len(expected)}"
-        )
+
+    def answer(observations: NDArray[Any]) -> Arrays:
+        given = policy.act(observations, with_values=VALUES in golden)
+        return {ACTION: given.actions} | ({VALUES: given.values} if given.values is not None else {})
+
     try:
-        first = policy.act(observations[:1])
-        answer = policy.act(observations, with_values=True)
+        compare(answer, golden)
+    except GoldenMismatch as mismatch:
+        raise RolloutRefused(f"golden replay: {mismatch}") from mismatch
     except Exception as error:  # onnxruntime raises a dozen unrelated classes
-        raise RolloutRefused(f"the golden observations cannot be answered: {str(error).splitlines()[0]}") from error
-    if first.actions.shape[1:] != expected.shape[1:] or answer.actions.shape != expected.shape:
-        raise RolloutRefused(f"golden replay: expected actions {expected.shape}, got {answer.actions.shape}")
-    if policy.n_actions is None:
-        _compare("actions", answer.actions, expected)
-        return
-    if answer.values is not None and VALUES in golden:
-        _compare("values", answer.values, golden[VALUES])
-    is_other = answer.actions != expected
-    if is_other.any() and VALUES in golden:
-        best = np.sort(golden[VALUES], axis=1)[:, -2:]
-        is_other &= best[:, 1] - best[:, 0] > _tolerance(golden[VALUES])
-    if is_other.any():
-        index = int(np.flatnonzero(is_other)[0])
-        raise RolloutRefused(
-            f"golden replay: {int(is_other.sum())} of {len(expected)} actions differ from the trainer's; "
-            f"at observation {index}: expected {expected[index]}, got {answer.actions[index]}"
-        )
+        raise RolloutRefused(f"the golden observations cannot be answered: {one_line(error)}") from error
 
 
-def _read_golden(path: Path) -> dict[str, NDArray[Any]]:
+def _read_golden(path: Path) -> Arrays:
     try:
         # Opened here, since numpy leaves a damaged archive open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            golden = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise RolloutRefused(f"{path} cannot be read: {error}") from error
-    if missing := {OBSERVATION, ACTION} - golden.keys():
-        raise RolloutRefused(f"{path} lacks {', '.join(sorted(missing))}")
-    return golden
-
-
-def _compare(what: str, got: NDArray[Any], expected: NDArray[Any]) -> None:
-    if got.shape != expected.shape:
-        raise RolloutRefused(f"golden replay: expected {what} {expected.shape}, got {got.shape}")
-    difference = float(np.abs(got.astype(np.float64) - expected).max())
-    if not difference <= _tolerance(expected):  # NaN fails every comparison
-        raise RolloutRefused(f"golden replay: {what} differ by {difference:.3g}, allowed is {_tolerance(expected):.3g}")
-
-
-def _tolerance(expected: NDArray[Any]) -> float:
-    return TOLERANCE * max(1.0, float(np.abs(expected).max()))
+            return {name: archive[name] for name in archive.files}
+    except Exception as error:  # a damaged archive makes zipfile, zlib and numpy raise a dozen unrelated classes
+        raise RolloutRefused(f"{path} cannot be read: {one_line(error)}") from error

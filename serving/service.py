@@ -121,6 +121,7 @@ class Service:
     def _apply_all(self) -> None:
         for desired in self._source.follow():
             verdicts = self._rollout.apply(desired)
+            self._catalog.settle()
             live = self._catalog.live()
             self._metrics.observe_rollouts(verdicts, live)
             readiness = self.readiness()

@@ -2,11 +2,12 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, Field, PositiveFloat, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from protos.names import CHAMPION
@@ -20,7 +21,9 @@ BUNDLED_POLICIES = Path(__file__).resolve().parent.parent / "policies"
 class Settings(BaseSettings):
     """What `polserve serve` is told."""
 
-    model_config = SettingsConfigDict(env_prefix="POLSERVE_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="POLSERVE_", env_ignore_empty=True, extra="forbid", frozen=True, populate_by_name=True
+    )
 
     host: str = "127.0.0.1"
     """Address that both ports are bound to."""
@@ -34,31 +37,33 @@ class Settings(BaseSettings):
     """Policies to serve; empty for all. The variable takes names separated by commas."""
     aliases: Annotated[tuple[str, ...], NoDecode] = (CHAMPION,)
     """Registry aliases to serve. The variable takes names separated by commas."""
-    poll_interval: PositiveFloat = Field(
-        5.0, validation_alias=AliasChoices("poll_interval", "POLSERVE_POLL_INTERVAL_S")
-    )
+    poll_interval: float = Field(5.0, gt=0, le=86_400, validation_alias="POLSERVE_POLL_INTERVAL_S")
     """Seconds between two looks at the registry or the folder."""
     cache_dir: Path = Field(default_factory=lambda: _cache_home() / "polserve")
     """Where versions from a registry are kept, and served from while it cannot be reached."""
     service: str = "polserve"
     """Name of this service, in the tags that it leaves on registry versions."""
-    mlflow_tracking_uri: str | None = Field(
-        None, validation_alias=AliasChoices("mlflow_tracking_uri", "MLFLOW_TRACKING_URI")
-    )
+    mlflow_tracking_uri: str | None = Field(None, validation_alias="MLFLOW_TRACKING_URI")
     """Of the MLflow server whose registry is followed."""
 
-    def model_post_init(self, _context: Any, /) -> None:
-        """Split the lists that came from variables."""
-        for name in ("policy", "aliases"):
-            value = getattr(self, name)
-            object.__setattr__(
-                self, name, tuple(part.strip() for item in value for part in item.split(",") if part.strip())
-            )
+    @field_validator("policy", "aliases", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        """The names in a list, or in a text that separates them by commas."""
+        parts = [value] if isinstance(value, str) else value
+        if not isinstance(parts, (list, tuple)):
+            return value
+        return tuple(name.strip() for part in parts for name in str(part).split(",") if name.strip())
+
+    @property
+    def registry_address(self) -> str:
+        """The tracking URI without what may be a password; empty without a registry."""
+        return re.sub(r"//[^/@]*@", "//", self.mlflow_tracking_uri or "")
 
     @property
     def registry_cache(self) -> Path:
-        """The cache of this registry; others have others, since their versions have the same numbers."""
-        digest = hashlib.sha256((self.mlflow_tracking_uri or "").encode()).hexdigest()
+        """The cache of this service and registry; others have others, since their versions have the same numbers."""
+        digest = hashlib.sha256(f"{self.service} {self.mlflow_tracking_uri}".encode()).hexdigest()
         return self.cache_dir.expanduser() / digest[:16]
 
 
@@ -72,13 +77,13 @@ def load_settings(given: Mapping[str, Any]) -> Settings:
         settings = Settings(**{name: value for name, value in given.items() if value not in (None, [], ())})
     except ValidationError as error:
         first = error.errors()[0]
-        name = str(first["loc"][0]).lower().replace("_", "-")
+        name = str(first["loc"][0]).lower().removeprefix("polserve_").removesuffix("_s").replace("_", "-")
         raise ConfigurationError(
             f"{name}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
         ) from error
     if settings.policies is not None and settings.mlflow_tracking_uri:
         raise ConfigurationError(
-            f"policies is {settings.policies} and the MLflow tracking URI is {settings.mlflow_tracking_uri}: "
+            f"policies is {settings.policies} and the MLflow tracking URI is {settings.registry_address}: "
             "expected one of the two; leave out --policies, or unset MLFLOW_TRACKING_URI"
         )
     return settings

@@ -15,9 +15,22 @@ FORMAT = 1
 FILE_NAME = "checkpoint.pt"
 
 
+def prepare(folder: Path) -> None:
+    """`folder` exists and can be written to.
+
+    Raises:
+        CheckpointError: it cannot, which is better known before the training than after it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".probe").touch()
+        (folder / ".probe").unlink()
+    except OSError as error:
+        raise CheckpointError(f"{folder} cannot be written to ({error.strerror}); choose another --run-dir") from error
+
+
 def save(folder: Path, state: Mapping[str, Any]) -> Path:
     """`folder/checkpoint.pt` holds `state`: nested dicts of tensors, numpy arrays, numbers and strings."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILE_NAME
     partial = path.with_suffix(".part")
     with partial.open("wb") as file:

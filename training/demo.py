@@ -90,7 +90,7 @@ def _wait_for_policy(client: PolicyClient) -> EnvironmentSpec:
     until = time.monotonic() + START_TIMEOUT_S
     while True:
         try:
-            return environment_of(client, POLICY)
+            return environment_of(Player(client, POLICY))
         except ClientError:
             if time.monotonic() > until:
                 raise

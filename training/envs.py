@@ -15,6 +15,7 @@ from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
+from protos.polserve.v1 import policy_pb2 as pb
 from training.errors import InvalidOption, UnknownEnvironment, UnsupportedEnvironment
 
 Array: TypeAlias = NDArray[Any]
@@ -34,11 +35,22 @@ class EnvironmentSpec:
     id: str
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     module: str = ""
+    module_hint: str = field(default="", compare=False)
+    """Where the module's name can be learned, for the error that it is missing."""
 
     @property
     def kwargs_json(self) -> str:
         """The keyword arguments as a JSON object."""
         return json.dumps(dict(self.kwargs), sort_keys=True)
+
+
+def from_message(message: pb.Environment, module: str) -> EnvironmentSpec:
+    """The environment that a policy's spec states.
+
+    The module is the caller's to name: a spec that came over the network must not choose what is imported here.
+    """
+    hint = f"the policy's spec names {message.module!r}" if message.module else ""
+    return EnvironmentSpec(message.id, json.loads(message.kwargs_json or "{}"), module, hint)
 
 
 def make_env(spec: EnvironmentSpec, render_mode: str | None = None) -> Env:
@@ -47,12 +59,13 @@ def make_env(spec: EnvironmentSpec, render_mode: str | None = None) -> Env:
     Raises:
         UnknownEnvironment: the id is not registered, or the module that should register it cannot be imported.
         InvalidOption: the environment does not take the keyword arguments.
+        UnsupportedEnvironment: it lacks a package, or resets in another way.
     """
     _register(spec)
     try:
         return gym.make(spec.id, render_mode=render_mode, **spec.kwargs)
-    except TypeError as error:
-        raise _refused_kwargs(spec, error) from error
+    except (TypeError, gym.error.Error) as error:
+        raise _refused(spec, error) from error
 
 
 def make_vec(spec: EnvironmentSpec, n: int, *, is_seeded_singly: bool = False) -> VecEnv:
@@ -67,14 +80,15 @@ def make_vec(spec: EnvironmentSpec, n: int, *, is_seeded_singly: bool = False) -
     Raises:
         UnknownEnvironment: the id is not registered, or the module that should register it cannot be imported.
         InvalidOption: the environment does not take the keyword arguments.
+        UnsupportedEnvironment: it lacks a package, or resets in another way.
     """
     _register(spec)
     try:
         envs: VecEnv = gym.make_vec(
             spec.id, num_envs=n, vectorization_mode="sync" if is_seeded_singly else None, **spec.kwargs
         )
-    except TypeError as error:
-        raise _refused_kwargs(spec, error) from error
+    except (TypeError, gym.error.Error) as error:
+        raise _refused(spec, error) from error
     mode = envs.metadata.get("autoreset_mode")
     if mode is not AutoresetMode.NEXT_STEP:
         raise UnsupportedEnvironment(
@@ -127,16 +141,20 @@ def _register(spec: EnvironmentSpec) -> None:
             sys.path.append(folder)  # an installed program's path lacks it
         try:
             importlib.import_module(spec.module)
-        except ModuleNotFoundError as error:
+        except Exception as error:  # whatever a module of the user's own raises
+            reason = f"{type(error).__name__}: {error}"
             raise UnknownEnvironment(
-                f"module {spec.module!r}, which should register {spec.id}, cannot be imported ({error}); "
-                "run from the folder that holds it or put that folder on PYTHONPATH"
+                f"module {spec.module!r}, which should register {spec.id}, cannot be imported ({reason}); "
+                "from the folder that holds it or put that folder on PYTHONPATH"
             ) from error
     if spec.id not in gym.registry:
         near = difflib.get_close_matches(spec.id, gym.registry, n=3, cutoff=0.5)
         hint = f"near it: {', '.join(near)}" if near else "name the module that registers it with --module"
+        hint = f"name the module that registers it with --module: {spec.module_hint}" if spec.module_hint else hint
         raise UnknownEnvironment(f"no environment {spec.id!r} is registered with Gymnasium; {hint}")
 
 
-def _refused_kwargs(spec: EnvironmentSpec, error: TypeError) -> InvalidOption:
-    return InvalidOption(f"{spec.id} does not take the arguments {spec.kwargs_json}: {error}")
+def _refused(spec: EnvironmentSpec, error: Exception) -> InvalidOption | UnsupportedEnvironment:
+    if isinstance(error, TypeError):
+        return InvalidOption(f"{spec.id} does not take the arguments {spec.kwargs_json}: {error}")
+    return UnsupportedEnvironment(f"{spec.id} cannot be made: {error}")

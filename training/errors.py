@@ -15,6 +15,7 @@ class TrainingError(Exception):
     """Base of the errors that a user of the offline side can cause."""
 
     is_user_error = True  # the command line prints it as one line
+    exit_code = 1
 
 
 class UnknownEnvironment(TrainingError):
@@ -27,6 +28,8 @@ class UnsupportedEnvironment(TrainingError):
 
 class InvalidOption(TrainingError):
     """A hyper-parameter has no such name or not such a value."""
+
+    exit_code = 2
 
 
 class CheckpointError(TrainingError):

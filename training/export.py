@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import onnxruntime as ort
 import torch
@@ -21,12 +20,10 @@ from google.protobuf import json_format
 from numpy.typing import NDArray
 from torch import nn
 
-from protos.names import ACTION, MIN_GOLDEN, OBSERVATION, SPEC_KEY, TOLERANCE, VALUES
+from protos.golden import GoldenMismatch, compare
+from protos.names import ACTION, OBSERVATION, SPEC_KEY, VALUES
 from protos.polserve.v1 import policy_pb2 as pb
-from training.errors import ExportRefused
-
-BATCHES = (1, 2, 17)
-"""Batch sizes at which the graph must answer as the network does."""
+from training.errors import ExportRefused, RegistryError
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +44,17 @@ class OnnxPolicy:
     """A graph as ONNX Runtime runs it."""
 
     def __init__(self, model: bytes | Path) -> None:
-        """Load the graph from bytes or a file."""
+        """Load the graph from bytes or a file.
+
+        Raises:
+            RegistryError: there is no such graph.
+        """
         source = str(model) if isinstance(model, Path) else model
-        self._session = ort.InferenceSession(source, _session_options(), providers=["CPUExecutionProvider"])
+        try:
+            self._session = ort.InferenceSession(source, _session_options(), providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises a dozen unrelated classes
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise RegistryError(f"the version holds no graph that ONNX Runtime loads: {reason}") from error
         self.outputs = [output.name for output in self._session.get_outputs()]
 
     @property
@@ -57,9 +62,12 @@ class OnnxPolicy:
         """The spec in the graph's metadata.
 
         Raises:
-            KeyError: it has none.
+            RegistryError: it has none.
         """
-        return json_format.Parse(self._session.get_modelmeta().custom_metadata_map[SPEC_KEY], pb.PolicySpec())
+        text = self._session.get_modelmeta().custom_metadata_map.get(SPEC_KEY)
+        if text is None:
+            raise RegistryError(f"the graph has no metadata {SPEC_KEY!r}; register versions with `polserve train`")
+        return json_format.Parse(text, pb.PolicySpec(), ignore_unknown_fields=True)
 
     def run(self, observations: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Every output of the graph by name, for observations (n, *shape)."""
@@ -81,11 +89,6 @@ def export_policy(policy: nn.Module, spec: pb.PolicySpec, observations: NDArray[
     Raises:
         ExportRefused: the graph answers otherwise than the network, or there are too few observations.
     """
-    if len(observations) < MIN_GOLDEN:
-        raise ExportRefused(
-            f"expected at least {MIN_GOLDEN} observations for the golden set, got {len(observations)}; "
-            "evaluate over more episodes"
-        )
     golden = {OBSERVATION: observations, **_answers(policy, observations)}
     model = _to_onnx(policy, observations[:2], [name for name in (ACTION, VALUES) if name in golden])
     difference = measure_parity(model.SerializeToString(), golden)
@@ -100,47 +103,13 @@ def export_policy(policy: nn.Module, spec: pb.PolicySpec, observations: NDArray[
 def measure_parity(model: bytes, golden: dict[str, NDArray[Any]]) -> float:
     """The largest difference between the graph's values (or continuous actions) and the golden ones.
 
-    Compared at batches of 1, 2 and 17 over the whole golden set.
-
     Raises:
-        ExportRefused: it exceeds the tolerance, or a discrete action differs.
+        ExportRefused: it exceeds the tolerance, a discrete action differs, or there are too few observations.
     """
-    graph = OnnxPolicy(model)
-    largest = 0.0
-    for size in BATCHES:
-        parts = [
-            graph.run(golden[OBSERVATION][start : start + size]) for start in range(0, len(golden[OBSERVATION]), size)
-        ]
-        for name in graph.outputs:
-            got = np.concatenate([part[name] for part in parts])
-            largest = max(largest, _difference(name, got, golden, size))
-    return largest
-
-
-def _difference(name: str, got: NDArray[Any], golden: dict[str, NDArray[Any]], batch: int) -> float:
-    """The difference of one output, 0 for discrete actions; raises ExportRefused where it is too large."""
-    expected = golden[name]
-    where = f"{name} at batches of {batch}"
-    if got.shape != expected.shape or got.dtype != expected.dtype:
-        raise ExportRefused(f"{where}: expected {expected.dtype} {expected.shape}, got {got.dtype} {got.shape}")
-    if expected.dtype.kind == "i":
-        is_other = got != expected
-        if is_other.any() and VALUES in golden:
-            best = np.sort(golden[VALUES], axis=1)[:, -2:]
-            is_other &= best[:, 1] - best[:, 0] > _tolerance(golden[VALUES])
-        if is_other.any():
-            raise ExportRefused(f"{where}: {int(is_other.sum())} of {len(expected)} differ from the network's")
-        return 0.0
-    difference = float(np.abs(got.astype(np.float64) - expected).max())
-    if not difference <= _tolerance(expected):  # NaN fails every comparison
-        raise ExportRefused(
-            f"{where}: differ from the network's by {difference:.3g}, allowed is {_tolerance(expected):.3g}"
-        )
-    return difference
-
-
-def _tolerance(expected: NDArray[Any]) -> float:
-    return TOLERANCE * max(1.0, float(np.abs(expected).max()))
+    try:
+        return compare(OnnxPolicy(model).run, golden)
+    except GoldenMismatch as mismatch:
+        raise ExportRefused(f"the graph answers otherwise than the network: {mismatch}") from mismatch
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
+from protos.names import POLICY_NAME
 from training import checkpoint
 from training.agents.dqn import DqnAgent
 from training.envs import EVALUATION_FIRST_SEED, SELECTION_FIRST_SEED, discrete_actions, make_vec, observation_box
@@ -63,7 +64,10 @@ def train_policy(
     Raises:
         TrainingError: something that the user can mend.
     """
+    if not POLICY_NAME.fullmatch(recipe.policy):
+        raise InvalidOption(f"name: expected letters, digits, '-', '_' and '.', got {recipe.policy!r}")
     trainee = build_trainee(recipe, seed)
+    checkpoint.prepare(options.folder)
     saved = checkpoint.load(options.folder) if options.is_resumed else None
     client = connect()
     if saved is not None:

@@ -1,6 +1,5 @@
 """Whole episodes of a real environment, with every action asked of a running service."""
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,8 +9,10 @@ import imageio.v3 as imageio
 import numpy as np
 from numpy.typing import NDArray
 
+from protos.names import CHAMPION
 from serving.client import PolicyClient
-from training.envs import EVALUATION_FIRST_SEED, EnvironmentSpec, make_env
+from training.envs import EVALUATION_FIRST_SEED, EnvironmentSpec, from_message, make_env
+from training.errors import UnknownEnvironment
 
 GIF_FRAMES = 600
 """Frames of a picture at most, so that it stays of a size for a README."""
@@ -27,10 +28,20 @@ class PlayedEpisode:
     """The versions that answered, in order of appearance."""
 
 
-def environment_of(client: PolicyClient, policy: str) -> EnvironmentSpec:
-    """The environment that a live policy was trained in."""
-    stated = client.policy(policy).versions[-1].spec.environment
-    return EnvironmentSpec(stated.id, json.loads(stated.kwargs_json or "{}"), stated.module)
+def environment_of(player: "Player") -> EnvironmentSpec:
+    """The environment that the player's version was trained in.
+
+    Raises:
+        ClientError: the policy is not live.
+        UnknownEnvironment: it is not live in that version.
+    """
+    live = player.client.policy(player.policy)
+    alias = player.version.removeprefix("@") or CHAMPION
+    number = player.version if player.version in {v.version for v in live.versions} else live.aliases.get(alias, "")
+    for version in live.versions:
+        if version.version == number or len(live.versions) == 1:
+            return from_message(version.spec.environment, player.module)
+    raise UnknownEnvironment(f"{player.policy} is not live as {player.version!r}; see `polserve policies`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +51,8 @@ class Player:
     client: PolicyClient
     policy: str
     version: str = ""
+    module: str = ""
+    """That registers the environment's id, where Gymnasium does not know it."""
 
 
 def play(
@@ -52,7 +65,7 @@ def play(
     """Play episodes one after another; with `on_frame` every frame is rendered and handed to it."""
     if on_frame:
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame draws without a screen
-    env = make_env(environment_of(player.client, player.policy), render_mode="rgb_array" if on_frame else None)
+    env = make_env(environment_of(player), render_mode="rgb_array" if on_frame else None)
     try:
         for index in range(episodes):
             observation, _ = env.reset(seed=first_seed + index)

@@ -1,6 +1,7 @@
 """Recipes: an environment, an algorithm and its hyper-parameters, under a name."""
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,10 @@ class Recipe:
     def __post_init__(self) -> None:
         """Check what the two configurations ask of each other; raises InvalidOption."""
         least = (self.agent.n_step + 1) * self.loop.n_envs
+        capacity = self.loop.replay_capacity
+        require(
+            capacity >= least + self.loop.n_envs, "replay_capacity", f"at least {least + self.loop.n_envs}", capacity
+        )
         require(self.loop.learning_starts >= least, "learning_starts", f"at least {least}", self.loop.learning_starts)
 
     def params(self) -> dict[str, object]:
@@ -91,13 +96,17 @@ def _parse(name: str, text: str, kind: Any) -> Any:
             return text
         raise InvalidOption(f"{name}: expected one of {', '.join(typing.get_args(kind))}, got {text!r}")
     if typing.get_origin(kind) is types.UnionType:
+        if text.lower() == "none":
+            return None
         kind = next(part for part in typing.get_args(kind) if part is not type(None))
     try:
         if kind is bool:
             return {"true": True, "false": False}[text.lower()]
         if typing.get_origin(kind) is tuple:
             return tuple(int(part) for part in text.split(",") if part)
-        return int(text.replace("_", "")) if kind is int else float(text)
+        value = int(text.replace("_", "")) if kind is int else float(text)
+        require(math.isfinite(value), name, "a finite number", text)
     except (KeyError, ValueError) as error:
         expected = "integers separated by commas" if typing.get_origin(kind) is tuple else kind.__name__
         raise InvalidOption(f"{name}: expected {expected}, got {text!r}") from error
+    return value

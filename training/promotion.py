@@ -28,6 +28,13 @@ def decide(candidate: pb.PolicySpec, champion: pb.PolicySpec) -> Decision:
             f"the champion in {theirs.id} {theirs.kwargs_json}",
         )
     new, old = candidate.evaluation, champion.evaluation
+    if not new.episodes or not old.episodes or new.first_seed != old.first_seed:
+        return Decision(
+            is_allowed=False,
+            reason="their returns cannot be compared: the candidate was evaluated over "
+            f"{new.episodes} episodes from seed {new.first_seed}, "
+            f"the champion over {old.episodes} from seed {old.first_seed}",
+        )
     evidence = (
         f"mean return {new.mean:.2f} [{new.interval_low:.2f}, {new.interval_high:.2f}] over {new.episodes} episodes, "
         f"the champion's {old.mean:.2f}"

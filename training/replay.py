@@ -128,12 +128,15 @@ class Replay:
         )
 
     def state(self) -> dict[str, Any]:
-        """What `load_state` needs to restore the contents: only the filled rows."""
-        filled = min(self._added, len(self._rows.reward_t))
-        return {"added": self._added, "rows": {name: array[:filled] for name, array in _arrays(self._rows).items()}}
+        """What `load_state` needs to restore the contents: the filled rows, oldest first."""
+        n_rows = len(self._rows.reward_t)
+        filled = min(self._added, n_rows)
+        oldest = self._added % n_rows if self._added > n_rows else 0
+        rows = {name: np.roll(array[:filled], -oldest, axis=0) for name, array in _arrays(self._rows).items()}
+        return {"added": filled, "rows": rows}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Restore the contents that `state` gave.
+        """Restore the contents that `state` gave; what is added next begins new episodes.
 
         Raises:
             CheckpointError: they do not fit this memory.
@@ -147,6 +150,18 @@ class Replay:
                 )
             array[: len(saved)] = saved
         self._added = int(state["added"])
+        self._cut()
+
+    def _cut(self) -> None:
+        """No transition reaches from the stored rows into those that follow.
+
+        The last row would be continued by an unrelated observation: it is no start any more, and the row before it
+        ends its episode there, bootstrapping from the last row's observation.
+        """
+        if self._added:
+            last = (self._added - 1) % len(self._rows.reward_t)
+            self._rows.is_over[last - 1] |= self._rows.is_real[last]
+            self._rows.is_real[last] = False
 
     def _starts(self, rng: np.random.Generator, n_step: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Times and environments of real steps with `n_step` rows after them."""

@@ -44,6 +44,7 @@ def summarise(returns: Sequence[float] | NDArray[np.float64], confidence: float 
             n_resamples=RESAMPLES,
             confidence_level=confidence,
             method="percentile",
+            batch=max(1, 10_000_000 // values.size),  # numbers held at once
             rng=np.random.default_rng(0),
         ).confidence_interval
         low, high = float(interval.low), float(interval.high)

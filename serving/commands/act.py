@@ -27,11 +27,12 @@ def act(
     if not isinstance(array, list):
         raise typer.BadParameter(f"expected a JSON list such as '[0, 0, 0, 0]', got {observation!r}")
     with PolicyClient(target) as client:
-        labels = client.policy(policy).versions[0].spec.action.discrete.labels
         try:
             answer = client.act(policy, array, version=version, with_values=with_values)
-        except ValueError as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise typer.BadParameter(f"expected lists of numbers of equal length, got {observation!r}") from error
+        specs = {live.version: live.spec for live in client.policy(policy).versions}
+    labels = specs[answer.version].action.discrete.labels if answer.version in specs else ()
     values = None if answer.values is None else answer.values.tolist()
     if as_json:
         print(json.dumps({"action": answer.action.tolist(), "version": answer.version, "values": values}))

@@ -58,7 +58,7 @@ def serve(
     )
 
     def announce(running: Service) -> None:
-        source = settings.mlflow_tracking_uri or settings.policies or "the bundled policies"
+        source = settings.registry_address or settings.policies or "the bundled policies"
         print(f"polserve: gRPC {settings.host}:{running.grpc_port}, ", end="")
         print(f"HTTP http://{settings.host}:{running.http_port}, following {source}", flush=True)
 

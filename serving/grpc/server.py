@@ -9,7 +9,7 @@ from grpc_reflection.v1alpha import reflection
 
 from protos.polserve.v1 import policy_pb2, policy_pb2_grpc
 from serving.catalog import LivePolicy
-from serving.errors import ConfigurationError
+from serving.errors import PortInUse
 from serving.grpc.interceptors import CallInterceptor
 from serving.grpc.services import PolicyService
 from serving.metrics import Metrics
@@ -30,7 +30,7 @@ class GrpcServer:
         """Bind the port; calls are answered after `start`.
 
         Raises:
-            ConfigurationError: the port cannot be bound.
+            PortInUse: the port cannot be bound.
         """
         self._server = grpc.server(
             ThreadPoolExecutor(THREADS, thread_name_prefix="grpc"),
@@ -57,9 +57,9 @@ class GrpcServer:
         try:
             self.port = self._server.add_insecure_port(f"{host}:{port}")
         except RuntimeError as error:
-            raise ConfigurationError(
-                f"grpc-port: {host}:{port} cannot be bound, another program may listen there; "
-                "stop it or choose another with --grpc-port"
+            raise PortInUse(
+                f"grpc-port: {host}:{port} cannot be bound: another program may listen there, or --host is no "
+                "address of this machine; choose another with --grpc-port or --host"
             ) from error
 
     def start(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from serving.errors import ConfigurationError
+from serving.errors import PortInUse
 
 log = structlog.get_logger()
 
@@ -26,12 +26,12 @@ class HttpServer:
         """Bind the port; requests are answered after `start`.
 
         Raises:
-            ConfigurationError: the port cannot be bound.
+            PortInUse: the port cannot be bound.
         """
         try:
             self._server = _Server((host, port), _Handler)
         except OSError as error:
-            raise ConfigurationError(
+            raise PortInUse(
                 f"http-port: {host}:{port} cannot be bound ({error.strerror}); "
                 "stop the program that listens there or choose another with --http-port"
             ) from error

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from protos.names import CHAMPION, MODEL_FILE
+from protos.names import CHAMPION, GOLDEN_FILE, MODEL_FILE
 from serving.errors import ConfigurationError
 from serving.sources.source import Desired, RegistryStatus, Verdict, VersionRef
 
@@ -28,7 +28,7 @@ class FolderSource:
         self._policies = frozenset(policies)
         self._poll_interval_s = poll_interval_s
         self._closed = threading.Event()
-        self._hashes: dict[tuple[Path, int, int], str] = {}
+        self._hashes: dict[tuple[Path, str], str] = {}
 
     def follow(self) -> Iterator[Desired]:
         """The highest version of each policy, again whenever the folder changed."""
@@ -60,13 +60,12 @@ class FolderSource:
             versions = [path for path in folder.glob("*") if path.name.isdecimal() and (path / MODEL_FILE).is_file()]
             if versions:
                 newest = max(versions, key=lambda path: int(path.name))
-                ref = VersionRef(folder.name, newest.name, newest, self._sha256(newest / MODEL_FILE))
-                desired[folder.name] = {CHAMPION: ref}
+                desired[folder.name] = {CHAMPION: self._reference(folder.name, newest)}
         return desired
 
-    def _sha256(self, path: Path) -> str:
-        stat = path.stat()
-        key = (path, stat.st_mtime_ns, stat.st_size)
-        if key not in self._hashes:
-            self._hashes[key] = hashlib.sha256(path.read_bytes()).hexdigest()
-        return self._hashes[key]
+    def _reference(self, policy: str, folder: Path) -> VersionRef:
+        files = (folder / MODEL_FILE, folder / GOLDEN_FILE)
+        stamp = " ".join(f"{file.stat().st_mtime_ns}/{file.stat().st_size}" for file in files if file.exists())
+        if (folder, stamp) not in self._hashes:
+            self._hashes[folder, stamp] = hashlib.sha256(files[0].read_bytes()).hexdigest()
+        return VersionRef(policy, folder.name, folder, self._hashes[folder, stamp], stamp)

@@ -25,6 +25,8 @@ Message: TypeAlias = dict[str, Any]
 
 RESTART_DELAY_S = 1.0
 """Before a follower that ended is started again."""
+END_TIMEOUT_S = 2.0
+"""For a follower to end before it is killed."""
 
 log = structlog.get_logger()
 
@@ -54,22 +56,22 @@ class MlflowSource:
         _check_uri(config.tracking_uri)
         self._config = config
         self._status: RegistryStatus | None = None
+        self._desired: Desired | None = None
         self._closed = threading.Event()
         self._child: subprocess.Popen[str] | None = None
 
     def follow(self) -> Iterator[Desired]:
         """What the registry's aliases name, downloaded; the last good versions while it cannot be reached."""
         while not self._closed.is_set():
-            self._child = _start(self._config)
-            if self._closed.is_set():
-                self._end_child()
-            yield from self._listen(self._child)
+            child = self._child = _start(self._config)
+            try:
+                yield from self._listen(child)
+            finally:
+                _end(child)
             if self._closed.is_set():
                 return
-            error = f"the registry follower ended with exit code {self._child.wait()}"
-            log.error("follower_ended", exit_code=self._child.returncode)
-            last = self._status.last_success if self._status else None
-            self._status = RegistryStatus(is_up=False, last_success=last, error=error)
+            log.error("follower_ended", exit_code=child.returncode)
+            self._note({"is_up": False, "error": f"the registry follower ended with exit code {child.returncode}"})
             self._closed.wait(RESTART_DELAY_S)
 
     def registry(self) -> RegistryStatus | None:
@@ -79,25 +81,26 @@ class MlflowSource:
     def tell(self, verdicts: Sequence[Verdict], live: Mapping[str, Mapping[str, str]]) -> None:
         """Pass on how versions fared, for their tags in the registry, and what is live, for the cache."""
         message = {"verdicts": [asdict(verdict) for verdict in verdicts], "live": live}
-        child = self._child
-        if child is not None and child.stdin is not None:
+        if self._child is not None:
             try:
-                child.stdin.write(json.dumps(message) + "\n")
-                child.stdin.flush()
+                _write(self._child, message)
             except (OSError, ValueError):  # the child is gone; a new one is started and asks again
                 log.warning("follower_not_told", verdicts=len(verdicts))
 
     def close(self) -> None:
         """Stop following: the child ends."""
         self._closed.set()
-        self._end_child()
+        if self._child is not None:
+            _end(self._child)
 
     def _listen(self, child: "subprocess.Popen[str]") -> Iterator[Desired]:
         for line in child.stdout or ():
             message: Message = json.loads(line)
-            self._note(message["registry"])
-            if "desired" in message:
-                yield _desired(message["desired"])
+            if "registry" in message:
+                self._note(message["registry"])
+            if "desired" in message and (desired := _desired(message["desired"])) != self._desired:
+                yield desired
+                self._desired = desired  # only now: one that could not be applied is yielded again
 
     def _note(self, registry: Message) -> None:
         last = self._status.last_success if self._status else None
@@ -109,22 +112,37 @@ class MlflowSource:
                 log.warning("registry_problem" if status.is_up else "registry_down", error=status.error)
         self._status = status
 
-    def _end_child(self) -> None:
-        if self._child is not None:
-            self._child.terminate()
-
 
 def _start(config: FollowerConfig) -> "subprocess.Popen[str]":
     # NOTE: MLflow's own defaults keep one call to a dead registry waiting for minutes.
     limits = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
-    return subprocess.Popen(  # noqa: S603 - our own module
-        [sys.executable, "-P", "-m", "serving.sources.follower", json.dumps(asdict(config))],
+    child = subprocess.Popen(
+        [sys.executable, "-P", "-m", "serving.sources.follower"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, **{name: os.environ.get(name, value) for name, value in limits.items()}},
         start_new_session=True,  # Ctrl-C is for the service, which then ends the child
     )
+    _write(child, asdict(config))  # not as an argument, which every user of the machine could read
+    return child
+
+
+def _write(child: "subprocess.Popen[str]", message: Message) -> None:
+    """Send a line; raises OSError or ValueError when the child is gone."""
+    if child.stdin is not None:
+        child.stdin.write(json.dumps(message) + "\n")
+        child.stdin.flush()
+
+
+def _end(child: "subprocess.Popen[str]") -> None:
+    """The child has ended when this returns."""
+    child.terminate()
+    try:
+        child.wait(END_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
 
 
 def _desired(message: Message) -> Desired:
@@ -145,10 +163,10 @@ def _check_uri(uri: str) -> None:
             return
         raise ConfigurationError(
             f"MLFLOW_TRACKING_URI: {scheme}: needs the full mlflow package, and only mlflow-skinny is installed, which "
-            f"speaks HTTP; run `mlflow server --backend-store-uri {uri}` where mlflow is installed and set "
+            f"speaks HTTP; run `mlflow server --backend-store-uri ...` with that URI where mlflow is installed and set "
             "MLFLOW_TRACKING_URI to its http:// address"
         )
     raise ConfigurationError(
-        f"MLFLOW_TRACKING_URI: expected http://, https:// or a database URI, got {uri!r}; run `mlflow server` and give "
-        "its address"
+        f"MLFLOW_TRACKING_URI: expected http://, https:// or a database URI, got the scheme {scheme!r}; "
+        "run `mlflow server` and give its address"
     )

@@ -15,10 +15,12 @@ class VersionRef:
     folder: Path
     sha256: str
     """Of model.onnx, as registered, hexadecimal."""
+    stamp: str = ""
+    """Another when the files were changed, where that can be told: a refused version is then tried again."""
 
 
-Desired: TypeAlias = Mapping[str, dict[str, VersionRef]]
-"""By policy name and alias, which version should answer."""
+Desired: TypeAlias = Mapping[str, Mapping[str, VersionRef]]
+"""By policy name and alias, which version should answer; a policy without an alias should not be live."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -269,6 +269,40 @@ def children(pid: int) -> list[str]:
     ]
 
 
+def test_a_champion_that_is_refused_does_not_cost_the_last_good_one_its_place(
+    mlflow_url: str, store: MlflowClient, policy: str, tmp_path: Path
+) -> None:
+    store.set_model_version_tag(policy, "2", SHA256_TAG, "0" * 64)
+    with serve(mlflow_url, policy, tmp_path) as running:
+        wait_until(lambda: running.ready()["ready"] is True, running.log)
+        store.set_registered_model_alias(policy, CHAMPION, "2")
+        wait_until(lambda: 'outcome="refused"' in running.metrics(), running.log)
+    with serve(mlflow_url, policy, tmp_path) as running:  # and across a restart
+        wait_until(lambda: 'outcome="refused"' in running.metrics(), running.log)
+        assert answering(running, policy) == "1"
+
+
+def test_a_policy_whose_alias_is_deleted_stops_answering(
+    mlflow_url: str, store: MlflowClient, policy: str, tmp_path: Path
+) -> None:
+    with serve(mlflow_url, policy, tmp_path) as running:
+        wait_until(lambda: running.ready()["ready"] is True, running.log)
+        store.delete_registered_model_alias(policy, CHAMPION)
+        wait_until(lambda: running.ready()["ready"] is False, running.log)
+
+
+def test_a_second_service_on_one_cache_is_told_so_and_harms_nothing(
+    mlflow_url: str, policy: str, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    with serve(mlflow_url, policy, tmp_path) as running:
+        wait_until(lambda: running.ready()["ready"] is True, running.log)
+        cache = ("--cache-dir", str(tmp_path / "cache"))
+        with serve(mlflow_url, policy, tmp_path / "other", *cache) as second:
+            wait_until(lambda: "another service uses the cache" in second.log.read_text(), second.log)
+        assert answering(running, policy) == "1"
+
+
 def test_a_damaged_cache_is_downloaded_again(mlflow_url: str, policy: str, tmp_path: Path) -> None:
     for _ in range(2):
         with serve(mlflow_url, policy, tmp_path) as running:
@@ -290,6 +324,12 @@ def test_rollback_walks_back_through_the_history(store: MlflowClient, policy: st
     registry.promote(policy, "1", "")
     assert store.get_registered_model(policy).tags[HISTORY_TAG] == '["1", "2", "1"]'
     assert registry.rollback(policy) == ("1", "2")
+    assert registry.rollback(policy) == ("2", "1")
+
+
+def test_rollback_knows_a_move_that_was_made_by_hand(store: MlflowClient, policy: str) -> None:
+    registry = PolicyRegistry(store)
+    store.set_registered_model_alias(policy, CHAMPION, "2")
     assert registry.rollback(policy) == ("2", "1")
 
 

@@ -29,7 +29,7 @@ def test_act_prints_json_for_a_batch(running: Running) -> None:
     assert answer["version"] == "1"
 
 
-@pytest.mark.parametrize("observation", ["[0, 0", "7", '{"a": 1}', '["x"]', "[[1, 2], [3]]"])
+@pytest.mark.parametrize("observation", ["[0, 0", "7", '{"a": 1}', '["x"]', "[[1, 2], [3]]", "[{}]", f"[{'9' * 400}]"])
 def test_an_observation_that_is_no_array_is_bad_usage(running: Running, observation: str) -> None:
     result = polserve("act", "cartpole", "--observation", observation, "--target", running.target)
     assert result.returncode == 2
@@ -92,18 +92,20 @@ def test_bad_usage_exits_2(arguments: list[str], message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "exit_code", "message"),
     [
-        (["train", "--algo", "dqn", "--env", "CartPol-v1"], "near it:"),
-        (["train", "--algo", "dqn", "--env", "Pendulum-v1"], "DQN needs actions in Discrete(n)"),
-        (["train", "cartpole", "--set", "speed=1"], "expected name=value with a name among"),
-        (["train", "cartpole", "--resume", "--run-dir", "/no/such/run"], "start the run without --resume"),
-        (["evaluate", "go"], "no bundled policy 'go'"),
+        (["train", "--algo", "dqn", "--env", "CartPol-v1"], 1, "near it:"),
+        (["train", "--algo", "dqn", "--env", "Pendulum-v1"], 1, "DQN needs actions in Discrete(n)"),
+        (["train", "cartpole", "--set", "speed=1"], 2, "expected name=value with a name among"),
+        (["train", "cartpole", "--name", "a/b"], 2, "name: expected letters, digits"),
+        (["train", "cartpole", "--run-dir", "/dev/null/x"], 1, "cannot be written to (Not a directory)"),
+        (["evaluate", "go"], 1, "no bundled policy 'go'"),
+        (["evaluate", "cartpole@best"], 1, "no bundled policy 'cartpole@best'"),
     ],
 )
-def test_what_a_user_can_cause_is_one_line_and_exit_code_1(arguments: list[str], message: str) -> None:
+def test_what_a_user_can_cause_is_one_line(arguments: list[str], exit_code: int, message: str) -> None:
     result = polserve(*arguments)
-    assert result.returncode == 1
+    assert result.returncode == exit_code
     assert message in result.stderr
     assert "Traceback" not in result.stderr
 

@@ -172,7 +172,7 @@ def test_a_setting_that_makes_no_sense_ends_with_one_line(
     arguments: list[str], changes: dict[str, str], message: str
 ) -> None:
     result = polserve("serve", *arguments, **changes)
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert message in result.stderr
     assert "Traceback" not in result.stderr
 
@@ -183,8 +183,8 @@ def test_a_sqlite_store_without_full_mlflow_is_refused_with_what_to_do(tmp_path:
         "importlib.util.find_spec = lambda name, *a: None if name == 'sqlalchemy' else find(name, *a)\n"
     )
     result = polserve("serve", MLFLOW_TRACKING_URI="sqlite:///mlflow.db", PYTHONPATH=str(tmp_path))
-    assert result.returncode == 1
-    assert "run `mlflow server --backend-store-uri sqlite:///mlflow.db`" in result.stderr
+    assert result.returncode == 2
+    assert "run `mlflow server --backend-store-uri ...` with that URI" in result.stderr
 
 
 def test_the_bundled_policies_are_found_from_any_working_directory(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
+import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -8,10 +10,11 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
+from protos.golden import GoldenMismatch, compare
 from protos.names import CHAMPION, GOLDEN_FILE, MODEL_FILE
 from protos.polserve.v1 import policy_pb2 as pb
 from serving.catalog import Catalog
-from serving.errors import RolloutRefused, UnknownPolicy, UnknownVersion
+from serving.errors import NotReady, RolloutRefused, UnknownPolicy, UnknownVersion
 from serving.policy import Policy
 from serving.rollout import Rollout, replay_golden, verify
 from serving.sources.folder import FolderSource
@@ -107,10 +110,10 @@ def test_a_spec_that_does_not_fit_is_refused(tmp_path: Path, spec: pb.PolicySpec
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("action", lambda array: 1 - array, "actions differ from the trainer's"),
-        ("values", lambda array: array + 0.01, "values differ by 0.01"),
-        ("values", lambda array: array * np.nan, "values differ by nan"),
-        ("observation", lambda array: array[:5], "expected at least 64 observations"),
+        ("action", lambda array: 1 - array, "action at batches of 1: .* of 80 differ from the trainer's"),
+        ("values", lambda array: array + 0.01, "values at batches of 1: differ by 0.01"),
+        ("values", lambda array: array * np.nan, "values at batches of 1: differ by nan"),
+        ("observation", lambda array: array[:5], "expected at least 64 golden observations"),
         ("observation", lambda array: array[:, :3], "the golden observations cannot be answered"),
     ],
 )
@@ -146,6 +149,34 @@ def tie(policy: Policy, observation: np.ndarray) -> np.ndarray:
         same = policy.act(middle).actions[0] == policy.act(low).actions[0]
         low, high = (middle, high) if same else (low, middle)
     return low
+
+
+def test_a_graph_that_answers_otherwise_only_one_at_a_time_is_found_out() -> None:
+    version = make_version()
+    policy = Policy("cartpole", "1", version.model.SerializeToString())
+
+    def answer(observations: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        given = policy.act(observations, with_values=True)
+        assert given.values is not None
+        actions = 1 - given.actions if len(observations) == 1 else given.actions
+        return {"action": actions, "values": given.values}
+
+    with pytest.raises(GoldenMismatch, match="action at batches of 1"):
+        compare(answer, version.golden)
+
+
+def test_a_golden_set_with_any_bit_flipped_is_accepted_or_refused_and_nothing_else(tmp_path: Path) -> None:
+    reference = ref(make_version(), tmp_path)
+    path = reference.folder / GOLDEN_FILE
+    content = path.read_bytes()
+    rollout = Rollout(Catalog(), is_list_fixed=False)
+    rng = np.random.default_rng(0)
+    for position in rng.integers(len(content), size=150):
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        for verdict in rollout.apply({"cartpole": {CHAMPION: replace(reference, stamp=str(position))}}):
+            assert "unexpected" not in verdict.reason
 
 
 @pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 half a zip"])
@@ -194,6 +225,15 @@ def test_an_alias_that_moves_switches_the_answering_version(tmp_path: Path) -> N
         catalog.resolve("cartpole", "1")
 
 
+def test_a_policy_whose_last_alias_goes_is_taken_out_of_service(tmp_path: Path) -> None:
+    for is_list_fixed in (False, True):
+        catalog = Catalog()
+        rollout = Rollout(catalog, is_list_fixed=is_list_fixed)
+        rollout.apply({"cartpole": {CHAMPION: ref(make_version(), tmp_path)}})
+        rollout.apply({"cartpole": {}})
+        assert not catalog.live()
+
+
 def test_a_policy_that_is_no_longer_desired_goes_unless_the_list_is_fixed(tmp_path: Path) -> None:
     desired = {"cartpole": {CHAMPION: ref(make_version(), tmp_path)}}
     for is_list_fixed in (False, True):
@@ -209,6 +249,9 @@ def test_without_a_champion_the_first_alias_served_answers(tmp_path: Path) -> No
     one, two = ref(make_version(0), tmp_path, "1"), ref(make_version(1), tmp_path, "2")
     Rollout(catalog, is_list_fixed=False).apply({"cartpole": {"challenger": one, "canary": two}})
     assert catalog.resolve("cartpole", "").version == "2"
+    with pytest.raises(NotReady, match="starting"):
+        catalog.resolve("go", "")
+    catalog.settle()
     with pytest.raises(UnknownPolicy, match="no policy 'go' is live; live are cartpole"):
         catalog.resolve("go", "")
 
@@ -221,6 +264,9 @@ def test_a_folder_serves_its_highest_version_and_sees_a_new_one(tmp_path: Path) 
     desired = source.follow()
 
     assert next(desired)["cartpole"][CHAMPION].version == "10"
+    (tmp_path / "cartpole" / "10" / GOLDEN_FILE).touch()
+    os.utime(tmp_path / "cartpole" / "10" / GOLDEN_FILE, (1, 1))
+    assert next(desired)["cartpole"][CHAMPION].version == "10", "changed files are desired anew"
     shutil.copytree(tmp_path / "cartpole" / "10", tmp_path / "cartpole" / ".11")
     (tmp_path / "cartpole" / ".11").rename(tmp_path / "cartpole" / "11")
     assert next(desired)["cartpole"][CHAMPION].version == "11"

@@ -6,11 +6,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from protos.golden import BATCHES
 from protos.names import MIN_GOLDEN
 from protos.polserve.v1 import policy_pb2 as pb
 from tests.support import make_version
 from training.errors import ExportRefused
-from training.export import BATCHES, OnnxPolicy, export_policy, measure_parity
+from training.export import OnnxPolicy, export_policy, measure_parity
+
+
+class FromDouble(nn.Module):
+    """Takes observations in float64, and answers them as values."""
+
+    def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+        values = observation.to(torch.float32)
+        return values.argmax(dim=1), values
 
 
 @pytest.mark.parametrize("n", [*BATCHES, 80])
@@ -63,20 +72,15 @@ def test_a_network_that_answers_nan_is_refused() -> None:
             values = observation[:, :2] / (observation[:, :2] - observation[:, :2])
             return values.argmax(dim=1), values
 
-    with pytest.raises(ExportRefused, match="differ from the network's by nan"):
+    with pytest.raises(ExportRefused, match="values at batches of 1: differ by nan"):
         export_policy(Broken(), make_version().spec, np.zeros((MIN_GOLDEN, 4), np.float32))
 
 
 def test_a_golden_set_that_is_too_small_is_refused() -> None:
-    with pytest.raises(ExportRefused, match="expected at least 64 observations"):
-        export_policy(nn.Identity(), pb.PolicySpec(), np.zeros((3, 4), np.float32))
+    with pytest.raises(ExportRefused, match="expected at least 64 golden observations"):
+        export_policy(FromDouble(), pb.PolicySpec(), np.random.default_rng(0).normal(size=(3, 4)))
 
 
 def test_observations_of_another_dtype_are_taken_as_they_are() -> None:
-    class FromDouble(nn.Module):
-        def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
-            values = observation.to(torch.float32)
-            return values.argmax(dim=1), values
-
     version = export_policy(FromDouble(), pb.PolicySpec(), np.random.default_rng(0).normal(size=(64, 3)))
     assert OnnxPolicy(version.model.SerializeToString()).act(np.array([[0.0, 2.0, 1.0]])).tolist() == [1]

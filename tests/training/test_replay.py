@@ -86,13 +86,30 @@ def test_sampling_before_there_is_enough_says_so() -> None:
 def test_the_contents_survive_a_round_trip() -> None:
     replay, restored = filled(12, capacity=8), filled(0, capacity=8)
     restored.load_state(replay.state())
-    sampling = Sampling(64, 2, 0.9)
+    again = restored.state()
+    assert again["added"] == 8
+    assert (again["rows"]["observation_tm1"][:, 1, 0] % 100).tolist() == [4, 5, 6, 7, 8, 9, 10, 11]
+    assert (again["rows"]["reward_t"][:, 1]).tolist() == [4, 5, 6, 7, 8, 9, 10, 11]
 
-    ours = replay.sample(np.random.default_rng(1), sampling)
-    theirs = restored.sample(np.random.default_rng(1), sampling)
 
-    assert (ours.observation_tm1 == theirs.observation_tm1).all()
-    assert (ours.reward_t == theirs.reward_t).all()
+def test_what_is_added_after_a_restore_continues_no_stored_transition() -> None:
+    restored = filled(0, capacity=8)
+    restored.load_state(filled(13, capacity=8).state())
+    for time in (200, 201, 202):
+        restored.add(step(time, 2, over=[], terminated=[], reset=[]))
+
+    batch = restored.sample(np.random.default_rng(0), Sampling(400, 1, 0.9))
+
+    gap = batch.observation_t[:, 0] % 100 - batch.observation_tm1[:, 0] % 100
+    assert (gap == 1).all(), "each observation is followed by the one that came next in its own run"
+
+
+def test_contents_are_restored_into_a_larger_memory() -> None:
+    restored = filled(0, capacity=20)
+    restored.load_state(filled(13, capacity=8).state())
+    assert len(restored) == 16
+    batch = restored.sample(np.random.default_rng(0), Sampling(400, 1, 0.9))
+    assert set((batch.observation_tm1[:, 0] % 100).tolist()) <= set(range(5, 12))
 
 
 def test_contents_of_another_shape_are_refused() -> None:

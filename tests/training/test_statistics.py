@@ -59,6 +59,13 @@ def test_a_candidate_is_refused_only_where_its_interval_lies_below(
     assert f"the champion's {champion:.2f}" in decision.reason
 
 
+@pytest.mark.parametrize(("episodes", "first_seed"), [(0, 2_000_000_000), (100, 5)])
+def test_missing_or_other_evidence_is_no_evidence(episodes: int, first_seed: int) -> None:
+    candidate = spec(500)
+    candidate.evaluation.episodes, candidate.evaluation.first_seed = episodes, first_seed
+    assert not decide(candidate, spec(400)).is_allowed
+
+
 def test_returns_of_different_environments_are_not_compared() -> None:
     decision = decide(spec(500, "CartPole-v0"), spec(500))
     assert not decision.is_allowed

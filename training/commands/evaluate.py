@@ -27,6 +27,7 @@ def evaluate(
     which: Annotated[
         Which, typer.Option("--policy", help="Play the version, or only the random policy.")
     ] = Which.VERSION,
+    module: Annotated[str, typer.Option(help="Python module that registers the environment.")] = "",
     episodes: Annotated[int, typer.Option(help="Whole episodes on seeds that training never used.", min=2)] = 100,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -38,13 +39,12 @@ def evaluate(
     from rich.console import Console
     from rich.table import Table
 
-    from training.envs import EVALUATION_FIRST_SEED, EnvironmentSpec
+    from training.envs import EVALUATION_FIRST_SEED, from_message
     from training.evaluate import play_episodes, random_policy
     from training.statistics import summarise
 
     name, graph = _load(policy)
-    stated = graph.spec.environment
-    environment = EnvironmentSpec(stated.id, json.loads(stated.kwargs_json or "{}"), stated.module)
+    environment = from_message(graph.spec.environment, module)
     players = {"random": random_policy(environment, 0)}
     if which is Which.VERSION:
         players = {name: graph.act, **players}
@@ -55,7 +55,9 @@ def evaluate(
     if as_json:
         print(json.dumps({player: asdict(summary) for player, summary in summaries.items()}))
         return
-    table = Table("policy", "episodes", "mean return", "95% interval", "IQM", "standard deviation", title=stated.id)
+    table = Table(
+        "policy", "episodes", "mean return", "95% interval", "IQM", "standard deviation", title=environment.id
+    )
     for player, s in summaries.items():
         interval = f"{s.interval_low:.2f} to {s.interval_high:.2f}"
         table.add_row(player, str(s.episodes), f"{s.mean:.2f}", interval, f"{s.iqm:.2f}", f"{s.standard_deviation:.2f}")
@@ -64,7 +66,7 @@ def evaluate(
 
 def _load(text: str) -> "tuple[str, OnnxPolicy]":
     """The version's full name and its graph."""
-    from protos.names import MODEL_FILE
+    from protos.names import CHAMPION, MODEL_FILE
     from training.errors import RegistryError
     from training.export import OnnxPolicy
     from training.registry.versions import VersionName
@@ -81,7 +83,7 @@ def _load(text: str) -> "tuple[str, OnnxPolicy]":
         return f"{name.policy}/{version}", graph
     bundled = Path(__file__).resolve().parents[2] / "policies"
     versions = sorted((bundled / name.policy).glob("*/" + MODEL_FILE), key=lambda path: int(path.parent.name))
-    wanted = [path for path in versions if name.version in ("", path.parent.name)]
+    wanted = [path for path in versions if name.version in ("", path.parent.name) and name.alias in ("", CHAMPION)]
     if not wanted:
         known = ", ".join(sorted(path.name for path in bundled.iterdir())) or "none"
         raise RegistryError(f"no bundled policy {text!r}; bundled are {known}; set MLFLOW_TRACKING_URI for a registry")

@@ -14,6 +14,7 @@ def play(
     *,
     version: Annotated[str, typer.Option(help='"" for the champion, a number, or "@alias".')] = "",
     episodes: Annotated[int, typer.Option(help="Whole episodes to play.", min=1)] = 3,
+    module: Annotated[str, typer.Option(help="Python module that registers the environment.")] = "",
     gif: Annotated[Path | None, typer.Option(help="Write the first episode as an animated GIF.")] = None,
     target: Target = DEFAULT_TARGET,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -24,9 +25,11 @@ def play(
     from training.play import GifWriter, Player
     from training.play import play as play_episodes
 
+    if gif and not gif.resolve().parent.is_dir():
+        raise typer.BadParameter(f"--gif: expected a file in a folder that exists, got {gif}")
     writer = GifWriter()
     with PolicyClient(target) as client:
-        player = Player(client, policy, version)
+        player = Player(client, policy, version, module)
         played = list(play_episodes(player, 1, on_frame=writer.add)) if gif else []
         seed = EVALUATION_FIRST_SEED + len(played)
         rest = play_episodes(player, episodes - len(played), first_seed=seed)

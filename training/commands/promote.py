@@ -33,10 +33,10 @@ def promote(
     if str(champion) == candidate:
         print(f"{name.policy}/{candidate} is @{CHAMPION} already")
         return
-    if champion is None:
-        decision = Decision(is_allowed=True, reason="there was no champion")
-    elif force:
+    if force:
         decision = Decision(is_allowed=True, reason=f"forced: {reason}")
+    elif champion is None:
+        decision = Decision(is_allowed=True, reason="there was no champion")
     else:
         decision = decide(_spec(registry, name.policy, candidate), _spec(registry, name.policy, str(champion)))
     if not decision.is_allowed:

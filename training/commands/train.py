@@ -84,11 +84,11 @@ def _recipe(preset: Text, algo: Algorithm | None, env: Text, module: str, env_kw
     if algo is None or env is None:
         raise typer.BadParameter(f"expected a preset ({', '.join(PRESETS)}), or --algo and --env")
     environment = EnvironmentSpec(env, _json_object(env_kwargs), module)
-    return Recipe(_policy_name(name or env), environment, LoopConfig(), DqnConfig())
+    return Recipe(name or _policy_name(env), environment, LoopConfig(), DqnConfig())
 
 
 def _policy_name(text: str) -> str:
-    """`text` as a policy's name: what comes after a slash, in lower case, with the version in it."""
+    """A policy's name from an environment's id: what comes after a slash, in lower case, with the version in it."""
     return text.rsplit("/", 1)[-1].lower()
 
 

@@ -8,7 +8,7 @@ from typing import Self
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric, Param
 
 from training.registry.store import registry_errors
 
@@ -41,11 +41,6 @@ class TrackedRun:
         """Record hyper-parameters."""
         with registry_errors():
             self._client.log_batch(self.run_id, params=[Param(key, str(value)) for key, value in params.items()])
-
-    def log_tags(self, tags: Mapping[str, object]) -> None:
-        """Record tags."""
-        with registry_errors():
-            self._client.log_batch(self.run_id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Record metrics at an environment step; they are sent in batches."""

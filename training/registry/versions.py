@@ -76,7 +76,7 @@ class PolicyRegistry:
         with registry_errors():
             return self._client.get_registered_model(policy)
 
-    def resolve(self, name: VersionName, default_alias: str = CHAMPION) -> str:
+    def resolve(self, name: VersionName) -> str:
         """The number of the version that is meant.
 
         Raises:
@@ -85,7 +85,7 @@ class PolicyRegistry:
         if name.version:
             with registry_errors():
                 return str(self._client.get_model_version(name.policy, name.version).version)
-        alias = name.alias or default_alias
+        alias = name.alias or CHAMPION
         aliases = self.model(name.policy).aliases
         if alias not in aliases:
             known = ", ".join(f"@{known}" for known in sorted(aliases)) or "none"
@@ -116,11 +116,12 @@ class PolicyRegistry:
 
     def promote(self, policy: str, version: str, reason: str) -> None:
         """The version is @champion, and the registry says why and what was champion before."""
-        history = self._history(policy)
+        model = self.model(policy)
+        history = self._history(model)
         with registry_errors():
             self._client.set_model_version_tag(policy, version, REASON_TAG, reason)
-            self._write_history(policy, [*history, version] if history[-1:] != [version] else history)
             self._client.set_registered_model_alias(policy, CHAMPION, version)
+            self._write_history(policy, [*history, version])
 
     def rollback(self, policy: str) -> tuple[str, str]:
         """@champion is the version that was champion before; returns the versions before and after.
@@ -129,8 +130,10 @@ class PolicyRegistry:
             RegistryError: no earlier champion is on record.
         """
         current = self.resolve(VersionName(policy))
-        history = self._history(policy)
-        while history and history[-1] == current:
+        history = self._history(self.model(policy))
+        with registry_errors():
+            existing = {str(found.version) for found in self._client.search_model_versions(f"name = '{policy}'")}
+        while history and (history[-1] == current or history[-1] not in existing):
             history.pop()
         if not history:
             raise RegistryError(
@@ -142,8 +145,13 @@ class PolicyRegistry:
             self._write_history(policy, history)
         return current, history[-1]
 
-    def _history(self, policy: str) -> list[str]:
-        return list(json.loads(self.model(policy).tags.get(HISTORY_TAG, "[]")))
+    def _history(self, model: RegisteredModel) -> list[str]:
+        """The champions, oldest first, the present one last: also where it was moved by hand."""
+        history = list(json.loads(model.tags.get(HISTORY_TAG, "[]")))
+        current = model.aliases.get(CHAMPION)
+        if current is not None and history[-1:] != [str(current)]:
+            history.append(str(current))
+        return history
 
     def _write_history(self, policy: str, history: list[str]) -> None:
         self._client.set_registered_model_tag(policy, HISTORY_TAG, json.dumps(history))

@@ -1,0 +1,69 @@
+from pathlib import Path
+
+import pytest
+
+from serving.errors import ConfigurationError
+from serving.settings import Settings, load_settings
+
+
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "name", "value"),
+    [
+        ("POLSERVE_HOST", "0.0.0.0", "host", "0.0.0.0"),  # noqa: S104 - as in the image
+        ("POLSERVE_GRPC_PORT", "1", "grpc_port", 1),
+        ("POLSERVE_HTTP_PORT", "2", "http_port", 2),
+        ("POLSERVE_POLICIES", "some/folder", "policies", Path("some/folder")),
+        ("POLSERVE_POLICY", "cartpole, mountaincar", "policy", ("cartpole", "mountaincar")),
+        ("POLSERVE_ALIASES", "challenger", "aliases", ("challenger",)),
+        ("POLSERVE_POLL_INTERVAL_S", "0.5", "poll_interval", 0.5),
+        ("POLSERVE_CACHE_DIR", "/c", "cache_dir", Path("/c")),
+        ("POLSERVE_SERVICE", "blue", "service", "blue"),
+        ("MLFLOW_TRACKING_URI", "http://m", "mlflow_tracking_uri", "http://m"),
+    ],
+)
+def test_each_setting_is_a_variable_and_a_flag_wins(
+    monkeypatch: pytest.MonkeyPatch, variable: str, text: str, name: str, value: object
+) -> None:
+    default = getattr(Settings(), name)
+    monkeypatch.setenv(variable, text)
+    assert getattr(load_settings({}), name) == value
+    monkeypatch.setenv(variable, "")
+    assert getattr(load_settings({}), name) == default, "an empty variable is none"
+    monkeypatch.setenv(variable, text)
+    given = [*value] if isinstance(value, tuple) else value
+    assert getattr(load_settings({name: given}), name) == value
+
+
+def test_unrelated_variables_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLL_INTERVAL", "99")
+    monkeypatch.setenv("HOST", "example")
+    assert load_settings({}) == Settings()
+
+
+@pytest.mark.parametrize("text", ["inf", "nan", "0", "soon"])
+def test_a_poll_interval_that_cannot_be_waited_for_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("POLSERVE_POLL_INTERVAL_S", text)
+    with pytest.raises(ConfigurationError, match="poll-interval: input should be"):
+        load_settings({})
+
+
+def test_a_password_in_the_tracking_uri_is_shown_to_nobody() -> None:
+    settings = load_settings({"mlflow_tracking_uri": "https://me:secret@mlflow.example/x"})
+    assert settings.registry_address == "https://mlflow.example/x"
+    with pytest.raises(ConfigurationError) as refusal:
+        load_settings({"mlflow_tracking_uri": "https://me:secret@mlflow.example", "policies": Path()})
+    assert "secret" not in str(refusal.value)
+
+
+def test_each_registry_and_each_service_has_a_cache_of_its_own() -> None:
+    caches = {
+        load_settings({"mlflow_tracking_uri": uri, "service": service}).registry_cache
+        for uri in ("http://a", "http://b")
+        for service in ("blue", "green")
+    }
+    assert len(caches) == 4
