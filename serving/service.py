@@ -22,7 +22,7 @@ from serving.sources.folder import FolderSource
 from serving.sources.mlflow import FollowerConfig, MlflowSource
 from serving.sources.source import Source
 
-GRACE_S = 8.0
+GRACE_S = 7.0
 """Seconds that calls in flight have to finish after SIGTERM; containers are usually killed after 10."""
 
 RETRY_DELAY_S = 1.0

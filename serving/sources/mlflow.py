@@ -4,6 +4,7 @@ The registry client never runs in the process that answers calls: whatever it ha
 The two speak JSON lines: the child tells what is desired and how the registry does, and is told what went live.
 """
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -26,7 +27,7 @@ Message: TypeAlias = dict[str, Any]
 RESTART_DELAY_S = 1.0
 """Before a follower that ended is started again."""
 END_TIMEOUT_S = 2.0
-"""For a follower to end before it is killed."""
+"""For a follower to handle what it was told and end, before it is killed."""
 
 log = structlog.get_logger()
 
@@ -136,8 +137,10 @@ def _write(child: "subprocess.Popen[str]", message: Message) -> None:
 
 
 def _end(child: "subprocess.Popen[str]") -> None:
-    """The child has ended when this returns."""
-    child.terminate()
+    """The child has ended when this returns; first it handles what it was told."""
+    if child.stdin is not None:
+        with contextlib.suppress(OSError, ValueError):  # it is gone, or was closed already
+            child.stdin.close()
     try:
         child.wait(END_TIMEOUT_S)
     except subprocess.TimeoutExpired:
