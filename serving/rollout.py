@@ -30,11 +30,12 @@ class Rollout:
     def apply(self, desired: Desired) -> list[Verdict]:
         """Everything desired that proves good is live; what is refused leaves the catalog as it was.
 
-        A refused version is not tried again until its reference changes.
+        A refused version is tried again only after its reference changed, or was not desired for a while.
 
         Returns:
             How the versions fared that were tried.
         """
+        self._refused &= {ref for refs in desired.values() for ref in refs.values()}
         verdicts = [verdict for name, refs in desired.items() for verdict in self._roll(name, refs)]
         for name in self._catalog.live().keys() - desired.keys():
             if not self._is_list_fixed:

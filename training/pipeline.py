@@ -71,7 +71,7 @@ def train_policy(
     saved = checkpoint.load(options.folder) if options.is_resumed else None
     client = connect()
     if saved is not None:
-        _check_same_run(saved, recipe, seed)
+        _check_same_run(saved["identity"], _identity(recipe, seed))
         trainee.loop.load_state(saved["loop"])
         run = TrackedRun(client, saved["run_id"])
     else:
@@ -79,7 +79,7 @@ def train_policy(
         run.log_params({**recipe.params(), "seed": seed})
     with run, contextlib.closing(trainee):
         with ProgressDisplay(recipe.policy, console) as display:
-            monitor = _Monitor(display, run, options.folder, {"recipe": _identity(recipe), "seed": seed})
+            monitor = _Monitor(display, run, options.folder, _identity(recipe, seed))
             outcome = trainee.loop.run(monitor, should_stop)
         if not outcome.is_complete:
             run.interrupt()
@@ -169,7 +169,7 @@ def evaluate_policy(recipe: Recipe, choose_actions: ObservationSample) -> Evalua
 class _Monitor:
     """Passes progress on to the display and the run, and saves checkpoints."""
 
-    def __init__(self, display: ProgressDisplay, run: TrackedRun, folder: Path, identity: Mapping[str, Any]) -> None:
+    def __init__(self, display: ProgressDisplay, run: TrackedRun, folder: Path, identity: Mapping[str, str]) -> None:
         self._display = display
         self._run = run
         self._folder = folder
@@ -180,7 +180,7 @@ class _Monitor:
         self._run.log_metrics(metrics, progress.step)
 
     def save(self, state: Mapping[str, Any]) -> None:
-        checkpoint.save(self._folder, {"loop": state, "run_id": self._run.run_id, **self._identity})
+        checkpoint.save(self._folder, {"loop": state, "run_id": self._run.run_id, "identity": self._identity})
 
 
 def _tags(recipe: Recipe, seed: int) -> dict[str, str]:
@@ -193,14 +193,27 @@ def _tags(recipe: Recipe, seed: int) -> dict[str, str]:
     }
 
 
-def _identity(recipe: Recipe) -> str:
-    """What must be the same for a run to be resumed: everything but how long it goes on."""
-    return repr((recipe.environment.id, recipe.environment.kwargs_json, asdict(recipe.agent), recipe.loop.n_envs))
+def _identity(recipe: Recipe, seed: int) -> dict[str, str]:
+    """What must be the same for a run to be resumed, by name: everything but how long it goes on."""
+    settings = {
+        "environment": recipe.environment.id,
+        "environment_kwargs": recipe.environment.kwargs_json,
+        "n_envs": recipe.loop.n_envs,
+        "seed": seed,
+        **asdict(recipe.agent),
+    }
+    return {name: str(value) for name, value in settings.items()}
 
 
-def _check_same_run(saved: Mapping[str, Any], recipe: Recipe, seed: int) -> None:
-    if (saved["recipe"], saved["seed"]) != (_identity(recipe), seed):
+def _check_same_run(saved: Mapping[str, str], ours: Mapping[str, str]) -> None:
+    """Raise CheckpointError where the checkpoint is of a run with other settings."""
+    differences = [
+        f"{name} was {saved.get(name, 'absent')} and is {ours.get(name, 'absent')}"
+        for name in sorted(saved.keys() | ours.keys())
+        if saved.get(name) != ours.get(name)
+    ]
+    if differences:
         raise CheckpointError(
-            f"the checkpoint is of {saved['recipe']} with seed {saved['seed']}, this run is {_identity(recipe)} "
-            f"with seed {seed}; resume with the settings that the run was started with, or start anew without --resume"
+            f"the checkpoint is of another run: {'; '.join(differences)}; "
+            "resume with the settings that the run was started with, or start anew without --resume"
         )

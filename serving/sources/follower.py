@@ -225,7 +225,8 @@ def run(config: FollowerConfig) -> None:
         for leftover in cache.glob(f"{PARTIAL}*"):
             shutil.rmtree(leftover, ignore_errors=True)
         follower = Follower(config)
-        _say(cache, follower.last_good(), {})
+        if good := follower.last_good():
+            _say(cache, good, {})
         _follow(follower, config)
 
 

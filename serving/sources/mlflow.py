@@ -72,7 +72,8 @@ class MlflowSource:
             if self._closed.is_set():
                 return
             log.error("follower_ended", exit_code=child.returncode)
-            self._note({"is_up": False, "error": f"the registry follower ended with exit code {child.returncode}"})
+            if self._status is None or self._status.is_up:  # else what the child said last tells more
+                self._note({"is_up": False, "error": f"the registry follower ended with exit code {child.returncode}"})
             self._closed.wait(RESTART_DELAY_S)
 
     def registry(self) -> RegistryStatus | None:

@@ -206,6 +206,8 @@ def test_a_refused_version_leaves_the_live_one_and_is_not_tried_again(tmp_path: 
 
     assert [(verdict.version, bool(verdict.reason)) for verdict in verdicts] == [("2", True)]
     assert rollout.apply({"cartpole": {CHAMPION: bad}}) == []
+    rollout.apply({"cartpole": {CHAMPION: good}})
+    assert len(rollout.apply({"cartpole": {CHAMPION: bad}})) == 1, "the alias moved away and came back"
     assert catalog.resolve("cartpole", "").version == "1"
 
 

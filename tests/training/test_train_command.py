@@ -78,4 +78,4 @@ def test_a_run_of_other_settings_is_not_resumed(tmp_path: Path) -> None:
     assert train().returncode == 0
     refused = train("--resume", "--set", "discount=0.9")
     assert refused.returncode == 1
-    assert "resume with the settings that the run was started with" in refused.stderr
+    assert "discount was 0.995 and is 0.9; resume with the settings that the run was started with" in refused.stderr
