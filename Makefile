@@ -12,6 +12,7 @@ help:  ## list the targets
 install: .venv/.installed  ## install polserve with every extra into .venv
 
 .venv/.installed: pyproject.toml constraints.txt
+	@echo 'installing into .venv: a few minutes, about 2 GB'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[training,atari,dev]'
 	touch $@

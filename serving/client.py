@@ -49,7 +49,13 @@ class PolicyClient:
     """A connection to a polserve service; may be used from several threads, and as a context manager."""
 
     def __init__(self, target: str = "localhost:50051", *, timeout_s: float = 10.0) -> None:
-        """Connect to `target` at the first call; each call fails after `timeout_s` seconds."""
+        """Connect to `target`, host:port, at the first call; each call fails after `timeout_s` seconds.
+
+        Raises:
+            ValueError: `target` has no port, or a scheme.
+        """
+        if "//" in target or not target.rpartition(":")[2].isdecimal():
+            raise ValueError(f"target: expected host:port such as 'localhost:50051', got {target!r}")
         self._target = target
         self._timeout_s = timeout_s
         self._channel = grpc.insecure_channel(
@@ -140,5 +146,6 @@ class PolicyClient:
 def _observation_tensor(observation: Observation) -> pb.Tensor:
     if isinstance(observation, np.ndarray):
         return to_tensor(observation)
-    values = np.asarray(observation, np.float32)  # the service gives it the policy's dtype
+    with np.errstate(over="ignore"):  # the service refuses what became infinite
+        values = np.asarray(observation, np.float32)  # it gives them the policy's dtype
     return pb.Tensor(shape=values.shape, values=values.ravel())

@@ -1,6 +1,7 @@
 """Ctrl-C as a request: the first one asks to end cleanly, the second one insists."""
 
 import signal
+import sys
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -29,3 +30,4 @@ class InterruptFlag:
         if self._is_raised:
             raise KeyboardInterrupt
         self._is_raised = True
+        sys.stderr.write("\nstopping: saving what was learned; again to abort\n")

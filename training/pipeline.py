@@ -24,7 +24,7 @@ from training.progress import ProgressDisplay
 from training.provenance import git_commit, provenance
 from training.registry.store import connect
 from training.registry.tracking import TrackedRun
-from training.registry.versions import PolicyRegistry
+from training.registry.versions import PolicyRegistry, VersionName
 from training.replay import Replay
 from training.report import EvaluationResult, write_report
 from training.specs import TrainedPolicy, build_spec
@@ -54,6 +54,8 @@ class RunResult:
     run_id: str
     evaluation: EvaluationResult | None
     version: str | None
+    is_champion: bool = False
+    """Whether the version is @champion."""
 
 
 def train_policy(
@@ -93,8 +95,12 @@ def train_policy(
         run.log_metrics(
             {"evaluation/mean": evaluation.summary.mean, "evaluation/iqm": evaluation.summary.iqm}, outcome.step
         )
-        number = PolicyRegistry(client).register(version, run.run_id) if options.is_registered else None
-    return RunResult(outcome, run.run_id, evaluation, number)
+        if not options.is_registered:
+            return RunResult(outcome, run.run_id, evaluation, None)
+        registry = PolicyRegistry(client)
+        number = registry.register(version, run.run_id)
+        is_champion = registry.resolve(VersionName(recipe.policy)) == number
+    return RunResult(outcome, run.run_id, evaluation, number, is_champion)
 
 
 class Trainee:

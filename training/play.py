@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from protos.names import CHAMPION
 from serving.client import PolicyClient
 from training.envs import EVALUATION_FIRST_SEED, EnvironmentSpec, from_message, make_env
-from training.errors import UnknownEnvironment
+from training.errors import UnknownEnvironment, UnsupportedEnvironment
 
 GIF_FRAMES = 600
 """Frames of a picture at most, so that it stays of a size for a README."""
@@ -44,6 +44,18 @@ def environment_of(player: "Player") -> EnvironmentSpec:
     raise UnknownEnvironment(f"{player.policy} is not live as {player.version!r}; see `polserve policies`")
 
 
+def check_renders(environment: EnvironmentSpec) -> None:
+    """Raise UnsupportedEnvironment where the environment cannot draw itself."""
+    env = make_env(environment)
+    modes = env.metadata.get("render_modes", [])
+    env.close()
+    if "rgb_array" not in modes:
+        raise UnsupportedEnvironment(
+            f"{environment.id} cannot draw itself: expected 'rgb_array' among its render_modes, got {modes}; "
+            "leave out --gif"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Player:
     """Whom to ask for actions: a live policy, and "" or a version of it."""
@@ -63,9 +75,11 @@ def play(
     on_frame: Callable[[NDArray[np.uint8]], None] | None = None,
 ) -> Iterator[PlayedEpisode]:
     """Play episodes one after another; with `on_frame` every frame is rendered and handed to it."""
+    environment = environment_of(player)
     if on_frame:
+        check_renders(environment)
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame draws without a screen
-    env = make_env(environment_of(player), render_mode="rgb_array" if on_frame else None)
+    env = make_env(environment, render_mode="rgb_array" if on_frame else None)
     try:
         for index in range(episodes):
             observation, _ = env.reset(seed=first_seed + index)

@@ -5,11 +5,12 @@ from typing import Annotated
 
 import typer
 
+from serving.commands.names import split_name
 from serving.commands.target import DEFAULT_TARGET, Target
 
 
 def act(
-    policy: Annotated[str, typer.Argument(help="Name of the policy.")],
+    policy: Annotated[str, typer.Argument(help="POLICY, POLICY/VERSION or POLICY@ALIAS.")],
     observation: Annotated[str, typer.Option(help="The observation, or a batch of them, as JSON.")],
     *,
     version: Annotated[str, typer.Option(help='"" for the champion, a number, or "@alias".')] = "",
@@ -20,6 +21,7 @@ def act(
     """Ask the service for one action."""
     from serving.client import PolicyClient
 
+    policy, version = split_name(policy, version)
     try:
         array = json.loads(observation)
     except ValueError as error:

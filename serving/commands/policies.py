@@ -15,7 +15,7 @@ def policies(
     """List what the service has live: policies, versions, aliases, returns."""
     from google.protobuf import json_format
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from protos.polserve.v1 import policy_pb2 as pb
     from serving.client import PolicyClient
@@ -25,7 +25,11 @@ def policies(
     if as_json:
         print(json_format.MessageToJson(pb.ListPoliciesResponse(policies=live)))
         return
-    table = Table("policy", "version", "aliases", "algorithm", "environment", "return", "random")
+    if not live:
+        print("no policy is live; the service's /readyz says why")
+        return
+    whole = [Column(name, no_wrap=True) for name in ("policy", "version", "aliases", "environment")]
+    table = Table(*whole, "return", "random", box=None, padding=(0, 2, 0, 0))
     for policy in live:
         for version in policy.versions:
             aliases = sorted(alias for alias, number in policy.aliases.items() if number == version.version)
@@ -34,7 +38,6 @@ def policies(
                 policy.name,
                 version.version,
                 " ".join(f"@{alias}" for alias in aliases),
-                version.spec.algorithm,
                 version.spec.environment.id,
                 f"{evaluation.mean:.1f} [{evaluation.interval_low:.1f}, {evaluation.interval_high:.1f}]",
                 f"{evaluation.random_mean:.1f}",

@@ -71,12 +71,13 @@ class Follower:
         """What is wrong with single policies, though the registry answers; one line."""
 
     def last_good(self) -> References:
-        """What was live when the service last said so, of what it is to follow now."""
-        return {
-            policy: {alias: ref for alias, ref in refs.items() if alias in self._config.aliases}
+        """What was live when the service last said so, of what it is to follow now, where its file is still good."""
+        kept = {
+            policy: {alias: ref for alias, ref in refs.items() if alias in self._config.aliases and self._is_good(ref)}
             for policy, refs in self._good.items()
             if not self._config.policies or policy in self._config.policies
         }
+        return {policy: refs for policy, refs in kept.items() if refs}
 
     def desired(self) -> References:
         """By policy and alias, the version to serve, after its download.
@@ -103,8 +104,6 @@ class Follower:
         """Remember what is live, and tag versions with how their rollout ended."""
         for verdict in message["verdicts"]:
             self._tag(verdict)
-            if verdict["reason"]:  # so that a restart downloads it anew
-                shutil.rmtree(self._folder(verdict["policy"], verdict["version"]), ignore_errors=True)
         self._remember(message["live"])
 
     def _tag(self, verdict: dict[str, str]) -> None:
@@ -150,16 +149,16 @@ class Follower:
     def _fetch(self, policy: str, version: str) -> Reference:
         sha256 = self._client.get_model_version(policy, version).tags.get(SHA256_TAG, "")
         ref = Reference(policy, version, sha256)
-        folder = self._folder(policy, version)
         # A cached version is used while it is the registered one: another store may have stood at this address.
         # What was downloaded and still differs is for the rollout to refuse, not to be downloaded at each poll.
-        if ref not in self._downloaded and self._sha256(folder / MODEL_FILE) != sha256:
-            self._download(policy, version, folder)
+        if ref not in self._downloaded and not self._is_good(ref):
+            self._download(policy, version, self._cache / policy / version)
         self._downloaded.add(ref)
         return ref
 
-    def _folder(self, policy: str, version: str) -> Path:
-        return self._cache / policy / version
+    def _is_good(self, ref: Reference) -> bool:
+        """Whether the cache holds the file that was registered."""
+        return self._sha256(self._cache / ref.policy / ref.version / MODEL_FILE) == ref.sha256
 
     def _download(self, policy: str, version: str, folder: Path) -> None:
         """`folder` holds the complete version; it is never seen half-filled."""

@@ -239,6 +239,7 @@ def test_the_last_good_version_is_served_from_the_cache_until_the_registry_retur
     with serve(url, "cartpole", tmp_path) as running:
         wait_until(lambda: running.ready()["ready"] is True, running.log)
         assert answering(running, "cartpole") == "1"
+        wait_until(lambda: "registry" in running.ready(), running.log)
         assert running.ready()["registry"]["up"] is False
         with mlflow_server(tmp_path, port):
             PolicyRegistry(connect()).promote("cartpole", "2", "for the test")

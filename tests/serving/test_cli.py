@@ -44,6 +44,27 @@ def test_what_the_service_refuses_is_one_line_and_exit_code_1(running: Running) 
     assert len(result.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("name", ["cartpole/1", "cartpole@champion"])
+def test_a_version_may_be_written_behind_the_name(running: Running, name: str) -> None:
+    result = polserve("act", name, "--observation", "[0, 0, 0, 0]", "--target", running.target)
+    assert result.stdout.endswith("by cartpole/1\n")
+
+
+@pytest.mark.parametrize("target", ["localhost", "http://localhost:50051"])
+def test_a_target_without_a_port_or_with_a_scheme_is_bad_usage(target: str) -> None:
+    result = polserve("policies", "--target", target)
+    assert result.returncode == 2
+    assert "expected host:port" in result.stderr
+
+
+def test_promote_makes_no_store_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = polserve("promote", "cartpole")
+    assert result.returncode == 1
+    assert "MLFLOW_TRACKING_URI is not set and there is no mlflow.db here" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_service_that_is_not_there_is_named() -> None:
     result = polserve("policies", "--target", "127.0.0.1:1")
     assert result.returncode == 1

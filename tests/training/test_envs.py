@@ -20,6 +20,7 @@ from training.envs import (
 )
 from training.errors import InvalidOption, UnknownEnvironment, UnsupportedEnvironment
 from training.evaluate import ObservationSample, play_episodes, random_policy
+from training.play import check_renders
 
 CART_POLE = EnvironmentSpec("CartPole-v1")
 
@@ -116,6 +117,11 @@ def test_the_step_that_only_resets_is_marked_and_counted_in_no_episode(corridor:
     assert [bool(step.is_terminated[0]) for step in steps] == [False, True, False, False, True, False]
     assert [float(step.observation_tm1[0, 0]) for step in steps] == [0, 1, 2, 0, 1, 2]
     assert {(episode.episode_return, episode.length) for episode in collector.finished()} == {(2.0, 2)}
+
+
+def test_an_environment_that_cannot_draw_itself_is_told_before_it_plays(corridor: EnvironmentSpec) -> None:
+    with pytest.raises(UnsupportedEnvironment, match="expected 'rgb_array' among its render_modes"):
+        check_renders(corridor)
 
 
 def test_an_episode_depends_on_its_own_seed_alone() -> None:

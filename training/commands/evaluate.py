@@ -33,11 +33,10 @@ def evaluate(
 ) -> None:
     """Play whole episodes of a version beside the random policy, and print returns with confidence intervals.
 
-    The version comes from the registry (MLFLOW_TRACKING_URI, or ./mlflow.db); where there is none, from the bundled
-    policies.
+    The version comes from the registry (MLFLOW_TRACKING_URI, or ./mlflow.db), else from the bundled policies.
     """
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from training.envs import EVALUATION_FIRST_SEED, from_message
     from training.evaluate import play_episodes, random_policy
@@ -56,7 +55,13 @@ def evaluate(
         print(json.dumps({player: asdict(summary) for player, summary in summaries.items()}))
         return
     table = Table(
-        "policy", "episodes", "mean return", "95% interval", "IQM", "standard deviation", title=environment.id
+        Column("policy", no_wrap=True),
+        "episodes",
+        "mean return",
+        "95% interval",
+        "IQM",
+        "standard deviation",
+        title=environment.id,
     )
     for player, s in summaries.items():
         interval = f"{s.interval_low:.2f} to {s.interval_high:.2f}"
@@ -69,22 +74,21 @@ def _load(text: str) -> "tuple[str, OnnxPolicy]":
     from protos.names import CHAMPION, MODEL_FILE
     from training.errors import RegistryError
     from training.export import OnnxPolicy
-    from training.registry.versions import VersionName
+    from training.registry.store import connect, has_store
+    from training.registry.versions import PolicyRegistry, VersionName
 
     name = VersionName.parse(text)
-    if os.environ.get("MLFLOW_TRACKING_URI") or Path("mlflow.db").exists():
-        from training.registry.store import connect
-        from training.registry.versions import PolicyRegistry
-
+    if has_store():
         registry = PolicyRegistry(connect())
-        version = registry.resolve(name)
-        with tempfile.TemporaryDirectory() as folder:
-            graph = OnnxPolicy((registry.download(name.policy, version, Path(folder)) / MODEL_FILE).read_bytes())
-        return f"{name.policy}/{version}", graph
+        if os.environ.get("MLFLOW_TRACKING_URI") or registry.has(name.policy):
+            version = registry.resolve(name)
+            with tempfile.TemporaryDirectory() as folder:
+                graph = OnnxPolicy((registry.download(name.policy, version, Path(folder)) / MODEL_FILE).read_bytes())
+            return f"{name.policy}/{version}", graph
     bundled = Path(__file__).resolve().parents[2] / "policies"
     versions = sorted((bundled / name.policy).glob("*/" + MODEL_FILE), key=lambda path: int(path.parent.name))
     wanted = [path for path in versions if name.version in ("", path.parent.name) and name.alias in ("", CHAMPION)]
     if not wanted:
-        known = ", ".join(sorted(path.name for path in bundled.iterdir())) or "none"
+        known = ", ".join(sorted(f"{path.parent.name}/{path.name}" for path in bundled.glob("*/*"))) or "none"
         raise RegistryError(f"no bundled policy {text!r}; bundled are {known}; set MLFLOW_TRACKING_URI for a registry")
     return f"{name.policy}/{wanted[-1].parent.name}", OnnxPolicy(wanted[-1])

@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
+from serving.commands.names import split_name
 from serving.commands.target import DEFAULT_TARGET, Target
 
 
 def play(
-    policy: Annotated[str, typer.Argument(help="Name of a live policy.")],
+    policy: Annotated[str, typer.Argument(help="POLICY, POLICY/VERSION or POLICY@ALIAS.")],
     *,
     version: Annotated[str, typer.Option(help='"" for the champion, a number, or "@alias".')] = "",
     episodes: Annotated[int, typer.Option(help="Whole episodes to play.", min=1)] = 3,
@@ -27,6 +28,9 @@ def play(
 
     if gif and not gif.resolve().parent.is_dir():
         raise typer.BadParameter(f"--gif: expected a file in a folder that exists, got {gif}")
+    if gif and gif.suffix != ".gif":
+        raise typer.BadParameter(f"--gif: expected a name that ends in .gif, got {gif}")
+    policy, version = split_name(policy, version)
     writer = GifWriter()
     with PolicyClient(target) as client:
         player = Player(client, policy, version, module)

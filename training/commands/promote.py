@@ -26,7 +26,7 @@ def promote(
 
     if force and not reason:
         raise typer.BadParameter("--force needs a --reason")
-    registry = PolicyRegistry(connect())
+    registry = PolicyRegistry(connect(is_created=False))
     name = VersionName.parse(policy)
     candidate = registry.resolve(name) if name.version or name.alias else registry.newest(name.policy)
     champion = registry.model(name.policy).aliases.get(CHAMPION)
@@ -54,7 +54,7 @@ def rollback(policy: Annotated[str, typer.Argument(help="Name of the policy.")])
     from training.registry.store import connect
     from training.registry.versions import PolicyRegistry
 
-    before, after = PolicyRegistry(connect()).rollback(policy)
+    before, after = PolicyRegistry(connect(is_created=False)).rollback(policy)
     print(f"{policy}/{after} is @{CHAMPION} again, in place of {before}")
 
 

@@ -49,6 +49,7 @@ def train(
     recipe = with_options(recipe, options)
     folder = run_dir or Path("runs") / f"{recipe.policy}-seed{seed}"
     console = Console(highlight=False, soft_wrap=True)
+    console.print(f"training {recipe.policy} in {recipe.environment.id}, seed {seed}; checkpoints in {folder}")
     with InterruptFlag() as is_interrupted:
         result = train_policy(recipe, seed, RunOptions(folder, resume, register), console, is_interrupted)
     if result.evaluation is None:
@@ -64,7 +65,9 @@ def train(
         f"random policy {at_random.mean:.1f}",
     )
     if result.version is not None:
-        console.print(f"registered {recipe.policy}/{result.version}, MLflow run {result.run_id}")
+        name = f"{recipe.policy}/{result.version}"
+        after = "@champion, the first version" if result.is_champion else f"not live yet: polserve promote {name}"
+        console.print(f"registered {name}, MLflow run {result.run_id}; {after}")
 
 
 def _recipe(preset: Text, algo: Algorithm | None, env: Text, module: str, env_kwargs: str, name: Text) -> "Recipe":

@@ -2,8 +2,13 @@
 
 import logging
 import os
+import socket
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import mlflow
 from mlflow import MlflowClient
@@ -14,9 +19,28 @@ from training.errors import RegistryError
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 """Beside the working directory; a server on it shows the runs: `mlflow server --backend-store-uri sqlite:///mlflow.db`."""
 
+START_TIMEOUT_S = 60.0
+"""For a server that was just started to listen."""
 
-def connect() -> MlflowClient:
-    """A client of MLFLOW_TRACKING_URI, or of the default store where it is not set."""
+
+def has_store() -> bool:
+    """Whether there is a store to read: MLFLOW_TRACKING_URI is set, or the default one exists already."""
+    return bool(os.environ.get("MLFLOW_TRACKING_URI")) or Path(DEFAULT_TRACKING_URI.removeprefix("sqlite:///")).exists()
+
+
+def connect(*, is_created: bool = True) -> MlflowClient:
+    """A client of MLFLOW_TRACKING_URI, or of the default store where it is not set.
+
+    Args:
+        is_created: make the default store where it does not exist.
+
+    Raises:
+        RegistryError: there is no store and none is to be made, or no server answers for a minute.
+    """
+    if not is_created and not has_store():
+        raise RegistryError(
+            "MLFLOW_TRACKING_URI is not set and there is no mlflow.db here; set it to the address of the MLflow server"
+        )
     uri = os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_TRACKING_URI
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
@@ -24,10 +48,35 @@ def connect() -> MlflowClient:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    if uri.startswith("http"):
+        _wait_for_server(uri)
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     with registry_errors():
         return MlflowClient(uri)
+
+
+def _wait_for_server(uri: str) -> None:
+    """Return once somebody listens at `uri`: a server that was just started takes half a minute on a busy machine."""
+    address = urlsplit(uri)
+    port = address.port or (443 if address.scheme == "https" else 80)
+    until = time.monotonic() + START_TIMEOUT_S
+    is_told = False
+    while True:
+        try:
+            socket.create_connection((address.hostname or "", port), timeout=5).close()
+        except OSError as error:
+            if time.monotonic() > until:
+                raise RegistryError(
+                    f"no MLflow server answers at {address.scheme}://{address.hostname}:{port} ({error}); "
+                    "start one with `mlflow server`, or correct MLFLOW_TRACKING_URI"
+                ) from error
+            if not is_told:
+                print(f"waiting for the MLflow server at {address.hostname}:{port}", file=sys.stderr, flush=True)  # noqa: T201
+                is_told = True
+            time.sleep(0.5)
+        else:
+            return
 
 
 @contextmanager

@@ -67,6 +67,11 @@ class PolicyRegistry:
                 self.promote(name, number, "the first version")
         return number
 
+    def has(self, policy: str) -> bool:
+        """Whether there is a registered model of that name."""
+        with registry_errors():
+            return any(model.name == policy for model in self._client.search_registered_models(f"name = '{policy}'"))
+
     def model(self, policy: str) -> RegisteredModel:
         """The registered model.
 
