@@ -1,0 +1,41 @@
+"""A service that follows a registry, and policy versions for it to follow."""
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from mlflow import MlflowClient
+
+from serving.client import PolicyClient
+from tests.support import Running, environment, make_version, service
+from training.export import PolicyVersion
+from training.registry.tracking import TrackedRun
+from training.registry.versions import PolicyRegistry
+
+OBSERVATION = make_version().golden["observation"]
+SERVE = ("--poll-interval", "0.3", "--service", "tests")
+
+
+def register(store: MlflowClient, name: str, seed: int) -> str:
+    run = TrackedRun.start(store, "tests", name, {})
+    with run:
+        return PolicyRegistry(store).register(version(name, seed), run.run_id)
+
+
+def version(name: str, seed: int) -> PolicyVersion:
+    return make_version(seed, name=name, mean=100.0 - 50 * seed)
+
+
+def serve(url: str, policy: str, folder: Path, *options: str) -> AbstractContextManager[Running]:
+    cache = ("--cache-dir", str(folder / "cache"))
+    return service(
+        *("--policy", policy, *SERVE, *cache, *options), folder=folder, env=environment(MLFLOW_TRACKING_URI=url)
+    )
+
+
+def answering(running: Running, policy: str, version: str = "") -> str:
+    with PolicyClient(running.target) as client:
+        return client.act(policy, OBSERVATION[0], version=version).version
+
+
+def live(running: Running, policy: str) -> object:
+    return running.ready()["policies"].get(policy)

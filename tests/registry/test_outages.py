@@ -1,0 +1,141 @@
+"""A service whose registry, follower or cache fails."""
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from protos.names import CHAMPION, SHA256_TAG
+from tests.registry.following import answering, register, serve
+from tests.support import free_port, mlflow_server, wait_until
+from training.registry.store import connect
+from training.registry.versions import PolicyRegistry
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow warns at its import and use
+
+
+def test_a_policy_that_is_not_registered_is_named_in_readyz(mlflow_url: str, tmp_path: Path) -> None:
+    with serve(mlflow_url, "never-trained", tmp_path) as running:
+        wait_until(lambda: running.ready().get("registry") is not None, running.log)
+        ready = running.ready()
+    assert ready["ready"] is False
+    assert ready["reason"] == "no version is live of never-trained"
+    assert "there is no registered model 'never-trained'" in ready["registry"]["error"]
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port whose listener accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        held: list[socket.socket] = []
+
+        def accept() -> None:
+            try:
+                while True:
+                    held.append(listener.accept()[0])
+            except OSError:
+                return
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        yield int(listener.getsockname()[1])
+        for connection in held:
+            connection.close()
+
+
+@pytest.mark.parametrize("is_silent", [False, True], ids=["refusing", "hanging"])
+def test_a_dead_registry_at_the_start_is_reported_and_the_service_lives(
+    tmp_path: Path,
+    silent_port: int,
+    is_silent: bool,  # noqa: FBT001 - a case
+) -> None:
+    url = f"http://127.0.0.1:{silent_port if is_silent else free_port()}"
+    with serve(url, "cartpole", tmp_path) as running:
+        wait_until(lambda: running.ready().get("registry") is not None, running.log)
+        ready = running.ready()
+        assert ready["ready"] is False
+        assert ready["registry"]["up"] is False
+        assert "polserve_registry_up 0.0" in running.metrics()
+        assert "event=registry_down" in running.log.read_text()
+
+
+def test_the_last_good_version_is_served_from_the_cache_until_the_registry_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    with mlflow_server(tmp_path, port) as url:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
+        for seed in (0, 1):
+            register(connect(), "cartpole", seed)
+        with serve(url, "cartpole", tmp_path) as running:
+            wait_until(lambda: running.ready()["ready"] is True, running.log)
+    with serve(url, "cartpole", tmp_path) as running:
+        wait_until(lambda: running.ready()["ready"] is True, running.log)
+        assert answering(running, "cartpole") == "1"
+        wait_until(lambda: "registry" in running.ready(), running.log)
+        assert running.ready()["registry"]["up"] is False
+        with mlflow_server(tmp_path, port):
+            PolicyRegistry(connect()).promote("cartpole", "2", "for the test")
+            wait_until(lambda: answering(running, "cartpole") == "2", running.log)
+            assert running.ready()["registry"]["up"] is True
+        wait_until(lambda: "polserve_registry_up 0.0" in running.metrics(), running.log)
+        assert answering(running, "cartpole") == "2", "an outage changes no answer"
+
+
+def test_a_follower_that_dies_is_started_again(
+    mlflow_url: str, store: MlflowClient, policy: str, tmp_path: Path
+) -> None:
+    with serve(mlflow_url, policy, tmp_path) as running:
+        wait_until(lambda: running.ready()["ready"] is True, running.log)
+        for child in children(running.process.pid):
+            os.kill(int(child), signal.SIGKILL)
+        wait_until(lambda: "event=follower_ended" in running.log.read_text())
+        store.set_registered_model_alias(policy, CHAMPION, "2")
+        wait_until(lambda: answering(running, policy) == "2", running.log)
+
+
+def children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split() + [
+        child
+        for task in Path(f"/proc/{pid}/task").iterdir()
+        if task.name != str(pid)
+        for child in (task / "children").read_text().split()
+    ]
+
+
+def test_a_champion_that_is_refused_does_not_cost_the_last_good_one_its_place(
+    mlflow_url: str, store: MlflowClient, policy: str, tmp_path: Path
+) -> None:
+    store.set_model_version_tag(policy, "2", SHA256_TAG, "0" * 64)
+    with serve(mlflow_url, policy, tmp_path) as running:
+        wait_until(lambda: running.ready()["ready"] is True, running.log)
+        store.set_registered_model_alias(policy, CHAMPION, "2")
+        wait_until(lambda: 'outcome="refused"' in running.metrics(), running.log)
+    with serve(mlflow_url, policy, tmp_path) as running:  # and across a restart
+        wait_until(lambda: 'outcome="refused"' in running.metrics(), running.log)
+        assert answering(running, policy) == "1"
+
+
+def test_a_second_service_on_one_cache_is_told_so_and_harms_nothing(
+    mlflow_url: str, policy: str, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    with serve(mlflow_url, policy, tmp_path) as running:
+        wait_until(lambda: running.ready()["ready"] is True, running.log)
+        cache = ("--cache-dir", str(tmp_path / "cache"))
+        with serve(mlflow_url, policy, tmp_path / "other", *cache) as second:
+            wait_until(lambda: "another service uses the cache" in second.log.read_text(), second.log)
+        assert answering(running, policy) == "1"
+
+
+def test_a_damaged_cache_is_downloaded_again(mlflow_url: str, policy: str, tmp_path: Path) -> None:
+    for _ in range(2):
+        with serve(mlflow_url, policy, tmp_path) as running:
+            wait_until(lambda: running.ready()["ready"] is True, running.log)
+        (model,) = tmp_path.glob(f"cache/*/{policy}/1/model.onnx")
+        model.write_bytes(model.read_bytes()[:100])
