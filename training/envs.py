@@ -145,7 +145,7 @@ def _register(spec: EnvironmentSpec) -> None:
             reason = f"{type(error).__name__}: {error}"
             raise UnknownEnvironment(
                 f"module {spec.module!r}, which should register {spec.id}, cannot be imported ({reason}); "
-                "from the folder that holds it or put that folder on PYTHONPATH"
+                "run from the folder that holds it or put that folder on PYTHONPATH"
             ) from error
     if spec.id not in gym.registry:
         near = difflib.get_close_matches(spec.id, gym.registry, n=3, cutoff=0.5)

@@ -23,11 +23,11 @@ def git_commit() -> str:
     folder = Path(__file__).parent
     try:
         commit = _git(folder, "rev-parse", "HEAD")
-        is_ours = _git(folder, "ls-files", "--error-unmatch", Path(__file__).name)
+        _git(folder, "ls-files", "--error-unmatch", Path(__file__).name)  # fails where the checkout is another's
         changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.CalledProcessError):
         return ""
-    return f"{commit}-dirty" if changes else commit if is_ours else ""
+    return f"{commit}-dirty" if changes else commit
 
 
 def _git(folder: Path, *arguments: str) -> str:
