@@ -1,7 +1,9 @@
 """What is live: which versions of which policies, under which aliases."""
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeAlias
 
 from protos.names import CHAMPION
 from serving.errors import NotReady, UnknownPolicy, UnknownVersion
@@ -18,30 +20,46 @@ class LivePolicy:
     """Alias to version; every version in it is live."""
 
 
-class Catalog:
-    """The live policies. One thread changes it, any number read it: a change replaces one reference."""
+Live: TypeAlias = Mapping[str, LivePolicy]
+"""By policy name."""
 
-    def __init__(self, aliases: Sequence[str] = (CHAMPION,)) -> None:
+
+class Epoch(Protocol):
+    """The number of the state that answers; it only grows, and may be shared by several processes."""
+
+    def read(self) -> int:
+        """The number now."""
+
+
+class Catalog:
+    """The live policies. A state is staged first, and answers once the epoch has reached its number.
+
+    One thread stages, any number read.
+    """
+
+    def __init__(self, aliases: Sequence[str], epoch: Epoch) -> None:
         """Start empty; without a champion, `aliases` gives the order in which an alias stands for version ""."""
         self._order = (CHAMPION, *aliases)
-        self._live: Mapping[str, LivePolicy] = {}
+        self._epoch = epoch
+        self._live: Live = {}
         self._is_known = False
+        self._staged: tuple[int, Live] | None = None
+        self._lock = threading.Lock()
 
-    def live(self) -> Mapping[str, LivePolicy]:
-        """Everything that is live, by policy name."""
+    def live(self) -> Live:
+        """Everything that is live."""
+        staged = self._staged
+        if staged is not None and self._epoch.read() >= staged[0]:
+            with self._lock:
+                if self._staged is staged:
+                    self._live, self._staged, self._is_known = staged[1], None, True
         return self._live
 
-    def settle(self) -> None:
-        """What is live is known now; before, asking for a policy that is not live is too early, not wrong."""
-        self._is_known = True
-
-    def put(self, policy: LivePolicy) -> None:
-        """`policy` takes the place of what was live under its name."""
-        self._live = {**self._live, policy.name: policy}
-
-    def remove(self, name: str) -> None:
-        """Nothing is live under `name`."""
-        self._live = {key: policy for key, policy in self._live.items() if key != name}
+    def stage(self, epoch: int, live: Live) -> None:
+        """`live` will take the place of what is live when the epoch reaches this number."""
+        self.live()
+        with self._lock:
+            self._staged = (epoch, live)
 
     def policy(self, name: str) -> LivePolicy:
         """The live versions of one policy.
@@ -50,12 +68,13 @@ class Catalog:
             UnknownPolicy: none is live.
             NotReady: none is live yet.
         """
+        live = self.live()
         try:
-            return self._live[name]
+            return live[name]
         except KeyError:
             if not self._is_known:
                 raise NotReady("starting: the policies are being loaded; try again") from None
-            raise UnknownPolicy(name, self._live) from None
+            raise UnknownPolicy(name, live) from None
 
     def resolve(self, name: str, version: str) -> Policy:
         """The version that answers to `version`: "" for the default, a number, or "@alias".

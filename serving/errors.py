@@ -5,6 +5,8 @@ PolserveError
 +-- UnknownPolicy        no such policy is live
 +-- UnknownVersion       the policy is live, but not in this version or under this alias
 +-- NotReady             nothing can be answered now: starting, or draining
++-- Overloaded           there is no room for more work now
++-- Expired              the time that a call or an episode had is over
 +-- RolloutRefused       a version has not proved to be the policy that was trained
 +-- ConfigurationError   a setting is not what it must be
 +-- PortInUse            a port cannot be bound
@@ -46,6 +48,18 @@ class UnknownVersion(PolserveError):
 
 class NotReady(PolserveError):
     """Nothing can be answered now: starting, or draining."""
+
+
+class Overloaded(PolserveError):
+    """There is no room for more work now."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(f"{message}; try again in {retry_after_s:g} s")
+        self.retry_after_s = retry_after_s
+
+
+class Expired(PolserveError):
+    """The time that a call or an episode had is over."""
 
 
 class RolloutRefused(PolserveError):

@@ -37,6 +37,21 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Pace:
+    """How long a version takes on this machine, and whether its calls are answered in batches."""
+
+    alone_s: float
+    """For one observation."""
+    in_batch_s: float
+    """For each observation of a batch."""
+    is_batched: bool = False
+
+    def seconds(self, n: int) -> float:
+        """About how long the model takes for n observations at once."""
+        return self.alone_s + (n - 1) * self.in_batch_s
+
+
+@dataclass(frozen=True, slots=True)
 class ObservationContract:
     """What an observation must be, compiled from the spec."""
 
@@ -60,6 +75,11 @@ class ObservationContract:
         if not spec.is_bounded:
             low = high = None
         return cls(DTYPES[spec.dtype], shape, low, high)
+
+    def of_frame(self) -> "ObservationContract":
+        """The contract of one frame, where the first axis of the shape is a stack of them."""
+        low, high = (bound if bound is None else bound[-1] for bound in (self.low, self.high))
+        return ObservationContract(self.dtype, self.shape[1:], low, high)
 
     def check(self, observation: NDArray[Any]) -> NDArray[Any]:
         """The observations as a batch (n, *shape), n at least 1, every number finite and within hard bounds.
@@ -108,7 +128,12 @@ class Policy:
         self._session = _session(model)
         self.spec = _spec(self._session)
         self.observation = ObservationContract.of(self.spec.observation)
+        self.pace = Pace(0.0, 0.0)
+        """Measured by the rollout, before the version goes live."""
         self._has_values = _check_graph(self._session, self.spec)
+        space = self.spec.action.WhichOneof("space")
+        self.n_actions = self.spec.action.discrete.n if space == "discrete" else None
+        """The number of actions, or None where they are continuous."""
 
     @classmethod
     def load(cls, name: str, version: str, folder: Path) -> "Policy":
@@ -122,11 +147,6 @@ class Policy:
         except OSError as error:
             raise RolloutRefused(f"{folder / MODEL_FILE} cannot be read: {error.strerror}") from error
         return cls(name, version, model)
-
-    @property
-    def n_actions(self) -> int | None:
-        """The number of actions, or None where they are continuous."""
-        return self.spec.action.discrete.n if self.spec.action.WhichOneof("space") == "discrete" else None
 
     @property
     def components(self) -> list[str]:

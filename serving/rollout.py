@@ -1,34 +1,50 @@
-"""From what should be live to what is: verify, warm, replay golden, then swap or refuse."""
+"""From what should be live to what is: every version proves itself, then all switch at once, or it is refused."""
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import Protocol
 
-import numpy as np
 import structlog
-from numpy.typing import NDArray
 
-from protos.golden import Arrays, GoldenMismatch, compare
-from protos.names import ACTION, GOLDEN_FILE, SHA256_TAG, VALUES
-from serving.catalog import Catalog, LivePolicy
-from serving.errors import RolloutRefused, one_line
-from serving.policy import Policy
-from serving.sources.source import Desired, Verdict, VersionRef
+from serving.sources.source import Desired, Trial, Verdict, VersionRef
 
 log = structlog.get_logger()
 
 
-class Rollout:
-    """Makes the catalog follow what a source desires; a bad version never replaces a good one."""
+class Crew(Protocol):
+    """Those who answer calls, as the rollout needs them."""
 
-    def __init__(self, catalog: Catalog, *, is_list_fixed: bool) -> None:
+    def prepare(self, ref: VersionRef) -> Trial:
+        """Every one of them holds the version, ready to answer; or why not."""
+
+    def switch(self, live: Desired) -> None:
+        """From now on every call is answered by `live`, all of which was prepared."""
+
+
+class Rollout:
+    """Makes a crew follow what a source desires; a bad version never replaces a good one."""
+
+    def __init__(self, crew: Crew, *, is_list_fixed: bool) -> None:
         """Without a fixed list of policies, one that is no longer desired is taken out of service."""
-        self._catalog = catalog
+        self._crew = crew
         self._is_list_fixed = is_list_fixed
+        self._live: Desired | None = None
+        self._runs: dict[VersionRef, str] = {}
+        """Of the versions that are live, the runs that made them."""
         self._refused: set[VersionRef] = set()
 
+    @property
+    def aliases(self) -> Mapping[str, Mapping[str, str]]:
+        """What is live: by policy and alias, the version."""
+        live = self._live or {}
+        return {name: {alias: ref.version for alias, ref in refs.items()} for name, refs in live.items()}
+
+    @property
+    def runs(self) -> Mapping[tuple[str, str], str]:
+        """By policy and version, the run that made it."""
+        return {(ref.policy, ref.version): run_id for ref, run_id in self._runs.items()}
+
     def apply(self, desired: Desired) -> list[Verdict]:
-        """Everything desired that proves good is live; what is refused leaves the catalog as it was.
+        """Everything desired that proves good is live; what is refused leaves things as they were.
 
         A refused version is tried again only after its reference changed, or was not desired for a while.
 
@@ -36,96 +52,44 @@ class Rollout:
             How the versions fared that were tried.
         """
         self._refused &= {ref for refs in desired.values() for ref in refs.values()}
-        verdicts = [verdict for name, refs in desired.items() for verdict in self._roll(name, refs)]
-        for name in self._catalog.live().keys() - desired.keys():
-            if not self._is_list_fixed:
-                self._remove(name)
+        before = self._live or {}
+        verdicts: list[Verdict] = []
+        after = {name: self._roll(refs, before.get(name, {}), verdicts) for name, refs in desired.items()}
+        if self._is_list_fixed:
+            after = {**before, **after}
+        after = {name: refs for name, refs in after.items() if refs}
+        if after != self._live:
+            self._crew.switch(after)
+            self._live = after
+            kept = {ref for refs in after.values() for ref in refs.values()}
+            self._runs = {ref: run_id for ref, run_id in self._runs.items() if ref in kept}
+            _log_changes(before, after)
         return verdicts
 
-    def _roll(self, name: str, refs: Mapping[str, VersionRef]) -> list[Verdict]:
-        live = self._catalog.live().get(name, LivePolicy(name, {}, {}))
-        if not refs:  # the policy is there, and no alias names a version
-            self._remove(name)
-            return []
-        versions = dict(live.versions)
-        verdicts = []
-        for ref in dict.fromkeys(refs.values()):
-            is_live = ref.version in versions and versions[ref.version].sha256 == ref.sha256
-            if not is_live and ref not in self._refused:
-                verdicts.append(self._try(ref, versions))
-        aliases = {}
-        for alias, ref in refs.items():
-            if ref.version in versions and ref not in self._refused:
-                aliases[alias] = ref.version
-            elif alias in live.aliases:
-                aliases[alias] = live.aliases[alias]
-        if aliases:
-            kept = {version: policy for version, policy in versions.items() if version in aliases.values()}
-            self._catalog.put(LivePolicy(name, kept, aliases))
-            if aliases != live.aliases:
-                log.info("aliases_switched", policy=name, **aliases)
-        return verdicts
+    def _roll(
+        self, refs: Mapping[str, VersionRef], before: Mapping[str, VersionRef], verdicts: list[Verdict]
+    ) -> Mapping[str, VersionRef]:
+        """What is to be live of one policy, by alias; an alias that names a bad version keeps the one before."""
+        untried = [ref for ref in dict.fromkeys(refs.values()) if ref not in self._runs and ref not in self._refused]
+        verdicts += [self._try(ref) for ref in untried]
+        chosen = {alias: ref if ref in self._runs else before.get(alias) for alias, ref in refs.items()}
+        return {alias: ref for alias, ref in chosen.items() if ref is not None}
 
-    def _try(self, ref: VersionRef, versions: dict[str, Policy]) -> Verdict:
-        """Put the version among `versions` if it proves good; refuse it for good if not."""
-        try:
-            policy = verify(ref)
-        except RolloutRefused as refusal:
-            reason = str(refusal)
-        except Exception as error:
-            log.exception("rollout_failed", policy=ref.policy, version=ref.version)
-            reason = f"unexpected {type(error).__name__}; the service's log has the details"
+    def _try(self, ref: VersionRef) -> Verdict:
+        """Remember the version as good, or as refused."""
+        trial = self._crew.prepare(ref)
+        if trial.reason:
+            self._refused.add(ref)
+            log.warning("rollout_refused", policy=ref.policy, version=ref.version, reason=trial.reason)
         else:
-            versions[ref.version] = policy
-            log.info("rollout_live", policy=ref.policy, version=ref.version, sha256=policy.sha256)
-            return Verdict(ref.policy, ref.version, "")
-        self._refused.add(ref)
-        log.warning("rollout_refused", policy=ref.policy, version=ref.version, reason=reason)
-        return Verdict(ref.policy, ref.version, reason)
-
-    def _remove(self, name: str) -> None:
-        if name in self._catalog.live():
-            self._catalog.remove(name)
-            log.info("policy_removed", policy=name)
+            self._runs[ref] = trial.run_id
+            log.info("rollout_prepared", policy=ref.policy, version=ref.version, sha256=ref.sha256)
+        return Verdict(ref.policy, ref.version, trial.reason)
 
 
-def verify(ref: VersionRef) -> Policy:
-    """The loaded version, after it has answered as the trainer's network did, one by one and in batches.
-
-    Raises:
-        RolloutRefused: it is not the file that was registered, no policy version, or answers otherwise.
-    """
-    policy = Policy.load(ref.policy, ref.version, ref.folder)
-    if policy.sha256 != ref.sha256:
-        wanted = ref.sha256 or f"a tag {SHA256_TAG}"
-        raise RolloutRefused(f"sha256 of model.onnx: expected {wanted}, got {policy.sha256}")
-    replay_golden(policy, _read_golden(ref.folder / GOLDEN_FILE))
-    return policy
-
-
-def replay_golden(policy: Policy, golden: Arrays) -> None:
-    """`policy` answers the golden observations as the trainer's network did.
-
-    Raises:
-        RolloutRefused: it answers otherwise, or not at all.
-    """
-
-    def answer(observations: NDArray[Any]) -> Arrays:
-        given = policy.act(observations, with_values=VALUES in golden)
-        return {ACTION: given.actions} | ({VALUES: given.values} if given.values is not None else {})
-
-    try:
-        compare(answer, golden)
-    except GoldenMismatch as mismatch:
-        raise RolloutRefused(f"golden replay: {mismatch}") from mismatch
-    except Exception as error:  # onnxruntime raises a dozen unrelated classes
-        raise RolloutRefused(f"the golden observations cannot be answered: {one_line(error)}") from error
-
-
-def _read_golden(path: Path) -> Arrays:
-    try:
-        # Opened here, since numpy leaves a damaged archive open.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except Exception as error:  # a damaged archive makes zipfile, zlib and numpy raise a dozen unrelated classes
-        raise RolloutRefused(f"{path} cannot be read: {one_line(error)}") from error
+def _log_changes(before: Desired, after: Desired) -> None:
+    for name in before.keys() - after.keys():
+        log.info("policy_removed", policy=name)
+    for name, refs in after.items():
+        if refs != before.get(name):
+            log.info("aliases_switched", policy=name, **{alias: ref.version for alias, ref in refs.items()})

@@ -1,22 +1,18 @@
-"""The whole service: a source, the rollout of what it desires, and the two edges."""
+"""The whole service: a source, the rollout of what it desires, the crew that answers, and the pages over HTTP."""
 
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
-import numpy as np
 import structlog
+from prometheus_client import CollectorRegistry
 
-from serving.answering import Responder
-from serving.catalog import Catalog
-from serving.grpc.server import GrpcServer
-from serving.grpc.services import PolicyService
+from serving import rollout
 from serving.http.server import HttpServer
-from serving.metrics import Metrics
-from serving.rollout import Rollout
+from serving.metrics.service import ServiceMetrics
 from serving.settings import BUNDLED_POLICIES, Settings
 from serving.sources.folder import FolderSource
 from serving.sources.mlflow import FollowerConfig, MlflowSource
@@ -51,6 +47,42 @@ def make_source(settings: Settings) -> Source:
     return FolderSource(settings.policies or BUNDLED_POLICIES, settings.policy, settings.poll_interval)
 
 
+class Crew(rollout.Crew, Protocol):
+    """Those who answer calls, as the service needs them."""
+
+    grpc_port: int
+
+    def start(self) -> None:
+        """Answer calls."""
+
+    def set_health(self, *, is_ready: bool) -> None:
+        """Tell health checkers whether the service is ready, and what is live."""
+
+    def state(self) -> Mapping[str, Any]:
+        """What /readyz says of the crew."""
+
+    def problem(self) -> str:
+        """Why calls cannot be answered; empty if they can."""
+
+    def drain(self, grace_s: float) -> None:
+        """Accept no more, finish what is in flight, close."""
+
+
+def make_crew(settings: Settings, registry: CollectorRegistry) -> Crew:
+    """One worker in this process, or several processes.
+
+    Raises:
+        PortInUse: the gRPC port cannot be bound.
+    """
+    if settings.workers == 1:
+        from serving.crew.local import LocalCrew
+
+        return LocalCrew(settings, registry)
+    from serving.crew.processes import ProcessCrew  # the supervisor needs neither gRPC nor ONNX Runtime
+
+    return ProcessCrew(settings, registry)
+
+
 class Service:
     """Follows its source and answers calls, from `start` to `stop`."""
 
@@ -58,48 +90,48 @@ class Service:
         """Bind both ports.
 
         Raises:
-            ConfigurationError: a port cannot be bound, or the source cannot be used.
+            ConfigurationError: the source cannot be used.
+            PortInUse: a port cannot be bound.
         """
         self._required = settings.policy
         self._source = make_source(settings)
-        self._catalog = Catalog(settings.aliases)
-        self._metrics = Metrics()
-        self._rollout = Rollout(self._catalog, is_list_fixed=bool(settings.policy))
+        registry = CollectorRegistry()
+        self._metrics = ServiceMetrics(registry)
+        self._crew = make_crew(settings, registry)
+        self._rollout = rollout.Rollout(self._crew, is_list_fixed=bool(settings.policy))
         self._is_draining = False
-        responder = Responder(self._catalog, self._metrics, np.random.default_rng())
-        service = PolicyService(self._catalog, responder)
-        self._grpc = GrpcServer(service, self._metrics, settings.host, settings.grpc_port)
         self._http = HttpServer(settings.host, settings.http_port, self._exposition, self.readiness)
-        self.grpc_port, self.http_port = self._grpc.port, self._http.port
+        self.grpc_port, self.http_port = self._crew.grpc_port, self._http.port
         self._follower = threading.Thread(target=self._follow, name="rollout", daemon=True)
 
     def start(self) -> None:
         """Answer calls, and follow the source."""
         self._http.start()
-        self._grpc.start()
+        self._crew.start()
         self._follower.start()
 
     def stop(self) -> None:
         """Not ready, accept no more, finish what is in flight, close."""
         self._is_draining = True
-        self._grpc.drain(GRACE_S)
+        self._crew.drain(GRACE_S)
         self._source.close()
         self._http.stop()
 
     def readiness(self) -> dict[str, Any]:
         """Whether every required policy can answer, and why not."""
-        live = self._catalog.live()
+        live = self._rollout.aliases
         missing = sorted(set(self._required) - live.keys())
         if self._is_draining:
             reason = "draining"
         elif missing:
             reason = f"no version is live of {', '.join(missing)}"
         else:
-            reason = "" if live else "no policy is live"
+            reason = self._crew.problem() if live else "no policy is live"
         state: dict[str, Any] = {
             "ready": not reason,
             "reason": reason,
-            "policies": {name: dict(policy.aliases) for name, policy in sorted(live.items())},
+            "policies": dict(sorted(live.items())),
+            **self._crew.state(),
         }
         if status := self._source.registry():
             state["registry"] = {
@@ -115,18 +147,18 @@ class Service:
             try:
                 self._apply_all()
             except Exception:
-                log.exception("follow_failed")
-                time.sleep(RETRY_DELAY_S)
+                if not self._is_draining:
+                    log.exception("follow_failed")
+                    time.sleep(RETRY_DELAY_S)
 
     def _apply_all(self) -> None:
         for desired in self._source.follow():
             verdicts = self._rollout.apply(desired)
-            self._catalog.settle()
-            live = self._catalog.live()
-            self._metrics.observe_rollouts(verdicts, live)
+            live = self._rollout.aliases
+            self._metrics.observe_rollouts(verdicts, live, self._rollout.runs)
             readiness = self.readiness()
-            self._grpc.set_health(live, is_ready=readiness["ready"])
-            self._source.tell(verdicts, {name: policy.aliases for name, policy in live.items()})
+            self._crew.set_health(is_ready=readiness["ready"])
+            self._source.tell(verdicts, live)
             if not readiness["ready"]:
                 log.warning("not_ready", reason=readiness["reason"])
 

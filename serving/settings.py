@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -43,6 +43,28 @@ class Settings(BaseSettings):
     """Where versions from a registry are kept, and served from while it cannot be reached."""
     service: str = "polserve"
     """Name of this service, in the tags that it leaves on registry versions."""
+    workers: int = Field(1, ge=1, le=256)
+    """Processes that answer calls."""
+    seed: int | None = Field(None, ge=0)
+    """Of the explored actions; each process draws from a stream of its own. None for another one at each start."""
+    batching: Literal["auto", "on", "off"] = "auto"
+    """Whether observations that wait at the same moment go to the model together; auto measures where it pays."""
+    max_batch: int = Field(32, ge=1, le=4096)
+    """Observations that are put together, at most."""
+    max_waiting: int = Field(1024, ge=1)
+    """Calls that wait for an answer, for each process; more are refused."""
+    max_streams: int = Field(1024, ge=1, le=2**31 - 1)
+    """Calls at once on one connection."""
+    max_message_mib: int = Field(64, ge=1, le=1024)
+    """Largest message, in MiB."""
+    keepalive: float = Field(60.0, ge=1, le=86_400, validation_alias="POLSERVE_KEEPALIVE_S")
+    """Seconds of silence after which a connection is probed; one that does not answer is closed."""
+    max_episodes: int = Field(256, ge=1, le=8192)
+    """Open streams of episodes, shared out among the processes."""
+    episode_idle: float = Field(300.0, gt=0, le=86_400, validation_alias="POLSERVE_EPISODE_IDLE_S")
+    """Seconds after which a stream without a message is ended."""
+    completion_loop: bool = True
+    """Answer Act on gRPC's completion queue, where a self-test shows that it works."""
     mlflow_tracking_uri: str | None = Field(None, validation_alias="MLFLOW_TRACKING_URI")
     """Of the MLflow server whose registry is followed."""
 

@@ -23,6 +23,10 @@ from google.protobuf import json_format
 
 from protos.names import GOLDEN_FILE, MODEL_FILE, SPEC_KEY
 from protos.polserve.v1 import policy_pb2 as pb
+from serving.catalog import Catalog
+from serving.crew.epoch import LocalEpoch
+from serving.shelf import Shelf
+from serving.sources.source import Desired, Trial, VersionRef
 from training.envs import EnvironmentSpec
 from training.export import PolicyVersion, export_policy
 from training.networks import GreedyPolicy, QNetwork
@@ -52,6 +56,22 @@ def make_version(seed: int = 0, *, name: str = "cartpole", mean: float = 100.0) 
         random_mean=20.0,
     )
     return export_policy(policy, build_spec(trained), observations)
+
+
+class ShelfCrew:
+    """A rollout's crew that is one shelf, without a server."""
+
+    def __init__(self, *aliases: str) -> None:
+        self.epoch = LocalEpoch()
+        self.catalog = Catalog(aliases, self.epoch)
+        self.shelf = Shelf(self.catalog)
+
+    def prepare(self, ref: VersionRef) -> Trial:
+        return self.shelf.prepare(ref)
+
+    def switch(self, live: Desired) -> None:
+        assert not self.shelf.stage(self.epoch.read() + 1, live)
+        self.epoch.write(self.epoch.read() + 1)
 
 
 def write_version(version: PolicyVersion, folder: Path) -> Path:

@@ -7,10 +7,10 @@ import pytest
 import serving.client
 from protos.generate import SOURCES, generate
 from protos.names import CHAMPION
-from serving.catalog import Catalog
 from serving.rollout import Rollout
 from serving.settings import BUNDLED_POLICIES
 from serving.sources.folder import FolderSource
+from tests.support import ShelfCrew
 from training.envs import EVALUATION_FIRST_SEED, EnvironmentSpec
 from training.evaluate import play_episodes
 
@@ -23,15 +23,20 @@ def test_the_committed_stubs_are_what_the_proto_files_say(tmp_path: Path) -> Non
         assert (SOURCES / path).read_text() == (tmp_path / path).read_text(), f"{path}: run `make protos`"
 
 
+def test_one_module_leans_on_what_grpcio_keeps_private() -> None:
+    leaning = [path.name for path in SOURCES.parent.glob("serving/**/*.py") if "cygrpc" in path.read_text()]
+    assert leaning == ["completion.py"]
+
+
 def test_the_clients_public_names_are_these() -> None:
     assert sorted(serving.client.__all__) == ["Action", "ClientError", "PolicyClient"]
 
 
 def test_every_bundled_policy_proves_itself_and_plays_as_well_as_its_spec_says() -> None:
-    catalog = Catalog()
-    verdicts = Rollout(catalog, is_list_fixed=False).apply(next(FolderSource(BUNDLED_POLICIES, [], 1.0).follow()))
+    crew = ShelfCrew()
+    verdicts = Rollout(crew, is_list_fixed=False).apply(next(FolderSource(BUNDLED_POLICIES, [], 1.0).follow()))
     assert [verdict.reason for verdict in verdicts] == [""] * len(verdicts)
-    policy = catalog.resolve("cartpole", f"@{CHAMPION}")
+    policy = crew.catalog.resolve("cartpole", f"@{CHAMPION}")
     assert not policy.spec.provenance.git_commit.endswith("-dirty")
     played = play_episodes(
         lambda observations: policy.act(observations).actions,

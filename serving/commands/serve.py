@@ -31,6 +31,33 @@ def serve(
     service: Annotated[
         Text, typer.Option(help="Name in the tags left on registry versions. [POLSERVE_SERVICE; polserve]")
     ] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that answer. [POLSERVE_WORKERS; 1]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of explored actions. [POLSERVE_SEED; another each time]")] = None,
+    batching: Annotated[
+        Text, typer.Option(help="Answer what waits together: auto, on or off. [POLSERVE_BATCHING; auto]")
+    ] = None,
+    max_batch: Annotated[int | None, typer.Option(help="Observations put together. [POLSERVE_MAX_BATCH; 32]")] = None,
+    max_waiting: Annotated[
+        int | None, typer.Option(help="Calls that may wait, for each process. [POLSERVE_MAX_WAITING; 1024]")
+    ] = None,
+    max_streams: Annotated[
+        int | None, typer.Option(help="Calls at once on a connection. [POLSERVE_MAX_STREAMS; 1024]")
+    ] = None,
+    max_message_mib: Annotated[
+        int | None, typer.Option(help="Largest message, in MiB. [POLSERVE_MAX_MESSAGE_MIB; 64]")
+    ] = None,
+    keepalive: Annotated[
+        float | None, typer.Option(help="Seconds before a silent client is probed. [POLSERVE_KEEPALIVE_S; 60]")
+    ] = None,
+    max_episodes: Annotated[
+        int | None, typer.Option(help="Open episodes, of all processes. [POLSERVE_MAX_EPISODES; 256]")
+    ] = None,
+    episode_idle: Annotated[
+        float | None, typer.Option(help="Seconds before an idle episode is ended. [POLSERVE_EPISODE_IDLE_S; 300]")
+    ] = None,
+    completion_loop: Annotated[
+        bool | None, typer.Option(help="Answer on gRPC's completion queue. [POLSERVE_COMPLETION_LOOP; on]")
+    ] = None,
     tracking_uri: Annotated[
         Text, typer.Option(help="MLflow server whose registry is followed. [MLFLOW_TRACKING_URI]")
     ] = None,
@@ -53,6 +80,17 @@ def serve(
             "poll_interval": poll_interval,
             "cache_dir": cache_dir,
             "service": service,
+            "workers": workers,
+            "seed": seed,
+            "batching": batching,
+            "max_batch": max_batch,
+            "max_waiting": max_waiting,
+            "max_streams": max_streams,
+            "max_message_mib": max_message_mib,
+            "keepalive": keepalive,
+            "max_episodes": max_episodes,
+            "episode_idle": episode_idle,
+            "completion_loop": completion_loop,
             "mlflow_tracking_uri": tracking_uri,
         }
     )

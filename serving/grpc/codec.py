@@ -1,7 +1,8 @@
 """Between messages and arrays, with errors that name the request's field."""
 
-from typing import Any
+from typing import Any, TypeVar
 
+from google.protobuf.message import DecodeError, Message
 from numpy.typing import NDArray
 
 from protos.polserve.v1 import policy_pb2 as pb
@@ -9,18 +10,33 @@ from protos.tensors import TensorError, to_array, to_tensor
 from serving.answering import Explored
 from serving.catalog import LivePolicy
 from serving.errors import InvalidRequest
-from serving.policy import Policy
+from serving.policy import ObservationContract, Policy
+
+M = TypeVar("M", bound=Message)
 
 
-def decode_observation(request: pb.ActRequest, policy: Policy) -> NDArray[Any]:
+def parse(kind: type[M], data: bytes) -> M:
+    """The message that was sent.
+
+    Raises:
+        InvalidRequest: it is none of this kind.
+    """
+    try:
+        return kind.FromString(data)
+    except DecodeError as error:
+        raise InvalidRequest("message", f"a {kind.DESCRIPTOR.name}", f"{len(data)} bytes that are none") from error
+
+
+def decode_observation(
+    request: pb.ActRequest | pb.EpisodeStart | pb.EpisodeStep, contract: ObservationContract
+) -> NDArray[Any]:
     """The observations of a request as a checked batch (n, *shape).
 
     Raises:
-        InvalidRequest: they are not what the policy's spec says.
+        InvalidRequest: they are not what the contract says.
     """
     if not request.HasField("observation"):
         raise InvalidRequest("observation", "a tensor", "none")
-    contract = policy.observation
     try:
         observation = to_array(request.observation, contract.dtype, contract.shape)
     except TensorError as error:
@@ -45,6 +61,19 @@ def encode_answer(request: pb.ActRequest, policy: Policy, explored: Explored) ->
         action=to_tensor(actions, as_values=as_values),
         values=None if values is None else to_tensor(values, as_values=as_values),
         explored=() if explored.is_explored is None else explored.is_explored.tolist(),
+    )
+
+
+def encode_step(policy: Policy, step: int, explored: Explored, *, as_values: bool) -> pb.EpisodeResponse:
+    """The response to one observation of an episode."""
+    answer = explored.answer
+    return pb.EpisodeResponse(
+        policy=policy.name,
+        version=policy.version,
+        step=step,
+        action=to_tensor(answer.actions[0, ...], as_values=as_values),
+        values=None if answer.values is None else to_tensor(answer.values[0], as_values=as_values),
+        explored=explored.is_explored is not None and bool(explored.is_explored[0]),
     )
 
 

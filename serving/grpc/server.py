@@ -1,22 +1,28 @@
 """The gRPC server: services, health, reflection, limits."""
 
-from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from protos.polserve.v1 import policy_pb2, policy_pb2_grpc
-from serving.catalog import LivePolicy
+from serving.episodes import OpenStreams
 from serving.errors import PortInUse
+from serving.grpc.completion import CompletionLoop
 from serving.grpc.interceptors import CallInterceptor
+from serving.grpc.selftest import is_loop_usable
 from serving.grpc.services import PolicyService
-from serving.metrics import Metrics
+from serving.metrics.answering import AnsweringMetrics
+from serving.settings import Settings
 
-MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 THREADS = 16
-"""Calls handled at once."""
+"""Calls handled at once by the public server."""
+MIN_PING_INTERVAL_MS = 10_000
+"""Clients may probe the connection as often as this."""
+PROBE_TIMEOUT_MS = 20_000
+LAST_WORD_S = 0.5
+"""Kept of the grace for telling open episodes that they end."""
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -26,36 +32,40 @@ _UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 class GrpcServer:
     """PolicyService, grpc.health.v1.Health and reflection on one port."""
 
-    def __init__(self, service: PolicyService, metrics: Metrics, host: str, port: int) -> None:
-        """Bind the port; calls are answered after `start`.
-
-        Raises:
-            PortInUse: the port cannot be bound.
-        """
+    def __init__(
+        self, service: PolicyService, streams: OpenStreams, metrics: AnsweringMetrics, settings: Settings
+    ) -> None:
+        """Nothing is bound yet."""
+        self._streams = streams
         self._server = grpc.server(
             ThreadPoolExecutor(THREADS, thread_name_prefix="grpc"),
             interceptors=[CallInterceptor(metrics)],
-            options=[
-                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-                ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-                # NOTE: with the default of 1 a second server on the same port is no error: it takes half of the calls.
-                ("grpc.so_reuseport", 0),
-            ],
+            options=_options(settings),
+            maximum_concurrent_rpcs=settings.max_waiting + streams.max_open,
         )
+        handlers = service.handlers()
+        self._loop: CompletionLoop | None = None
+        act = metrics.rpc("unary", service.NAME, "Act")
+        if settings.completion_loop and is_loop_usable():
+            del handlers["Act"]
+            method = f"/{service.NAME}/Act"
+            self._loop = CompletionLoop(self._server, method, service.act.handle, act, max_waiting=settings.max_waiting)
+        self._server.add_registered_method_handlers(service.NAME, handlers)
         # A watcher of the health service must not hold a thread, so it answers through callbacks.
         self._health = health.HealthServicer(experimental_non_blocking=True)
         self._known: set[str] = set()
         self._health.set("", _NOT_SERVING)
-        policy_pb2_grpc.add_PolicyServiceServicer_to_server(service, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (
-            policy_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name,
-            health.SERVICE_NAME,
-            reflection.SERVICE_NAME,
-        )
-        reflection.enable_server_reflection(names, self._server)
+        reflection.enable_server_reflection((service.NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+
+    def bind(self, host: str, port: int) -> int:
+        """The port that is bound, `port` unless that is 0.
+
+        Raises:
+            PortInUse: it cannot be bound.
+        """
         try:
-            self.port = self._server.add_insecure_port(f"{host}:{port}")
+            return self._server.add_insecure_port(f"{host}:{port}")
         except RuntimeError as error:
             raise PortInUse(
                 f"grpc-port: {host}:{port} cannot be bound: another program may listen there, or --host is no "
@@ -65,17 +75,41 @@ class GrpcServer:
     def start(self) -> None:
         """Answer calls."""
         self._server.start()
+        if self._loop is not None:
+            self._loop.start()
 
-    def set_health(self, live: Mapping[str, LivePolicy], *, is_ready: bool) -> None:
+    def set_health(self, policies: AbstractSet[str], *, is_ready: bool) -> None:
         """Tell health checkers and watchers what can be answered: "" for the service, and each policy by name."""
         self._health.set("", _SERVING if is_ready else _NOT_SERVING)
-        for name in live.keys() - self._known:
+        for name in policies - self._known:
             self._health.set(name, _SERVING)
-        for name in self._known - live.keys():
+        for name in self._known - policies:
             self._health.set(name, _UNKNOWN)
-        self._known = set(live)
+        self._known = set(policies)
 
     def drain(self, grace_s: float) -> None:
         """Tell health watchers, accept no more calls, and finish those in flight within `grace_s` seconds."""
         self._health.enter_graceful_shutdown()
-        self._server.stop(grace_s).wait()
+        self._streams.drain()
+        ended = self._server.stop(grace_s)
+        if not ended.wait(max(0.0, grace_s - LAST_WORD_S)):
+            self._streams.end_all()
+        ended.wait()
+        self._streams.end_all()
+        if self._loop is not None:
+            self._loop.stop()
+
+
+def _options(settings: Settings) -> list[tuple[str, int]]:
+    max_bytes = settings.max_message_mib * 1024 * 1024
+    return [
+        ("grpc.max_receive_message_length", max_bytes),
+        ("grpc.max_send_message_length", max_bytes),
+        ("grpc.max_concurrent_streams", settings.max_streams),
+        ("grpc.keepalive_time_ms", round(settings.keepalive * 1000)),
+        ("grpc.keepalive_timeout_ms", PROBE_TIMEOUT_MS),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
+        # NOTE: with the default of 1 a second server on the same port is no error: it takes half of the calls.
+        ("grpc.so_reuseport", int(settings.workers > 1)),
+    ]

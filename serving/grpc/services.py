@@ -1,35 +1,52 @@
-"""The RPCs: convert, ask, convert back."""
+"""The RPCs: convert, ask, convert back. Handlers take and give bytes, so that a bad message is answered as our own."""
+
+from collections.abc import Callable
+from typing import Any
 
 import grpc
 
 from protos.polserve.v1 import policy_pb2 as pb
-from protos.polserve.v1 import policy_pb2_grpc
-from serving.answering import Responder
 from serving.catalog import Catalog
-from serving.grpc.codec import decode_observation, encode_answer, encode_live
+from serving.grpc.act import ActHandler, ThreadCall
+from serving.grpc.codec import encode_live, parse
+from serving.grpc.episode import EpisodeHandler
 
 
-class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
+class PolicyService:
     """polserve.v1.PolicyService over the live versions."""
 
-    def __init__(self, catalog: Catalog, responder: Responder) -> None:
+    NAME = pb.DESCRIPTOR.services_by_name["PolicyService"].full_name
+
+    def __init__(self, catalog: Catalog, act: ActHandler, episode: EpisodeHandler) -> None:
+        self.act = act
         self._catalog = catalog
-        self._responder = responder
+        self._episode = episode
 
-    def Act(self, request: pb.ActRequest, _context: grpc.ServicerContext) -> pb.ActResponse:  # noqa: N802
-        """Actions of a live version for one observation or a batch."""
-        policy = self._responder.resolve(request.policy, request.version)
-        batch = decode_observation(request, policy)
-        explored = self._responder.act(policy, batch, with_values=request.with_values, epsilon=request.epsilon)
-        return encode_answer(request, policy, explored)
+    def handlers(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
+        """The handler of each method, by its name."""
+        return {
+            "Act": grpc.unary_unary_rpc_method_handler(self._act),
+            "Episode": grpc.stream_stream_rpc_method_handler(self._episode),
+            "ListPolicies": _unary(pb.ListPoliciesRequest, self._list_policies),
+            "GetPolicy": _unary(pb.GetPolicyRequest, self._get_policy),
+        }
 
-    def ListPolicies(  # noqa: N802
-        self, _request: pb.ListPoliciesRequest, _context: grpc.ServicerContext
-    ) -> pb.ListPoliciesResponse:
-        """Everything that is live."""
+    def _act(self, message: bytes, context: grpc.ServicerContext) -> bytes:
+        call = ThreadCall(message, context)
+        self.act.handle(call)
+        return call.wait()
+
+    def _list_policies(self, _request: pb.ListPoliciesRequest) -> pb.ListPoliciesResponse:
         live = self._catalog.live()
         return pb.ListPoliciesResponse(policies=[encode_live(live[name]) for name in sorted(live)])
 
-    def GetPolicy(self, request: pb.GetPolicyRequest, _context: grpc.ServicerContext) -> pb.GetPolicyResponse:  # noqa: N802
-        """One live policy."""
+    def _get_policy(self, request: pb.GetPolicyRequest) -> pb.GetPolicyResponse:
         return pb.GetPolicyResponse(policy=encode_live(self._catalog.policy(request.policy)))
+
+
+def _unary(kind: type[Any], answer: Callable[[Any], Any]) -> "grpc.RpcMethodHandler[Any, Any]":
+    def handle(message: bytes, _context: grpc.ServicerContext) -> bytes:
+        response: bytes = answer(parse(kind, message)).SerializeToString()
+        return response
+
+    return grpc.unary_unary_rpc_method_handler(handle)

@@ -35,6 +35,15 @@ class RegistryStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Trial:
+    """What came of loading and proving a version; `reason` says why it is refused, and is empty if it is good."""
+
+    reason: str
+    run_id: str = ""
+    """The run that made it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """How the rollout of a version ended; `reason` is empty when it went live."""
 

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from protos.golden import GoldenMismatch, compare
 from protos.names import CHAMPION, GOLDEN_FILE, MODEL_FILE
 from protos.polserve.v1 import policy_pb2 as pb
-from serving.catalog import Catalog
 from serving.errors import NotReady, RolloutRefused, UnknownPolicy, UnknownVersion
 from serving.policy import Policy
-from serving.rollout import Rollout, replay_golden, verify
+from serving.rollout import Rollout
 from serving.sources.folder import FolderSource
 from serving.sources.source import VersionRef
-from tests.support import make_version, with_spec, write_version
+from serving.verification import replay_golden, verify
+from tests.support import ShelfCrew, make_version, with_spec, write_version
 from training.export import PolicyVersion
 
 Change: TypeAlias = Callable[[NDArray[Any]], NDArray[Any]]
@@ -169,7 +169,7 @@ def test_a_golden_set_with_any_bit_flipped_is_accepted_or_refused_and_nothing_el
     reference = ref(make_version(), tmp_path)
     path = reference.folder / GOLDEN_FILE
     content = path.read_bytes()
-    rollout = Rollout(Catalog(), is_list_fixed=False)
+    rollout = Rollout(ShelfCrew(), is_list_fixed=False)
     rng = np.random.default_rng(0)
     for position in rng.integers(len(content), size=150):
         damaged = bytearray(content)
@@ -197,8 +197,8 @@ def test_a_pickled_golden_set_is_refused_and_not_run(tmp_path: Path) -> None:
 
 
 def test_a_refused_version_leaves_the_live_one_and_is_not_tried_again(tmp_path: Path) -> None:
-    catalog = Catalog()
-    rollout = Rollout(catalog, is_list_fixed=False)
+    crew = ShelfCrew()
+    catalog, rollout = crew.catalog, Rollout(crew, is_list_fixed=False)
     good, bad = ref(make_version(0), tmp_path, "1"), ref(make_version(1), tmp_path, "2", sha256="wrong")
 
     assert [verdict.reason for verdict in rollout.apply({"cartpole": {CHAMPION: good}})] == [""]
@@ -212,8 +212,8 @@ def test_a_refused_version_leaves_the_live_one_and_is_not_tried_again(tmp_path: 
 
 
 def test_an_alias_that_moves_switches_the_answering_version(tmp_path: Path) -> None:
-    catalog = Catalog()
-    rollout = Rollout(catalog, is_list_fixed=False)
+    crew = ShelfCrew()
+    catalog, rollout = crew.catalog, Rollout(crew, is_list_fixed=False)
     first, second = ref(make_version(0), tmp_path, "1"), ref(make_version(1), tmp_path, "2")
     rollout.apply({"cartpole": {CHAMPION: first}})
     before = catalog.resolve("cartpole", "@champion")
@@ -229,8 +229,8 @@ def test_an_alias_that_moves_switches_the_answering_version(tmp_path: Path) -> N
 
 def test_a_policy_whose_last_alias_goes_is_taken_out_of_service(tmp_path: Path) -> None:
     for is_list_fixed in (False, True):
-        catalog = Catalog()
-        rollout = Rollout(catalog, is_list_fixed=is_list_fixed)
+        crew = ShelfCrew()
+        catalog, rollout = crew.catalog, Rollout(crew, is_list_fixed=is_list_fixed)
         rollout.apply({"cartpole": {CHAMPION: ref(make_version(), tmp_path)}})
         rollout.apply({"cartpole": {}})
         assert not catalog.live()
@@ -239,21 +239,21 @@ def test_a_policy_whose_last_alias_goes_is_taken_out_of_service(tmp_path: Path) 
 def test_a_policy_that_is_no_longer_desired_goes_unless_the_list_is_fixed(tmp_path: Path) -> None:
     desired = {"cartpole": {CHAMPION: ref(make_version(), tmp_path)}}
     for is_list_fixed in (False, True):
-        catalog = Catalog()
-        rollout = Rollout(catalog, is_list_fixed=is_list_fixed)
+        crew = ShelfCrew()
+        catalog, rollout = crew.catalog, Rollout(crew, is_list_fixed=is_list_fixed)
         rollout.apply(desired)
         rollout.apply({})
         assert bool(catalog.live()) is is_list_fixed
 
 
 def test_without_a_champion_the_first_alias_served_answers(tmp_path: Path) -> None:
-    catalog = Catalog(["canary", "challenger"])
-    one, two = ref(make_version(0), tmp_path, "1"), ref(make_version(1), tmp_path, "2")
-    Rollout(catalog, is_list_fixed=False).apply({"cartpole": {"challenger": one, "canary": two}})
-    assert catalog.resolve("cartpole", "").version == "2"
+    crew = ShelfCrew("canary", "challenger")
+    catalog = crew.catalog
     with pytest.raises(NotReady, match="starting"):
         catalog.resolve("go", "")
-    catalog.settle()
+    one, two = ref(make_version(0), tmp_path, "1"), ref(make_version(1), tmp_path, "2")
+    Rollout(crew, is_list_fixed=False).apply({"cartpole": {"challenger": one, "canary": two}})
+    assert catalog.resolve("cartpole", "").version == "2"
     with pytest.raises(UnknownPolicy, match="no policy 'go' is live; live are cartpole"):
         catalog.resolve("go", "")
 

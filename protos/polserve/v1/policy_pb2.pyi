@@ -66,6 +66,66 @@ class ActResponse(_message.Message):
     explored: _containers.RepeatedScalarFieldContainer[bool]
     def __init__(self, policy: _Optional[str] = ..., version: _Optional[str] = ..., action: _Optional[_Union[Tensor, _Mapping]] = ..., values: _Optional[_Union[Tensor, _Mapping]] = ..., explored: _Optional[_Iterable[bool]] = ...) -> None: ...
 
+class EpisodeRequest(_message.Message):
+    __slots__ = ("start", "step", "end")
+    START_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    start: EpisodeStart
+    step: EpisodeStep
+    end: EpisodeEnd
+    def __init__(self, start: _Optional[_Union[EpisodeStart, _Mapping]] = ..., step: _Optional[_Union[EpisodeStep, _Mapping]] = ..., end: _Optional[_Union[EpisodeEnd, _Mapping]] = ...) -> None: ...
+
+class EpisodeStart(_message.Message):
+    __slots__ = ("policy", "version", "epsilon", "with_values", "key", "observation")
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    EPSILON_FIELD_NUMBER: _ClassVar[int]
+    WITH_VALUES_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    OBSERVATION_FIELD_NUMBER: _ClassVar[int]
+    policy: str
+    version: str
+    epsilon: float
+    with_values: bool
+    key: str
+    observation: Tensor
+    def __init__(self, policy: _Optional[str] = ..., version: _Optional[str] = ..., epsilon: _Optional[float] = ..., with_values: _Optional[bool] = ..., key: _Optional[str] = ..., observation: _Optional[_Union[Tensor, _Mapping]] = ...) -> None: ...
+
+class EpisodeStep(_message.Message):
+    __slots__ = ("observation", "reward")
+    OBSERVATION_FIELD_NUMBER: _ClassVar[int]
+    REWARD_FIELD_NUMBER: _ClassVar[int]
+    observation: Tensor
+    reward: float
+    def __init__(self, observation: _Optional[_Union[Tensor, _Mapping]] = ..., reward: _Optional[float] = ...) -> None: ...
+
+class EpisodeEnd(_message.Message):
+    __slots__ = ("reward", "truncated")
+    REWARD_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    reward: float
+    truncated: bool
+    def __init__(self, reward: _Optional[float] = ..., truncated: _Optional[bool] = ...) -> None: ...
+
+class EpisodeResponse(_message.Message):
+    __slots__ = ("policy", "version", "step", "action", "values", "explored", "episode_return")
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    EXPLORED_FIELD_NUMBER: _ClassVar[int]
+    EPISODE_RETURN_FIELD_NUMBER: _ClassVar[int]
+    policy: str
+    version: str
+    step: int
+    action: Tensor
+    values: Tensor
+    explored: bool
+    episode_return: float
+    def __init__(self, policy: _Optional[str] = ..., version: _Optional[str] = ..., step: _Optional[int] = ..., action: _Optional[_Union[Tensor, _Mapping]] = ..., values: _Optional[_Union[Tensor, _Mapping]] = ..., explored: _Optional[bool] = ..., episode_return: _Optional[float] = ...) -> None: ...
+
 class ListPoliciesRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

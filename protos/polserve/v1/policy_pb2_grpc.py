@@ -39,6 +39,11 @@ class PolicyServiceStub:
                 request_serializer=polserve_dot_v1_dot_policy__pb2.ActRequest.SerializeToString,
                 response_deserializer=polserve_dot_v1_dot_policy__pb2.ActResponse.FromString,
                 _registered_method=True)
+        self.Episode = channel.stream_stream(
+                '/polserve.v1.PolicyService/Episode',
+                request_serializer=polserve_dot_v1_dot_policy__pb2.EpisodeRequest.SerializeToString,
+                response_deserializer=polserve_dot_v1_dot_policy__pb2.EpisodeResponse.FromString,
+                _registered_method=True)
         self.ListPolicies = channel.unary_unary(
                 '/polserve.v1.PolicyService/ListPolicies',
                 request_serializer=polserve_dot_v1_dot_policy__pb2.ListPoliciesRequest.SerializeToString,
@@ -56,6 +61,14 @@ class PolicyServiceServicer:
 
     def Act(self, request, context):
         """Answers the greedy action of a live policy version for one observation or a batch of them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Episode(self, request_iterator, context):
+        """Plays one or more episodes, in turn: the stream holds the frame stack and the version that an episode began with.
+        Every request gets one response, in order. A start ends whatever episode was going on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -82,6 +95,11 @@ def add_PolicyServiceServicer_to_server(servicer, server):
                     servicer.Act,
                     request_deserializer=polserve_dot_v1_dot_policy__pb2.ActRequest.FromString,
                     response_serializer=polserve_dot_v1_dot_policy__pb2.ActResponse.SerializeToString,
+            ),
+            'Episode': grpc.stream_stream_rpc_method_handler(
+                    servicer.Episode,
+                    request_deserializer=polserve_dot_v1_dot_policy__pb2.EpisodeRequest.FromString,
+                    response_serializer=polserve_dot_v1_dot_policy__pb2.EpisodeResponse.SerializeToString,
             ),
             'ListPolicies': grpc.unary_unary_rpc_method_handler(
                     servicer.ListPolicies,
@@ -121,6 +139,33 @@ class PolicyService:
             '/polserve.v1.PolicyService/Act',
             polserve_dot_v1_dot_policy__pb2.ActRequest.SerializeToString,
             polserve_dot_v1_dot_policy__pb2.ActResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Episode(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/polserve.v1.PolicyService/Episode',
+            polserve_dot_v1_dot_policy__pb2.EpisodeRequest.SerializeToString,
+            polserve_dot_v1_dot_policy__pb2.EpisodeResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,161 @@
+"""Inference in a thread of its own, where what waits at the same moment for the same version is answered together.
+
+Nothing waits for a batch to fill: whatever is there when the model is free goes to it, a lone observation at once.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.errors import Expired, Overloaded
+from serving.metrics.answering import AnsweringMetrics
+from serving.policy import Answer, Pace, Policy
+
+Batching: TypeAlias = Literal["auto", "on", "off"]
+
+PROBE = 16
+"""Observations in the batch that is timed when a version is loaded."""
+SLOW_S = 100e-6
+"""A run of the model below this is not worth a hand-over to another thread."""
+WORTH = 0.8
+"""Batching pays where an observation in a batch takes at most this share of a lone one's time."""
+RETRY_AFTER_S = 0.1
+
+Outcome: TypeAlias = Answer | Exception
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """Observations that wait for the model."""
+
+    policy: Policy
+    observations: NDArray[Any]  # (n, *shape)
+    with_values: bool
+    is_wanted: Callable[[], bool]
+    """False once nobody waits for the answer: its deadline has passed, or the client has gone."""
+    done: Callable[[Outcome], None]
+    queued_at: float = field(default_factory=time.perf_counter)
+
+
+class InferenceQueue:
+    """Bounded; one thread, since a second one would split the batches and contend for the same core."""
+
+    def __init__(self, metrics: AnsweringMetrics, *, max_waiting: int, max_batch: int) -> None:
+        self._metrics = metrics
+        self._max_waiting = max_waiting
+        self._max_batch = max_batch
+        self._waiting: deque[Work] = deque()
+        self._condition = threading.Condition()
+        self._is_closed = False
+        threading.Thread(target=self._run, name="inference", daemon=True).start()
+
+    def put(self, work: Work) -> None:
+        """`work.done` will be called from the inference thread.
+
+        Raises:
+            Overloaded: too much waits already.
+        """
+        with self._condition:
+            if len(self._waiting) >= self._max_waiting:
+                raise Overloaded(f"the queue is full: {len(self._waiting)} calls wait for the model", RETRY_AFTER_S)
+            self._waiting.append(work)
+            self._condition.notify()
+
+    def close(self) -> None:
+        """End the thread once nothing waits any more."""
+        with self._condition:
+            self._is_closed = True
+            self._condition.notify()
+
+    def _run(self) -> None:
+        while group := self._take():
+            wanted = []
+            for work in group:
+                if work.is_wanted():
+                    wanted.append(work)
+                else:
+                    work.done(Expired("dropped before the model: the deadline has passed, or the client has gone"))
+            if wanted:
+                self._answer(wanted)
+
+    def _take(self) -> list[Work]:
+        """What goes to the model next: the work that waited longest, and all of its kind that fits with it."""
+        with self._condition:
+            while not self._waiting:
+                if self._is_closed:
+                    return []
+                self._condition.wait()
+            group = [self._waiting.popleft()]
+            policy, room = group[0].policy, self._max_batch - len(group[0].observations)
+            if policy.pace.is_batched and room > 0:
+                others: deque[Work] = deque()
+                for work in self._waiting:
+                    if work.policy is policy and len(work.observations) <= room:
+                        group.append(work)
+                        room -= len(work.observations)
+                    else:
+                        others.append(work)
+                self._waiting = others
+            return group
+
+    def _answer(self, group: list[Work]) -> None:
+        policy = group[0].policy
+        started = time.perf_counter()
+        self._metrics.batch_size.observe(sum(len(work.observations) for work in group))
+        for work in group:
+            self._metrics.queue.observe(started - work.queued_at)
+        try:
+            observations = [work.observations for work in group]
+            answer = timed_act(
+                self._metrics,
+                policy,
+                np.concatenate(observations) if len(group) > 1 else observations[0],
+                with_values=any(work.with_values for work in group),
+            )
+        except Exception as error:  # noqa: BLE001 - whoever waits must be told, whatever it was
+            for work in group:
+                work.done(error)
+            return
+        at = 0
+        for work in group:
+            part = slice(at, at := at + len(work.observations))
+            values = answer.values[part] if work.with_values and answer.values is not None else None
+            work.done(Answer(answer.actions[part], values))
+
+
+def timed_act(metrics: AnsweringMetrics, policy: Policy, observations: NDArray[Any], *, with_values: bool) -> Answer:
+    """The policy's answer; metrics know how long the model took."""
+    started = time.perf_counter()
+    answer = policy.act(observations, with_values=with_values)
+    metrics.policy(policy).observe_inference(time.perf_counter() - started)
+    return answer
+
+
+def measure_pace(policy: Policy, observations: NDArray[Any], batching: Batching) -> Pace:
+    """How long the policy takes on this machine, and whether to batch it.
+
+    Args:
+        policy: its current pace does not matter.
+        observations: (n, *shape), n at least PROBE.
+        batching: "on" or "off" decides; with "auto" a version is batched where it is slow and batching pays.
+    """
+    alone_s = _fastest_s(policy, observations[:1])
+    in_batch_s = _fastest_s(policy, observations[:PROBE]) / PROBE
+    pays = alone_s > SLOW_S and in_batch_s < WORTH * alone_s
+    return replace(Pace(alone_s, in_batch_s), is_batched=pays if batching == "auto" else batching == "on")
+
+
+def _fastest_s(policy: Policy, observations: NDArray[Any]) -> float:
+    """Shortest of a few runs: what else the machine does only ever makes a run longer."""
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        policy.act(observations)
+        times.append(time.perf_counter() - started)
+    return min(times)

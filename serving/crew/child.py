@@ -1,0 +1,100 @@
+"""A worker process: answers calls, and does what its supervisor says on standard input.
+
+It ends when it is told to, when it gets SIGTERM, and when its standard input ends, which is when the supervisor does.
+"""
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from serving.crew.epoch import SharedEpoch
+from serving.crew.messages import Message, encode, live_of, ref_of
+from serving.crew.worker import Share, Worker
+from serving.errors import one_line
+from serving.logs import configure_logs
+from serving.settings import Settings
+
+ORPHAN_GRACE_S = 7.0
+"""For calls in flight when nobody says how long they have."""
+
+log = structlog.get_logger()
+
+
+class Child:
+    """Does one thing after another."""
+
+    def __init__(self, worker: Worker, host: str, port: int) -> None:
+        self._worker = worker
+        self._address = (host, port)
+
+    def do(self, message: Message) -> Message:
+        """What came of a request."""
+        match message["do"]:
+            case "prepare":
+                trial = self._worker.shelf.prepare(ref_of(message["ref"]))
+                return {"reason": trial.reason, "run_id": trial.run_id}
+            case "stage":
+                return {"reason": self._worker.shelf.stage(message["epoch"], live_of(message["live"]))}
+            case "start":
+                self._worker.bind(*self._address)
+                self._worker.start()
+            case "health":
+                self._worker.set_health(is_ready=message["is_ready"])
+            case "drain":
+                self._worker.drain(message["grace_s"])
+            case other:
+                raise ValueError(f"nothing is known of {other!r}")
+        return {"reason": ""}
+
+
+def run() -> None:
+    """Serve until the end."""
+    replies = sys.stdout
+    sys.stdout = sys.stderr  # what a library prints must not reach the supervisor
+    configure_logs()
+    inbox: queue.Queue[Message | None] = queue.Queue()
+    signal.signal(signal.SIGTERM, lambda _number, _frame: inbox.put(None))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor
+    config = json.loads(sys.stdin.readline())
+    structlog.contextvars.bind_contextvars(worker=config["index"])
+    worker = Worker(
+        Settings(**config["settings"]),
+        CollectorRegistry(),
+        SharedEpoch(config["epoch_fd"]),
+        Share(config["index"], config["n"]),
+    )
+    child = Child(worker, config["host"], config["port"])
+    _say(replies, {"pid": os.getpid()})
+    threading.Thread(target=_read, args=(inbox,), daemon=True).start()
+    while (message := inbox.get()) is not None:
+        try:
+            reply = child.do(message)
+        except Exception as error:
+            log.exception("worker_failed", request=message["do"])
+            reply = {"reason": f"{type(error).__name__}: {one_line(error)}"}
+        _say(replies, reply)
+        if message["do"] == "drain":
+            return
+    worker.drain(ORPHAN_GRACE_S)
+
+
+def _read(inbox: "queue.Queue[Message | None]") -> None:
+    for line in sys.stdin:
+        inbox.put(json.loads(line))
+    inbox.put(None)
+
+
+def _say(replies: Any, message: Message) -> None:
+    replies.write(encode(message))
+    replies.flush()
+
+
+if __name__ == "__main__":
+    run()

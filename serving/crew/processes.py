@@ -1,0 +1,243 @@
+"""A crew of several processes on one port, and their supervisor.
+
+The kernel spreads connections over the processes (SO_REUSEPORT). A process that ends is replaced. A switch has two
+phases: every process stages the new state, then the supervisor raises the epoch that all of them share.
+"""
+
+import shutil
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry
+from prometheus_client.multiprocess import mark_process_dead
+
+from serving.crew.epoch import SharedEpoch
+from serving.crew.messages import Message, live_message, ref_message
+from serving.crew.process import WorkerLost, WorkerProcess
+from serving.errors import ConfigurationError, PortInUse
+from serving.metrics.service import WorkerPids, collect_workers
+from serving.settings import Settings
+from serving.sources.source import Desired, Trial, VersionRef
+
+PREPARE_TIMEOUT_S = 120.0
+STAGE_TIMEOUT_S = 60.0
+ANSWER_TIMEOUT_S = 5.0
+RESPAWN_DELAY_S = 0.5
+"""After a process that ended before it answered calls."""
+
+log = structlog.get_logger()
+
+
+class ProcessCrew:
+    """Supervises the processes that answer."""
+
+    def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
+        """Reserve the gRPC port; nothing is started yet.
+
+        Raises:
+            PortInUse: it cannot be bound.
+            ConfigurationError: there is no folder to write metrics to.
+        """
+        self._settings = settings
+        self._port = _reserve(settings.host, settings.grpc_port)
+        self.grpc_port: int = self._port.getsockname()[1]
+        self._epoch = SharedEpoch()
+        self._folder = _metrics_folder()
+        self._pids = WorkerPids()
+        collect_workers(registry, self._folder, self._pids)
+        self._lock = threading.RLock()
+        self._members: dict[int, WorkerProcess] = {}
+        self._live: Desired | None = None
+        self._is_ready = False
+        self._is_closing = threading.Event()
+        self._pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="crew")
+        self._keepers = [
+            threading.Thread(target=self._keep, args=(index,), name=f"keeper-{index}", daemon=True)
+            for index in range(settings.workers)
+        ]
+
+    def start(self) -> None:
+        """Start the processes, and replace each that ends."""
+        for keeper in self._keepers:
+            keeper.start()
+
+    def prepare(self, ref: VersionRef) -> Trial:
+        """Every process holds the version; one tries it first: a bad version may end the process that loads it."""
+        message = {"do": "prepare", "ref": ref_message(ref)}
+        first, *others = self._wait_for_members()
+        try:
+            reply = first.ask(message, PREPARE_TIMEOUT_S)
+        except WorkerLost as error:
+            return Trial(f"the process that tried the version is gone: {error}")
+        if reply["reason"]:
+            return Trial(reply["reason"])
+        for other in self._ask_all(others, message, PREPARE_TIMEOUT_S):
+            if other["reason"]:
+                return Trial(other["reason"])
+        return Trial("", reply["run_id"])
+
+    def switch(self, live: Desired) -> None:
+        """From now on every call is answered by `live`, in every process."""
+        with self._lock:
+            epoch = self._epoch.read() + 1
+            message = {"do": "stage", "epoch": epoch, "live": live_message(live)}
+            members = list(self._members.values())
+            for member, reply in zip(members, self._pool.map(_asker(message, STAGE_TIMEOUT_S), members), strict=True):
+                if reply is not None and reply["reason"]:
+                    log.error("worker_cannot_follow", pid=member.pid, reason=reply["reason"])
+                    member.kill()  # another takes its place, and is not let in before it can
+            self._live = live
+            self._epoch.write(epoch)
+
+    def set_health(self, *, is_ready: bool) -> None:
+        """Tell health checkers, in every process."""
+        with self._lock:
+            self._is_ready = is_ready
+            self._ask_all(self._members.values(), {"do": "health", "is_ready": is_ready}, ANSWER_TIMEOUT_S)
+
+    def state(self) -> Mapping[str, Any]:
+        """What /readyz says of the crew."""
+        return {"workers": {"up": len(self._members), "of": self._settings.workers}}
+
+    def problem(self) -> str:
+        """Why calls cannot be answered."""
+        return "" if self._members else "no worker process is up"
+
+    def drain(self, grace_s: float) -> None:
+        """Let every process finish what is in flight, and end."""
+        self._is_closing.set()
+        with self._lock:
+            members = list(self._members.values())
+        self._ask_all(members, {"do": "drain", "grace_s": grace_s}, grace_s + ANSWER_TIMEOUT_S)
+        for member in members:
+            member.wait(ANSWER_TIMEOUT_S)
+        self._port.close()
+        self._pool.shutdown(wait=False)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _keep(self, index: int) -> None:
+        """See to it that there is a worker `index`, until the end."""
+        while not self._is_closing.is_set():
+            try:
+                worker = self._spawn(index)
+            except WorkerLost as error:
+                log.error("worker_not_started", worker=index, error=str(error))  # noqa: TRY400 - it says why in one line
+                self._is_closing.wait(RESPAWN_DELAY_S)
+                continue
+            exit_code = worker.wait()
+            with self._lock:
+                is_member = self._members.pop(index, None) is not None
+                self._pids.by_name.pop(str(index), None)
+            if self._is_closing.is_set():
+                return
+            mark_process_dead(worker.pid, str(self._folder))
+            log.error("worker_ended", worker=index, pid=worker.pid, exit_code=exit_code)
+            if not is_member:
+                self._is_closing.wait(RESPAWN_DELAY_S)
+
+    def _spawn(self, index: int) -> WorkerProcess:
+        config = {
+            "settings": self._settings.model_dump(mode="json"),
+            "index": index,
+            "n": self._settings.workers,
+            "host": self._settings.host,
+            "port": self.grpc_port,
+            "epoch_fd": self._epoch.fd,
+        }
+        worker = WorkerProcess(config, metrics_folder=self._folder, epoch_fd=self._epoch.fd)
+        try:
+            self._admit(index, worker)
+        except WorkerLost:
+            worker.kill()
+            raise
+        return worker
+
+    def _admit(self, index: int, worker: WorkerProcess) -> None:
+        """`worker` answers calls with what is live now; what takes long is done without holding up a switch."""
+        staged: Desired | None = None
+        while True:
+            with self._lock:
+                if staged is self._live:
+                    _must(worker, {"do": "start"}, ANSWER_TIMEOUT_S)
+                    _must(worker, {"do": "health", "is_ready": self._is_ready}, ANSWER_TIMEOUT_S)
+                    self._members[index] = worker
+                    self._pids.by_name[str(index)] = worker.pid
+                    log.info("worker_up", worker=index, pid=worker.pid)
+                    return
+                staged, epoch = self._live, self._epoch.read()
+            _must(worker, {"do": "stage", "epoch": epoch, "live": live_message(staged or {})}, STAGE_TIMEOUT_S)
+
+    def _wait_for_members(self) -> list[WorkerProcess]:
+        while not self._is_closing.is_set():
+            with self._lock:
+                if self._members:
+                    return list(self._members.values())
+            time.sleep(0.02)
+        raise WorkerLost("the service ends")
+
+    def _ask_all(self, members: Any, message: Message, timeout_s: float) -> list[Message]:
+        """The replies of those that gave one; a process that is lost is replaced by its keeper."""
+        replies = self._pool.map(_asker(message, timeout_s), list(members))
+        return [reply for reply in replies if reply is not None]
+
+
+def _asker(message: Message, timeout_s: float) -> Any:
+    def ask(worker: WorkerProcess) -> Message | None:
+        try:
+            return worker.ask(message, timeout_s)
+        except WorkerLost as error:
+            log.warning("worker_lost", error=str(error))
+            return None
+
+    return ask
+
+
+def _must(worker: WorkerProcess, message: Message, timeout_s: float) -> None:
+    reason = worker.ask(message, timeout_s)["reason"]
+    if reason:
+        raise WorkerLost(f"worker process {worker.pid} cannot {message['do']}: {reason}")
+
+
+def _reserve(host: str, port: int) -> socket.socket:
+    """A socket that holds the port for the workers, and takes no connection itself.
+
+    Raises:
+        PortInUse: another program has it, even one that would share it.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as alone:
+            alone.bind(address)
+            address = alone.getsockname()
+        shared = socket.socket(family, kind, protocol)
+        shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        shared.bind(address)
+    except OSError as error:
+        raise PortInUse(
+            f"grpc-port: {host}:{port} cannot be bound ({error.strerror}); "
+            "stop the program that listens there or choose another with --grpc-port or --host"
+        ) from error
+    return shared
+
+
+def _metrics_folder() -> Path:
+    """In memory where there is such a place: the files are small, and written at every call."""
+    shared = Path("/dev/shm")  # noqa: S108 - the folder in it is our own
+    for parent in (shared, None):
+        try:
+            return Path(tempfile.mkdtemp(prefix="polserve-metrics-", dir=parent))
+        except OSError:
+            continue
+    raise ConfigurationError(
+        "workers: several processes share their metrics in a folder, and neither /dev/shm nor a "
+        "temporary folder can be written; mount a tmpfs on /tmp"
+    )

@@ -1,0 +1,65 @@
+"""What answers calls in one process: the live versions, the model's queue, the episodes, the gRPC server."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from prometheus_client import CollectorRegistry
+
+from serving.answering import Responder
+from serving.batching import InferenceQueue
+from serving.catalog import Catalog, Epoch
+from serving.episodes import OpenStreams
+from serving.grpc.act import ActHandler
+from serving.grpc.episode import EpisodeHandler
+from serving.grpc.server import GrpcServer
+from serving.grpc.services import PolicyService
+from serving.metrics.answering import AnsweringMetrics
+from serving.settings import Settings
+from serving.shelf import Shelf
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Which of how many workers this is."""
+
+    index: int = 0
+    n: int = 1
+
+    def of(self, total: int) -> int:
+        """This worker's part of something that all have together; the first ones take what does not divide."""
+        return total // self.n + (self.index < total % self.n)
+
+
+class Worker:
+    """Answers calls from `start` to `drain`."""
+
+    def __init__(self, settings: Settings, registry: CollectorRegistry, epoch: Epoch, share: Share) -> None:
+        """Nothing is live yet, and no port is bound."""
+        metrics = AnsweringMetrics(registry)
+        self._catalog = Catalog(settings.aliases, epoch)
+        self.shelf = Shelf(self._catalog, settings.batching)
+        self._queue = InferenceQueue(metrics, max_waiting=settings.max_waiting, max_batch=settings.max_batch)
+        rng = np.random.default_rng(None if settings.seed is None else [settings.seed, share.index])
+        responder = Responder(self._catalog, metrics, self._queue, rng)
+        streams = OpenStreams(
+            metrics.episodes_active, max_open=share.of(settings.max_episodes), idle_s=settings.episode_idle
+        )
+        service = PolicyService(self._catalog, ActHandler(responder), EpisodeHandler(responder, streams, metrics))
+        self._grpc = GrpcServer(service, streams, metrics, settings)
+
+    def bind(self, host: str, port: int) -> int:
+        """The gRPC port that is bound; raises PortInUse."""
+        return self._grpc.bind(host, port)
+
+    def start(self) -> None:
+        """Answer calls."""
+        self._grpc.start()
+
+    def set_health(self, *, is_ready: bool) -> None:
+        """Tell health checkers whether the service is ready, and what is live."""
+        self._grpc.set_health(self._catalog.live().keys(), is_ready=is_ready)
+
+    def drain(self, grace_s: float) -> None:
+        """Accept no more, finish what is in flight, close."""
+        self._grpc.drain(grace_s)
+        self._queue.close()

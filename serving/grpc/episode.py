@@ -1,0 +1,189 @@
+"""The stream of episodes: each open one holds a thread of a pool of its own, so that none is taken from other calls."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+
+from protos.polserve.v1 import policy_pb2 as pb
+from serving.answering import Question, Responder, check_epsilon
+from serving.episodes import DRAINING, Episode, OpenStreams
+from serving.errors import InvalidRequest, NotReady
+from serving.grpc.codec import decode_observation, encode_step, parse
+from serving.grpc.statuses import status_of
+from serving.metrics.answering import AnsweringMetrics
+
+SPARE_THREADS = 4
+"""For streams that are refused because as many as there may be are open."""
+
+Send = Callable[[bytes | None], None]
+
+
+class EpisodeHandler:
+    """Serves streams of serialised EpisodeRequest messages.
+
+    It is called the way the health service is: it sends through a callback, so that an idle stream can be ended by
+    another thread, with a status that says why.
+    """
+
+    experimental_non_blocking = True
+
+    def __init__(self, responder: Responder, streams: OpenStreams, metrics: AnsweringMetrics) -> None:
+        self.experimental_thread_pool = ThreadPoolExecutor(
+            streams.max_open + SPARE_THREADS, thread_name_prefix="episode"
+        )
+        self._responder = responder
+        self._streams = streams
+        self._metrics = metrics
+        self._rpc = metrics.rpc("bidi_stream", "polserve.v1.PolicyService", "Episode")
+
+    def __call__(self, requests: Iterator[bytes], context: grpc.ServicerContext, send: Send) -> None:
+        """Play the episodes that the client asks for; returns when the stream has ended."""
+        started = self._rpc.begin()
+        stream = _Stream(context, send)
+        try:
+            self._streams.open(stream)
+            self._play(requests, context, stream)
+        except Exception as error:  # noqa: BLE001 - every error must become a status
+            if context.is_active():
+                stream.end(error)
+            else:  # the client has gone, which ends the iteration by an error of gRPC's
+                stream.code = stream.code or grpc.StatusCode.CANCELLED
+        else:
+            stream.finish()
+        finally:
+            self._streams.close(stream)
+            self._rpc.end(started, (stream.code or grpc.StatusCode.OK).name)
+
+    def _play(self, requests: Iterator[bytes], context: grpc.ServicerContext, stream: "_Stream") -> None:
+        player = _Player(self._responder, self._metrics, context.is_active)
+        for message in requests:
+            stream.touch()
+            if self._streams.is_draining and not player.is_playing:
+                raise NotReady(DRAINING)
+            response = player.react(parse(pb.EpisodeRequest, message))
+            stream.is_playing = player.is_playing
+            stream.send(response.SerializeToString())
+            if self._streams.is_draining and not player.is_playing:
+                raise NotReady(DRAINING)
+
+
+class _Player:
+    """What one stream plays; each request gets a response."""
+
+    def __init__(self, responder: Responder, metrics: AnsweringMetrics, is_wanted: Callable[[], bool]) -> None:
+        self._responder = responder
+        self._metrics = metrics
+        self._is_wanted = is_wanted
+        self._episode: Episode | None = None
+
+    @property
+    def is_playing(self) -> bool:
+        """Whether an episode is going on."""
+        return self._episode is not None
+
+    def react(self, request: pb.EpisodeRequest) -> pb.EpisodeResponse:
+        """The response to the next request.
+
+        Raises:
+            PolserveError: it cannot be answered.
+        """
+        match request.WhichOneof("message"):
+            case "start":
+                return self._start(request.start)
+            case "step":
+                return self._step(self._current("step"), request.step)
+            case "end":
+                return self._end(self._current("end"), request.end)
+            case _:
+                raise InvalidRequest("message", "start, step or end", "none of them")
+
+    def _current(self, kind: str) -> Episode:
+        if self._episode is None:
+            raise InvalidRequest("message", "a start before anything else of an episode", kind)
+        return self._episode
+
+    def _start(self, start: pb.EpisodeStart) -> pb.EpisodeResponse:
+        policy = self._responder.resolve(start.policy, start.version)
+        check_epsilon(policy, start.epsilon)
+        self._episode = Episode(policy, with_values=start.with_values, epsilon=start.epsilon)
+        if start.HasField("observation"):
+            return self._act(self._episode, start)
+        return pb.EpisodeResponse(policy=policy.name, version=policy.version)
+
+    def _step(self, episode: Episode, step: pb.EpisodeStep) -> pb.EpisodeResponse:
+        if step.HasField("reward"):
+            episode.reward(step.reward)
+        return self._act(episode, step)
+
+    def _act(self, episode: Episode, request: pb.EpisodeStart | pb.EpisodeStep) -> pb.EpisodeResponse:
+        observations = episode.observe(decode_observation(request, episode.contract))
+        question = Question(episode.policy, observations, episode.with_values, episode.epsilon)
+        explored = self._responder.wait(question, self._is_wanted)
+        return encode_step(episode.policy, episode.step, explored, as_values=not request.observation.data)
+
+    def _end(self, episode: Episode, end: pb.EpisodeEnd) -> pb.EpisodeResponse:
+        if end.HasField("reward"):
+            episode.reward(end.reward)
+        self._episode = None
+        policy = episode.policy
+        if episode.episode_return is not None:
+            self._metrics.policy(policy).observe_return(episode.episode_return)
+        return pb.EpisodeResponse(
+            policy=policy.name, version=policy.version, step=episode.step, episode_return=episode.episode_return
+        )
+
+
+class _Stream:
+    """The way back to the client, shared by the thread that plays and those that may end the stream."""
+
+    def __init__(self, context: grpc.ServicerContext, send: Send) -> None:
+        self.is_playing = False
+        self.code: grpc.StatusCode | None = None
+        """How it ended; None while it has not."""
+        self._context = context
+        self._send = send
+        self._lock = threading.Lock()
+        self._is_sending = False
+        self._last_active = time.monotonic()
+
+    def touch(self) -> None:
+        """The client has done something."""
+        self._last_active = time.monotonic()
+
+    def idle_s(self) -> float:
+        """Seconds since the client last did something."""
+        return time.monotonic() - self._last_active
+
+    def send(self, response: bytes) -> None:
+        """Send a response; waits while the client reads none."""
+        self._is_sending = True
+        self._send(response)
+        self._is_sending = False
+        self.touch()
+
+    def end(self, error: Exception) -> None:
+        """End with the status of an error."""
+        status = status_of(error)
+        if self._is_sending:  # behind a response that the client does not read, no status would ever leave
+            self.code = status.code
+            self._context.cancel()
+            return
+        if status.trailing_metadata:
+            self._context.set_trailing_metadata(status.trailing_metadata)
+        self._finish(status.code, status.details)
+
+    def finish(self) -> None:
+        """End with OK."""
+        self._finish(grpc.StatusCode.OK, "")
+
+    def _finish(self, code: grpc.StatusCode, details: str) -> None:
+        with self._lock:
+            if self.code is not None:
+                return
+            self.code = code
+        self._context.set_code(code)
+        self._context.set_details(details)
+        self._send(None)

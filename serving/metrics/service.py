@@ -1,0 +1,87 @@
+"""What the service as a whole measures, and the page that Prometheus scrapes."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from serving.sources.source import RegistryStatus, Verdict
+
+
+class ServiceMetrics:
+    """Gauges that speak for all processes, in the registry whose page is scraped."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        labels = ("policy", "version", "alias", "run_id")
+        self._policy_info = Gauge(
+            "polserve_policy_info", "1 for each alias of a live version.", labels, registry=registry
+        )
+        self._rollouts = Counter("polserve_rollouts", "Versions tried.", ("policy", "outcome"), registry=registry)
+        self._registry_gauges: tuple[Gauge, Gauge] | None = None
+        build = Gauge("polserve_build_info", "1, with the version of polserve.", ("version",), registry=registry)
+        build.labels(version("polserve")).set(1)
+
+    def observe_rollouts(
+        self, verdicts: Iterable[Verdict], aliases: Mapping[str, Mapping[str, str]], runs: Mapping[tuple[str, str], str]
+    ) -> None:
+        """These versions were tried; now each policy's aliases name these versions, which came from these runs."""
+        for verdict in verdicts:
+            self._rollouts.labels(verdict.policy, "refused" if verdict.reason else "live").inc()
+        self._policy_info.clear()
+        for policy, named in aliases.items():
+            for alias, number in named.items():
+                self._policy_info.labels(policy, number, alias, runs.get((policy, number), "")).set(1)
+
+    def exposition(self, registry_status: RegistryStatus | None) -> bytes:
+        """The page that Prometheus scrapes."""
+        if registry_status is not None:
+            # Made when a registry is first heard of: without one, "the registry is down" would be a false alarm.
+            up, last_success = self._registry_gauges = self._registry_gauges or self._make_registry_gauges()
+            up.set(registry_status.is_up)
+            last_success.set(registry_status.last_success or 0)
+        return generate_latest(self._registry)
+
+    def _make_registry_gauges(self) -> tuple[Gauge, Gauge]:
+        return (
+            Gauge("polserve_registry_up", "1 while the registry answers.", registry=self._registry),
+            Gauge(
+                "polserve_registry_last_success_timestamp_seconds",
+                "When the registry last answered, Unix time.",
+                registry=self._registry,
+            ),
+        )
+
+
+def collect_workers(registry: CollectorRegistry, folder: Path, pids: "WorkerPids") -> None:
+    """The page of `registry` shows what all workers measured into `folder`, and each one's process metrics."""
+    MultiProcessCollector(registry, path=str(folder))
+    registry.register(ProcessesCollector(pids))
+
+
+class WorkerPids:
+    """Which process is which, for those who look at it from outside."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, int] = {}
+
+
+class ProcessesCollector(Collector):
+    """prometheus-client's process metrics, of several processes, with a label that says which."""
+
+    def __init__(self, pids: WorkerPids) -> None:
+        self._pids = pids
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics of every process that is alive."""
+        merged: dict[str, Metric] = {}
+        for name, pid in list(self._pids.by_name.items()):
+            for metric in ProcessCollector(pid=lambda pid=pid: pid, registry=None).collect():  # type: ignore[misc]
+                family = merged.setdefault(metric.name, Metric(metric.name, metric.documentation, metric.type))
+                for sample in metric.samples:
+                    family.add_sample(sample.name, {"worker": name}, sample.value)
+        yield from merged.values()

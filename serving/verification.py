@@ -1,0 +1,58 @@
+"""The proof that a version is the policy that was trained: checksum, graph, golden replay; and its pace here."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protos.golden import Arrays, GoldenMismatch, compare
+from protos.names import ACTION, GOLDEN_FILE, OBSERVATION, SHA256_TAG, VALUES
+from serving.batching import Batching, measure_pace
+from serving.errors import RolloutRefused, one_line
+from serving.policy import Policy
+from serving.sources.source import VersionRef
+
+
+def verify(ref: VersionRef, batching: Batching = "auto") -> Policy:
+    """The loaded version, after it has answered as the trainer's network did, one by one and in batches.
+
+    Raises:
+        RolloutRefused: it is not the file that was registered, no policy version, or answers otherwise.
+    """
+    policy = Policy.load(ref.policy, ref.version, ref.folder)
+    if policy.sha256 != ref.sha256:
+        wanted = ref.sha256 or f"a tag {SHA256_TAG}"
+        raise RolloutRefused(f"sha256 of model.onnx: expected {wanted}, got {policy.sha256}")
+    golden = _read_golden(ref.folder / GOLDEN_FILE)
+    replay_golden(policy, golden)
+    policy.pace = measure_pace(policy, golden[OBSERVATION], batching)
+    return policy
+
+
+def replay_golden(policy: Policy, golden: Arrays) -> None:
+    """`policy` answers the golden observations as the trainer's network did.
+
+    Raises:
+        RolloutRefused: it answers otherwise, or not at all.
+    """
+
+    def answer(observations: NDArray[Any]) -> Arrays:
+        given = policy.act(observations, with_values=VALUES in golden)
+        return {ACTION: given.actions} | ({VALUES: given.values} if given.values is not None else {})
+
+    try:
+        compare(answer, golden)
+    except GoldenMismatch as mismatch:
+        raise RolloutRefused(f"golden replay: {mismatch}") from mismatch
+    except Exception as error:  # onnxruntime raises a dozen unrelated classes
+        raise RolloutRefused(f"the golden observations cannot be answered: {one_line(error)}") from error
+
+
+def _read_golden(path: Path) -> Arrays:
+    try:
+        # Opened here, since numpy leaves a damaged archive open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except Exception as error:  # a damaged archive makes zipfile, zlib and numpy raise a dozen unrelated classes
+        raise RolloutRefused(f"{path} cannot be read: {one_line(error)}") from error
