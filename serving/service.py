@@ -1,10 +1,8 @@
 """The whole service: a source, the rollout of what it desires, the crew that answers, and the pages over HTTP."""
 
-import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
-from types import FrameType
 from typing import Any, Protocol
 
 import structlog
@@ -14,6 +12,7 @@ from serving import rollout
 from serving.http.server import HttpServer
 from serving.metrics.service import ServiceMetrics
 from serving.settings import BUNDLED_POLICIES, Settings
+from serving.signals import EndSignals
 from serving.sources.folder import FolderSource
 from serving.sources.mlflow import FollowerConfig, MlflowSource
 from serving.sources.source import Source
@@ -173,16 +172,10 @@ def run(settings: Settings, announce: Callable[[Service], None]) -> None:
         ConfigurationError: the service cannot start as it was told to.
     """
     service = Service(settings)
-    ended = threading.Event()
-
-    def end(_signal: int, _frame: FrameType | None) -> None:
-        ended.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
+    signals = EndSignals()
     service.start()
     announce(service)
-    ended.wait()
+    signals.wait()
     log.info("draining", grace_s=GRACE_S)
     service.stop()
     log.info("stopped")

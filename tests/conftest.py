@@ -4,21 +4,38 @@ from pathlib import Path
 import pytest
 
 from serving.client import PolicyClient
-from tests.support import Running, make_version, mlflow_server, service, write_version
+from tests.support import Running, make_frames_version, make_version, mlflow_server, service, wait_until, write_version
 
 
 @pytest.fixture(scope="session")
 def policies(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one version of a small CartPole policy."""
+    """A folder with one version of a small CartPole policy, and one of a policy that takes frames."""
     folder = tmp_path_factory.mktemp("policies")
     write_version(make_version(), folder / "cartpole" / "1")
+    write_version(make_frames_version(), folder / "frames" / "1")
     return folder
 
 
+KINDS = {
+    "completion-loop": ("--completion-loop",),
+    "public-server": ("--no-completion-loop",),
+    "two-processes": ("--workers", "2"),
+}
+"""Of services: whoever answers, a caller cannot tell."""
+
+
+@pytest.fixture(scope="session", params=sorted(KINDS))
+def options(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """The options of `polserve serve` that make one kind of service."""
+    return KINDS[request.param]
+
+
 @pytest.fixture(scope="session")
-def running(policies: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A real service over that folder."""
-    with service("--policies", str(policies), folder=tmp_path_factory.mktemp("service")) as running:
+def running(options: tuple[str, ...], policies: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A real service of each kind over that folder."""
+    folder = tmp_path_factory.mktemp("service")
+    with service("--policies", str(policies), *options, folder=folder) as running:
+        wait_until(running.is_up, running.log)
         yield running
 
 

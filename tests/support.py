@@ -21,7 +21,7 @@ import onnx
 import torch
 from google.protobuf import json_format
 
-from protos.names import GOLDEN_FILE, MODEL_FILE, SPEC_KEY
+from protos.names import GOLDEN_FILE, MODEL_FILE, SCHEMA_VERSION, SPEC_KEY
 from protos.polserve.v1 import policy_pb2 as pb
 from serving.catalog import Catalog
 from serving.crew.epoch import LocalEpoch
@@ -29,7 +29,7 @@ from serving.shelf import Shelf
 from serving.sources.source import Desired, Trial, VersionRef
 from training.envs import EnvironmentSpec
 from training.export import PolicyVersion, export_policy
-from training.networks import GreedyPolicy, QNetwork
+from training.networks import GreedyPolicy, NatureNetwork, QNetwork
 from training.specs import TrainedPolicy, build_spec
 from training.statistics import ReturnSummary
 
@@ -56,6 +56,22 @@ def make_version(seed: int = 0, *, name: str = "cartpole", mean: float = 100.0) 
         random_mean=20.0,
     )
     return export_policy(policy, build_spec(trained), observations)
+
+
+@lru_cache
+def make_frames_version(seed: int = 0) -> PolicyVersion:
+    """A version of an untrained network that takes four stacked frames of 36 x 36 bytes and has five actions."""
+    torch.manual_seed(seed)
+    shape = (4, 36, 36)
+    observations = np.random.default_rng(seed).integers(0, 256, (70, *shape), np.uint8)
+    spec = pb.PolicySpec(
+        schema_version=SCHEMA_VERSION,
+        name="frames",
+        algorithm="dqn",
+        observation=pb.ObservationSpec(dtype=pb.UINT8, shape=shape, frames=4),
+        action=pb.ActionSpec(discrete=pb.DiscreteActions(n=5)),
+    )
+    return export_policy(GreedyPolicy(NatureNetwork(shape, 5)), spec, observations)
 
 
 class ShelfCrew:
@@ -161,9 +177,19 @@ class Running:
     http_url: str
     log: Path
 
+    def ready_page(self) -> tuple[int, str]:
+        """Status and text of /readyz."""
+        return page(f"{self.http_url}/readyz")
+
     def ready(self) -> dict[str, Any]:
-        """The page /readyz, whatever its status."""
-        return dict(json.loads(page(f"{self.http_url}/readyz")[1]))
+        """What /readyz says, whatever its status."""
+        return dict(json.loads(self.ready_page()[1]))
+
+    def is_up(self) -> bool:
+        """Whether it is ready, with every process that it should have."""
+        state = self.ready()
+        workers = state.get("workers", {"up": 1, "of": 1})
+        return state["ready"] is True and workers["up"] == workers["of"]
 
     def metrics(self) -> str:
         """The page /metrics."""

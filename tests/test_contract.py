@@ -29,7 +29,14 @@ def test_one_module_leans_on_what_grpcio_keeps_private() -> None:
 
 
 def test_the_clients_public_names_are_these() -> None:
-    assert sorted(serving.client.__all__) == ["Action", "ClientError", "PolicyClient"]
+    assert sorted(serving.client.__all__) == [
+        "Action",
+        "AsyncEpisode",
+        "AsyncPolicyClient",
+        "ClientError",
+        "Episode",
+        "PolicyClient",
+    ]
 
 
 def test_every_bundled_policy_proves_itself_and_plays_as_well_as_its_spec_says() -> None:

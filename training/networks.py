@@ -25,6 +25,29 @@ class QNetwork(nn.Module):
         return values
 
 
+class NatureNetwork(nn.Module):
+    """Action values of stacked grey frames, by the network of Mnih et al. 2015 (Nature 518, table of methods)."""
+
+    def __init__(self, observation_shape: Sequence[int], n_actions: int) -> None:
+        """`observation_shape` is (frames, height, width), at least 36 x 36."""
+        super().__init__()
+        frames, height, width = observation_shape
+        self.features = nn.Sequential(
+            *(nn.Conv2d(frames, 32, 8, 4), nn.ReLU()),
+            *(nn.Conv2d(32, 64, 4, 2), nn.ReLU()),
+            *(nn.Conv2d(64, 64, 3, 1), nn.ReLU()),
+            nn.Flatten(),
+        )
+        with torch.no_grad():
+            n_features = self.features(torch.zeros(1, frames, height, width)).shape[1]
+        self.head = nn.Sequential(nn.Linear(n_features, 512), nn.ReLU(), nn.Linear(512, n_actions))
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Values (n, n_actions) of uint8 observations (n, frames, height, width)."""
+        values: Tensor = self.head(self.features(observation.to(torch.float32) / 255.0))
+        return values
+
+
 class GreedyPolicy(nn.Module):
     """What is exported for a Q-network: observation to the best action and all values."""
 

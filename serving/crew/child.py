@@ -6,7 +6,6 @@ It ends when it is told to, when it gets SIGTERM, and when its standard input en
 import json
 import os
 import queue
-import signal
 import sys
 import threading
 from typing import Any
@@ -20,6 +19,7 @@ from serving.crew.worker import Share, Worker
 from serving.errors import one_line
 from serving.logs import configure_logs
 from serving.settings import Settings
+from serving.signals import EndSignals
 
 ORPHAN_GRACE_S = 7.0
 """For calls in flight when nobody says how long they have."""
@@ -60,8 +60,7 @@ def run() -> None:
     sys.stdout = sys.stderr  # what a library prints must not reach the supervisor
     configure_logs()
     inbox: queue.Queue[Message | None] = queue.Queue()
-    signal.signal(signal.SIGTERM, lambda _number, _frame: inbox.put(None))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor
+    signals = EndSignals()
     config = json.loads(sys.stdin.readline())
     structlog.contextvars.bind_contextvars(worker=config["index"])
     worker = Worker(
@@ -73,6 +72,7 @@ def run() -> None:
     child = Child(worker, config["host"], config["port"])
     _say(replies, {"pid": os.getpid()})
     threading.Thread(target=_read, args=(inbox,), daemon=True).start()
+    threading.Thread(target=_end, args=(inbox, signals), daemon=True).start()
     while (message := inbox.get()) is not None:
         try:
             reply = child.do(message)
@@ -88,6 +88,11 @@ def run() -> None:
 def _read(inbox: "queue.Queue[Message | None]") -> None:
     for line in sys.stdin:
         inbox.put(json.loads(line))
+    inbox.put(None)
+
+
+def _end(inbox: "queue.Queue[Message | None]", signals: EndSignals) -> None:
+    signals.wait()
     inbox.put(None)
 
 

@@ -216,6 +216,7 @@ def _reserve(host: str, port: int) -> socket.socket:
             host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         with socket.socket(family, kind, protocol) as alone:
+            alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # whoever listened before may have left traces
             alone.bind(address)
             address = alone.getsockname()
         shared = socket.socket(family, kind, protocol)

@@ -147,6 +147,7 @@ class _Stream:
         self._send = send
         self._lock = threading.Lock()
         self._is_sending = False
+        self._end_after_send: Exception | None = None
         self._last_active = time.monotonic()
 
     def touch(self) -> None:
@@ -159,17 +160,26 @@ class _Stream:
 
     def send(self, response: bytes) -> None:
         """Send a response; waits while the client reads none."""
-        self._is_sending = True
+        with self._lock:
+            self._is_sending = True
         self._send(response)
-        self._is_sending = False
+        with self._lock:
+            self._is_sending = False
+            error = self._end_after_send
         self.touch()
+        if error is not None:
+            self.end(error)
 
     def end(self, error: Exception) -> None:
         """End with the status of an error."""
         status = status_of(error)
-        if self._is_sending:  # behind a response that the client does not read, no status would ever leave
-            self.code = status.code
-            self._context.cancel()
+        with self._lock:
+            is_sending, is_stuck = self._is_sending, self._end_after_send is not None
+            self._end_after_send = error
+        if is_sending:
+            if is_stuck:  # behind a response that the client does not read, no status would ever leave
+                self.code = status.code
+                self._context.cancel()
             return
         if status.trailing_metadata:
             self._context.set_trailing_metadata(status.trailing_metadata)

@@ -97,8 +97,8 @@ def test_an_observation_that_the_policy_cannot_take_is_refused(
 @pytest.mark.parametrize(
     ("fields", "code", "message"),
     [
-        ({}, "NOT_FOUND", "no policy '' is live; live are cartpole"),
-        ({"policy": "go"}, "NOT_FOUND", "policy: no policy 'go' is live; live are cartpole"),
+        ({}, "NOT_FOUND", "no policy '' is live; live are cartpole, frames"),
+        ({"policy": "go"}, "NOT_FOUND", "policy: no policy 'go' is live; live are cartpole, frames"),
         ({"policy": "cartpole", "version": "9"}, "NOT_FOUND", "live are the versions 1 and the aliases @champion"),
         ({"policy": "cartpole", "version": "@best"}, "NOT_FOUND", "'cartpole' is not live as '@best'"),
         ({"policy": "cartpole"}, "INVALID_ARGUMENT", "observation: expected a tensor, got none"),
@@ -144,7 +144,8 @@ def test_a_message_above_the_limit_is_refused(running: Running) -> None:
 
 
 def test_policies_are_listed_with_versions_aliases_and_specs(client: PolicyClient) -> None:
-    (policy,) = client.policies()
+    policy, frames = client.policies()
+    assert frames.name == "frames"
     assert policy == client.policy("cartpole")
     assert (policy.name, dict(policy.aliases)) == ("cartpole", {"champion": "1"})
     assert policy.versions[0].spec == make_version().spec

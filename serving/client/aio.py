@@ -1,0 +1,172 @@
+"""The client for asyncio."""
+
+import asyncio
+import itertools
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+import grpc.aio
+
+from protos.polserve.v1 import policy_pb2 as pb
+from protos.polserve.v1 import policy_pb2_grpc
+from serving.client.messages import (
+    DEFAULT_TARGET,
+    DEFAULT_TIMEOUT_S,
+    Action,
+    ChannelOptions,
+    ClientError,
+    EpisodeMessages,
+    Observation,
+    act_request,
+    action_of,
+    batch_of,
+    channel_options,
+    check_target,
+    client_error,
+    step_of,
+)
+
+
+class AsyncPolicyClient:
+    """`PolicyClient` for asyncio: the same methods, to be awaited; an async context manager."""
+
+    def __init__(
+        self,
+        target: str = DEFAULT_TARGET,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        connections: int = 1,
+        options: ChannelOptions | None = None,
+    ) -> None:
+        """As `PolicyClient`.
+
+        Raises:
+            ValueError: `target` is no host:port, or `connections` below 1.
+        """
+        check_target(target)
+        if connections < 1:
+            raise ValueError(f"connections: expected at least 1, got {connections}")
+        self._target = target
+        self._timeout_s = timeout_s
+        self._channels = [
+            grpc.aio.insecure_channel(target, options=channel_options(options)) for _ in range(connections)
+        ]
+        self._stubs: itertools.cycle[Any] = itertools.cycle(
+            [policy_pb2_grpc.PolicyServiceStub(channel) for channel in self._channels]
+        )
+
+    async def act(
+        self,
+        policy: str,
+        observation: Observation,
+        *,
+        version: str = "",
+        with_values: bool = False,
+        epsilon: float = 0.0,
+    ) -> Action:
+        """As `PolicyClient.act`; raises ClientError."""
+        request = act_request(policy, observation, version, with_values=with_values, epsilon=epsilon)
+        return action_of(await self._call(next(self._stubs).Act, request))
+
+    async def act_batch(
+        self,
+        policy: str,
+        observations: Observation,
+        *,
+        version: str = "",
+        with_values: bool = False,
+        epsilon: float = 0.0,
+    ) -> Action:
+        """As `PolicyClient.act_batch`; raises ClientError."""
+        return await self.act(policy, batch_of(observations), version=version, with_values=with_values, epsilon=epsilon)
+
+    def episode(
+        self, policy: str, *, version: str = "", with_values: bool = False, epsilon: float = 0.0
+    ) -> "AsyncEpisode":
+        """A stream of episodes, to be used in an `async with` block; each keeps the version that it begins with."""
+        messages = EpisodeMessages(policy, version, with_values, epsilon)
+        return AsyncEpisode(next(self._stubs), messages, self._target, self._timeout_s)
+
+    async def policies(self) -> list[pb.LivePolicy]:
+        """As `PolicyClient.policies`; raises ClientError."""
+        return list((await self._call(next(self._stubs).ListPolicies, pb.ListPoliciesRequest())).policies)
+
+    async def policy(self, name: str) -> pb.LivePolicy:
+        """As `PolicyClient.policy`; raises ClientError."""
+        response = await self._call(next(self._stubs).GetPolicy, pb.GetPolicyRequest(policy=name))
+        policy: pb.LivePolicy = response.policy
+        return policy
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for channel in self._channels:
+            await channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _call(self, method: Any, request: Any) -> Any:
+        try:
+            return await method(request, timeout=self._timeout_s)
+        except grpc.aio.AioRpcError as error:
+            raise client_error(error.code(), error.details(), self._target) from error
+
+
+class AsyncEpisode:
+    """`Episode` for asyncio; for one task."""
+
+    def __init__(self, stub: Any, messages: EpisodeMessages, target: str, timeout_s: float) -> None:
+        self._messages = messages
+        self._target = target
+        self._timeout_s = timeout_s
+        self._is_playing = False
+        self._call = stub.Episode()
+
+    async def act(self, observation: Observation, reward: float | None = None) -> Action:
+        """As `Episode.act`; raises ClientError and ValueError."""
+        request = self._messages.observe(observation, reward, is_first=not self._is_playing)
+        response = await self._ask(request)
+        self._is_playing = True
+        return step_of(response, self._messages.epsilon)
+
+    async def end(self, reward: float | None = None, *, truncated: bool = False) -> float | None:
+        """As `Episode.end`; raises ClientError."""
+        response = await self._ask(self._messages.end(reward, truncated=truncated))
+        self._is_playing = False
+        return response.episode_return if response.HasField("episode_return") else None
+
+    async def close(self) -> None:
+        """End the stream; the service forgets it."""
+        self._call.cancel()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _ask(self, request: pb.EpisodeRequest) -> pb.EpisodeResponse:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._call.write(request)
+                response = await self._call.read()
+        except TimeoutError as error:
+            self._call.cancel()
+            message = f"no answer within {self._timeout_s:g} s"
+            raise ClientError(grpc.StatusCode.DEADLINE_EXCEEDED, message) from error
+        except grpc.aio.AioRpcError as error:
+            raise client_error(error.code(), error.details(), self._target) from error
+        except asyncio.InvalidStateError as error:  # written to after its end
+            raise client_error(await self._call.code(), await self._call.details(), self._target) from error
+        if response is grpc.aio.EOF:
+            raise client_error(await self._call.code(), await self._call.details(), self._target)
+        answer: pb.EpisodeResponse = response
+        return answer
