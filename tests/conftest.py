@@ -1,10 +1,19 @@
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from serving.client import PolicyClient
 from tests.support import Running, make_frames_version, make_version, mlflow_server, service, wait_until, write_version
+
+# Over the wire that is some 2,000 cases, and 100,000 with HYPOTHESIS_PROFILE=nightly.
+for profile, n_examples in (("default", 230), ("nightly", 11_200)):
+    settings.register_profile(
+        profile, max_examples=n_examples, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 @pytest.fixture(scope="session")

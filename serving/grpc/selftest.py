@@ -91,7 +91,7 @@ def _check_answers(echo: "grpc.UnaryUnaryMultiCallable[bytes, bytes]") -> str:
 def _check_giving_up(
     echo: "grpc.UnaryUnaryMultiCallable[bytes, bytes]", held: list[Call], is_held: threading.Event
 ) -> str:
-    pending = echo.future(b"hold", timeout=TIMEOUT_S)
+    pending = echo.future(b"hold", timeout=10 * TIMEOUT_S)
     if not is_held.wait(TIMEOUT_S) or not held[0].is_wanted():
         return "a call did not arrive, or was given up by itself"
     pending.cancel()

@@ -93,7 +93,7 @@ class AnsweringMetrics:
     """Every metric of a process that answers calls, in a registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        disable_created_metrics()  # a `_created` series for each child would double the page
+        disable_created_metrics()
         self._registry = registry
         call = ("grpc_type", "grpc_service", "grpc_method")
         self._started = self._counter("grpc_server_started", "RPCs that were begun.", call)

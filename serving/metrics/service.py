@@ -1,10 +1,18 @@
 """What the service as a whole measures, and the page that Prometheus scrapes."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
@@ -16,6 +24,7 @@ class ServiceMetrics:
     """Gauges that speak for all processes, in the registry whose page is scraped."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        disable_created_metrics()  # a `_created` series for each child would double the page
         self._registry = registry
         labels = ("policy", "version", "alias", "run_id")
         self._policy_info = Gauge(
@@ -31,7 +40,8 @@ class ServiceMetrics:
     ) -> None:
         """These versions were tried; now each policy's aliases name these versions, which came from these runs."""
         for verdict in verdicts:
-            self._rollouts.labels(verdict.policy, "refused" if verdict.reason else "live").inc()
+            for outcome in ("live", "refused"):  # both, so that the first of a kind is seen as an increase from 0
+                self._rollouts.labels(verdict.policy, outcome).inc(outcome == ("refused" if verdict.reason else "live"))
         self._policy_info.clear()
         for policy, named in aliases.items():
             for alias, number in named.items():
@@ -67,7 +77,7 @@ class WorkerPids:
     """Which process is which, for those who look at it from outside."""
 
     def __init__(self) -> None:
-        self.by_name: dict[str, int] = {}
+        self.by_name = {"supervisor": os.getpid()}
 
 
 class ProcessesCollector(Collector):

@@ -3,13 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Running, polserve
+from tests.support import Running, polserve, service, wait_until
 
 
 def test_help_lists_every_command() -> None:
     result = polserve("--help")
     assert result.returncode == 0
-    for command in ("serve", "policies", "act", "train", "evaluate", "promote", "rollback", "play"):
+    for command in ("serve", "policies", "act", "train", "evaluate", "promote", "rollback", "play", "bench"):
         assert f" {command} " in result.stdout
 
 
@@ -142,3 +142,32 @@ def test_the_random_agent_is_evaluated_like_any_policy() -> None:
     summaries = json.loads(polserve(*arguments).stdout)
     assert summaries.keys() == {"random"}
     assert 15 < summaries["random"]["mean"] < 35
+
+
+def test_bench_counts_calls_and_tells_their_latency(running: Running) -> None:
+    loads = (["--concurrency", "8"], ["--rate", "200"], ["--batch", "7"])
+    for load in loads:
+        result = polserve("bench", "cartpole", "--target", running.target, "--duration", "0.5", "--json", *load)
+        assert result.returncode == 0, result.stderr
+        figures = json.loads(result.stdout)
+        assert set(figures["codes"]) == {"OK"}
+        latencies = list(figures["latency_ms"].values())
+        assert list(figures["latency_ms"]) == ["0.5", "0.9", "0.99", "0.999", "1"]
+        assert latencies == sorted(latencies)
+        if "--rate" in load:
+            assert figures["calls"] == pytest.approx(100, abs=2), "so many became due"
+    result = polserve("bench", "frames@champion", "--target", running.target, "--duration", "0.2")
+    assert "calls answered in" in result.stdout
+    assert "p99.9" in result.stdout
+
+
+def test_bench_counts_failures_by_their_status_and_waiting_as_latency(tmp_path: Path, policies: Path) -> None:
+    options = ("--policies", str(policies), "--batching", "on", "--max-waiting", "2")
+    with service(*options, folder=tmp_path) as running:
+        wait_until(running.is_up, running.log)
+        load = ("--concurrency", "64", "--duration", "0.5")
+        result = polserve("bench", "frames", "--target", running.target, "--json", *load)
+        assert {"OK", "RESOURCE_EXHAUSTED"} == set(json.loads(result.stdout)["codes"])
+    result = polserve("bench", "cartpole", "--target", running.target)
+    assert result.returncode == 1
+    assert "no polserve answers at" in result.stderr

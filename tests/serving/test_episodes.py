@@ -236,9 +236,7 @@ def test_a_client_that_stops_reading_is_cut_off(options: tuple[str, ...], polici
     small_window = [("grpc.http2.lookahead_bytes", 1024), ("grpc.http2.bdp_probe", 0)]
     with (
         service("--policies", str(policies), *options, *idle, folder=tmp_path) as running,
-        grpc.insecure_channel(
-            running.target, [("grpc.http2.lookahead_bytes", 1024), ("grpc.http2.bdp_probe", 0)]
-        ) as channel,
+        grpc.insecure_channel(running.target, small_window) as channel,
     ):
         wait_until(running.is_up, running.log)
         sent = 0
