@@ -5,6 +5,10 @@ publishes for CartPole-v1 (hyperparams/dqn.yml) for their 50,000 steps, without 
 then play the same 100 episodes on seeds that neither trained on.
 """
 
+import sys
+
+sys.path[0] = sys.path[0].removesuffix("/benchmarks")  # else serving.py there would hide the package serving
+
 import time
 from dataclasses import dataclass, replace
 from statistics import mean, median
@@ -14,8 +18,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from stable_baselines3 import DQN
-from tables import finish, options, show
 
+from benchmarks.tables import finish, options, show
 from training.collector import ChooseActions
 from training.envs import EVALUATION_FIRST_SEED
 from training.evaluate import play_episodes

@@ -1,15 +1,18 @@
 """How long `polserve serve` takes to be ready, beside the bare interpreter with its three compiled libraries."""
 
+import sys
+
+sys.path[0] = sys.path[0].removesuffix("/benchmarks")  # else serving.py there would hide the package serving
+
 import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 import urllib.request
 from statistics import median
 
-from tables import finish, options, show
+from benchmarks.tables import finish, options, show
 
 BARE = "import numpy, grpc, onnxruntime"
 

@@ -1,0 +1,166 @@
+"""Server processes under h2load: CPU per call from /proc, latencies from h2load's log."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import numpy as np
+
+from protos.polserve.v1 import policy_pb2 as pb
+from protos.tensors import to_tensor
+
+METHOD = "polserve.v1.PolicyService/Act"
+TICKS = os.sysconf("SC_CLK_TCK")
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("POLSERVE_", "MLFLOW_"))}
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How h2load calls."""
+
+    connections: int
+    streams: int
+    """Calls in flight on each."""
+
+    def __str__(self) -> str:
+        return f"{self.connections}x{self.streams}"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One run of a load."""
+
+    cpu_ms: float
+    """Of the server, for a call."""
+    p50_ms: float
+    p99_ms: float
+    calls_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server."""
+
+    port: int
+    pids: Sequence[int]
+    """Every process of it that answers calls."""
+
+    def cpu_s(self) -> float:
+        """CPU time so far."""
+        total = 0
+        for pid in self.pids:
+            fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+            total += int(fields[11]) + int(fields[12])
+        return total / TICKS
+
+    def resident_mib(self) -> float:
+        """Resident memory of its largest process."""
+        sizes = [re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text()) for pid in self.pids]
+        return max(int(size[0]) for size in sizes) / 1024
+
+    def ask(self, message: bytes) -> bytes:
+        """One call with a real client: h2load sees the HTTP status only."""
+        with grpc.insecure_channel(f"127.0.0.1:{self.port}") as channel:
+            call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{METHOD}")
+            return call(message, timeout=10, wait_for_ready=True)
+
+    def drive(self, message: bytes, shape: Shape, calls: int) -> Measured:
+        """Make `calls` calls, after a tenth of them to warm up."""
+        _h2load(self.port, message, shape, max(calls // 10, shape.connections * shape.streams))
+        started, before = time.perf_counter(), self.cpu_s()
+        latencies = _h2load(self.port, message, shape, calls)
+        cpu_s, seconds = self.cpu_s() - before, time.perf_counter() - started
+        p50, p99 = np.quantile(latencies, [0.5, 0.99]) / 1000
+        return Measured(1000 * cpu_s / calls, float(p50), float(p99), calls / seconds)
+
+
+def require_h2load() -> None:
+    """End the program with what to do where h2load is missing."""
+    if shutil.which("h2load") is None:
+        raise SystemExit("h2load is needed: install Debian's nghttp2-client")
+
+
+def act_message(policy: str, observation: np.ndarray) -> bytes:
+    """A serialised ActRequest."""
+    return pb.ActRequest(policy=policy, observation=to_tensor(observation)).SerializeToString()
+
+
+@contextlib.contextmanager
+def polserve(*options: str) -> Iterator[Server]:
+    """`polserve serve` on free ports, ready."""
+    with _process("-m", "serving.cli", "serve", "--grpc-port", "0", "--http-port", "0", *options) as process:
+        line = process.stdout.readline() if process.stdout else ""
+        ports = re.findall(r":(\d+)", line)
+        if len(ports) < 2:  # noqa: PLR2004 - gRPC and HTTP
+            raise SystemExit(f"polserve did not start: {line!r}")
+        n_workers = int(options[options.index("--workers") + 1]) if "--workers" in options else 1
+        while not _is_up(ports[1], n_workers):
+            time.sleep(0.02)
+        threads = Path(f"/proc/{process.pid}/task").iterdir()
+        children = [int(pid) for thread in threads for pid in (thread / "children").read_text().split()]
+        yield Server(int(ports[0]), children or [process.pid])
+
+
+@contextlib.contextmanager
+def rival(kind: str) -> Iterator[Server]:
+    """One of the hand-written servers of rivals.py."""
+    with _process("-m", "benchmarks.rivals", kind) as process:
+        line = process.stdout.readline() if process.stdout else ""
+        yield Server(int(line), [process.pid])
+
+
+@contextlib.contextmanager
+def _process(*arguments: str) -> "Iterator[subprocess.Popen[str]]":
+    process = subprocess.Popen(  # noqa: S603
+        [sys.executable, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=ENVIRONMENT,
+        cwd=Path(__file__).resolve().parents[1],
+    )
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(12)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _is_up(http_port: str, n_workers: int) -> bool:
+    with (
+        contextlib.suppress(OSError),
+        urllib.request.urlopen(f"http://127.0.0.1:{http_port}/readyz", timeout=2) as page,
+    ):
+        return n_workers == 1 or f'"up": {n_workers}' in page.read().decode()
+    return False
+
+
+def _h2load(port: int, message: bytes, shape: Shape, calls: int) -> np.ndarray:
+    """Microseconds of each call; raises SystemExit where one failed."""
+    with tempfile.TemporaryDirectory() as folder:
+        body, log = Path(folder) / "body", Path(folder) / "log"
+        body.write_bytes(b"\0" + struct.pack(">I", len(message)) + message)
+        command = [
+            *("h2load", "-n", str(calls), "-c", str(shape.connections), "-m", str(shape.streams), "-d", str(body)),
+            *("-H", "content-type: application/grpc", "-H", "te: trailers", "--log-file", str(log)),
+            f"http://127.0.0.1:{port}/{METHOD}",
+        ]
+        output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600).stdout  # noqa: S603
+        if f"{calls} succeeded" not in output:
+            raise SystemExit(f"some calls failed:\n{output}")
+        return np.array([int(line.split("\t")[2]) for line in log.read_text().splitlines()])

@@ -1,0 +1,141 @@
+"""Servers to compare with: `python -m benchmarks.rivals KIND` prints its port and serves until it is ended.
+
+echo-*: answers an empty message, the floor of a way to serve; act-*: what one writes by hand around ONNX Runtime for
+the bundled CartPole policy, without checks and metrics. *-threads and *-aio are grpcio's public servers; *-callback
+answers in the callback of the receive operation, through an executor given to the public server; *-loop is the
+completion loop of serving.grpc.
+"""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import grpc.aio
+import numpy as np
+from grpc._cython import cygrpc  # type: ignore[attr-defined]  # private: no types
+
+from protos.polserve.v1 import policy_pb2 as pb
+from serving.grpc.act import Call
+from serving.grpc.completion import CompletionLoop
+from serving.policy import Policy
+from serving.settings import BUNDLED_POLICIES
+
+SERVICE = "polserve.v1.PolicyService"
+OPTIONS = [("grpc.so_reuseport", 0)]
+
+Answer = Callable[[bytes], bytes]
+
+
+def echo(_message: bytes) -> bytes:
+    """Nothing."""
+    return b""
+
+
+def make_act() -> Answer:
+    """What answers an ActRequest with nothing but the model."""
+    policy = Policy.load("cartpole", "1", BUNDLED_POLICIES / "cartpole" / "1")
+
+    def act(message: bytes) -> bytes:
+        request = pb.ActRequest.FromString(message)
+        observation = np.frombuffer(request.observation.data, np.float32).reshape(-1, 4)
+        actions = policy.act(observation).actions
+        action = pb.Tensor(dtype=pb.INT64, shape=[], data=actions.tobytes())
+        return pb.ActResponse(policy="cartpole", version="1", action=action).SerializeToString()
+
+    return act
+
+
+def serve_threads(answer: Answer) -> None:
+    """Serve with grpc.server and 16 threads."""
+    server = grpc.server(ThreadPoolExecutor(16), options=OPTIONS)
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+        "Act": grpc.unary_unary_rpc_method_handler(lambda message, _context: answer(message))
+    }
+    server.add_registered_method_handlers(SERVICE, handlers)
+    _run(server)
+
+
+def serve_callback(answer: Answer) -> None:
+    """Serve with grpc.server and an executor that answers on the thread of the completion queue."""
+
+    class Callback(ThreadPoolExecutor):
+        def submit(self, _run: Any, _function: Any, event: Any, state: Any, *_rest: Any) -> Any:  # type: ignore[override]
+            def receive(received: Any) -> Any:
+                operations = (
+                    cygrpc.SendInitialMetadataOperation(None, 0),
+                    cygrpc.SendMessageOperation(answer(received.batch_operations[0].message()), 0),
+                    cygrpc.SendStatusFromServerOperation(None, cygrpc.StatusCode.ok, b"", 0),
+                )
+                event.call.start_server_batch(operations, lambda _sent: (state, ()))
+                return None, ()
+
+            event.call.start_server_batch((cygrpc.ReceiveMessageOperation(0),), receive)
+
+    def behaviour(_message: bytes, _context: grpc.ServicerContext) -> bytes:
+        raise AssertionError
+
+    behaviour.experimental_thread_pool = Callback(1)  # type: ignore[attr-defined]
+    server = grpc.server(ThreadPoolExecutor(1), options=OPTIONS)
+    server.add_registered_method_handlers(SERVICE, {"Act": grpc.unary_unary_rpc_method_handler(behaviour)})
+    _run(server)
+
+
+def serve_loop(answer: Answer) -> None:
+    """Serve with polserve's completion loop, and nothing else of it."""
+
+    class Uncounted:
+        def begin(self) -> float:
+            return 0.0
+
+        def end(self, started: float, code: str) -> None:
+            pass
+
+    def handle(call: Call) -> None:
+        call.reply(answer(call.message))
+
+    server = grpc.server(ThreadPoolExecutor(1), options=OPTIONS)
+    loop = CompletionLoop(server, f"/{SERVICE}/Act", handle, Uncounted(), max_waiting=1024)
+    _run(server, loop.start)
+
+
+async def serve_aio(answer: Answer) -> None:
+    """Serve with grpc.aio."""
+
+    async def behaviour(message: bytes, _context: Any) -> bytes:
+        return answer(message)
+
+    server = grpc.aio.server(options=OPTIONS)
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {"Act": grpc.unary_unary_rpc_method_handler(behaviour)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    print(port, flush=True)
+    await server.wait_for_termination()
+
+
+def _run(server: grpc.Server, then: Callable[[], None] = lambda: None) -> None:
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    then()
+    print(port, flush=True)
+    signal.sigwait({signal.SIGTERM})
+    server.stop(0)
+
+
+def main() -> None:
+    """Serve what the first argument names."""
+    what, how = sys.argv[1].split("-")
+    answer = echo if what == "echo" else make_act()
+    if how == "aio":
+        asyncio.run(serve_aio(answer))
+    else:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        {"threads": serve_threads, "callback": serve_callback, "loop": serve_loop}[how](answer)
+
+
+if __name__ == "__main__":
+    main()
