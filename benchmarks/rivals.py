@@ -9,7 +9,7 @@ completion loop of serving.grpc.
 import asyncio
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -94,8 +94,9 @@ def serve_loop(answer: Answer) -> None:
         def end(self, started: float, code: str) -> None:
             pass
 
-    def handle(call: Call) -> None:
-        call.reply(answer(call.message))
+    def handle(calls: Sequence[Call]) -> None:
+        for call in calls:
+            call.reply(answer(call.message))
 
     server = grpc.server(ThreadPoolExecutor(1), options=OPTIONS)
     loop = CompletionLoop(server, f"/{SERVICE}/Act", handle, Uncounted(), max_waiting=1024)

@@ -54,7 +54,8 @@ def write_nature(folder: Path) -> np.ndarray:
     (target / GOLDEN_FILE).parent.mkdir(parents=True)
     (target / MODEL_FILE).write_bytes(version.model.SerializeToString())
     np.savez(target / GOLDEN_FILE, allow_pickle=False, **version.golden)
-    return observations[0]
+    first: np.ndarray = observations[0]
+    return first
 
 
 def model_ms(policy: Policy, observations: np.ndarray) -> float:

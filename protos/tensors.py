@@ -67,27 +67,26 @@ def to_array(tensor: pb.Tensor, dtype: np.dtype[Any] | None = None, shape: Seque
     Raises:
         TensorError: dtype, shape and contents disagree.
     """
-    if any(extent < 0 for extent in tensor.shape):
-        raise TensorError("shape", "extents of at least 0", str(tuple(tensor.shape)))
-    if not tensor.data and not tensor.values and not tensor.dtype:
-        raise TensorError("data", "data, or values", "an empty tensor")
-    if tensor.data or not tensor.values:
-        return _from_data(tensor)
+    given_shape = tuple(tensor.shape)
+    if given_shape and min(given_shape) < 0:
+        raise TensorError("shape", "extents of at least 0", str(given_shape))
+    data = tensor.data  # NOTE: each look at the field is a copy of it
+    if data or not tensor.values:
+        if not data and not tensor.dtype:
+            raise TensorError("data", "data, or values", "an empty tensor")
+        return _from_data(tensor.dtype, given_shape, data)
     return _from_values(tensor, dtype, tuple(shape))
 
 
-def _from_data(tensor: pb.Tensor) -> NDArray[Any]:
-    dtype = DTYPES.get(tensor.dtype)
+def _from_data(code: pb.DataType, shape: tuple[int, ...], data: bytes) -> NDArray[Any]:
+    dtype = DTYPES.get(code)
     if dtype is None:
-        raise TensorError("dtype", "one of " + ", ".join(pb.DataType.Name(code) for code in DTYPES), str(tensor.dtype))
-    expected = prod(tensor.shape) * dtype.itemsize
-    if len(tensor.data) != expected:
-        raise TensorError(
-            "data",
-            f"{expected} bytes for {pb.DataType.Name(tensor.dtype)} {tuple(tensor.shape)}",
-            f"{len(tensor.data)} bytes",
-        )
-    return _shaped(np.frombuffer(tensor.data, dtype), tensor.shape)
+        raise TensorError("dtype", "one of " + ", ".join(pb.DataType.Name(known) for known in DTYPES), str(code))
+    expected = prod(shape) * dtype.itemsize
+    if len(data) != expected:
+        wanted = f"{expected} bytes for {pb.DataType.Name(code)} {shape}"
+        raise TensorError("data", wanted, f"{len(data)} bytes")
+    return _shaped(np.frombuffer(data, dtype), shape)
 
 
 def _from_values(tensor: pb.Tensor, dtype: np.dtype[Any] | None, shape: tuple[int, ...]) -> NDArray[Any]:

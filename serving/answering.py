@@ -1,31 +1,21 @@
 """From checked observations to actions: which version, at once or through the queue, explored or not."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.batching import InferenceQueue, Outcome, Work, timed_act
+from serving.batching import InferenceQueue, Outcome, Work, answer_together, split, timed_act
 from serving.catalog import Catalog
-from serving.errors import InvalidRequest
+from serving.errors import InvalidRequest, Overloaded
 from serving.metrics.answering import AnsweringMetrics
 from serving.policy import Answer, Policy
 
-INLINE_S = 500e-6
+INLINE_S = 1e-3
 """What takes the model longer goes through the queue, so that a thread that reads calls is free for others."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """Checked observations for one version."""
-
-    policy: Policy
-    observations: NDArray[Any]  # (n, *shape)
-    with_values: bool
-    epsilon: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +26,17 @@ class Explored:
     is_explored: NDArray[np.bool_] | None
 
 
-Reaction: TypeAlias = Callable[[Explored | Exception], None]
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Checked observations for one version, and who waits for the answer."""
+
+    policy: Policy
+    observations: NDArray[Any]  # (n, *shape)
+    with_values: bool
+    epsilon: float
+    is_wanted: Callable[[], bool]
+    """False once nobody waits any more: what is slow is then answered with Expired, and never reaches the model."""
+    react: Callable[[Explored | Exception], None]
 
 
 class Responder:
@@ -55,28 +55,55 @@ class Responder:
         """The version that answers; raises UnknownPolicy or UnknownVersion."""
         return self._catalog.resolve(policy, version)
 
-    def answer(self, question: Question, is_wanted: Callable[[], bool], react: Reaction) -> None:
-        """`react` gets the answer: before this returns, or from the inference thread where the model is slow.
+    def answer(self, questions: Sequence[Question]) -> None:
+        """Each question's `react` gets its answer: before this returns, or later where the model is slow.
 
-        What nobody wants any more when its turn comes is answered with Expired.
-
-        Raises:
-            Overloaded: the queue is full.
+        Questions that are asked together are answered together, where that pays.
         """
-        policy = question.policy
-        n = len(question.observations)
-        if not policy.pace.is_batched and policy.pace.seconds(n) < INLINE_S:
-            answer = timed_act(self._metrics, policy, question.observations, with_values=question.with_values)
-            react(self._explore(question, answer))
-            return
+        batched: dict[Policy, list[Work]] = {}
+        for question in questions:
+            policy = question.policy
+            is_slow = policy.pace.seconds(len(question.observations)) > INLINE_S
+            if is_slow:
+                self._queue_up(question)
+            elif policy.pace.is_batched:
+                batched.setdefault(policy, []).append(self._work(question))
+            else:
+                self._answer_now(question)
+        for group in batched.values():
+            for part in split(group, max_batch=self._queue.max_batch, max_s=INLINE_S):
+                answer_together(self._metrics, part)
 
+    def _answer_now(self, question: Question) -> None:
+        try:
+            answer = timed_act(self._metrics, question.policy, question.observations, with_values=question.with_values)
+            outcome: Explored | Exception = self._explore(question, answer)
+        except Exception as error:  # noqa: BLE001 - whoever waits must be told, whatever it was
+            outcome = error
+        question.react(outcome)
+
+    def _queue_up(self, question: Question) -> None:
+        try:
+            self._queue.put(self._work(question))
+        except Overloaded as refusal:
+            question.react(refusal)
+
+    def _work(self, question: Question) -> Work:
         def done(outcome: Outcome) -> None:
-            react(outcome if isinstance(outcome, Exception) else self._explore(question, outcome))
+            question.react(outcome if isinstance(outcome, Exception) else self._explore(question, outcome))
 
-        self._queue.put(Work(policy, question.observations, question.with_values, is_wanted, done))
+        return Work(question.policy, question.observations, question.with_values, question.is_wanted, done)
 
-    def wait(self, question: Question, is_wanted: Callable[[], bool]) -> Explored:
-        """The answer, for a thread that has nothing else to do.
+    def wait(
+        self,
+        policy: Policy,
+        observations: NDArray[Any],
+        is_wanted: Callable[[], bool],
+        *,
+        with_values: bool,
+        epsilon: float,
+    ) -> Explored:
+        """The answer, for a thread that has nothing else to do; with others that wait at the same moment.
 
         Raises:
             Overloaded: the queue is full.
@@ -90,8 +117,15 @@ class Responder:
             else:
                 future.set_result(outcome)
 
-        self.answer(question, is_wanted, react)
+        self.ask(Question(policy, observations, with_values, epsilon, is_wanted, react))
         return future.result()
+
+    def ask(self, question: Question) -> None:
+        """As `answer`, for one of several threads: where batching pays, the queue brings their questions together."""
+        if question.policy.pace.is_batched:
+            self._queue_up(question)
+        else:
+            self.answer([question])
 
     def _explore(self, question: Question, answer: Answer) -> Explored:
         """The answer with some actions drawn at random, counted as what it became."""

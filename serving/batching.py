@@ -1,12 +1,13 @@
-"""Inference in a thread of its own, where what waits at the same moment for the same version is answered together.
+"""What waits at the same moment for the same version is answered together.
 
 Nothing waits for a batch to fill: whatever is there when the model is free goes to it, a lone observation at once.
+What takes long goes through a queue to a thread of its own, so that a thread that reads calls is free for others.
 """
 
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
@@ -47,9 +48,9 @@ class InferenceQueue:
     """Bounded; one thread, since a second one would split the batches and contend for the same core."""
 
     def __init__(self, metrics: AnsweringMetrics, *, max_waiting: int, max_batch: int) -> None:
+        self.max_batch = max_batch
         self._metrics = metrics
         self._max_waiting = max_waiting
-        self._max_batch = max_batch
         self._waiting: deque[Work] = deque()
         self._condition = threading.Condition()
         self._is_closed = False
@@ -75,14 +76,7 @@ class InferenceQueue:
 
     def _run(self) -> None:
         while group := self._take():
-            wanted = []
-            for work in group:
-                if work.is_wanted():
-                    wanted.append(work)
-                else:
-                    work.done(Expired("dropped before the model: the deadline has passed, or the client has gone"))
-            if wanted:
-                self._answer(wanted)
+            answer_together(self._metrics, group)
 
     def _take(self) -> list[Work]:
         """What goes to the model next: the work that waited longest, and all of its kind that fits with it."""
@@ -92,7 +86,7 @@ class InferenceQueue:
                     return []
                 self._condition.wait()
             group = [self._waiting.popleft()]
-            policy, room = group[0].policy, self._max_batch - len(group[0].observations)
+            policy, room = group[0].policy, self.max_batch - len(group[0].observations)
             if policy.pace.is_batched and room > 0:
                 others: deque[Work] = deque()
                 for work in self._waiting:
@@ -104,29 +98,53 @@ class InferenceQueue:
                 self._waiting = others
             return group
 
-    def _answer(self, group: list[Work]) -> None:
-        policy = group[0].policy
-        started = time.perf_counter()
-        self._metrics.batch_size.observe(sum(len(work.observations) for work in group))
-        for work in group:
-            self._metrics.queue.observe(started - work.queued_at)
-        try:
-            observations = [work.observations for work in group]
-            answer = timed_act(
-                self._metrics,
-                policy,
-                np.concatenate(observations) if len(group) > 1 else observations[0],
-                with_values=any(work.with_values for work in group),
-            )
-        except Exception as error:  # noqa: BLE001 - whoever waits must be told, whatever it was
-            for work in group:
-                work.done(error)
-            return
-        at = 0
-        for work in group:
-            part = slice(at, at := at + len(work.observations))
-            values = answer.values[part] if work.with_values and answer.values is not None else None
-            work.done(Answer(answer.actions[part], values))
+
+def answer_together(metrics: AnsweringMetrics, group: Sequence[Work]) -> None:
+    """One run of the model answers all of the group, which is of one policy; what nobody wants any more is dropped."""
+    wanted = []
+    for work in group:
+        if work.is_wanted():
+            wanted.append(work)
+        else:
+            work.done(Expired("dropped before the model: the deadline has passed, or the client has gone"))
+    if not wanted:
+        return
+    started = time.perf_counter()
+    metrics.batch_size.observe(sum(len(work.observations) for work in wanted))
+    for work in wanted:
+        metrics.queue.observe(started - work.queued_at)
+    try:
+        observations = [work.observations for work in wanted]
+        answer = timed_act(
+            metrics,
+            wanted[0].policy,
+            np.concatenate(observations) if len(wanted) > 1 else observations[0],
+            with_values=any(work.with_values for work in wanted),
+        )
+    except Exception as error:  # noqa: BLE001 - whoever waits must be told, whatever it was
+        for work in wanted:
+            work.done(error)
+        return
+    at = 0
+    for work in wanted:
+        part = slice(at, at := at + len(work.observations))
+        values = answer.values[part] if work.with_values and answer.values is not None else None
+        work.done(Answer(answer.actions[part], values))
+
+
+def split(group: Sequence[Work], *, max_batch: int, max_s: float) -> Iterator[Sequence[Work]]:
+    """The group of one policy in parts that take the model no longer than `max_s`, and hold at most `max_batch`."""
+    part: list[Work] = []
+    n = 0
+    for work in group:
+        size = len(work.observations)
+        if part and (n + size > max_batch or work.policy.pace.seconds(n + size) > max_s):
+            yield part
+            part, n = [], 0
+        part.append(work)
+        n += size
+    if part:
+        yield part
 
 
 def timed_act(metrics: AnsweringMetrics, policy: Policy, observations: NDArray[Any], *, with_values: bool) -> Answer:

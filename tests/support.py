@@ -33,14 +33,16 @@ from training.networks import GreedyPolicy, NatureNetwork, QNetwork
 from training.specs import TrainedPolicy, build_spec
 from training.statistics import ReturnSummary
 
-TIMEOUT_S = 60.0
+TIMEOUT_S = 30.0
 
 
 @lru_cache
-def make_version(seed: int = 0, *, name: str = "cartpole", mean: float = 100.0) -> PolicyVersion:
+def make_version(
+    seed: int = 0, *, name: str = "cartpole", mean: float = 100.0, hidden: tuple[int, ...] = (8,)
+) -> PolicyVersion:
     """A version of an untrained CartPole network; another seed acts otherwise."""
     torch.manual_seed(seed)
-    network = QNetwork((4,), 2, (8,))
+    network = QNetwork((4,), 2, hidden)
     observations = np.random.default_rng(seed).normal(size=(80, 4)).astype(np.float32)
     with torch.no_grad():  # so that either action is the best one for half of the observations
         values = network(torch.from_numpy(observations))
@@ -238,7 +240,7 @@ def page(url: str) -> tuple[int, str]:
 
 
 def wait_until(condition: Callable[[], bool], log: Path | None = None) -> None:
-    """Return when `condition()` holds; fail with the log's end when it does not for a minute."""
+    """Return when `condition()` holds; fail with the log's end when it does not for half a minute."""
     until = time.monotonic() + TIMEOUT_S
     while not condition():
         if time.monotonic() > until:

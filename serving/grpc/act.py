@@ -1,6 +1,7 @@
 """Act from bytes to bytes, whatever carries them: a thread of the public server, or the completion loop."""
 
 import threading
+from collections.abc import Sequence
 from typing import Protocol
 
 import grpc
@@ -34,14 +35,26 @@ class ActHandler:
     def __init__(self, responder: Responder) -> None:
         self._responder = responder
 
-    def handle(self, call: Call) -> None:
-        """`call` is answered, now or later from the inference thread."""
+    def handle(self, calls: Sequence[Call]) -> None:
+        """All of the calls, which wait at the same moment, are answered; now or later from the inference thread."""
+        questions = [self._question(call) for call in calls]
+        self._responder.answer([question for question in questions if question is not None])
+
+    def handle_one(self, call: Call) -> None:
+        """A call is answered, which one of several threads brings."""
+        question = self._question(call)
+        if question is not None:
+            self._responder.ask(question)
+
+    def _question(self, call: Call) -> Question | None:
+        """What the call asks; None if it has ended, since it cannot be answered."""
         try:
-            self._ask(call)
+            return self._decode(call)
         except Exception as error:  # noqa: BLE001 - every error must become a status
             call.fail(status_of(error))
+            return None
 
-    def _ask(self, call: Call) -> None:
+    def _decode(self, call: Call) -> Question:
         if not call.is_wanted():
             raise Expired("dropped before the model: the deadline has passed, or the client has gone")
         request = parse(pb.ActRequest, call.message)
@@ -55,8 +68,7 @@ class ActHandler:
             else:
                 call.reply(encode_answer(request, policy, outcome).SerializeToString())
 
-        question = Question(policy, observations, request.with_values, request.epsilon)
-        self._responder.answer(question, call.is_wanted, react)
+        return Question(policy, observations, request.with_values, request.epsilon, call.is_wanted, react)
 
 
 class ThreadCall:

@@ -47,7 +47,7 @@ def decode_observation(
 def encode_answer(request: pb.ActRequest, policy: Policy, explored: Explored) -> pb.ActResponse:
     """The response, in the form and with the leading axes of the request's observation."""
     observation = request.observation
-    as_values = not observation.data
+    as_values = has_values_form(observation)
     n_axes = len(policy.observation.shape)
     is_batch = len(observation.shape) > n_axes if observation.shape else len(explored.answer.actions) > 1
     answer = explored.answer
@@ -62,6 +62,11 @@ def encode_answer(request: pb.ActRequest, policy: Policy, explored: Explored) ->
         values=None if values is None else to_tensor(values, as_values=as_values),
         explored=() if explored.is_explored is None else explored.is_explored.tolist(),
     )
+
+
+def has_values_form(tensor: pb.Tensor) -> bool:
+    """Whether a decoded tensor has the form for people; `data`, of which a look is a copy, is looked at last."""
+    return bool(tensor.values) and not tensor.data
 
 
 def encode_step(policy: Policy, step: int, explored: Explored, *, as_values: bool) -> pb.EpisodeResponse:

@@ -12,7 +12,7 @@ that it was tested with, and after `serving.grpc.selftest` has seen it work; oth
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -59,12 +59,12 @@ class CompletionLoop:
         self,
         server: grpc.Server,
         method: str,
-        handle: Callable[[Call], None],
+        handle: Callable[[Sequence[Call]], None],
         rpc: CallCounter,
         *,
         max_waiting: int,
     ) -> None:
-        """Take the method, by its full name, over from the server; `handle` must see to it that each call ends."""
+        """Take the method, by its full name, over from the server; `handle` ends all calls that it gets."""
         self._server: Any = server._cy_server  # type: ignore[attr-defined]  # noqa: SLF001
         self._queue = cygrpc.CompletionQueue()
         self._method = method
@@ -119,15 +119,15 @@ class CompletionLoop:
             event = None  # NOTE: an event that is kept keeps its call, and gRPC spins on one that was shut down
             if is_drained or n_drained >= DRAINED:
                 n_drained = 0
-                while self._waiting:
-                    call = self._waiting.popleft()
-                    if len(call.message) < LARGE_BYTES:
-                        self._guard(self._handle, call)
-                    else:
-                        self._large.submit(self._guard, self._handle, call)
+                calls = list(self._waiting)
+                self._waiting.clear()
+                self._guard(self._handle, [call for call in calls if len(call.message) < LARGE_BYTES])
+                for call in calls:
+                    if len(call.message) >= LARGE_BYTES:
+                        self._large.submit(self._guard, self._handle, [call])
 
     def _guard(self, step: Callable[[Any], None], argument: Any) -> None:
-        """Take a step of one call; whatever it raises, the loop goes on with the others."""
+        """Take a step; whatever it raises, the loop goes on."""
         try:
             step(argument)
         except Exception:

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 
 from protos.polserve.v1 import policy_pb2 as pb
-from serving.answering import Question, Responder, check_epsilon
+from serving.answering import Responder, check_epsilon
 from serving.episodes import DRAINING, Episode, OpenStreams
 from serving.errors import InvalidRequest, NotReady
-from serving.grpc.codec import decode_observation, encode_step, parse
+from serving.grpc.codec import decode_observation, encode_step, has_values_form, parse
 from serving.grpc.statuses import status_of
 from serving.metrics.answering import AnsweringMetrics
 
@@ -120,9 +120,14 @@ class _Player:
 
     def _act(self, episode: Episode, request: pb.EpisodeStart | pb.EpisodeStep) -> pb.EpisodeResponse:
         observations = episode.observe(decode_observation(request, episode.contract))
-        question = Question(episode.policy, observations, episode.with_values, episode.epsilon)
-        explored = self._responder.wait(question, self._is_wanted)
-        return encode_step(episode.policy, episode.step, explored, as_values=not request.observation.data)
+        explored = self._responder.wait(
+            episode.policy,
+            observations,
+            self._is_wanted,
+            with_values=episode.with_values,
+            epsilon=episode.epsilon,
+        )
+        return encode_step(episode.policy, episode.step, explored, as_values=has_values_form(request.observation))
 
     def _end(self, episode: Episode, end: pb.EpisodeEnd) -> pb.EpisodeResponse:
         if end.HasField("reward"):

@@ -2,6 +2,7 @@
 
 import threading
 import uuid
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -48,7 +49,11 @@ def _run() -> str:
     held: list[Call] = []
     is_held = threading.Event()
 
-    def handle(call: Call) -> None:
+    def handle(calls: Sequence[Call]) -> None:
+        for call in calls:
+            react(call)
+
+    def react(call: Call) -> None:
         if call.message == b"hold":
             held.append(call)
             is_held.set()

@@ -33,7 +33,7 @@ class PolicyService:
 
     def _act(self, message: bytes, context: grpc.ServicerContext) -> bytes:
         call = ThreadCall(message, context)
-        self.act.handle(call)
+        self.act.handle_one(call)
         return call.wait()
 
     def _list_policies(self, _request: pb.ListPoliciesRequest) -> pb.ListPoliciesResponse:

@@ -74,9 +74,9 @@ class PolicyMetrics:
         elif len(actions) == 1:
             self._actions[actions[0]].inc()
         else:
-            counts = np.bincount(actions, minlength=len(self._actions)).tolist()
-            for action, count in zip(self._actions, counts, strict=True):
-                action.inc(count)
+            for action, count in enumerate(np.bincount(actions).tolist()):
+                if count:
+                    self._actions[action].inc(count)
 
     def observe_inference(self, seconds: float) -> None:
         """One run of the model took so long."""

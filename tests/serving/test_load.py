@@ -17,34 +17,40 @@ from serving.client import PolicyClient
 from serving.crew.worker import Share
 from serving.policy import Policy
 from tests.conftest import KINDS
-from tests.support import Running, make_frames_version, make_version, service, wait_until
+from tests.support import Running, make_frames_version, make_version, service, wait_until, write_version
 
 FRAMES = make_frames_version().golden
 OBSERVATION = make_version().golden["observation"][0]
-LARGE = np.repeat(FRAMES["observation"][:1], 10_000, axis=0)
-"""Keeps the model busy for a good part of a second."""
+UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+LARGE = np.zeros((15_000, 4), np.float32)
+"""Keeps the slow policy busy for a good part of a second."""
+SLOW = LARGE[:64]
+"""Takes long enough to go through the queue."""
+HUGE = np.zeros((3_900_000, 4), np.float32)
+"""Nearly as large as a message may be."""
 
 
 @pytest.fixture(scope="module", params=["completion-loop", "public-server"])
-def queued(
-    request: pytest.FixtureRequest, policies: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Running]:
-    """A service that batches everything, and lets few calls wait."""
-    options = ("--policies", str(policies), "--batching", "on", "--max-waiting", "4", *KINDS[request.param])
-    with service(*options, folder=tmp_path_factory.mktemp("queued")) as running:
+def queued(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A service with a slow policy, which lets few calls wait."""
+    folder = tmp_path_factory.mktemp("queued")
+    write_version(make_version(), folder / "policies" / "cartpole" / "1")
+    write_version(make_version(name="slow", hidden=(2048, 2048)), folder / "policies" / "slow" / "1")
+    options = ("--policies", str(folder / "policies"), "--max-waiting", "4", *KINDS[request.param])
+    with service(*options, folder=folder) as running:
         wait_until(running.is_up, running.log)
         yield running
 
 
-def frames_request(observation: np.ndarray = FRAMES["observation"][0]) -> pb.ActRequest:
-    return pb.ActRequest(policy="frames", observation=to_tensor(observation))
+def slow_request(observation: np.ndarray = SLOW) -> pb.ActRequest:
+    return pb.ActRequest(policy="slow", observation=to_tensor(observation))
 
 
 @contextmanager
 def busy(stub: policy_pb2_grpc.PolicyServiceStub) -> Iterator[None]:
     """The model answers a large batch while the block runs, and has answered it afterwards."""
-    call = stub.Act.future(frames_request(LARGE), timeout=30)
-    time.sleep(0.2)  # until the message, some 50 MB, has arrived
+    call = stub.Act.future(slow_request(LARGE), timeout=30)
+    time.sleep(0.1)  # until it has arrived
     yield
     assert len(call.result().action.data) == 8 * len(LARGE)
 
@@ -96,10 +102,10 @@ def test_the_pace_decides_what_is_batched() -> None:
 
 
 def test_a_full_queue_refuses_at_once_and_says_when_to_try_again(queued: Running) -> None:
-    with grpc.insecure_channel(queued.target, [("grpc.max_send_message_length", -1)]) as channel:
+    with grpc.insecure_channel(queued.target, UNLIMITED) as channel:
         stub = policy_pb2_grpc.PolicyServiceStub(channel)
         with busy(stub):
-            calls = [stub.Act.future(frames_request(), timeout=30) for _ in range(10)]
+            calls = [stub.Act.future(slow_request(), timeout=30) for _ in range(10)]
             wait_until(lambda: sum(call.done() for call in calls) == 6, queued.log)
         refused = [call for call in calls if call.code() is not grpc.StatusCode.OK]
         assert len(refused) == 6, "as many as may wait do wait, and are answered"
@@ -112,31 +118,35 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_try_again(queued: Running
 
 @pytest.mark.parametrize("way", ["deadline", "cancel"])
 def test_work_that_nobody_waits_for_is_dropped_before_the_model(queued: Running, way: str) -> None:
-    with grpc.insecure_channel(queued.target, [("grpc.max_send_message_length", -1)]) as channel:
+    with grpc.insecure_channel(queued.target, UNLIMITED) as channel:
         stub = policy_pb2_grpc.PolicyServiceStub(channel)
-        before = answered(queued, "frames")
+        before = answered(queued, "slow")
         with busy(stub):
-            calls = [stub.Act.future(frames_request(), timeout=0.05 if way == "deadline" else 30) for _ in range(3)]
+            calls = [stub.Act.future(slow_request(), timeout=0.05 if way == "deadline" else 30) for _ in range(3)]
             time.sleep(0.1)
             if way == "cancel":
                 for call in calls:
                     call.cancel()
             wait_until(lambda: all(call.done() for call in calls))
-        assert stub.Act(frames_request(), timeout=30).version == "1"
-    assert answered(queued, "frames") - before == len(LARGE) + 1
+        assert stub.Act(slow_request(), timeout=30).version == "1"
+    assert answered(queued, "slow") - before == len(LARGE) + len(SLOW)
     code = grpc.StatusCode.DEADLINE_EXCEEDED if way == "deadline" else grpc.StatusCode.CANCELLED
     assert {call.code() for call in calls} == {code}
 
 
 def test_a_large_message_holds_up_no_other_call(queued: Running) -> None:
     with (
-        grpc.insecure_channel(queued.target, [("grpc.max_send_message_length", -1)]) as channel,
+        grpc.insecure_channel(queued.target, UNLIMITED) as channel,
         PolicyClient(queued.target) as client,
     ):
-        large = policy_pb2_grpc.PolicyServiceStub(channel).Act.future(frames_request(LARGE), timeout=30)
-        assert client.policy("cartpole").name == "cartpole"
-        assert not large.done()
-        large.result()
+        request = pb.ActRequest(policy="cartpole", observation=to_tensor(HUGE))
+        large = policy_pb2_grpc.PolicyServiceStub(channel).Act.future(request, timeout=30)
+        n_answered = 0
+        while not large.done():
+            assert client.act("cartpole", OBSERVATION).version == "1"
+            n_answered += 1
+        assert len(large.result().action.data) == 8 * len(HUGE)
+        assert n_answered > 10
 
 
 def test_calls_of_many_threads_get_each_its_own_answer(running: Running) -> None:
