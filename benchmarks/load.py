@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from protos.polserve.v1 import policy_pb2 as pb
 from protos.tensors import to_tensor
 
 METHOD = "polserve.v1.PolicyService/Act"
+ROOT = Path(__file__).resolve().parents[1]
+PYTHON = (sys.executable, "-m")
 TICKS = os.sysconf("SC_CLK_TCK")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("POLSERVE_", "MLFLOW_"))}
 
@@ -56,6 +59,7 @@ class Server:
     port: int
     pids: Sequence[int]
     """Every process of it that answers calls."""
+    method: str = METHOD
 
     def cpu_s(self) -> float:
         """CPU time so far."""
@@ -73,14 +77,14 @@ class Server:
     def ask(self, message: bytes) -> bytes:
         """One call with a real client: h2load sees the HTTP status only."""
         with grpc.insecure_channel(f"127.0.0.1:{self.port}") as channel:
-            call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{METHOD}")
-            return call(message, timeout=10, wait_for_ready=True)
+            call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{self.method}")
+            return call(message, timeout=60, wait_for_ready=True)
 
     def drive(self, message: bytes, shape: Shape, calls: int) -> Measured:
         """Make `calls` calls, after a tenth of them to warm up."""
-        _h2load(self.port, message, shape, max(calls // 10, shape.connections * shape.streams))
+        _h2load(self, message, shape, max(calls // 10, shape.connections * shape.streams))
         started, before = time.perf_counter(), self.cpu_s()
-        latencies = _h2load(self.port, message, shape, calls)
+        latencies = _h2load(self, message, shape, calls)
         cpu_s, seconds = self.cpu_s() - before, time.perf_counter() - started
         p50, p99 = np.quantile(latencies, [0.5, 0.99]) / 1000
         return Measured(1000 * cpu_s / calls, float(p50), float(p99), calls / seconds)
@@ -100,7 +104,9 @@ def act_message(policy: str, observation: np.ndarray) -> bytes:
 @contextlib.contextmanager
 def polserve(*options: str) -> Iterator[Server]:
     """`polserve serve` on free ports, ready."""
-    with _process("-m", "serving.cli", "serve", "--grpc-port", "0", "--http-port", "0", *options) as process:
+    with process_of(
+        [*PYTHON, "serving.cli", "serve", "--grpc-port", "0", "--http-port", "0", *options], ROOT
+    ) as process:
         line = process.stdout.readline() if process.stdout else ""
         ports = re.findall(r":(\d+)", line)
         if len(ports) < 2:  # noqa: PLR2004 - gRPC and HTTP
@@ -116,20 +122,28 @@ def polserve(*options: str) -> Iterator[Server]:
 @contextlib.contextmanager
 def rival(kind: str) -> Iterator[Server]:
     """One of the hand-written servers of rivals.py."""
-    with _process("-m", "benchmarks.rivals", kind) as process:
+    with process_of([*PYTHON, "benchmarks.rivals", kind], ROOT) as process:
         line = process.stdout.readline() if process.stdout else ""
         yield Server(int(line), [process.pid])
 
 
+def free_port() -> int:
+    """A port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @contextlib.contextmanager
-def _process(*arguments: str) -> "Iterator[subprocess.Popen[str]]":
+def process_of(command: Sequence[str], cwd: Path) -> "Iterator[subprocess.Popen[str]]":
+    """A process that is ended when the block is left."""
     process = subprocess.Popen(  # noqa: S603
-        [sys.executable, *arguments],
+        command,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
         env=ENVIRONMENT,
-        cwd=Path(__file__).resolve().parents[1],
+        cwd=cwd,
     )
     try:
         yield process
@@ -150,7 +164,7 @@ def _is_up(http_port: str, n_workers: int) -> bool:
     return False
 
 
-def _h2load(port: int, message: bytes, shape: Shape, calls: int) -> np.ndarray:
+def _h2load(server: Server, message: bytes, shape: Shape, calls: int) -> np.ndarray:
     """Microseconds of each call; raises SystemExit where one failed."""
     with tempfile.TemporaryDirectory() as folder:
         body, log = Path(folder) / "body", Path(folder) / "log"
@@ -158,7 +172,7 @@ def _h2load(port: int, message: bytes, shape: Shape, calls: int) -> np.ndarray:
         command = [
             *("h2load", "-n", str(calls), "-c", str(shape.connections), "-m", str(shape.streams), "-d", str(body)),
             *("-H", "content-type: application/grpc", "-H", "te: trailers", "--log-file", str(log)),
-            f"http://127.0.0.1:{port}/{METHOD}",
+            f"http://127.0.0.1:{server.port}/{server.method}",
         ]
         output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600).stdout  # noqa: S603
         if f"{calls} succeeded" not in output:

@@ -75,12 +75,14 @@ def ports() -> dict[str, str]:
 def test_the_commands_of_the_readme_work_in_their_order(tmp_path: Path) -> None:
     changes = ports()
     shell = [block for block in blocks("README.md", "sh") if not block.startswith(tuple(ELSEWHERE))]
-    serving, registry = shell[:1], shell[1:]
-    (python,) = blocks("README.md", "python")
-    (tmp_path / "example.py").write_text(python.replace("localhost:50051", changes["POLSERVE_TARGET"]))
-    script = background("\n".join(serving)) + "\npython example.py\nkill $(jobs -p)\nwait\n"
-    output = run_script(script, tmp_path, **changes)
+    one_process, several, *registry = shell
+    examples = "\n".join(blocks("README.md", "python"))
+    (tmp_path / "example.py").write_text(examples.replace("localhost:50051", changes["POLSERVE_TARGET"]))
+    end = "\npython example.py\nkill $(jobs -p)\nwait\n"
+    output = run_script(background(one_process) + end + background(several) + end, tmp_path, **changes)
     assert "by cartpole/1" in output
+    assert output.count("return 2.0") == 2
+    assert "calls answered in" in output
     assert (tmp_path / "cartpole.gif").stat().st_size > 1000
     script = (
         background("\n".join(registry))
