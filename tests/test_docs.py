@@ -125,7 +125,7 @@ def test_every_flag_of_serve_is_documented() -> None:
         capture_output=True,
         text=True,
         check=True,
-        env=environment(),
+        env=environment(COLUMNS="200"),
     )
     flags = set(re.findall(r"(--[a-z-]+)", result.stdout)) - {"--help"}
     documented = set(re.findall(r"`(--[a-z-]+)`", (ROOT / "docs/settings.md").read_text()))
