@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.batching import InferenceQueue, Outcome, Work, answer_together, split, timed_act
+from serving.batching import DROPPED, InferenceQueue, Outcome, Work, answer_together, split, timed_act
 from serving.catalog import Catalog
-from serving.errors import InvalidRequest, Overloaded
+from serving.errors import Expired, InvalidRequest, Overloaded
 from serving.metrics.answering import AnsweringMetrics
 from serving.policy import Answer, Policy
 
@@ -75,6 +75,9 @@ class Responder:
                 answer_together(self._metrics, part)
 
     def _answer_now(self, question: Question) -> None:
+        if not question.is_wanted():
+            question.react(Expired(DROPPED))
+            return
         try:
             answer = timed_act(self._metrics, question.policy, question.observations, with_values=question.with_values)
             outcome: Explored | Exception = self._explore(question, answer)
@@ -90,7 +93,11 @@ class Responder:
 
     def _work(self, question: Question) -> Work:
         def done(outcome: Outcome) -> None:
-            question.react(outcome if isinstance(outcome, Exception) else self._explore(question, outcome))
+            try:
+                told = outcome if isinstance(outcome, Exception) else self._explore(question, outcome)
+            except Exception as error:  # noqa: BLE001 - whoever waits must be told, whatever it was
+                told = error
+            question.react(told)
 
         return Work(question.policy, question.observations, question.with_values, question.is_wanted, done)
 

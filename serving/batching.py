@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from serving.errors import Expired, Overloaded
@@ -27,8 +28,11 @@ SLOW_S = 100e-6
 WORTH = 0.8
 """Batching pays where an observation in a batch takes at most this share of a lone one's time."""
 RETRY_AFTER_S = 0.1
+DROPPED = "dropped before the model: the deadline has passed, or the client has gone"
 
 Outcome: TypeAlias = Answer | Exception
+
+log = structlog.get_logger()
 
 
 @dataclass(slots=True, eq=False)
@@ -76,7 +80,10 @@ class InferenceQueue:
 
     def _run(self) -> None:
         while group := self._take():
-            answer_together(self._metrics, group)
+            try:
+                answer_together(self._metrics, group)
+            except Exception:
+                log.exception("inference_failed", policy=group[0].policy.name)
 
     def _take(self) -> list[Work]:
         """What goes to the model next: the work that waited longest, and all of its kind that fits with it."""
@@ -106,7 +113,7 @@ def answer_together(metrics: AnsweringMetrics, group: Sequence[Work]) -> None:
         if work.is_wanted():
             wanted.append(work)
         else:
-            work.done(Expired("dropped before the model: the deadline has passed, or the client has gone"))
+            work.done(Expired(DROPPED))
     if not wanted:
         return
     started = time.perf_counter()

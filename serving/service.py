@@ -79,7 +79,7 @@ def make_crew(settings: Settings, registry: CollectorRegistry) -> Crew:
         return LocalCrew(settings, registry)
     from serving.crew.processes import ProcessCrew  # the supervisor needs neither gRPC nor ONNX Runtime
 
-    return ProcessCrew(settings, registry)
+    return ProcessCrew(settings, registry, GRACE_S)
 
 
 class Service:
@@ -166,7 +166,7 @@ class Service:
 
 
 def run(settings: Settings, announce: Callable[[Service], None]) -> None:
-    """Serve until SIGTERM or SIGINT, then drain; `announce` is called once both ports answer.
+    """Serve until SIGTERM or SIGINT, then drain; `announce` is called once both ports are bound.
 
     Raises:
         ConfigurationError: the service cannot start as it was told to.

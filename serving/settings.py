@@ -103,6 +103,10 @@ def load_settings(given: Mapping[str, Any]) -> Settings:
         raise ConfigurationError(
             f"{name}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
         ) from error
+    if settings.max_episodes < settings.workers:
+        raise ConfigurationError(
+            f"max-episodes: expected at least 1 for each of {settings.workers} workers, got {settings.max_episodes}"
+        )
     if settings.policies is not None and settings.mlflow_tracking_uri:
         raise ConfigurationError(
             f"policies is {settings.policies} and the MLflow tracking URI is {settings.registry_address}: "

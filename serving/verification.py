@@ -26,8 +26,23 @@ def verify(ref: VersionRef, batching: Batching = "auto") -> Policy:
         raise RolloutRefused(f"sha256 of model.onnx: expected {wanted}, got {policy.sha256}")
     golden = _read_golden(ref.folder / GOLDEN_FILE)
     replay_golden(policy, golden)
+    _check_actions(policy, golden[ACTION])
     policy.pace = measure_pace(policy, golden[OBSERVATION], batching)
     return policy
+
+
+def _check_actions(policy: Policy, actions: NDArray[Any]) -> None:
+    """Raise where actions, which the graph gives too, are none of the spec's action space."""
+    if policy.n_actions is None:
+        if actions.dtype != np.float32 or actions.shape[1:] != (len(policy.components),):
+            raise RolloutRefused(
+                f"actions: expected float32 (N, {len(policy.components)}), got {actions.dtype} {actions.shape}"
+            )
+    elif actions.dtype != np.int64 or actions.ndim != 1 or actions.min() < 0 or actions.max() >= policy.n_actions:
+        raise RolloutRefused(
+            f"actions: expected int64 (N,) from 0 to {policy.n_actions - 1}, got {actions.dtype} {actions.shape} "
+            f"from {actions.min()} to {actions.max()}"
+        )
 
 
 def replay_golden(policy: Policy, golden: Arrays) -> None:

@@ -33,7 +33,7 @@ from training.networks import GreedyPolicy, NatureNetwork, QNetwork
 from training.specs import TrainedPolicy, build_spec
 from training.statistics import ReturnSummary
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 60.0
 
 
 @lru_cache
@@ -240,7 +240,7 @@ def page(url: str) -> tuple[int, str]:
 
 
 def wait_until(condition: Callable[[], bool], log: Path | None = None) -> None:
-    """Return when `condition()` holds; fail with the log's end when it does not for half a minute."""
+    """Return when `condition()` holds; fail with the log's end when it does not for a minute."""
     until = time.monotonic() + TIMEOUT_S
     while not condition():
         if time.monotonic() > until:

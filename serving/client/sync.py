@@ -222,7 +222,8 @@ class Episode:
     def _watch(self) -> None:
         """Cancel the stream when an answer is overdue: gRPC's own deadline is for the stream as a whole."""
         while not self._ended.wait(min(WATCH_S, self._timeout_s)):
-            if self._due is not None and time.monotonic() > self._due:
+            due = self._due  # looked at once: the other thread sets it back
+            if due is not None and time.monotonic() > due:
                 self._is_overdue = True
                 self._responses.cancel()
                 return

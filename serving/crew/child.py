@@ -3,9 +3,10 @@
 It ends when it is told to, when it gets SIGTERM, and when its standard input ends, which is when the supervisor does.
 """
 
+import contextlib
 import json
 import os
-import queue
+import signal
 import sys
 import threading
 from typing import Any
@@ -18,11 +19,9 @@ from serving.crew.messages import Message, encode, live_of, ref_of
 from serving.crew.worker import Share, Worker
 from serving.errors import one_line
 from serving.logs import configure_logs
+from serving.metrics.answering import assume_no_forks
 from serving.settings import Settings
 from serving.signals import EndSignals
-
-ORPHAN_GRACE_S = 7.0
-"""For calls in flight when nobody says how long they have."""
 
 log = structlog.get_logger()
 
@@ -47,8 +46,6 @@ class Child:
                 self._worker.start()
             case "health":
                 self._worker.set_health(is_ready=message["is_ready"])
-            case "drain":
-                self._worker.drain(message["grace_s"])
             case other:
                 raise ValueError(f"nothing is known of {other!r}")
         return {"reason": ""}
@@ -59,10 +56,10 @@ def run() -> None:
     replies = sys.stdout
     sys.stdout = sys.stderr  # what a library prints must not reach the supervisor
     configure_logs()
-    inbox: queue.Queue[Message | None] = queue.Queue()
     signals = EndSignals()
     config = json.loads(sys.stdin.readline())
     structlog.contextvars.bind_contextvars(worker=config["index"])
+    assume_no_forks()
     worker = Worker(
         Settings(**config["settings"]),
         CollectorRegistry(),
@@ -70,30 +67,25 @@ def run() -> None:
         Share(config["index"], config["n"]),
     )
     child = Child(worker, config["host"], config["port"])
-    _say(replies, {"pid": os.getpid()})
-    threading.Thread(target=_read, args=(inbox,), daemon=True).start()
-    threading.Thread(target=_end, args=(inbox, signals), daemon=True).start()
-    while (message := inbox.get()) is not None:
-        try:
-            reply = child.do(message)
-        except Exception as error:
-            log.exception("worker_failed", request=message["do"])
-            reply = {"reason": f"{type(error).__name__}: {one_line(error)}"}
-        _say(replies, reply)
-        if message["do"] == "drain":
-            return
-    worker.drain(ORPHAN_GRACE_S)
-
-
-def _read(inbox: "queue.Queue[Message | None]") -> None:
-    for line in sys.stdin:
-        inbox.put(json.loads(line))
-    inbox.put(None)
-
-
-def _end(inbox: "queue.Queue[Message | None]", signals: EndSignals) -> None:
+    threading.Thread(target=_obey, args=(child, replies), daemon=True).start()
     signals.wait()
-    inbox.put(None)
+    worker.drain(config["grace_s"])
+    os._exit(0)  # threads that load a version, or wait for a client, do not hold up the end
+
+
+def _obey(child: Child, replies: Any) -> None:
+    """Do what the supervisor says, until it is gone."""
+    with contextlib.suppress(OSError):
+        _say(replies, {"pid": os.getpid()})
+        for line in sys.stdin:
+            message = json.loads(line)
+            try:
+                reply = child.do(message)
+            except Exception as error:
+                log.exception("worker_failed", request=message["do"])
+                reply = {"reason": f"{type(error).__name__}: {one_line(error)}"}
+            _say(replies, reply)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _say(replies: Any, message: Message) -> None:

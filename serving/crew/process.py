@@ -21,12 +21,8 @@ class WorkerLost(Exception):
 class WorkerProcess:
     """A child that answers calls; its requests are answered one after another."""
 
-    def __init__(self, config: Message, *, metrics_folder: Path, epoch_fd: int) -> None:
-        """Start it, and wait until it listens to its supervisor.
-
-        Raises:
-            WorkerLost: it did not get so far.
-        """
+    def __init__(self, metrics_folder: Path, epoch_fd: int) -> None:
+        """Start it; it waits for its configuration."""
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "serving.crew.child"],
             stdin=subprocess.PIPE,
@@ -40,8 +36,16 @@ class WorkerProcess:
         self._replies: queue.Queue[Message | None] = queue.Queue()
         self._lock = threading.Lock()
         threading.Thread(target=self._read, name=f"worker-{self.pid}", daemon=True).start()
-        self._write(config)
-        self._reply(START_TIMEOUT_S)
+
+    def configure(self, config: Message) -> None:
+        """Wait until it does what it is told.
+
+        Raises:
+            WorkerLost: it did not get so far.
+        """
+        with self._lock:
+            self._write(config)
+            self._reply(START_TIMEOUT_S)
 
     def ask(self, message: Message, timeout_s: float) -> Message:
         """The reply.
@@ -52,6 +56,10 @@ class WorkerProcess:
         with self._lock:
             self._write(message)
             return self._reply(timeout_s)
+
+    def end(self) -> None:
+        """Tell it to drain and end, whatever it is doing."""
+        self._process.terminate()
 
     def wait(self, timeout_s: float | None = None) -> int:
         """The exit code, once it has ended; after the timeout it is killed."""

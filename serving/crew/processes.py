@@ -26,9 +26,13 @@ from serving.metrics.service import WorkerPids, collect_workers
 from serving.settings import Settings
 from serving.sources.source import Desired, Trial, VersionRef
 
+TRIES = 2
+"""Processes that may end while they try a version: one may have ended for another reason."""
 PREPARE_TIMEOUT_S = 120.0
 STAGE_TIMEOUT_S = 60.0
 ANSWER_TIMEOUT_S = 5.0
+START_S = 10.0
+"""For the first process to come up."""
 RESPAWN_DELAY_S = 0.5
 """After a process that ended before it answered calls."""
 
@@ -38,14 +42,15 @@ log = structlog.get_logger()
 class ProcessCrew:
     """Supervises the processes that answer."""
 
-    def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
-        """Reserve the gRPC port; nothing is started yet.
+    def __init__(self, settings: Settings, registry: CollectorRegistry, grace_s: float) -> None:
+        """Reserve the gRPC port; nothing is started yet. A worker has `grace_s` to finish what is in flight.
 
         Raises:
             PortInUse: it cannot be bound.
             ConfigurationError: there is no folder to write metrics to.
         """
         self._settings = settings
+        self._grace_s = grace_s
         self._port = _reserve(settings.host, settings.grpc_port)
         self.grpc_port: int = self._port.getsockname()[1]
         self._epoch = SharedEpoch()
@@ -54,6 +59,9 @@ class ProcessCrew:
         collect_workers(registry, self._folder, self._pids)
         self._lock = threading.RLock()
         self._members: dict[int, WorkerProcess] = {}
+        self._lock_of_processes = threading.Lock()
+        self._processes: dict[int, WorkerProcess] = {}
+        """Those that start, too."""
         self._live: Desired | None = None
         self._is_ready = False
         self._is_closing = threading.Event()
@@ -64,18 +72,27 @@ class ProcessCrew:
         ]
 
     def start(self) -> None:
-        """Start the processes, and replace each that ends."""
+        """Start the processes, and replace each that ends; one answers when this returns, if it can."""
         for keeper in self._keepers:
             keeper.start()
+        until = time.monotonic() + START_S
+        while not self._members and time.monotonic() < until:
+            time.sleep(0.02)
 
     def prepare(self, ref: VersionRef) -> Trial:
         """Every process holds the version; one tries it first: a bad version may end the process that loads it."""
         message = {"do": "prepare", "ref": ref_message(ref)}
-        first, *others = self._wait_for_members()
-        try:
-            reply = first.ask(message, PREPARE_TIMEOUT_S)
-        except WorkerLost as error:
-            return Trial(f"the process that tried the version is gone: {error}")
+        reply = None
+        for _ in range(TRIES):
+            first, *others = self._wait_for_members()
+            try:
+                reply = first.ask(message, PREPARE_TIMEOUT_S)
+                break
+            except WorkerLost as error:
+                problem = f"{TRIES} processes ended while they tried the version: {error}"
+                self._forget(first)
+        if reply is None:
+            return Trial(problem)
         if reply["reason"]:
             return Trial(reply["reason"])
         for other in self._ask_all(others, message, PREPARE_TIMEOUT_S):
@@ -112,12 +129,16 @@ class ProcessCrew:
 
     def drain(self, grace_s: float) -> None:
         """Let every process finish what is in flight, and end."""
-        self._is_closing.set()
-        with self._lock:
-            members = list(self._members.values())
-        self._ask_all(members, {"do": "drain", "grace_s": grace_s}, grace_s + ANSWER_TIMEOUT_S)
-        for member in members:
-            member.wait(ANSWER_TIMEOUT_S)
+        until = time.monotonic() + grace_s + 1.0
+        with self._lock_of_processes:
+            self._is_closing.set()
+            processes = list(self._processes.values())
+        for process in processes:
+            process.end()
+        for process in processes:
+            process.wait(max(0.0, until - time.monotonic()))
+        for keeper in self._keepers:
+            keeper.join(1.0)
         self._port.close()
         self._pool.shutdown(wait=False)
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -128,6 +149,8 @@ class ProcessCrew:
             try:
                 worker = self._spawn(index)
             except WorkerLost as error:
+                if self._is_closing.is_set():
+                    return
                 log.error("worker_not_started", worker=index, error=str(error))  # noqa: TRY400 - it says why in one line
                 self._is_closing.wait(RESPAWN_DELAY_S)
                 continue
@@ -150,12 +173,18 @@ class ProcessCrew:
             "host": self._settings.host,
             "port": self.grpc_port,
             "epoch_fd": self._epoch.fd,
+            "grace_s": self._grace_s,
         }
-        worker = WorkerProcess(config, metrics_folder=self._folder, epoch_fd=self._epoch.fd)
+        with self._lock_of_processes:
+            if self._is_closing.is_set():
+                raise WorkerLost("the service ends")
+            worker = self._processes[index] = WorkerProcess(self._folder, self._epoch.fd)
         try:
+            worker.configure(config)
             self._admit(index, worker)
         except WorkerLost:
-            worker.kill()
+            if not self._is_closing.is_set():
+                worker.kill()
             raise
         return worker
 
@@ -173,6 +202,11 @@ class ProcessCrew:
                     return
                 staged, epoch = self._live, self._epoch.read()
             _must(worker, {"do": "stage", "epoch": epoch, "live": live_message(staged or {})}, STAGE_TIMEOUT_S)
+
+    def _forget(self, worker: WorkerProcess) -> None:
+        """`worker` is gone, though its keeper may not have noticed yet."""
+        with self._lock:
+            self._members = {index: member for index, member in self._members.items() if member is not worker}
 
     def _wait_for_members(self) -> list[WorkerProcess]:
         while not self._is_closing.is_set():

@@ -8,6 +8,7 @@ import grpc
 
 from protos.polserve.v1 import policy_pb2 as pb
 from serving.answering import Explored, Question, Responder, check_epsilon
+from serving.batching import DROPPED
 from serving.errors import Expired
 from serving.grpc.codec import decode_observation, encode_answer, parse
 from serving.grpc.statuses import Status, status_of
@@ -56,7 +57,7 @@ class ActHandler:
 
     def _decode(self, call: Call) -> Question:
         if not call.is_wanted():
-            raise Expired("dropped before the model: the deadline has passed, or the client has gone")
+            raise Expired(DROPPED)
         request = parse(pb.ActRequest, call.message)
         policy = self._responder.resolve(request.policy, request.version)
         observations = decode_observation(request, policy.observation)
@@ -65,8 +66,13 @@ class ActHandler:
         def react(outcome: Explored | Exception) -> None:
             if isinstance(outcome, Exception):
                 call.fail(status_of(outcome))
+                return
+            try:
+                response = encode_answer(request, policy, outcome).SerializeToString()
+            except Exception as error:  # noqa: BLE001 - whoever waits must be told, whatever it was
+                call.fail(status_of(error))
             else:
-                call.reply(encode_answer(request, policy, outcome).SerializeToString())
+                call.reply(response)
 
         return Question(policy, observations, request.with_values, request.epsilon, call.is_wanted, react)
 

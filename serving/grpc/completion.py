@@ -9,6 +9,7 @@ This leans on grpcio's private `cygrpc`: nothing else in this code base does. It
 that it was tested with, and after `serving.grpc.selftest` has seen it work; otherwise the public server answers.
 """
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -72,6 +73,9 @@ class CompletionLoop:
         self._rpc = rpc
         self._max_waiting = max_waiting
         self._waiting: deque[_LoopCall] = deque()
+        self._n_large = 0
+        self._lock = threading.Lock()
+        self._is_stopped = False
         self._large = ThreadPoolExecutor(1, thread_name_prefix="large")
         self._thread = threading.Thread(target=self._run, name="completion", daemon=True)
         self._server.register_completion_queue(self._queue)
@@ -84,14 +88,26 @@ class CompletionLoop:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread; the server has been stopped, and every call has ended."""
+        """End the thread; the server has been stopped. What is still being answered is answered in vain."""
+        with self._lock:
+            self._is_stopped = True
         self._queue.shutdown()
-        self._thread.join(IDLE_S)
+        if self._thread.is_alive():
+            self._thread.join(IDLE_S)
         self._large.shutdown(wait=False)
+
+    def start_batch(self, call: Any, operations: tuple[Any, ...], react: Callable[[Any], None]) -> None:
+        """Start operations on gRPC's call, from any thread; `react` gets the event. Nothing once the loop is stopped.
+
+        NOTE: an operation that is started on a queue that was shut down ends the process.
+        """
+        with self._lock:
+            if not self._is_stopped:
+                call.start_server_batch(operations, react)
 
     def accept(self, call: "_LoopCall") -> None:
         """`call` is complete: it is answered in its turn, or refused if too many wait."""
-        if len(self._waiting) < self._max_waiting:
+        if len(self._waiting) + self._n_large < self._max_waiting:
             self._waiting.append(call)
         else:
             error = Overloaded(f"the queue is full: {len(self._waiting)} calls wait", RETRY_AFTER_S)
@@ -103,8 +119,9 @@ class CompletionLoop:
     def _begin(self, event: Any) -> None:
         """A call has arrived, or none will any more."""
         if event.success:
-            self._request()
             _LoopCall(self, event, self._rpc)
+            with contextlib.suppress(ValueError):  # the server has begun to stop: no call comes after this one
+                self._request()
 
     def _run(self) -> None:
         n_drained = 0
@@ -119,12 +136,22 @@ class CompletionLoop:
             event = None  # NOTE: an event that is kept keeps its call, and gRPC spins on one that was shut down
             if is_drained or n_drained >= DRAINED:
                 n_drained = 0
-                calls = list(self._waiting)
-                self._waiting.clear()
-                self._guard(self._handle, [call for call in calls if len(call.message) < LARGE_BYTES])
-                for call in calls:
-                    if len(call.message) >= LARGE_BYTES:
-                        self._large.submit(self._guard, self._handle, [call])
+                self._answer_waiting()
+
+    def _answer_waiting(self) -> None:
+        calls = list(self._waiting)
+        self._waiting.clear()
+        self._guard(self._handle, [call for call in calls if len(call.message) < LARGE_BYTES])
+        for call in calls:
+            if len(call.message) >= LARGE_BYTES:
+                with self._lock:
+                    self._n_large += 1
+                self._large.submit(self._answer_large, call)
+
+    def _answer_large(self, call: "_LoopCall") -> None:
+        self._guard(self._handle, [call])
+        with self._lock:
+            self._n_large -= 1
 
     def _guard(self, step: Callable[[Any], None], argument: Any) -> None:
         """Take a step; whatever it raises, the loop goes on."""
@@ -137,7 +164,7 @@ class CompletionLoop:
 class _LoopCall:
     """A call on its way: received, answered, or given up by its client."""
 
-    __slots__ = ("_call", "_deadline", "_is_cancelled", "_loop", "_rpc", "_started", "message")
+    __slots__ = ("_call", "_deadline", "_is_cancelled", "_is_empty", "_loop", "_rpc", "_started", "message")
 
     def __init__(self, loop: CompletionLoop, event: Any, rpc: CallCounter) -> None:
         self._loop = loop
@@ -146,10 +173,11 @@ class _LoopCall:
         self._rpc = rpc
         self._started = rpc.begin()
         self._is_cancelled = False
+        self._is_empty = False
         self.message = b""
         # NOTE: an operation belongs to one batch; one that was used in two crashed the process.
-        self._call.start_server_batch((cygrpc.ReceiveMessageOperation(_NO_FLAGS),), self._receive)
-        self._call.start_server_batch((cygrpc.ReceiveCloseOnServerOperation(_NO_FLAGS),), self._close)
+        loop.start_batch(self._call, (cygrpc.ReceiveMessageOperation(_NO_FLAGS),), self._receive)
+        loop.start_batch(self._call, (cygrpc.ReceiveCloseOnServerOperation(_NO_FLAGS),), self._close)
 
     def is_wanted(self) -> bool:
         """Whether somebody still waits: the deadline has not passed, and the client has not gone."""
@@ -172,19 +200,24 @@ class _LoopCall:
             *message,
             cygrpc.SendStatusFromServerOperation(trailing, _CODES[code], details.encode(), _NO_FLAGS),
         )
-        self._call.start_server_batch(operations, _nothing)
-        self._rpc.end(self._started, code.name)
+        self._loop.start_batch(self._call, operations, _nothing)
+        if not self._is_empty:
+            self._rpc.end(self._started, code.name)
 
     def _receive(self, event: Any) -> None:
         message = event.batch_operations[0].message()
         if message is None:  # the client closed without one, or it was above the limit, which gRPC itself answers
+            self._is_empty = True
             self.fail(Status(grpc.StatusCode.UNIMPLEMENTED, "the method takes exactly one request message"))
         else:
             self.message = message
             self._loop.accept(self)
 
     def _close(self, event: Any) -> None:
-        self._is_cancelled = event.batch_operations[0].cancelled()
+        was_cancelled, self._is_cancelled = self._is_cancelled, event.batch_operations[0].cancelled()
+        if self._is_empty and not was_cancelled:  # only now it is known which of the two it was
+            code = grpc.StatusCode.CANCELLED if self._is_cancelled else grpc.StatusCode.UNIMPLEMENTED
+            self._rpc.end(self._started, code.name)
 
 
 def _nothing(_event: Any) -> None:

@@ -4,10 +4,11 @@ With PROMETHEUS_MULTIPROC_DIR set, prometheus-client keeps the values in files o
 processes.
 """
 
+import os
 import time
 
 import numpy as np
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, values
 
 from serving.policy import Answer, Policy
 
@@ -24,6 +25,12 @@ RETURN_BUCKETS = (
     *(1, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000),
 )
 """Returns of episodes are of any sign and size."""
+
+
+def assume_no_forks() -> None:
+    """Metrics made from now on do not look at each call whether this process is the one that made them."""
+    pid = os.getpid()
+    values.ValueClass = values.MultiProcessValue(lambda: pid)
 
 
 class RpcMetrics:
@@ -109,9 +116,13 @@ class AnsweringMetrics:
         )
         self.observations = self._counter("polserve_observations", "Observations answered.", answering)
         self.inference = self._histogram("polserve_inference_seconds", "Time of one run of the model.", answering)
-        self.queue = self._histogram("polserve_queue_seconds", "Time that a call waited in the queue.", ())
+        self.queue = self._histogram(
+            "polserve_queue_seconds",
+            "Time that a call waited, where calls are batched or queued.",
+            (),
+        )
         self.batch_size = self._histogram(
-            "polserve_batch_size", "Observations in one run from the queue.", (), BATCH_BUCKETS
+            "polserve_batch_size", "Observations in one run, where they are batched or queued.", (), BATCH_BUCKETS
         )
         self.episodes_active = Gauge(
             "polserve_episodes_active",
