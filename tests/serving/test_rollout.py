@@ -274,3 +274,13 @@ def test_a_folder_serves_its_highest_version_and_sees_a_new_one(tmp_path: Path) 
     assert next(desired)["cartpole"][CHAMPION].version == "11"
     source.close()
     assert list(desired) == []
+
+
+def test_actions_outside_the_action_space_of_the_spec_are_refused(tmp_path: Path) -> None:
+    version = make_version()
+    spec = changed_spec()
+    spec.action.discrete.n = 1
+    with pytest.raises(
+        RolloutRefused, match=r"actions: expected int64 \(N,\) from 0 to 0, got int64 \(80,\) from 0 to 1"
+    ):
+        verify(ref(with_spec(version, spec), tmp_path))

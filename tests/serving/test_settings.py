@@ -67,3 +67,8 @@ def test_each_registry_and_each_service_has_a_cache_of_its_own() -> None:
         for service in ("blue", "green")
     }
     assert len(caches) == 4
+
+
+def test_every_worker_may_hold_an_episode() -> None:
+    with pytest.raises(ConfigurationError, match="max-episodes: expected at least 1 for each of 4 workers, got 2"):
+        load_settings({"workers": 4, "max_episodes": 2})
