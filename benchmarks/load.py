@@ -114,9 +114,17 @@ def polserve(*options: str) -> Iterator[Server]:
         n_workers = int(options[options.index("--workers") + 1]) if "--workers" in options else 1
         while not _is_up(ports[1], n_workers):
             time.sleep(0.02)
-        threads = Path(f"/proc/{process.pid}/task").iterdir()
-        children = [int(pid) for thread in threads for pid in (thread / "children").read_text().split()]
-        yield Server(int(ports[0]), children or [process.pid])
+        yield Server(int(ports[0]), children_of(process.pid) or [process.pid])
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that `pid` has started."""
+    children = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1]) == pid:
+                children.append(int(folder.name))
+    return children
 
 
 @contextlib.contextmanager

@@ -187,10 +187,12 @@ def main() -> None:
         "memory": lambda report, a: compare_memory(report, 20_000 if a.quick else 200_000),
     }
     parser.add_argument("only", nargs="*", metavar="COMPARISON", help=f"of {', '.join(comparisons)}; default all")
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each side, of which the median is taken")
     arguments = parser.parse_args()
     if unknown := set(arguments.only) - comparisons.keys():
         parser.error(f"no comparison {', '.join(sorted(unknown))}; there are {', '.join(comparisons)}")
-    arguments.rounds, arguments.calls = (1, 4_000) if arguments.quick else (7, 20_000)
+    arguments.calls = 4_000 if arguments.quick else 20_000
+    arguments.rounds = 1 if arguments.quick else arguments.rounds
     require_h2load()
     report = Report()
     for name in arguments.only or comparisons:
