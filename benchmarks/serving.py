@@ -24,7 +24,7 @@ from protos.polserve.v1 import policy_pb2 as pb
 from serving.policy import Policy
 from serving.settings import BUNDLED_POLICIES
 from training.export import export_policy
-from training.networks import GreedyPolicy, NatureNetwork
+from training.networks import GreedyPolicy, NetworkConfig, ValueNetwork
 
 FRAMES = (4, 88, 80)
 EIGHT = Shape(8, 8)
@@ -49,7 +49,9 @@ def write_nature(folder: Path) -> np.ndarray:
         observation=pb.ObservationSpec(dtype=pb.UINT8, shape=FRAMES, frames=FRAMES[0]),
         action=pb.ActionSpec(discrete=pb.DiscreteActions(n=9)),
     )
-    version = export_policy(GreedyPolicy(NatureNetwork(FRAMES, 9)), spec, observations)
+    version = export_policy(
+        GreedyPolicy(ValueNetwork(NetworkConfig(hidden_sizes=(512,)), FRAMES, 9)), spec, observations
+    )
     target = folder / "nature" / "1"
     (target / GOLDEN_FILE).parent.mkdir(parents=True)
     (target / MODEL_FILE).write_bytes(version.model.SerializeToString())

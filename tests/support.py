@@ -29,7 +29,7 @@ from serving.shelf import Shelf
 from serving.sources.source import Desired, Trial, VersionRef
 from training.envs import EnvironmentSpec
 from training.export import PolicyVersion, export_policy
-from training.networks import GreedyPolicy, NatureNetwork, QNetwork
+from training.networks import GreedyPolicy, NetworkConfig, ValueNetwork
 from training.specs import TrainedPolicy, build_spec
 from training.statistics import ReturnSummary
 
@@ -42,11 +42,11 @@ def make_version(
 ) -> PolicyVersion:
     """A version of an untrained CartPole network; another seed acts otherwise."""
     torch.manual_seed(seed)
-    network = QNetwork((4,), 2, hidden)
+    network = ValueNetwork(NetworkConfig(hidden_sizes=hidden), (4,), 2)
     observations = np.random.default_rng(seed).normal(size=(80, 4)).astype(np.float32)
     with torch.no_grad():  # so that either action is the best one for half of the observations
         values = network(torch.from_numpy(observations))
-        network.layers[-1].bias -= values.median(dim=0).values
+        network.advantage.bias.sub_(values.median(dim=0).values)
     policy = GreedyPolicy(network)
     summary = ReturnSummary(100, mean, mean, 5.0, mean - 1, mean + 1, 0.95)
     trained = TrainedPolicy(
@@ -73,7 +73,7 @@ def make_frames_version(seed: int = 0) -> PolicyVersion:
         observation=pb.ObservationSpec(dtype=pb.UINT8, shape=shape, frames=4),
         action=pb.ActionSpec(discrete=pb.DiscreteActions(n=5)),
     )
-    return export_policy(GreedyPolicy(NatureNetwork(shape, 5)), spec, observations)
+    return export_policy(GreedyPolicy(ValueNetwork(NetworkConfig(hidden_sizes=(512,)), shape, 5)), spec, observations)
 
 
 class ShelfCrew:

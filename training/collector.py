@@ -1,6 +1,6 @@
 """Where transitions come from: a vector environment, stepped by whatever chooses the actions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -24,9 +24,12 @@ class Episode:
 class Collector:
     """Steps a vector environment and keeps account of its episodes."""
 
-    def __init__(self, envs: VecEnv, seed: int) -> None:
+    def __init__(self, envs: VecEnv, seed: int, *, is_life_terminal: bool = False) -> None:
+        """With `is_life_terminal`, the loss of a life is learned from as if the episode ended there; it goes on."""
         self._envs = envs
-        self._observation, _ = envs.reset(seed=seed)
+        self._is_life_terminal = is_life_terminal
+        self._observation, info = envs.reset(seed=seed)
+        self._lives = _lives(info, envs.num_envs)
         self._is_over = np.zeros(envs.num_envs, np.bool_)
         self._returns = np.zeros(envs.num_envs, np.float64)
         self._lengths = np.zeros(envs.num_envs, np.int64)
@@ -40,18 +43,20 @@ class Collector:
         """
         observation_tm1 = np.array(self._observation)
         action_tm1 = choose_actions(observation_tm1)
-        observation_t, reward_t, terminated, truncated, _ = self._envs.step(action_tm1)
+        observation_t, reward_t, terminated, truncated, info = self._envs.step(action_tm1)
+        lives = _lives(info, len(terminated))
         step = VectorStep(
             observation_tm1=observation_tm1,
             action_tm1=action_tm1,
             reward_t=np.asarray(reward_t, np.float32),
-            is_terminated=terminated,
+            is_terminated=terminated | (lives < self._lives) if self._is_life_terminal else terminated,
             is_over=terminated | truncated,
             is_real=~self._is_over,
         )
         self._account(step)
         self._observation = observation_t
         self._is_over = step.is_over
+        self._lives = lives
         return step
 
     def finished(self) -> list[Episode]:
@@ -66,3 +71,8 @@ class Collector:
             self._finished.append(Episode(float(self._returns[index]), int(self._lengths[index])))
             self._returns[index] = 0.0
             self._lengths[index] = 0
+
+
+def _lives(info: Mapping[str, Any], n: int) -> NDArray[np.int64]:
+    """Lives left in each of `n` games; zeros where the environment has none."""
+    return np.array(info.get("lives", np.zeros(n)), np.int64)

@@ -1,5 +1,6 @@
 """Environments by id, through Gymnasium: single, and vectorised."""
 
+import contextlib
 import difflib
 import importlib
 import json
@@ -13,6 +14,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.wrappers import FrameStackObservation
 from numpy.typing import NDArray
 
 from protos.polserve.v1 import policy_pb2 as pb
@@ -22,6 +24,8 @@ Array: TypeAlias = NDArray[Any]
 Env: TypeAlias = gym.Env[Array, Any]
 VecEnv: TypeAlias = VectorEnv[Array, Array, Array]
 
+ATARI_PACKAGE = "ale_py"
+"""Registers Atari games; an optional extra."""
 SELECTION_FIRST_SEED = 1_000_000_000
 """Seeds from here on choose the best checkpoint; training seeds lie below."""
 EVALUATION_FIRST_SEED = 2_000_000_000
@@ -35,6 +39,8 @@ class EnvironmentSpec:
     id: str
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     module: str = ""
+    frames: int = 0
+    """Length of the stack of latest observations that a policy sees; 0 for the latest one alone."""
     module_hint: str = field(default="", compare=False)
     """Where the module's name can be learned, for the error that it is missing."""
 
@@ -44,26 +50,29 @@ class EnvironmentSpec:
         return json.dumps(dict(self.kwargs), sort_keys=True)
 
 
-def from_message(message: pb.Environment, module: str) -> EnvironmentSpec:
+def from_message(policy: pb.PolicySpec, module: str) -> EnvironmentSpec:
     """The environment that a policy's spec states.
 
     The module is the caller's to name: a spec that came over the network must not choose what is imported here.
     """
+    message = policy.environment
     hint = f"the policy's spec names {message.module!r}" if message.module else ""
-    return EnvironmentSpec(message.id, json.loads(message.kwargs_json or "{}"), module, hint)
+    kwargs = json.loads(message.kwargs_json or "{}")
+    return EnvironmentSpec(message.id, kwargs, module, policy.observation.frames, hint)
 
 
 def make_env(spec: EnvironmentSpec, render_mode: str | None = None) -> Env:
-    """One environment.
+    """One environment, whose observations are stacks where the spec has frames.
 
     Raises:
         UnknownEnvironment: the id is not registered, or the module that should register it cannot be imported.
         InvalidOption: the environment does not take the keyword arguments.
         UnsupportedEnvironment: it lacks a package, or resets in another way.
     """
-    _register(spec)
+    register(spec)
     try:
-        return gym.make(spec.id, render_mode=render_mode, **spec.kwargs)
+        env = gym.make(spec.id, render_mode=render_mode, **spec.kwargs)
+        return _stacked(env, spec.frames) if spec.frames else env
     except (TypeError, gym.error.Error) as error:
         raise _refused(spec, error) from error
 
@@ -82,10 +91,14 @@ def make_vec(spec: EnvironmentSpec, n: int, *, is_seeded_singly: bool = False) -
         InvalidOption: the environment does not take the keyword arguments.
         UnsupportedEnvironment: it lacks a package, or resets in another way.
     """
-    _register(spec)
+    register(spec)
     try:
         envs: VecEnv = gym.make_vec(
-            spec.id, num_envs=n, vectorization_mode="sync" if is_seeded_singly else None, **spec.kwargs
+            spec.id,
+            num_envs=n,
+            vectorization_mode="sync" if is_seeded_singly or spec.frames else None,
+            wrappers=[lambda env: _stacked(env, spec.frames)] if spec.frames else None,
+            **spec.kwargs,
         )
     except (TypeError, gym.error.Error) as error:
         raise _refused(spec, error) from error
@@ -135,7 +148,17 @@ def component_bounds(box: Box) -> tuple[list[float], list[float]]:
     return low.tolist(), high.tolist()
 
 
-def _register(spec: EnvironmentSpec) -> None:
+def _stacked(env: Env, frames: int) -> gym.Wrapper[Array, Any, Array, Any]:
+    """`env` with its `frames` latest observations in place of the last, the first one of an episode filling them."""
+    return FrameStackObservation(env, frames, padding_type="reset")
+
+
+def register(spec: EnvironmentSpec) -> None:
+    """The environment's id is known to Gymnasium.
+
+    Raises:
+        UnknownEnvironment: it cannot be registered.
+    """
     if spec.module:
         if (folder := str(Path.cwd())) not in sys.path:
             sys.path.append(folder)  # an installed program's path lacks it
@@ -147,6 +170,9 @@ def _register(spec: EnvironmentSpec) -> None:
                 f"module {spec.module!r}, which should register {spec.id}, cannot be imported ({reason}); "
                 "run from the folder that holds it or put that folder on PYTHONPATH"
             ) from error
+    if spec.id not in gym.registry:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(ATARI_PACKAGE)  # registers its games
     if spec.id not in gym.registry:
         near = difflib.get_close_matches(spec.id, gym.registry, n=3, cutoff=0.5)
         hint = f"near it: {', '.join(near)}" if near else "name the module that registers it with --module"

@@ -1,33 +1,31 @@
 """Whole episodes of a policy on given seeds, and the observations met on the way."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
+from torch import nn
 
 from training.collector import ChooseActions, Episode
-from training.envs import EnvironmentSpec, make_env, make_vec
+from training.envs import EnvironmentSpec, VecEnv, make_env, make_vec
 
 MAX_ENVS = 100
 """Environments stepped together in an evaluation."""
 
 
-def play_episodes(
-    choose_actions: ChooseActions,
-    environment: EnvironmentSpec,
-    episodes: int,
-    first_seed: int,
-    *,
-    is_seeded_singly: bool = True,
+def play_together(
+    choose_actions: ChooseActions, make_envs: Callable[[int], VecEnv], episodes: int, first_seed: int
 ) -> list[Episode]:
-    """Play `episodes` whole episodes; episode i was reset with seed `first_seed + i`.
+    """Play `episodes` whole episodes in what `make_envs` makes of their number, reset with `first_seed` and on.
 
-    Without `is_seeded_singly` a faster vectorised implementation may be used, in which an episode's start depends on
-    `first_seed` and on the number of episodes together.
+    Episode i was reset with seed `first_seed + i`; in vectorised implementations that draw for all environments
+    together, an episode's start depends on `first_seed` and on the number of episodes.
     """
     played: list[Episode] = []
-    envs = make_vec(environment, min(episodes, MAX_ENVS), is_seeded_singly=is_seeded_singly)
+    envs = make_envs(min(episodes, MAX_ENVS))
     try:
         while len(played) < episodes:
             seed = first_seed + len(played)
@@ -35,6 +33,15 @@ def play_episodes(
     finally:
         envs.close()
     return played[:episodes]
+
+
+def play_episodes(
+    choose_actions: ChooseActions, environment: EnvironmentSpec, episodes: int, first_seed: int
+) -> list[Episode]:
+    """Play whole episodes in ordinary environments, so that each depends on its own seed alone."""
+    return play_together(
+        choose_actions, lambda n: make_vec(environment, n, is_seeded_singly=True), episodes, first_seed
+    )
 
 
 def _one_each(choose_actions: ChooseActions, envs: Any, seed: int) -> list[Episode]:
@@ -48,6 +55,17 @@ def _one_each(choose_actions: ChooseActions, envs: Any, seed: int) -> list[Episo
         lengths[~is_over] += 1
         is_over |= terminated | truncated
     return [Episode(float(value), int(length)) for value, length in zip(returns, lengths, strict=True)]
+
+
+def greedy(policy: nn.Module) -> ChooseActions:
+    """The actions of the module that is exported, on the CPU."""
+
+    @torch.no_grad()
+    def choose_actions(observations: NDArray[Any]) -> NDArray[Any]:
+        answer = policy(torch.from_numpy(observations))
+        return np.asarray((answer[0] if isinstance(answer, tuple) else answer).numpy())
+
+    return choose_actions
 
 
 def random_policy(environment: EnvironmentSpec, seed: int) -> ChooseActions:
@@ -82,10 +100,11 @@ class ObservationSample:
         # The observations with the largest of independent random keys are a uniform sample without replacement.
         keys = self._rng.random(len(observations))
         if self._kept is None:
-            self._keys, self._kept = keys, observations.copy()
-        elif len(self._keys) < self._size or keys.max() > self._keys.min():
-            self._keys = np.concatenate([self._keys, keys])
-            self._kept = np.concatenate([self._kept, observations])
+            self._kept = observations[:0]
+        is_kept = keys > self._keys.min() if len(self._keys) >= self._size else np.ones(len(keys), np.bool_)
+        if is_kept.any():
+            self._keys = np.concatenate([self._keys, keys[is_kept]])
+            self._kept = np.concatenate([self._kept, observations[is_kept]])
         if len(self._keys) > self._size:
             largest = np.argpartition(self._keys, -self._size)[-self._size :]
             self._keys, self._kept = self._keys[largest], self._kept[largest]

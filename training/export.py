@@ -141,6 +141,14 @@ def _to_onnx(policy: nn.Module, example: NDArray[Any], outputs: list[str]) -> on
     return model
 
 
+def read_weights(path: Path) -> dict[str, NDArray[Any]]:
+    """The weights of the network in an exported graph, by the names that the network gives them."""
+    prefix = "network."
+    initializers = onnx.load(path).graph.initializer
+    found = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in initializers}
+    return {name.removeprefix(prefix): array.copy() for name, array in found.items() if name.startswith(prefix)}
+
+
 def _strip(graph: onnx.GraphProto) -> None:
     """Take out the exporter's notes: stack traces, with the paths of this machine."""
     parts: list[Any] = [*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer]

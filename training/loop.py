@@ -9,12 +9,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from training.agents.agent import Agent, Weights
-from training.checkpoint import restore_rng, rng_state, to_arrays
+from training.checkpoint import restore_rng, rng_state
 from training.collector import Collector
-from training.envs import SELECTION_FIRST_SEED, EnvironmentSpec, VecEnv
+from training.envs import SELECTION_FIRST_SEED, VecEnv
 from training.errors import CheckpointError, require
-from training.evaluate import play_episodes
-from training.replay import Replay
+from training.evaluate import play_together
+from training.learners import Learner, RewardConfig
 
 RECENT_EPISODES = 100
 
@@ -27,12 +27,8 @@ class LoopConfig:
     """Environment steps at most."""
     n_envs: int = 16
     """Environments stepped together."""
-    replay_capacity: int = 100_000
-    """Transitions remembered."""
-    learning_starts: int = 1_000
-    """Steps before the first update."""
-    updates_per_vector_step: int = 4
-    """Updates each time that all environments were stepped once."""
+    life_loss_is_terminal: bool = False
+    """Learn from the loss of a life as from an episode's end, where the environment tells its lives."""
     evaluate_every: int = 5_000
     """Steps between two greedy evaluations, which choose the checkpoint to keep."""
     selection_episodes: int = 100
@@ -46,12 +42,8 @@ class LoopConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges; raises InvalidOption."""
-        for name in ("steps", "n_envs", "learning_starts", "evaluate_every", "selection_episodes", "log_every"):
+        for name in ("steps", "n_envs", "evaluate_every", "selection_episodes", "log_every"):
             require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
-        updates = self.updates_per_vector_step
-        require(updates >= 0, "updates_per_vector_step", "at least 0", updates)
-        least = 2 * self.n_envs
-        require(self.replay_capacity >= least, "replay_capacity", f"at least {least}, 2 n_envs", self.replay_capacity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +51,10 @@ class Parts:
     """What a loop works with."""
 
     agent: Agent
+    learner: Learner
     envs: VecEnv
-    replay: Replay
+    make_envs: Callable[[int], VecEnv]
+    """As many environments as asked for, for greedy evaluations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +101,14 @@ class Outcome:
 class Loop:
     """Training of one agent in one vector environment; a pure function of the seed on a CPU."""
 
-    def __init__(self, parts: Parts, environment: EnvironmentSpec, config: LoopConfig, seed: int) -> None:
-        """Reset the environments with `seed`; greedy evaluations make environments of their own."""
+    def __init__(self, parts: Parts, rewards: RewardConfig, config: LoopConfig, seed: int) -> None:
+        """Reset the environments with `seed`."""
+        self._parts = parts
         self._agent = parts.agent
-        self._replay = parts.replay
-        self._environment = environment
+        self._rewards = rewards
         self._config = config
         self._rng = np.random.default_rng(seed)
-        self._collector = Collector(parts.envs, seed)
+        self._collector = Collector(parts.envs, seed, is_life_terminal=config.life_loss_is_terminal)
         self._step = 0
         self._episodes = 0
         self._elapsed_before_s = 0.0
@@ -150,7 +144,7 @@ class Loop:
         """Everything that `load_state` needs; `elapsed_s` is the time since this loop began."""
         return {
             "agent": self._agent.state(),
-            "replay": self._replay.state(),
+            "learner": self._parts.learner.state(),
             "rng": rng_state(self._rng),
             "step": self._step,
             "episodes": self._episodes,
@@ -174,8 +168,7 @@ class Loop:
                 f"the checkpoint does not fit this run's network ({str(error).splitlines()[0]}); "
                 "resume with the settings that the run was started with"
             ) from error
-        replay = state["replay"]
-        self._replay.load_state({"added": replay["added"], "rows": to_arrays(replay["rows"])})
+        self._parts.learner.load_state(state["learner"])
         restore_rng(self._rng, state["rng"])
         self._step, self._episodes = state["step"], state["episodes"]
         self._elapsed_before_s = state["elapsed_s"]
@@ -184,24 +177,16 @@ class Loop:
         self._best, self._best_return = state["best"], state["best_return"]
 
     def _advance(self) -> None:
-        config = self._config
         step = self._collector.step(lambda observations: self._agent.explore(observations, self._step, self._rng))
         self._step += int(step.is_real.sum())
-        self._replay.add(step)
         for episode in self._collector.finished():
             self._episodes += 1
             self._recent.append(episode.episode_return)
-        if self._step >= config.learning_starts and config.updates_per_vector_step:
-            updates = config.updates_per_vector_step
-            self._agent.learn(self._replay.sample(self._rng, self._agent.sampling, updates))
+        self._parts.learner.observe(self._rewards.apply(step), self._rng)
 
     def _evaluate(self) -> None:
-        episodes = play_episodes(
-            self._agent.greedy,
-            self._environment,
-            self._config.selection_episodes,
-            SELECTION_FIRST_SEED,
-            is_seeded_singly=False,
+        episodes = play_together(
+            self._agent.greedy, self._parts.make_envs, self._config.selection_episodes, SELECTION_FIRST_SEED
         )
         mean = float(np.mean([episode.episode_return for episode in episodes]))
         self._curve.append((self._step, mean))

@@ -12,26 +12,38 @@ import torch
 from rich.console import Console
 
 from protos.names import POLICY_NAME
+from protos.polserve.v1 import policy_pb2 as pb
 from training import checkpoint
+from training.agents.agent import AgentParts
 from training.agents.dqn import DqnAgent
+from training.arcade import make_screens
+from training.compute import Device, choose, set_threads
 from training.envs import EVALUATION_FIRST_SEED, SELECTION_FIRST_SEED, discrete_actions, make_vec, observation_box
 from training.errors import CheckpointError, InvalidOption
-from training.evaluate import ObservationSample, play_episodes, random_policy
+from training.evaluate import ObservationSample, greedy, play_episodes, random_policy
 from training.export import PolicyVersion, export_policy
+from training.learners import ReplayLearner
 from training.loop import Loop, Outcome, Parts, Progress
+from training.networks import ValueNetwork
+from training.origin import Origin
+from training.origin import load as load_origin
 from training.presets import Recipe
 from training.progress import ProgressDisplay
-from training.provenance import git_commit, provenance
+from training.provenance import describe_run, git_commit, machine
 from training.registry.store import connect
 from training.registry.tracking import TrackedRun
 from training.registry.versions import PolicyRegistry, VersionName
 from training.replay import Replay
 from training.report import EvaluationResult, write_report
+from training.screens import Screens
 from training.specs import TrainedPolicy, build_spec
 from training.statistics import summarise
 
 EVALUATION_EPISODES = 100
 GOLDEN_SIZE = 256
+"""Observations of the golden set."""
+GOLDEN_FRAMES = 64
+"""The same for stacks of colour frames, which take 400 KB each before they are compressed."""
 EXPERIMENT = "polserve"
 
 
@@ -44,6 +56,9 @@ class RunOptions:
     is_resumed: bool
     is_registered: bool
     """Whether a version is registered at the end."""
+    device: Device = "auto"
+    init_from: Path | None = None
+    """Folder of a run or a policy version whose weights to begin with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,27 +83,31 @@ def train_policy(
     """
     if not POLICY_NAME.fullmatch(recipe.policy):
         raise InvalidOption(f"name: expected letters, digits, '-', '_' and '.', got {recipe.policy!r}")
-    trainee = build_trainee(recipe, seed)
+    trainee = build_trainee(recipe, seed, options.device)
     checkpoint.prepare(options.folder)
     saved = checkpoint.load(options.folder) if options.is_resumed else None
     client = connect()
     if saved is not None:
         _check_same_run(saved["identity"], _identity(recipe, seed))
         trainee.loop.load_state(saved["loop"])
+        origin = Origin(**saved["origin"])
         run = TrackedRun(client, saved["run_id"])
     else:
-        run = TrackedRun.start(client, EXPERIMENT, f"{recipe.policy}-seed{seed}", _tags(recipe, seed))
+        origin = trainee.begin_from(options.init_from) if options.init_from else Origin()
+        tags = {**_tags(recipe, seed), "init_from": origin.initial_weights, "machine": machine()}
+        run = TrackedRun.start(client, EXPERIMENT, f"{recipe.policy}-seed{seed}", tags)
         run.log_params({**recipe.params(), "seed": seed})
     with run, contextlib.closing(trainee):
         with ProgressDisplay(recipe.policy, console) as display:
-            monitor = _Monitor(display, run, options.folder, _identity(recipe, seed))
+            identity = {"identity": _identity(recipe, seed), "origin": asdict(origin)}
+            monitor = _Monitor(display, run, options.folder, identity)
             outcome = trainee.loop.run(monitor, should_stop)
         if not outcome.is_complete:
             run.interrupt()
             return RunResult(outcome, run.run_id, None, None)
         console.print(f"trained {outcome.step:,} steps in {outcome.elapsed_s:.0f} s; evaluating and exporting")
         trainee.agent.load_weights(outcome.weights)
-        evaluation, version = finish(recipe, seed, trainee.agent, outcome, run.run_id)
+        evaluation, version = finish(recipe, trainee.agent, outcome, _provenance(recipe, seed, run.run_id, origin))
         with tempfile.TemporaryDirectory() as folder:
             write_report(Path(folder), outcome, evaluation)
             run.log_files(Path(folder))
@@ -106,25 +125,56 @@ def train_policy(
 class Trainee:
     """An agent with its environments and its loop."""
 
-    def __init__(self, recipe: Recipe, seed: int) -> None:
+    def __init__(self, recipe: Recipe, seed: int, device: Device = "auto") -> None:
         """Build everything from the seed alone."""
-        torch.set_num_threads(recipe.threads)
+        set_threads(recipe.threads)
         torch.manual_seed(seed)
-        self._envs = make_vec(recipe.environment, recipe.loop.n_envs)
+        make_envs = make_screens if recipe.is_screens else make_vec
+        self._envs = make_envs(recipe.environment, recipe.loop.n_envs)
         box = observation_box(self._envs.single_observation_space, recipe.environment.id)
         n_actions = discrete_actions(self._envs.single_action_space, recipe.environment.id)
-        self.agent = DqnAgent(recipe.agent, box.shape, n_actions)
-        replay = Replay(
-            recipe.loop.replay_capacity, recipe.loop.n_envs, np.zeros(box.shape, box.dtype), np.zeros((), np.int64)
+        self.agent = DqnAgent(
+            recipe.agent,
+            AgentParts(
+                ValueNetwork(recipe.network, box.shape, n_actions),
+                choose(device),
+                Screens() if recipe.is_screens else None,
+            ),
         )
-        self.loop = Loop(Parts(self.agent, self._envs, replay), recipe.environment, recipe.loop, seed)
+        replay = Replay(
+            recipe.replay.replay_capacity,
+            recipe.loop.n_envs,
+            np.zeros(box.shape, box.dtype),
+            np.zeros((), np.int64),
+            stack=recipe.environment.frames,
+        )
+        parts = Parts(
+            agent=self.agent,
+            learner=ReplayLearner(self.agent, replay, recipe.replay),
+            envs=self._envs,
+            make_envs=lambda n: make_envs(recipe.environment, n),
+        )
+        self.loop = Loop(parts, recipe.rewards, recipe.loop, seed)
+
+    def begin_from(self, folder: Path) -> Origin:
+        """The agent has the weights of the run or policy version in `folder`.
+
+        Raises:
+            CheckpointError: there are none, or they are of another network.
+        """
+        weights, origin = load_origin(folder)
+        try:
+            self.agent.load_weights(weights)
+        except RuntimeError as error:
+            raise CheckpointError(f"--init-from {folder}: its weights are of another network ({error})") from error
+        return origin
 
     def close(self) -> None:
         """Close the environments."""
         self._envs.close()
 
 
-def build_trainee(recipe: Recipe, seed: int) -> Trainee:
+def build_trainee(recipe: Recipe, seed: int, device: Device = "auto") -> Trainee:
     """The agent, environments and loop of a recipe, a pure function of the seed.
 
     Raises:
@@ -133,26 +183,30 @@ def build_trainee(recipe: Recipe, seed: int) -> Trainee:
     """
     if not 0 <= seed <= SELECTION_FIRST_SEED - recipe.loop.n_envs:
         raise InvalidOption(f"seed: expected 0 to {SELECTION_FIRST_SEED - recipe.loop.n_envs}, got {seed}")
-    return Trainee(recipe, seed)
+    return Trainee(recipe, seed, device)
 
 
 def finish(
-    recipe: Recipe, seed: int, agent: DqnAgent, outcome: Outcome, run_id: str
+    recipe: Recipe, agent: DqnAgent, outcome: Outcome, provenance: pb.Provenance
 ) -> tuple[EvaluationResult, PolicyVersion]:
     """The evaluation of the trained agent beside the random policy, and its policy version."""
-    sample = ObservationSample(agent.greedy, GOLDEN_SIZE, np.random.default_rng(seed))
+    policy = agent.policy()
+    golden_size = GOLDEN_FRAMES if recipe.is_screens else GOLDEN_SIZE
+    sample = ObservationSample(greedy(policy), golden_size, np.random.default_rng(provenance.seed))
     evaluation = evaluate_policy(recipe, sample)
+    provenance.environment_steps += outcome.step
+    provenance.training_hours += outcome.elapsed_s / 3600
     spec = build_spec(
         TrainedPolicy(
             name=recipe.policy,
             algorithm=agent.algorithm,
             environment=recipe.environment,
-            provenance=provenance(run_id, seed, outcome.step),
+            provenance=provenance,
             evaluation=evaluation.summary,
             random_mean=evaluation.random_summary.mean,
         )
     )
-    return evaluation, export_policy(agent.policy(), spec, sample.observations())
+    return evaluation, export_policy(policy, spec, sample.observations())
 
 
 def evaluate_policy(recipe: Recipe, choose_actions: ObservationSample) -> EvaluationResult:
@@ -175,7 +229,7 @@ def evaluate_policy(recipe: Recipe, choose_actions: ObservationSample) -> Evalua
 class _Monitor:
     """Passes progress on to the display and the run, and saves checkpoints."""
 
-    def __init__(self, display: ProgressDisplay, run: TrackedRun, folder: Path, identity: Mapping[str, str]) -> None:
+    def __init__(self, display: ProgressDisplay, run: TrackedRun, folder: Path, identity: Mapping[str, Any]) -> None:
         self._display = display
         self._run = run
         self._folder = folder
@@ -186,7 +240,14 @@ class _Monitor:
         self._run.log_metrics(metrics, progress.step)
 
     def save(self, state: Mapping[str, Any]) -> None:
-        checkpoint.save(self._folder, {"loop": state, "run_id": self._run.run_id, "identity": self._identity})
+        checkpoint.save(self._folder, {"loop": state, "run_id": self._run.run_id, **self._identity})
+
+
+def _provenance(recipe: Recipe, seed: int, run_id: str, origin: Origin) -> pb.Provenance:
+    provenance = describe_run(run_id, seed, recipe.params())
+    provenance.initial_weights = origin.initial_weights
+    provenance.environment_steps, provenance.training_hours = origin.environment_steps, origin.hours
+    return provenance
 
 
 def _tags(recipe: Recipe, seed: int) -> dict[str, str]:
@@ -206,7 +267,10 @@ def _identity(recipe: Recipe, seed: int) -> dict[str, str]:
         "environment_kwargs": recipe.environment.kwargs_json,
         "n_envs": recipe.loop.n_envs,
         "seed": seed,
+        "life_loss_is_terminal": recipe.loop.life_loss_is_terminal,
+        **asdict(recipe.network),
         **asdict(recipe.agent),
+        **asdict(recipe.rewards),
     }
     return {name: str(value) for name, value in settings.items()}
 

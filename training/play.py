@@ -40,7 +40,7 @@ def environment_of(player: "Player") -> EnvironmentSpec:
     number = player.version if player.version in {v.version for v in live.versions} else live.aliases.get(alias, "")
     for version in live.versions:
         if version.version == number or len(live.versions) == 1:
-            return from_message(version.spec.environment, player.module)
+            return from_message(version.spec, player.module)
     raise UnknownEnvironment(f"{player.policy} is not live as {player.version!r}; see `polserve policies`")
 
 

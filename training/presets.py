@@ -5,13 +5,15 @@ import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from training.agents.dqn import DqnConfig
 from training.envs import EnvironmentSpec
 from training.errors import InvalidOption, require
+from training.learners import ReplayConfig, RewardConfig
 from training.loop import LoopConfig
+from training.networks import NetworkConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,27 +23,36 @@ class Recipe:
     policy: str
     """Name under which versions are registered."""
     environment: EnvironmentSpec
-    loop: LoopConfig
-    agent: DqnConfig
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    agent: DqnConfig = field(default_factory=DqnConfig)
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
+    rewards: RewardConfig = field(default_factory=RewardConfig)
+    is_screens: bool = False
+    """Whether the network sees stacks of grey screens made of the environment's colour frames."""
     threads: int = 1
-    """CPU threads of torch; small networks are faster with one."""
+    """CPU threads of torch, 0 for all cores; small networks are faster with one."""
 
     def __post_init__(self) -> None:
-        """Check what the two configurations ask of each other; raises InvalidOption."""
-        least = (self.agent.n_step + 1) * self.loop.n_envs
-        capacity = self.loop.replay_capacity
+        """Check what the configurations ask of each other; raises InvalidOption."""
+        least = (self.agent.n_step + max(1, self.environment.frames)) * self.loop.n_envs
+        capacity, starts = self.replay.replay_capacity, self.replay.learning_starts
         require(
             capacity >= least + self.loop.n_envs, "replay_capacity", f"at least {least + self.loop.n_envs}", capacity
         )
-        require(self.loop.learning_starts >= least, "learning_starts", f"at least {least}", self.loop.learning_starts)
+        require(starts >= least, "learning_starts", f"at least {least}", starts)
+
+    @property
+    def configs(self) -> dict[str, Any]:
+        """The configurations by field name."""
+        return {name: getattr(self, name) for name in ("loop", "network", "agent", "replay", "rewards")}
 
     def params(self) -> dict[str, object]:
         """Every setting by name."""
         return {
             "environment": self.environment.id,
             "environment_kwargs": self.environment.kwargs_json,
-            **dataclasses.asdict(self.loop),
-            **dataclasses.asdict(self.agent),
+            **{name: value for config in self.configs.values() for name, value in dataclasses.asdict(config).items()},
         }
 
 
@@ -51,7 +62,8 @@ PRESETS: Mapping[str, Recipe] = {
     "cartpole": Recipe(
         policy="cartpole",
         environment=EnvironmentSpec("CartPole-v1"),
-        loop=LoopConfig(steps=200_000, n_envs=16, updates_per_vector_step=4, evaluate_every=2_000, stop_return=500.0),
+        loop=LoopConfig(steps=200_000, n_envs=16, evaluate_every=2_000, stop_return=500.0),
+        replay=ReplayConfig(updates_per_vector_step=4),
         agent=DqnConfig(
             learning_rate=3e-3,
             learning_rate_end=5e-4,
@@ -63,6 +75,40 @@ PRESETS: Mapping[str, Recipe] = {
             epsilon_steps=5_000,
         ),
     ),
+    "mspacman": Recipe(
+        policy="mspacman",
+        environment=EnvironmentSpec("ALE/MsPacman-v5", frames=4),
+        loop=LoopConfig(
+            steps=8_000_000,
+            n_envs=64,
+            life_loss_is_terminal=True,
+            evaluate_every=200_000,
+            selection_episodes=32,
+            log_every=10_000,
+            checkpoint_every_s=300.0,
+        ),
+        network=NetworkConfig(hidden_sizes=(512,), dueling=True, quantiles=51, mixed_precision=True),
+        agent=DqnConfig(
+            learning_rate=2e-4,
+            learning_rate_end=5e-5,
+            learning_rate_updates=35_000,
+            adam_epsilon=1e-4,
+            batch_size=128,
+            discount=0.99,
+            n_step=3,
+            max_grad_norm=10.0,
+            target_tau=1.0,
+            target_period=125,
+            epsilon_end=0.01,
+            epsilon_steps=300_000,
+        ),
+        replay=ReplayConfig(
+            replay_capacity=800_000, learning_starts=50_000, updates_per_vector_step=1, checkpoint_replay=False
+        ),
+        rewards=RewardConfig(reward_treatment="root", reward_scale=0.1),
+        is_screens=True,
+        threads=0,
+    ),
 }
 
 
@@ -72,21 +118,16 @@ def with_options(recipe: Recipe, options: Sequence[str]) -> Recipe:
     Raises:
         InvalidOption: there is no such hyper-parameter, or the value is not of its type.
     """
-    loop: dict[str, Any] = {}
-    agent: dict[str, Any] = {}
-    fields = {
-        **{field.name: (agent, recipe.agent) for field in dataclasses.fields(recipe.agent)},
-        **{field.name: (loop, recipe.loop) for field in dataclasses.fields(recipe.loop)},
-    }
+    owners = {field.name: name for name, config in recipe.configs.items() for field in dataclasses.fields(config)}
+    changes: dict[str, dict[str, Any]] = {name: {} for name in recipe.configs}
     for option in options:
         name, separator, text = option.partition("=")
-        if not separator or name not in fields:
-            raise InvalidOption(f"expected name=value with a name among {', '.join(sorted(fields))}; got {option!r}")
-        changes, config = fields[name]
-        changes[name] = _parse(name, text, typing.get_type_hints(type(config))[name])
-    return dataclasses.replace(
-        recipe, loop=dataclasses.replace(recipe.loop, **loop), agent=dataclasses.replace(recipe.agent, **agent)
-    )
+        if not separator or name not in owners:
+            raise InvalidOption(f"expected name=value with a name among {', '.join(sorted(owners))}; got {option!r}")
+        owner = owners[name]
+        changes[owner][name] = _parse(name, text, typing.get_type_hints(type(recipe.configs[owner]))[name])
+    configs = {name: dataclasses.replace(config, **changes[name]) for name, config in recipe.configs.items()}
+    return dataclasses.replace(recipe, **configs)
 
 
 def _parse(name: str, text: str, kind: Any) -> Any:

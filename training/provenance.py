@@ -1,21 +1,40 @@
 """Where a policy came from."""
 
+import json
+import os
+import re
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+
+import torch
 
 from protos.polserve.v1 import policy_pb2 as pb
 
 
-def provenance(run_id: str, seed: int, environment_steps: int) -> pb.Provenance:
-    """The message for the spec."""
+def describe_run(run_id: str, seed: int, settings: Mapping[str, object]) -> pb.Provenance:
+    """What is known of a run as it begins; its length is for the caller to add."""
     return pb.Provenance(
         run_id=run_id,
         git_commit=git_commit(),
         seed=seed,
-        environment_steps=environment_steps,
         package_version=version("polserve"),
+        settings_json=json.dumps(dict(settings), sort_keys=True),
+        machine=machine(),
     )
+
+
+def machine() -> str:
+    """The kind of machine that this is: cores, processor, and the GPU where torch would use one."""
+    cores = f"{len(os.sched_getaffinity(0))} CPU cores"
+    processor = re.search(r"^model name\s*:\s*(.+)$", _read(Path("/proc/cpuinfo")), re.MULTILINE)
+    described = f"{cores} ({processor.group(1)})" if processor else cores
+    return f"{described}, {torch.cuda.get_device_name()}" if torch.cuda.is_available() else described
+
+
+def _read(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
 
 
 def git_commit() -> str:

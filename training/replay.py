@@ -1,13 +1,21 @@
 """Steps of environments, and the memory that agents learn from."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from numpy.typing import DTypeLike, NDArray
 
-from training.errors import CheckpointError
+from training.errors import CheckpointError, require
+
+STEP_BYTES = 7
+"""Of a stored step beside observation and action: a float32 and three booleans."""
+CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+"""Files with the limit in bytes, of control groups version 2 and 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +63,31 @@ class Replay:
 
     Rows are times, columns are environments. Since an environment is reset by the step after the one that ended its
     episode, the observation of the next row is always the one that a real step led to, terminal ones included.
+
+    Of observations that are stacks, only the newest frame is stored; the rest is found in the rows before.
     """
 
-    def __init__(self, capacity: int, n_envs: int, observation: NDArray[Any], action: NDArray[Any]) -> None:
+    def __init__(
+        self, capacity: int, n_envs: int, observation: NDArray[Any], action: NDArray[Any], *, stack: int = 0
+    ) -> None:
         """Room for `capacity` steps in all; `observation` and `action` are examples of one environment's.
+
+        With a `stack`, observations are (stack, ...) of the latest frames, filled with an episode's first one.
 
         Raises:
             ValueError: there is no room for two rows.
+            InvalidOption: the machine has not the memory.
         """
         rows = capacity // n_envs
         if rows < 2:  # noqa: PLR2004 - a transition takes two rows
             raise ValueError(
                 f"replay capacity: expected at least {2 * n_envs} for {n_envs} environments, got {capacity}"
             )
+        self._stack = stack
+        stored = observation[-1] if stack else observation
+        check_memory(rows * n_envs * (stored.nbytes + action.nbytes + STEP_BYTES), capacity)
         self._rows = VectorStep(
-            observation_tm1=_empty(rows, n_envs, observation.shape, observation.dtype),
+            observation_tm1=_empty(rows, n_envs, stored.shape, stored.dtype),
             action_tm1=_empty(rows, n_envs, action.shape, action.dtype),
             reward_t=_empty(rows, n_envs, (), np.float32),
             is_terminated=_empty(rows, n_envs, (), np.bool_),
@@ -91,6 +109,8 @@ class Replay:
         """Store a step in place of the oldest one."""
         row = self._added % len(self._rows.reward_t)
         new = _arrays(step)
+        if self._stack:
+            new["observation_tm1"] = step.observation_tm1[:, -1]
         for name, array in _arrays(self._rows).items():
             array[row] = new[name]
         self._added += 1
@@ -120,11 +140,11 @@ class Replay:
             ends += is_going
             is_going &= ~stored.is_over[row, envs]
         return Transitions(
-            observation_tm1=stored.observation_tm1[times % n_rows, envs],
+            observation_tm1=self._observations(times, envs),
             action_tm1=stored.action_tm1[times % n_rows, envs],
             reward_t=reward,
             discount_t=discount,
-            observation_t=stored.observation_tm1[ends % n_rows, envs],
+            observation_t=self._observations(ends, envs),
         )
 
     def state(self) -> dict[str, Any]:
@@ -152,6 +172,19 @@ class Replay:
         self._added = int(state["added"])
         self._cut()
 
+    def _observations(self, times: NDArray[np.int64], envs: NDArray[np.int64]) -> NDArray[Any]:
+        """The observations at `times`, each with the frames of its episode before it where they are stacks."""
+        stored, n_rows = self._rows, len(self._rows.reward_t)
+        if not self._stack:
+            return np.asarray(stored.observation_tm1[times % n_rows, envs])
+        stacked = np.repeat(times[:, None], self._stack, axis=1)
+        for back in range(self._stack - 2, -1, -1):
+            before = stacked[:, back + 1] - 1
+            # A row without a real step holds the last frame of an episode: the one after it is the first of the next.
+            is_same_episode = stored.is_real[before % n_rows, envs] & (before >= 0)
+            stacked[:, back] = np.where(is_same_episode, before, stacked[:, back + 1])
+        return np.asarray(stored.observation_tm1[stacked % n_rows, envs[:, None]])
+
     def _cut(self) -> None:
         """No transition reaches from the stored rows into those that follow.
 
@@ -164,9 +197,10 @@ class Replay:
             self._rows.is_real[last] = False
 
     def _starts(self, rng: np.random.Generator, n_step: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Times and environments of real steps with `n_step` rows after them."""
+        """Times and environments of real steps with `n_step` rows after them, and their stack's before."""
         n_rows, n_envs = self._rows.reward_t.shape
         oldest, end = max(0, self._added - n_rows), self._added - n_step
+        oldest += max(0, self._stack - 1) if oldest else 0
         if end <= oldest:
             raise ValueError(f"expected more than {n_step} rows to sample from, got {self._added}")
         times = rng.integers(oldest, end, size=size)
@@ -176,6 +210,26 @@ class Replay:
             times[is_reset] = rng.integers(oldest, end, size=count)
             envs[is_reset] = rng.integers(n_envs, size=count)
         return times, envs
+
+
+def check_memory(nbytes: int, capacity: int) -> None:
+    """Raise InvalidOption where a replay of `nbytes` bytes does not fit into the memory that is left."""
+    available = available_bytes()
+    require(
+        nbytes <= available,
+        "replay_capacity",
+        f"a replay that fits into the {available:,} bytes of memory that are available",
+        f"{capacity:,} steps, which need {nbytes:,} bytes",
+    )
+
+
+def available_bytes() -> int:
+    """Memory that this process may still take: what the machine has free, or less where a control group says so."""
+    free = psutil.virtual_memory().available
+    for limit in CGROUP_LIMITS:
+        with contextlib.suppress(OSError, ValueError):  # absent, or "max"
+            free = min(free, int(Path(limit).read_text()) - psutil.Process().memory_info().rss)
+    return free
 
 
 def _empty(rows: int, n_envs: int, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:

@@ -5,8 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from training.agents.dqn import DqnAgent, DqnConfig, move_towards, q_learning_target, td_loss
+from training.agents.agent import AgentParts
+from training.agents.dqn import DqnAgent, DqnConfig
+from training.agents.losses import move_towards, q_learning_target, quantile_loss, take, td_loss
+from training.compute import choose
 from training.errors import InvalidOption
+from training.networks import NetworkConfig, ValueNetwork
 from training.replay import Transitions
 
 
@@ -21,9 +25,10 @@ def transitions(n: int, *, discount: float = 0.99) -> Transitions:
     )
 
 
-def agent(seed: int = 0, **changes: object) -> DqnAgent:
+def agent(seed: int = 0, quantiles: int = 1, **changes: object) -> DqnAgent:
     torch.manual_seed(seed)
-    return DqnAgent(DqnConfig(hidden_sizes=(16,), batch_size=8, **changes), (4,), 2)  # type: ignore[arg-type]
+    network = ValueNetwork(NetworkConfig(hidden_sizes=(16,), dueling=quantiles > 1, quantiles=quantiles), (4,), 2)
+    return DqnAgent(DqnConfig(batch_size=8, **changes), AgentParts(network, choose("cpu")))  # type: ignore[arg-type]
 
 
 def test_double_dqn_values_the_selectors_choice_by_the_target_network() -> None:
@@ -47,7 +52,7 @@ def test_a_terminated_transition_bootstraps_nothing_and_a_truncated_one_does() -
 )
 def test_the_loss_is_of_the_actions_taken(kind: str, expected: float) -> None:
     q_tm1 = torch.tensor([[0.5, 9.0], [9.0, 3.0]])
-    loss = td_loss(q_tm1, torch.tensor([0, 1]), torch.tensor([0.0, 0.0]), kind)  # type: ignore[arg-type]
+    loss = td_loss(take(q_tm1, torch.tensor([0, 1])), torch.zeros(2), kind)  # type: ignore[arg-type]
     assert float(loss) == pytest.approx(expected)
 
 
@@ -103,9 +108,65 @@ def test_learning_goes_on_from_a_saved_state_as_if_never_stopped() -> None:
         ("learning_rate", 0.0, "a positive number"),
         ("target_tau", 0.0, "above 0"),
         ("batch_size", 0, "at least 1"),
-        ("hidden_sizes", (0,), "sizes of at least 1"),
     ],
 )
 def test_a_hyper_parameter_out_of_range_is_refused_by_name(option: str, value: object, expected: str) -> None:
     with pytest.raises(InvalidOption, match=f"{option}: expected .*{expected}"):
         DqnConfig(**{option: value})  # type: ignore[arg-type]
+
+
+def test_the_quantile_loss_is_least_at_the_quantiles_of_the_target() -> None:
+    rng = torch.Generator().manual_seed(0)
+    samples = torch.randn(1, 2_000, generator=rng) * 10  # wide, so that the Huber bound of 1 is small beside it
+    quantiles = torch.zeros(1, 5, requires_grad=True)
+    optimizer = torch.optim.Adam([quantiles], lr=0.2)
+    for _ in range(600):
+        optimizer.zero_grad()
+        quantile_loss(quantiles, samples).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    expected = torch.quantile(samples, torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9]))
+    assert quantiles.detach()[0].numpy() == pytest.approx(expected.numpy(), abs=0.5)
+
+
+def test_quantiles_of_the_chosen_action_are_bootstrapped_from() -> None:
+    quantiles_t = torch.tensor([[[1.0, 3.0], [0.0, 2.0]]])
+    target = q_learning_target(quantiles_t, quantiles_t.mean(dim=2), torch.tensor([0.5]), torch.tensor([0.9]))
+    assert target.tolist() == [pytest.approx([0.5 + 0.9 * 1.0, 0.5 + 0.9 * 3.0])]
+
+
+def test_a_network_of_quantiles_learns_too() -> None:
+    learner = agent(quantiles=5, learning_rate=1e-2, learning_rate_end=1e-2)
+    assert learner.algorithm == "qr-dqn"
+    batch = transitions(8, discount=0.0)
+    learner.learn(batch)
+    before = learner.losses()["losses/td"]
+    for _ in range(200):
+        learner.learn(batch)
+    assert learner.losses()["losses/td"] < before / 3
+
+
+def test_dueling_advantages_average_to_nothing() -> None:
+    network = ValueNetwork(NetworkConfig(hidden_sizes=(16,), dueling=True), (4,), 3)
+    observation = torch.randn(5, 4)
+    features = network.torso(observation)
+    assert network.value is not None
+    value = network.value(features[:, :16])
+    assert network(observation).mean(dim=1).detach().numpy() == pytest.approx(value.detach().numpy()[:, 0], abs=1e-6)
+
+
+@pytest.mark.parametrize(("padding", "n_features"), [("valid", 64 * 7 * 6), ("same", 64 * 11 * 10)])
+def test_the_convolutions_leave_what_their_padding_says(padding: str, n_features: int) -> None:
+    network = ValueNetwork(NetworkConfig(hidden_sizes=(8,), padding=padding), (4, 88, 80), 9)  # type: ignore[arg-type]
+    dense = next(layer for layer in network.torso if isinstance(layer, nn.Linear))
+    assert dense.in_features == n_features
+
+
+def test_the_guides_pixels_are_scaled_as_it_says() -> None:
+    screens = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+    network = ValueNetwork(NetworkConfig(pixels="guide"), (1, 88, 80), 9)
+    assert torch.allclose(network.torso[0](screens), (screens.float() - 128) / 128 - 1)
+
+
+def test_a_network_without_units_is_refused() -> None:
+    with pytest.raises(InvalidOption, match="hidden_sizes: expected sizes of at least 1"):
+        NetworkConfig(hidden_sizes=(0,))

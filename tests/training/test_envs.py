@@ -19,7 +19,7 @@ from training.envs import (
     observation_box,
 )
 from training.errors import InvalidOption, UnknownEnvironment, UnsupportedEnvironment
-from training.evaluate import ObservationSample, play_episodes, random_policy
+from training.evaluate import ObservationSample, play_episodes, play_together, random_policy
 from training.play import check_renders
 
 CART_POLE = EnvironmentSpec("CartPole-v1")
@@ -76,7 +76,7 @@ def test_the_vectorised_cart_pole_v0_is_truncated_at_200_steps() -> None:
     def balance(observations: NDArray[np.float32]) -> NDArray[np.int64]:
         return (observations[:, 2] + 0.3 * observations[:, 3] > 0).astype(np.int64)
 
-    lengths = [episode.length for episode in play_episodes(balance, spec, 20, 0, is_seeded_singly=False)]
+    lengths = [episode.length for episode in play_together(balance, lambda n: make_vec(spec, n), 20, 0)]
     assert max(lengths) == 200
 
 

@@ -10,17 +10,19 @@ from training import checkpoint
 from training.agents.dqn import DqnConfig
 from training.envs import EnvironmentSpec
 from training.errors import CheckpointError, InvalidOption
+from training.learners import ReplayConfig
 from training.loop import LoopConfig, Outcome, Progress
+from training.networks import NetworkConfig
 from training.pipeline import build_trainee
 from training.presets import PRESETS, Recipe, with_options
 
 RECIPE = Recipe(
     policy="small",
     environment=EnvironmentSpec("CartPole-v1"),
-    loop=LoopConfig(
-        steps=1_500, n_envs=4, learning_starts=200, evaluate_every=500, selection_episodes=5, log_every=250
-    ),
-    agent=DqnConfig(hidden_sizes=(16,), batch_size=16, n_step=2, epsilon_steps=500),
+    loop=LoopConfig(steps=1_500, n_envs=4, evaluate_every=500, selection_episodes=5, log_every=250),
+    replay=ReplayConfig(learning_starts=200),
+    network=NetworkConfig(hidden_sizes=(16,)),
+    agent=DqnConfig(batch_size=16, n_step=2, epsilon_steps=500),
 )
 
 
@@ -96,7 +98,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     monitor = Recorder()
     train(monitor=monitor)
     checkpoint.save(tmp_path, monitor.saved)
-    other = replace(RECIPE, agent=replace(RECIPE.agent, hidden_sizes=(32,)))
+    other = replace(RECIPE, network=NetworkConfig(hidden_sizes=(32,)))
     with pytest.raises(CheckpointError, match="does not fit this run's network"):
         build_trainee(other, 0).loop.load_state(checkpoint.load(tmp_path))
 
@@ -131,10 +133,12 @@ def test_a_seed_kept_for_evaluation_is_refused(seed: int) -> None:
         ("double=false", "double", False),
         ("loss=squared", "loss", "squared"),
         ("batch_size=1_024", "batch_size", 1024),
+        ("reward_treatment=clip", "reward_treatment", "clip"),
+        ("max_grad_norm=none", "max_grad_norm", None),
     ],
 )
 def test_a_hyper_parameter_is_set_by_name(option: str, field: str, value: object) -> None:
-    assert getattr(with_options(PRESETS["cartpole"], [option]).agent, field) == value
+    assert with_options(PRESETS["cartpole"], [option]).params()[field] == value
 
 
 @pytest.mark.parametrize("option", ["learning_rate", "speed=3", "batch_size=many", "loss=cubic", "double=perhaps"])

@@ -1,15 +1,28 @@
 """What the training loop asks of an algorithm."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from training.compute import Compute
+from training.networks import ValueNetwork
 from training.replay import Sampling, Transitions
 
 Weights: TypeAlias = dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentParts:
+    """What an agent of values is made of."""
+
+    network: ValueNetwork
+    compute: Compute
+    preprocessing: nn.Module | None = None
+    """From the environment's observation to what the network takes, as a part of the exported graph."""
 
 
 class Agent(Protocol):
@@ -19,18 +32,11 @@ class Agent(Protocol):
     def algorithm(self) -> str:
         """Short name, such as "dqn"."""
 
-    @property
-    def sampling(self) -> Sampling:
-        """What `learn` takes."""
-
     def explore(self, observations: NDArray[Any], step: int, rng: np.random.Generator) -> NDArray[Any]:
         """Actions (n, ...) for training at environment step `step`."""
 
     def greedy(self, observations: NDArray[Any]) -> NDArray[Any]:
         """The actions (n, ...) that the agent holds to be best."""
-
-    def learn(self, batches: Transitions) -> None:
-        """Make one update from each of the batches, which follow one another."""
 
     def losses(self) -> dict[str, float]:
         """Figures of the latest update, by metric path such as "losses/td"."""
@@ -52,3 +58,14 @@ class Agent(Protocol):
 
     def policy(self) -> nn.Module:
         """The module to export: raw observation to action, and values where the algorithm has them."""
+
+
+class ReplayAgent(Agent, Protocol):
+    """An agent that learns from remembered transitions."""
+
+    @property
+    def sampling(self) -> Sampling:
+        """What `learn` takes."""
+
+    def learn(self, batches: Transitions) -> None:
+        """Make one update from each of the batches, which follow one another."""

@@ -1,18 +1,22 @@
-"""Deep Q-network: Mnih et al. 2015, with Double DQN (van Hasselt et al. 2016) on by default."""
+"""Deep Q-network: Mnih et al. 2015, with Double DQN (van Hasselt et al. 2016) on by default.
 
+With a network of several quantiles it is QR-DQN (Dabney et al. 2018).
+"""
+
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
-from training.agents.agent import Weights
+from training.agents.agent import AgentParts, Weights
+from training.agents.losses import Loss, move_towards, q_learning_target, quantile_loss, take, td_loss
 from training.errors import require
-from training.networks import GreedyPolicy, QNetwork
+from training.networks import GreedyPolicy, ValueNetwork
 from training.replay import Sampling, Transitions
 from training.schedules import linear
 
@@ -21,8 +25,6 @@ from training.schedules import linear
 class DqnConfig:
     """Hyper-parameters of DQN. Defaults suit small control problems; steps are environment steps."""
 
-    hidden_sizes: tuple[int, ...] = (128, 128)
-    """Units of the hidden layers."""
     learning_rate: float = 1e-3
     """Of Adam (Kingma and Ba 2015), at the start."""
     learning_rate_end: float = 1e-3
@@ -39,8 +41,8 @@ class DqnConfig:
     """Steps of reward before the target bootstraps; 3 in Rainbow (Hessel et al. 2018)."""
     double: bool = True
     """Choose the target's action by the online network (van Hasselt et al. 2016)."""
-    loss: Literal["huber", "squared"] = "huber"
-    """Of the TD error; Huber's bound is 1, which is the error clipping of Mnih et al. 2015."""
+    loss: Loss = "huber"
+    """Of the TD error; Huber's bound is 1, the error clipping of Mnih et al. 2015. Quantiles have their own."""
     max_grad_norm: float | None = None
     """Gradients are scaled down to this L2 norm; None leaves them, since the Huber loss bounds them already."""
     target_tau: float = 0.01
@@ -64,58 +66,17 @@ class DqnConfig:
         for name in ("discount", "epsilon_start", "epsilon_end"):
             require(0 <= getattr(self, name) <= 1, name, "a number from 0 to 1", getattr(self, name))
         require(0 < self.target_tau <= 1, "target_tau", "a number above 0, up to 1", self.target_tau)
-        require(all(size >= 1 for size in self.hidden_sizes), "hidden_sizes", "sizes of at least 1", self.hidden_sizes)
-
-
-def q_learning_target(q_t_target: Tensor, q_t_selector: Tensor, reward_t: Tensor, discount_t: Tensor) -> Tensor:
-    """Reward plus discounted value, by `q_t_target`, of the action that `q_t_selector` holds to be best.
-
-    With one network for both it is Q-learning; with target and online network it is Double DQN
-    (van Hasselt et al. 2016, equation 4).
-
-    Args:
-        q_t_target: (n, actions) values at t that are bootstrapped from.
-        q_t_selector: (n, actions) values at t that choose the action.
-        reward_t: (n,).
-        discount_t: (n,) gamma to the power of the steps taken, or 0 where the episode terminated.
-
-    Returns:
-        (n,) targets.
-    """
-    action_t = q_t_selector.argmax(dim=1, keepdim=True)
-    return reward_t + discount_t * q_t_target.gather(1, action_t).squeeze(1)
-
-
-def td_loss(q_tm1: Tensor, action_tm1: Tensor, target: Tensor, kind: Literal["huber", "squared"]) -> Tensor:
-    """Mean loss of the values of the actions taken against their targets.
-
-    Args:
-        q_tm1: (n, actions).
-        action_tm1: (n,) int64.
-        target: (n,).
-        kind: "huber" with bound 1, or "squared" (half the square, so that both agree near 0).
-    """
-    q_taken = q_tm1.gather(1, action_tm1.unsqueeze(1)).squeeze(1)
-    if kind == "huber":
-        return functional.smooth_l1_loss(q_taken, target)
-    return 0.5 * functional.mse_loss(q_taken, target)
-
-
-@torch.no_grad()
-def move_towards(target: nn.Module, online: nn.Module, tau: float) -> None:
-    """Move every parameter of `target` the share `tau` of its way to that of `online`."""
-    torch._foreach_lerp_(list(target.parameters()), list(online.parameters()), tau)
 
 
 class DqnAgent:
     """A Q-network, its target network and their optimiser."""
 
-    def __init__(self, config: DqnConfig, observation_shape: tuple[int, ...], n_actions: int) -> None:
+    def __init__(self, config: DqnConfig, parts: AgentParts) -> None:
         self._config = config
-        self._n_actions = n_actions
-        self._online = QNetwork(observation_shape, n_actions, config.hidden_sizes)
-        self._target = QNetwork(observation_shape, n_actions, config.hidden_sizes).requires_grad_(requires_grad=False)
-        self._target.load_state_dict(self._online.state_dict())
+        self._parts = parts
+        self._device = parts.compute.device
+        self._online = parts.network.to(self._device)
+        self._target = copy.deepcopy(self._online).requires_grad_(requires_grad=False)
         self._optimizer = torch.optim.Adam(
             self._online.parameters(), lr=config.learning_rate, eps=config.adam_epsilon, fused=True
         )
@@ -125,8 +86,8 @@ class DqnAgent:
 
     @property
     def algorithm(self) -> str:
-        """The name "dqn"."""
-        return "dqn"
+        """The name "dqn", or "qr-dqn" for a network of several quantiles."""
+        return "dqn" if self._online.config.quantiles == 1 else "qr-dqn"
 
     @property
     def sampling(self) -> Sampling:
@@ -137,12 +98,12 @@ class DqnAgent:
         """Epsilon-greedy actions (n,) int64."""
         actions = self.greedy(observations)
         is_random = rng.random(len(actions)) < self._epsilon(step)
-        return np.where(is_random, rng.integers(self._n_actions, size=len(actions)), actions)
+        return np.where(is_random, rng.integers(self._online.n_actions, size=len(actions)), actions)
 
     @torch.no_grad()
     def greedy(self, observations: NDArray[Any]) -> NDArray[Any]:
         """The actions (n,) int64 of the highest value."""
-        actions: NDArray[Any] = self._online(torch.from_numpy(observations)).argmax(dim=1).numpy()
+        actions: NDArray[Any] = self._quantiles(self._online, observations).mean(dim=2).argmax(dim=1).cpu().numpy()
         return actions
 
     def learn(self, batches: Transitions) -> None:
@@ -151,16 +112,14 @@ class DqnAgent:
         The targets of all batches are computed together beforehand, which costs little more than those of one.
         """
         config = self._config
-        observation_t = torch.from_numpy(batches.observation_t)
         with torch.no_grad():
-            q_t_target = self._target(observation_t)
-            q_t_selector = self._online(observation_t) if config.double else q_t_target
+            target_t = self._quantiles(self._target, batches.observation_t)
+            selector_t = self._quantiles(self._online, batches.observation_t) if config.double else target_t
             target = q_learning_target(
-                q_t_target, q_t_selector, torch.from_numpy(batches.reward_t), torch.from_numpy(batches.discount_t)
+                target_t, selector_t.mean(dim=2), self._tensor(batches.reward_t), self._tensor(batches.discount_t)
             )
-        observation_tm1 = torch.split(torch.from_numpy(batches.observation_tm1), config.batch_size)
-        action_tm1 = torch.split(torch.from_numpy(batches.action_tm1), config.batch_size)
-        for batch in zip(observation_tm1, action_tm1, torch.split(target, config.batch_size), strict=True):
+        columns = (self._tensor(batches.observation_tm1), self._tensor(batches.action_tm1), target)
+        for batch in zip(*(torch.split(column, config.batch_size) for column in columns), strict=True):
             self._update(*batch)
         self._blocks += 1
         if self._blocks % config.target_period == 0:
@@ -170,10 +129,10 @@ class DqnAgent:
         """TD loss and mean value of the latest update."""
         if self._latest is None:
             return {}
-        loss, q_tm1 = self._latest
+        loss, quantiles_tm1 = self._latest
         return {
             "losses/td": float(loss),
-            "losses/q_mean": float(q_tm1.mean()),
+            "losses/q_mean": float(quantiles_tm1.mean()),
             "charts/learning_rate": self._learning_rate(),
         }
 
@@ -183,11 +142,12 @@ class DqnAgent:
 
     def weights(self) -> Weights:
         """A copy of the online network's weights."""
-        return {name: tensor.clone() for name, tensor in self._online.state_dict().items()}
+        return {name: tensor.cpu().clone() for name, tensor in self._online.state_dict().items()}
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Take over the online network's weights."""
+        """Take over the weights, for both networks."""
         self._online.load_state_dict(weights)
+        self._target.load_state_dict(weights)
 
     def state(self) -> dict[str, Any]:
         """Networks, optimiser and update counter."""
@@ -208,11 +168,14 @@ class DqnAgent:
 
     def policy(self) -> GreedyPolicy:
         """Observation to the best action and all values."""
-        return GreedyPolicy(self._online).eval()
+        return GreedyPolicy(copy.deepcopy(self._online).cpu(), self._parts.preprocessing).eval()
 
     def _update(self, observation_tm1: Tensor, action_tm1: Tensor, target: Tensor) -> None:
-        q_tm1 = self._online(observation_tm1)
-        loss = td_loss(q_tm1, action_tm1, target, self._config.loss)
+        quantiles_tm1 = take(self._quantiles(self._online, observation_tm1), action_tm1)
+        if quantiles_tm1.shape[1] == 1:
+            loss = td_loss(quantiles_tm1, target, self._config.loss)
+        else:
+            loss = quantile_loss(quantiles_tm1, target)
         self._optimizer.param_groups[0]["lr"] = self._learning_rate()
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -220,7 +183,16 @@ class DqnAgent:
             nn.utils.clip_grad_norm_(self._online.parameters(), self._config.max_grad_norm)
         self._optimizer.step()
         self._updates += 1
-        self._latest = loss.detach(), q_tm1.detach()
+        self._latest = loss.detach(), quantiles_tm1.detach()
+
+    def _quantiles(self, network: ValueNetwork, observations: NDArray[Any] | Tensor) -> Tensor:
+        """Quantiles (n, actions, quantiles), the torso's part computed in bfloat16 where that is wanted."""
+        with self._parts.compute.autocast(is_mixed=network.config.mixed_precision):
+            features = network.torso(self._tensor(observations))
+        return network.quantiles(features)
+
+    def _tensor(self, values: NDArray[Any] | Tensor) -> Tensor:
+        return (values if isinstance(values, Tensor) else torch.from_numpy(values)).to(self._device)
 
     def _epsilon(self, step: int) -> float:
         return linear(step, self._config.epsilon_start, self._config.epsilon_end, self._config.epsilon_steps)

@@ -43,7 +43,7 @@ def evaluate(
     from training.statistics import summarise
 
     name, graph = _load(policy)
-    environment = from_message(graph.spec.environment, module)
+    environment = from_message(graph.spec, module)
     players = {"random": random_policy(environment, 0)}
     if which is Which.VERSION:
         players = {name: graph.act, **players}

@@ -11,6 +11,14 @@ if TYPE_CHECKING:
     from training.presets import Recipe
 
 
+class Device(StrEnum):
+    """Where to learn."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
 class Algorithm(StrEnum):
     """What can be trained."""
 
@@ -34,24 +42,37 @@ def train(
         list[str] | None, typer.Option("--set", help="A hyper-parameter, as name=value; repeat for more.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    init_from: Annotated[
+        Path | None, typer.Option(help="Begin with the weights in a run's folder or a policy version's.")
+    ] = None,
     run_dir: Annotated[Path | None, typer.Option(help="Folder of the checkpoint. [runs/<policy>-seed<seed>]")] = None,
+    device: Annotated[Device, typer.Option(help="Where to learn; auto is the GPU where there is one.")] = Device.AUTO,
+    threads: Annotated[int | None, typer.Option(help="CPU threads, 0 for all cores. [the preset's]", min=0)] = None,
     register: Annotated[bool, typer.Option(help="Register a version at the end.")] = True,
 ) -> None:
     """Train a policy, evaluate it, export it and register a version in MLflow (MLFLOW_TRACKING_URI)."""
+    import dataclasses
+
     from rich.console import Console
 
     from training.interrupts import InterruptFlag
     from training.pipeline import RunOptions, train_policy
     from training.presets import with_options
 
+    if resume and init_from:
+        raise typer.BadParameter("--init-from begins a run and --resume goes on with one; leave out either")
     recipe = _recipe(preset, algo, env, module, env_kwargs, name)
     options = [*(option or []), *([f"steps={steps}"] if steps else [])]
     recipe = with_options(recipe, options)
+    if threads is not None:
+        recipe = dataclasses.replace(recipe, threads=threads)
     folder = run_dir or Path("runs") / f"{recipe.policy}-seed{seed}"
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"training {recipe.policy} in {recipe.environment.id}, seed {seed}; checkpoints in {folder}")
     with InterruptFlag() as is_interrupted:
-        result = train_policy(recipe, seed, RunOptions(folder, resume, register), console, is_interrupted)
+        result = train_policy(
+            recipe, seed, RunOptions(folder, resume, register, device.value, init_from), console, is_interrupted
+        )
     if result.evaluation is None:
         console.print(
             f"stopped at step {result.outcome.step:,}; best greedy return {result.outcome.best_return:.1f}; "
@@ -73,9 +94,7 @@ def train(
 def _recipe(preset: Text, algo: Algorithm | None, env: Text, module: str, env_kwargs: str, name: Text) -> "Recipe":
     import dataclasses
 
-    from training.agents.dqn import DqnConfig
     from training.envs import EnvironmentSpec
-    from training.loop import LoopConfig
     from training.presets import PRESETS, Recipe
 
     if preset is not None:
@@ -87,7 +106,7 @@ def _recipe(preset: Text, algo: Algorithm | None, env: Text, module: str, env_kw
     if algo is None or env is None:
         raise typer.BadParameter(f"expected a preset ({', '.join(PRESETS)}), or --algo and --env")
     environment = EnvironmentSpec(env, _json_object(env_kwargs), module)
-    return Recipe(name or _policy_name(env), environment, LoopConfig(), DqnConfig())
+    return Recipe(name or _policy_name(env), environment)
 
 
 def _policy_name(text: str) -> str:

@@ -276,18 +276,26 @@ class AllocationSpec(_message.Message):
     def __init__(self, channels: _Optional[_Iterable[str]] = ..., currency: _Optional[str] = ..., history_days: _Optional[int] = ..., max_horizon_days: _Optional[int] = ..., components: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Provenance(_message.Message):
-    __slots__ = ("run_id", "git_commit", "seed", "environment_steps", "package_version")
+    __slots__ = ("run_id", "git_commit", "seed", "environment_steps", "package_version", "settings_json", "training_hours", "machine", "initial_weights")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     GIT_COMMIT_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     ENVIRONMENT_STEPS_FIELD_NUMBER: _ClassVar[int]
     PACKAGE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_JSON_FIELD_NUMBER: _ClassVar[int]
+    TRAINING_HOURS_FIELD_NUMBER: _ClassVar[int]
+    MACHINE_FIELD_NUMBER: _ClassVar[int]
+    INITIAL_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     git_commit: str
     seed: int
     environment_steps: int
     package_version: str
-    def __init__(self, run_id: _Optional[str] = ..., git_commit: _Optional[str] = ..., seed: _Optional[int] = ..., environment_steps: _Optional[int] = ..., package_version: _Optional[str] = ...) -> None: ...
+    settings_json: str
+    training_hours: float
+    machine: str
+    initial_weights: str
+    def __init__(self, run_id: _Optional[str] = ..., git_commit: _Optional[str] = ..., seed: _Optional[int] = ..., environment_steps: _Optional[int] = ..., package_version: _Optional[str] = ..., settings_json: _Optional[str] = ..., training_hours: _Optional[float] = ..., machine: _Optional[str] = ..., initial_weights: _Optional[str] = ...) -> None: ...
 
 class Evaluation(_message.Message):
     __slots__ = ("episodes", "mean", "iqm", "standard_deviation", "interval_low", "interval_high", "confidence", "random_mean", "first_seed")

@@ -1,0 +1,95 @@
+"""From the steps of the environments to updates of the agent: through a replay memory, or from each rollout once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from training.agents.agent import ReplayAgent
+from training.checkpoint import to_arrays
+from training.errors import require
+from training.replay import Replay, VectorStep
+from training.rewards import Treatment, treat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewardConfig:
+    """What is learned from in place of the reward."""
+
+    reward_treatment: Treatment = "none"
+    """Clip to [-1, 1], signed square root, or none."""
+    reward_scale: float = 1.0
+    """Factor after the treatment."""
+
+    def __post_init__(self) -> None:
+        """Check the range; raises InvalidOption."""
+        require(self.reward_scale > 0, "reward_scale", "a positive number", self.reward_scale)
+
+    def apply(self, step: VectorStep) -> VectorStep:
+        """The step with its reward treated."""
+        return replace(step, reward_t=treat(step.reward_t, self.reward_treatment, self.reward_scale))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayConfig:
+    """How a replay memory is kept and learned from; steps are environment steps."""
+
+    replay_capacity: int = 100_000
+    """Transitions remembered."""
+    learning_starts: int = 1_000
+    """Steps remembered before the first update."""
+    updates_per_vector_step: int = 4
+    """Updates each time that all environments were stepped once."""
+    checkpoint_replay: bool = True
+    """Save the memory with each checkpoint; without it a resumed run fills a new one first."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges; raises InvalidOption."""
+        require(self.learning_starts >= 1, "learning_starts", "at least 1", self.learning_starts)
+        updates = self.updates_per_vector_step
+        require(updates >= 0, "updates_per_vector_step", "at least 0", updates)
+
+
+class Learner(Protocol):
+    """Makes updates from steps, when it has enough of them."""
+
+    def observe(self, step: VectorStep, rng: np.random.Generator) -> None:
+        """Take in one step of every environment, and learn if that is due."""
+
+    def state(self) -> dict[str, Any]:
+        """What is needed to go on, the agent apart."""
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` gave; raises CheckpointError where it does not fit."""
+
+
+class ReplayLearner:
+    """Remembers steps, and after each makes updates from ones drawn at random."""
+
+    def __init__(self, agent: ReplayAgent, replay: Replay, config: ReplayConfig) -> None:
+        self._agent = agent
+        self._replay = replay
+        self._config = config
+        self._remembered = 0
+
+    def observe(self, step: VectorStep, rng: np.random.Generator) -> None:
+        """Remember the step; learn once enough are remembered."""
+        self._replay.add(step)
+        self._remembered += int(step.is_real.sum())
+        updates = self._config.updates_per_vector_step
+        if updates and self._remembered >= self._config.learning_starts:
+            self._agent.learn(self._replay.sample(rng, self._agent.sampling, updates))
+
+    def state(self) -> dict[str, Any]:
+        """The memory, unless it is not to be saved."""
+        if not self._config.checkpoint_replay:
+            return {}
+        return {"replay": self._replay.state(), "remembered": self._remembered}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Restore the memory where it was saved."""
+        if "replay" in state:
+            replay = state["replay"]
+            self._replay.load_state({"added": replay["added"], "rows": to_arrays(replay["rows"])})
+            self._remembered = int(state["remembered"])

@@ -1,0 +1,48 @@
+"""From a game's colour frame to the grey screen that networks see: in integers, once with numpy and once with torch.
+
+The pipeline of Geron 2017 (Hands-On Machine Learning, chapter 16) for Ms. Pac-Man: crop and halve, grey by the mean of
+the colours, and the maze's background to black for contrast. In integers, so that training and the exported graph see
+the same bits: a pixel whose colours sum to 448, which is 210 + 164 + 74, is background; any other is a third of its
+sum, rounded down.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+FRAME_SHAPE = (210, 160, 3)
+"""Height, width and colours of an Atari frame."""
+SCREEN_SHAPE = (88, 80)
+"""Height and width of a screen."""
+ROWS = slice(1, 176, 2)
+COLUMNS = slice(None, None, 2)
+BACKGROUND_SUM = 448
+"""Of the three colours of Ms. Pac-Man's maze."""
+
+
+def to_screens(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Screens (..., 88, 80) uint8 of frames (..., 210, 160, 3) uint8."""
+    cropped = frames[..., ROWS, COLUMNS, :]
+    total: NDArray[Any] = cropped[..., 0].astype(np.uint16)
+    total += cropped[..., 1]
+    total += cropped[..., 2]
+    is_background = total == BACKGROUND_SUM
+    total //= 3
+    screens: NDArray[np.uint8] = total.astype(np.uint8)
+    screens[is_background] = 0
+    return screens
+
+
+class Screens(nn.Module):
+    """`to_screens` as a part of the exported graph."""
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Screens (n, stack, 88, 80) uint8 of frames (n, stack, 210, 160, 3) uint8."""
+        cropped = frames[:, :, ROWS, COLUMNS].to(torch.int32)  # strides first: a quarter of the pixels, and fewer
+        red, green, blue = cropped.unbind(dim=-1)
+        total = red + green + blue
+        third = total.div(3, rounding_mode="trunc")
+        return torch.where(total == BACKGROUND_SUM, 0, third).to(torch.uint8)
