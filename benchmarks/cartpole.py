@@ -23,8 +23,8 @@ from benchmarks.tables import finish, options, show
 from training.collector import ChooseActions
 from training.envs import EVALUATION_FIRST_SEED
 from training.evaluate import play_episodes
-from training.pipeline import build_trainee
 from training.presets import PRESETS
+from training.trainee import build_trainee
 
 RECIPE = PRESETS["cartpole"]
 SOLVED = 475.0

@@ -48,7 +48,7 @@ def make_version(
         values = network(torch.from_numpy(observations))
         network.advantage.bias.sub_(values.median(dim=0).values)
     policy = GreedyPolicy(network)
-    summary = ReturnSummary(100, mean, mean, 5.0, mean - 1, mean + 1, 0.95)
+    summary = ReturnSummary(100, mean, mean, mean, 5.0, mean - 1, mean + 1, 0.95)
     trained = TrainedPolicy(
         name=name,
         algorithm="dqn",

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from training.envs import VecEnv
 from training.replay import VectorStep
+from training.throughput import Throughput
 
 ChooseActions: TypeAlias = Callable[[NDArray[Any]], NDArray[Any]]
 
@@ -34,6 +35,8 @@ class Collector:
         self._returns = np.zeros(envs.num_envs, np.float64)
         self._lengths = np.zeros(envs.num_envs, np.int64)
         self._finished: list[Episode] = []
+        self.throughput = Throughput()
+        """Of the environments."""
 
     def step(self, choose_actions: ChooseActions) -> VectorStep:
         """Step every environment once.
@@ -43,7 +46,9 @@ class Collector:
         """
         observation_tm1 = np.array(self._observation)
         action_tm1 = choose_actions(observation_tm1)
-        observation_t, reward_t, terminated, truncated, info = self._envs.step(action_tm1)
+        with self.throughput.timing():
+            observation_t, reward_t, terminated, truncated, info = self._envs.step(action_tm1)
+        self.throughput.add(len(terminated))
         lives = _lives(info, len(terminated))
         step = VectorStep(
             observation_tm1=observation_tm1,

@@ -39,11 +39,14 @@ _KNOWN: Mapping[str, Description] = {
 def describe(environment_id: str, env: gym.Env[Any, Any]) -> Description:
     """The description of a known environment, else what `env.metadata` says.
 
-    An environment may say it itself: `metadata["observation_components"]`, a list of [name, unit], and
-    `metadata["action_labels"]`, a list of names.
+    Atari games name their actions. Any environment may say it itself: `metadata["observation_components"]`, a list of
+    [name, unit], and `metadata["action_labels"]`, a list of names.
     """
     if environment_id in _KNOWN:
         return _KNOWN[environment_id]
+    meanings = getattr(env.unwrapped, "get_action_meanings", None)
+    if meanings is not None:  # an Atari game
+        return Description(labels=tuple(name.lower() for name in meanings()))
     metadata = env.unwrapped.metadata
     components = tuple((str(name), str(unit)) for name, unit in metadata.get("observation_components", ()))
     return Description(components, tuple(str(label) for label in metadata.get("action_labels", ())))

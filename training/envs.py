@@ -26,6 +26,7 @@ VecEnv: TypeAlias = VectorEnv[Array, Array, Array]
 
 ATARI_PACKAGE = "ale_py"
 """Registers Atari games; an optional extra."""
+ATARI_NAMESPACE = "ALE/"
 SELECTION_FIRST_SEED = 1_000_000_000
 """Seeds from here on choose the best checkpoint; training seeds lie below."""
 EVALUATION_FIRST_SEED = 2_000_000_000
@@ -171,13 +172,24 @@ def register(spec: EnvironmentSpec) -> None:
                 "run from the folder that holds it or put that folder on PYTHONPATH"
             ) from error
     if spec.id not in gym.registry:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(ATARI_PACKAGE)  # registers its games
+        _register_games()
     if spec.id not in gym.registry:
         near = difflib.get_close_matches(spec.id, gym.registry, n=3, cutoff=0.5)
+        if spec.id.startswith(ATARI_NAMESPACE) and ATARI_PACKAGE not in sys.modules:
+            raise UnknownEnvironment(
+                f"{spec.id} is an Atari game and {ATARI_PACKAGE} is not installed: pip install 'polserve[training,atari]'"
+            )
         hint = f"near it: {', '.join(near)}" if near else "name the module that registers it with --module"
         hint = f"name the module that registers it with --module: {spec.module_hint}" if spec.module_hint else hint
         raise UnknownEnvironment(f"no environment {spec.id!r} is registered with Gymnasium; {hint}")
+
+
+def _register_games() -> None:
+    """Atari games are known to Gymnasium, where the package is installed."""
+    with contextlib.suppress(ImportError):
+        ale = importlib.import_module(ATARI_PACKAGE)
+        ale.ALEInterface.setLoggerMode(ale.LoggerMode.Error)  # else every game prints a banner
+        gym.register_envs(ale)
 
 
 def _refused(spec: EnvironmentSpec, error: Exception) -> InvalidOption | UnsupportedEnvironment:

@@ -6,10 +6,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from training.agents.agent import ReplayAgent
+from training.agents.agent import ReplayAgent, RolloutAgent
 from training.checkpoint import to_arrays
 from training.errors import require
-from training.replay import Replay, VectorStep
+from training.replay import Replay, Rollout, VectorStep
 from training.rewards import Treatment, treat
 
 
@@ -54,8 +54,8 @@ class ReplayConfig:
 class Learner(Protocol):
     """Makes updates from steps, when it has enough of them."""
 
-    def observe(self, step: VectorStep, rng: np.random.Generator) -> None:
-        """Take in one step of every environment, and learn if that is due."""
+    def observe(self, step: VectorStep, rng: np.random.Generator) -> int:
+        """Take in one step of every environment, and learn if that is due; returns how many transitions it learned."""
 
     def state(self) -> dict[str, Any]:
         """What is needed to go on, the agent apart."""
@@ -73,13 +73,16 @@ class ReplayLearner:
         self._config = config
         self._remembered = 0
 
-    def observe(self, step: VectorStep, rng: np.random.Generator) -> None:
+    def observe(self, step: VectorStep, rng: np.random.Generator) -> int:
         """Remember the step; learn once enough are remembered."""
         self._replay.add(step)
         self._remembered += int(step.is_real.sum())
         updates = self._config.updates_per_vector_step
-        if updates and self._remembered >= self._config.learning_starts:
-            self._agent.learn(self._replay.sample(rng, self._agent.sampling, updates))
+        if not updates or self._remembered < self._config.learning_starts:
+            return 0
+        batches = self._replay.sample(rng, self._agent.sampling, updates)
+        self._agent.learn(batches)
+        return len(batches.reward_t)
 
     def state(self) -> dict[str, Any]:
         """The memory, unless it is not to be saved."""
@@ -93,3 +96,28 @@ class ReplayLearner:
             replay = state["replay"]
             self._replay.load_state({"added": replay["added"], "rows": to_arrays(replay["rows"])})
             self._remembered = int(state["remembered"])
+
+
+class RolloutLearner:
+    """Learns from each rollout when it is complete; its last step is the first of the next."""
+
+    def __init__(self, agent: RolloutAgent) -> None:
+        self._agent = agent
+        self._steps: list[VectorStep] = []
+
+    def observe(self, step: VectorStep, rng: np.random.Generator) -> int:
+        """Add the step to the rollout; learn if it completes it."""
+        self._steps.append(step)
+        if len(self._steps) <= self._agent.rollout_steps:
+            return 0
+        rollout = Rollout.of(self._steps)
+        self._agent.learn(rollout, rng)
+        self._steps = [step]
+        return int(rollout.is_real.sum())
+
+    def state(self) -> dict[str, Any]:
+        """Nothing: a resumed run begins a new rollout."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Begin a new rollout."""

@@ -15,6 +15,7 @@ from training.envs import SELECTION_FIRST_SEED, VecEnv
 from training.errors import CheckpointError, require
 from training.evaluate import play_together
 from training.learners import Learner, RewardConfig
+from training.throughput import Throughput
 
 RECENT_EPISODES = 100
 
@@ -33,6 +34,8 @@ class LoopConfig:
     """Steps between two greedy evaluations, which choose the checkpoint to keep."""
     selection_episodes: int = 100
     """Episodes of such an evaluation."""
+    evaluation_episodes: int = 100
+    """Episodes of the final evaluation, on other seeds."""
     stop_return: float | None = None
     """Mean return of such an evaluation at which training ends; None to use all steps."""
     log_every: int = 1_000
@@ -44,6 +47,8 @@ class LoopConfig:
         """Check the ranges; raises InvalidOption."""
         for name in ("steps", "n_envs", "evaluate_every", "selection_episodes", "log_every"):
             require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        episodes = self.evaluation_episodes
+        require(episodes >= 2, "evaluation_episodes", "at least 2", episodes)  # noqa: PLR2004 - a spread needs two
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,11 @@ class Progress:
     """Mean of the best greedy evaluation; None before the first."""
     elapsed_s: float
     steps_per_s: float
+    """Environment steps, everything included."""
+    environment_steps_per_s: float
+    """The environments alone, with what they do to their frames."""
+    samples_per_s: float
+    """Transitions learned from, the learner alone; 0 before it began."""
 
 
 class Monitor(Protocol):
@@ -116,6 +126,7 @@ class Loop:
         self._curve: list[tuple[int, float]] = []
         self._best: Weights | None = None
         self._best_return = -np.inf
+        self._learning = Throughput()
 
     def run(self, monitor: Monitor, should_stop: Callable[[], bool] = lambda: False) -> Outcome:
         """Train until the steps are used, the return is reached, or `should_stop` says so."""
@@ -182,7 +193,8 @@ class Loop:
         for episode in self._collector.finished():
             self._episodes += 1
             self._recent.append(episode.episode_return)
-        self._parts.learner.observe(self._rewards.apply(step), self._rng)
+        with self._learning.timing():
+            self._learning.add(self._parts.learner.observe(self._rewards.apply(step), self._rng))
 
     def _evaluate(self) -> None:
         episodes = play_together(
@@ -208,8 +220,16 @@ class Loop:
             best_return=self._best_return if self._curve else None,
             elapsed_s=total_s,
             steps_per_s=self._step / max(total_s, 1e-9),
+            environment_steps_per_s=self._collector.throughput.look(),
+            samples_per_s=self._learning.look(),
         )
-        metrics = {**self._agent.losses(), **self._agent.exploration(self._step), "charts/sps": progress.steps_per_s}
+        metrics = {
+            **self._agent.losses(),
+            **self._agent.exploration(self._step),
+            "charts/sps": progress.steps_per_s,
+            "charts/environment_sps": progress.environment_steps_per_s,
+            "charts/samples_per_s": progress.samples_per_s,
+        }
         if recent is not None:
             metrics["charts/episodic_return"] = recent
         if self._curve:

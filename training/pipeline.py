@@ -8,38 +8,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
 
 from protos.names import POLICY_NAME
 from protos.polserve.v1 import policy_pb2 as pb
 from training import checkpoint
-from training.agents.agent import AgentParts
-from training.agents.dqn import DqnAgent
-from training.arcade import make_screens
-from training.compute import Device, choose, set_threads
-from training.envs import EVALUATION_FIRST_SEED, SELECTION_FIRST_SEED, discrete_actions, make_vec, observation_box
+from training.agents.agent import Agent
+from training.compute import Device
+from training.envs import EVALUATION_FIRST_SEED
 from training.errors import CheckpointError, InvalidOption
 from training.evaluate import ObservationSample, greedy, play_episodes, random_policy
 from training.export import PolicyVersion, export_policy
-from training.learners import ReplayLearner
-from training.loop import Loop, Outcome, Parts, Progress
-from training.networks import ValueNetwork
+from training.loop import Outcome, Progress
 from training.origin import Origin
-from training.origin import load as load_origin
-from training.presets import Recipe
 from training.progress import ProgressDisplay
 from training.provenance import describe_run, git_commit, machine
+from training.recipe import Recipe
 from training.registry.store import connect
 from training.registry.tracking import TrackedRun
 from training.registry.versions import PolicyRegistry, VersionName
-from training.replay import Replay
 from training.report import EvaluationResult, write_report
-from training.screens import Screens
 from training.specs import TrainedPolicy, build_spec
 from training.statistics import summarise
+from training.trainee import build_trainee
 
-EVALUATION_EPISODES = 100
 GOLDEN_SIZE = 256
 """Observations of the golden set."""
 GOLDEN_FRAMES = 64
@@ -94,7 +86,7 @@ def train_policy(
         run = TrackedRun(client, saved["run_id"])
     else:
         origin = trainee.begin_from(options.init_from) if options.init_from else Origin()
-        tags = {**_tags(recipe, seed), "init_from": origin.initial_weights, "machine": machine()}
+        tags = _tags(recipe, seed, trainee.agent.algorithm, origin)
         run = TrackedRun.start(client, EXPERIMENT, f"{recipe.policy}-seed{seed}", tags)
         run.log_params({**recipe.params(), "seed": seed})
     with run, contextlib.closing(trainee):
@@ -122,72 +114,8 @@ def train_policy(
     return RunResult(outcome, run.run_id, evaluation, number, is_champion)
 
 
-class Trainee:
-    """An agent with its environments and its loop."""
-
-    def __init__(self, recipe: Recipe, seed: int, device: Device = "auto") -> None:
-        """Build everything from the seed alone."""
-        set_threads(recipe.threads)
-        torch.manual_seed(seed)
-        make_envs = make_screens if recipe.is_screens else make_vec
-        self._envs = make_envs(recipe.environment, recipe.loop.n_envs)
-        box = observation_box(self._envs.single_observation_space, recipe.environment.id)
-        n_actions = discrete_actions(self._envs.single_action_space, recipe.environment.id)
-        self.agent = DqnAgent(
-            recipe.agent,
-            AgentParts(
-                ValueNetwork(recipe.network, box.shape, n_actions),
-                choose(device),
-                Screens() if recipe.is_screens else None,
-            ),
-        )
-        replay = Replay(
-            recipe.replay.replay_capacity,
-            recipe.loop.n_envs,
-            np.zeros(box.shape, box.dtype),
-            np.zeros((), np.int64),
-            stack=recipe.environment.frames,
-        )
-        parts = Parts(
-            agent=self.agent,
-            learner=ReplayLearner(self.agent, replay, recipe.replay),
-            envs=self._envs,
-            make_envs=lambda n: make_envs(recipe.environment, n),
-        )
-        self.loop = Loop(parts, recipe.rewards, recipe.loop, seed)
-
-    def begin_from(self, folder: Path) -> Origin:
-        """The agent has the weights of the run or policy version in `folder`.
-
-        Raises:
-            CheckpointError: there are none, or they are of another network.
-        """
-        weights, origin = load_origin(folder)
-        try:
-            self.agent.load_weights(weights)
-        except RuntimeError as error:
-            raise CheckpointError(f"--init-from {folder}: its weights are of another network ({error})") from error
-        return origin
-
-    def close(self) -> None:
-        """Close the environments."""
-        self._envs.close()
-
-
-def build_trainee(recipe: Recipe, seed: int, device: Device = "auto") -> Trainee:
-    """The agent, environments and loop of a recipe, a pure function of the seed.
-
-    Raises:
-        InvalidOption: the seed is among those kept for evaluation.
-        TrainingError: the environment is unknown, or none that the agent can learn in.
-    """
-    if not 0 <= seed <= SELECTION_FIRST_SEED - recipe.loop.n_envs:
-        raise InvalidOption(f"seed: expected 0 to {SELECTION_FIRST_SEED - recipe.loop.n_envs}, got {seed}")
-    return Trainee(recipe, seed, device)
-
-
 def finish(
-    recipe: Recipe, agent: DqnAgent, outcome: Outcome, provenance: pb.Provenance
+    recipe: Recipe, agent: Agent, outcome: Outcome, provenance: pb.Provenance
 ) -> tuple[EvaluationResult, PolicyVersion]:
     """The evaluation of the trained agent beside the random policy, and its policy version."""
     policy = agent.policy()
@@ -211,9 +139,9 @@ def finish(
 
 def evaluate_policy(recipe: Recipe, choose_actions: ObservationSample) -> EvaluationResult:
     """Whole episodes of the policy and of the random one on the evaluation seeds."""
-    environment = recipe.environment
-    played = play_episodes(choose_actions, environment, EVALUATION_EPISODES, EVALUATION_FIRST_SEED)
-    at_random = play_episodes(random_policy(environment, 0), environment, EVALUATION_EPISODES, EVALUATION_FIRST_SEED)
+    environment, episodes = recipe.environment, recipe.loop.evaluation_episodes
+    played = play_episodes(choose_actions, environment, episodes, EVALUATION_FIRST_SEED)
+    at_random = play_episodes(random_policy(environment, 0), environment, episodes, EVALUATION_FIRST_SEED)
     returns = [episode.episode_return for episode in played]
     random_returns = [episode.episode_return for episode in at_random]
     return EvaluationResult(
@@ -250,13 +178,15 @@ def _provenance(recipe: Recipe, seed: int, run_id: str, origin: Origin) -> pb.Pr
     return provenance
 
 
-def _tags(recipe: Recipe, seed: int) -> dict[str, str]:
+def _tags(recipe: Recipe, seed: int, algorithm: str, origin: Origin) -> dict[str, str]:
     return {
         "policy": recipe.policy,
         "env_id": recipe.environment.id,
-        "algo": "dqn",
+        "algo": algorithm,
         "seed": str(seed),
         "git_commit": git_commit(),
+        "machine": machine(),
+        "init_from": origin.initial_weights,
     }
 
 
@@ -270,6 +200,7 @@ def _identity(recipe: Recipe, seed: int) -> dict[str, str]:
         "life_loss_is_terminal": recipe.loop.life_loss_is_terminal,
         **asdict(recipe.network),
         **asdict(recipe.agent),
+        **asdict(recipe.exploration),
         **asdict(recipe.rewards),
     }
     return {name: str(value) for name, value in settings.items()}

@@ -2,20 +2,26 @@
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import imageio.v3 as imageio
 import numpy as np
 from numpy.typing import NDArray
 
 from protos.names import CHAMPION
-from serving.client import PolicyClient
-from training.envs import EVALUATION_FIRST_SEED, EnvironmentSpec, from_message, make_env
+from serving.client import Action, PolicyClient
+from training.envs import EVALUATION_FIRST_SEED, Env, EnvironmentSpec, from_message, make_env
 from training.errors import UnknownEnvironment, UnsupportedEnvironment
+
+OnFrame: TypeAlias = Callable[[NDArray[np.uint8]], None]
 
 GIF_FRAMES = 600
 """Frames of a picture at most, so that it stays of a size for a README."""
+GIF_WIDTH = 320
+"""Pixels; a wider frame is halved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,31 +78,42 @@ def play(
     episodes: int,
     *,
     first_seed: int = EVALUATION_FIRST_SEED,
-    on_frame: Callable[[NDArray[np.uint8]], None] | None = None,
+    on_frame: OnFrame | None = None,
 ) -> Iterator[PlayedEpisode]:
     """Play episodes one after another; with `on_frame` every frame is rendered and handed to it."""
     environment = environment_of(player)
     if on_frame:
         check_renders(environment)
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame draws without a screen
-    env = make_env(environment, render_mode="rgb_array" if on_frame else None)
+    # The service stacks frames itself, so that each is sent once.
+    env = make_env(replace(environment, frames=0), render_mode="rgb_array" if on_frame else None)
     try:
         for index in range(episodes):
-            observation, _ = env.reset(seed=first_seed + index)
-            total, length, is_over = 0.0, 0, False
-            versions: dict[str, None] = {}
-            while not is_over:
-                if on_frame:
-                    on_frame(np.asarray(env.render()))
-                answer = player.client.act(player.policy, np.asarray(observation), version=player.version)
-                versions[answer.version] = None
-                observation, reward, terminated, truncated, _ = env.step(answer.action[()])
-                total += float(reward)
-                length += 1
-                is_over = terminated or truncated
-            yield PlayedEpisode(total, length, tuple(versions))
+            seed = first_seed + index
+            if environment.frames:
+                with player.client.episode(player.policy, version=player.version) as stream:
+                    yield _play_one(env, seed, stream.act, on_frame)
+            else:
+                act = partial(player.client.act, player.policy, version=player.version)
+                yield _play_one(env, seed, act, on_frame)
     finally:
         env.close()
+
+
+def _play_one(env: Env, seed: int, act: Callable[[NDArray[Any]], Action], on_frame: OnFrame | None) -> PlayedEpisode:
+    observation, _ = env.reset(seed=seed)
+    total, length, is_over = 0.0, 0, False
+    versions: dict[str, None] = {}
+    while not is_over:
+        if on_frame:
+            on_frame(np.asarray(env.render()))
+        answer = act(np.asarray(observation))
+        versions[answer.version] = None
+        observation, reward, terminated, truncated, _ = env.step(answer.action[()])
+        total += float(reward)
+        length += 1
+        is_over = terminated or truncated
+    return PlayedEpisode(total, length, tuple(versions))
 
 
 class GifWriter:
@@ -109,7 +126,8 @@ class GifWriter:
     def add(self, frame: NDArray[np.uint8]) -> None:
         """Keep the frame if it is a second one and there is room."""
         if self._seen % 2 == 0 and len(self._frames) < GIF_FRAMES:
-            self._frames.append(frame[::2, ::2])
+            shrink = 2 if frame.shape[1] > GIF_WIDTH else 1
+            self._frames.append(frame[::shrink, ::shrink])
         self._seen += 1
 
     def write(self, path: Path) -> None:

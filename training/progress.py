@@ -61,4 +61,7 @@ def _figures(progress: TrainingProgress) -> str:
     if progress.best_return is not None:
         parts.append(f"best greedy {progress.best_return:.1f}")
     parts.append(f"{progress.steps_per_s:,.0f} steps/s")
+    parts.append(f"environments {progress.environment_steps_per_s:,.0f} steps/s")
+    if progress.samples_per_s:
+        parts.append(f"learner {progress.samples_per_s:,.0f} samples/s")
     return ", ".join(parts)

@@ -1,7 +1,7 @@
 """Steps of environments, and the memory that agents learn from."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,28 @@ class Transitions:
     reward_t: NDArray[np.float32]  # (n,) discounted sum over the steps
     discount_t: NDArray[np.float32]  # (n,)
     observation_t: NDArray[Any]  # (n, *shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """Consecutive steps of n environments, and the observations that they led to."""
+
+    observation: NDArray[Any]  # (steps + 1, n, *shape); row t + 1 is what step t led to
+    action_tm1: NDArray[Any]  # (steps, n)
+    reward_t: NDArray[np.float32]  # (steps, n)
+    is_terminated: NDArray[np.bool_]  # (steps, n)
+    is_over: NDArray[np.bool_]  # (steps, n)
+    is_real: NDArray[np.bool_]  # (steps, n)
+
+    @classmethod
+    def of(cls, steps: Sequence[VectorStep]) -> "Rollout":
+        """All steps but the last, which only says where the one before it led to."""
+
+        def stack(name: str) -> NDArray[Any]:
+            return np.stack([getattr(step, name) for step in steps[:-1]])
+
+        names = ("action_tm1", "reward_t", "is_terminated", "is_over", "is_real")
+        return cls(np.stack([step.observation_tm1 for step in steps]), **{name: stack(name) for name in names})
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from training.envs import EVALUATION_FIRST_SEED
 from training.loop import Outcome
+from training.references import reference
 from training.statistics import ReturnSummary
 
 
@@ -72,8 +73,8 @@ def _returns(path: Path, result: EvaluationResult) -> None:
 
 def _markdown(outcome: Outcome, result: EvaluationResult) -> str:
     rows = [
-        f"| {name} | {s.episodes} | {s.mean:.2f} | {s.interval_low:.2f} to {s.interval_high:.2f} | {s.iqm:.2f} "
-        f"| {s.standard_deviation:.2f} |"
+        f"| {name} | {s.episodes} | {s.mean:.2f} | {s.interval_low:.2f} to {s.interval_high:.2f} | {s.median:.2f} "
+        f"| {s.iqm:.2f} | {s.standard_deviation:.2f} |"
         for name, s in ((result.policy, result.summary), ("random", result.random_summary))
     ]
     story = (
@@ -81,6 +82,9 @@ def _markdown(outcome: Outcome, result: EvaluationResult) -> str:
         f"The checkpoint with the best greedy evaluation ({outcome.best_return:.2f}) was kept; "
         "the figures below are of other seeds."
     )
-    head = f"| policy | episodes | mean return | {result.summary.confidence:.0%} interval | IQM | standard deviation |"
-    lines = [f"# {result.policy} on {result.environment}", "", story, "", head, "|---|---|---|---|---|---|", *rows, ""]
-    return "\n".join(lines)
+    if published := reference(result.environment):
+        story += f" Published scores of the game: random {published.random}, human {published.human}."
+    columns = ["policy", "episodes", "mean return", f"{result.summary.confidence:.0%} interval", "median", "IQM"]
+    columns.append("standard deviation")
+    head = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    return "\n".join([f"# {result.policy} on {result.environment}", "", story, "", *head, *rows, ""])

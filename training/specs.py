@@ -41,7 +41,9 @@ def build_spec(trained: TrainedPolicy) -> pb.PolicySpec:
                 kwargs_json=trained.environment.kwargs_json,
                 module=trained.environment.module,
             ),
-            observation=_observation(observation_box(env.observation_space, trained.environment.id), description),
+            observation=_observation(
+                observation_box(env.observation_space, trained.environment.id), trained.environment.frames, description
+            ),
             action=_action(env.action_space, description, trained.environment.id),
             provenance=trained.provenance,
             evaluation=_evaluation(trained.evaluation, trained.random_mean),
@@ -50,11 +52,12 @@ def build_spec(trained: TrainedPolicy) -> pb.PolicySpec:
         env.close()
 
 
-def _observation(box: Box, description: Description) -> pb.ObservationSpec:
+def _observation(box: Box, frames: int, description: Description) -> pb.ObservationSpec:
     low, high = component_bounds(box)
     return pb.ObservationSpec(
         dtype=dtype_code(box.dtype),
         shape=box.shape,
+        frames=frames,
         low=low,
         high=high,
         # NOTE: what an environment declares is not always kept by it or by a sensor, so no bound is hard by itself.
@@ -77,6 +80,7 @@ def _evaluation(summary: ReturnSummary, random_mean: float) -> pb.Evaluation:
     return pb.Evaluation(
         episodes=summary.episodes,
         mean=summary.mean,
+        median=summary.median,
         iqm=summary.iqm,
         standard_deviation=summary.standard_deviation,
         interval_low=summary.interval_low,

@@ -13,10 +13,11 @@ RESAMPLES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class ReturnSummary:
-    """Returns of n episodes in five numbers and an interval."""
+    """Returns of n episodes in numbers, and an interval of their mean."""
 
     episodes: int
     mean: float
+    median: float
     iqm: float
     """Interquartile mean: of the middle half (Agarwal et al. 2021)."""
     standard_deviation: float
@@ -51,6 +52,7 @@ def summarise(returns: Sequence[float] | NDArray[np.float64], confidence: float 
     return ReturnSummary(
         episodes=int(values.size),
         mean=float(values.mean()),
+        median=float(np.median(values)),
         iqm=float(stats.trim_mean(values, 0.25)),
         standard_deviation=float(values.std(ddof=1)),
         interval_low=low,

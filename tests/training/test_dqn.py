@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from training.agents.agent import AgentParts
+from training.agents.actor import ValueActor
 from training.agents.dqn import DqnAgent, DqnConfig
+from training.agents.exploration import Exploration, ExplorationConfig
 from training.agents.losses import move_towards, q_learning_target, quantile_loss, take, td_loss
 from training.compute import choose
 from training.errors import InvalidOption
@@ -28,7 +29,8 @@ def transitions(n: int, *, discount: float = 0.99) -> Transitions:
 def agent(seed: int = 0, quantiles: int = 1, **changes: object) -> DqnAgent:
     torch.manual_seed(seed)
     network = ValueNetwork(NetworkConfig(hidden_sizes=(16,), dueling=quantiles > 1, quantiles=quantiles), (4,), 2)
-    return DqnAgent(DqnConfig(batch_size=8, **changes), AgentParts(network, choose("cpu")))  # type: ignore[arg-type]
+    config = DqnConfig(batch_size=8, **changes)  # type: ignore[arg-type]
+    return DqnAgent(config, ValueActor(network, choose("cpu")), Exploration(ExplorationConfig(), 2))
 
 
 def test_double_dqn_values_the_selectors_choice_by_the_target_network() -> None:
@@ -83,12 +85,24 @@ def test_a_block_of_batches_makes_one_update_of_each() -> None:
 
 
 def test_epsilon_falls_linearly_and_one_explores_everything() -> None:
-    learner = agent(epsilon_start=1.0, epsilon_end=0.0, epsilon_steps=100)
-    assert learner.exploration(50) == {"charts/epsilon": 0.5}
-    observations = np.zeros((2000, 4), np.float32)
-    drawn = learner.explore(observations, 0, np.random.default_rng(0))
+    exploration = Exploration(ExplorationConfig(epsilon_start=1.0, epsilon_end=0.0, epsilon_steps=100), 2)
+    assert exploration.figures(50) == {"charts/epsilon": 0.5}
+    greedy = np.zeros(2000, np.int64)
+    drawn = exploration.choose(greedy, 0, np.random.default_rng(0))
     assert 0.4 < drawn.mean() < 0.6, "all random at step 0"
-    assert (learner.explore(observations, 100, np.random.default_rng(0)) == learner.greedy(observations)).all()
+    assert (exploration.choose(greedy, 100, np.random.default_rng(0)) == greedy).all()
+
+
+def test_a_random_action_is_repeated_for_as_long_as_was_drawn() -> None:
+    often = ExplorationConfig(epsilon_start=0.05, epsilon_end=0.05, repeat_exponent=1.5)
+    exploration, rng = Exploration(often, 3), np.random.default_rng(0)
+    chosen = np.stack([exploration.choose(np.full(50, 9), 0, rng) for _ in range(400)])
+    is_random = chosen != 9
+    runs = [len(run) for column in is_random.T for run in "".join("x" if x else " " for x in column).split()]
+    assert max(runs) > 20
+    assert np.mean(is_random) > 0.1, "more than the 5 % that begin"
+    changes = (chosen[1:] != chosen[:-1]) & is_random[1:] & is_random[:-1]
+    assert changes.mean() < 0.05, "a new action begins only when the one before has ended"
 
 
 def test_learning_goes_on_from_a_saved_state_as_if_never_stopped() -> None:

@@ -8,13 +8,15 @@ import torch
 
 from training import checkpoint
 from training.agents.dqn import DqnConfig
+from training.agents.exploration import ExplorationConfig
 from training.envs import EnvironmentSpec
 from training.errors import CheckpointError, InvalidOption
 from training.learners import ReplayConfig
 from training.loop import LoopConfig, Outcome, Progress
 from training.networks import NetworkConfig
-from training.pipeline import build_trainee
-from training.presets import PRESETS, Recipe, with_options
+from training.presets import PRESETS
+from training.recipe import Recipe, with_options
+from training.trainee import build_trainee
 
 RECIPE = Recipe(
     policy="small",
@@ -22,7 +24,8 @@ RECIPE = Recipe(
     loop=LoopConfig(steps=1_500, n_envs=4, evaluate_every=500, selection_episodes=5, log_every=250),
     replay=ReplayConfig(learning_starts=200),
     network=NetworkConfig(hidden_sizes=(16,)),
-    agent=DqnConfig(batch_size=16, n_step=2, epsilon_steps=500),
+    agent=DqnConfig(batch_size=16, n_step=2),
+    exploration=ExplorationConfig(epsilon_steps=500),
 )
 
 

@@ -1,28 +1,15 @@
 """What the training loop asks of an algorithm."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.compute import Compute
-from training.networks import ValueNetwork
-from training.replay import Sampling, Transitions
+from training.replay import Rollout, Sampling, Transitions
 
 Weights: TypeAlias = dict[str, Tensor]
-
-
-@dataclass(frozen=True, slots=True)
-class AgentParts:
-    """What an agent of values is made of."""
-
-    network: ValueNetwork
-    compute: Compute
-    preprocessing: nn.Module | None = None
-    """From the environment's observation to what the network takes, as a part of the exported graph."""
 
 
 class Agent(Protocol):
@@ -69,3 +56,14 @@ class ReplayAgent(Agent, Protocol):
 
     def learn(self, batches: Transitions) -> None:
         """Make one update from each of the batches, which follow one another."""
+
+
+class RolloutAgent(Agent, Protocol):
+    """An agent that learns from each rollout once, and forgets it."""
+
+    @property
+    def rollout_steps(self) -> int:
+        """Steps of each environment that `learn` takes."""
+
+    def learn(self, rollout: Rollout, rng: np.random.Generator) -> None:
+        """Make updates from the rollout."""

@@ -13,10 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.agents.agent import AgentParts, Weights
+from training.agents.actor import ValueActor
+from training.agents.agent import Weights
+from training.agents.exploration import Exploration
 from training.agents.losses import Loss, move_towards, q_learning_target, quantile_loss, take, td_loss
 from training.errors import require
-from training.networks import GreedyPolicy, ValueNetwork
+from training.networks import GreedyPolicy
 from training.replay import Sampling, Transitions
 from training.schedules import linear
 
@@ -49,34 +51,32 @@ class DqnConfig:
     """Polyak step of the target network each time it moves, in (0, 1]; 1 copies (Mnih et al. 2015)."""
     target_period: int = 1
     """Calls of `learn`, each of one or more updates, between two moves of the target network."""
-    epsilon_start: float = 1.0
-    """Probability of a random action at step 0."""
-    epsilon_end: float = 0.05
-    """Probability of a random action from `epsilon_steps` on."""
-    epsilon_steps: int = 10_000
-    """Steps over which epsilon falls linearly."""
+
+    acts_by_target: bool = False
+    """Act, be evaluated and be exported by the target network: with a small `target_tau` it is an average over the
+    latest updates, whose policy changes less from one to the next (Schwarzer et al. 2023)."""
 
     def __post_init__(self) -> None:
         """Check the ranges; raises InvalidOption."""
-        for name in ("batch_size", "n_step", "target_period", "learning_rate_updates", "epsilon_steps"):
+        for name in ("batch_size", "n_step", "target_period", "learning_rate_updates"):
             require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         for name in ("learning_rate", "learning_rate_end", "adam_epsilon", "max_grad_norm"):
             value = getattr(self, name)
             require(value is None or value > 0, name, "a positive number", value)
-        for name in ("discount", "epsilon_start", "epsilon_end"):
-            require(0 <= getattr(self, name) <= 1, name, "a number from 0 to 1", getattr(self, name))
+        require(0 <= self.discount <= 1, "discount", "a number from 0 to 1", self.discount)
         require(0 < self.target_tau <= 1, "target_tau", "a number above 0, up to 1", self.target_tau)
 
 
 class DqnAgent:
     """A Q-network, its target network and their optimiser."""
 
-    def __init__(self, config: DqnConfig, parts: AgentParts) -> None:
+    def __init__(self, config: DqnConfig, actor: ValueActor, exploration: Exploration) -> None:
         self._config = config
-        self._parts = parts
-        self._device = parts.compute.device
-        self._online = parts.network.to(self._device)
+        self._actor = actor
+        self._exploration = exploration
+        self._online = actor.network
         self._target = copy.deepcopy(self._online).requires_grad_(requires_grad=False)
+        self._acting = self._target if config.acts_by_target else self._online
         self._optimizer = torch.optim.Adam(
             self._online.parameters(), lr=config.learning_rate, eps=config.adam_epsilon, fused=True
         )
@@ -96,29 +96,25 @@ class DqnAgent:
 
     def explore(self, observations: NDArray[Any], step: int, rng: np.random.Generator) -> NDArray[Any]:
         """Epsilon-greedy actions (n,) int64."""
-        actions = self.greedy(observations)
-        is_random = rng.random(len(actions)) < self._epsilon(step)
-        return np.where(is_random, rng.integers(self._online.n_actions, size=len(actions)), actions)
+        return self._exploration.choose(self.greedy(observations), step, rng)
 
-    @torch.no_grad()
     def greedy(self, observations: NDArray[Any]) -> NDArray[Any]:
         """The actions (n,) int64 of the highest value."""
-        actions: NDArray[Any] = self._quantiles(self._online, observations).mean(dim=2).argmax(dim=1).cpu().numpy()
-        return actions
+        return self._actor.greedy(observations, self._acting)
 
     def learn(self, batches: Transitions) -> None:
         """Make one update from each of the batches, then move the target network.
 
         The targets of all batches are computed together beforehand, which costs little more than those of one.
         """
-        config = self._config
+        config, actor = self._config, self._actor
         with torch.no_grad():
-            target_t = self._quantiles(self._target, batches.observation_t)
-            selector_t = self._quantiles(self._online, batches.observation_t) if config.double else target_t
+            target_t = actor.quantiles(batches.observation_t, self._target)
+            selector_t = actor.quantiles(batches.observation_t) if config.double else target_t
             target = q_learning_target(
-                target_t, selector_t.mean(dim=2), self._tensor(batches.reward_t), self._tensor(batches.discount_t)
+                target_t, selector_t.mean(dim=2), actor.tensor(batches.reward_t), actor.tensor(batches.discount_t)
             )
-        columns = (self._tensor(batches.observation_tm1), self._tensor(batches.action_tm1), target)
+        columns = (actor.tensor(batches.observation_tm1), actor.tensor(batches.action_tm1), target)
         for batch in zip(*(torch.split(column, config.batch_size) for column in columns), strict=True):
             self._update(*batch)
         self._blocks += 1
@@ -138,15 +134,15 @@ class DqnAgent:
 
     def exploration(self, step: int) -> dict[str, float]:
         """Epsilon at `step`."""
-        return {"charts/epsilon": self._epsilon(step)}
+        return self._exploration.figures(step)
 
     def weights(self) -> Weights:
-        """A copy of the online network's weights."""
-        return {name: tensor.cpu().clone() for name, tensor in self._online.state_dict().items()}
+        """A copy of the weights that it acts by."""
+        return self._actor.weights(self._acting)
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Take over the weights, for both networks."""
-        self._online.load_state_dict(weights)
+        self._actor.load_weights(weights)
         self._target.load_state_dict(weights)
 
     def state(self) -> dict[str, Any]:
@@ -168,10 +164,10 @@ class DqnAgent:
 
     def policy(self) -> GreedyPolicy:
         """Observation to the best action and all values."""
-        return GreedyPolicy(copy.deepcopy(self._online).cpu(), self._parts.preprocessing).eval()
+        return self._actor.policy(self._acting)
 
     def _update(self, observation_tm1: Tensor, action_tm1: Tensor, target: Tensor) -> None:
-        quantiles_tm1 = take(self._quantiles(self._online, observation_tm1), action_tm1)
+        quantiles_tm1 = take(self._actor.quantiles(observation_tm1), action_tm1)
         if quantiles_tm1.shape[1] == 1:
             loss = td_loss(quantiles_tm1, target, self._config.loss)
         else:
@@ -184,18 +180,6 @@ class DqnAgent:
         self._optimizer.step()
         self._updates += 1
         self._latest = loss.detach(), quantiles_tm1.detach()
-
-    def _quantiles(self, network: ValueNetwork, observations: NDArray[Any] | Tensor) -> Tensor:
-        """Quantiles (n, actions, quantiles), the torso's part computed in bfloat16 where that is wanted."""
-        with self._parts.compute.autocast(is_mixed=network.config.mixed_precision):
-            features = network.torso(self._tensor(observations))
-        return network.quantiles(features)
-
-    def _tensor(self, values: NDArray[Any] | Tensor) -> Tensor:
-        return (values if isinstance(values, Tensor) else torch.from_numpy(values)).to(self._device)
-
-    def _epsilon(self, step: int) -> float:
-        return linear(step, self._config.epsilon_start, self._config.epsilon_end, self._config.epsilon_steps)
 
     def _learning_rate(self) -> float:
         config = self._config

@@ -2,9 +2,13 @@
 
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+
+from training.replay import Rollout
 
 Loss = Literal["huber", "squared"]
 
@@ -29,6 +33,32 @@ def q_learning_target(q_t_target: Tensor, q_t_selector: Tensor, reward_t: Tensor
     if taken.dim() == 1:
         return reward_t + discount_t * taken
     return reward_t.unsqueeze(1) + discount_t.unsqueeze(1) * taken
+
+
+def q_lambda_target(
+    best_t: NDArray[np.float32], rollout: Rollout, discount: float, trace_decay: float
+) -> NDArray[np.float32]:
+    """Q(lambda) targets (steps, n): rewards as far as the rollout and the episode reach, mixed with values on the way.
+
+    R_t = r_t + gamma (lambda R_t+1 + (1 - lambda) max Q(s_t+1)), Gallici et al. 2024, equation 10; at the end of the
+    rollout or of an episode that was cut off, only the value is left; after a terminal state nothing is.
+
+    Args:
+        best_t: (steps, n) highest value of the observation that each step led to.
+        rollout: of `steps` steps of n environments.
+        discount: gamma.
+        trace_decay: lambda.
+    """
+    target = np.empty_like(best_t)
+    later = best_t[-1]
+    reaches_on = np.zeros(best_t.shape[1], np.bool_)  # whether the next step belongs to the same episode and rollout
+    for t in range(len(best_t) - 1, -1, -1):
+        reaches_on = reaches_on & ~rollout.is_over[t]
+        mixed = np.where(reaches_on, trace_decay * later + (1 - trace_decay) * best_t[t], best_t[t])
+        target[t] = rollout.reward_t[t] + discount * np.where(rollout.is_terminated[t], 0, mixed)
+        later = target[t]
+        reaches_on = rollout.is_real[t]
+    return target
 
 
 def take(values: Tensor, actions: Tensor) -> Tensor:

@@ -40,6 +40,7 @@ def evaluate(
 
     from training.envs import EVALUATION_FIRST_SEED, from_message
     from training.evaluate import play_episodes, random_policy
+    from training.references import reference
     from training.statistics import summarise
 
     name, graph = _load(policy)
@@ -59,13 +60,18 @@ def evaluate(
         "episodes",
         "mean return",
         "95% interval",
+        "median",
         "IQM",
         "standard deviation",
         title=environment.id,
     )
     for player, s in summaries.items():
         interval = f"{s.interval_low:.2f} to {s.interval_high:.2f}"
-        table.add_row(player, str(s.episodes), f"{s.mean:.2f}", interval, f"{s.iqm:.2f}", f"{s.standard_deviation:.2f}")
+        figures = (f"{value:.2f}" for value in (s.median, s.iqm, s.standard_deviation))
+        table.add_row(player, str(s.episodes), f"{s.mean:.2f}", interval, *figures)
+    if published := reference(environment.id):
+        table.add_row("published random", "", f"{published.random:.2f}")
+        table.add_row("published human", "", f"{published.human:.2f}")
     Console().print(table)
 
 

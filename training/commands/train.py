@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from training.presets import Recipe
+    from training.recipe import Recipe
 
 
 class Device(StrEnum):
@@ -23,6 +23,7 @@ class Algorithm(StrEnum):
     """What can be trained."""
 
     DQN = "dqn"
+    PQN = "pqn"
 
 
 Text = str | None
@@ -57,7 +58,7 @@ def train(
 
     from training.interrupts import InterruptFlag
     from training.pipeline import RunOptions, train_policy
-    from training.presets import with_options
+    from training.recipe import with_options
 
     if resume and init_from:
         raise typer.BadParameter("--init-from begins a run and --resume goes on with one; leave out either")
@@ -94,8 +95,11 @@ def train(
 def _recipe(preset: Text, algo: Algorithm | None, env: Text, module: str, env_kwargs: str, name: Text) -> "Recipe":
     import dataclasses
 
+    from training.agents.pqn import PqnConfig
     from training.envs import EnvironmentSpec
-    from training.presets import PRESETS, Recipe
+    from training.networks import NetworkConfig
+    from training.presets import PRESETS
+    from training.recipe import Recipe
 
     if preset is not None:
         if preset not in PRESETS:
@@ -106,7 +110,10 @@ def _recipe(preset: Text, algo: Algorithm | None, env: Text, module: str, env_kw
     if algo is None or env is None:
         raise typer.BadParameter(f"expected a preset ({', '.join(PRESETS)}), or --algo and --env")
     environment = EnvironmentSpec(env, _json_object(env_kwargs), module)
-    return Recipe(name or _policy_name(env), environment)
+    recipe = Recipe(name or _policy_name(env), environment)
+    if algo is Algorithm.PQN:  # which needs the normalisation in place of a target network
+        return dataclasses.replace(recipe, agent=PqnConfig(), network=NetworkConfig(layer_norm=True))
+    return recipe
 
 
 def _policy_name(text: str) -> str:

@@ -22,6 +22,8 @@ from training.registry.store import registry_errors
 
 HISTORY_TAG = "polserve.champion.history"
 """Tag of a registered model: the versions that were champion, oldest first, as a JSON list."""
+LARGEST_EXAMPLE_BYTES = 100_000
+"""MLflow writes an input example as JSON, which takes frames thirty times their size."""
 REASON_TAG = "polserve.promotion"
 """Tag of a version: why it was promoted."""
 
@@ -165,13 +167,14 @@ class PolicyRegistry:
         logging.getLogger("mlflow").setLevel(logging.ERROR)
         with tempfile.TemporaryDirectory() as folder, mlflow.start_run(run_id=run_id):
             golden = Path(folder) / GOLDEN_FILE.name
+            example = version.golden[OBSERVATION][:2]
             np.savez_compressed(golden, allow_pickle=False, **version.golden)
             info = mlflow.onnx.log_model(
                 onnx_model=version.model,
                 name=version.spec.name,
                 registered_model_name=version.spec.name,
                 signature=_signature(version),
-                input_example={OBSERVATION: version.golden[OBSERVATION][:2]},
+                input_example={OBSERVATION: example} if example.nbytes <= LARGEST_EXAMPLE_BYTES else None,
                 pip_requirements=[f"{name}=={installed_version(name)}" for name in ("mlflow", "numpy", "onnxruntime")],
                 extra_files=[str(golden)],
                 onnx_execution_providers=["CPUExecutionProvider"],

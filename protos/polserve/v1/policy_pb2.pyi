@@ -298,7 +298,7 @@ class Provenance(_message.Message):
     def __init__(self, run_id: _Optional[str] = ..., git_commit: _Optional[str] = ..., seed: _Optional[int] = ..., environment_steps: _Optional[int] = ..., package_version: _Optional[str] = ..., settings_json: _Optional[str] = ..., training_hours: _Optional[float] = ..., machine: _Optional[str] = ..., initial_weights: _Optional[str] = ...) -> None: ...
 
 class Evaluation(_message.Message):
-    __slots__ = ("episodes", "mean", "iqm", "standard_deviation", "interval_low", "interval_high", "confidence", "random_mean", "first_seed")
+    __slots__ = ("episodes", "mean", "iqm", "standard_deviation", "interval_low", "interval_high", "confidence", "random_mean", "median", "first_seed")
     EPISODES_FIELD_NUMBER: _ClassVar[int]
     MEAN_FIELD_NUMBER: _ClassVar[int]
     IQM_FIELD_NUMBER: _ClassVar[int]
@@ -307,6 +307,7 @@ class Evaluation(_message.Message):
     INTERVAL_HIGH_FIELD_NUMBER: _ClassVar[int]
     CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
     RANDOM_MEAN_FIELD_NUMBER: _ClassVar[int]
+    MEDIAN_FIELD_NUMBER: _ClassVar[int]
     FIRST_SEED_FIELD_NUMBER: _ClassVar[int]
     episodes: int
     mean: float
@@ -316,8 +317,9 @@ class Evaluation(_message.Message):
     interval_high: float
     confidence: float
     random_mean: float
+    median: float
     first_seed: int
-    def __init__(self, episodes: _Optional[int] = ..., mean: _Optional[float] = ..., iqm: _Optional[float] = ..., standard_deviation: _Optional[float] = ..., interval_low: _Optional[float] = ..., interval_high: _Optional[float] = ..., confidence: _Optional[float] = ..., random_mean: _Optional[float] = ..., first_seed: _Optional[int] = ...) -> None: ...
+    def __init__(self, episodes: _Optional[int] = ..., mean: _Optional[float] = ..., iqm: _Optional[float] = ..., standard_deviation: _Optional[float] = ..., interval_low: _Optional[float] = ..., interval_high: _Optional[float] = ..., confidence: _Optional[float] = ..., random_mean: _Optional[float] = ..., median: _Optional[float] = ..., first_seed: _Optional[int] = ...) -> None: ...
 
 class Parity(_message.Message):
     __slots__ = ("observations", "largest_value_difference")
