@@ -176,9 +176,8 @@ def register(spec: EnvironmentSpec) -> None:
     if spec.id not in gym.registry:
         near = difflib.get_close_matches(spec.id, gym.registry, n=3, cutoff=0.5)
         if spec.id.startswith(ATARI_NAMESPACE) and ATARI_PACKAGE not in sys.modules:
-            raise UnknownEnvironment(
-                f"{spec.id} is an Atari game and {ATARI_PACKAGE} is not installed: pip install 'polserve[training,atari]'"
-            )
+            install = "pip install 'polserve[training,atari]'"
+            raise UnknownEnvironment(f"{spec.id} is an Atari game and {ATARI_PACKAGE} is not installed: {install}")
         hint = f"near it: {', '.join(near)}" if near else "name the module that registers it with --module"
         hint = f"name the module that registers it with --module: {spec.module_hint}" if spec.module_hint else hint
         raise UnknownEnvironment(f"no environment {spec.id!r} is registered with Gymnasium; {hint}")

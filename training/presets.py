@@ -27,7 +27,7 @@ ROOT = RewardConfig(reward_treatment="root", reward_scale=0.1)
 
 PRESETS: Mapping[str, Recipe] = {
     # Found by a random search; what mattered: a high learning rate that falls, a long horizon, and enough exploration
-    # left for the rare states near the track's ends. benchmarks/cartpole.py shows what it reaches.
+    # left for the rare states near the track's ends. `python benchmarks/control.py` shows what it reaches.
     "cartpole": Recipe(
         policy="cartpole",
         environment=EnvironmentSpec("CartPole-v1"),
@@ -43,20 +43,23 @@ PRESETS: Mapping[str, Recipe] = {
         ),
         exploration=ExplorationConfig(epsilon_end=0.15, epsilon_steps=5_000),
     ),
-    # Single random steps never reach the goal; repeated ones do. benchmarks/mountaincar.py shows what it reaches.
+    # Single random steps never reach the goal; repeated ones do. `python benchmarks/control.py mountaincar` shows what
+    # it reaches.
     "mountaincar": Recipe(
         policy="mountaincar",
         environment=EnvironmentSpec("MountainCar-v0"),
-        loop=LoopConfig(steps=200_000, n_envs=16, evaluate_every=4_000, stop_return=-101.0),
-        replay=ReplayConfig(updates_per_vector_step=4),
+        loop=LoopConfig(steps=250_000, n_envs=16, evaluate_every=4_000, stop_return=-102.0),
+        network=NetworkConfig(hidden_sizes=(256, 256)),
+        replay=ReplayConfig(replay_capacity=50_000, updates_per_vector_step=8),
         agent=DqnConfig(
-            learning_rate=2e-3,
-            learning_rate_end=2e-4,
-            learning_rate_updates=30_000,
+            learning_rate=1e-3,
+            learning_rate_end=1e-4,
+            learning_rate_updates=80_000,
             batch_size=128,
-            discount=0.99,
+            discount=0.98,
             n_step=3,
-            target_tau=0.05,
+            target_tau=0.02,
+            acts_by_target=True,
         ),
         exploration=ExplorationConfig(epsilon_end=0.1, epsilon_steps=40_000, repeat_exponent=2.0),
     ),

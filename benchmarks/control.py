@@ -1,7 +1,7 @@
-"""CartPole-v1: time to a solved policy, ours beside stable-baselines3's DQN, both on one thread of this machine.
+"""Control problems: time to a solved policy, ours beside stable-baselines3's DQN, both on one thread of this machine.
 
-Ours trains until the mean return of its selection episodes is 500. Stable-baselines3 runs the settings that RL Zoo
-publishes for CartPole-v1 (hyperparams/dqn.yml) for their 50,000 steps, without any evaluation in between. Both networks
+Ours trains by its preset, until the return of its selection episodes is reached. Stable-baselines3 runs the settings
+that RL Zoo publishes (hyperparams/dqn.yml) for their number of steps, without any evaluation in between. Both networks
 then play the same 100 episodes on seeds that neither trained on.
 """
 
@@ -12,6 +12,7 @@ sys.path[0] = sys.path[0].removesuffix("/benchmarks")  # else serving.py there w
 import time
 from dataclasses import dataclass, replace
 from statistics import mean, median
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -21,14 +22,57 @@ from stable_baselines3 import DQN
 
 from benchmarks.tables import finish, options, show
 from training.collector import ChooseActions
-from training.envs import EVALUATION_FIRST_SEED
+from training.envs import EVALUATION_FIRST_SEED, EnvironmentSpec
 from training.evaluate import play_episodes
 from training.presets import PRESETS
+from training.recipe import Recipe
 from training.trainee import build_trainee
 
-RECIPE = PRESETS["cartpole"]
-SOLVED = 475.0
-ZOO_STEPS = 50_000
+ZOO_CARTPOLE = {
+    "learning_rate": 2.3e-3,
+    "batch_size": 64,
+    "buffer_size": 100_000,
+    "gamma": 0.99,
+    "target_update_interval": 10,
+    "train_freq": 256,
+    "gradient_steps": 128,
+    "exploration_fraction": 0.16,
+    "exploration_final_eps": 0.04,
+}
+ZOO_MOUNTAINCAR = {
+    "learning_rate": 4e-3,
+    "batch_size": 128,
+    "buffer_size": 10_000,
+    "gamma": 0.98,
+    "target_update_interval": 600,
+    "train_freq": 16,
+    "gradient_steps": 8,
+    "exploration_fraction": 0.2,
+    "exploration_final_eps": 0.07,
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An environment, our recipe for it and the RL Zoo's, and the return at which Gymnasium calls it solved."""
+
+    recipe: Recipe
+    solved: float
+    zoo: dict[str, Any]
+    zoo_steps: int
+
+
+def in_environment(recipe: Recipe, environment_id: str, stop_return: float) -> Recipe:
+    """The recipe in another environment."""
+    loop = replace(recipe.loop, stop_return=stop_return)
+    return replace(recipe, environment=EnvironmentSpec(environment_id), loop=loop)
+
+
+PROBLEMS = {
+    "cartpole": Problem(PRESETS["cartpole"], 475.0, ZOO_CARTPOLE, 50_000),
+    "cartpole-v0": Problem(in_environment(PRESETS["cartpole"], "CartPole-v0", 200.0), 195.0, ZOO_CARTPOLE, 50_000),
+    "mountaincar": Problem(PRESETS["mountaincar"], -110.0, ZOO_MOUNTAINCAR, 120_000),
+}
 
 
 @dataclass(frozen=True)
@@ -52,34 +96,26 @@ class Silent:
         """Nothing."""
 
 
-def ours(seed: int, steps: int) -> Run:
+def ours(problem: Problem, seed: int, steps: int) -> Run:
     """Train by the preset."""
-    recipe = replace(RECIPE, loop=replace(RECIPE.loop, steps=steps))
+    recipe = replace(problem.recipe, loop=replace(problem.recipe.loop, steps=steps))
     started = time.perf_counter()
     trainee = build_trainee(recipe, seed)
     outcome = trainee.loop.run(Silent())
     wall_s = time.perf_counter() - started
     trainee.close()
     trainee.agent.load_weights(outcome.weights)
-    return Run("polserve", seed, outcome.step, wall_s, evaluate(trainee.agent.greedy))
+    return Run("polserve", seed, outcome.step, wall_s, evaluate(problem, trainee.agent.greedy))
 
 
-def stable_baselines3(seed: int, steps: int) -> Run:
+def stable_baselines3(problem: Problem, seed: int, steps: int) -> Run:
     """Train with the RL Zoo's settings."""
     started = time.perf_counter()
     model = DQN(
         "MlpPolicy",
-        gym.make("CartPole-v1"),
-        learning_rate=2.3e-3,
-        batch_size=64,
-        buffer_size=100_000,
+        gym.make(problem.recipe.environment.id),
+        **problem.zoo,
         learning_starts=1_000,
-        gamma=0.99,
-        target_update_interval=10,
-        train_freq=256,
-        gradient_steps=128,
-        exploration_fraction=0.16,
-        exploration_final_eps=0.04,
         policy_kwargs={"net_arch": [256, 256]},
         seed=seed,
         device="cpu",
@@ -91,43 +127,46 @@ def stable_baselines3(seed: int, steps: int) -> Run:
         actions: NDArray[np.int64] = model.predict(observations, deterministic=True)[0]
         return actions
 
-    return Run("stable-baselines3", seed, steps, wall_s, evaluate(greedy))
+    return Run("stable-baselines3", seed, steps, wall_s, evaluate(problem, greedy))
 
 
-def evaluate(choose_actions: ChooseActions) -> float:
+def evaluate(problem: Problem, choose_actions: ChooseActions) -> float:
     """Mean return over 100 episodes on the evaluation seeds."""
-    episodes = play_episodes(choose_actions, RECIPE.environment, 100, EVALUATION_FIRST_SEED)
+    episodes = play_episodes(choose_actions, problem.recipe.environment, 100, EVALUATION_FIRST_SEED)
     return mean(episode.episode_return for episode in episodes)
 
 
 def main() -> None:
     """Run both sides in turns and print the table."""
     parser = options(__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("problem", nargs="?", default="cartpole", choices=PROBLEMS, help="what to solve")
     parser.add_argument("--seeds", type=int, default=10, help="runs of ours")
     parser.add_argument("--peer-seeds", type=int, default=3, help="runs of stable-baselines3")
     arguments = parser.parse_args()
+    problem = PROBLEMS[arguments.problem]
     seeds, peer_seeds = (2, 1) if arguments.quick else (arguments.seeds, arguments.peer_seeds)
-    steps, peer_steps = (40_000, 10_000) if arguments.quick else (RECIPE.loop.steps, ZOO_STEPS)
+    steps, peer_steps = (40_000, 10_000) if arguments.quick else (problem.recipe.loop.steps, problem.zoo_steps)
     torch.set_num_threads(1)
     runs: list[Run] = []
     for seed in range(max(seeds, peer_seeds)):
-        runs += [ours(seed, steps)] if seed < seeds else []
-        runs += [stable_baselines3(seed, peer_steps)] if seed < peer_seeds else []
+        runs += [ours(problem, seed, steps)] if seed < seeds else []
+        runs += [stable_baselines3(problem, seed, peer_steps)] if seed < peer_seeds else []
     runs.sort(key=lambda run: (run.side, run.seed))
     show(
-        "CartPole-v1: 100 greedy episodes after training",
+        f"{problem.recipe.environment.id}: 100 greedy episodes after training",
         ("side", "seed", "environment steps", "wall time", "mean return"),
         [(r.side, str(r.seed), f"{r.steps:,}", f"{r.wall_s:.1f} s", f"{r.mean_return:.1f}") for r in runs],
     )
     mine = [run for run in runs if run.side == "polserve"]
     theirs = [run for run in runs if run.side != "polserve"]
-    their_wall_s = median(run.wall_s for run in theirs) * ZOO_STEPS / peer_steps
+    their_wall_s = median(run.wall_s for run in theirs) * problem.zoo_steps / peer_steps
     finish(
         {
             "seeds": len(mine),
-            "seeds_reached": sum(run.mean_return >= SOLVED for run in mine),
+            "seeds_reached": sum(run.mean_return >= problem.solved for run in mine),
             "median_wall_s": median(run.wall_s for run in mine),
             "max_wall_s": max(run.wall_s for run in mine),
+            "worst_mean_return": min(run.mean_return for run in mine),
             "peer_wall_s": their_wall_s,
             "peer_mean_return": mean(run.mean_return for run in theirs),
             "wall_ratio": median(run.wall_s for run in mine) / their_wall_s,
