@@ -30,6 +30,7 @@ from serving.sources.source import Desired, Trial, VersionRef
 from training.envs import EnvironmentSpec
 from training.export import PolicyVersion, export_policy
 from training.networks import GreedyPolicy, NetworkConfig, ValueNetwork
+from training.screens import FRAME_SHAPE, SCREEN_SHAPE, Screens
 from training.specs import TrainedPolicy, build_spec
 from training.statistics import ReturnSummary
 
@@ -74,6 +75,24 @@ def make_frames_version(seed: int = 0) -> PolicyVersion:
         action=pb.ActionSpec(discrete=pb.DiscreteActions(n=5)),
     )
     return export_policy(GreedyPolicy(ValueNetwork(NetworkConfig(hidden_sizes=(512,)), shape, 5)), spec, observations)
+
+
+@lru_cache
+def make_arcade_version() -> tuple[PolicyVersion, ValueNetwork]:
+    """A version of an untrained, small network that plays Ms. Pac-Man from colour frames, and its network."""
+    torch.manual_seed(0)
+    network = ValueNetwork(NetworkConfig(hidden_sizes=(8,)), (4, *SCREEN_SHAPE), 9)
+    shape = (4, *FRAME_SHAPE)
+    observations = np.random.default_rng(0).integers(0, 256, (64, *shape), np.uint8)
+    spec = pb.PolicySpec(
+        schema_version=SCHEMA_VERSION,
+        name="arcade",
+        algorithm="dqn",
+        environment=pb.Environment(id="ALE/MsPacman-v5"),
+        observation=pb.ObservationSpec(dtype=pb.UINT8, shape=shape, frames=4),
+        action=pb.ActionSpec(discrete=pb.DiscreteActions(n=9)),
+    )
+    return export_policy(GreedyPolicy(network, Screens()), spec, observations), network
 
 
 class ShelfCrew:

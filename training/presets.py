@@ -69,20 +69,20 @@ PRESETS: Mapping[str, Recipe] = {
         loop=ARCADE_LOOP,
         network=NetworkConfig(hidden_sizes=(512,), dueling=True, quantiles=51, mixed_precision=True),
         agent=DqnConfig(
-            learning_rate=2e-4,
+            learning_rate=1e-4,
             learning_rate_end=5e-5,
-            learning_rate_updates=35_000,
+            learning_rate_updates=100_000,
             adam_epsilon=1e-4,
-            batch_size=128,
+            batch_size=64,
             discount=0.99,
             n_step=3,
             max_grad_norm=10.0,
-            target_tau=1.0,
-            target_period=125,
+            target_tau=0.01,
+            acts_by_target=True,
         ),
         exploration=ARCADE_EXPLORATION,
         replay=ReplayConfig(
-            replay_capacity=800_000, learning_starts=50_000, updates_per_vector_step=1, checkpoint_replay=False
+            replay_capacity=800_000, learning_starts=50_000, updates_per_vector_step=4, checkpoint_replay=False
         ),
         rewards=ROOT,
         is_screens=True,
