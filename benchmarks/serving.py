@@ -8,22 +8,18 @@ import sys
 sys.path[0] = sys.path[0].removesuffix("/benchmarks")  # else serving.py there would hide the package serving
 
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
-import torch
 
+from benchmarks.graphs import model_ms, write_untrained
 from benchmarks.load import Measured, Server, Shape, act_message, polserve, require_h2load, rival
 from benchmarks.tables import finish, options, show
-from protos.names import GOLDEN_FILE, MODEL_FILE, SCHEMA_VERSION
-from protos.polserve.v1 import policy_pb2 as pb
 from serving.policy import Policy
 from serving.settings import BUNDLED_POLICIES
-from training.export import export_policy
 from training.networks import GreedyPolicy, NetworkConfig, ValueNetwork
 
 FRAMES = (4, 88, 80)
@@ -40,41 +36,8 @@ Side = tuple[Server, bytes, Shape, int]
 
 def write_nature(folder: Path) -> np.ndarray:
     """An untrained version of the Nature network in folder/nature/1; the value is an observation for it."""
-    torch.manual_seed(0)
-    observations = np.random.default_rng(0).integers(0, 256, (64, *FRAMES), np.uint8)
-    spec = pb.PolicySpec(
-        schema_version=SCHEMA_VERSION,
-        name="nature",
-        algorithm="dqn",
-        observation=pb.ObservationSpec(dtype=pb.UINT8, shape=FRAMES, frames=FRAMES[0]),
-        action=pb.ActionSpec(discrete=pb.DiscreteActions(n=9)),
-    )
-    version = export_policy(
-        GreedyPolicy(ValueNetwork(NetworkConfig(hidden_sizes=(512,)), FRAMES, 9)), spec, observations
-    )
-    target = folder / "nature" / "1"
-    (target / GOLDEN_FILE).parent.mkdir(parents=True)
-    (target / MODEL_FILE).write_bytes(version.model.SerializeToString())
-    np.savez(target / GOLDEN_FILE, allow_pickle=False, **version.golden)
-    first: np.ndarray = observations[0]
-    return first
-
-
-def model_ms(policy: Policy, observations: np.ndarray) -> float:
-    """CPU milliseconds of one run of the model."""
-    n = max(20, round(0.3 / max(policy_s(policy, observations), 1e-6)))
-    started = time.process_time()
-    for _ in range(n):
-        policy.act(observations)
-    return 1000 * (time.process_time() - started) / n
-
-
-def policy_s(policy: Policy, observations: np.ndarray) -> float:
-    """Wall time of one warm run."""
-    policy.act(observations)
-    started = time.perf_counter()
-    policy.act(observations)
-    return time.perf_counter() - started
+    network = ValueNetwork(NetworkConfig(hidden_sizes=(512,)), FRAMES, 9)
+    return write_untrained(folder, "nature", GreedyPolicy(network), FRAMES)
 
 
 class Report:

@@ -11,7 +11,7 @@ import torch
 
 from training.errors import CheckpointError
 
-FORMAT = 1
+FORMAT = 2
 FILE_NAME = "checkpoint.pt"
 
 
@@ -30,14 +30,25 @@ def prepare(folder: Path) -> None:
 
 
 def save(folder: Path, state: Mapping[str, Any]) -> Path:
-    """`folder/checkpoint.pt` holds `state`: nested dicts of tensors, numpy arrays, numbers and strings."""
+    """`folder/checkpoint.pt` holds `state`: nested dicts of tensors, numpy arrays, numbers and strings.
+
+    Raises:
+        CheckpointError: the disk does not take it; the last complete one is still there.
+    """
     path = folder / FILE_NAME
     partial = path.with_suffix(".part")
-    with partial.open("wb") as file:
-        torch.save({"format": FORMAT, **_to_tensors(state)}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            torch.save({"format": FORMAT, **_to_tensors(state)}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:  # the latter where torch's writer met the former
+        partial.unlink(missing_ok=True)
+        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        raise CheckpointError(
+            f"a checkpoint could not be written to {folder} ({reason}); the one before it is kept; make room there"
+        ) from error
     return path
 
 

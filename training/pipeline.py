@@ -92,10 +92,12 @@ def train_policy(
     with run, contextlib.closing(trainee):
         with ProgressDisplay(recipe.policy, console) as display:
             identity = {"identity": _identity(recipe, seed), "origin": asdict(origin)}
-            monitor = _Monitor(display, run, options.folder, identity)
+            monitor = _Monitor(display, run, options.folder, identity, console)
             outcome = trainee.loop.run(monitor, should_stop)
         if not outcome.is_complete:
             run.interrupt()
+            if monitor.unsaved:
+                raise monitor.unsaved
             return RunResult(outcome, run.run_id, None, None)
         console.print(f"trained {outcome.step:,} steps in {outcome.elapsed_s:.0f} s; evaluating and exporting")
         trainee.agent.load_weights(outcome.weights)
@@ -157,18 +159,29 @@ def evaluate_policy(recipe: Recipe, choose_actions: ObservationSample) -> Evalua
 class _Monitor:
     """Passes progress on to the display and the run, and saves checkpoints."""
 
-    def __init__(self, display: ProgressDisplay, run: TrackedRun, folder: Path, identity: Mapping[str, Any]) -> None:
+    def __init__(
+        self, display: ProgressDisplay, run: TrackedRun, folder: Path, identity: Mapping[str, Any], console: Console
+    ) -> None:
+        self.unsaved: CheckpointError | None = None
+        """Why the latest checkpoint was not saved; None where it was."""
         self._display = display
         self._run = run
         self._folder = folder
         self._identity = identity
+        self._console = console
 
     def report(self, progress: Progress, metrics: Mapping[str, float]) -> None:
         self._display.show(progress)
         self._run.log_metrics(metrics, progress.step)
 
     def save(self, state: Mapping[str, Any]) -> None:
-        checkpoint.save(self._folder, {"loop": state, "run_id": self._run.run_id, **self._identity})
+        """Save a checkpoint; hours of training do not end because one could not be."""
+        try:
+            checkpoint.save(self._folder, {"loop": state, "run_id": self._run.run_id, **self._identity})
+            self.unsaved = None
+        except CheckpointError as error:
+            self.unsaved = error
+            self._console.print(f"warning: {error}; training goes on")
 
 
 def _provenance(recipe: Recipe, seed: int, run_id: str, origin: Origin) -> pb.Provenance:

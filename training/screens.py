@@ -39,10 +39,15 @@ def to_screens(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
 class Screens(nn.Module):
     """`to_screens` as a part of the exported graph."""
 
+    def __init__(self, *, is_cropped: bool = False) -> None:
+        """With `is_cropped`, the frames come cropped and halved already, (88, 80, 3) each."""
+        super().__init__()
+        self._is_cropped = is_cropped
+
     def forward(self, frames: Tensor) -> Tensor:
         """Screens (n, stack, 88, 80) uint8 of frames (n, stack, 210, 160, 3) uint8."""
-        cropped = frames[:, :, ROWS, COLUMNS].to(torch.int32)  # strides first: a quarter of the pixels, and fewer
-        red, green, blue = cropped.unbind(dim=-1)
+        cropped = frames if self._is_cropped else frames[:, :, ROWS, COLUMNS]  # first: a fifth of the pixels is left
+        red, green, blue = cropped.to(torch.int32).unbind(dim=-1)
         total = red + green + blue
         third = total.div(3, rounding_mode="trunc")
         return torch.where(total == BACKGROUND_SUM, 0, third).to(torch.uint8)

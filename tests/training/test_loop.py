@@ -1,3 +1,4 @@
+import resource
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -6,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.support import make_version, write_version
 from training import checkpoint
 from training.agents.dqn import DqnConfig
 from training.agents.exploration import ExplorationConfig
@@ -120,6 +122,59 @@ def test_a_crash_while_saving_leaves_the_last_checkpoint(tmp_path: Path) -> None
     with pytest.raises(AttributeError):
         checkpoint.save(tmp_path, {"step": lambda: 2})  # cannot be written
     assert checkpoint.load(tmp_path) == {"step": 1}
+
+
+def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:
+    torch.save({"format": 1, "loop": {}}, tmp_path / checkpoint.FILE_NAME)
+    with pytest.raises(CheckpointError, match="expected checkpoint format 2; resume with the version that wrote it"):
+        checkpoint.load(tmp_path)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_and_no_partial_one(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path, {"step": 1})
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, unlimited[1]))  # a disk with room for 100 KB
+    try:
+        with pytest.raises(CheckpointError, match="the one before it is kept; make room there"):
+            checkpoint.save(tmp_path, {"step": 2, "weights": torch.zeros(1_000_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert checkpoint.load(tmp_path) == {"step": 1}
+    assert [path.name for path in tmp_path.iterdir()] == [checkpoint.FILE_NAME]
+
+
+def test_a_replay_larger_than_the_memory_is_refused_before_training_with_its_bytes() -> None:
+    with pytest.raises(InvalidOption, match=r"replay_capacity: expected .* bytes .*, which need [\d,]{18,} bytes"):
+        build_trainee(with_options(RECIPE, ["replay_capacity=1_000_000_000_000"]), 0)
+
+
+def test_a_run_begins_with_the_weights_of_another_runs_checkpoint(tmp_path: Path) -> None:
+    monitor = Recorder()
+    earlier = build_trainee(RECIPE, 0)
+    outcome = earlier.loop.run(monitor)
+    before = {"initial_weights": "", "environment_steps": 500, "hours": 1.0}
+    checkpoint.save(tmp_path, {"loop": monitor.saved, "run_id": "abc", "origin": before})
+    later = build_trainee(RECIPE, 1)
+    origin = later.begin_from(tmp_path)
+    assert origin.environment_steps == 500 + outcome.step
+    assert origin.initial_weights == f"MLflow run abc at step {outcome.step:,}"
+    for name, tensor in later.agent.weights().items():
+        assert torch.equal(tensor, earlier.agent.weights()[name])
+
+
+def test_a_run_begins_with_the_weights_of_a_policy_version(tmp_path: Path) -> None:
+    version = make_version(hidden=(16,))
+    write_version(version, tmp_path)
+    trainee = build_trainee(RECIPE, 0)
+    trainee.begin_from(tmp_path)
+    assert (trainee.agent.greedy(version.golden["observation"]) == version.golden["action"]).all()
+    with pytest.raises(CheckpointError, match="its weights are of another network"):
+        build_trainee(replace(RECIPE, network=NetworkConfig(hidden_sizes=(8,))), 0).begin_from(tmp_path)
+
+
+def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"expected a folder with checkpoint.pt \(a run's\) or model.onnx"):
+        build_trainee(RECIPE, 0).begin_from(tmp_path)
 
 
 @pytest.mark.parametrize("seed", [-1, 1_000_000_000])

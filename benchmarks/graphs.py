@@ -1,0 +1,50 @@
+"""Graphs to measure with: untrained policies of frames, and what the model alone costs."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from protos.names import GOLDEN_FILE, MODEL_FILE, SCHEMA_VERSION
+from protos.polserve.v1 import policy_pb2 as pb
+from serving.policy import Policy
+from training.export import export_policy
+
+
+def write_untrained(folder: Path, name: str, policy: nn.Module, shape: tuple[int, ...]) -> np.ndarray:
+    """An untrained version in folder/name/1, of stacks `shape` of bytes; the value is an observation for it."""
+    torch.manual_seed(0)
+    observations = np.random.default_rng(0).integers(0, 256, (64, *shape), np.uint8)
+    spec = pb.PolicySpec(
+        schema_version=SCHEMA_VERSION,
+        name=name,
+        algorithm="dqn",
+        observation=pb.ObservationSpec(dtype=pb.UINT8, shape=shape, frames=shape[0]),
+        action=pb.ActionSpec(discrete=pb.DiscreteActions(n=9)),
+    )
+    version = export_policy(policy, spec, observations)
+    target = folder / name / "1"
+    (target / GOLDEN_FILE).parent.mkdir(parents=True)
+    (target / MODEL_FILE).write_bytes(version.model.SerializeToString())
+    np.savez(target / GOLDEN_FILE, allow_pickle=False, **version.golden)
+    first: np.ndarray = observations[0]
+    return first
+
+
+def model_ms(policy: Policy, observations: np.ndarray) -> float:
+    """CPU milliseconds of one run of the model."""
+    n = max(20, round(0.3 / max(policy_s(policy, observations), 1e-6)))
+    started = time.process_time()
+    for _ in range(n):
+        policy.act(observations)
+    return 1000 * (time.process_time() - started) / n
+
+
+def policy_s(policy: Policy, observations: np.ndarray) -> float:
+    """Wall time of one warm run."""
+    policy.act(observations)
+    started = time.perf_counter()
+    policy.act(observations)
+    return time.perf_counter() - started
