@@ -45,9 +45,9 @@ class Screens(nn.Module):
         self._is_cropped = is_cropped
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Screens (n, stack, 88, 80) uint8 of frames (n, stack, 210, 160, 3) uint8."""
+        """Screens (n, stack, 88, 80) int32, from 0 to 255, of frames (n, stack, 210, 160, 3) uint8."""
         cropped = frames if self._is_cropped else frames[:, :, ROWS, COLUMNS]  # first: a fifth of the pixels is left
         red, green, blue = cropped.to(torch.int32).unbind(dim=-1)
         total = red + green + blue
         third = total.div(3, rounding_mode="trunc")
-        return torch.where(total == BACKGROUND_SUM, 0, third).to(torch.uint8)
+        return torch.where(total == BACKGROUND_SUM, 0, third)

@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,6 +27,9 @@ def evaluate(
     which: Annotated[
         Which, typer.Option("--policy", help="Play the version, or only the random policy.")
     ] = Which.VERSION,
+    env: Annotated[
+        str, typer.Option(help="Gymnasium id to play instead of the policy's own, with the same observations.")
+    ] = "",
     module: Annotated[str, typer.Option(help="Python module that registers the environment.")] = "",
     episodes: Annotated[int, typer.Option(help="Whole episodes on seeds that training never used.", min=2)] = 100,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -45,6 +48,8 @@ def evaluate(
 
     name, graph = _load(policy)
     environment = from_message(graph.spec, module)
+    if env:
+        environment = replace(environment, id=env, kwargs={})
     players = {"random": random_policy(environment, 0)}
     if which is Which.VERSION:
         players = {name: graph.act, **players}
