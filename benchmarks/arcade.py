@@ -29,7 +29,8 @@ from training.envs import EnvironmentSpec, VecEnv, make_vec
 from training.learners import ReplayConfig, ReplayLearner
 from training.networks import NetworkConfig, ValueNetwork
 from training.presets import MS_PACMAN
-from training.replay import Replay, VectorStep
+from training.replay import Replay
+from training.transitions import VectorStep
 
 SHAPE = (4, 88, 80)
 ACTIONS = 9

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.envs import VecEnv
-from training.replay import VectorStep
 from training.throughput import Throughput
+from training.transitions import VectorStep
 
 ChooseActions: TypeAlias = Callable[[NDArray[Any]], NDArray[Any]]
 

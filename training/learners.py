@@ -9,8 +9,9 @@ import numpy as np
 from training.agents.agent import ReplayAgent, RolloutAgent
 from training.checkpoint import to_arrays
 from training.errors import require
-from training.replay import Replay, Rollout, VectorStep
+from training.replay import Replay
 from training.rewards import Treatment, treat
+from training.transitions import Rollout, VectorStep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

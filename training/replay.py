@@ -1,83 +1,18 @@
-"""Steps of environments, and the memory that agents learn from."""
+"""The memory of steps that agents learn from."""
 
-import contextlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
-import psutil
 from numpy.typing import DTypeLike, NDArray
 
-from training.errors import CheckpointError, require
+from training.errors import CheckpointError
+from training.memory import check_memory
+from training.transitions import Sampling, Transitions, VectorStep
 
 STEP_BYTES = 7
 """Of a stored step beside observation and action: a float32 and three booleans."""
-CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-"""Files with the limit in bytes, of control groups version 2 and 1."""
-
-
-@dataclass(frozen=True, slots=True)
-class VectorStep:
-    """One step of n environments.
-
-    `is_real` is False where an environment only began a new episode; then reward and action mean nothing.
-    """
-
-    observation_tm1: NDArray[Any]  # (n, *shape)
-    action_tm1: NDArray[Any]  # (n,) int64, or (n, k) float32
-    reward_t: NDArray[np.float32]  # (n,)
-    is_terminated: NDArray[np.bool_]  # (n,) the episode reached a terminal state
-    is_over: NDArray[np.bool_]  # (n,) the episode ended, by termination or truncation
-    is_real: NDArray[np.bool_]  # (n,)
-
-
-@dataclass(frozen=True, slots=True)
-class Transitions:
-    """n transitions over one or more steps.
-
-    `discount_t` is what the value of `observation_t` counts for: gamma to the power of the steps taken, and 0 where
-    the episode terminated. At a truncation it is not 0: the return goes on, although the episode does not.
-    """
-
-    observation_tm1: NDArray[Any]  # (n, *shape)
-    action_tm1: NDArray[Any]  # (n,) int64, or (n, k) float32
-    reward_t: NDArray[np.float32]  # (n,) discounted sum over the steps
-    discount_t: NDArray[np.float32]  # (n,)
-    observation_t: NDArray[Any]  # (n, *shape)
-
-
-@dataclass(frozen=True, slots=True)
-class Rollout:
-    """Consecutive steps of n environments, and the observations that they led to."""
-
-    observation: NDArray[Any]  # (steps + 1, n, *shape); row t + 1 is what step t led to
-    action_tm1: NDArray[Any]  # (steps, n)
-    reward_t: NDArray[np.float32]  # (steps, n)
-    is_terminated: NDArray[np.bool_]  # (steps, n)
-    is_over: NDArray[np.bool_]  # (steps, n)
-    is_real: NDArray[np.bool_]  # (steps, n)
-
-    @classmethod
-    def of(cls, steps: Sequence[VectorStep]) -> "Rollout":
-        """All steps but the last, which only says where the one before it led to."""
-
-        def stack(name: str) -> NDArray[Any]:
-            return np.stack([getattr(step, name) for step in steps[:-1]])
-
-        names = ("action_tm1", "reward_t", "is_terminated", "is_over", "is_real")
-        return cls(np.stack([step.observation_tm1 for step in steps]), **{name: stack(name) for name in names})
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """What an algorithm wants to learn from."""
-
-    batch_size: int
-    n_step: int
-    discount: float
-    """gamma, per step."""
 
 
 class Replay:
@@ -232,26 +167,6 @@ class Replay:
             times[is_reset] = rng.integers(oldest, end, size=count)
             envs[is_reset] = rng.integers(n_envs, size=count)
         return times, envs
-
-
-def check_memory(nbytes: int, capacity: int) -> None:
-    """Raise InvalidOption where a replay of `nbytes` bytes does not fit into the memory that is left."""
-    available = available_bytes()
-    require(
-        nbytes <= available,
-        "replay_capacity",
-        f"a replay that fits into the {available:,} bytes of memory that are available",
-        f"{capacity:,} steps, which need {nbytes:,} bytes",
-    )
-
-
-def available_bytes() -> int:
-    """Memory that this process may still take: what the machine has free, or less where a control group says so."""
-    free = psutil.virtual_memory().available
-    for limit in CGROUP_LIMITS:
-        with contextlib.suppress(OSError, ValueError):  # absent, or "max"
-            free = min(free, int(Path(limit).read_text()) - psutil.Process().memory_info().rss)
-    return free
 
 
 def _empty(rows: int, n_envs: int, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:

@@ -11,8 +11,9 @@ from training.arcade import AS_GYMNASIUM_MAKES_IT, ScreenVec, make_screens
 from training.collector import Collector
 from training.envs import EnvironmentSpec, make_env, make_vec
 from training.errors import UnsupportedEnvironment
-from training.replay import Replay, Sampling
+from training.replay import Replay
 from training.screens import Screens, to_screens
+from training.transitions import Sampling
 
 GAME = EnvironmentSpec("ALE/MsPacman-v5", frames=4)
 

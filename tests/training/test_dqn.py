@@ -12,7 +12,7 @@ from training.agents.losses import move_towards, q_learning_target, quantile_los
 from training.compute import choose
 from training.errors import InvalidOption
 from training.networks import NetworkConfig, ValueNetwork
-from training.replay import Transitions
+from training.transitions import Transitions
 
 
 def transitions(n: int, *, discount: float = 0.99) -> Transitions:

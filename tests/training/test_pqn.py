@@ -11,8 +11,8 @@ from training.envs import EnvironmentSpec
 from training.loop import LoopConfig
 from training.networks import NetworkConfig
 from training.recipe import Recipe
-from training.replay import Rollout, VectorStep
 from training.trainee import build_trainee
+from training.transitions import Rollout, VectorStep
 
 GAMMA, LAMBDA = 0.9, 0.5
 

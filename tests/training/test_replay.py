@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.errors import CheckpointError
-from training.replay import Replay, Sampling, VectorStep
+from training.replay import Replay
+from training.transitions import Sampling, VectorStep
 
 
 def step(time: int, n_envs: int, *, over: list[int], terminated: list[int], reset: list[int]) -> VectorStep:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.replay import Rollout, Sampling, Transitions
+from training.transitions import Rollout, Sampling, Transitions
 
 Weights: TypeAlias = dict[str, Tensor]
 

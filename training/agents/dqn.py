@@ -19,8 +19,8 @@ from training.agents.exploration import Exploration
 from training.agents.losses import Loss, move_towards, q_learning_target, quantile_loss, take, td_loss
 from training.errors import require
 from training.networks import GreedyPolicy
-from training.replay import Sampling, Transitions
 from training.schedules import linear
+from training.transitions import Sampling, Transitions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.replay import Rollout
+from training.transitions import Rollout
 
 Loss = Literal["huber", "squared"]
 

@@ -15,8 +15,8 @@ from training.agents.exploration import Exploration
 from training.agents.losses import q_lambda_target, take, td_loss
 from training.errors import require
 from training.networks import GreedyPolicy
-from training.replay import Rollout
 from training.schedules import linear
+from training.transitions import Rollout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,7 @@ Text = str | None
 
 
 def train(
-    preset: Annotated[Text, typer.Argument(help="A preset, such as cartpole or mspacman. Or give --algo and --env.")] = None,
+    preset: Annotated[Text, typer.Argument(help="A preset, such as cartpole; or give --algo and --env.")] = None,
     *,
     algo: Annotated[Algorithm | None, typer.Option(help="Algorithm, for an environment without a preset.")] = None,
     env: Annotated[Text, typer.Option(help="Gymnasium id of the environment.")] = None,
