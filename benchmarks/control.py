@@ -100,7 +100,7 @@ def ours(problem: Problem, seed: int, steps: int) -> Run:
     """Train by the preset."""
     recipe = replace(problem.recipe, loop=replace(problem.recipe.loop, steps=steps))
     started = time.perf_counter()
-    trainee = build_trainee(recipe, seed)
+    trainee = build_trainee(recipe, seed, "cpu")
     outcome = trainee.loop.run(Silent())
     wall_s = time.perf_counter() - started
     trainee.close()

@@ -62,11 +62,10 @@ def load(folder: Path) -> dict[str, Any]:
     if not path.exists():
         raise CheckpointError(f"no checkpoint at {path}; start the run without --resume")
     try:
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise CheckpointError(
-            f"{path} is not a complete checkpoint ({type(error).__name__}); start the run anew"
-        ) from (error)
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{path} is not a complete checkpoint ({reason}); start the run anew") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{path}: expected checkpoint format {FORMAT}; resume with the version that wrote it")
     del state["format"]

@@ -18,6 +18,7 @@ from gymnasium.wrappers import FrameStackObservation
 from numpy.typing import NDArray
 
 from protos.polserve.v1 import policy_pb2 as pb
+from protos.tensors import DTYPES
 from training.errors import InvalidOption, UnknownEnvironment, UnsupportedEnvironment
 
 Array: TypeAlias = NDArray[Any]
@@ -141,6 +142,21 @@ def discrete_actions(space: gym.Space[Any], environment_id: str) -> int:
     return int(space.n)
 
 
+def check_fits(spec: EnvironmentSpec, policy: pb.PolicySpec) -> None:
+    """Raise UnsupportedEnvironment where a policy cannot play in the environment: another observation or action."""
+    env = make_env(spec)
+    env.close()
+    box, actions = observation_box(env.observation_space, spec.id), env.action_space
+    dtype, shape = DTYPES[policy.observation.dtype].name, tuple(policy.observation.shape)
+    n_actions = policy.action.discrete.n
+    has_actions = actions.n == n_actions if isinstance(actions, Discrete) else not n_actions
+    if (box.dtype.name, box.shape) != (dtype, shape) or not has_actions:
+        wanted = f"{dtype} {shape} and {f'Discrete({n_actions})' if n_actions else 'Box actions'}"
+        raise UnsupportedEnvironment(
+            f"{policy.name} cannot play {spec.id}: expected {wanted}, got {box.dtype.name} {box.shape} and {actions}"
+        )
+
+
 def component_bounds(box: Box) -> tuple[list[float], list[float]]:
     """Lowest and highest value, one for all components when they agree, else one each (flattened)."""
     low, high = np.asarray(box.low, np.float64).ravel(), np.asarray(box.high, np.float64).ravel()
@@ -175,7 +191,7 @@ def register(spec: EnvironmentSpec) -> None:
         _register_games()
     if spec.id not in gym.registry:
         near = difflib.get_close_matches(spec.id, gym.registry, n=3, cutoff=0.5)
-        if spec.id.startswith(ATARI_NAMESPACE) and ATARI_PACKAGE not in sys.modules:
+        if (spec.frames or spec.id.startswith(ATARI_NAMESPACE)) and ATARI_PACKAGE not in sys.modules:
             install = "pip install 'polserve[training,atari]'"
             raise UnknownEnvironment(f"{spec.id} is an Atari game and {ATARI_PACKAGE} is not installed: {install}")
         hint = f"near it: {', '.join(near)}" if near else "name the module that registers it with --module"

@@ -95,7 +95,7 @@ class ReplayLearner:
         """Restore the memory where it was saved."""
         if "replay" in state:
             replay = state["replay"]
-            self._replay.load_state({"added": replay["added"], "rows": to_arrays(replay["rows"])})
+            self._replay.load_state({**replay, "rows": to_arrays(replay["rows"])})
             self._remembered = int(state["remembered"])
 
 
@@ -111,10 +111,8 @@ class RolloutLearner:
         self._steps.append(step)
         if len(self._steps) <= self._agent.rollout_steps:
             return 0
-        rollout = Rollout.of(self._steps)
-        self._agent.learn(rollout, rng)
-        self._steps = [step]
-        return int(rollout.is_real.sum())
+        rollout, self._steps = Rollout.of(self._steps), [step]
+        return self._agent.learn(rollout, rng)
 
     def state(self) -> dict[str, Any]:
         """Nothing: a resumed run begins a new rollout."""

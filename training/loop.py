@@ -137,7 +137,7 @@ class Loop:
             before = self._step
             self._advance()
             if _crosses(before, self._step, config.evaluate_every) or self._step >= config.steps:
-                self._evaluate()
+                self.evaluate()
             if _crosses(before, self._step, config.log_every):
                 self._report(monitor, time.monotonic() - started)
             if time.monotonic() - saved > config.checkpoint_every_s:
@@ -145,11 +145,21 @@ class Loop:
                 monitor.save(self.state(saved - started))
             is_complete = self._is_reached()
         if self._best is None:
-            self._evaluate()
+            self.evaluate()
         elapsed_s = time.monotonic() - started
         self._report(monitor, elapsed_s)
         monitor.save(self.state(elapsed_s))
         return self._outcome(elapsed_s, is_complete=is_complete)
+
+    def evaluate(self) -> None:
+        """Play greedy episodes; the weights are kept if they are the best so far."""
+        episodes = play_together(
+            self._agent.greedy, self._parts.make_envs, self._config.selection_episodes, SELECTION_FIRST_SEED
+        )
+        mean = float(np.mean([episode.episode_return for episode in episodes]))
+        self._curve.append((self._step, mean))
+        if mean > self._best_return:
+            self._best_return, self._best = mean, self._agent.weights()
 
     def state(self, elapsed_s: float = 0.0) -> dict[str, Any]:
         """Everything that `load_state` needs; `elapsed_s` is the time since this loop began."""
@@ -195,15 +205,6 @@ class Loop:
             self._recent.append(episode.episode_return)
         with self._learning.timing():
             self._learning.add(self._parts.learner.observe(self._rewards.apply(step), self._rng))
-
-    def _evaluate(self) -> None:
-        episodes = play_together(
-            self._agent.greedy, self._parts.make_envs, self._config.selection_episodes, SELECTION_FIRST_SEED
-        )
-        mean = float(np.mean([episode.episode_return for episode in episodes]))
-        self._curve.append((self._step, mean))
-        if mean > self._best_return:
-            self._best_return, self._best = mean, self._agent.weights()
 
     def _is_reached(self) -> bool:
         stop_return = self._config.stop_return

@@ -1,14 +1,14 @@
 """How much memory there is, before it is taken."""
 
-import contextlib
+import re
 from pathlib import Path
 
 import psutil
 
 from training.errors import require
 
-CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-"""Files with the limit in bytes, of control groups version 2 and 1."""
+CGROUP = Path("/sys/fs/cgroup")
+"""Of the control group (version 2) that a container is in."""
 
 
 def check_memory(nbytes: int, capacity: int) -> None:
@@ -23,9 +23,10 @@ def check_memory(nbytes: int, capacity: int) -> None:
 
 
 def available_bytes() -> int:
-    """Memory that this process may still take: what the machine has free, or less where a control group says so."""
-    free = psutil.virtual_memory().available
-    for limit in CGROUP_LIMITS:
-        with contextlib.suppress(OSError, ValueError):  # absent, or "max"
-            free = min(free, int(Path(limit).read_text()) - psutil.Process().memory_info().rss)
+    """Memory that may still be taken: what the machine has free, or less where a control group says so."""
+    free = int(psutil.virtual_memory().available)
+    limit, current, stat = (CGROUP / f"memory.{name}" for name in ("max", "current", "stat"))
+    if limit.exists() and (text := limit.read_text().strip()) != "max":
+        cached = re.search(r"^inactive_file (\d+)$", stat.read_text(), re.MULTILINE)
+        free = min(free, int(text) - int(current.read_text()) + (int(cached.group(1)) if cached else 0))
     return free

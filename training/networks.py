@@ -106,13 +106,15 @@ class _Flat(nn.Module):
 
 
 class _Pixels(nn.Module):
-    """Pixels from 0 to 255 as float32, scaled."""
+    """Pixels as float32: integers from 0 to 255 scaled, and floats as they are."""
 
     def __init__(self, kind: Pixels) -> None:
         super().__init__()
         self._factor, self._offset = (1 / 255, 0.0) if kind == "unit" else (1 / 128, -2.0)
 
     def forward(self, screens: Tensor) -> Tensor:
+        if screens.is_floating_point():  # scaled already
+            return screens.to(torch.float32)
         scaled = screens.to(torch.float32) * self._factor
         return scaled + self._offset if self._offset else scaled
 

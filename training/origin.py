@@ -25,7 +25,7 @@ class Origin:
 
 
 def load(source: Path) -> tuple[Weights, Origin]:
-    """The weights in a run's folder or in a policy version's, such as policies/mspacman/1.
+    """The weights in a run's folder, of its best evaluation, or in a policy version's, such as policies/mspacman/1.
 
     Raises:
         CheckpointError: there are none.
@@ -35,7 +35,7 @@ def load(source: Path) -> tuple[Weights, Origin]:
         loop, before = saved["loop"], Origin(**saved["origin"])
         name = f"MLflow run {saved['run_id']} at step {loop['step']:,}"
         steps = loop["step"] + before.environment_steps
-        return loop["agent"]["online"], Origin(name, steps, loop["elapsed_s"] / 3600 + before.hours)
+        return loop["best"] or loop["agent"]["online"], Origin(name, steps, loop["elapsed_s"] / 3600 + before.hours)
     if (source / MODEL_FILE).exists():
         spec = OnnxPolicy(source / MODEL_FILE).spec
         weights = {name: torch.from_numpy(array) for name, array in read_weights(source / MODEL_FILE).items()}

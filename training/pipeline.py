@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Console
 
 from protos.names import POLICY_NAME
@@ -16,7 +17,7 @@ from training import checkpoint
 from training.agents.agent import Agent
 from training.compute import Device
 from training.envs import EVALUATION_FIRST_SEED
-from training.errors import CheckpointError, InvalidOption
+from training.errors import CheckpointError, InvalidOption, RegistryError
 from training.evaluate import ObservationSample, greedy, play_episodes, random_policy
 from training.export import PolicyVersion, export_policy
 from training.loop import Outcome, Progress
@@ -30,7 +31,7 @@ from training.registry.versions import PolicyRegistry, VersionName
 from training.report import EvaluationResult, write_report
 from training.specs import TrainedPolicy, build_spec
 from training.statistics import summarise
-from training.trainee import build_trainee
+from training.trainee import Trainee, build_trainee
 
 GOLDEN_SIZE = 256
 """Observations of the golden set."""
@@ -75,6 +76,8 @@ def train_policy(
     """
     if not POLICY_NAME.fullmatch(recipe.policy):
         raise InvalidOption(f"name: expected letters, digits, '-', '_' and '.', got {recipe.policy!r}")
+    if options.init_from and options.init_from.resolve() == options.folder.resolve():
+        raise InvalidOption(f"--init-from {options.init_from} is this run's own folder; give another --run-dir")
     trainee = build_trainee(recipe, seed, options.device)
     checkpoint.prepare(options.folder)
     saved = checkpoint.load(options.folder) if options.is_resumed else None
@@ -86,7 +89,7 @@ def train_policy(
         run = TrackedRun(client, saved["run_id"])
     else:
         origin = trainee.begin_from(options.init_from) if options.init_from else Origin()
-        tags = _tags(recipe, seed, trainee.agent.algorithm, origin)
+        tags = _tags(recipe, seed, trainee, origin)
         run = TrackedRun.start(client, EXPERIMENT, f"{recipe.policy}-seed{seed}", tags)
         run.log_params({**recipe.params(), "seed": seed})
     with run, contextlib.closing(trainee):
@@ -101,7 +104,8 @@ def train_policy(
             return RunResult(outcome, run.run_id, None, None)
         console.print(f"trained {outcome.step:,} steps in {outcome.elapsed_s:.0f} s; evaluating and exporting")
         trainee.agent.load_weights(outcome.weights)
-        evaluation, version = finish(recipe, trainee.agent, outcome, _provenance(recipe, seed, run.run_id, origin))
+        provenance = _provenance(recipe, seed, run.run_id, origin, trainee.device)
+        evaluation, version = finish(recipe, trainee.agent, outcome, provenance)
         with tempfile.TemporaryDirectory() as folder:
             write_report(Path(folder), outcome, evaluation)
             run.log_files(Path(folder))
@@ -171,8 +175,12 @@ class _Monitor:
         self._console = console
 
     def report(self, progress: Progress, metrics: Mapping[str, float]) -> None:
+        """Show and log; what MLflow does not take now is sent with the next report."""
         self._display.show(progress)
-        self._run.log_metrics(metrics, progress.step)
+        try:
+            self._run.log_metrics(metrics, progress.step)
+        except RegistryError as error:
+            self._console.print(f"warning: {error}; training goes on")
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Save a checkpoint; hours of training do not end because one could not be."""
@@ -184,27 +192,29 @@ class _Monitor:
             self._console.print(f"warning: {error}; training goes on")
 
 
-def _provenance(recipe: Recipe, seed: int, run_id: str, origin: Origin) -> pb.Provenance:
-    provenance = describe_run(run_id, seed, recipe.params())
+def _provenance(recipe: Recipe, seed: int, run_id: str, origin: Origin, device: torch.device) -> pb.Provenance:
+    provenance = describe_run(run_id, seed, recipe.params(), device)
     provenance.initial_weights = origin.initial_weights
     provenance.environment_steps, provenance.training_hours = origin.environment_steps, origin.hours
     return provenance
 
 
-def _tags(recipe: Recipe, seed: int, algorithm: str, origin: Origin) -> dict[str, str]:
+def _tags(recipe: Recipe, seed: int, trainee: Trainee, origin: Origin) -> dict[str, str]:
     return {
         "policy": recipe.policy,
         "env_id": recipe.environment.id,
-        "algo": algorithm,
+        "algo": trainee.agent.algorithm,
         "seed": str(seed),
         "git_commit": git_commit(),
-        "machine": machine(),
+        "machine": machine(trainee.device),
         "init_from": origin.initial_weights,
     }
 
 
 def _identity(recipe: Recipe, seed: int) -> dict[str, str]:
     """What must be the same for a run to be resumed, by name: everything but how long it goes on."""
+    replay = asdict(recipe.replay)
+    del replay["checkpoint_replay"]
     settings = {
         "environment": recipe.environment.id,
         "environment_kwargs": recipe.environment.kwargs_json,
@@ -215,6 +225,7 @@ def _identity(recipe: Recipe, seed: int) -> dict[str, str]:
         **asdict(recipe.agent),
         **asdict(recipe.exploration),
         **asdict(recipe.rewards),
+        **(replay if "replay" in recipe.configs else {}),
     }
     return {name: str(value) for name, value in settings.items()}
 

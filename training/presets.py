@@ -88,19 +88,19 @@ PRESETS: Mapping[str, Recipe] = {
         is_screens=True,
         threads=0,
     ),
-    # For machines without a GPU: no replay memory, no target network (Gallici et al. 2024, with their settings).
+    # Neither replay memory nor target network (Gallici et al. 2024).
     "mspacman-pqn": Recipe(
         policy="mspacman-pqn",
         environment=MS_PACMAN,
         loop=dataclasses.replace(ARCADE_LOOP, n_envs=32),
         network=NetworkConfig(hidden_sizes=(512,), layer_norm=True, mixed_precision=True),
-        agent=PqnConfig(learning_rate_updates=80_000),
+        agent=PqnConfig(learning_rate_updates=60_000),
         exploration=ARCADE_EXPLORATION,
         rewards=ROOT,
         is_screens=True,
         threads=0,
     ),
-    # Geron 2017, chapter 16, with its slips mended: docs/ms-pacman.md lists them.
+    # A tutorial's settings, with its slips mended: docs/ms-pacman.md lists them.
     "mspacman-guide": Recipe(
         policy="mspacman-guide",
         environment=EnvironmentSpec("MsPacman-v0", frames=4),

@@ -13,7 +13,7 @@ import torch
 from protos.polserve.v1 import policy_pb2 as pb
 
 
-def describe_run(run_id: str, seed: int, settings: Mapping[str, object]) -> pb.Provenance:
+def describe_run(run_id: str, seed: int, settings: Mapping[str, object], device: torch.device) -> pb.Provenance:
     """What is known of a run as it begins; its length is for the caller to add."""
     return pb.Provenance(
         run_id=run_id,
@@ -21,16 +21,16 @@ def describe_run(run_id: str, seed: int, settings: Mapping[str, object]) -> pb.P
         seed=seed,
         package_version=version("polserve"),
         settings_json=json.dumps(dict(settings), sort_keys=True),
-        machine=machine(),
+        machine=machine(device),
     )
 
 
-def machine() -> str:
-    """The kind of machine that this is: cores, processor, and the GPU where torch would use one."""
+def machine(device: torch.device) -> str:
+    """The kind of machine that this is: cores, processor, and the GPU where that is the device."""
     cores = f"{len(os.sched_getaffinity(0))} CPU cores"
     processor = re.search(r"^model name\s*:\s*(.+)$", _read(Path("/proc/cpuinfo")), re.MULTILINE)
     described = f"{cores} ({processor.group(1)})" if processor else cores
-    return f"{described}, {torch.cuda.get_device_name()}" if torch.cuda.is_available() else described
+    return f"{described}, {torch.cuda.get_device_name(device)}" if device.type == "cuda" else described
 
 
 def _read(path: Path) -> str:

@@ -40,6 +40,7 @@ class Recipe:
     def __post_init__(self) -> None:
         """Check what the configurations ask of each other; raises InvalidOption."""
         if isinstance(self.agent, PqnConfig):
+            require(self.network.quantiles == 1, "quantiles", "1, since PQN learns means", self.network.quantiles)
             return
         least = (self.agent.n_step + max(1, self.environment.frames)) * self.loop.n_envs
         capacity, starts = self.replay.replay_capacity, self.replay.learning_starts
@@ -61,6 +62,9 @@ class Recipe:
         return {
             "environment": self.environment.id,
             "environment_kwargs": self.environment.kwargs_json,
+            "frames": self.environment.frames,
+            "is_screens": self.is_screens,
+            "threads": self.threads,
             **{name: value for config in self.configs.values() for name, value in dataclasses.asdict(config).items()},
         }
 

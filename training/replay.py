@@ -105,12 +105,10 @@ class Replay:
         )
 
     def state(self) -> dict[str, Any]:
-        """What `load_state` needs to restore the contents: the filled rows, oldest first."""
-        n_rows = len(self._rows.reward_t)
-        filled = min(self._added, n_rows)
-        oldest = self._added % n_rows if self._added > n_rows else 0
-        rows = {name: np.roll(array[:filled], -oldest, axis=0) for name, array in _arrays(self._rows).items()}
-        return {"added": filled, "rows": rows}
+        """What `load_state` needs to restore the contents: views of the filled rows, and which is the oldest."""
+        filled = len(self) // self._rows.reward_t.shape[1]
+        rows = {name: array[:filled] for name, array in _arrays(self._rows).items()}
+        return {"added": filled, "oldest": self._added % filled if self._added > filled else 0, "rows": rows}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Restore the contents that `state` gave; what is added next begins new episodes.
@@ -118,6 +116,7 @@ class Replay:
         Raises:
             CheckpointError: they do not fit this memory.
         """
+        oldest = int(state["oldest"])
         for name, array in _arrays(self._rows).items():
             saved = np.asarray(state["rows"][name])
             if saved.shape[1:] != array.shape[1:] or len(saved) > len(array):
@@ -125,7 +124,8 @@ class Replay:
                     f"replay {name}: expected at most {len(array)} rows of {array.shape[1:]}, got {saved.shape}; "
                     "resume with the settings that the run was started with"
                 )
-            array[: len(saved)] = saved
+            older = len(saved) - oldest
+            array[:older], array[older : len(saved)] = saved[oldest:], saved[:oldest]
         self._added = int(state["added"])
         self._cut()
 

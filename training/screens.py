@@ -1,9 +1,8 @@
 """From a game's colour frame to the grey screen that networks see: in integers, once with numpy and once with torch.
 
-The pipeline of Geron 2017 (Hands-On Machine Learning, chapter 16) for Ms. Pac-Man: crop and halve, grey by the mean of
-the colours, and the maze's background to black for contrast. In integers, so that training and the exported graph see
-the same bits: a pixel whose colours sum to 448, which is 210 + 164 + 74, is background; any other is a third of its
-sum, rounded down.
+Crop and halve, grey by the mean of the colours, and the maze's background to black for contrast (known from Geron 2017,
+Hands-On Machine Learning, chapter 16). In integers, so that training and the exported graph see the same bits: a pixel
+whose colours sum to 448, which is 210 + 164 + 74, is background; any other is a third of its sum, rounded down.
 """
 
 from typing import Any

@@ -37,9 +37,11 @@ class Trainee:
         self._envs = make_envs(recipe.environment, recipe.loop.n_envs)
         box = observation_box(self._envs.single_observation_space, recipe.environment.id)
         n_actions = discrete_actions(self._envs.single_action_space, recipe.environment.id)
+        compute = choose(device)
+        self.device = compute.device
         actor = ValueActor(
             ValueNetwork(recipe.network, box.shape, n_actions),
-            choose(device),
+            compute,
             Screens() if recipe.is_screens else None,
         )
         self.agent, learner = _learning(recipe, actor, np.zeros(box.shape, box.dtype))
@@ -62,6 +64,7 @@ class Trainee:
             self.agent.load_weights(weights)
         except RuntimeError as error:
             raise CheckpointError(f"--init-from {folder}: its weights are of another network ({error})") from error
+        self.loop.evaluate()  # so that what is kept at the end is no worse than what it began with
         return origin
 
     def close(self) -> None:

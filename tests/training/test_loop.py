@@ -159,7 +159,8 @@ def test_a_run_begins_with_the_weights_of_another_runs_checkpoint(tmp_path: Path
     assert origin.environment_steps == 500 + outcome.step
     assert origin.initial_weights == f"MLflow run abc at step {outcome.step:,}"
     for name, tensor in later.agent.weights().items():
-        assert torch.equal(tensor, earlier.agent.weights()[name])
+        assert torch.equal(tensor, outcome.weights[name])
+    assert later.loop.state()["curve"][0][0] == 0, "what it began with was evaluated, and is to be beaten"
 
 
 def test_a_run_begins_with_the_weights_of_a_policy_version(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support import environment
-from training.envs import EnvironmentSpec, make_env
-from training.errors import UnknownEnvironment
+from training.envs import EnvironmentSpec, check_fits, make_env
+from training.errors import UnknownEnvironment, UnsupportedEnvironment
 from training.export import OnnxPolicy
 from training.presets import PRESETS
 from training.trainee import build_trainee
@@ -62,6 +62,10 @@ def test_a_policy_is_trained_from_frames_registered_and_evaluated(tmp_path: Path
 
     table = run(tmp_path, "evaluate", "mspacman", "--episodes", "2")
     assert "6951.60" in table
+    with pytest.raises(
+        UnsupportedEnvironment, match=r"expected uint8 \(4, 210, 160, 3\) and Discrete\(9\), got float32"
+    ):
+        check_fits(EnvironmentSpec("CartPole-v1"), spec)
     other = json.loads(run(tmp_path, "evaluate", "mspacman", "--env", "MsPacman-v0", "--episodes", "2", "--json"))
     assert other["mspacman/1"]["episodes"] == 2
 

@@ -65,5 +65,5 @@ class RolloutAgent(Agent, Protocol):
     def rollout_steps(self) -> int:
         """Steps of each environment that `learn` takes."""
 
-    def learn(self, rollout: Rollout, rng: np.random.Generator) -> None:
-        """Make updates from the rollout."""
+    def learn(self, rollout: Rollout, rng: np.random.Generator) -> int:
+        """Make updates from the rollout; returns the number of steps learned from."""

@@ -21,7 +21,7 @@ from training.transitions import Rollout
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PqnConfig:
-    """Hyper-parameters of PQN; the defaults are those of its authors for Atari, steps are environment steps."""
+    """Hyper-parameters of PQN; lambda, rollout, epochs and optimiser as its authors have them for Atari."""
 
     learning_rate: float = 2.5e-4
     """Of RAdam (Liu et al. 2020), at the start."""
@@ -34,7 +34,7 @@ class PqnConfig:
     epochs: int = 2
     """Times that each of them is learned from."""
     batch_size: int = 256
-    """Steps per update."""
+    """Steps per update, nearly: a rollout is split into batches of one size."""
     discount: float = 0.99
     """gamma, per step."""
     trace_decay: float = 0.65
@@ -81,14 +81,15 @@ class PqnAgent:
         """The actions (n,) int64 of the highest value."""
         return self._actor.greedy(observations)
 
-    def learn(self, rollout: Rollout, rng: np.random.Generator) -> None:
-        """Make updates from every real step of the rollout, `epochs` times, in random order."""
+    def learn(self, rollout: Rollout, rng: np.random.Generator) -> int:
+        """Make updates from every real step of the rollout, `epochs` times, in random order; returns their number."""
         target = self._targets(rollout)[rollout.is_real]
         observation_tm1 = rollout.observation[:-1][rollout.is_real]
         action_tm1 = rollout.action_tm1[rollout.is_real]
-        for _ in range(self._config.epochs):
+        for _ in range(self._config.epochs if len(target) else 0):
             for rows in self._batches(len(target), rng):
                 self._update(observation_tm1[rows], action_tm1[rows], target[rows])
+        return len(target) * self._config.epochs
 
     def losses(self) -> dict[str, float]:
         """TD loss, mean value and learning rate of the latest update."""
@@ -134,7 +135,7 @@ class PqnAgent:
 
     def _batches(self, n: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
         order = rng.permutation(n)
-        yield from np.array_split(order, max(1, n // self._config.batch_size))
+        yield from np.array_split(order, max(1, round(n / self._config.batch_size)))
 
     def _update(self, observation: NDArray[Any], action: NDArray[Any], target: NDArray[np.float32]) -> None:
         quantiles = take(self._actor.quantiles(observation), self._actor.tensor(action))

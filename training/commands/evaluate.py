@@ -41,7 +41,7 @@ def evaluate(
     from rich.console import Console
     from rich.table import Column, Table
 
-    from training.envs import EVALUATION_FIRST_SEED, from_message
+    from training.envs import EVALUATION_FIRST_SEED, check_fits, from_message
     from training.evaluate import play_episodes, random_policy
     from training.references import reference
     from training.statistics import summarise
@@ -50,6 +50,7 @@ def evaluate(
     environment = from_message(graph.spec, module)
     if env:
         environment = replace(environment, id=env, kwargs={})
+        check_fits(environment, graph.spec)
     players = {"random": random_policy(environment, 0)}
     if which is Which.VERSION:
         players = {name: graph.act, **players}

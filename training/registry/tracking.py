@@ -50,12 +50,12 @@ class TrackedRun:
             self.flush()
 
     def flush(self) -> None:
-        """Send the metrics that wait."""
-        pending, self._pending = self._pending, []
+        """Send the metrics that wait; those that cannot be sent wait on."""
         self._flushed = time.monotonic()
-        if pending:
+        if self._pending:
             with registry_errors():
-                self._client.log_batch(self.run_id, metrics=pending)
+                self._client.log_batch(self.run_id, metrics=self._pending)
+            self._pending = []
 
     def log_files(self, folder: Path) -> None:
         """Record every file in `folder` as an artifact."""
