@@ -28,10 +28,8 @@ def to_screens(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
     total: NDArray[Any] = cropped[..., 0].astype(np.uint16)
     total += cropped[..., 1]
     total += cropped[..., 2]
-    is_background = total == BACKGROUND_SUM
-    total //= 3
-    screens: NDArray[np.uint8] = total.astype(np.uint8)
-    screens[is_background] = 0
+    screens: NDArray[np.uint8] = (total // 3).astype(np.uint8)
+    screens *= total != BACKGROUND_SUM
     return screens
 
 
@@ -42,11 +40,18 @@ class Screens(nn.Module):
         """With `is_cropped`, the frames come cropped and halved already, (88, 80, 3) each."""
         super().__init__()
         self._is_cropped = is_cropped
+        self.colours: Tensor
+        self.register_buffer(
+            "colours", torch.tensor([[1.0]] * 3 + [[0.0]] * (0 if is_cropped else 3)), persistent=False
+        )
 
     def forward(self, frames: Tensor) -> Tensor:
         """Screens (n, stack, 88, 80) int32, from 0 to 255, of frames (n, stack, 210, 160, 3) uint8."""
-        cropped = frames if self._is_cropped else frames[:, :, ROWS, COLUMNS]  # first: a fifth of the pixels is left
-        red, green, blue = cropped.to(torch.int32).unbind(dim=-1)
-        total = red + green + blue
-        third = total.div(3, rounding_mode="trunc")
-        return torch.where(total == BACKGROUND_SUM, 0, third)
+        rows = frames if self._is_cropped else frames[:, :, ROWS]  # first: less than half of the pixels is left
+        pixels = rows.reshape(
+            -1, len(self.colours)
+        )  # each kept one with the one beside it, whose colours count nothing
+        sums = pixels.to(torch.float32) @ self.colours  # whole numbers below 2^24, so that float32 is exact
+        total = sums.reshape(-1, rows.shape[1], *SCREEN_SHAPE)
+        third = torch.floor((total + 0.5) / 3)
+        return (third * (total != BACKGROUND_SUM)).to(torch.int32)

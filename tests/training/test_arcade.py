@@ -57,7 +57,7 @@ def test_the_vector_environment_plays_as_gymnasiums_single_one_does() -> None:
     single = make_env(EnvironmentSpec(GAME.id, calm, frames=4))
     stack, _ = single.reset(seed=0)
     fast = make_vec(EnvironmentSpec(GAME.id, {**calm, **AS_GYMNASIUM_MAKES_IT}), 1)
-    vector = ScreenVec(fast, GAME)
+    vector = ScreenVec([fast], GAME)
     screens, _ = vector.reset(seed=0)
     assert np.array_equal(screens[0], to_screens(stack))
     for action in actions:
@@ -109,3 +109,16 @@ def test_a_game_begins_with_its_first_frame_in_the_whole_stack(games: ScreenVec)
 def test_an_environment_without_frames_is_refused() -> None:
     with pytest.raises(UnsupportedEnvironment, match="expected frames of"):
         make_screens(EnvironmentSpec("CartPole-v1", frames=4), 2)
+
+
+def test_games_in_two_halves_are_the_games_in_one(games: ScreenVec) -> None:
+    one = ScreenVec([make_vec(EnvironmentSpec(GAME.id, AS_GYMNASIUM_MAKES_IT), 3)], GAME)
+    rng = np.random.default_rng(4)
+    assert np.array_equal(games.reset(seed=5)[0], one.reset(seed=5)[0])
+    for _ in range(60):
+        actions = rng.integers(9, size=3)
+        *halves, info = games.step(actions)
+        *whole, expected = one.step(actions)
+        assert all(np.array_equal(*pair) for pair in zip(halves, whole, strict=True))
+        assert np.array_equal(info["lives"], expected["lives"])
+    one.close()
