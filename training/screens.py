@@ -50,7 +50,7 @@ class Screens(nn.Module):
         rows = frames if self._is_cropped else frames[:, :, ROWS]  # first: less than half of the pixels is left
         pixels = rows.reshape(
             -1, len(self.colours)
-        )  # each kept one with the one beside it, whose colours count nothing
+        )  # each with the one beside it, which counts nothing
         sums = pixels.to(torch.float32) @ self.colours  # whole numbers below 2^24, so that float32 is exact
         total = sums.reshape(-1, rows.shape[1], *SCREEN_SHAPE)
         third = torch.floor((total + 0.5) / 3)
