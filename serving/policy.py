@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from protos.names import ACTION, MODEL_FILE, OBSERVATION, SCHEMA_VERSION, SPEC_KEY, VALUES
 from protos.polserve.v1 import policy_pb2 as pb
 from protos.tensors import DTYPES
+from serving.allocation import AllocationContract
 from serving.errors import InvalidRequest, RolloutRefused, one_line
 
 FloatArray: TypeAlias = NDArray[np.float32]
@@ -134,6 +135,8 @@ class Policy:
         space = self.spec.action.WhichOneof("space")
         self.n_actions = self.spec.action.discrete.n if space == "discrete" else None
         """The number of actions, or None where they are continuous."""
+        self.allocation = AllocationContract(self.spec) if self.spec.HasField("allocation") else None
+        """What it asks and answers as an allocator of budgets; None where it is none."""
 
     @classmethod
     def load(cls, name: str, version: str, folder: Path) -> "Policy":

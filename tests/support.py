@@ -20,6 +20,7 @@ import numpy as np
 import onnx
 import torch
 from google.protobuf import json_format
+from gymnasium.spaces import Box
 
 from protos.names import GOLDEN_FILE, MODEL_FILE, SCHEMA_VERSION, SPEC_KEY
 from protos.polserve.v1 import policy_pb2 as pb
@@ -27,6 +28,13 @@ from serving.catalog import Catalog
 from serving.crew.epoch import LocalEpoch
 from serving.shelf import Shelf
 from serving.sources.source import Desired, Trial, VersionRef
+from training.adbudget.allocator import AllocationFeatures, SpendPlan
+from training.adbudget.campaigns import Campaigns
+from training.adbudget.context import default_scenario
+from training.adbudget.environment import ALLOCATION_ID
+from training.agents.actor_critic import ActorDesign
+from training.agents.ddpg import DdpgAgent, DdpgConfig
+from training.compute import choose
 from training.envs import EnvironmentSpec
 from training.export import PolicyVersion, export_policy
 from training.networks import GreedyPolicy, NetworkConfig, ValueNetwork
@@ -93,6 +101,21 @@ def make_arcade_version() -> tuple[PolicyVersion, ValueNetwork]:
         action=pb.ActionSpec(discrete=pb.DiscreteActions(n=9)),
     )
     return export_policy(GreedyPolicy(network, Screens()), spec, observations), network
+
+
+@lru_cache
+def make_allocator_version(n_channels: int = 2, name: str = "adbudget") -> PolicyVersion:
+    """A version of an untrained allocator: its spends are those of the reference plan, nearly."""
+    torch.manual_seed(0)
+    environment = EnvironmentSpec(ALLOCATION_ID, {"n_channels": n_channels}, "training.adbudget.registration")
+    scenario = default_scenario(n_channels)
+    space = Box(-1.0, 1.0, (n_channels,), np.float32)
+    design = ActorDesign(NetworkConfig(hidden_sizes=(8,)), space, AllocationFeatures(scenario), SpendPlan(scenario))
+    policy = DdpgAgent(DdpgConfig(), design, choose("cpu")).policy()
+    campaigns = Campaigns.of(scenario.draw_many(np.random.default_rng(0), 80))
+    summary = ReturnSummary(100, 1.0, 1.0, 1.0, 1.0, 0.5, 1.5, 0.95)
+    trained = TrainedPolicy(name, "td3", environment, pb.Provenance(run_id="run-0"), summary, 0.5)
+    return export_policy(policy, build_spec(trained), campaigns.observe())
 
 
 class ShelfCrew:

@@ -33,9 +33,11 @@ def test_the_clients_public_names_are_these() -> None:
         "Action",
         "AsyncEpisode",
         "AsyncPolicyClient",
+        "BudgetDay",
         "ClientError",
         "Episode",
         "PolicyClient",
+        "Split",
     ]
 
 

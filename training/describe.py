@@ -15,6 +15,8 @@ class Description:
     """(name, unit) of each component of the observation."""
     labels: tuple[str, ...] = ()
     """Of each discrete action."""
+    action_components: tuple[tuple[str, str], ...] = ()
+    """(name, unit) of each component of a continuous action."""
 
 
 _CART_POLE = Description(
@@ -33,6 +35,10 @@ _KNOWN: Mapping[str, Description] = {
         components=(("car position", "m"), ("car velocity", "m/step")),
         labels=("accelerate left", "coast", "accelerate right"),
     ),
+    "Pendulum-v1": Description(
+        components=(("cosine of the angle", ""), ("sine of the angle", ""), ("angular velocity", "rad/s")),
+        action_components=(("torque", "N m"),),
+    ),
 }
 
 
@@ -40,7 +46,7 @@ def describe(environment_id: str, env: gym.Env[Any, Any]) -> Description:
     """The description of a known environment, else what `env.metadata` says.
 
     Atari games name their actions. Any environment may say it itself: `metadata["observation_components"]`, a list of
-    [name, unit], and `metadata["action_labels"]`, a list of names.
+    [name, unit], `metadata["action_labels"]`, a list of names, and `metadata["action_components"]`, as the first.
     """
     if environment_id in _KNOWN:
         return _KNOWN[environment_id]
@@ -49,4 +55,8 @@ def describe(environment_id: str, env: gym.Env[Any, Any]) -> Description:
         return Description(labels=tuple(name.lower() for name in meanings()))
     metadata = env.unwrapped.metadata
     components = tuple((str(name), str(unit)) for name, unit in metadata.get("observation_components", ()))
-    return Description(components, tuple(str(label) for label in metadata.get("action_labels", ())))
+    return Description(
+        components,
+        tuple(str(label) for label in metadata.get("action_labels", ())),
+        tuple((str(name), str(unit)) for name, unit in metadata.get("action_components", ())),
+    )

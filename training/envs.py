@@ -142,6 +142,20 @@ def discrete_actions(space: gym.Space[Any], environment_id: str) -> int:
     return int(space.n)
 
 
+def continuous_actions(space: gym.Space[Any], environment_id: str) -> Box:
+    """The space, which must be a Box of one axis with finite bounds.
+
+    Raises:
+        UnsupportedEnvironment: the space is another.
+    """
+    if not isinstance(space, Box) or len(space.shape) != 1 or not space.is_bounded():
+        raise UnsupportedEnvironment(
+            f"{environment_id}: DDPG needs actions in a Box (k,) with finite bounds, got {space}; "
+            "wrap the environment, for example in gymnasium.wrappers.RescaleAction, or train with --algo dqn"
+        )
+    return space
+
+
 def check_fits(spec: EnvironmentSpec, policy: pb.PolicySpec) -> None:
     """Raise UnsupportedEnvironment where a policy cannot play in the environment: another observation or action."""
     env = make_env(spec)

@@ -35,6 +35,14 @@ def play_together(
     return played[:episodes]
 
 
+def mean_return(
+    choose_actions: ChooseActions, make_envs: Callable[[int], VecEnv], episodes: int, first_seed: int
+) -> float:
+    """Mean return of what `play_together` plays."""
+    played = play_together(choose_actions, make_envs, episodes, first_seed)
+    return float(np.mean([episode.episode_return for episode in played]))
+
+
 def play_episodes(
     choose_actions: ChooseActions, environment: EnvironmentSpec, episodes: int, first_seed: int
 ) -> list[Episode]:

@@ -10,10 +10,9 @@ import numpy as np
 
 from training.agents.agent import Agent, Weights
 from training.checkpoint import restore_rng, rng_state
-from training.collector import Collector
-from training.envs import SELECTION_FIRST_SEED, VecEnv
+from training.collector import ChooseActions, Collector
+from training.envs import VecEnv
 from training.errors import CheckpointError, require
-from training.evaluate import play_together
 from training.learners import Learner, RewardConfig
 from training.throughput import Throughput
 
@@ -58,8 +57,8 @@ class Parts:
     agent: Agent
     learner: Learner
     envs: VecEnv
-    make_envs: Callable[[int], VecEnv]
-    """As many environments as asked for, for greedy evaluations."""
+    score: Callable[[ChooseActions], float]
+    """How good a policy is, by episodes that nothing is learned from: the higher, the better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,14 +151,11 @@ class Loop:
         return self._outcome(elapsed_s, is_complete=is_complete)
 
     def evaluate(self) -> None:
-        """Play greedy episodes; the weights are kept if they are the best so far."""
-        episodes = play_together(
-            self._agent.greedy, self._parts.make_envs, self._config.selection_episodes, SELECTION_FIRST_SEED
-        )
-        mean = float(np.mean([episode.episode_return for episode in episodes]))
-        self._curve.append((self._step, mean))
-        if mean > self._best_return:
-            self._best_return, self._best = mean, self._agent.weights()
+        """Score the greedy policy; the weights are kept if they are the best so far."""
+        score = self._parts.score(self._agent.greedy)
+        self._curve.append((self._step, score))
+        if score > self._best_return:
+            self._best_return, self._best = score, self._agent.weights()
 
     def state(self, elapsed_s: float = 0.0) -> dict[str, Any]:
         """Everything that `load_state` needs; `elapsed_s` is the time since this loop began."""

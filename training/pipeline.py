@@ -223,7 +223,7 @@ def _identity(recipe: Recipe, seed: int) -> dict[str, str]:
         "life_loss_is_terminal": recipe.loop.life_loss_is_terminal,
         **asdict(recipe.network),
         **asdict(recipe.agent),
-        **asdict(recipe.exploration),
+        **(asdict(recipe.exploration) if "exploration" in recipe.configs else {}),
         **asdict(recipe.rewards),
         **(replay if "replay" in recipe.configs else {}),
     }

@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Mapping
 
+from training.adbudget.environment import ALLOCATION_ID
+from training.agents.ddpg import DdpgConfig
 from training.agents.dqn import DqnConfig
 from training.agents.exploration import ExplorationConfig
 from training.agents.pqn import PqnConfig
@@ -99,6 +101,57 @@ PRESETS: Mapping[str, Recipe] = {
         rewards=ROOT,
         is_screens=True,
         threads=0,
+    ),
+    # TD3. What helped most is that rewards are relative to a forecast (training/adbudget/learning.py).
+    "adbudget": Recipe(
+        policy="adbudget",
+        environment=EnvironmentSpec(ALLOCATION_ID, {"n_channels": 2}, "training.adbudget.registration"),
+        loop=LoopConfig(
+            steps=400_000,
+            n_envs=64,
+            evaluate_every=20_000,
+            selection_episodes=200,
+            evaluation_episodes=200,
+            log_every=10_000,
+        ),
+        network=NetworkConfig(hidden_sizes=(256, 256), layer_norm=True),
+        agent=DdpgConfig(
+            actor_learning_rate=3e-4,
+            learning_rate_end=0.05,
+            learning_rate_updates=25_000,
+            batch_size=512,
+            discount=1.0,
+            target_tau=0.005,
+            noise_start=0.25,
+            noise_end=0.05,
+            noise_steps=300_000,
+            twin_critics=True,
+            policy_delay=2,
+            target_noise=0.05,
+            target_noise_clip=0.15,
+            acts_by_target=True,
+        ),
+        replay=ReplayConfig(replay_capacity=200_000, learning_starts=5_000),
+        is_allocation=True,
+    ),
+    "pendulum": Recipe(
+        policy="pendulum",
+        environment=EnvironmentSpec("Pendulum-v1"),
+        loop=LoopConfig(steps=60_000, n_envs=4, evaluate_every=4_000, stop_return=-145.0),
+        network=NetworkConfig(hidden_sizes=(256, 256)),
+        agent=DdpgConfig(
+            actor_learning_rate=1e-3,
+            batch_size=256,
+            discount=0.98,
+            target_tau=0.005,
+            noise_start=0.1,
+            noise_end=0.1,
+            random_steps=1_000,
+            twin_critics=True,
+            policy_delay=2,
+            target_noise=0.2,
+            acts_by_target=True,
+        ),
     ),
     # A tutorial's settings, with its slips mended: docs/ms-pacman.md lists them.
     "mspacman-guide": Recipe(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from training.agents.ddpg import DdpgConfig
 from training.agents.dqn import DqnConfig
 from training.agents.exploration import ExplorationConfig
 from training.agents.pqn import PqnConfig
@@ -27,13 +28,16 @@ class Recipe:
     environment: EnvironmentSpec
     loop: LoopConfig = field(default_factory=LoopConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
-    agent: DqnConfig | PqnConfig = field(default_factory=DqnConfig)
+    agent: DqnConfig | PqnConfig | DdpgConfig = field(default_factory=DqnConfig)
     exploration: ExplorationConfig = field(default_factory=ExplorationConfig)
+    """Of an agent with discrete actions."""
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     """Of an agent that learns from a replay memory."""
     rewards: RewardConfig = field(default_factory=RewardConfig)
     is_screens: bool = False
     """Whether the network sees stacks of grey screens made of the environment's colour frames."""
+    is_allocation: bool = False
+    """Whether the policy allocates budgets: it learns relative to a reference plan, and is scored by its regret."""
     threads: int = 1
     """CPU threads of torch, 0 for all cores; small networks are faster with one."""
 
@@ -52,8 +56,10 @@ class Recipe:
     @property
     def configs(self) -> dict[str, Any]:
         """The configurations by field name."""
-        names = ["loop", "network", "agent", "exploration", "rewards"]
-        if isinstance(self.agent, DqnConfig):
+        names = ["loop", "network", "agent", "rewards"]
+        if not isinstance(self.agent, DdpgConfig):
+            names.append("exploration")
+        if not isinstance(self.agent, PqnConfig):
             names.append("replay")
         return {name: getattr(self, name) for name in names}
 
@@ -64,6 +70,7 @@ class Recipe:
             "environment_kwargs": self.environment.kwargs_json,
             "frames": self.environment.frames,
             "is_screens": self.is_screens,
+            "is_allocation": self.is_allocation,
             "threads": self.threads,
             **{name: value for config in self.configs.values() for name, value in dataclasses.asdict(config).items()},
         }

@@ -48,9 +48,7 @@ class Screens(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         """Screens (n, stack, 88, 80) int32, from 0 to 255, of frames (n, stack, 210, 160, 3) uint8."""
         rows = frames if self._is_cropped else frames[:, :, ROWS]  # first: less than half of the pixels is left
-        pixels = rows.reshape(
-            -1, len(self.colours)
-        )  # each with the one beside it, which counts nothing
+        pixels = rows.reshape(-1, len(self.colours))  # each with the one beside it, which counts nothing
         sums = pixels.to(torch.float32) @ self.colours  # whole numbers below 2^24, so that float32 is exact
         total = sums.reshape(-1, rows.shape[1], *SCREEN_SHAPE)
         third = torch.floor((total + 0.5) / 3)

@@ -9,6 +9,8 @@ from gymnasium.spaces import Box, Discrete
 from protos.names import SCHEMA_VERSION
 from protos.polserve.v1 import policy_pb2 as pb
 from protos.tensors import dtype_code
+from training.adbudget.context import HISTORY_DAYS
+from training.adbudget.environment import AllocationEnv
 from training.describe import Description, describe
 from training.envs import EVALUATION_FIRST_SEED, EnvironmentSpec, component_bounds, make_env, observation_box
 from training.errors import UnsupportedEnvironment
@@ -45,6 +47,7 @@ def build_spec(trained: TrainedPolicy) -> pb.PolicySpec:
                 observation_box(env.observation_space, trained.environment.id), trained.environment.frames, description
             ),
             action=_action(env.action_space, description, trained.environment.id),
+            allocation=_allocation(env, description),
             provenance=trained.provenance,
             evaluation=_evaluation(trained.evaluation, trained.random_mean),
         )
@@ -71,9 +74,27 @@ def _action(space: gym.Space[Any], description: Description, environment_id: str
         return pb.ActionSpec(discrete=pb.DiscreteActions(n=int(space.n), labels=description.labels))
     if isinstance(space, Box):
         return pb.ActionSpec(
-            continuous=pb.ContinuousActions(low=space.low.ravel().tolist(), high=space.high.ravel().tolist())
+            continuous=pb.ContinuousActions(
+                low=space.low.ravel().tolist(),
+                high=space.high.ravel().tolist(),
+                components=[pb.Component(name=name, unit=unit) for name, unit in description.action_components],
+            )
         )
     raise UnsupportedEnvironment(f"{environment_id}: expected actions in Discrete or Box, got {space}")
+
+
+def _allocation(env: gym.Env[Any, Any], description: Description) -> pb.AllocationSpec | None:
+    """The block of an allocator; None for any other policy."""
+    account = env.unwrapped
+    if not isinstance(account, AllocationEnv):
+        return None
+    return pb.AllocationSpec(
+        channels=[channel.name for channel in account.scenario.channels],
+        currency=account.scenario.currency,
+        history_days=HISTORY_DAYS,
+        max_horizon_days=account.scenario.horizon_days,
+        components=[name for name, _ in description.components],
+    )
 
 
 def _evaluation(summary: ReturnSummary, random_mean: float) -> pb.Evaluation:

@@ -1,5 +1,7 @@
 """A recipe and a seed made into an agent in its environments."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -7,16 +9,29 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from training.adbudget.allocator import AllocationFeatures, SpendPlan
+from training.adbudget.learning import RegretScore, RelativeVec, make_accounts
 from training.agents.actor import ValueActor
-from training.agents.agent import Agent
-from training.agents.dqn import DqnAgent
+from training.agents.actor_critic import ActorDesign, Features
+from training.agents.ddpg import DdpgAgent, DdpgConfig
+from training.agents.dqn import DqnAgent, DqnConfig
 from training.agents.exploration import Exploration
 from training.agents.pqn import PqnAgent, PqnConfig
 from training.arcade import make_screens
-from training.compute import Device, choose, set_threads
-from training.envs import SELECTION_FIRST_SEED, discrete_actions, make_vec, observation_box
+from training.collector import ChooseActions
+from training.compute import Compute, Device, choose, set_threads
+from training.envs import (
+    SELECTION_FIRST_SEED,
+    EnvironmentSpec,
+    VecEnv,
+    continuous_actions,
+    discrete_actions,
+    make_vec,
+    observation_box,
+)
 from training.errors import CheckpointError, InvalidOption
-from training.learners import Learner, ReplayLearner, RolloutLearner
+from training.evaluate import mean_return
+from training.learners import ReplayLearner, RolloutLearner
 from training.loop import Loop, Parts
 from training.networks import ValueNetwork
 from training.origin import Origin
@@ -33,24 +48,12 @@ class Trainee:
         """Build everything from the seed alone."""
         set_threads(recipe.threads)
         torch.manual_seed(seed)
-        make_envs = make_screens if recipe.is_screens else make_vec
-        self._envs = make_envs(recipe.environment, recipe.loop.n_envs)
-        box = observation_box(self._envs.single_observation_space, recipe.environment.id)
-        n_actions = discrete_actions(self._envs.single_action_space, recipe.environment.id)
         compute = choose(device)
         self.device = compute.device
-        actor = ValueActor(
-            ValueNetwork(recipe.network, box.shape, n_actions),
-            compute,
-            Screens() if recipe.is_screens else None,
-        )
-        self.agent, learner = _learning(recipe, actor, np.zeros(box.shape, box.dtype))
-        parts = Parts(
-            agent=self.agent,
-            learner=learner,
-            envs=self._envs,
-            make_envs=lambda n: make_envs(recipe.environment, n),
-        )
+        make_parts = _continuous if isinstance(recipe.agent, DdpgConfig) else _discrete
+        parts = make_parts(recipe, compute)
+        self._envs = parts.envs
+        self.agent = parts.agent
         self.loop = Loop(parts, recipe.rewards, recipe.loop, seed)
 
     def begin_from(self, folder: Path) -> Origin:
@@ -84,18 +87,53 @@ def build_trainee(recipe: Recipe, seed: int, device: Device = "auto") -> Trainee
     return Trainee(recipe, seed, device)
 
 
-def _learning(recipe: Recipe, actor: ValueActor, observation: NDArray[Any]) -> tuple[Agent, Learner]:
-    """The agent of the recipe's algorithm, and what feeds it with steps."""
-    exploration = Exploration(recipe.exploration, actor.network.n_actions)
+def _discrete(recipe: Recipe, compute: Compute) -> Parts:
+    """An agent that learns the values of actions."""
+    make_envs = make_screens if recipe.is_screens else make_vec
+    envs = make_envs(recipe.environment, recipe.loop.n_envs)
+    box = observation_box(envs.single_observation_space, recipe.environment.id)
+    n_actions = discrete_actions(envs.single_action_space, recipe.environment.id)
+    network = ValueNetwork(recipe.network, box.shape, n_actions)
+    actor = ValueActor(network, compute, Screens() if recipe.is_screens else None)
+    exploration = Exploration(recipe.exploration, n_actions)
+    score = partial(_score, recipe, make_envs)
     if isinstance(recipe.agent, PqnConfig):
         pqn = PqnAgent(recipe.agent, actor, exploration)
-        return pqn, RolloutLearner(pqn)
-    replay = Replay(
-        recipe.replay.replay_capacity,
-        recipe.loop.n_envs,
-        observation,
-        np.zeros((), np.int64),
-        stack=recipe.environment.frames,
-    )
+        return Parts(pqn, RolloutLearner(pqn), envs, score)
+    assert isinstance(recipe.agent, DqnConfig)  # noqa: S101 - for the type checker
     dqn = DqnAgent(recipe.agent, actor, exploration)
-    return dqn, ReplayLearner(dqn, replay, recipe.replay)
+    replay = _replay(recipe, np.zeros(box.shape, box.dtype), np.zeros((), np.int64))
+    return Parts(dqn, ReplayLearner(dqn, replay, recipe.replay), envs, score)
+
+
+def _continuous(recipe: Recipe, compute: Compute) -> Parts:
+    """An agent that learns the actions themselves."""
+    assert isinstance(recipe.agent, DdpgConfig)  # noqa: S101 - for the type checker
+    make_envs = make_accounts if recipe.is_allocation else make_vec
+    envs = make_envs(recipe.environment, recipe.loop.n_envs)
+    box = observation_box(envs.single_observation_space, recipe.environment.id)
+    space = continuous_actions(envs.single_action_space, recipe.environment.id)
+    score: Callable[[ChooseActions], float] = partial(_score, recipe, make_envs)
+    features, finishing = Features(int(np.prod(box.shape))), None
+    if isinstance(envs, RelativeVec):
+        features, finishing = AllocationFeatures(envs.scenario), SpendPlan(envs.scenario)
+        score = RegretScore(envs.scenario, recipe.loop.selection_episodes)
+    agent = DdpgAgent(recipe.agent, ActorDesign(recipe.network, space, features, finishing), compute)
+    replay = _replay(recipe, np.zeros(box.shape, box.dtype), np.zeros(space.shape, np.float32))
+    return Parts(agent, ReplayLearner(agent, replay, recipe.replay), envs, score)
+
+
+def _replay(recipe: Recipe, observation: NDArray[Any], action: NDArray[Any]) -> Replay:
+    return Replay(
+        recipe.replay.replay_capacity, recipe.loop.n_envs, observation, action, stack=recipe.environment.frames
+    )
+
+
+def _score(recipe: Recipe, make_envs: Callable[[EnvironmentSpec, int], VecEnv], choose_actions: ChooseActions) -> float:
+    """Mean return of greedy episodes on the seeds kept for selection."""
+    return mean_return(
+        choose_actions,
+        lambda n: make_envs(recipe.environment, n),
+        recipe.loop.selection_episodes,
+        SELECTION_FIRST_SEED,
+    )

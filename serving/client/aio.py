@@ -8,8 +8,9 @@ from typing import Any, Self
 import grpc
 import grpc.aio
 
+from protos.polserve.v1 import budget_pb2_grpc, policy_pb2_grpc
 from protos.polserve.v1 import policy_pb2 as pb
-from protos.polserve.v1 import policy_pb2_grpc
+from serving.client.budget import BudgetDay, Split, allocate_request, split_of
 from serving.client.messages import (
     DEFAULT_TARGET,
     DEFAULT_TIMEOUT_S,
@@ -55,6 +56,9 @@ class AsyncPolicyClient:
         self._stubs: itertools.cycle[Any] = itertools.cycle(
             [policy_pb2_grpc.PolicyServiceStub(channel) for channel in self._channels]
         )
+        self._budgets: itertools.cycle[Any] = itertools.cycle(
+            [budget_pb2_grpc.BudgetServiceStub(channel) for channel in self._channels]
+        )
 
     async def act(
         self,
@@ -80,6 +84,10 @@ class AsyncPolicyClient:
     ) -> Action:
         """As `PolicyClient.act_batch`; raises ClientError."""
         return await self.act(policy, batch_of(observations), version=version, with_values=with_values, epsilon=epsilon)
+
+    async def allocate(self, policy: str, today: BudgetDay, *, version: str = "") -> Split:
+        """As `PolicyClient.allocate`; raises ClientError and ValueError."""
+        return split_of(await self._call(next(self._budgets).Allocate, allocate_request(policy, today, version)))
 
     def episode(
         self, policy: str, *, version: str = "", with_values: bool = False, epsilon: float = 0.0

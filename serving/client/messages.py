@@ -9,6 +9,7 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
+from protos.polserve.v1 import budget_pb2
 from protos.polserve.v1 import policy_pb2 as pb
 from protos.tensors import to_array, to_tensor
 
@@ -20,11 +21,15 @@ MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 DEFAULT_TARGET = "localhost:50051"
 DEFAULT_TIMEOUT_S = 10.0
 
+_BUDGETS = budget_pb2.DESCRIPTOR.services_by_name["BudgetService"].full_name
 _SERVICE = pb.DESCRIPTOR.services_by_name["PolicyService"].full_name
 _RETRIES = {
     "methodConfig": [
         {
-            "name": [{"service": _SERVICE, "method": method} for method in ("Act", "ListPolicies", "GetPolicy")],
+            "name": [
+                *({"service": _SERVICE, "method": method} for method in ("Act", "ListPolicies", "GetPolicy")),
+                {"service": _BUDGETS, "method": "Allocate"},
+            ],
             "retryPolicy": {
                 "maxAttempts": 4,
                 "initialBackoff": "0.05s",

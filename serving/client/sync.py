@@ -9,8 +9,9 @@ from typing import Any, Self
 
 import grpc
 
+from protos.polserve.v1 import budget_pb2_grpc, policy_pb2_grpc
 from protos.polserve.v1 import policy_pb2 as pb
-from protos.polserve.v1 import policy_pb2_grpc
+from serving.client.budget import BudgetDay, Split, allocate_request, split_of
 from serving.client.messages import (
     DEFAULT_TARGET,
     DEFAULT_TIMEOUT_S,
@@ -61,6 +62,7 @@ class PolicyClient:
         self._timeout_s = timeout_s
         self._channels = [grpc.insecure_channel(target, options=channel_options(options)) for _ in range(connections)]
         self._stubs = itertools.cycle([policy_pb2_grpc.PolicyServiceStub(channel) for channel in self._channels])
+        self._budgets = itertools.cycle([budget_pb2_grpc.BudgetServiceStub(channel) for channel in self._channels])
 
     def act(
         self,
@@ -101,6 +103,15 @@ class PolicyClient:
             ClientError: the service refused the call or did not answer.
         """
         return self.act(policy, batch_of(observations), version=version, with_values=with_values, epsilon=epsilon)
+
+    def allocate(self, policy: str, today: BudgetDay, *, version: str = "") -> Split:
+        """How a live allocator splits what is left of a budget today; the split never exceeds it.
+
+        Raises:
+            ClientError: the service refused the call or did not answer.
+            ValueError: the question cannot be sent.
+        """
+        return split_of(self._call(next(self._budgets).Allocate, allocate_request(policy, today, version)))
 
     def episode(self, policy: str, *, version: str = "", with_values: bool = False, epsilon: float = 0.0) -> "Episode":
         """A stream of episodes, to be used in a `with` block; each keeps the version that it begins with."""

@@ -10,9 +10,10 @@ from serving.batching import InferenceQueue
 from serving.catalog import Catalog, Epoch
 from serving.episodes import OpenStreams
 from serving.grpc.act import ActHandler
+from serving.grpc.budget import BudgetService
 from serving.grpc.episode import EpisodeHandler
 from serving.grpc.server import GrpcServer
-from serving.grpc.services import PolicyService
+from serving.grpc.services import PolicyService, Services
 from serving.metrics.answering import AnsweringMetrics
 from serving.settings import Settings
 from serving.shelf import Shelf
@@ -45,7 +46,7 @@ class Worker:
             metrics.episodes_active, max_open=share.of(settings.max_episodes), idle_s=settings.episode_idle
         )
         service = PolicyService(self._catalog, ActHandler(responder), EpisodeHandler(responder, streams, metrics))
-        self._grpc = GrpcServer(service, streams, metrics, settings)
+        self._grpc = GrpcServer(Services(service, BudgetService(responder)), streams, metrics, settings)
 
     def bind(self, host: str, port: int) -> int:
         """The gRPC port that is bound; raises PortInUse."""

@@ -12,7 +12,7 @@ from serving.errors import PortInUse
 from serving.grpc.completion import CompletionLoop
 from serving.grpc.interceptors import CallInterceptor
 from serving.grpc.selftest import is_loop_usable
-from serving.grpc.services import PolicyService
+from serving.grpc.services import Services
 from serving.metrics.answering import AnsweringMetrics
 from serving.settings import Settings
 
@@ -30,12 +30,11 @@ _UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
 class GrpcServer:
-    """PolicyService, grpc.health.v1.Health and reflection on one port."""
+    """PolicyService, BudgetService, grpc.health.v1.Health and reflection on one port."""
 
-    def __init__(
-        self, service: PolicyService, streams: OpenStreams, metrics: AnsweringMetrics, settings: Settings
-    ) -> None:
+    def __init__(self, services: Services, streams: OpenStreams, metrics: AnsweringMetrics, settings: Settings) -> None:
         """Nothing is bound yet."""
+        service, budget = services.policy, services.budget
         self._streams = streams
         self._server = grpc.server(
             ThreadPoolExecutor(THREADS, thread_name_prefix="grpc"),
@@ -51,12 +50,14 @@ class GrpcServer:
             method = f"/{service.NAME}/Act"
             self._loop = CompletionLoop(self._server, method, service.act.handle, act, max_waiting=settings.max_waiting)
         self._server.add_registered_method_handlers(service.NAME, handlers)
+        self._server.add_registered_method_handlers(budget.NAME, budget.handlers())
         # A watcher of the health service must not hold a thread, so it answers through callbacks.
         self._health = health.HealthServicer(experimental_non_blocking=True)
         self._known: set[str] = set()
         self._health.set("", _NOT_SERVING)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection((service.NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+        names = (service.NAME, budget.NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
 
     def bind(self, host: str, port: int) -> int:
         """The port that is bound, `port` unless that is 0.

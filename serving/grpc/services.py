@@ -1,6 +1,7 @@
 """The RPCs: convert, ask, convert back. Handlers take and give bytes, so that a bad message is answered as our own."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -8,8 +9,17 @@ import grpc
 from protos.polserve.v1 import policy_pb2 as pb
 from serving.catalog import Catalog
 from serving.grpc.act import ActHandler, ThreadCall
+from serving.grpc.budget import BudgetService
 from serving.grpc.codec import encode_live, parse
 from serving.grpc.episode import EpisodeHandler
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What a server answers."""
+
+    policy: "PolicyService"
+    budget: BudgetService
 
 
 class PolicyService:

@@ -1,0 +1,101 @@
+"""`polserve allocate`."""
+
+import json
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Annotated
+
+import typer
+
+from serving.commands.names import split_name
+from serving.commands.target import DEFAULT_TARGET, Target
+
+MICROS = 1_000_000
+Pairs = list[str] | None
+
+
+def allocate(
+    policy: Annotated[str, typer.Argument(help="POLICY, POLICY/VERSION or POLICY@ALIAS.")],
+    remaining: Annotated[str, typer.Option(help="What is left of the budget, in units of the currency.")],
+    *,
+    total: Annotated[str | None, typer.Option(help="The budget at the start. [what is left]")] = None,
+    day: Annotated[int, typer.Option(help="Of the horizon, 0 for the first.")] = 0,
+    horizon: Annotated[int | None, typer.Option(help="Days. [the policy's longest]")] = None,
+    weekday: Annotated[int | None, typer.Option(help="0 for Monday. [today's]")] = None,
+    demand: Annotated[float, typer.Option(help="Expected today, to an ordinary day of this weekday.")] = 1.0,
+    spent: Annotated[
+        Pairs, typer.Option(help="CHANNEL=AMOUNT,AMOUNT..., newest day first; repeat for each channel.")
+    ] = None,
+    floor: Annotated[Pairs, typer.Option(help="CHANNEL=AMOUNT to spend at least; repeat for more.")] = None,
+    cap: Annotated[Pairs, typer.Option(help="CHANNEL=AMOUNT to spend at most; repeat for more.")] = None,
+    version: Annotated[str, typer.Option(help='"" for the champion, a number, or "@alias".')] = "",
+    target: Target = DEFAULT_TARGET,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with money in micros.")] = False,
+) -> None:
+    """Ask the service how to split what is left of a budget today."""
+    from serving.client import BudgetDay, PolicyClient
+
+    policy, version = split_name(policy, version)
+    left = _micros("--remaining", remaining)
+    past = {name: [_micros("--spent", part) for part in text.split(",")] for name, text in _pairs("--spent", spent)}
+    floors = {name: _micros("--floor", text) for name, text in _pairs("--floor", floor)}
+    caps = {name: _micros("--cap", text) for name, text in _pairs("--cap", cap)}
+    with PolicyClient(target) as client:
+        block = client.policy(policy).versions[-1].spec.allocation
+        channels = {**dict.fromkeys(block.channels, ()), **dict.fromkeys([*floors, *caps], ()), **past}
+        today = BudgetDay(
+            day=day,
+            horizon_days=horizon if horizon is not None else max(1, block.max_horizon_days),
+            total_micros=left if total is None else _micros("--total", total),
+            remaining_micros=left,
+            weekday=datetime.now().astimezone().weekday() if weekday is None else weekday,
+            demand=demand,
+            spent_micros=channels,
+            floor_micros=floors,
+            cap_micros=caps,
+        )
+        try:
+            split = client.allocate(policy, today, version=version)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+    if as_json:
+        print(
+            json.dumps(
+                {
+                    "spend_micros": dict(split.spend_micros),
+                    "unspent_micros": split.unspent_micros,
+                    "equal_split_micros": split.equal_split_micros,
+                    "bounds": dict(split.bounds),
+                    "version": split.version,
+                }
+            )
+        )
+        return
+    width = max(len(name) for name in (*split.spend_micros, "left for later"))
+    for name, micros in split.spend_micros.items():
+        why = "" if split.bounds[name] == "none" else f"  ({split.bounds[name]})"
+        print(f"{name:<{width}}  {micros / MICROS:>14,.2f}{why}")
+    print(f"{'left for later':<{width}}  {split.unspent_micros / MICROS:>14,.2f}")
+    print(
+        f"by {split.policy}/{split.version}, in {block.currency}; equal parts: {split.equal_split_micros / MICROS:,.2f}"
+    )
+
+
+def _pairs(option: str, texts: Pairs) -> list[tuple[str, str]]:
+    pairs = [tuple(text.split("=", 1)) for text in texts or ()]
+    for pair, text in zip(pairs, texts or (), strict=True):
+        if len(pair) != 2:  # noqa: PLR2004 - a name and its amounts
+            raise typer.BadParameter(f"{option}: expected CHANNEL=AMOUNT, got {text!r}")
+    return [(pair[0], pair[1]) for pair in pairs]
+
+
+def _micros(option: str, text: str) -> int:
+    """Money as written, exactly; raises BadParameter."""
+    try:
+        micros = Decimal(text.strip().replace("_", "")) * MICROS
+        is_money = micros >= 0 and micros == micros.to_integral_value()
+    except InvalidOperation:
+        is_money = False
+    if not is_money:
+        raise typer.BadParameter(f"{option}: expected an amount such as 12000 or 99.95, of at least 0, got {text!r}")
+    return int(micros)
