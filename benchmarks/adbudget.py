@@ -1,0 +1,183 @@
+"""Allocators trained from scratch, served, and asked day by day: what they miss of the best plan that there is.
+
+Each seed trains the preset; its graph is served, plays held-out contexts through Allocate, and its plans are valued
+without the environment, beside the certified optimum and simple rules. With --contexts, the contexts of a file
+(docs/adbudget.md has the form) are played against the bundled policy, or against the service at --target.
+"""
+
+import sys
+
+sys.path[0] = sys.path[0].removesuffix("/benchmarks")  # else serving.py there would hide the package serving
+
+import contextlib
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.accounts import play_contexts
+from benchmarks.load import polserve
+from benchmarks.tables import finish, options, show
+from protos.names import GOLDEN_FILE, MODEL_FILE
+from protos.polserve.v1 import policy_pb2 as pb
+from serving.client import PolicyClient
+from training.adbudget.context import Context, default_scenario, read_contexts
+from training.adbudget.optimum import Problem, solve
+from training.adbudget.rules import Resolve, Rule, best_share, even, fixed_share, play, proportional, regret
+from training.envs import EVALUATION_FIRST_SEED
+from training.loop import Progress
+from training.pipeline import finish as finish_run
+from training.presets import PRESETS
+from training.statistics import summarise
+from training.trainee import build_trainee
+
+Regrets = NDArray[np.float64]
+
+
+class Quiet:
+    """A monitor that keeps the throughput."""
+
+    environment_steps_per_s = samples_per_s = 0.0
+
+    def report(self, progress: Progress, _metrics: object) -> None:
+        """Remember how fast it goes."""
+        if progress.samples_per_s:
+            self.environment_steps_per_s, self.samples_per_s = progress.environment_steps_per_s, progress.samples_per_s
+
+    def save(self, _state: object) -> None:
+        """Nothing is kept."""
+
+
+def train(seed: int, channels: int, steps: int | None, folder: Path) -> dict[str, float]:
+    """A version of the seed's policy in folder/adbudget-SEED/1; the value is how long it took and how fast it went."""
+    preset = PRESETS["adbudget"]
+    environment = replace(preset.environment, kwargs={"n_channels": channels})
+    loop = replace(preset.loop, steps=steps or preset.loop.steps, selection_episodes=200 if channels < 3 else 50)  # noqa: PLR2004
+    recipe = replace(preset, policy=f"adbudget-{seed}", environment=environment, loop=loop)
+    trainee, quiet, started = build_trainee(recipe, seed), Quiet(), time.monotonic()
+    with contextlib.closing(trainee):
+        outcome = trainee.loop.run(quiet)
+        trainee.agent.load_weights(outcome.weights)
+        _, version = finish_run(recipe, trainee.agent, outcome, pb.Provenance(seed=seed))
+    target = folder / recipe.policy / "1"
+    (target / GOLDEN_FILE).parent.mkdir(parents=True)
+    (target / MODEL_FILE).write_bytes(version.model.SerializeToString())
+    np.savez(target / GOLDEN_FILE, allow_pickle=False, **version.golden)
+    agent = recipe.agent
+    consumed = quiet.samples_per_s / (recipe.replay.updates_per_vector_step * agent.batch_size / recipe.loop.n_envs)
+    return {"seconds": time.monotonic() - started, "environment_ratio": quiet.environment_steps_per_s / consumed}
+
+
+def plan_regrets(plans: Sequence[NDArray[np.float64]], contexts: Sequence[Context], best: Regrets) -> Regrets:
+    """Regret of each plan, valued by the convex program's own objective, for plans that keep to their budgets."""
+    for plan, context in zip(plans, contexts, strict=True):
+        if plan.sum() > context.budget or (plan > np.array(context.caps)).any() or plan.min() < 0:
+            raise AssertionError("a plan breaks its budget or its caps")
+    sales = [Problem(context).sales(plan) for plan, context in zip(plans, contexts, strict=True)]
+    return regret(np.array(sales), best)
+
+
+@contextlib.contextmanager
+def service_of(folder: Path) -> Iterator[PolicyClient]:
+    """A client of a service with the versions in `folder`."""
+    with polserve("--policies", str(folder)) as server, PolicyClient(f"127.0.0.1:{server.port}") as client:
+        yield client
+
+
+def row(name: str, regrets: Regrets) -> tuple[str, ...]:
+    """A line of the table."""
+    interval = summarise(100 * regrets)
+    return (
+        name,
+        f"{interval.mean:.3f} %",
+        f"{interval.interval_low:.3f} to {interval.interval_high:.3f} %",
+        f"{100 * np.quantile(regrets, 0.95):.3f} %",
+    )
+
+
+def compare(seeds: int, channels: int, steps: int | None, n_contexts: int, n_resolved: int) -> dict[str, float]:
+    """Train the seeds, play the contexts, print the table."""
+    contexts = default_scenario(channels).draw_many(np.random.default_rng(EVALUATION_FIRST_SEED + 1), n_contexts)
+    with tempfile.TemporaryDirectory() as folder:
+        with ProcessPoolExecutor(2) as pool:
+            solved = list(pool.map(solve, contexts))
+            runs = list(pool.map(train, range(seeds), [channels] * seeds, [steps] * seeds, [Path(folder)] * seeds))
+        best = np.array([plan.sales for plan in solved])
+        with service_of(Path(folder)) as client:
+            history = client.policy("adbudget-0").versions[0].spec.allocation.history_days
+            trained = [
+                plan_regrets(play_contexts(client, f"adbudget-{seed}", contexts, history), contexts, best)
+                for seed in range(seeds)
+            ]
+    week = contexts[0].weekday_demand
+    share = best_share(contexts, best, lambda share: proportional(share, week))
+    rules: dict[str, Rule] = {
+        "best share, demand-proportional pace, in hindsight": proportional(share, week),
+        "best share, even pace, in hindsight": fixed_share(best_share(contexts, best, fixed_share)),
+        "equal split, even pace": even,
+    }
+    rows = [row(f"policy of seed {seed}", regrets) for seed, regrets in enumerate(trained)]
+    rows.append(row("policies of all seeds", np.concatenate(trained)))
+    if n_resolved:
+        few = contexts[:n_resolved]
+        resolved = regret(play(Resolve(few), few)[1], best[:n_resolved])
+        rows.append(row(f"solved anew every day ({n_resolved} contexts)", resolved))
+    by_rule = {name: regret(play(rule, contexts)[1], best) for name, rule in rules.items()}
+    rows += [row(name, regrets) for name, regrets in by_rule.items()]
+    columns = ("regret", "mean", "95 % interval", "95th percentile")
+    show(f"{channels} channels, {n_contexts} held-out contexts, through Allocate", columns, rows)
+    per_seed = [float(regrets.mean()) for regrets in trained]
+    return {
+        "mean_regret": float(np.mean(per_seed)),
+        "p95_regret": float(np.quantile(np.concatenate(trained), 0.95)),
+        "worst_seed_mean_regret": max(per_seed),
+        "worst_seed_p95_regret": max(float(np.quantile(regrets, 0.95)) for regrets in trained),
+        "best_rule_mean_regret": min(float(regrets.mean()) for regrets in by_rule.values()),
+        "largest_certified_gap": max(plan.gap / plan.sales for plan in solved),
+        "training_s": float(np.median([run["seconds"] for run in runs])),
+        "environment_ratio": float(np.median([run["environment_ratio"] for run in runs])),
+    }
+
+
+def answer_file(path: Path, target: str | None, policy: str) -> dict[str, float]:
+    """Play a file's contexts and print every day's spends, one JSON object a context."""
+    contexts = read_contexts(path)
+    best = np.array([solve(context).sales for context in contexts])
+    with contextlib.ExitStack() as stack:
+        address = target or f"127.0.0.1:{stack.enter_context(polserve()).port}"
+        client = stack.enter_context(PolicyClient(address))
+        history = client.policy(policy).versions[-1].spec.allocation.history_days
+        plans = play_contexts(client, policy, contexts, history)
+    regrets = plan_regrets(plans, contexts, best)
+    for index, (plan, missed, context) in enumerate(zip(plans, regrets, contexts, strict=True)):
+        spends = [dict(zip(context.names, day, strict=True)) for day in plan.tolist()]
+        print(json.dumps({"context": index, "regret": missed, "sales_best": best[index], "spends": spends}))
+    return {"mean_regret": float(regrets.mean()), "p95_regret": float(np.quantile(regrets, 0.95))}
+
+
+def main() -> None:
+    """Train and compare, or answer a file."""
+    parser = options((__doc__ or "").splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=5, help="training runs")
+    parser.add_argument("--channels", type=int, default=2, help="2 to 8")
+    parser.add_argument("--contexts", type=Path, help="a file of contexts to answer instead, one JSON object a line")
+    parser.add_argument("--target", help="with --contexts: a running service, host:port")
+    parser.add_argument("--policy", default="adbudget", help="with --contexts: its policy")
+    arguments = parser.parse_args()
+    if arguments.contexts:
+        figures = answer_file(arguments.contexts, arguments.target, arguments.policy)
+    elif arguments.quick:
+        figures = compare(1, arguments.channels, 10_000, 20, 0)
+    else:
+        figures = compare(arguments.seeds, arguments.channels, None, 200, 20)
+    finish(figures, as_json=arguments.json)
+
+
+if __name__ == "__main__":
+    main()
