@@ -14,10 +14,13 @@ from rich.console import Console
 from protos.names import POLICY_NAME
 from protos.polserve.v1 import policy_pb2 as pb
 from training import checkpoint
+from training.adbudget.environment import AllocationEnv
+from training.adbudget.fit import Fit
+from training.adbudget.report import compare, write_allocation_report
 from training.agents.agent import Agent
 from training.compute import Device
-from training.envs import EVALUATION_FIRST_SEED
-from training.errors import CheckpointError, InvalidOption, RegistryError
+from training.envs import EVALUATION_FIRST_SEED, make_env
+from training.errors import CheckpointError, InvalidOption, RegistryError, UnsupportedEnvironment
 from training.evaluate import ObservationSample, greedy, play_episodes, random_policy
 from training.export import PolicyVersion, export_policy
 from training.loop import Outcome, Progress
@@ -52,6 +55,8 @@ class RunOptions:
     device: Device = "auto"
     init_from: Path | None = None
     """Folder of a run or a policy version whose weights to begin with."""
+    fit: Fit | None = None
+    """Of the history that an allocator's channels come from, for its report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,10 @@ def train_policy(
         evaluation, version = finish(recipe, trainee.agent, outcome, provenance)
         with tempfile.TemporaryDirectory() as folder:
             write_report(Path(folder), outcome, evaluation)
+            if recipe.is_allocation:
+                run.log_metrics(
+                    _report_allocation(recipe, trainee.agent, options.fit, Path(folder), console), outcome.step
+                )
             run.log_files(Path(folder))
         run.log_metrics(
             {"evaluation/mean": evaluation.summary.mean, "evaluation/iqm": evaluation.summary.iqm}, outcome.step
@@ -158,6 +167,25 @@ def evaluate_policy(recipe: Recipe, choose_actions: ObservationSample) -> Evalua
         summary=summarise(returns),
         random_summary=summarise(random_returns),
     )
+
+
+def _report_allocation(
+    recipe: Recipe, agent: Agent, fit: Fit | None, folder: Path, console: Console
+) -> dict[str, float]:
+    """Write what an allocator misses of the best plan; the figures by metric path."""
+    env = make_env(recipe.environment)
+    account = env.unwrapped
+    env.close()
+    if not isinstance(account, AllocationEnv):
+        raise UnsupportedEnvironment(f"{recipe.environment.id}: expected an environment of budgets")
+    comparison = compare(agent.policy(), account.scenario, recipe.loop.evaluation_episodes, fit)
+    write_allocation_report(folder, recipe.policy, comparison, fit)
+    for line in comparison.lines:
+        console.print(f"regret {line.mean_regret:8.3%}, 95th percentile {line.p95_regret:8.3%}  {line.name}")
+    return {
+        "evaluation/mean_regret": comparison.policy.mean_regret,
+        "evaluation/p95_regret": comparison.policy.p95_regret,
+    }
 
 
 class _Monitor:

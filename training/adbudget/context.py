@@ -187,9 +187,8 @@ def scenario_from(value: "Scenario | Mapping[str, Any] | None", n_channels: int 
             rest["weekday_demand"] = tuple(rest["weekday_demand"])
         return Scenario(channels=channels, daily_budget=(float(low), float(high)), **rest)
     except (ValueError, TypeError, KeyError) as error:
-        raise InvalidOption(
-            f"scenario: expected channels, daily_budget and more as docs/adbudget.md has it: {error}"
-        ) from error
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise InvalidOption(f"scenario: expected an object as docs/adbudget.md describes it ({reason})") from error
 
 
 CHANNELS: Mapping[str, Channel] = {

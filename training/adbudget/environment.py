@@ -73,7 +73,7 @@ class AdBudgetEnv(gym.Env[Money, Money]):
         super().reset(seed=seed)
         space = self.observation_space
         assert isinstance(space, Box)  # noqa: S101 - for the type checker
-        spends = self.np_random.uniform(space.low, space.high) if options is None else options[FIRST_SPENDS]
+        spends = (options or {}).get(FIRST_SPENDS, self.np_random.uniform(space.low, space.high))
         self._remaining, self._step = self._budget, 0
         return self._observed(spends), {"remaining": self._remaining}
 

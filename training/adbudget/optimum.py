@@ -7,13 +7,16 @@ what it falls short of the optimum (Frank and Wolfe 1956; Jaggi 2013): a bad sol
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, minimize
+from scipy.optimize import Bounds, brentq, minimize
 
 from training.adbudget.context import Context
 from training.adbudget.response import Floats
 
-ITERATIONS = 500
-TOLERANCE = 1e-12
+PRECISELY = {"maxiter": 500, "ftol": 1e-15, "gtol": 1e-9, "maxcor": 20}
+"""Options of L-BFGS-B."""
+TOLERANCE = 1e-10
+SMALLEST_BUDGET = 1e-9
+"""Money: what is divided by, in place of no budget at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,27 +79,40 @@ def even_plan(problem: Problem) -> Floats:
 
 
 def solve(context: Context, demand: Floats | None = None, start: Floats | None = None) -> Plan:
-    """The best plan of a context, by sequential quadratic programming from the even plan, or from `start`.
+    """The best plan of a context: the price of money at which what is bought costs the budget.
 
-    Raises:
-        RuntimeError: the solver failed; its plan would have a large gap.
+    At a given price, the plan whose sales exceed its cost most is found by L-BFGS-B; the spends fall as the price
+    rises, so that the price is found by Brent's method. `start` is a plan that may be near.
     """
     problem = Problem(context, demand)
-    shape = problem.caps.shape
-    scale = max(problem.budget, 1e-9) / problem.caps.size
     first = even_plan(problem) if start is None else start
-    worth = max(problem.sales(first), 1e-9)
-    result = minimize(  # type: ignore[call-overload]  # the stubs know no array of more shapes than one
-        lambda x: -problem.sales(x.reshape(shape) * scale) / worth,
-        first.ravel() / scale,
-        jac=lambda x: -problem.gradient(x.reshape(shape) * scale).ravel() * scale / worth,
-        bounds=Bounds(0.0, problem.caps.ravel() / scale),
-        constraints=LinearConstraint(np.ones((1, first.size)), -np.inf, problem.budget / scale),
-        method="SLSQP",
-        options={"maxiter": ITERATIONS, "ftol": TOLERANCE},
-    )
-    spends = np.clip(result.x.reshape(shape) * scale, 0.0, problem.caps)
-    spends *= min(1.0, problem.budget / max(spends.sum(), 1e-12))
+    shape, scale = first.shape, max(problem.budget, SMALLEST_BUDGET) / first.size
+    worth = max(problem.sales(first), SMALLEST_BUDGET)
+    bounds = Bounds(0.0, problem.caps.ravel() / scale)
+    latest = np.clip(first.ravel() / scale, 0.0, bounds.ub)
+
+    def excess(price: float) -> float:
+        """What is bought at `price`, above the budget, in even parts; `latest` is what is bought."""
+        nonlocal latest
+
+        def loss(x: Floats) -> tuple[float, Floats]:
+            spends = x.reshape(shape) * scale
+            profit = problem.sales(spends) / worth - price * x.mean()
+            return -profit, price / x.size - problem.gradient(spends).ravel() * scale / worth
+
+        result = minimize(  # type: ignore[call-overload]  # the stubs know no gradient beside the value
+            loss, latest, jac=True, bounds=bounds, method="L-BFGS-B", options=PRECISELY
+        )
+        latest = result.x
+        return float(latest.sum() - latest.size)
+
+    if excess(0.0) > 0:
+        high = 1.0
+        while excess(high) > 0:
+            high *= 2
+        brentq(excess, 0.0 if high == 1.0 else high / 2, high, xtol=TOLERANCE, rtol=TOLERANCE)
+    spends = np.clip(latest.reshape(shape) * scale, 0.0, problem.caps)
+    spends *= min(1.0, problem.budget / max(spends.sum(), SMALLEST_BUDGET))
     return Plan(spends, problem.sales(spends), problem.gap(spends))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from training.adbudget.fit import Fit
     from training.recipe import Recipe
 
 
@@ -24,6 +25,7 @@ class Algorithm(StrEnum):
 
     DQN = "dqn"
     PQN = "pqn"
+    DDPG = "ddpg"
 
 
 Text = str | None
@@ -36,6 +38,9 @@ def train(
     env: Annotated[Text, typer.Option(help="Gymnasium id of the environment.")] = None,
     module: Annotated[str, typer.Option(help="Python module that registers the id.")] = "",
     env_kwargs: Annotated[str, typer.Option(help="Keyword arguments of the environment, as a JSON object.")] = "{}",
+    data: Annotated[
+        Path | None, typer.Option(help="History of an account, CSV, that adbudget's channels are fitted to.")
+    ] = None,
     name: Annotated[Text, typer.Option(help="Name of the policy in the registry.")] = None,
     seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
     steps: Annotated[int | None, typer.Option(help="Environment steps at most.", min=1)] = None,
@@ -63,6 +68,11 @@ def train(
     if resume and init_from:
         raise typer.BadParameter("--init-from begins a run and --resume goes on with one; leave out either")
     recipe = _recipe(preset, algo, env, module, env_kwargs, name)
+    fit = None
+    if data is not None:
+        if not recipe.is_allocation:
+            raise typer.BadParameter(f"--data is the history of an advertising account, for adbudget; got {preset}")
+        recipe, fit = _fitted(recipe, data, seed)
     options = [*(option or []), *([f"steps={steps}"] if steps else [])]
     recipe = with_options(recipe, options)
     if threads is not None:
@@ -72,7 +82,7 @@ def train(
     console.print(f"training {recipe.policy} in {recipe.environment.id}, seed {seed}; checkpoints in {folder}")
     with InterruptFlag() as is_interrupted:
         result = train_policy(
-            recipe, seed, RunOptions(folder, resume, register, device.value, init_from), console, is_interrupted
+            recipe, seed, RunOptions(folder, resume, register, device.value, init_from, fit), console, is_interrupted
         )
     if result.evaluation is None:
         console.print(
@@ -95,6 +105,7 @@ def train(
 def _recipe(preset: Text, algo: Algorithm | None, env: Text, module: str, env_kwargs: str, name: Text) -> "Recipe":
     import dataclasses
 
+    from training.agents.ddpg import DdpgConfig
     from training.agents.pqn import PqnConfig
     from training.envs import EnvironmentSpec
     from training.networks import NetworkConfig
@@ -113,7 +124,34 @@ def _recipe(preset: Text, algo: Algorithm | None, env: Text, module: str, env_kw
     recipe = Recipe(name or _policy_name(env), environment)
     if algo is Algorithm.PQN:  # which needs the normalisation in place of a target network
         return dataclasses.replace(recipe, agent=PqnConfig(), network=NetworkConfig(layer_norm=True))
+    if algo is Algorithm.DDPG:
+        return dataclasses.replace(recipe, agent=DdpgConfig(), network=NetworkConfig(hidden_sizes=(256, 256)))
     return recipe
+
+
+def _fitted(recipe: "Recipe", data: Path, seed: int) -> "tuple[Recipe, Fit]":
+    """The recipe for the account whose history is in `data`, and what was learned of it."""
+    import dataclasses
+
+    import numpy as np
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from training.adbudget.fit import MEMBERS, fit_response
+    from training.adbudget.history import read_history
+
+    console = Console(highlight=False, soft_wrap=True)
+    history = read_history(data)
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("fitting response curves", total=MEMBERS)
+        fit = fit_response(
+            history, np.random.default_rng(seed), MEMBERS, lambda done: progress.update(task, completed=done)
+        )
+    console.print(f"fitted {len(history.sales)} days of {data}: R squared {fit.r_squared:.3f}")
+    for line in fit.statement():
+        console.print(line)
+    kwargs = {"scenario": dataclasses.asdict(fit.scenario())}
+    return dataclasses.replace(recipe, environment=dataclasses.replace(recipe.environment, kwargs=kwargs)), fit
 
 
 def _policy_name(text: str) -> str:

@@ -1,0 +1,182 @@
+"""DDPG and TD3's parts: the targets, the bounds, the export; and that they learn."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box, Discrete
+
+from tests.support import environment, polserve
+from training.adbudget.context import CHANNELS
+from training.adbudget.history import Truth, simulate_history, write_history
+from training.agents.actor_critic import ActorDesign, DeterministicPolicy, Features
+from training.agents.ddpg import DdpgAgent, DdpgConfig
+from training.compute import choose
+from training.envs import continuous_actions
+from training.errors import InvalidOption, UnsupportedEnvironment
+from training.export import OnnxPolicy
+from training.networks import NetworkConfig
+from training.transitions import Transitions
+
+SPACE = Box(np.array([-2.0, 0.0], np.float32), np.array([2.0, 10.0], np.float32))
+DESIGN = ActorDesign(NetworkConfig(hidden_sizes=(16,), layer_norm=True), SPACE, Features(3))
+
+
+def agent(seed: int = 0, **changes: object) -> DdpgAgent:
+    torch.manual_seed(seed)
+    return DdpgAgent(DdpgConfig(batch_size=8, **changes), DESIGN, choose("cpu"))  # type: ignore[arg-type]
+
+
+def transitions(n: int, rng: np.random.Generator, discount: float = 0.0) -> Transitions:
+    """Rewards are best at the action (1, 5)."""
+    actions = rng.uniform(SPACE.low, SPACE.high, (n, 2)).astype(np.float32)
+    reward = -np.square((actions - [1.0, 5.0]) / [2.0, 5.0]).sum(axis=1).astype(np.float32)
+    observation = rng.normal(size=(2, n, 3)).astype(np.float32)
+    return Transitions(observation[0], actions, reward, np.full(n, discount, np.float32), observation[1])
+
+
+@pytest.mark.parametrize("is_td3", [False, True])
+def test_the_actor_finds_the_best_action(is_td3: bool) -> None:  # noqa: FBT001 - a parameter
+    noise = 0.2 if is_td3 else 0.0
+    learner = agent(
+        actor_learning_rate=5e-3,
+        critic_learning_rate=5e-3,
+        target_tau=0.02,
+        twin_critics=is_td3,
+        policy_delay=2 if is_td3 else 1,
+        target_noise=noise,
+    )
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        learner.learn(transitions(8 * 10, rng))
+    actions = learner.greedy(rng.normal(size=(20, 3)).astype(np.float32))
+    assert actions.mean(axis=0) / [2.0, 5.0] == pytest.approx([0.5, 1.0], abs=0.15)
+    assert learner.algorithm == ("td3" if is_td3 else "ddpg")
+
+
+def test_every_action_is_within_its_bounds() -> None:
+    rng = np.random.default_rng(0)
+    observations = rng.normal(0, 1e6, (50, 3)).astype(np.float32)
+    for learner in (agent(noise_start=5.0), agent(random_steps=10)):
+        actions = learner.explore(observations, 0, rng)
+        assert actions.dtype == np.float32
+        assert SPACE.contains(actions[0])
+        assert (actions >= SPACE.low).all()
+        assert (actions <= SPACE.high).all()
+
+
+def test_a_new_actor_acts_near_the_middle() -> None:
+    observations = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    assert agent().greedy(observations) == pytest.approx(np.tile([0.0, 5.0], (50, 1)), abs=0.2)
+
+
+def test_noise_falls_with_the_steps() -> None:
+    learner = agent(noise_start=0.4, noise_end=0.1, noise_steps=100)
+    assert [learner.exploration(step)["charts/noise"] for step in (0, 50, 1000)] == pytest.approx([0.4, 0.25, 0.1])
+
+
+def test_twin_critics_take_the_lesser_value() -> None:
+    learner = agent(twin_critics=True)
+    value = learner._target_critics(torch.zeros(4, 3), torch.zeros(4, 2))  # noqa: SLF001
+    assert value.shape == (4, 2)
+    assert agent()._target_critics(torch.zeros(4, 3), torch.zeros(4, 2)).shape == (4, 1)  # noqa: SLF001
+
+
+def test_the_delay_holds_actor_and_targets_back() -> None:
+    learner = agent(policy_delay=3)
+    before = learner.weights()
+    learner.learn(transitions(16, np.random.default_rng(0)))
+    assert all(torch.equal(before[name], tensor) for name, tensor in learner.weights().items())
+    learner.learn(transitions(8, np.random.default_rng(1)))
+    assert any(not torch.equal(before[name], tensor) for name, tensor in learner.weights().items())
+
+
+def test_equal_seeds_learn_equal_weights_and_a_state_goes_on_as_before() -> None:
+    first, second = agent(), agent()
+    for learner in (first, second):
+        learner.learn(transitions(32, np.random.default_rng(0), discount=0.9))
+    assert all(torch.equal(a, b) for a, b in zip(first.weights().values(), second.weights().values(), strict=True))
+    third = agent(seed=9)
+    third.load_state(first.state())
+    for learner in (second, third):
+        learner.learn(transitions(32, np.random.default_rng(2), discount=0.9))
+    assert all(torch.equal(a, b) for a, b in zip(second.weights().values(), third.weights().values(), strict=True))
+
+
+def test_acting_by_the_target_exports_the_average() -> None:
+    learner = agent(acts_by_target=True, target_tau=0.5)
+    learner.learn(transitions(8, np.random.default_rng(0)))
+    observation = np.ones((1, 3), np.float32)
+    exported = learner.policy()
+    assert isinstance(exported, DeterministicPolicy)
+    assert exported(torch.from_numpy(observation)).detach().numpy() == pytest.approx(learner.greedy(observation))
+    acting = learner.explore(observation, 0, np.random.default_rng(0))
+    assert not np.array_equal(acting, learner.greedy(observation))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("policy_delay", 0), ("noise_end", -0.1), ("target_tau", 0.0), ("discount", 1.5)]
+)
+def test_settings_out_of_range_are_refused(name: str, value: float) -> None:
+    with pytest.raises(InvalidOption, match=f"{name}: expected"):
+        DdpgConfig(**{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("space", [Discrete(3), Box(-np.inf, np.inf, (2,)), Box(-1, 1, (2, 2))])
+def test_actions_that_ddpg_cannot_choose_are_refused(space: Box) -> None:
+    with pytest.raises(UnsupportedEnvironment, match="DDPG needs actions in a Box"):
+        continuous_actions(space, "Some-v0")
+
+
+def trained(folder: Path, *arguments: str) -> str:
+    """What `polserve train` prints; its runs and versions are in `folder`."""
+    answer = subprocess.run(
+        [sys.executable, "-m", "serving.cli", "train", *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=environment(),
+        timeout=200,
+    )
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout
+
+
+def test_a_continuous_policy_is_trained_and_registered_by_its_preset(tmp_path: Path) -> None:
+    few = ("--set", "selection_episodes=2", "--set", "evaluation_episodes=4")
+    assert "registered pendulum/1" in trained(tmp_path, "pendulum", "--steps", "1500", *few)
+    (model,) = tmp_path.glob("mlruns/**/model.onnx")
+    continuous = OnnxPolicy(model).spec.action.continuous
+    assert (list(continuous.low), list(continuous.high)) == ([-2.0], [2.0])
+    assert (continuous.components[0].name, continuous.components[0].unit) == ("torque", "N m")
+
+
+def test_an_allocator_is_trained_for_the_account_of_a_history(tmp_path: Path) -> None:
+    truth = Truth(channels=(CHANNELS["display"], CHANNELS["tiktok"]), base_sales=800.0)
+    write_history(tmp_path / "history.csv", simulate_history(truth, 200, np.random.default_rng(0)))
+    few = ("--set", "selection_episodes=4", "--set", "evaluation_episodes=8", "--set", "evaluate_every=6000")
+    said = trained(tmp_path, "adbudget", "--data", "history.csv", "--name", "shop", "--steps", "6000", *few)
+    assert "fitted 200 days of history.csv: R squared 0." in said
+    assert "display: identified" in said
+    assert "solved anew every day" in said
+    (page,) = tmp_path.glob("mlruns/**/allocation.html")
+    text = page.read_text()
+    assert text.count("data:image/png;base64,") == 2
+    assert "this policy, if the truth is another curve" in text
+    assert "solving anew every day is better" in text
+    (model,) = tmp_path.glob("mlruns/**/model.onnx")
+    block = OnnxPolicy(model).spec.allocation
+    assert (list(block.channels), block.history_days, block.max_horizon_days) == (["display", "tiktok"], 28, 30)
+
+
+def test_a_history_is_for_allocators_only(tmp_path: Path) -> None:
+    answer = polserve("train", "cartpole", "--data", str(tmp_path / "history.csv"))
+    assert answer.returncode == 2
+    assert "for adbudget" in answer.stderr
+    answer = polserve("train", "adbudget", "--data", str(tmp_path / "history.csv"))
+    assert answer.returncode == 2
+    assert "expected a CSV file" in answer.stderr

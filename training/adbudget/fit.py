@@ -1,0 +1,230 @@
+"""Response curves from a history, with how far they can be trusted.
+
+Sales are a weekday factor times what is sold anyway and what each channel brings. The curves are fitted by least
+squares, and again to histories that a bootstrap of the residuals makes: where those fits disagree, the data do not say
+what the curve is, and the fit says so.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import least_squares
+
+from training.adbudget.context import DAYS_A_WEEK, Scenario
+from training.adbudget.history import History
+from training.adbudget.response import Channel, Floats, Response, geometric_adstock
+
+RETENTION_RANGE = (0.0, 0.95)
+SLOPE_RANGE = (0.4, 1.0)
+"""Of the Hill curve: concave, as in Meridian and PyMC-Marketing."""
+HALF_SATURATION_RANGE = (0.05, 10.0)
+"""To the channel's mean spend on the days that it was used."""
+STARTS = 3
+MEMBERS = 20
+"""Histories of the bootstrap."""
+BLOCK_DAYS = 7
+"""Residuals of neighbouring days resemble each other, and are drawn together."""
+WIDEST = 0.5
+"""A curve is identified where its 90 % interval at the mean spend is at most this wide, to its middle."""
+QUANTILES = (0.05, 0.95)
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Sales a day that a steady daily spend of one channel brings."""
+
+    channel: str
+    spends: Floats  # (points,), money a day
+    sales: Floats  # (points,)
+    low: Floats  # (points,) of the 90 % interval
+    high: Floats  # (points,)
+    observed: tuple[float, float]
+    """Least and greatest spend on the days that the channel was used: beyond it, the curve is an extrapolation."""
+    relative_width: float
+    """Of the interval at the mean spend, to its middle."""
+
+    @property
+    def is_identified(self) -> bool:
+        """Whether the history says what the curve is."""
+        return self.relative_width <= WIDEST
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What was learned of an account."""
+
+    channels: tuple[Channel, ...]
+    base_sales: float
+    """Sales a day without any spend, on an average weekday."""
+    weekday_demand: tuple[float, ...]
+    r_squared: float
+    ensemble: tuple[tuple[Channel, ...], ...]
+    """The channels as each bootstrap history has them."""
+    curves: tuple[Curve, ...]
+    daily_spend: tuple[float, float]
+    """5th and 95th percentile of the account's spend a day."""
+
+    def statement(self) -> list[str]:
+        """What can be said of each channel, and what cannot."""
+        return [_statement(curve) for curve in self.curves]
+
+    def scenario(self, horizon_days: int = 30) -> Scenario:
+        """Budgets from half of the least daily spends that were seen to half as much again as the greatest."""
+        low, high = self.daily_spend
+        return Scenario(
+            channels=self.channels,
+            daily_budget=(round(max(0.5 * low, 0.05 * high), 2), round(1.5 * high, 2)),
+            horizon_days=horizon_days,
+            weekday_demand=self.weekday_demand,
+        )
+
+
+def fit_response(
+    history: History,
+    rng: np.random.Generator,
+    members: int = MEMBERS,
+    report: Callable[[int], None] = lambda _done: None,
+) -> Fit:
+    """The response of sales to spends, fitted to a history and to `members` bootstrap ones; `report` counts them."""
+    model = _Model(history)
+    best = min((model.fit(history.sales, start) for start in model.starts(rng)), key=lambda fitted: fitted[1])[0]
+    expected = model.sales(best)
+    residual = history.sales - expected
+    ratio = 1 + residual / np.maximum(expected, 1e-9)
+    members_of = []
+    for done in range(members):
+        again = expected * _blocks(ratio, rng)
+        members_of.append(model.channels(model.fit(again, best)[0]))
+        if report is not None:
+            report(done + 1)
+    channels = model.channels(best)
+    used = history.spends.sum(axis=1)
+    return Fit(
+        channels=channels,
+        base_sales=model.base(best),
+        weekday_demand=model.weekday(best),
+        r_squared=float(1 - (residual**2).sum() / ((history.sales - history.sales.mean()) ** 2).sum()),
+        ensemble=tuple(members_of),
+        curves=tuple(_curve(history, index, channels, members_of) for index in range(len(channels))),
+        daily_spend=(float(np.quantile(used, 0.05)), float(np.quantile(used, 0.95))),
+    )
+
+
+class _Model:
+    """Parameters in one vector: per channel retention, log half saturation, slope, most sales; base; weekdays."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._n = len(history.channels)
+        used = [spend[spend > 0] for spend in history.spends.T]
+        self._mean_spend = np.array([spend.mean() for spend in used])
+        self._mean_sales = float(history.sales.mean())
+        ones = np.ones(self._n)
+        low, high = np.log(np.array(HALF_SATURATION_RANGE))
+        self._low = np.concatenate([
+            RETENTION_RANGE[0] * ones, low * ones, SLOPE_RANGE[0] * ones, 0 * ones, [0.0], np.full(DAYS_A_WEEK, 0.05)
+        ])  # fmt: skip
+        self._high = np.concatenate([
+            RETENTION_RANGE[1] * ones, high * ones, SLOPE_RANGE[1] * ones, 10 * ones, [5.0], np.full(DAYS_A_WEEK, 20.0)
+        ])  # fmt: skip
+
+    def starts(self, rng: np.random.Generator) -> list[Floats]:
+        """Where to begin: one in the middle, the others at random."""
+        middle = np.concatenate([
+            np.full(self._n, 0.5), np.zeros(self._n), np.full(self._n, 0.85), np.full(self._n, 0.5), [0.5],
+            np.ones(DAYS_A_WEEK),
+        ])  # fmt: skip
+        spread = np.concatenate([
+            np.full(self._n, 0.4), np.full(self._n, 1.0), np.full(self._n, 0.14), np.full(self._n, 0.4), [0.4],
+            np.full(DAYS_A_WEEK, 0.1),
+        ])  # fmt: skip
+        return [middle, *(middle + spread * rng.uniform(-1, 1, len(middle)) for _ in range(STARTS - 1))]
+
+    def fit(self, sales: Floats, start: Floats) -> tuple[Floats, float]:
+        """The parameters that explain `sales` best, and what they leave."""
+
+        def residuals(parameters: Floats) -> Floats:
+            return (self.sales(parameters) - sales) / self._mean_sales
+
+        result = least_squares(
+            residuals,
+            np.clip(start, self._low + 1e-6, self._high - 1e-6),
+            bounds=(self._low, self._high),
+            x_scale=np.maximum(np.abs(start), 0.1),
+            max_nfev=200,
+        )
+        return np.asarray(result.x), float(result.cost)
+
+    def sales(self, parameters: Floats) -> Floats:
+        """Expected sales (days,)."""
+        response = Response(self.channels(parameters))
+        adstock = geometric_adstock(self._history.spends, response.retention)
+        week = np.array(self.weekday(parameters))[self._history.weekday]
+        return np.asarray(week * (self.base(parameters) + response.sales(adstock).sum(axis=1)))
+
+    def channels(self, parameters: Floats) -> tuple[Channel, ...]:
+        """The channels that the parameters describe."""
+        retention, half, slope, most = parameters[: 4 * self._n].reshape(4, self._n)
+        scale = self._weekday_mean(parameters) * self._mean_sales
+        return tuple(
+            Channel(
+                name=name,
+                retention=float(np.clip(retention[i], *RETENTION_RANGE)),
+                half_saturation=float(np.exp(half[i]) * self._mean_spend[i]),
+                slope=float(np.clip(slope[i], *SLOPE_RANGE)),
+                sales_max=float(max(most[i], 1e-9) * scale),
+            )
+            for i, name in enumerate(self._history.channels)
+        )
+
+    def base(self, parameters: Floats) -> float:
+        """Sales a day without any spend."""
+        return float(parameters[4 * self._n] * self._mean_sales * self._weekday_mean(parameters))
+
+    def weekday(self, parameters: Floats) -> tuple[float, ...]:
+        """Demand by weekday, of mean 1."""
+        week = parameters[4 * self._n + 1 :] / self._weekday_mean(parameters)
+        return tuple(week.tolist())
+
+    def _weekday_mean(self, parameters: Floats) -> float:
+        return float(parameters[4 * self._n + 1 :].mean())
+
+
+def _blocks(ratio: Floats, rng: np.random.Generator) -> Floats:
+    """As many ratios, drawn in blocks of neighbouring days."""
+    count = -(-len(ratio) // BLOCK_DAYS)
+    starts = rng.integers(0, len(ratio) - BLOCK_DAYS + 1, count)
+    return np.concatenate([ratio[start : start + BLOCK_DAYS] for start in starts])[: len(ratio)]
+
+
+def _curve(history: History, index: int, channels: Sequence[Channel], ensemble: Sequence[Sequence[Channel]]) -> Curve:
+    used = history.spends[:, index][history.spends[:, index] > 0]
+    spends = np.linspace(0, 1.5 * used.max(), 60)
+
+    def sales_at(channel: Channel, at: Floats) -> Floats:
+        return np.asarray(Response([channel]).sales(at[:, None])[:, 0])
+
+    drawn = np.stack([sales_at(member[index], spends) for member in ensemble])
+    middle = np.array([sales_at(member[index], np.array([used.mean()]))[0] for member in ensemble])
+    low, high = np.quantile(middle, QUANTILES)
+    return Curve(
+        channel=channels[index].name,
+        spends=spends,
+        sales=sales_at(channels[index], spends),
+        low=np.quantile(drawn, QUANTILES[0], axis=0),
+        high=np.quantile(drawn, QUANTILES[1], axis=0),
+        observed=(float(used.min()), float(used.max())),
+        relative_width=float((high - low) / max(np.median(middle), 1e-9)),
+    )
+
+
+def _statement(curve: Curve) -> str:
+    low, high = curve.observed
+    seen = f"observed from {low:,.0f} to {high:,.0f} a day; beyond that the curve is an extrapolation"
+    if curve.is_identified:
+        return f"{curve.channel}: identified, 90 % interval at the mean spend {curve.relative_width:.0%} wide; {seen}"
+    return (
+        f"{curve.channel}: NOT identified by this history: the 90 % interval at the mean spend is "
+        f"{curve.relative_width:.0%} wide; vary its spend from week to week before trusting its curve; {seen}"
+    )
