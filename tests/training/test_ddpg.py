@@ -25,9 +25,12 @@ SPACE = Box(np.array([-2.0, 0.0], np.float32), np.array([2.0, 10.0], np.float32)
 DESIGN = ActorDesign(NetworkConfig(hidden_sizes=(16,), layer_norm=True), SPACE, Features(3))
 
 
-def agent(seed: int = 0, **changes: object) -> DdpgAgent:
+WIDE = ActorDesign(NetworkConfig(hidden_sizes=(64, 64)), SPACE, Features(3))
+
+
+def agent(seed: int = 0, design: ActorDesign = DESIGN, **changes: object) -> DdpgAgent:
     torch.manual_seed(seed)
-    return DdpgAgent(DdpgConfig(batch_size=8, **changes), DESIGN, choose("cpu"))  # type: ignore[arg-type]
+    return DdpgAgent(DdpgConfig(**{"batch_size": 8, **changes}), design, choose("cpu"))  # type: ignore[arg-type]
 
 
 def transitions(n: int, rng: np.random.Generator, discount: float = 0.0) -> Transitions:
@@ -42,16 +45,18 @@ def transitions(n: int, rng: np.random.Generator, discount: float = 0.0) -> Tran
 def test_the_actor_finds_the_best_action(is_td3: bool) -> None:  # noqa: FBT001 - a parameter
     noise = 0.2 if is_td3 else 0.0
     learner = agent(
-        actor_learning_rate=5e-3,
-        critic_learning_rate=5e-3,
+        design=WIDE,
+        batch_size=64,
+        actor_learning_rate=3e-3,
+        critic_learning_rate=3e-3,
         target_tau=0.02,
         twin_critics=is_td3,
         policy_delay=2 if is_td3 else 1,
         target_noise=noise,
     )
     rng = np.random.default_rng(0)
-    for _ in range(60):
-        learner.learn(transitions(8 * 10, rng))
+    for _ in range(80):
+        learner.learn(transitions(64 * 10, rng))
     actions = learner.greedy(rng.normal(size=(20, 3)).astype(np.float32))
     assert actions.mean(axis=0) / [2.0, 5.0] == pytest.approx([0.5, 1.0], abs=0.15)
     assert learner.algorithm == ("td3" if is_td3 else "ddpg")
