@@ -107,7 +107,7 @@ def make_arcade_version() -> tuple[PolicyVersion, ValueNetwork]:
 def make_allocator_version(n_channels: int = 2, name: str = "adbudget") -> PolicyVersion:
     """A version of an untrained allocator: its spends are those of the reference plan, nearly."""
     torch.manual_seed(0)
-    environment = EnvironmentSpec(ALLOCATION_ID, {"n_channels": n_channels}, "training.adbudget.registration")
+    environment = EnvironmentSpec(ALLOCATION_ID, {"n_channels": n_channels})
     scenario = default_scenario(n_channels)
     space = Box(-1.0, 1.0, (n_channels,), np.float32)
     design = ActorDesign(NetworkConfig(hidden_sizes=(8,)), space, AllocationFeatures(scenario), SpendPlan(scenario))

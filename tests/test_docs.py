@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 
 from serving.settings import Settings
-from tests.support import environment, free_port
+from tests.support import environment, free_port, polserve, service, wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
 ELSEWHERE = {
@@ -110,6 +110,22 @@ def test_an_environment_of_the_users_own_is_trained_as_the_guide_says(tmp_path: 
     output = run_script(command, tmp_path)
     assert "thermostat-v0 on Thermostat-v0: mean return" in output
     assert "registered thermostat-v0/1" in output
+
+
+def test_the_guide_to_budgets_works_as_written(tmp_path: Path) -> None:
+    with service(folder=tmp_path) as running:
+        wait_until(lambda: running.ready_page()[0] == 200, running.log)
+        script = "\n".join(blocks("docs/adbudget.md", "python")).replace("localhost:50051", running.target)
+        result = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, env=environment(), check=False
+        )
+        assert result.returncode == 0, result.stderr
+        answer = polserve(
+            *("allocate", "adbudget", "--remaining", "27400", "--total", "30000", "--day", "3", "--weekday", "3"),
+            *("--spent", "facebook=610,655,700", "--target", running.target),
+        )
+    assert "left for later" in answer.stdout
+    assert len((tmp_path / "contexts.jsonl").read_text().splitlines()) == 20
 
 
 def test_every_setting_is_documented_with_its_variable() -> None:

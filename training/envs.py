@@ -25,6 +25,9 @@ Array: TypeAlias = NDArray[Any]
 Env: TypeAlias = gym.Env[Array, Any]
 VecEnv: TypeAlias = VectorEnv[Array, Array, Array]
 
+OWN_NAMESPACE = "polserve/"
+OWN_MODULE = "training.adbudget.registration"
+"""Registers the environments of budgets when they are asked for: they import more than most runs need."""
 ATARI_PACKAGE = "ale_py"
 """Registers Atari games; an optional extra."""
 ATARI_NAMESPACE = "ALE/"
@@ -201,6 +204,8 @@ def register(spec: EnvironmentSpec) -> None:
                 f"module {spec.module!r}, which should register {spec.id}, cannot be imported ({reason}); "
                 "run from the folder that holds it or put that folder on PYTHONPATH"
             ) from error
+    if spec.id.startswith(OWN_NAMESPACE):
+        importlib.import_module(OWN_MODULE)
     if spec.id not in gym.registry:
         _register_games()
     if spec.id not in gym.registry:

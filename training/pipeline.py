@@ -97,6 +97,7 @@ def train_policy(
         tags = _tags(recipe, seed, trainee, origin)
         run = TrackedRun.start(client, EXPERIMENT, f"{recipe.policy}-seed{seed}", tags)
         run.log_params({**recipe.params(), "seed": seed})
+    provenance = _provenance(recipe, seed, run.run_id, origin, trainee.device)  # of the code that this process runs
     with run, contextlib.closing(trainee):
         with ProgressDisplay(recipe.policy, console) as display:
             identity = {"identity": _identity(recipe, seed), "origin": asdict(origin)}
@@ -109,7 +110,6 @@ def train_policy(
             return RunResult(outcome, run.run_id, None, None)
         console.print(f"trained {outcome.step:,} steps in {outcome.elapsed_s:.0f} s; evaluating and exporting")
         trainee.agent.load_weights(outcome.weights)
-        provenance = _provenance(recipe, seed, run.run_id, origin, trainee.device)
         evaluation, version = finish(recipe, trainee.agent, outcome, provenance)
         with tempfile.TemporaryDirectory() as folder:
             write_report(Path(folder), outcome, evaluation)

@@ -105,7 +105,7 @@ PRESETS: Mapping[str, Recipe] = {
     # TD3. What helped most is that rewards are relative to a forecast (training/adbudget/learning.py).
     "adbudget": Recipe(
         policy="adbudget",
-        environment=EnvironmentSpec(ALLOCATION_ID, {"n_channels": 2}, "training.adbudget.registration"),
+        environment=EnvironmentSpec(ALLOCATION_ID, {"n_channels": 2}),
         loop=LoopConfig(
             steps=200_000,
             n_envs=64,

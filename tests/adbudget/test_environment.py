@@ -18,7 +18,7 @@ from training.adbudget.rules import MEAN_EVENT, play, proportional
 from training.envs import EnvironmentSpec, make_env, make_vec
 from training.errors import InvalidOption, UnsupportedEnvironment
 
-SPEC = EnvironmentSpec(ALLOCATION_ID, {"n_channels": 2}, "training.adbudget.registration")
+SPEC = EnvironmentSpec(ALLOCATION_ID, {"n_channels": 2})
 
 
 def sales_of(facebook: float, instagram: float) -> float:
@@ -199,7 +199,7 @@ def test_accounts_are_made_by_id_with_any_scenario() -> None:
         "channels": [{"name": "x", "retention": 0.1, "half_saturation": 5, "sales_max": 9}],
         "daily_budget": [1, 2],
     }
-    envs = make_vec(EnvironmentSpec(ALLOCATION_ID, {"scenario": scenario}, SPEC.module), 3)
+    envs = make_vec(EnvironmentSpec(ALLOCATION_ID, {"scenario": scenario}), 3)
     assert envs.action_space.shape == (3, 1)
     with pytest.raises(UnsupportedEnvironment, match="expected an environment of budgets"):
         make_accounts(EnvironmentSpec("CartPole-v1"), 2)
