@@ -1,7 +1,7 @@
-"""Random budgets put into the ledger, by the million: how often it overspends, and what rounding leaves.
+"""Random Allocate requests put through the service's allocation and ledger, by the million: how often it overspends.
 
-Each has 1 to 8 channels, amounts of any size up to int64, floors and caps, and wishes of any size, as a network might
-answer that was never trained.
+Each has 1 to 8 channels, amounts of any size up to int64, floors, caps or none, and float32 wishes of any size, as a
+network might answer that was never trained. No call is made: what is counted is the arithmetic.
 """
 
 import sys
@@ -13,11 +13,16 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
+import numpy as np
+
 from benchmarks.tables import finish, options, show
-from serving.ledger import Wish, allocate
+from protos.polserve.v1 import policy_pb2 as pb
+from serving.allocation import HEAD, AllocationContract, ChannelDay, Day
+from serving.ledger import allocate
 
 MOST_MICROS = 2**63 - 1
-CHUNK = 100_000
+MOST_CHANNELS = 8
+CHUNK = 50_000
 
 
 @dataclass
@@ -47,26 +52,50 @@ def amount(rng: random.Random, most: int) -> int:
     return min(most, int(2 ** rng.uniform(0, 63))) if most else 0
 
 
+def contract_of(channels: int) -> AllocationContract:
+    """What an allocator with so many channels takes."""
+    names = [f"channel{index}" for index in range(channels)]
+    action = pb.ActionSpec(continuous=pb.ContinuousActions(low=[0.0] * channels, high=[1.0] * channels))
+    block = pb.AllocationSpec(channels=names, history_days=0, max_horizon_days=30, components=HEAD)
+    observation = pb.ObservationSpec(dtype=pb.FLOAT32, shape=[len(HEAD)])
+    return AllocationContract(pb.PolicySpec(observation=observation, action=action, allocation=block))
+
+
+CONTRACTS = [contract_of(channels) for channels in range(1, MOST_CHANNELS + 1)]
+
+
+def draw(rng: random.Random, names: tuple[str, ...]) -> Day:
+    """A request that may be answered."""
+    remaining = left = amount(rng, MOST_MICROS)
+    channels = []
+    for name in names:
+        floor = amount(rng, left) if rng.random() < 0.3 else 0  # noqa: PLR2004
+        left -= floor
+        cap = floor + amount(rng, MOST_MICROS - floor) if rng.random() < 0.5 else None  # noqa: PLR2004
+        channels.append(ChannelDay(name, (), floor, cap))
+    return Day(rng.randrange(30), 30, rng.randint(remaining, MOST_MICROS), remaining, rng.randrange(7), 1.0, channels)
+
+
 def count(seed: int, requests: int) -> Count:
-    """Put random requests into the ledger."""
+    """Answer random requests."""
     rng, found = random.Random(seed), Count(requests)  # noqa: S311 - no secret
     for _ in range(requests):
-        remaining, wishes, left = amount(rng, MOST_MICROS), [], 0
-        left = remaining
-        for _ in range(rng.randint(1, 8)):
-            floor = amount(rng, left) if rng.random() < 0.3 else 0  # noqa: PLR2004
-            left -= floor
-            cap = floor + amount(rng, MOST_MICROS - floor) if rng.random() < 0.5 else max(floor, remaining)  # noqa: PLR2004
-            wishes.append(Wish(amount(rng, MOST_MICROS), floor, cap))
+        contract = rng.choice(CONTRACTS)
+        day = draw(rng, contract.channels)
+        contract.check(day)
+        spends_wanted = np.array([2 ** rng.uniform(-20, 60) for _ in contract.channels], np.float32)
+        wishes = contract.wishes(day, spends_wanted)
         wanted = sum(min(max(wish.wanted_micros, wish.floor_micros), wish.cap_micros) for wish in wishes)
-        spends = [spend.micros for spend in allocate(wishes, remaining)]
+        spends = [spend.micros for spend in allocate(wishes, day.remaining_micros)]
         spent = sum(spends)
-        found.scaled += wanted > remaining
-        found.overspent += spent > remaining
+        found.scaled += wanted > day.remaining_micros
+        found.overspent += spent > day.remaining_micros
         found.outside += any(
-            not wish.floor_micros <= micros <= wish.cap_micros for wish, micros in zip(wishes, spends, strict=True)
+            micros < channel.floor_micros or (channel.cap_micros is not None and micros > channel.cap_micros)
+            for channel, micros in zip(day.channels, spends, strict=True)
         )
-        found.most_lost = max(found.most_lost, min(wanted, remaining) - spent - (len(wishes) - 1))
+        lost = min(wanted, day.remaining_micros) - spent
+        found.most_lost = max(found.most_lost, lost - (len(wishes) - 1))
     return found
 
 
@@ -75,7 +104,7 @@ def main() -> None:
     parser = options((__doc__ or "").splitlines()[0])
     parser.add_argument("--requests", type=int, default=10_000_000, help="random requests")
     arguments = parser.parse_args()
-    requests = 200_000 if arguments.quick else arguments.requests
+    requests = 100_000 if arguments.quick else arguments.requests
     started, total = time.monotonic(), Count()
     chunks = [CHUNK] * (requests // CHUNK) + ([requests % CHUNK] if requests % CHUNK else [])
     with ProcessPoolExecutor() as pool:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,8 @@ MICROS = 1_000_000
 HEAD = ("day", "horizon_days", "total", "remaining", "demand", "weekday")
 """Components of an allocator's observation that are no channel's; those are `<channel>_spent_<days ago>`."""
 LAST_WEEKDAY = 6
+MOST_DEMAND = 1000.0
+"""To an ordinary day: more is a slip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class AllocationContract:
         _require(day.total_micros >= 0, "total_micros", "at least 0", day.total_micros)
         within = f"0 to total_micros, {day.total_micros}"
         _require(0 <= day.remaining_micros <= day.total_micros, "remaining_micros", within, day.remaining_micros)
-        _require(isfinite(day.demand) and day.demand >= 0, "demand", "a finite number of at least 0", day.demand)
+        _require(0 <= day.demand <= MOST_DEMAND, "demand", f"a number from 0 to {MOST_DEMAND:g}", day.demand)
         _require(0 <= day.weekday <= LAST_WEEKDAY, "weekday", "0 (Monday) to 6", day.weekday)
         names = [channel.name for channel in day.channels]
         expected = f"each of {', '.join(self.channels)} once"
@@ -125,14 +126,7 @@ class AllocationContract:
         if not np.isfinite(spends).all():
             raise ArithmeticError(f"the policy's spends are not finite: {spends.tolist()}")
         wanted: Mapping[str, float] = dict(zip(self.channels, spends.tolist(), strict=True))
-        return [
-            Wish(
-                wanted_micros=max(0, int(wanted[channel.name] * MICROS)),
-                floor_micros=channel.floor_micros,
-                cap_micros=day.remaining_micros if channel.cap_micros is None else channel.cap_micros,
-            )
-            for channel in day.channels
-        ]
+        return [_wish(channel, max(0, int(wanted[channel.name] * MICROS))) for channel in day.channels]
 
     def _check_channel(self, where: str, channel: ChannelDay) -> None:
         spent = channel.spent_micros
@@ -144,6 +138,12 @@ class AllocationContract:
         if channel.cap_micros is not None:
             expected = f"at least the floor, {channel.floor_micros}"
             _require(channel.cap_micros >= channel.floor_micros, f"{where}.cap_micros", expected, channel.cap_micros)
+
+
+def _wish(channel: ChannelDay, wanted_micros: int) -> Wish:
+    """Where there is no cap, only the budget can hold back what is wanted."""
+    cap = max(channel.floor_micros, wanted_micros) if channel.cap_micros is None else channel.cap_micros
+    return Wish(wanted_micros, channel.floor_micros, cap)
 
 
 def _require(condition: bool, field_name: str, expected: str, got: object) -> None:  # noqa: FBT001 - an assertion

@@ -151,9 +151,10 @@ def continuous_actions(space: gym.Space[Any], environment_id: str) -> Box:
     Raises:
         UnsupportedEnvironment: the space is another.
     """
-    if not isinstance(space, Box) or len(space.shape) != 1 or not space.is_bounded():
+    is_fine = isinstance(space, Box) and len(space.shape) == 1 and space.is_bounded() and space.dtype.kind == "f"
+    if not isinstance(space, Box) or not is_fine or not (space.low < space.high).all():
         raise UnsupportedEnvironment(
-            f"{environment_id}: DDPG needs actions in a Box (k,) with finite bounds, got {space}; "
+            f"{environment_id}: DDPG needs actions in a Box (k,) of floats, finite, low < high; got {space}; "
             "wrap the environment, for example in gymnasium.wrappers.RescaleAction, or train with --algo dqn"
         )
     return space

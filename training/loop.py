@@ -17,6 +17,8 @@ from training.learners import Learner, RewardConfig
 from training.throughput import Throughput
 
 RECENT_EPISODES = 100
+MEAN_RETURN = "mean return"
+"""The usual score."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +61,7 @@ class Parts:
     envs: VecEnv
     score: Callable[[ChooseActions], float]
     """How good a policy is, by episodes that nothing is learned from: the higher, the better."""
+    score_name: str = MEAN_RETURN
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,9 @@ class Outcome:
     episodes: int
     elapsed_s: float
     curve: list[tuple[int, float]]
-    """(step, mean return) of every greedy evaluation."""
+    """(step, score) of every greedy evaluation."""
+    score_name: str
+    """What the scores are."""
     is_complete: bool
     """False when it was asked to stop before its end."""
 
@@ -243,6 +248,7 @@ class Loop:
             episodes=self._episodes,
             elapsed_s=self._elapsed_before_s + elapsed_s,
             curve=self._curve,
+            score_name=self._parts.score_name,
             is_complete=is_complete,
         )
 

@@ -9,7 +9,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from training.envs import EVALUATION_FIRST_SEED
-from training.loop import Outcome
+from training.loop import MEAN_RETURN, Outcome
 from training.references import reference
 from training.statistics import ReturnSummary
 
@@ -52,8 +52,9 @@ def _learning_curve(path: Path, outcome: Outcome, result: EvaluationResult) -> N
     axes = figure.subplots()
     steps, means = zip(*outcome.curve, strict=True)
     axes.plot(steps, means, marker=".", label="greedy evaluation")
-    axes.axhline(result.random_summary.mean, linestyle="--", color="grey", label="random policy")
-    axes.set(xlabel="environment steps", ylabel="mean return", title=f"{result.policy} on {result.environment}")
+    if outcome.score_name == MEAN_RETURN:
+        axes.axhline(result.random_summary.mean, linestyle="--", color="grey", label="random policy")
+    axes.set(xlabel="environment steps", ylabel=outcome.score_name, title=f"{result.policy} on {result.environment}")
     axes.legend()
     figure.savefig(path, dpi=120)
 
@@ -79,7 +80,7 @@ def _markdown(outcome: Outcome, result: EvaluationResult) -> str:
     ]
     story = (
         f"Trained for {outcome.step:,} environment steps ({outcome.episodes:,} episodes, {outcome.elapsed_s:.0f} s). "
-        f"The checkpoint with the best greedy evaluation ({outcome.best_return:.2f}) was kept; "
+        f"The checkpoint with the best greedy evaluation ({outcome.score_name} {outcome.best_return:.2f}) was kept; "
         "the figures below are of other seeds."
     )
     if published := reference(result.environment):

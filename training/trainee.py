@@ -32,7 +32,7 @@ from training.envs import (
 from training.errors import CheckpointError, InvalidOption
 from training.evaluate import mean_return
 from training.learners import ReplayLearner, RolloutLearner
-from training.loop import Loop, Parts
+from training.loop import MEAN_RETURN, Loop, Parts
 from training.networks import ValueNetwork
 from training.origin import Origin
 from training.origin import load as load_origin
@@ -114,13 +114,13 @@ def _continuous(recipe: Recipe, compute: Compute) -> Parts:
     box = observation_box(envs.single_observation_space, recipe.environment.id)
     space = continuous_actions(envs.single_action_space, recipe.environment.id)
     score: Callable[[ChooseActions], float] = partial(_score, recipe, make_envs)
-    features, finishing = Features(int(np.prod(box.shape))), None
+    features, finishing, score_name = Features(int(np.prod(box.shape))), None, MEAN_RETURN
     if isinstance(envs, RelativeVec):
         features, finishing = AllocationFeatures(envs.scenario), SpendPlan(envs.scenario)
-        score = RegretScore(envs.scenario, recipe.loop.selection_episodes)
+        score, score_name = RegretScore(envs.scenario, recipe.loop.selection_episodes), RegretScore.NAME
     agent = DdpgAgent(recipe.agent, ActorDesign(recipe.network, space, features, finishing), compute)
     replay = _replay(recipe, np.zeros(box.shape, box.dtype), np.zeros(space.shape, np.float32))
-    return Parts(agent, ReplayLearner(agent, replay, recipe.replay), envs, score)
+    return Parts(agent, ReplayLearner(agent, replay, recipe.replay), envs, score, score_name)
 
 
 def _replay(recipe: Recipe, observation: NDArray[Any], action: NDArray[Any]) -> Replay:

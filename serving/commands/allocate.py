@@ -2,23 +2,26 @@
 
 import json
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Annotated
 
 import typer
 
-from serving.commands.names import split_name
+from serving.commands.names import spec_of, split_name
 from serving.commands.target import DEFAULT_TARGET, Target
 
 MICROS = 1_000_000
+MOST_MICROS = 2**63 - 1
 Pairs = list[str] | None
 
 
 def allocate(
-    policy: Annotated[str, typer.Argument(help="POLICY, POLICY/VERSION or POLICY@ALIAS.")],
-    remaining: Annotated[str, typer.Option(help="What is left of the budget, in units of the currency.")],
+    policy: Annotated[str, typer.Argument(help="POLICY, POLICY/VERSION or POLICY@ALIAS.")] = "adbudget",
     *,
-    total: Annotated[str | None, typer.Option(help="The budget at the start. [what is left]")] = None,
+    remaining: Annotated[str, typer.Option(help="What is left of the budget, in units of the currency.")],
+    total: Annotated[
+        str | None, typer.Option(help="The budget at the start. [so much that what is left is on schedule]")
+    ] = None,
     day: Annotated[int, typer.Option(help="Of the horizon, 0 for the first.")] = 0,
     horizon: Annotated[int | None, typer.Option(help="Days. [the policy's longest]")] = None,
     weekday: Annotated[int | None, typer.Option(help="0 for Monday. [today's]")] = None,
@@ -41,12 +44,14 @@ def allocate(
     floors = {name: _micros("--floor", text) for name, text in _pairs("--floor", floor)}
     caps = {name: _micros("--cap", text) for name, text in _pairs("--cap", cap)}
     with PolicyClient(target) as client:
-        block = client.policy(policy).versions[-1].spec.allocation
+        block = spec_of(client.policy(policy), version).allocation
         channels = {**dict.fromkeys(block.channels, ()), **dict.fromkeys([*floors, *caps], ()), **past}
+        days = horizon if horizon is not None else max(1, block.max_horizon_days)
+        on_schedule = left * days // max(1, days - day) if 0 <= day < days else left
         today = BudgetDay(
             day=day,
-            horizon_days=horizon if horizon is not None else max(1, block.max_horizon_days),
-            total_micros=left if total is None else _micros("--total", total),
+            horizon_days=days,
+            total_micros=min(on_schedule, MOST_MICROS) if total is None else _micros("--total", total),
             remaining_micros=left,
             weekday=datetime.now().astimezone().weekday() if weekday is None else weekday,
             demand=demand,
@@ -86,6 +91,9 @@ def _pairs(option: str, texts: Pairs) -> list[tuple[str, str]]:
     for pair, text in zip(pairs, texts or (), strict=True):
         if len(pair) != 2:  # noqa: PLR2004 - a name and its amounts
             raise typer.BadParameter(f"{option}: expected CHANNEL=AMOUNT, got {text!r}")
+    names = [pair[0] for pair in pairs]
+    if len(set(names)) != len(names):
+        raise typer.BadParameter(f"{option}: expected each channel once, got {', '.join(names)}")
     return [(pair[0], pair[1]) for pair in pairs]
 
 
@@ -93,8 +101,8 @@ def _micros(option: str, text: str) -> int:
     """Money as written, exactly; raises BadParameter."""
     try:
         micros = Decimal(text.strip().replace("_", "")) * MICROS
-        is_money = micros >= 0 and micros == micros.to_integral_value()
-    except InvalidOperation:
+        is_money = 0 <= micros <= MOST_MICROS and micros == micros.to_integral_value()
+    except ArithmeticError:
         is_money = False
     if not is_money:
         raise typer.BadParameter(f"{option}: expected an amount such as 12000 or 99.95, of at least 0, got {text!r}")

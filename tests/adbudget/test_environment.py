@@ -67,7 +67,7 @@ def test_the_guides_environment_is_found_by_its_id() -> None:
     [
         ({"obs_range": (5, 5)}, "obs_range: expected low and high"),
         ({"act_range": (-1, 5)}, "act_range: expected low and high"),
-        ({"budget": 0}, "budget: expected a positive number"),
+        ({"budget": 0}, "budget: expected a positive, finite number"),
         ({"horizon": 0}, "horizon: expected at least 1"),
         ({"channels": ()}, "channels: expected at least one"),
     ],
@@ -203,6 +203,15 @@ def test_accounts_are_made_by_id_with_any_scenario() -> None:
     assert envs.action_space.shape == (3, 1)
     with pytest.raises(UnsupportedEnvironment, match="expected an environment of budgets"):
         make_accounts(EnvironmentSpec("CartPole-v1"), 2)
+    for change, message in (
+        ({"daily_budget": [5, -3]}, "daily_budget: expected"),
+        ({"horizon_days": 0}, "horizon_days: expected"),
+        ({"weekday_demand": [1, 1]}, "weekday_demand: expected 7"),
+        ({"cap_factor": -1}, "cap_factor: expected"),
+        ({"channels": []}, "channels: expected at least one"),
+    ):
+        with pytest.raises(InvalidOption, match=message):
+            scenario_from({**scenario, **change})
     with pytest.raises(InvalidOption, match=r"scenario: expected an object.*no 'daily_budget'"):
         scenario_from({"channels": []})
 

@@ -42,7 +42,22 @@ def test_a_channel_that_hardly_varies_is_said_not_to_be_identified() -> None:
     fit = fit_response(replace(known, spends=flat), np.random.default_rng(0), members=8)
     assert not fit.curves[1].is_identified
     assert "search: NOT identified by this history" in fit.statement()[1]
-    assert "vary its spend" in fit.statement()[1]
+    assert "its spend varies by 0% only" in fit.statement()[1]
+
+
+def test_channels_that_move_together_are_said_not_to_be_told_apart() -> None:
+    known = history(120)
+    twins = known.spends.copy()
+    twins[:, 1] = 0.5 * twins[:, 0]
+    fit = fit_response(replace(known, spends=twins), np.random.default_rng(0), members=2)
+    assert "facebook: NOT identified by this history: its spend moves as that of search does" in fit.statement()[0]
+
+
+def test_budgets_of_an_account_that_hardly_spends_are_those_of_its_days_of_spending() -> None:
+    known = history(120)
+    rare = np.where(np.arange(120)[:, None] % 30 == 0, known.spends + 50, 0.0)
+    low, high = fit_response(replace(known, spends=rare), np.random.default_rng(0), members=2).daily_spend
+    assert 0 < low <= high
 
 
 def test_budgets_to_learn_with_are_near_those_that_were_seen() -> None:
@@ -60,6 +75,13 @@ def test_a_history_survives_being_written_down(tmp_path: Path) -> None:
     assert (again.first_day, again.channels) == (known.first_day, known.channels)
     assert again.spends == pytest.approx(known.spends, abs=0.006)
     assert again.sales == pytest.approx(known.sales, abs=0.006)
+
+
+def test_other_columns_are_ignored(tmp_path: Path) -> None:
+    path = lines_of(tmp_path)
+    head, *rest = path.read_text().splitlines()
+    path.write_text("\n".join([f"{head},weather", *(f"{line},-3 and rain" for line in rest)]))
+    assert read_history(path).channels == ("facebook", "search")
 
 
 def test_lines_may_come_in_any_order(tmp_path: Path) -> None:
@@ -93,6 +115,8 @@ def change(path: Path, line: int, column: int, text: str) -> None:
         ((10, 3), "", "line 11: sales: expected a plain number .* got ''"),
         ((10, 1), "nan", "line 11: facebook_spend: .* got nan"),
         ((10, 1), "1e15", "from 0 to 1e\\+12, got 1e15"),
+        ((10, 1), "5e8", "facebook_spend of 2024-01-10: expected at most 1000 times the median"),
+        ((10, 1), "1_000", "line 11: facebook_spend: expected a plain number"),
         ((10, 0), "10.01.2024", "line 11: date: expected a day such as 2026-01-31, got '10.01.2024'"),
         ((10, 0), "2024-01-09", "expected each date once; .* got 2024-01-09 twice"),
         ((10, 0), "2030-01-01", "a line for every day, with zeros where there is nothing, got none between"),

@@ -53,9 +53,16 @@ def test_marginal_sales_are_the_slope_of_sales(saturation: str) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("retention", 1.0), ("retention", -0.1), ("half_saturation", 0.0), ("sales_max", float("inf")), ("slope", 1.5)],
+    [
+        ("saturation", "logistc"),
+        ("retention", 1.0),
+        ("retention", -0.1),
+        ("half_saturation", 0.0),
+        ("sales_max", float("inf")),
+        ("slope", 1.5),
+    ],
 )
-def test_a_channel_that_cannot_be_is_refused(field: str, value: float) -> None:
+def test_a_channel_that_cannot_be_is_refused(field: str, value: object) -> None:
     with pytest.raises(InvalidOption, match=f"facebook: {field}: expected"):
         replace(CHANNELS["facebook"], **{field: value})  # type: ignore[arg-type]
 
@@ -125,6 +132,22 @@ def test_the_proportional_rule_spends_all_of_the_budget() -> None:
     assert spends.sum(axis=(1, 2)) == pytest.approx([one.budget for one in drawn])
 
 
+def test_weekdays_are_each_contexts_own() -> None:
+    usual = context()
+    doubled = replace(usual, weekday_demand=(2.0,) * 7)
+    _, sales = play(even, [usual, doubled])
+    plans = [Problem(one).sales(play(even, [one])[0][0]) for one in (usual, doubled)]
+    assert sales == pytest.approx(plans)
+    assert sales[1] > 1.5 * sales[0]
+
+
+def test_no_money_and_no_past_has_no_regret() -> None:
+    nothing = context(budget=0.0, past_spends=((), ()))
+    assert solve(nothing).relative_gap == 0
+    _, sales = play(even, [nothing])
+    assert regret(sales, np.array([solve(nothing).sales])).tolist() == [0.0]
+
+
 @given(
     wanted=st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=8),
     remaining=st.just(0.0) | st.floats(1e-6, 1e9),
@@ -149,6 +172,11 @@ def test_a_context_survives_being_written_down(tmp_path: Path) -> None:
         ("{}", "no 'channels'"),
         (to_json(context()).replace('"slope": 0.9', '"slope": 3'), "facebook: slope: expected"),
         (to_json(context()).replace('"first_weekday"', '"moon"'), "moon"),
+        (to_json(context(first_weekday=2)).replace('"first_weekday": 2', '"first_weekday": 2.0'), "first_weekday"),
+        (
+            to_json(context(budget=1.5)).replace('"budget": 1.5', '"budget": 1e300'),
+            "budget: expected numbers from 0 to",
+        ),
         (to_json(context()).replace('"instagram"', '"facebook"'), "names that differ"),
     ],
 )
@@ -157,7 +185,7 @@ def test_a_line_that_is_no_context_is_named(tmp_path: Path, line: str, message: 
     path.write_text(to_json(context()) + "\n\n" + line)
     with pytest.raises(InvalidOption, match=message) as refusal:
         read_contexts(path)
-    assert ", line 2: " in str(refusal.value)
+    assert ", line 3: " in str(refusal.value)
     with pytest.raises(InvalidOption):
         from_json(line)
 

@@ -19,9 +19,10 @@ from protos.polserve.v1 import policy_pb2
 from serving.allocation import AllocationContract, ChannelDay, Day
 from serving.client import AsyncPolicyClient, BudgetDay, ClientError, PolicyClient
 from serving.errors import RolloutRefused
+from serving.ledger import Binding, allocate
 from serving.policy import Policy
 from tests.support import Running, make_allocator_version, make_version, polserve, service, with_spec, write_version
-from training.adbudget.campaigns import Campaigns
+from training.adbudget.campaigns import Campaigns, affordable
 from training.adbudget.context import default_scenario
 
 MICROS = 1_000_000
@@ -103,6 +104,18 @@ def test_what_is_wanted_beyond_the_budget_is_scaled_down_to_it(client: PolicyCli
     assert split.bounds == {"facebook": "floor", "instagram": "budget"}
 
 
+def test_without_caps_only_the_budget_holds_back_and_in_proportion() -> None:
+    contract = AllocationContract(make_allocator_version().spec)
+    channels = [channel("facebook", np.zeros(1)), channel("instagram", np.zeros(1))]
+    day = Day(29, 30, 1000 * MICROS, 1000 * MICROS, 0, 1.0, channels)
+    wanted = np.array([2700.0, 900.0], np.float32)
+    spends = allocate(contract.wishes(day, wanted), day.remaining_micros)
+    assert [spend.micros / MICROS for spend in spends] == pytest.approx(
+        affordable(wanted[None].astype(np.float64), np.array([1000.0]))[0]
+    )
+    assert {spend.binding for spend in spends} == {Binding.BUDGET}
+
+
 @pytest.mark.parametrize("remaining", [0, 1, 2, 999])
 def test_next_to_nothing_left_is_answered(client: PolicyClient, remaining: int) -> None:
     split = client.allocate("adbudget", replace(TODAY, total_micros=remaining, remaining_micros=remaining))
@@ -119,7 +132,7 @@ def test_a_budget_above_any_in_training_is_answered(client: PolicyClient) -> Non
     day=st.integers(0, 29),
     total=st.integers(0, 2**63 - 1),
     share=st.fractions(0, 1),
-    demand=st.floats(0, 1e30),
+    demand=st.floats(0, 1000),
     weekday=st.integers(0, 6),
     spent=st.lists(st.integers(0, 2**63 - 1), max_size=28),
     floor=st.fractions(0, 1),
@@ -153,7 +166,7 @@ def test_no_question_makes_it_overspend(client: PolicyClient, **drawn: Any) -> N
         ({"remaining_micros": -1}, "remaining_micros: expected 0 to total_micros"),
         ({"remaining_micros": 31_000 * MICROS}, "remaining_micros: expected 0 to total_micros, 30000000000"),
         ({"weekday": 7}, "weekday: expected 0 (Monday) to 6, got 7"),
-        ({"demand": float("nan")}, "demand: expected a finite number of at least 0, got nan"),
+        ({"demand": float("nan")}, "demand: expected a number from 0 to 1000, got nan"),
         ({"demand": -0.5}, "demand: expected"),
         ({"spent_micros": {"facebook": []}}, "channels: expected each of facebook, instagram once, got facebook"),
         ({"spent_micros": {"facebook": [], "tiktok": []}}, "got facebook, tiktok"),
@@ -221,12 +234,20 @@ def test_people_allocate_from_the_command_line(allocator: Running) -> None:
     assert "by adbudget/1, in USD" in table.stdout
 
 
+def test_what_is_left_on_the_last_day_is_spent_without_a_total_too(allocator: Running) -> None:
+    answer = polserve("allocate", "--remaining", "1200", "--day", "29", "--target", allocator.target, "--json")
+    assert json.loads(answer.stdout)["unspent_micros"] <= 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--remaining", "12k"), "--remaining: expected an amount such as 12000 or 99.95"),
         (("--remaining", "-5"), "of at least 0, got '-5'"),
         (("--remaining", "NaN"), "--remaining: expected an amount"),
+        (("--remaining", "inf"), "--remaining: expected an amount"),
+        (("--remaining", "1e999999"), "--remaining: expected an amount"),
+        (("--remaining", "5", "--spent", "facebook=1", "--spent", "facebook=2"), "expected each channel once"),
         (("--remaining", "0.0000001"), "--remaining: expected an amount"),
         (("--remaining", "5", "--spent", "facebook"), "--spent: expected CHANNEL=AMOUNT, got 'facebook'"),
     ],

@@ -130,7 +130,23 @@ def test_settings_out_of_range_are_refused(name: str, value: float) -> None:
         DdpgConfig(**{name: value})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("space", [Discrete(3), Box(-np.inf, np.inf, (2,)), Box(-1, 1, (2, 2))])
+UNFIT = [
+    Discrete(3),
+    Box(-np.inf, np.inf, (2,)),
+    Box(-1, 1, (2, 2)),
+    Box(0, 5, (2,), np.int64),
+    Box(np.zeros(2, np.float32), np.array([0.0, 1.0], np.float32)),
+]
+
+
+def test_bounds_of_float64_are_learned_within_too() -> None:
+    design = ActorDesign(NetworkConfig(hidden_sizes=(8,)), Box(-2.0, 2.0, (2,), np.float64), Features(3))
+    learner = agent(design=design)
+    learner.learn(transitions(16, np.random.default_rng(0)))
+    assert learner.greedy(np.zeros((1, 3), np.float32)).dtype == np.float32
+
+
+@pytest.mark.parametrize("space", UNFIT)
 def test_actions_that_ddpg_cannot_choose_are_refused(space: Box) -> None:
     with pytest.raises(UnsupportedEnvironment, match="DDPG needs actions in a Box"):
         continuous_actions(space, "Some-v0")

@@ -15,7 +15,6 @@ from training.adbudget.campaigns import HEAD
 from training.adbudget.context import DAYS_A_WEEK, HISTORY_DAYS, Scenario
 from training.adbudget.optimum import solve
 from training.adbudget.response import Floats, Response
-from training.adbudget.rules import MEAN_EVENT
 from training.agents.actor_critic import Features
 
 MOST_DEMAND = 100.0
@@ -52,7 +51,7 @@ class _Account(torch.nn.Module):
         self.retention: Tensor
         self.share: Tensor
         self.register_buffer("week", week, persistent=False)
-        self.register_buffer("later", _later_demand(week, self.longest), persistent=False)
+        self.register_buffer("later", _later_demand(week * scenario.mean_event, self.longest), persistent=False)
         self.register_buffer("half_saturation", _constant(response.half_saturation), persistent=False)
         self.register_buffer("retention", _constant(response.retention), persistent=False)
         self.register_buffer("share", _constant(reference_share(scenario)), persistent=False)
@@ -134,10 +133,10 @@ def reference_share(scenario: Scenario) -> Floats:
 
 
 def _later_demand(week: Tensor, longest: int) -> Tensor:
-    """Expected demand (weekday, days left) of all days after a first one."""
+    """Demand (weekday, days left) of all days after a first one, where `week` is each weekday's."""
     table = torch.zeros(DAYS_A_WEEK, longest + 1)
     for weekday in range(DAYS_A_WEEK):
-        days = week[(weekday + torch.arange(1, longest)) % DAYS_A_WEEK] * MEAN_EVENT
+        days = week[(weekday + torch.arange(1, longest)) % DAYS_A_WEEK]
         table[weekday, 2:] = torch.cumsum(days, dim=0)
     return table
 

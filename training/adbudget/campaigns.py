@@ -29,15 +29,15 @@ def affordable(wanted: Floats, remaining: Floats) -> Floats:
 class Campaigns:
     """n budgets over the same channels; each has a day of its own."""
 
-    def __init__(self, response: Response, weekday_demand: Sequence[float], n: int, max_horizon_days: int) -> None:
+    def __init__(self, response: Response, n: int, max_horizon_days: int) -> None:
         """Nothing is to be spent until `begin`."""
         channels = len(response.channels)
         self.response = response
-        self._weekday_demand = np.array(weekday_demand)
         self.max_horizon_days = max_horizon_days
         self.day = np.zeros(n, np.int64)
         self.horizon_days = np.ones(n, np.int64)
         self.first_weekday = np.zeros(n, np.int64)
+        self.week = np.ones((n, DAYS_A_WEEK))  # demand by weekday
         self.budget = np.zeros(n)
         self.remaining = np.zeros(n)
         self.demand = np.ones((n, max_horizon_days))
@@ -47,10 +47,10 @@ class Campaigns:
 
     @classmethod
     def of(cls, contexts: Sequence[Context]) -> "Campaigns":
-        """One campaign for each context; all have the same channels and weekdays."""
+        """One campaign for each context; all have the same channels."""
         first = contexts[0]
         longest = max(context.horizon_days for context in contexts)
-        campaigns = cls(first.response, first.weekday_demand, len(contexts), longest)
+        campaigns = cls(first.response, len(contexts), longest)
         for index, context in enumerate(contexts):
             campaigns.begin(index, context)
         return campaigns
@@ -67,6 +67,7 @@ class Campaigns:
         self.day[index] = 0
         self.horizon_days[index] = days
         self.first_weekday[index] = context.first_weekday
+        self.week[index] = context.weekday_demand
         self.budget[index] = self.remaining[index] = context.budget
         self.demand[index] = 1.0
         self.demand[index, :days] = context.demand
@@ -115,7 +116,11 @@ class Campaigns:
         self.remaining = np.maximum(self.remaining - spends.sum(axis=1), 0.0)
         retention = self.response.retention
         self.adstock = retention * self.adstock + (1 - retention) * spends
-        sales = self._weekday_demand[self.weekday] * self.today() * self.response.sales(self.adstock).sum(axis=1)
+        sales = (
+            self.week[np.arange(len(self.day)), self.weekday]
+            * self.today()
+            * self.response.sales(self.adstock).sum(axis=1)
+        )
         sales[self.is_over] = 0.0
         self.spent[:, :, 1:] = self.spent[:, :, :-1]
         self.spent[:, :, 0] = spends

@@ -17,6 +17,8 @@ WEEKDAY_DEMAND = (0.95, 0.90, 0.95, 1.00, 1.10, 1.15, 0.95)
 """Demand by weekday, Monday first; 1 is an average day."""
 HISTORY_DAYS = 28
 """Days of past spends that an allocator reads."""
+MOST_MONEY = 1e12
+"""What can still be counted in micros."""
 EVENT_PROBABILITY = 0.10
 """Of an event on a day."""
 EVENT_DEMAND = (1.3, 2.5)
@@ -50,9 +52,13 @@ class Context:
         require(len(self.caps) == n, "caps", f"one per channel, {n}", len(self.caps))
         require(len(self.past_spends) == n, "past_spends", f"one list per channel, {n}", len(self.past_spends))
         require(len(self.weekday_demand) == DAYS_A_WEEK, "weekday_demand", "7 numbers", self.weekday_demand)
-        require(0 <= self.first_weekday < DAYS_A_WEEK, "first_weekday", "0 (Monday) to 6", self.first_weekday)
-        numbers = (self.budget, *self.caps, *self.demand, *self.weekday_demand, *sum(self.past_spends, ()))
-        require(all(math.isfinite(x) and x >= 0 for x in numbers), "context", "finite numbers of at least 0", self)
+        is_weekday = isinstance(self.first_weekday, int) and 0 <= self.first_weekday < DAYS_A_WEEK
+        require(is_weekday, "first_weekday", "0 (Monday) to 6", self.first_weekday)
+        for name in ("budget", "caps", "demand", "weekday_demand"):
+            value = getattr(self, name)
+            _check_amounts(name, value if isinstance(value, tuple) else (value,))
+        for name, spends in zip(self.names, self.past_spends, strict=True):
+            _check_amounts(f"past_spends of {name}", spends)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -86,6 +92,11 @@ class Context:
         )
 
 
+def _check_amounts(name: str, amounts: Sequence[float]) -> None:
+    for amount in amounts:
+        require(0 <= amount <= MOST_MONEY, name, f"numbers from 0 to {MOST_MONEY:g}", amount)
+
+
 def to_json(context: Context) -> str:
     """The context as one line of JSON, with every parameter of the response."""
     return json.dumps(asdict(context))
@@ -103,7 +114,7 @@ def from_json(line: str) -> Context:
         tuples = {name: tuple(fields[name]) for name in ("caps", "demand", "weekday_demand") if name in fields}
         past_spends = tuple(tuple(float(spend) for spend in spends) for spends in fields["past_spends"])
         return Context(**{**fields, **tuples, "channels": channels, "past_spends": past_spends})
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise InvalidOption(f"context: expected a JSON object as docs/adbudget.md describes it ({reason})") from error
 
@@ -115,12 +126,12 @@ def read_contexts(path: Path) -> list[Context]:
         InvalidOption: the file cannot be read, is empty, or a line holds no context.
     """
     try:
-        lines = [line for line in path.read_text().splitlines() if line.strip()]
+        lines = [(number, line) for number, line in enumerate(path.read_text().splitlines(), start=1) if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidOption(f"{path}: expected a file of contexts, one JSON object a line ({error})") from error
     require(bool(lines), str(path), "at least one context", "none")
     contexts = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in lines:
         try:
             contexts.append(from_json(line))
         except InvalidOption as error:
@@ -144,6 +155,30 @@ class Scenario:
     """ISO 4217."""
     sales_noise: float = 0.0
     """Standard deviation of the logarithm of a factor of mean 1 on each day's sales."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges; raises InvalidOption."""
+        names = [channel.name for channel in self.channels]
+        require(len(set(names)) == len(names) >= 1, "channels", "at least one, with names that differ", names)
+        low, high = self.daily_budget
+        require(0 < low <= high < math.inf, "daily_budget", "two numbers, 0 < least <= greatest", self.daily_budget)
+        require(
+            isinstance(self.horizon_days, int) and self.horizon_days >= 1,
+            "horizon_days",
+            "at least 1",
+            self.horizon_days,
+        )
+        require(self.cap_factor > 0, "cap_factor", "a positive number", self.cap_factor)
+        week = self.weekday_demand
+        is_week = len(week) == DAYS_A_WEEK and all(0 < day < math.inf for day in week)
+        require(is_week, "weekday_demand", "7 positive numbers", week)
+        require(0 <= self.event_probability <= 1, "event_probability", "a number from 0 to 1", self.event_probability)
+        require(self.sales_noise >= 0, "sales_noise", "a number of at least 0", self.sales_noise)
+
+    @property
+    def mean_event(self) -> float:
+        """Expected demand of a day to come, to an ordinary day of its weekday."""
+        return 1 + self.event_probability * (sum(EVENT_DEMAND) / 2 - 1)
 
     def draw(self, rng: np.random.Generator) -> Context:
         """A context: budget, past spends, weekday and events at random."""

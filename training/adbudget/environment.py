@@ -4,6 +4,7 @@
 carry-over, weekdays, events and a budget drawn at random.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -53,7 +54,7 @@ class AdBudgetEnv(gym.Env[Money, Money]):
         """
         for name, (low, high) in (("obs_range", obs_range), ("act_range", act_range)):
             require(0 <= low < high, name, "low and high with 0 <= low < high", (low, high))
-        require(budget > 0, "budget", "a positive number", budget)
+        require(0 < budget < math.inf, "budget", "a positive, finite number", budget)
         require(horizon >= 1, "horizon", "at least 1", horizon)
         require(len(channels) >= 1, "channels", "at least one", channels)
         self.render_mode = render_mode
@@ -86,7 +87,9 @@ class AdBudgetEnv(gym.Env[Money, Money]):
         wanted = np.asarray(action, np.float64)
         is_fine = wanted.shape == self.action_space.shape and bool(np.isfinite(wanted).all())
         require(is_fine, "action", f"{self.action_space.shape} finite numbers", action)
-        spends = affordable(wanted, np.asarray(self._remaining))
+        space = self.action_space
+        assert isinstance(space, Box)  # noqa: S101 - for the type checker
+        spends = affordable(np.clip(wanted, space.low, space.high), np.asarray(self._remaining))
         self._remaining = max(0.0, self._remaining - float(spends.sum()))
         self._step += 1
         is_gone = self._remaining <= self._budget * 1e-9
@@ -104,8 +107,9 @@ def _spaces(scenario: Scenario) -> tuple[Box, Box]:
     """Of one account: what is observed, and spends from 0 to the highest cap."""
     channels, days = len(scenario.channels), float(scenario.horizon_days)
     highest_day = scenario.daily_budget[1]
+    widest = max(channel.half_saturation for channel in scenario.channels)  # past spends are drawn up to that
     most = highest_day * days
-    high = [days, days, most, most, 10.0, 6.0, *([max(most, 10 * highest_day)] * (channels * HISTORY_DAYS))]
+    high = [days, days, most, most, 10.0, 6.0, *([max(most, 10 * highest_day, 2 * widest)] * (channels * HISTORY_DAYS))]
     low = np.zeros(len(high), np.float32)
     cap = scenario.cap_factor * highest_day
     return Box(low, np.array(high, np.float32)), Box(0.0, cap, (channels,), np.float32)
@@ -132,7 +136,7 @@ class AllocationVec(VectorEnv[Money, Money, NDArray[Any]]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         response = Response(self.scenario.channels)
-        self.campaigns = Campaigns(response, self.scenario.weekday_demand, num_envs, self.scenario.horizon_days)
+        self.campaigns = Campaigns(response, num_envs, self.scenario.horizon_days)
         self._is_over = np.zeros(num_envs, np.bool_)
 
     def reset(
@@ -202,7 +206,8 @@ class AllocationEnv(gym.Env[Money, Money]):
         """Spend a day.
 
         Raises:
-            InvalidOption: the action is not finite.
+            InvalidOption: the action is not finite, or the episode is over.
         """
+        require(not self._accounts.campaigns.is_over[0], "step", "a reset after the last day", "another step")
         observation, sales, terminated, _, _ = self._accounts.step(np.asarray(action)[None])
         return observation[0], float(sales[0]), bool(terminated[0]), False, {}

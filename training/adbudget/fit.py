@@ -28,6 +28,10 @@ BLOCK_DAYS = 7
 WIDEST = 0.5
 """A curve is identified where its 90 % interval at the mean spend is at most this wide, to its middle."""
 QUANTILES = (0.05, 0.95)
+LEAST_VARIATION = 0.1
+"""A channel whose spend varies less looks like sales that come anyway."""
+MOST_CORRELATION = 0.95
+"""Of two channels' spends that can still be told apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +47,15 @@ class Curve:
     """Least and greatest spend on the days that the channel was used: beyond it, the curve is an extrapolation."""
     relative_width: float
     """Of the interval at the mean spend, to its middle."""
+    variation: float
+    """Standard deviation of the spend over all days, to its mean."""
+    twin: str = ""
+    """A channel whose spends move as this one's do, so that nothing tells the two apart."""
 
     @property
     def is_identified(self) -> bool:
         """Whether the history says what the curve is."""
-        return self.relative_width <= WIDEST
+        return self.relative_width <= WIDEST and self.variation >= LEAST_VARIATION and not self.twin
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +71,7 @@ class Fit:
     """The channels as each bootstrap history has them."""
     curves: tuple[Curve, ...]
     daily_spend: tuple[float, float]
-    """5th and 95th percentile of the account's spend a day."""
+    """5th and 95th percentile of the account's spend on the days that it spent."""
 
     def statement(self) -> list[str]:
         """What can be said of each channel, and what cannot."""
@@ -100,6 +108,7 @@ def fit_response(
             report(done + 1)
     channels = model.channels(best)
     used = history.spends.sum(axis=1)
+    used = used[used > 0]
     return Fit(
         channels=channels,
         base_sales=model.base(best),
@@ -216,7 +225,19 @@ def _curve(history: History, index: int, channels: Sequence[Channel], ensemble: 
         high=np.quantile(drawn, QUANTILES[1], axis=0),
         observed=(float(used.min()), float(used.max())),
         relative_width=float((high - low) / max(np.median(middle), 1e-9)),
+        variation=float(history.spends[:, index].std() / history.spends[:, index].mean()),
+        twin=_twin(history, index),
     )
+
+
+def _twin(history: History, index: int) -> str:
+    """The channel that is hardest to tell from channel `index`, if it cannot be."""
+    spends = history.spends
+    for other, name in enumerate(history.channels):
+        own, its = (spends[:, which] - spends[:, which].mean() for which in (index, other))
+        if other != index and own @ its > MOST_CORRELATION * np.sqrt((own @ own) * (its @ its)):
+            return name
+    return ""
 
 
 def _statement(curve: Curve) -> str:
@@ -224,7 +245,12 @@ def _statement(curve: Curve) -> str:
     seen = f"observed from {low:,.0f} to {high:,.0f} a day; beyond that the curve is an extrapolation"
     if curve.is_identified:
         return f"{curve.channel}: identified, 90 % interval at the mean spend {curve.relative_width:.0%} wide; {seen}"
+    reason = f"the 90 % interval at the mean spend is {curve.relative_width:.0%} wide"
+    if curve.variation < LEAST_VARIATION:
+        reason = f"its spend varies by {curve.variation:.0%} only, which looks like sales that come anyway"
+    elif curve.twin:
+        reason = f"its spend moves as that of {curve.twin} does"
     return (
-        f"{curve.channel}: NOT identified by this history: the 90 % interval at the mean spend is "
-        f"{curve.relative_width:.0%} wide; vary its spend from week to week before trusting its curve; {seen}"
+        f"{curve.channel}: NOT identified by this history: {reason}; vary its spend from week to week before trusting "
+        f"its curve; {seen}"
     )

@@ -18,8 +18,10 @@ from training.errors import InvalidOption, require
 LEAST_DAYS = 60
 """Fewer days tell next to nothing of carry-over and saturation."""
 SPEND_SUFFIX = "_spend"
-ABSURD_SPEND = 1e12
-"""Money a day that no account spends: a slip of units."""
+MOST_MONEY = 1e12
+"""A day."""
+ABSURD = 1000.0
+"""Times the channel's median day: a slip of units, such as micros."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +55,13 @@ def read_history(path: Path) -> History:
     wanted = "a header with date, <channel>_spend for each channel, and sales, each once"
     is_complete = bool(channels) and {"date", "sales"} <= set(header) and len(set(header)) == len(header)
     require(is_complete, f"{path}, line 1", wanted, ", ".join(header) or "nothing")
+    wanted_columns = {"date", "sales", *(f"{name}{SPEND_SUFFIX}" for name in channels)}
     rows = []
     for number, cells in enumerate(lines[1:], start=2):
         if any(cell.strip() for cell in cells):
             require(len(cells) == len(header), f"{path}, line {number}", f"{len(header)} cells", len(cells))
-            rows.append(_row(f"{path}, line {number}", dict(zip(header, cells, strict=True))))
+            named = {name: cell for name, cell in zip(header, cells, strict=True) if name in wanted_columns}
+            rows.append(_row(f"{path}, line {number}", named))
     rows.sort(key=lambda row: row[0])
     _check_days(path, [row[0] for row in rows])
     spends = np.array([[row[1][f"{name}{SPEND_SUFFIX}"] for name in channels] for row in rows])
@@ -69,6 +73,10 @@ def read_history(path: Path) -> History:
             "a channel that was used at least once; leave the column out",
             "only zeros",
         )
+        least, most = float(np.median(spend[spend > 0])), float(spend.max())
+        day = rows[int(spend.argmax())][0]
+        usual = f"at most {ABSURD:g} times the median of {least:g} on the days that it was used; check the units"
+        require(most <= ABSURD * least, f"{path}: {name}{SPEND_SUFFIX} of {day}", usual, f"{most:g}")
     require(bool(sales.any()), f"{path}: sales", "sales on some day", "only zeros")
     return History(rows[0][0], channels, spends, sales)
 
@@ -122,10 +130,10 @@ def _row(where: str, cells: dict[str, str]) -> tuple[date, dict[str, float]]:
 def _amount(where: str, text: str) -> float:
     plain = "a plain number such as 1234.56, with neither currency signs nor thousands separators"
     try:
-        value = float(text)
+        value = float(text.replace("_", "no digit"))
     except ValueError as error:
         raise InvalidOption(f"{where}: expected {plain}, got {text.strip()!r}") from error
-    require(isfinite(value) and 0 <= value <= ABSURD_SPEND, where, f"{plain}, from 0 to {ABSURD_SPEND:g}", text.strip())
+    require(isfinite(value) and 0 <= value <= MOST_MONEY, where, f"{plain}, from 0 to {MOST_MONEY:g}", text.strip())
     return value
 
 

@@ -15,7 +15,7 @@ from training.adbudget.context import DAYS_A_WEEK, Scenario
 from training.adbudget.environment import ALLOCATION_ID, AllocationVec, Money
 from training.adbudget.optimum import solve
 from training.adbudget.response import Floats
-from training.adbudget.rules import MEAN_EVENT, play, regret
+from training.adbudget.rules import play, regret
 from training.collector import ChooseActions
 from training.envs import SELECTION_FIRST_SEED, EnvironmentSpec, make_vec
 from training.errors import UnsupportedEnvironment
@@ -88,6 +88,8 @@ def make_accounts(spec: EnvironmentSpec, n: int) -> RelativeVec:
 class RegretScore:
     """Scores a policy of relative actions by the share of the best sales that it makes, in percent."""
 
+    NAME = "percentage of the best sales"
+
     def __init__(self, scenario: Scenario, contexts: int) -> None:
         """On contexts that are kept for selection; their optima are solved for now."""
         self._contexts = scenario.draw_many(np.random.default_rng(SELECTION_FIRST_SEED), contexts)
@@ -115,6 +117,7 @@ class Forecast:
         response = accounts.campaigns.response
         self.scale = 100 / float(response.sales_max.sum())
         """Turns sales into hundredths of what all channels can sell in a day."""
+        self._mean_event = accounts.scenario.mean_event
         self._week = np.array(accounts.scenario.weekday_demand)
         self._ahead = np.arange(accounts.scenario.horizon_days)
         self._kept = response.retention ** (self._ahead[:, None] + 1.0)  # (days ahead, channels)
@@ -125,9 +128,9 @@ class Forecast:
         left = campaigns.horizon_days - campaigns.day
         spend = np.minimum((campaigns.remaining / np.maximum(left, 1))[:, None] * self._share, campaigns.caps)
         adstock = self._kept * campaigns.adstock[:, None] + (1 - self._kept) * spend[:, None]
-        demand = self._week[(campaigns.weekday[:, None] + self._ahead) % DAYS_A_WEEK] * MEAN_EVENT
+        demand = self._week[(campaigns.weekday[:, None] + self._ahead) % DAYS_A_WEEK] * self._mean_event
         if is_demand_known:
-            demand[:, 0] *= campaigns.today() / MEAN_EVENT
+            demand[:, 0] *= campaigns.today() / self._mean_event
         demand *= self._ahead < left[:, None]
         sales = campaigns.response.sales(adstock).sum(axis=2)
         return np.asarray((demand * sales).sum(axis=1))

@@ -28,6 +28,11 @@ class Plan:
     gap: float
     """Sales that the best plan may have more, at most."""
 
+    @property
+    def relative_gap(self) -> float:
+        """The gap to the sales; 0 where there are none to be made."""
+        return self.gap / self.sales if self.sales > 0 else 0.0
+
 
 class Problem:
     """Sales of a plan, and their gradient, as functions of its spends (days, channels)."""
@@ -110,7 +115,9 @@ def solve(context: Context, demand: Floats | None = None, start: Floats | None =
         high = 1.0
         while excess(high) > 0:
             high *= 2
-        brentq(excess, 0.0 if high == 1.0 else high / 2, high, xtol=TOLERANCE, rtol=TOLERANCE)
+        low = 0.0 if high == 1.0 else high / 2
+        if excess(low) > 0 > excess(high):  # asked again: a warm start may end elsewhere by a rounding
+            brentq(excess, low, high, xtol=TOLERANCE, rtol=TOLERANCE)
     spends = np.clip(latest.reshape(shape) * scale, 0.0, problem.caps)
     spends *= min(1.0, problem.budget / max(spends.sum(), SMALLEST_BUDGET))
     return Plan(spends, problem.sales(spends), problem.gap(spends))

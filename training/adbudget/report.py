@@ -100,11 +100,12 @@ def compare(policy: nn.Module, scenario: Scenario, n_contexts: int, fit: Fit | N
     lines = [_line(name, rule, contexts, best) for name, rule in rules.items()]
     few = contexts[: max(1, n_contexts // RESOLVED)]
     lines.insert(1, _line("solved anew every day", Resolve(few), few, best[: len(few)]))
+    lines.insert(1, _line("this policy, on the contexts of the next line", rule_of(policy), few, best[: len(few)]))
     lines.insert(1, _optimum(contexts, plans))
     if fit is not None:
         lines.append(_in_other_worlds(policy, contexts, fit))
     own, _ = play(rule_of(policy), contexts[:1])
-    gap = max(plan.gap / plan.sales for plan in plans)
+    gap = max(plan.relative_gap for plan in plans)
     return Comparison(scenario, tuple(lines), contexts[0], plans[0].spends, own[0], gap)
 
 
@@ -206,6 +207,8 @@ def _page(name: str, comparison: Comparison, fit: Fit | None, pictures: tuple[st
         source = f"Fitted to the history (R squared {fit.r_squared:.3f}).<ul>{said}</ul>"
     better = "below" if comparison.policy.mean_regret < _best_rule(comparison) else "NOT below"
     low, high = scenario.daily_budget
+    same, solver = comparison.lines[2:4]
+    resolved = "better" if solver.mean_regret < same.mean_regret else "no better"
     return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(name)}</title><style>
 body {{ font-family: sans-serif; max-width: 60em; margin: 2em auto }} img {{ max-width: 100% }}
 td, th {{ padding: .2em .8em; text-align: right }} td:first-child {{ text-align: left }}</style></head><body>
@@ -216,14 +219,15 @@ sells more than it by more than a share of {comparison.largest_gap:.1e}.</p>
 <table><tr><th>allocator</th><th>contexts</th><th>mean regret</th><th>95th percentile</th><th>budget spent</th>
 <th>violations</th></tr>{rows}</table>
 <p>The policy's mean regret is {better} that of the best simple rule. That a budget is spent says nothing of how well:
-the caps until the money is gone spend all of it.</p>
+the caps until the money is gone spend all of it. Violations are counted in what was carried out: wishes beyond a budget
+or a cap are scaled down before, here as by the service.</p>
 <h2>Response curves</h2><p>{source}</p><img alt="response curves" src="data:image/png;base64,{pictures[0]}">
 <h2>Spends beside the optimum's</h2><img alt="spends by day" src="data:image/png;base64,{pictures[1]}">
 <h2>What it is good for, and what not</h2>
 <ul><li>It answers in a constant time, without a solver, for budgets of {low:,.0f} to {high:,.0f} a day over at most
 {scenario.horizon_days} days. Outside of that it answers too, untested.</li>
-<li>Where the curves are known and concave, as here, solving anew every day is better and cheap; the table says by how
-much. Prefer it where a solver can run.</li>
+<li>Where the curves are known and concave, solving anew every day is {resolved} (mean regret {solver.mean_regret:.3%},
+the policy's on the same contexts {same.mean_regret:.3%}) and cheap. Prefer it where a solver can run.</li>
 <li>It is as good as its curves. Where a channel is not identified, its split is a guess, however small the regret.</li>
 <li>It values nothing after the horizon, so that spends fall towards its end.</li></ul></body></html>
 """

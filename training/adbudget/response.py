@@ -7,7 +7,7 @@ is its own adstock, and Hill (slope up to 1; Michaelis-Menten where it is 1) or 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,8 @@ class Channel:
         for name in ("half_saturation", "sales_max"):
             value = getattr(self, name)
             require(math.isfinite(value) and value > 0, f"{self.name}: {name}", "a positive number", value)
+        kinds = get_args(Saturation)
+        require(self.saturation in kinds, f"{self.name}: saturation", " or ".join(kinds), self.saturation)
         require(0 < self.slope <= 1, f"{self.name}: slope", "a number above 0, up to 1 (concave)", self.slope)
 
 

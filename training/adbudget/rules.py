@@ -15,7 +15,7 @@ Rule: TypeAlias = Callable[[Campaigns], Floats]
 """From campaigns to the spends (n, channels) of the present day; what is too much is scaled down by them."""
 
 MEAN_EVENT = 1 + EVENT_PROBABILITY * (sum(EVENT_DEMAND) / 2 - 1)
-"""Expected demand of a day to come, to an ordinary day of its weekday."""
+"""Expected demand of a day to come, to an ordinary day of its weekday, for who knows no more of an account."""
 
 
 def even(campaigns: Campaigns) -> Floats:
@@ -97,8 +97,8 @@ def play(rule: Rule, contexts: Sequence[Context]) -> tuple[Floats, Floats]:
 
 
 def regret(sales: Floats, best: Floats) -> Floats:
-    """Share of the best sales that was missed (n,)."""
-    return np.asarray(1 - sales / best)
+    """Share of the best sales that was missed (n,); 0 where there are none to be made."""
+    return np.asarray(1 - np.divide(sales, best, out=np.ones_like(best), where=best > 0))
 
 
 def best_share(contexts: Sequence[Context], best: Floats, rule: Callable[[Floats], Rule]) -> Floats:

@@ -51,7 +51,7 @@ class DeterministicPolicy(nn.Module):
         self.layers = _perceptron(design.network, design.features.n, design.n_components)
         nn.init.uniform_(self.layers[-1].weight, -3e-3, 3e-3)  # type: ignore[arg-type]  # near the middle at first
         nn.init.zeros_(self.layers[-1].bias)  # type: ignore[arg-type]
-        low, high = torch.as_tensor(space.low), torch.as_tensor(space.high)
+        low, high = (torch.as_tensor(bound, dtype=torch.float32) for bound in (space.low, space.high))
         self.centre: Tensor
         self.half_range: Tensor
         self.register_buffer("centre", (high + low) / 2)

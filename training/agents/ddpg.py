@@ -85,6 +85,7 @@ class DdpgAgent:
         self._acting = self._target_actor if config.acts_by_target else self._actor
         self._actor_optimizer = _adam(self._actor.layers, config.actor_learning_rate)
         self._critic_optimizer = _adam(self._critics, config.critic_learning_rate)
+        self._noise_source = torch.Generator(compute.device).manual_seed(int(torch.randint(2**31, ())))
         self._updates = 0
         self._latest: dict[str, Tensor] = {}
 
@@ -148,13 +149,15 @@ class DdpgAgent:
 
     def state(self) -> dict[str, Any]:
         """Networks, optimisers and update counter."""
-        return {name: part.state_dict() for name, part in self._parts().items()} | {"updates": self._updates}
+        parts = {name: part.state_dict() for name, part in self._parts().items()}
+        return parts | {"updates": self._updates, "noise_source": self._noise_source.get_state()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take over what `state` gave."""
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         self._updates = int(state["updates"])
+        self._noise_source.set_state(state["noise_source"])
 
     def policy(self) -> nn.Module:
         """Observation to action."""
@@ -178,7 +181,7 @@ class DdpgAgent:
         with torch.no_grad():
             action_t = self._target_actor.normalised(features_t)
             if config.target_noise:
-                noise = torch.randn_like(action_t) * config.target_noise
+                noise = torch.empty_like(action_t).normal_(0, config.target_noise, generator=self._noise_source)
                 action_t = (action_t + noise.clamp(-config.target_noise_clip, config.target_noise_clip)).clamp(-1, 1)
             value_t = self._target_critics(features_t, action_t).min(dim=1).values
             target = reward_t + discount_t * value_t

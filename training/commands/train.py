@@ -71,7 +71,7 @@ def train(
     fit = None
     if data is not None:
         if not recipe.is_allocation:
-            raise typer.BadParameter(f"--data is the history of an advertising account, for adbudget; got {preset}")
+            raise typer.BadParameter(f"--data is an account's history, for adbudget; got {preset or env}")
         recipe, fit = _fitted(recipe, data, seed)
     options = [*(option or []), *([f"steps={steps}"] if steps else [])]
     recipe = with_options(recipe, options)
@@ -105,6 +105,7 @@ def train(
 def _recipe(preset: Text, algo: Algorithm | None, env: Text, module: str, env_kwargs: str, name: Text) -> "Recipe":
     import dataclasses
 
+    from training.adbudget.environment import ALLOCATION_ID
     from training.agents.ddpg import DdpgConfig
     from training.agents.pqn import PqnConfig
     from training.envs import EnvironmentSpec
@@ -115,9 +116,12 @@ def _recipe(preset: Text, algo: Algorithm | None, env: Text, module: str, env_kw
     if preset is not None:
         if preset not in PRESETS:
             raise typer.BadParameter(f"expected one of {', '.join(PRESETS)}, got {preset!r}; or give --algo and --env")
-        if algo or env or module or env_kwargs != "{}":
+        recipe = dataclasses.replace(PRESETS[preset], policy=name or preset)
+        kwargs = _json_object(env_kwargs)
+        if algo or env or module or (kwargs and not recipe.is_allocation):
             raise typer.BadParameter("a preset fixes the environment; leave out --algo, --env, --module, --env-kwargs")
-        return dataclasses.replace(PRESETS[preset], policy=name or preset)
+        environment = dataclasses.replace(recipe.environment, kwargs=kwargs or recipe.environment.kwargs)
+        return dataclasses.replace(recipe, environment=environment)
     if algo is None or env is None:
         raise typer.BadParameter(f"expected a preset ({', '.join(PRESETS)}), or --algo and --env")
     environment = EnvironmentSpec(env, _json_object(env_kwargs), module)
@@ -125,7 +129,9 @@ def _recipe(preset: Text, algo: Algorithm | None, env: Text, module: str, env_kw
     if algo is Algorithm.PQN:  # which needs the normalisation in place of a target network
         return dataclasses.replace(recipe, agent=PqnConfig(), network=NetworkConfig(layer_norm=True))
     if algo is Algorithm.DDPG:
-        return dataclasses.replace(recipe, agent=DdpgConfig(), network=NetworkConfig(hidden_sizes=(256, 256)))
+        wide = NetworkConfig(hidden_sizes=(256, 256))
+        is_allocation = env == ALLOCATION_ID
+        return dataclasses.replace(recipe, agent=DdpgConfig(), network=wide, is_allocation=is_allocation)
     return recipe
 
 
