@@ -118,11 +118,12 @@ def test_the_gap_of_a_bad_plan_is_at_least_what_it_misses() -> None:
 
 
 def test_solving_anew_every_day_is_nearly_optimal_and_rules_are_not() -> None:
-    drawn = [context(seed=seed) for seed in range(3)]
+    longer = [context(seed=seed) for seed in range(2)]
+    drawn = [replace(one, demand=one.demand[:8], budget=one.budget * 8 / 30) for one in longer]
     best = np.array([solve(one).sales for one in drawn])
     resolved, simple = (regret(play(rule, drawn)[1], best) for rule in (Resolve(drawn), even))
     assert (resolved >= -1e-6).all()
-    assert resolved.mean() < 0.003
+    assert resolved.mean() < 0.005
     assert simple.mean() > 0.02
 
 

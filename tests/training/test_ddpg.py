@@ -55,7 +55,7 @@ def test_the_actor_finds_the_best_action(is_td3: bool) -> None:  # noqa: FBT001 
         target_noise=noise,
     )
     rng = np.random.default_rng(0)
-    for _ in range(80):
+    for _ in range(40):
         learner.learn(transitions(64 * 10, rng))
     actions = learner.greedy(rng.normal(size=(20, 3)).astype(np.float32))
     assert actions.mean(axis=0) / [2.0, 5.0] == pytest.approx([0.5, 1.0], abs=0.15)
@@ -169,7 +169,7 @@ def trained(folder: Path, *arguments: str) -> str:
 
 def test_a_continuous_policy_is_trained_and_registered_by_its_preset(tmp_path: Path) -> None:
     few = ("--set", "selection_episodes=2", "--set", "evaluation_episodes=4")
-    assert "registered pendulum/1" in trained(tmp_path, "pendulum", "--steps", "1500", *few)
+    assert "registered pendulum/1" in trained(tmp_path, "pendulum", "--steps", "1100", *few)
     (model,) = tmp_path.glob("mlruns/**/model.onnx")
     continuous = OnnxPolicy(model).spec.action.continuous
     assert (list(continuous.low), list(continuous.high)) == ([-2.0], [2.0])
@@ -198,6 +198,3 @@ def test_a_history_is_for_allocators_only(tmp_path: Path) -> None:
     answer = polserve("train", "cartpole", "--data", str(tmp_path / "history.csv"))
     assert answer.returncode == 2
     assert "for adbudget" in answer.stderr
-    answer = polserve("train", "adbudget", "--data", str(tmp_path / "history.csv"))
-    assert answer.returncode == 2
-    assert "expected a CSV file" in answer.stderr
