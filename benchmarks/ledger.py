@@ -16,8 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.tables import finish, options, show
+from protos.names import BUDGET_COMPONENTS
 from protos.polserve.v1 import policy_pb2 as pb
-from serving.allocation import HEAD, AllocationContract, ChannelDay, Day
+from serving.allocation import AllocationContract, ChannelDay, Day
 from serving.ledger import allocate
 
 MOST_MICROS = 2**63 - 1
@@ -56,8 +57,8 @@ def contract_of(channels: int) -> AllocationContract:
     """What an allocator with so many channels takes."""
     names = [f"channel{index}" for index in range(channels)]
     action = pb.ActionSpec(continuous=pb.ContinuousActions(low=[0.0] * channels, high=[1.0] * channels))
-    block = pb.AllocationSpec(channels=names, history_days=0, max_horizon_days=30, components=HEAD)
-    observation = pb.ObservationSpec(dtype=pb.FLOAT32, shape=[len(HEAD)])
+    block = pb.AllocationSpec(channels=names, history_days=0, max_horizon_days=30, components=BUDGET_COMPONENTS)
+    observation = pb.ObservationSpec(dtype=pb.FLOAT32, shape=[len(BUDGET_COMPONENTS)])
     return AllocationContract(pb.PolicySpec(observation=observation, action=action, allocation=block))
 
 

@@ -27,3 +27,11 @@ SHA256_TAG = "polserve.sha256"
 """Tag of a registry version: sha256 of its model.onnx, hexadecimal."""
 CHAMPION = "champion"
 """The alias that answers where a request names no version."""
+
+BUDGET_COMPONENTS = ("day", "horizon_days", "total", "remaining", "demand", "weekday")
+"""Components of an allocator's observation that are no channel's; money is in units of the currency."""
+
+
+def spent_component(channel: str, days_ago: int) -> str:
+    """The component of an allocator's observation that holds what a channel spent, 1 day ago or more."""
+    return f"{channel}_spent_{days_ago}"

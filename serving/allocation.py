@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from protos.names import BUDGET_COMPONENTS, spent_component
 from protos.polserve.v1 import policy_pb2 as pb
 from serving.errors import InvalidRequest, RolloutRefused
 from serving.ledger import Wish
 
 MICROS = 1_000_000
-HEAD = ("day", "horizon_days", "total", "remaining", "demand", "weekday")
-"""Components of an allocator's observation that are no channel's; those are `<channel>_spent_<days ago>`."""
 LAST_WEEKDAY = 6
 MOST_DEMAND = 1000.0
 """To an ordinary day: more is a slip."""
@@ -56,8 +55,8 @@ class AllocationContract:
         self.history_days = block.history_days
         self.max_horizon_days = block.max_horizon_days
         self._components = tuple(block.components)
-        spents = {f"{name}_spent_{ago}" for name in self.channels for ago in range(1, self.history_days + 1)}
-        unknown = [name for name in self._components if name not in spents and name not in HEAD]
+        spents = {spent_component(name, ago) for name in self.channels for ago in range(1, self.history_days + 1)}
+        unknown = [name for name in self._components if name not in spents and name not in BUDGET_COMPONENTS]
         n_actions = len(spec.action.continuous.low)
         if (
             unknown
@@ -66,9 +65,9 @@ class AllocationContract:
             or n_actions != len(self.channels)
         ):
             raise RolloutRefused(
-                f"allocation: expected channels with names of their own, one action each, and components among "
-                f"{', '.join(HEAD)} and <channel>_spent_<days ago>; got {n_actions} actions for "
-                f"{list(self.channels)}, unknown {unknown}"
+                "allocation: expected channels with names of their own, one action each, and the components "
+                f"{', '.join((*BUDGET_COMPONENTS, spent_component('<channel>', 1)))} and so on; got {n_actions} "
+                f"actions for {list(self.channels)}, unknown {unknown}"
             )
         if list(spec.observation.shape) != [len(self._components)] or spec.observation.dtype != pb.FLOAT32:
             raise RolloutRefused(
@@ -114,7 +113,7 @@ class AllocationContract:
         }
         for channel in day.channels:
             for ago, micros in enumerate(channel.spent_micros, start=1):
-                values[f"{channel.name}_spent_{ago}"] = micros / MICROS
+                values[spent_component(channel.name, ago)] = micros / MICROS
         return np.array([[values.get(name, 0.0) for name in self._components]], np.float32)
 
     def wishes(self, day: Day, spends: NDArray[np.float32]) -> list[Wish]:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.adbudget.campaigns import HEAD
+from protos.names import BUDGET_COMPONENTS
 from training.adbudget.context import DAYS_A_WEEK, HISTORY_DAYS, Scenario
 from training.adbudget.optimum import solve
 from training.adbudget.response import Floats, Response
@@ -28,9 +28,9 @@ class Request:
 
     def __init__(self, observation: Tensor) -> None:
         self.day, self.horizon_days, self.total, self.remaining, self.demand, self.weekday = (
-            observation[:, index : index + 1] for index in range(len(HEAD))
+            observation[:, index : index + 1] for index in range(len(BUDGET_COMPONENTS))
         )
-        recent = observation[:, len(HEAD) :]
+        recent = observation[:, len(BUDGET_COMPONENTS) :]
         self.spends: Tensor = recent.unflatten(1, (-1, HISTORY_DAYS))  # type: ignore[no-untyped-call]
         self.demand = self.demand.clamp(0.0, MOST_DEMAND)
         self.days_left = (self.horizon_days - self.day).clamp(min=1.0)

@@ -5,17 +5,18 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from protos.names import BUDGET_COMPONENTS, spent_component
 from training.adbudget.context import DAYS_A_WEEK, HISTORY_DAYS, Context
 from training.adbudget.response import Floats, Response
 from training.errors import require
 
-HEAD = ("day", "horizon_days", "total", "remaining", "demand", "weekday")
-"""The observation's first components; the recent spends of each channel follow, newest day first."""
-
 
 def component_names(channels: Sequence[str], history_days: int = HISTORY_DAYS) -> list[str]:
-    """Of the observation, in order: those of `HEAD`, then `<channel>_spent_<days ago>`."""
-    return [*HEAD, *(f"{channel}_spent_{ago}" for channel in channels for ago in range(1, history_days + 1))]
+    """Of the observation, in order: those of `BUDGET_COMPONENTS`, then each channel's recent spends."""
+    return [
+        *BUDGET_COMPONENTS,
+        *(spent_component(channel, ago) for channel in channels for ago in range(1, history_days + 1)),
+    ]
 
 
 def affordable(wanted: Floats, remaining: Floats) -> Floats:
@@ -92,9 +93,9 @@ class Campaigns:
         """What an allocator is told (n, 6 + channels * history): the components are named by `component_names`."""
         n = len(self.day)
         head = (self.day, self.horizon_days, self.budget, self.remaining, self.today(), self.weekday)
-        observation = np.empty((n, len(HEAD) + self.spent[0].size), np.float32)
-        observation[:, : len(HEAD)] = np.stack(head, axis=1)
-        observation[:, len(HEAD) :] = self.spent.reshape(n, -1)
+        observation = np.empty((n, len(BUDGET_COMPONENTS) + self.spent[0].size), np.float32)
+        observation[:, : len(BUDGET_COMPONENTS)] = np.stack(head, axis=1)
+        observation[:, len(BUDGET_COMPONENTS) :] = self.spent.reshape(n, -1)
         return observation
 
     def today(self) -> Floats:

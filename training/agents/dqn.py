@@ -51,7 +51,6 @@ class DqnConfig:
     """Polyak step of the target network each time it moves, in (0, 1]; 1 copies (Mnih et al. 2015)."""
     target_period: int = 1
     """Calls of `learn`, each of one or more updates, between two moves of the target network."""
-
     acts_by_target: bool = False
     """Act, be evaluated and be exported by the target network: with a small `target_tau` it is an average over the
     latest updates, whose policy changes less from one to the next (Schwarzer et al. 2023)."""
