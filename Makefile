@@ -24,7 +24,7 @@ serve: install  ## serve the bundled policies
 	$(BIN)/polserve serve
 
 test: install  ## run the tests
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: install  ## check style, formatting and the import rules
 	$(BIN)/ruff check .
