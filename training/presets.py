@@ -137,7 +137,7 @@ PRESETS: Mapping[str, Recipe] = {
     "pendulum": Recipe(
         policy="pendulum",
         environment=EnvironmentSpec("Pendulum-v1"),
-        loop=LoopConfig(steps=60_000, n_envs=4, evaluate_every=4_000, stop_return=-145.0),
+        loop=LoopConfig(steps=30_000, n_envs=4, evaluate_every=4_000),
         network=NetworkConfig(hidden_sizes=(256, 256)),
         agent=DdpgConfig(
             actor_learning_rate=1e-3,
