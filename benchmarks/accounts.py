@@ -5,10 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from protos.names import MICROS
 from serving.client import BudgetDay, PolicyClient
 from training.adbudget.context import DAYS_A_WEEK, Context
-
-MICROS = 1_000_000
 
 
 def play_contexts(

@@ -28,6 +28,8 @@ SHA256_TAG = "polserve.sha256"
 CHAMPION = "champion"
 """The alias that answers where a request names no version."""
 
+MICROS = 1_000_000
+"""In a unit of a currency."""
 BUDGET_COMPONENTS = ("day", "horizon_days", "total", "remaining", "demand", "weekday")
 """Components of an allocator's observation that are no channel's; money is in units of the currency."""
 

@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from protos.names import BUDGET_COMPONENTS, spent_component
+from protos.names import BUDGET_COMPONENTS, MICROS, spent_component
 from protos.polserve.v1 import policy_pb2 as pb
 from serving.errors import InvalidRequest, RolloutRefused
 from serving.ledger import Wish
 
-MICROS = 1_000_000
 LAST_WEEKDAY = 6
 MOST_DEMAND = 1000.0
 """To an ordinary day: more is a slip."""

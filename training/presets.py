@@ -132,7 +132,6 @@ PRESETS: Mapping[str, Recipe] = {
             acts_by_target=True,
         ),
         replay=ReplayConfig(replay_capacity=200_000, learning_starts=5_000),
-        is_allocation=True,
     ),
     "pendulum": Recipe(
         policy="pendulum",

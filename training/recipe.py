@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from training.adbudget.environment import ALLOCATION_ID
 from training.agents.ddpg import DdpgConfig
 from training.agents.dqn import DqnConfig
 from training.agents.exploration import ExplorationConfig
@@ -36,8 +37,6 @@ class Recipe:
     rewards: RewardConfig = field(default_factory=RewardConfig)
     is_screens: bool = False
     """Whether the network sees stacks of grey screens made of the environment's colour frames."""
-    is_allocation: bool = False
-    """Whether the policy allocates budgets: it learns relative to a reference plan, and is scored by its regret."""
     threads: int = 1
     """CPU threads of torch, 0 for all cores; small networks are faster with one."""
 
@@ -52,6 +51,11 @@ class Recipe:
             capacity >= least + self.loop.n_envs, "replay_capacity", f"at least {least + self.loop.n_envs}", capacity
         )
         require(starts >= least, "learning_starts", f"at least {least}", starts)
+
+    @property
+    def is_allocation(self) -> bool:
+        """Whether the policy allocates budgets: it learns relative to a reference plan, and is scored by its regret."""
+        return self.environment.id == ALLOCATION_ID
 
     @property
     def configs(self) -> dict[str, Any]:
@@ -70,7 +74,6 @@ class Recipe:
             "environment_kwargs": self.environment.kwargs_json,
             "frames": self.environment.frames,
             "is_screens": self.is_screens,
-            "is_allocation": self.is_allocation,
             "threads": self.threads,
             **{name: value for config in self.configs.values() for name, value in dataclasses.asdict(config).items()},
         }

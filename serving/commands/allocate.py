@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
+from protos.names import MICROS
 from serving.commands.names import spec_of, split_name
 from serving.commands.target import DEFAULT_TARGET, Target
 
-MICROS = 1_000_000
 MOST_MICROS = 2**63 - 1
 Pairs = list[str] | None
 

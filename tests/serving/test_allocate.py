@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from protos.names import MICROS
 from protos.polserve.v1 import budget_pb2 as pb
 from protos.polserve.v1 import policy_pb2
 from serving.allocation import AllocationContract, ChannelDay, Day
@@ -25,7 +26,6 @@ from tests.support import Running, make_allocator_version, make_version, polserv
 from training.adbudget.campaigns import Campaigns, affordable
 from training.adbudget.context import default_scenario
 
-MICROS = 1_000_000
 TODAY = BudgetDay(
     day=3,
     horizon_days=30,

@@ -6,6 +6,7 @@ a good rule, and the same action means the same whatever the budget.
 """
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import torch
@@ -124,12 +125,15 @@ class SpendPlan(torch.nn.Module):
         return torch.minimum(pace * self.account.share * (1 + action).square(), cap)
 
 
+@cache  # a learner asks for it several times
 def reference_share(scenario: Scenario) -> Floats:
     """The split (channels,) of the best plan for a middling budget, over the whole horizon."""
     low, high = scenario.daily_budget
     middling = replace(scenario, daily_budget=((low + high) / 2,) * 2, event_probability=0.0)
     spends = solve(middling.draw(np.random.default_rng(0))).spends.sum(axis=0)
-    return np.asarray(spends / spends.sum())
+    share = np.asarray(spends / spends.sum())
+    share.flags.writeable = False
+    return share
 
 
 def _later_demand(week: Tensor, longest: int) -> Tensor:

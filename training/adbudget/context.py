@@ -139,6 +139,11 @@ def read_contexts(path: Path) -> list[Context]:
     return contexts
 
 
+def mean_event(probability: float) -> float:
+    """Expected demand of a day that is an event's with `probability`, to an ordinary day of its weekday."""
+    return 1 + probability * (sum(EVENT_DEMAND) / 2 - 1)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
     """What contexts are drawn from."""
@@ -178,7 +183,7 @@ class Scenario:
     @property
     def mean_event(self) -> float:
         """Expected demand of a day to come, to an ordinary day of its weekday."""
-        return 1 + self.event_probability * (sum(EVENT_DEMAND) / 2 - 1)
+        return mean_event(self.event_probability)
 
     def draw(self, rng: np.random.Generator) -> Context:
         """A context: budget, past spends, weekday and events at random."""

@@ -126,10 +126,7 @@ class AllocationVec(VectorEnv[Money, Money, NDArray[Any]]):
         scenario: Scenario | Mapping[str, Any] | None = None,
         n_channels: int = 2,
     ) -> None:
-        """Contexts are drawn from `scenario`, by default that of the first `n_channels` known channels.
-
-        `sales_noise` is the standard deviation of the logarithm of a factor of mean 1 on each day's sales.
-        """
+        """Contexts are drawn from `scenario`, by default that of the first `n_channels` known channels."""
         self.scenario = scenario_from(scenario, n_channels)
         self.num_envs = num_envs
         self.single_observation_space, self.single_action_space = _spaces(self.scenario)

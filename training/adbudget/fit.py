@@ -92,7 +92,7 @@ def fit_response(
     history: History,
     rng: np.random.Generator,
     members: int = MEMBERS,
-    report: Callable[[int], None] = lambda _done: None,
+    report: Callable[[int], None] | None = None,
 ) -> Fit:
     """The response of sales to spends, fitted to a history and to `members` bootstrap ones; `report` counts them."""
     model = _Model(history)

@@ -73,10 +73,10 @@ def read_history(path: Path) -> History:
             "a channel that was used at least once; leave the column out",
             "only zeros",
         )
-        least, most = float(np.median(spend[spend > 0])), float(spend.max())
+        median, most = float(np.median(spend[spend > 0])), float(spend.max())
         day = rows[int(spend.argmax())][0]
-        usual = f"at most {ABSURD:g} times the median of {least:g} on the days that it was used; check the units"
-        require(most <= ABSURD * least, f"{path}: {name}{SPEND_SUFFIX} of {day}", usual, f"{most:g}")
+        usual = f"at most {ABSURD:g} times the median of {median:g} on the days that it was used; check the units"
+        require(most <= ABSURD * median, f"{path}: {name}{SPEND_SUFFIX} of {day}", usual, f"{most:g}")
     require(bool(sales.any()), f"{path}: sales", "sales on some day", "only zeros")
     return History(rows[0][0], channels, spends, sales)
 
@@ -130,7 +130,7 @@ def _row(where: str, cells: dict[str, str]) -> tuple[date, dict[str, float]]:
 def _amount(where: str, text: str) -> float:
     plain = "a plain number such as 1234.56, with neither currency signs nor thousands separators"
     try:
-        value = float(text.replace("_", "no digit"))
+        value = float("" if "_" in text else text)  # Python itself would take 1_000
     except ValueError as error:
         raise InvalidOption(f"{where}: expected {plain}, got {text.strip()!r}") from error
     require(isfinite(value) and 0 <= value <= MOST_MONEY, where, f"{plain}, from 0 to {MOST_MONEY:g}", text.strip())

@@ -37,10 +37,9 @@ class Plan:
 class Problem:
     """Sales of a plan, and their gradient, as functions of its spends (days, channels)."""
 
-    def __init__(self, context: Context, demand: Floats | None = None) -> None:
-        """`demand` (days,) in place of the context's own, such as a forecast of it."""
+    def __init__(self, context: Context) -> None:
         self._response = context.response
-        self._demand = context.day_demand if demand is None else demand
+        self._demand = context.day_demand
         days = np.arange(context.horizon_days)
         age = days[:, None] - days[None, :]
         retention = self._response.retention[:, None, None]
@@ -83,13 +82,13 @@ def even_plan(problem: Problem) -> Floats:
     return np.asarray(np.minimum(problem.budget / problem.caps.size, problem.caps))
 
 
-def solve(context: Context, demand: Floats | None = None, start: Floats | None = None) -> Plan:
+def solve(context: Context, start: Floats | None = None) -> Plan:
     """The best plan of a context: the price of money at which what is bought costs the budget.
 
     At a given price, the plan whose sales exceed its cost most is found by L-BFGS-B; the spends fall as the price
     rises, so that the price is found by Brent's method. `start` is a plan that may be near.
     """
-    problem = Problem(context, demand)
+    problem = Problem(context)
     first = even_plan(problem) if start is None else start
     shape, scale = first.shape, max(problem.budget, SMALLEST_BUDGET) / first.size
     worth = max(problem.sales(first), SMALLEST_BUDGET)
@@ -127,7 +126,7 @@ def solve_by_dynamic_programming(context: Context, grid: int = 400) -> float:
     """Sales of the best plan on a grid of budgets, for one channel or more whose spends have no carry-over.
 
     Raises:
-        ValueError: a channel has retention above 0, or a past that still sells.
+        ValueError: a channel has retention above 0.
     """
     response = context.response
     if response.retention.any():

@@ -7,14 +7,14 @@ from typing import TypeAlias
 import numpy as np
 
 from training.adbudget.campaigns import Campaigns
-from training.adbudget.context import DAYS_A_WEEK, EVENT_DEMAND, EVENT_PROBABILITY, Context
+from training.adbudget.context import DAYS_A_WEEK, EVENT_PROBABILITY, Context, mean_event
 from training.adbudget.optimum import solve
 from training.adbudget.response import Floats
 
 Rule: TypeAlias = Callable[[Campaigns], Floats]
 """From campaigns to the spends (n, channels) of the present day; what is too much is scaled down by them."""
 
-MEAN_EVENT = 1 + EVENT_PROBABILITY * (sum(EVENT_DEMAND) / 2 - 1)
+MEAN_EVENT = mean_event(EVENT_PROBABILITY)
 """Expected demand of a day to come, to an ordinary day of its weekday, for who knows no more of an account."""
 
 

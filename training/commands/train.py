@@ -105,7 +105,6 @@ def train(
 def _recipe(preset: Text, algo: Algorithm | None, env: Text, module: str, env_kwargs: str, name: Text) -> "Recipe":
     import dataclasses
 
-    from training.adbudget.environment import ALLOCATION_ID
     from training.agents.ddpg import DdpgConfig
     from training.agents.pqn import PqnConfig
     from training.envs import EnvironmentSpec
@@ -129,9 +128,7 @@ def _recipe(preset: Text, algo: Algorithm | None, env: Text, module: str, env_kw
     if algo is Algorithm.PQN:  # which needs the normalisation in place of a target network
         return dataclasses.replace(recipe, agent=PqnConfig(), network=NetworkConfig(layer_norm=True))
     if algo is Algorithm.DDPG:
-        wide = NetworkConfig(hidden_sizes=(256, 256))
-        is_allocation = env == ALLOCATION_ID
-        return dataclasses.replace(recipe, agent=DdpgConfig(), network=wide, is_allocation=is_allocation)
+        return dataclasses.replace(recipe, agent=DdpgConfig(), network=NetworkConfig(hidden_sizes=(256, 256)))
     return recipe
 
 
