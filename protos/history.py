@@ -57,7 +57,14 @@ def earlier(moves: Sequence[Move], current: str) -> list[str]:
     stack: list[str] = []
     for move in [*moves, Move(current, "", "")]:
         if move.is_rollback and move.version in stack:
-            del stack[stack.index(move.version) + 1 :]
-        elif stack[-1:] != [move.version]:
+            if stack[-1] == move.version:  # seen by a service before the rollback was written down
+                stack.pop()
+            del stack[_last(stack, move.version) + 1 :]
+        if stack[-1:] != [move.version]:
             stack.append(move.version)
     return list(dict.fromkeys(version for version in reversed(stack) if version != current))
+
+
+def _last(stack: Sequence[str], version: str) -> int:
+    """The last index of `version`, or -1."""
+    return max((index for index, each in enumerate(stack) if each == version), default=-1)

@@ -23,6 +23,8 @@ def record(*moves: str) -> list[Move]:
         (("1", "2", "1"), "1", ["2"]),  # moved back by hand: a move like any other
         (("2", "-1"), "1", ["2"]),  # the move to 1 is older than the record
         (("1", "2", "3", "-1"), "1", []),
+        (("1", "2", "1", "3", "-1"), "1", ["2"]),
+        (("1", "2", "3", "2", "-2"), "2", ["1"]),  # seen by a service before the rollback was written down
     ],
 )
 def test_earlier_champions_are_those_that_were_not_rolled_back_from(
