@@ -162,14 +162,14 @@ def timed_act(metrics: AnsweringMetrics, policy: Policy, observations: NDArray[A
     return answer
 
 
-def measure_pace(policy: Policy, observations: NDArray[Any], batching: Batching) -> Pace:
-    """How long the policy takes on this machine, and whether to batch it.
+def measure_pace(policy: Policy, batching: Batching) -> Pace:
+    """How long the policy takes for observations of zeros on this machine, and whether to batch it.
 
     Args:
         policy: its current pace does not matter.
-        observations: (n, *shape), n at least PROBE.
         batching: "on" or "off" decides; with "auto" a version is batched where it is slow and batching pays.
     """
+    observations = np.zeros((PROBE, *policy.observation.shape), policy.observation.dtype)
     alone_s = _fastest_s(policy, observations[:1])
     in_batch_s = _fastest_s(policy, observations[:PROBE]) / PROBE
     pays = alone_s > SLOW_S and in_batch_s < WORTH * alone_s

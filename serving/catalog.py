@@ -76,6 +76,11 @@ class Catalog:
                 raise NotReady("starting: the policies are being loaded; try again") from None
             raise UnknownPolicy(name, live) from None
 
+    def is_live(self, policy: Policy) -> bool:
+        """Whether this very version is live, under any alias."""
+        live = self.live().get(policy.name)
+        return live is not None and live.versions.get(policy.version) is policy
+
     def resolve(self, name: str, version: str) -> Policy:
         """The version that answers to `version`: "" for the default, a number, or "@alias".
 

@@ -2,7 +2,9 @@
 
 import math
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -68,8 +70,8 @@ class Episode:
 class Stream(Protocol):
     """An open stream, as the table sees it."""
 
-    is_playing: bool
-    """An episode is going on."""
+    playing: Policy | None
+    """The version of the episode that is going on; None between two episodes."""
 
     def idle_s(self) -> float:
         """Seconds since the client last did something."""
@@ -78,14 +80,32 @@ class Stream(Protocol):
         """End it for this reason; another thread serves it."""
 
 
-class OpenStreams:
-    """The open streams of this process: not too many, none idle for long, none after the end."""
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What streams of episodes may take."""
 
-    def __init__(self, gauge: Gauge, *, max_open: int, idle_s: float) -> None:
-        self.max_open = max_open
+    max_open: int
+    """Streams that are open at once."""
+    idle_s: float
+    """Seconds without a message."""
+    retired_s: float
+    """Seconds that an episode may go on with a version that is no longer live."""
+
+
+class OpenStreams:
+    """The open streams of this process: not too many, none idle for long, none after the end.
+
+    Episodes keep their version when another goes live, but not for ever: its memory is to be free in the end.
+    """
+
+    def __init__(self, gauge: Gauge, limits: Limits, is_live: Callable[[Policy], bool]) -> None:
+        self.max_open = limits.max_open
         self.is_draining = False
         self._gauge = gauge
-        self._idle_s = idle_s
+        self._limits = limits
+        self._is_live = is_live
+        self._retired: dict[Policy, float] = {}
+        """Versions that are played and no longer live, and since when."""
         self._streams: set[Stream] = set()
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -116,7 +136,7 @@ class OpenStreams:
         """End the streams between two episodes now; the others may play theirs to the end."""
         with self._lock:
             self.is_draining = True
-        self._end_where(lambda stream: not stream.is_playing, NotReady(DRAINING))
+        self._end_where(lambda stream: stream.playing is None, NotReady(DRAINING))
 
     def end_all(self) -> None:
         """End every stream."""
@@ -124,9 +144,28 @@ class OpenStreams:
         self._end_where(lambda _stream: True, NotReady(DRAINING))
 
     def _reap(self) -> None:
-        while not self._closed.wait(min(1.0, self._idle_s / 4)):
-            error = Expired(f"no message came for {self._idle_s:g} s; the episode's state is freed")
-            self._end_where(lambda stream: stream.idle_s() > self._idle_s, error)
+        limits = self._limits
+        idle = Expired(f"no message came for {limits.idle_s:g} s; the episode's state is freed")
+        while not self._closed.wait(min(1.0, limits.idle_s / 4, limits.retired_s / 4)):
+            self._end_where(lambda stream: stream.idle_s() > limits.idle_s, idle)
+            self._end_outlived()
+
+    def _end_outlived(self) -> None:
+        """End the episodes of versions that were replaced too long ago."""
+        for policy in self._outlived():
+            error = NotReady(
+                f"{policy.name}/{policy.version} was replaced more than {self._limits.retired_s:g} s ago and is "
+                "unloaded; start a new episode"
+            )
+            self._end_where(lambda stream, policy=policy: stream.playing is policy, error)  # type: ignore[misc]
+
+    def _outlived(self) -> list[Policy]:
+        """The versions that have been played for too long after they were replaced."""
+        with self._lock:
+            played = {stream.playing for stream in self._streams if stream.playing is not None}
+        now = time.monotonic()
+        self._retired = {policy: self._retired.get(policy, now) for policy in played if not self._is_live(policy)}
+        return [policy for policy, since in self._retired.items() if now - since > self._limits.retired_s]
 
     def _end_where(self, condition: Callable[[Stream], bool], error: PolserveError) -> None:
         with self._lock:

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from serving import rollout
 from serving.http.server import HttpServer
 from serving.metrics.service import ServiceMetrics
+from serving.proving.prover import Prover
 from serving.settings import BUNDLED_POLICIES, Settings
 from serving.signals import EndSignals
 from serving.sources.folder import FolderSource
@@ -41,6 +42,7 @@ def make_source(settings: Settings) -> Source:
                 poll_interval_s=settings.poll_interval,
                 cache_dir=str(settings.registry_cache),
                 service=settings.service,
+                max_artifact_bytes=settings.max_artifact_mib * 2**20,
             )
         )
     return FolderSource(settings.policies or BUNDLED_POLICIES, settings.policy, settings.poll_interval)
@@ -94,10 +96,12 @@ class Service:
         """
         self._required = settings.policy
         self._source = make_source(settings)
+        self._prover = Prover(settings)
+        self._prover.warm_up()  # while this process imports what it needs
         registry = CollectorRegistry()
         self._metrics = ServiceMetrics(registry)
         self._crew = make_crew(settings, registry)
-        self._rollout = rollout.Rollout(self._crew, is_list_fixed=bool(settings.policy))
+        self._rollout = rollout.Rollout(self._prover, self._crew, is_list_fixed=bool(settings.policy))
         self._is_draining = False
         self._http = HttpServer(settings.host, settings.http_port, self._exposition, self.readiness)
         self.grpc_port, self.http_port = self._crew.grpc_port, self._http.port
@@ -113,6 +117,7 @@ class Service:
         """Not ready, accept no more, finish what is in flight, close."""
         self._is_draining = True
         self._crew.drain(GRACE_S)
+        self._prover.close()
         self._source.close()
         self._http.stop()
 
@@ -135,6 +140,7 @@ class Service:
         if status := self._source.registry():
             state["registry"] = {
                 "up": status.is_up,
+                "serving": "what its aliases name" if status.is_up else "the last good versions",
                 "last_success_timestamp_seconds": status.last_success,
                 "error": status.error,
             }

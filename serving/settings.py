@@ -43,6 +43,14 @@ class Settings(BaseSettings):
     """Where versions from a registry are kept, and served from while it cannot be reached."""
     service: str = "polserve"
     """Name of this service, in the tags that it leaves on registry versions."""
+    max_artifact_mib: int = Field(2048, ge=1)
+    """Largest version that is downloaded from a registry, in MiB."""
+    latency_budget: float = Field(50.0, gt=0, validation_alias="POLSERVE_LATENCY_BUDGET_MS")
+    """Milliseconds that a version may take for one observation; a slower one is refused."""
+    max_slowdown: float = Field(20.0, ge=1)
+    """Times as long as the live version that its successor may take for one observation, where that is above 1 ms."""
+    allow_space_change: bool = False
+    """Whether a version may have other observations or actions than the live one."""
     workers: int = Field(1, ge=1, le=256)
     """Processes that answer calls."""
     seed: int | None = Field(None, ge=0)
@@ -63,6 +71,8 @@ class Settings(BaseSettings):
     """Open streams of episodes, shared out among the processes."""
     episode_idle: float = Field(300.0, gt=0, le=86_400, validation_alias="POLSERVE_EPISODE_IDLE_S")
     """Seconds after which a stream without a message is ended."""
+    retire_after: float = Field(3600.0, gt=0, le=604_800, validation_alias="POLSERVE_RETIRE_AFTER_S")
+    """Seconds that episodes may go on with a version that is no longer live."""
     completion_loop: bool = True
     """Answer Act on gRPC's completion queue, where a self-test shows that it works."""
     mlflow_tracking_uri: str | None = Field(None, validation_alias="MLFLOW_TRACKING_URI")
@@ -99,7 +109,14 @@ def load_settings(given: Mapping[str, Any]) -> Settings:
         settings = Settings(**{name: value for name, value in given.items() if value not in (None, [], ())})
     except ValidationError as error:
         first = error.errors()[0]
-        name = str(first["loc"][0]).lower().removeprefix("polserve_").removesuffix("_s").replace("_", "-")
+        name = (
+            str(first["loc"][0])
+            .lower()
+            .removeprefix("polserve_")
+            .removesuffix("_s")
+            .removesuffix("_ms")
+            .replace("_", "-")
+        )
         raise ConfigurationError(
             f"{name}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
         ) from error

@@ -1,5 +1,6 @@
-"""The versions that this process has loaded: proven, then staged to answer."""
+"""The versions that this process has loaded, after another one has proven them, and stages to answer."""
 
+import weakref
 from collections.abc import Mapping
 
 import structlog
@@ -8,8 +9,8 @@ from serving.batching import Batching
 from serving.catalog import Catalog, LivePolicy
 from serving.errors import PolserveError
 from serving.policy import Policy
-from serving.sources.source import Desired, Trial, VersionRef
-from serving.verification import verify
+from serving.proving.verification import load
+from serving.sources.source import Desired, VersionRef
 
 log = structlog.get_logger()
 
@@ -23,22 +24,26 @@ class Shelf:
         self._batching = batching
         self._policies = dict[VersionRef, Policy]()
 
-    def prepare(self, ref: VersionRef) -> Trial:
-        """The version is loaded and proven; or why not."""
+    def prepare(self, ref: VersionRef) -> str:
+        """The version is loaded; or why not."""
+        if ref in self._policies:
+            return ""
         try:
-            policy = self._policies.get(ref) or verify(ref, self._batching)
+            policy = load(ref, self._batching)
         except PolserveError as refusal:
-            return Trial(str(refusal))
+            return str(refusal)
         except Exception as error:
-            log.exception("rollout_failed", policy=ref.policy, version=ref.version)
-            return Trial(f"unexpected {type(error).__name__}; the service's log has the details")
+            log.exception("version_not_loaded", policy=ref.policy, version=ref.version)
+            return f"unexpected {type(error).__name__}; the service's log has the details"
         self._policies[ref] = policy
-        return Trial("", policy.spec.provenance.run_id)
+        unloading = weakref.finalize(policy, log.info, "version_unloaded", policy=ref.policy, version=ref.version)
+        unloading.atexit = False
+        return ""
 
     def stage(self, epoch: int, live: Desired) -> str:
         """`live` will answer when the epoch reaches this number, and all else is forgotten; or why it cannot."""
         wanted = {ref for refs in live.values() for ref in refs.values()}
-        reasons = [trial.reason for trial in map(self.prepare, wanted) if trial.reason]
+        reasons = [reason for reason in map(self.prepare, wanted) if reason]
         if not reasons:
             self._catalog.stage(epoch, {name: self._live_policy(name, refs) for name, refs in live.items()})
             self._policies = {ref: policy for ref, policy in self._policies.items() if ref in wanted}

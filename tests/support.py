@@ -26,6 +26,8 @@ from protos.names import GOLDEN_FILE, MODEL_FILE, SCHEMA_VERSION, SPEC_KEY
 from protos.polserve.v1 import policy_pb2 as pb
 from serving.catalog import Catalog
 from serving.crew.epoch import LocalEpoch
+from serving.errors import PolserveError
+from serving.proving.gate import Gate, prove
 from serving.shelf import Shelf
 from serving.sources.source import Desired, Trial, VersionRef
 from training.adbudget.allocator import AllocationFeatures, SpendPlan
@@ -119,14 +121,20 @@ def make_allocator_version(n_channels: int = 2, name: str = "adbudget") -> Polic
 
 
 class ShelfCrew:
-    """A rollout's crew that is one shelf, without a server."""
+    """A rollout's crew that is one shelf, without a server, and its prover, without a process."""
 
     def __init__(self, *aliases: str) -> None:
         self.epoch = LocalEpoch()
         self.catalog = Catalog(aliases, self.epoch)
         self.shelf = Shelf(self.catalog)
 
-    def prepare(self, ref: VersionRef) -> Trial:
+    def prove(self, ref: VersionRef, live: VersionRef | None) -> Trial:
+        try:
+            return Trial("", prove(ref, live, Gate()).spec.provenance.run_id)
+        except PolserveError as refusal:
+            return Trial(str(refusal))
+
+    def prepare(self, ref: VersionRef) -> str:
         return self.shelf.prepare(ref)
 
     def switch(self, live: Desired) -> None:

@@ -43,7 +43,7 @@ def test_the_clients_public_names_are_these() -> None:
 
 def test_every_bundled_policy_proves_itself_and_plays_as_well_as_its_spec_says() -> None:
     crew = ShelfCrew()
-    verdicts = Rollout(crew, is_list_fixed=False).apply(next(FolderSource(BUNDLED_POLICIES, [], 1.0).follow()))
+    verdicts = Rollout(crew, crew, is_list_fixed=False).apply(next(FolderSource(BUNDLED_POLICIES, [], 1.0).follow()))
     assert [verdict.reason for verdict in verdicts] == [""] * len(verdicts)
     policy = crew.catalog.resolve("cartpole", f"@{CHAMPION}")
     assert not policy.spec.provenance.git_commit.endswith("-dirty")

@@ -31,6 +31,21 @@ def serve(
     service: Annotated[
         Text, typer.Option(help="Name in the tags left on registry versions. [POLSERVE_SERVICE; polserve]")
     ] = None,
+    max_artifact_mib: Annotated[
+        int | None, typer.Option(help="Largest registry version, in MiB. [POLSERVE_MAX_ARTIFACT_MIB; 2048]")
+    ] = None,
+    latency_budget: Annotated[
+        float | None,
+        typer.Option(help="Milliseconds that a version may take for an observation. [POLSERVE_LATENCY_BUDGET_MS; 50]"),
+    ] = None,
+    max_slowdown: Annotated[
+        float | None,
+        typer.Option(help="Times what the live version takes that its successor may. [POLSERVE_MAX_SLOWDOWN; 20]"),
+    ] = None,
+    allow_space_change: Annotated[
+        bool | None,
+        typer.Option(help="Let a version have other observations or actions. [POLSERVE_ALLOW_SPACE_CHANGE; off]"),
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that answer. [POLSERVE_WORKERS; 1]")] = None,
     seed: Annotated[int | None, typer.Option(help="Of explored actions. [POLSERVE_SEED; another each time]")] = None,
     batching: Annotated[
@@ -54,6 +69,10 @@ def serve(
     ] = None,
     episode_idle: Annotated[
         float | None, typer.Option(help="Seconds before an idle episode is ended. [POLSERVE_EPISODE_IDLE_S; 300]")
+    ] = None,
+    retire_after: Annotated[
+        float | None,
+        typer.Option(help="Seconds that episodes outlive their version. [POLSERVE_RETIRE_AFTER_S; 3600]"),
     ] = None,
     completion_loop: Annotated[
         bool | None, typer.Option(help="Answer on gRPC's completion queue. [POLSERVE_COMPLETION_LOOP; on]")
@@ -80,6 +99,10 @@ def serve(
             "poll_interval": poll_interval,
             "cache_dir": cache_dir,
             "service": service,
+            "max_artifact_mib": max_artifact_mib,
+            "latency_budget": latency_budget,
+            "max_slowdown": max_slowdown,
+            "allow_space_change": allow_space_change,
             "workers": workers,
             "seed": seed,
             "batching": batching,
@@ -90,6 +113,7 @@ def serve(
             "keepalive": keepalive,
             "max_episodes": max_episodes,
             "episode_idle": episode_idle,
+            "retire_after": retire_after,
             "completion_loop": completion_loop,
             "mlflow_tracking_uri": tracking_uri,
         }

@@ -14,8 +14,8 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry
 
+from serving.children.messages import Message, encode, live_of, ref_of
 from serving.crew.epoch import SharedEpoch
-from serving.crew.messages import Message, encode, live_of, ref_of
 from serving.crew.worker import Share, Worker
 from serving.errors import one_line
 from serving.logs import configure_logs
@@ -37,8 +37,7 @@ class Child:
         """What came of a request."""
         match message["do"]:
             case "prepare":
-                trial = self._worker.shelf.prepare(ref_of(message["ref"]))
-                return {"reason": trial.reason, "run_id": trial.run_id}
+                return {"reason": self._worker.shelf.prepare(ref_of(message["ref"]))}
             case "stage":
                 return {"reason": self._worker.shelf.stage(message["epoch"], live_of(message["live"]))}
             case "start":

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from serving.crew.epoch import LocalEpoch
 from serving.crew.worker import Share, Worker
 from serving.settings import Settings
-from serving.sources.source import Desired, Trial, VersionRef
+from serving.sources.source import Desired, VersionRef
 
 
 class LocalCrew:
@@ -29,8 +29,8 @@ class LocalCrew:
         """Answer calls."""
         self._worker.start()
 
-    def prepare(self, ref: VersionRef) -> Trial:
-        """The version is loaded and proven; or why not."""
+    def prepare(self, ref: VersionRef) -> str:
+        """The version is loaded, ready to answer; or why not."""
         return self._worker.shelf.prepare(ref)
 
     def switch(self, live: Desired) -> None:

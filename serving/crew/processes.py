@@ -18,16 +18,14 @@ import structlog
 from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import mark_process_dead
 
+from serving.children.messages import Message, live_message, ref_message
+from serving.children.process import ChildLost, ChildProcess
 from serving.crew.epoch import SharedEpoch
-from serving.crew.messages import Message, live_message, ref_message
-from serving.crew.process import WorkerLost, WorkerProcess
 from serving.errors import ConfigurationError, PortInUse
 from serving.metrics.service import WorkerPids, collect_workers
 from serving.settings import Settings
-from serving.sources.source import Desired, Trial, VersionRef
+from serving.sources.source import Desired, VersionRef
 
-TRIES = 2
-"""Processes that may end while they try a version: one may have ended for another reason."""
 PREPARE_TIMEOUT_S = 120.0
 STAGE_TIMEOUT_S = 60.0
 ANSWER_TIMEOUT_S = 5.0
@@ -58,9 +56,9 @@ class ProcessCrew:
         self._pids = WorkerPids()
         collect_workers(registry, self._folder, self._pids)
         self._lock = threading.RLock()
-        self._members: dict[int, WorkerProcess] = {}
+        self._members: dict[int, ChildProcess] = {}
         self._lock_of_processes = threading.Lock()
-        self._processes: dict[int, WorkerProcess] = {}
+        self._processes: dict[int, ChildProcess] = {}
         """Those that start, too."""
         self._live: Desired | None = None
         self._is_ready = False
@@ -79,26 +77,11 @@ class ProcessCrew:
         while not self._members and time.monotonic() < until:
             time.sleep(0.02)
 
-    def prepare(self, ref: VersionRef) -> Trial:
-        """Every process holds the version; one tries it first: a bad version may end the process that loads it."""
+    def prepare(self, ref: VersionRef) -> str:
+        """Every process holds the version, ready to answer; or why not."""
         message = {"do": "prepare", "ref": ref_message(ref)}
-        reply = None
-        for _ in range(TRIES):
-            first, *others = self._wait_for_members()
-            try:
-                reply = first.ask(message, PREPARE_TIMEOUT_S)
-                break
-            except WorkerLost as error:
-                problem = f"{TRIES} processes ended while they tried the version: {error}"
-                self._forget(first)
-        if reply is None:
-            return Trial(problem)
-        if reply["reason"]:
-            return Trial(reply["reason"])
-        for other in self._ask_all(others, message, PREPARE_TIMEOUT_S):
-            if other["reason"]:
-                return Trial(other["reason"])
-        return Trial("", reply["run_id"])
+        replies = self._ask_all(self._wait_for_members(), message, PREPARE_TIMEOUT_S)
+        return next((reply["reason"] for reply in replies if reply["reason"]), "")
 
     def switch(self, live: Desired) -> None:
         """From now on every call is answered by `live`, in every process."""
@@ -148,7 +131,7 @@ class ProcessCrew:
         while not self._is_closing.is_set():
             try:
                 worker = self._spawn(index)
-            except WorkerLost as error:
+            except ChildLost as error:
                 if self._is_closing.is_set():
                     return
                 log.error("worker_not_started", worker=index, error=str(error))  # noqa: TRY400 - it says why in one line
@@ -165,7 +148,7 @@ class ProcessCrew:
             if not is_member:
                 self._is_closing.wait(RESPAWN_DELAY_S)
 
-    def _spawn(self, index: int) -> WorkerProcess:
+    def _spawn(self, index: int) -> ChildProcess:
         config = {
             "settings": self._settings.model_dump(mode="json"),
             "index": index,
@@ -177,18 +160,22 @@ class ProcessCrew:
         }
         with self._lock_of_processes:
             if self._is_closing.is_set():
-                raise WorkerLost("the service ends")
-            worker = self._processes[index] = WorkerProcess(self._folder, self._epoch.fd)
+                raise ChildLost("the service ends")
+            worker = self._processes[index] = self._start_process()
         try:
             worker.configure(config)
             self._admit(index, worker)
-        except WorkerLost:
+        except ChildLost:
             if not self._is_closing.is_set():
                 worker.kill()
             raise
         return worker
 
-    def _admit(self, index: int, worker: WorkerProcess) -> None:
+    def _start_process(self) -> ChildProcess:
+        environment = {"PROMETHEUS_MULTIPROC_DIR": str(self._folder)}
+        return ChildProcess("worker", "serving.crew.child", environment=environment, fds=(self._epoch.fd,))
+
+    def _admit(self, index: int, worker: ChildProcess) -> None:
         """`worker` answers calls with what is live now; what takes long is done without holding up a switch."""
         staged: Desired | None = None
         while True:
@@ -203,18 +190,13 @@ class ProcessCrew:
                 staged, epoch = self._live, self._epoch.read()
             _must(worker, {"do": "stage", "epoch": epoch, "live": live_message(staged or {})}, STAGE_TIMEOUT_S)
 
-    def _forget(self, worker: WorkerProcess) -> None:
-        """`worker` is gone, though its keeper may not have noticed yet."""
-        with self._lock:
-            self._members = {index: member for index, member in self._members.items() if member is not worker}
-
-    def _wait_for_members(self) -> list[WorkerProcess]:
+    def _wait_for_members(self) -> list[ChildProcess]:
         while not self._is_closing.is_set():
             with self._lock:
                 if self._members:
                     return list(self._members.values())
             time.sleep(0.02)
-        raise WorkerLost("the service ends")
+        raise ChildLost("the service ends")
 
     def _ask_all(self, members: Any, message: Message, timeout_s: float) -> list[Message]:
         """The replies of those that gave one; a process that is lost is replaced by its keeper."""
@@ -223,20 +205,20 @@ class ProcessCrew:
 
 
 def _asker(message: Message, timeout_s: float) -> Any:
-    def ask(worker: WorkerProcess) -> Message | None:
+    def ask(worker: ChildProcess) -> Message | None:
         try:
             return worker.ask(message, timeout_s)
-        except WorkerLost as error:
+        except ChildLost as error:
             log.warning("worker_lost", error=str(error))
             return None
 
     return ask
 
 
-def _must(worker: WorkerProcess, message: Message, timeout_s: float) -> None:
+def _must(worker: ChildProcess, message: Message, timeout_s: float) -> None:
     reason = worker.ask(message, timeout_s)["reason"]
     if reason:
-        raise WorkerLost(f"worker process {worker.pid} cannot {message['do']}: {reason}")
+        raise ChildLost(f"worker process {worker.pid} cannot {message['do']}: {reason}")
 
 
 def _reserve(host: str, port: int) -> socket.socket:

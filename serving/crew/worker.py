@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from serving.answering import Responder
 from serving.batching import InferenceQueue
 from serving.catalog import Catalog, Epoch
-from serving.episodes import OpenStreams
+from serving.episodes import Limits, OpenStreams
 from serving.grpc.act import ActHandler
 from serving.grpc.budget import BudgetService
 from serving.grpc.episode import EpisodeHandler
@@ -42,9 +42,8 @@ class Worker:
         self._queue = InferenceQueue(metrics, max_waiting=settings.max_waiting, max_batch=settings.max_batch)
         rng = np.random.default_rng(None if settings.seed is None else [settings.seed, share.index])
         responder = Responder(self._catalog, metrics, self._queue, rng)
-        streams = OpenStreams(
-            metrics.episodes_active, max_open=share.of(settings.max_episodes), idle_s=settings.episode_idle
-        )
+        limits = Limits(share.of(settings.max_episodes), settings.episode_idle, settings.retire_after)
+        streams = OpenStreams(metrics.episodes_active, limits, self._catalog.is_live)
         service = PolicyService(self._catalog, ActHandler(responder), EpisodeHandler(responder, streams, metrics))
         self._grpc = GrpcServer(Services(service, BudgetService(responder)), streams, metrics, settings)
 

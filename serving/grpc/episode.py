@@ -14,6 +14,7 @@ from serving.errors import InvalidRequest, NotReady
 from serving.grpc.codec import decode_observation, encode_step, has_values_form, parse
 from serving.grpc.statuses import status_of
 from serving.metrics.answering import AnsweringMetrics
+from serving.policy import Policy
 
 SPARE_THREADS = 4
 """For streams that are refused because as many as there may be are open."""
@@ -61,12 +62,12 @@ class EpisodeHandler:
         player = _Player(self._responder, self._metrics, context.is_active)
         for message in requests:
             stream.touch()
-            if self._streams.is_draining and not player.is_playing:
+            if self._streams.is_draining and player.playing is None:
                 raise NotReady(DRAINING)
             response = player.react(parse(pb.EpisodeRequest, message))
-            stream.is_playing = player.is_playing
+            stream.playing = player.playing
             stream.send(response.SerializeToString())
-            if self._streams.is_draining and not player.is_playing:
+            if self._streams.is_draining and player.playing is None:
                 raise NotReady(DRAINING)
 
 
@@ -80,9 +81,9 @@ class _Player:
         self._episode: Episode | None = None
 
     @property
-    def is_playing(self) -> bool:
-        """Whether an episode is going on."""
-        return self._episode is not None
+    def playing(self) -> Policy | None:
+        """The version of the episode that is going on."""
+        return self._episode.policy if self._episode else None
 
     def react(self, request: pb.EpisodeRequest) -> pb.EpisodeResponse:
         """The response to the next request.
@@ -145,7 +146,7 @@ class _Stream:
     """The way back to the client, shared by the thread that plays and those that may end the stream."""
 
     def __init__(self, context: grpc.ServicerContext, send: Send) -> None:
-        self.is_playing = False
+        self.playing: Policy | None = None
         self.code: grpc.StatusCode | None = None
         """How it ended; None while it has not."""
         self._context = context

@@ -42,6 +42,7 @@ class FollowerConfig:
     aliases: tuple[str, ...]
     poll_interval_s: float
     cache_dir: str
+    max_artifact_bytes: int
     service: str
 
 
@@ -151,9 +152,7 @@ def _end(child: "subprocess.Popen[str]") -> None:
 
 def _desired(message: Message) -> Desired:
     return {
-        policy: {
-            alias: VersionRef(policy, ref["version"], Path(ref["folder"]), ref["sha256"]) for alias, ref in refs.items()
-        }
+        policy: {alias: VersionRef(**{**ref, "folder": Path(ref["folder"])}) for alias, ref in refs.items()}
         for policy, refs in message.items()
     }
 

@@ -17,6 +17,8 @@ class VersionRef:
     """Of model.onnx, as registered, hexadecimal."""
     stamp: str = ""
     """Another when the files were changed, where that can be told: a refused version is then tried again."""
+    problem: str = ""
+    """Why the source cannot provide the files; one line, empty when it can."""
 
 
 Desired: TypeAlias = Mapping[str, Mapping[str, VersionRef]]

@@ -22,7 +22,16 @@ from serving.client import AsyncPolicyClient, BudgetDay, ClientError, PolicyClie
 from serving.errors import RolloutRefused
 from serving.ledger import Binding, allocate
 from serving.policy import Policy
-from tests.support import Running, make_allocator_version, make_version, polserve, service, with_spec, write_version
+from tests.support import (
+    Running,
+    make_allocator_version,
+    make_version,
+    polserve,
+    service,
+    wait_until,
+    with_spec,
+    write_version,
+)
 from training.adbudget.campaigns import Campaigns, affordable
 from training.adbudget.context import default_scenario
 
@@ -48,6 +57,7 @@ def allocator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     write_version(make_allocator_version(), folder / "adbudget" / "1")
     write_version(make_version(), folder / "cartpole" / "1")
     with service("--policies", str(folder), folder=folder) as running:
+        wait_until(running.is_up, running.log)
         yield running
 
 

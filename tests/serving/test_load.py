@@ -93,11 +93,10 @@ def test_what_waits_together_is_answered_as_each_alone(policies: Path, tmp_path:
 
 def test_the_pace_decides_what_is_batched() -> None:
     small = Policy("cartpole", "1", make_version().model.SerializeToString())
-    observations = make_version().golden["observation"]
-    assert measure_pace(small, observations, "auto").is_batched is False, "a hand-over would cost more than the model"
-    assert measure_pace(small, observations, "on").is_batched is True
-    assert measure_pace(small, observations, "off").is_batched is False
-    pace = measure_pace(small, observations, "auto")
+    assert measure_pace(small, "auto").is_batched is False, "a hand-over would cost more than the model"
+    assert measure_pace(small, "on").is_batched is True
+    assert measure_pace(small, "off").is_batched is False
+    pace = measure_pace(small, "auto")
     assert 0 < pace.alone_s <= pace.seconds(100)
 
 

@@ -15,10 +15,10 @@ from protos.names import CHAMPION, GOLDEN_FILE, MODEL_FILE
 from protos.polserve.v1 import policy_pb2 as pb
 from serving.errors import NotReady, RolloutRefused, UnknownPolicy, UnknownVersion
 from serving.policy import Policy
+from serving.proving.verification import replay_golden, verify
 from serving.rollout import Rollout
 from serving.sources.folder import FolderSource
 from serving.sources.source import VersionRef
-from serving.verification import replay_golden, verify
 from tests.support import ShelfCrew, make_version, with_spec, write_version
 from training.export import PolicyVersion
 
@@ -169,7 +169,8 @@ def test_a_golden_set_with_any_bit_flipped_is_accepted_or_refused_and_nothing_el
     reference = ref(make_version(), tmp_path)
     path = reference.folder / GOLDEN_FILE
     content = path.read_bytes()
-    rollout = Rollout(ShelfCrew(), is_list_fixed=False)
+    crew = ShelfCrew()
+    rollout = Rollout(crew, crew, is_list_fixed=False)
     rng = np.random.default_rng(0)
     for position in rng.integers(len(content), size=150):
         damaged = bytearray(content)
@@ -198,7 +199,7 @@ def test_a_pickled_golden_set_is_refused_and_not_run(tmp_path: Path) -> None:
 
 def test_a_refused_version_leaves_the_live_one_and_is_not_tried_again(tmp_path: Path) -> None:
     crew = ShelfCrew()
-    catalog, rollout = crew.catalog, Rollout(crew, is_list_fixed=False)
+    catalog, rollout = crew.catalog, Rollout(crew, crew, is_list_fixed=False)
     good, bad = ref(make_version(0), tmp_path, "1"), ref(make_version(1), tmp_path, "2", sha256="wrong")
 
     assert [verdict.reason for verdict in rollout.apply({"cartpole": {CHAMPION: good}})] == [""]
@@ -213,7 +214,7 @@ def test_a_refused_version_leaves_the_live_one_and_is_not_tried_again(tmp_path: 
 
 def test_an_alias_that_moves_switches_the_answering_version(tmp_path: Path) -> None:
     crew = ShelfCrew()
-    catalog, rollout = crew.catalog, Rollout(crew, is_list_fixed=False)
+    catalog, rollout = crew.catalog, Rollout(crew, crew, is_list_fixed=False)
     first, second = ref(make_version(0), tmp_path, "1"), ref(make_version(1), tmp_path, "2")
     rollout.apply({"cartpole": {CHAMPION: first}})
     before = catalog.resolve("cartpole", "@champion")
@@ -227,20 +228,23 @@ def test_an_alias_that_moves_switches_the_answering_version(tmp_path: Path) -> N
         catalog.resolve("cartpole", "1")
 
 
-def test_a_policy_whose_last_alias_goes_is_taken_out_of_service(tmp_path: Path) -> None:
-    for is_list_fixed in (False, True):
-        crew = ShelfCrew()
-        catalog, rollout = crew.catalog, Rollout(crew, is_list_fixed=is_list_fixed)
-        rollout.apply({"cartpole": {CHAMPION: ref(make_version(), tmp_path)}})
-        rollout.apply({"cartpole": {}})
-        assert not catalog.live()
+@pytest.mark.parametrize("is_list_fixed", [False, True])
+def test_a_policy_whose_last_alias_goes_is_taken_out_of_service_unless_the_list_is_fixed(
+    tmp_path: Path,
+    is_list_fixed: bool,  # noqa: FBT001 - a case
+) -> None:
+    crew = ShelfCrew()
+    rollout = Rollout(crew, crew, is_list_fixed=is_list_fixed)
+    rollout.apply({"cartpole": {CHAMPION: ref(make_version(), tmp_path)}})
+    rollout.apply({"cartpole": {}})
+    assert bool(crew.catalog.live()) is is_list_fixed
 
 
 def test_a_policy_that_is_no_longer_desired_goes_unless_the_list_is_fixed(tmp_path: Path) -> None:
     desired = {"cartpole": {CHAMPION: ref(make_version(), tmp_path)}}
     for is_list_fixed in (False, True):
         crew = ShelfCrew()
-        catalog, rollout = crew.catalog, Rollout(crew, is_list_fixed=is_list_fixed)
+        catalog, rollout = crew.catalog, Rollout(crew, crew, is_list_fixed=is_list_fixed)
         rollout.apply(desired)
         rollout.apply({})
         assert bool(catalog.live()) is is_list_fixed
@@ -252,7 +256,7 @@ def test_without_a_champion_the_first_alias_served_answers(tmp_path: Path) -> No
     with pytest.raises(NotReady, match="starting"):
         catalog.resolve("go", "")
     one, two = ref(make_version(0), tmp_path, "1"), ref(make_version(1), tmp_path, "2")
-    Rollout(crew, is_list_fixed=False).apply({"cartpole": {"challenger": one, "canary": two}})
+    Rollout(crew, crew, is_list_fixed=False).apply({"cartpole": {"challenger": one, "canary": two}})
     assert catalog.resolve("cartpole", "").version == "2"
     with pytest.raises(UnknownPolicy, match="no policy 'go' is live; live are cartpole"):
         catalog.resolve("go", "")

@@ -1,4 +1,4 @@
-"""JSON lines between the supervisor and a worker process: one request, one reply."""
+"""What a process and its children tell each other, as JSON lines: one request, one reply."""
 
 import json
 from collections.abc import Mapping
@@ -23,6 +23,7 @@ def ref_message(ref: VersionRef) -> Message:
         "folder": str(ref.folder),
         "sha256": ref.sha256,
         "stamp": ref.stamp,
+        "problem": ref.problem,
     }
 
 

@@ -7,11 +7,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protos.golden import Arrays, GoldenMismatch, compare
-from protos.names import ACTION, GOLDEN_FILE, OBSERVATION, SHA256_TAG, VALUES
+from protos.names import ACTION, GOLDEN_FILE, SHA256_TAG, VALUES
 from serving.batching import Batching, measure_pace
 from serving.errors import RolloutRefused, one_line
 from serving.policy import Policy
 from serving.sources.source import VersionRef
+
+
+def load(ref: VersionRef, batching: Batching = "auto") -> Policy:
+    """The version in memory, warm, with its pace on this machine.
+
+    Raises:
+        RolloutRefused: it is not the file that was registered, or no policy version.
+    """
+    policy = Policy.load(ref.policy, ref.version, ref.folder)
+    if policy.sha256 != ref.sha256:
+        wanted = ref.sha256 or f"a tag {SHA256_TAG}"
+        raise RolloutRefused(f"sha256 of model.onnx: expected {wanted}, got {policy.sha256}")
+    try:
+        policy.pace = measure_pace(policy, batching)
+    except Exception as error:  # onnxruntime raises a dozen unrelated classes
+        raise RolloutRefused(f"an observation of zeros cannot be answered: {one_line(error)}") from error
+    return policy
 
 
 def verify(ref: VersionRef, batching: Batching = "auto") -> Policy:
@@ -20,14 +37,10 @@ def verify(ref: VersionRef, batching: Batching = "auto") -> Policy:
     Raises:
         RolloutRefused: it is not the file that was registered, no policy version, or answers otherwise.
     """
-    policy = Policy.load(ref.policy, ref.version, ref.folder)
-    if policy.sha256 != ref.sha256:
-        wanted = ref.sha256 or f"a tag {SHA256_TAG}"
-        raise RolloutRefused(f"sha256 of model.onnx: expected {wanted}, got {policy.sha256}")
+    policy = load(ref, batching)
     golden = _read_golden(ref.folder / GOLDEN_FILE)
     replay_golden(policy, golden)
     _check_actions(policy, golden[ACTION])
-    policy.pace = measure_pace(policy, golden[OBSERVATION], batching)
     return policy
 
 

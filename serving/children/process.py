@@ -1,4 +1,4 @@
-"""The supervisor's end of one worker process."""
+"""This side of a child process."""
 
 import contextlib
 import json
@@ -7,41 +7,49 @@ import queue
 import subprocess
 import sys
 import threading
-from pathlib import Path
+from collections.abc import Mapping
 
-from serving.crew.messages import Message, encode
+from serving.children.messages import Message, encode
 
 START_TIMEOUT_S = 30.0
 
 
-class WorkerLost(Exception):
+class ChildLost(Exception):
     """The process ended, or did not answer in time and was ended."""
 
 
-class WorkerProcess:
-    """A child that answers calls; its requests are answered one after another."""
+class ChildProcess:
+    """A Python module run as a program; its requests are answered one after another."""
 
-    def __init__(self, metrics_folder: Path, epoch_fd: int) -> None:
-        """Start it; it waits for its configuration."""
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "serving.crew.child"],
+    def __init__(
+        self, name: str, module: str, *, environment: Mapping[str, str] | None = None, fds: tuple[int, ...] = ()
+    ) -> None:
+        """Start it, with changes to its environment and file descriptors to inherit; it waits for its configuration."""
+        self._process = subprocess.Popen(  # noqa: S603 - a module of our own
+            [sys.executable, "-P", "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            pass_fds=(epoch_fd,),
-            env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(metrics_folder)},
-            start_new_session=True,  # Ctrl-C is for the supervisor
+            pass_fds=fds,
+            env={**os.environ, **(environment or {})},
+            start_new_session=True,  # Ctrl-C is for its parent
         )
         self.pid = self._process.pid
+        self._name = f"{name} process {self.pid}"
         self._replies: queue.Queue[Message | None] = queue.Queue()
         self._lock = threading.Lock()
-        threading.Thread(target=self._read, name=f"worker-{self.pid}", daemon=True).start()
+        threading.Thread(target=self._read, name=f"child-{self.pid}", daemon=True).start()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process.poll() is None
 
     def configure(self, config: Message) -> None:
         """Wait until it does what it is told.
 
         Raises:
-            WorkerLost: it did not get so far.
+            ChildLost: it did not get so far.
         """
         with self._lock:
             self._write(config)
@@ -51,14 +59,14 @@ class WorkerProcess:
         """The reply.
 
         Raises:
-            WorkerLost: there is none, and the process is gone.
+            ChildLost: there is none, and the process is gone.
         """
         with self._lock:
             self._write(message)
             return self._reply(timeout_s)
 
     def end(self) -> None:
-        """Tell it to drain and end, whatever it is doing."""
+        """Tell it to end, whatever it is doing."""
         self._process.terminate()
 
     def wait(self, timeout_s: float | None = None) -> int:
@@ -79,17 +87,24 @@ class WorkerProcess:
                 self._process.stdin.write(encode(message))
                 self._process.stdin.flush()
         except (OSError, ValueError) as error:
-            raise WorkerLost(f"worker process {self.pid} has ended") from error
+            raise ChildLost(self._ended()) from error
 
     def _reply(self, timeout_s: float) -> Message:
         try:
             reply = self._replies.get(timeout=timeout_s)
         except queue.Empty:
             self.kill()
-            raise WorkerLost(f"worker process {self.pid} did not answer within {timeout_s:g} s") from None
+            raise ChildLost(f"{self._name} did not answer within {timeout_s:g} s") from None
         if reply is None:
-            raise WorkerLost(f"worker process {self.pid} has ended")
+            raise ChildLost(self._ended())
         return reply
+
+    def _ended(self) -> str:
+        """That the process has ended, and by which signal where it was one."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(1.0)
+        code = self._process.returncode
+        return f"{self._name} has ended" + (f" by signal {-code}" if code is not None and code < 0 else "")
 
     def _read(self) -> None:
         with contextlib.suppress(ValueError):  # half a line, from one that was killed

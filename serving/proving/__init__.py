@@ -1,0 +1,1 @@
+"""The proof that a version is the policy that was trained, made in a process whose end harms nobody."""
