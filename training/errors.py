@@ -8,6 +8,7 @@ TrainingError
 +-- ExportRefused           the exported graph does not answer as the trained network does
 +-- RegistryError           the MLflow registry lacks something or does not answer
 +-- PromotionRefused        the evidence does not allow the promotion
++-- RaceLost                somebody else moved the alias first
 """
 
 
@@ -46,6 +47,10 @@ class RegistryError(TrainingError):
 
 class PromotionRefused(TrainingError):
     """The evidence does not allow the promotion."""
+
+
+class RaceLost(TrainingError):
+    """Somebody else moved the alias first, or is about to."""
 
 
 def require(condition: bool, name: str, expected: str, got: object) -> None:  # noqa: FBT001 - an assertion for users

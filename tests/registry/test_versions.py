@@ -12,7 +12,7 @@ from serving.client import PolicyClient
 from tests.registry.following import OBSERVATION, serve, version
 from tests.support import make_version, wait_until
 from training.errors import RegistryError
-from training.registry.versions import HISTORY_TAG, PolicyRegistry, VersionName
+from training.registry.versions import PolicyRegistry, VersionName
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow warns at its import and use
 
@@ -41,28 +41,6 @@ def test_pyfunc_answers_as_the_service_does(mlflow_url: str, policy: str, tmp_pa
         served = client.act(policy, OBSERVATION, with_values=True)
     assert (answer["action"] == served.action).all()
     assert answer["values"] == pytest.approx(served.values, abs=1e-5)
-
-
-def test_rollback_without_an_earlier_champion_says_so(store: MlflowClient, policy: str) -> None:
-    registry = PolicyRegistry(store)
-    with pytest.raises(RegistryError, match="no champion before version 1 is on record"):
-        registry.rollback(policy)
-    assert registry.resolve(VersionName(policy)) == "1"
-
-
-def test_rollback_walks_back_through_the_history(store: MlflowClient, policy: str) -> None:
-    registry = PolicyRegistry(store)
-    registry.promote(policy, "2", "")
-    registry.promote(policy, "1", "")
-    assert store.get_registered_model(policy).tags[HISTORY_TAG] == '["1", "2", "1"]'
-    assert registry.rollback(policy) == ("1", "2")
-    assert registry.rollback(policy) == ("2", "1")
-
-
-def test_rollback_knows_a_move_that_was_made_by_hand(store: MlflowClient, policy: str) -> None:
-    registry = PolicyRegistry(store)
-    store.set_registered_model_alias(policy, CHAMPION, "2")
-    assert registry.rollback(policy) == ("2", "1")
 
 
 def test_a_version_or_alias_that_is_not_there_is_refused(store: MlflowClient, policy: str) -> None:

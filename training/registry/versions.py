@@ -1,9 +1,11 @@
 """Policy versions in the MLflow registry: registered, named by aliases, fetched."""
 
-import json
+import contextlib
 import logging
 import tempfile
+import time
 from dataclasses import dataclass
+from enum import StrEnum
 from hashlib import file_digest
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -11,21 +13,46 @@ from pathlib import Path
 import mlflow
 import numpy as np
 from mlflow import MlflowClient
-from mlflow.entities.model_registry import RegisteredModel
+from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
+from protos.history import HISTORY_TAG, earlier, parse
 from protos.names import CHAMPION, GOLDEN_FILE, MODEL_FILE, OBSERVATION, POLICY_TAG, SHA256_TAG
-from training.errors import RegistryError
+from training.errors import RaceLost, RegistryError
 from training.export import PolicyVersion
+from training.registry.aliases import AliasMove, ChampionAlias, champion_of, mover
 from training.registry.store import registry_errors
 
-HISTORY_TAG = "polserve.champion.history"
-"""Tag of a registered model: the versions that were champion, oldest first, as a JSON list."""
 LARGEST_EXAMPLE_BYTES = 100_000
 """MLflow writes an input example as JSON, which takes frames thirty times their size."""
-REASON_TAG = "polserve.promotion"
-"""Tag of a version: why it was promoted."""
+DECISION_TAG = "polserve.promotion"
+"""Tag of a version: whether it was promoted, when, and why."""
+DECISION_RUN_TAG = "polserve.promotion.run"
+"""Tag of a version: the MLflow run that holds the evidence."""
+MAX_TAG_LENGTH = 1_000
+
+
+class Outcome(StrEnum):
+    """What became of a candidate."""
+
+    PROMOTED = "promoted"
+    FORCED = "forced"
+    REFUSED = "refused"
+    LOST = "lost"
+    """Somebody else moved the alias first."""
+    STANDING = "standing"
+    """It was champion already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a candidate, and why."""
+
+    outcome: Outcome
+    reason: str
+    run_id: str = ""
+    """Of the MLflow run that holds the evidence; "" for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +92,8 @@ class PolicyRegistry:
                 raise RegistryError(f"{name}/{number}: model.onnx was stored as {stored}, expected {version.sha256}")
             self._client.set_registered_model_tag(name, POLICY_TAG, "true")
             self._client.set_model_version_tag(name, number, SHA256_TAG, stored)
-            if CHAMPION not in self.model(name).aliases:
-                self.promote(name, number, "the first version")
+            if self.champion(name) is None:
+                self._make_first(name, number)
         return number
 
     def has(self, policy: str) -> bool:
@@ -121,47 +148,78 @@ class PolicyRegistry:
         with registry_errors():
             return Path(mlflow.artifacts.download_artifacts(f"models:/{policy}/{version}", dst_path=str(target)))
 
-    def promote(self, policy: str, version: str, reason: str) -> None:
-        """The version is @champion, and the registry says why and what was champion before."""
-        model = self.model(policy)
-        history = self._history(model)
-        with registry_errors():
-            self._client.set_model_version_tag(policy, version, REASON_TAG, reason)
-            self._client.set_registered_model_alias(policy, CHAMPION, version)
-            self._write_history(policy, [*history, version])
+    def champion(self, policy: str) -> str | None:
+        """The version that is @champion; None where there is none."""
+        return champion_of(self.model(policy))
 
-    def rollback(self, policy: str) -> tuple[str, str]:
-        """@champion is the version that was champion before; returns the versions before and after.
+    def version(self, policy: str, version: str) -> ModelVersion:
+        """The entry of a version.
 
         Raises:
-            RegistryError: no earlier champion is on record.
+            RegistryError: there is none.
+        """
+        with registry_errors():
+            return self._client.get_model_version(policy, version)
+
+    def promote(self, policy: str, version: str, reason: str) -> None:
+        """The version is @champion in place of whichever is now, and the registry says why.
+
+        Raises:
+            RaceLost: somebody else moved the alias in between.
+        """
+        self.move(AliasMove(policy, version, self.champion(policy), mover("promoted")))
+        self.note(policy, version, Verdict(Outcome.PROMOTED, reason))
+
+    def move(self, move: AliasMove) -> None:
+        """@champion has moved, unless somebody else was first.
+
+        Raises:
+            RaceLost: somebody was.
+        """
+        ChampionAlias(self._client).move(move)
+
+    def note(self, policy: str, version: str, verdict: Verdict) -> None:
+        """The version's tags say what became of it."""
+        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        text = f"{verdict.outcome} {moment} {verdict.reason}"[:MAX_TAG_LENGTH]
+        with registry_errors():
+            self._client.set_model_version_tag(policy, version, DECISION_TAG, text)
+            if verdict.run_id:
+                self._client.set_model_version_tag(policy, version, DECISION_RUN_TAG, verdict.run_id)
+
+    def rollback(self, policy: str, to: str = "") -> tuple[str, str]:
+        """@champion is the version that was champion before, or the one named; returns the versions before and after.
+
+        Raises:
+            RegistryError: no earlier champion is on record, or not the one that is named.
+            RaceLost: somebody else moved the alias in between.
         """
         current = self.resolve(VersionName(policy))
-        history = self._history(self.model(policy))
+        target = self._earlier(policy, current, to)
+        self.move(AliasMove(policy, target, current, mover("polserve rollback"), is_rollback=True))
+        return current, target
+
+    def _earlier(self, policy: str, current: str, wanted: str) -> str:
+        """The version to go back to; `wanted` is one that was champion at any time, "" the one before."""
+        moves = parse(self.model(policy).tags.get(HISTORY_TAG, ""))
         with registry_errors():
             existing = {str(found.version) for found in self._client.search_model_versions(f"name = '{policy}'")}
-        while history and (history[-1] == current or history[-1] not in existing):
-            history.pop()
-        if not history:
-            raise RegistryError(
-                f"{policy}: no champion before version {current} is on record; "
-                f"promote the one you want: polserve promote {policy}/VERSION --force --reason ..."
-            )
-        with registry_errors():
-            self._client.set_registered_model_alias(policy, CHAMPION, history[-1])
-            self._write_history(policy, history)
-        return current, history[-1]
+        once = dict.fromkeys(move.version for move in reversed(moves) if move.version != current)
+        known = [version for version in (once if wanted else earlier(moves, current)) if version in existing]
+        if wanted in known or (known and not wanted):
+            return wanted or known[0]
+        missing = f"version {wanted} was not champion before {current}" if wanted else f"no champion before {current}"
+        others = f"on record are {', '.join(known)}" if known else "none is on record"
+        raise RegistryError(
+            f"{policy}: {missing}; {others}; "
+            f"promote the one you want: polserve promote {policy}/VERSION --force --reason ..."
+        )
 
-    def _history(self, model: RegisteredModel) -> list[str]:
-        """The champions, oldest first, the present one last: also where it was moved by hand."""
-        history = list(json.loads(model.tags.get(HISTORY_TAG, "[]")))
-        current = model.aliases.get(CHAMPION)
-        if current is not None and history[-1:] != [str(current)]:
-            history.append(str(current))
-        return history
-
-    def _write_history(self, policy: str, history: list[str]) -> None:
-        self._client.set_registered_model_tag(policy, HISTORY_TAG, json.dumps(history))
+    def _make_first(self, policy: str, version: str) -> None:
+        """The version is @champion, unless another became it just now."""
+        with contextlib.suppress(RaceLost):
+            self.move(AliasMove(policy, version, None, mover("polserve train")))
+            self.note(policy, version, Verdict(Outcome.PROMOTED, "the first version"))
 
     def _log(self, version: PolicyVersion, run_id: str) -> str:
         logging.getLogger("mlflow").setLevel(logging.ERROR)
