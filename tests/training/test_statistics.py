@@ -1,9 +1,6 @@
 import numpy as np
 import pytest
 
-from protos.polserve.v1 import policy_pb2 as pb
-from tests.support import make_version
-from training.promotion import decide
 from training.registry.versions import VersionName
 from training.schedules import linear
 from training.statistics import summarise
@@ -37,39 +34,6 @@ def test_one_return_has_no_spread() -> None:
 @pytest.mark.parametrize(("step", "value"), [(0, 1.0), (50, 0.75), (100, 0.5), (1000, 0.5)])
 def test_a_linear_schedule_ends_where_it_should(step: int, value: float) -> None:
     assert linear(step, 1.0, 0.5, 100) == value
-
-
-def spec(mean: float, environment: str = "CartPole-v1") -> pb.PolicySpec:
-    spec = pb.PolicySpec()
-    spec.CopyFrom(make_version(mean=mean).spec)
-    spec.environment.id = environment
-    return spec
-
-
-@pytest.mark.parametrize(
-    ("candidate", "champion", "is_allowed"), [(500, 500, True), (499.5, 500, True), (400, 500, False)]
-)
-def test_a_candidate_is_refused_only_where_its_interval_lies_below(
-    candidate: float,
-    champion: float,
-    is_allowed: bool,  # noqa: FBT001 - a case
-) -> None:
-    decision = decide(spec(candidate), spec(champion))
-    assert decision.is_allowed is is_allowed
-    assert f"the champion's {champion:.2f}" in decision.reason
-
-
-@pytest.mark.parametrize(("episodes", "first_seed"), [(0, 2_000_000_000), (100, 5)])
-def test_missing_or_other_evidence_is_no_evidence(episodes: int, first_seed: int) -> None:
-    candidate = spec(500)
-    candidate.evaluation.episodes, candidate.evaluation.first_seed = episodes, first_seed
-    assert not decide(candidate, spec(400)).is_allowed
-
-
-def test_returns_of_different_environments_are_not_compared() -> None:
-    decision = decide(spec(500, "CartPole-v0"), spec(500))
-    assert not decision.is_allowed
-    assert "cannot be compared" in decision.reason
 
 
 @pytest.mark.parametrize(

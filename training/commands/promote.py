@@ -1,67 +1,155 @@
 """`polserve promote` and `polserve rollback`."""
 
-import tempfile
-from pathlib import Path
+import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from protos.names import CHAMPION
+from training.promotion import LAST_SEED, LEAST_GAMES, MOST_GAMES, Criteria, Rule
+
 if TYPE_CHECKING:
-    from protos.polserve.v1 import policy_pb2 as pb
-    from training.registry.versions import PolicyRegistry
+    from collections.abc import Callable
+
+    from training.candidacy import Case, Terms
+    from training.registry.decisions import Ballot
+    from training.registry.versions import PolicyRegistry, Verdict
+
+    Show = Callable[[Case, Verdict], None]
+
+DEFAULTS = Criteria()
 
 
 def promote(
     policy: Annotated[str, typer.Argument(help="POLICY for its newest version, POLICY/VERSION, or POLICY@ALIAS.")],
     *,
-    force: Annotated[bool, typer.Option("--force", help="Promote whatever the evidence says.")] = False,
+    rule: Annotated[
+        Rule, typer.Option(envvar="POLSERVE_PROMOTION_RULE", help="What the games must show of the candidate.")
+    ] = DEFAULTS.rule,
+    margin: Annotated[
+        float,
+        typer.Option(
+            envvar="POLSERVE_PROMOTION_MARGIN",
+            min=0.0,
+            max=1.0,
+            help="What it may lose: of the IQM by --rule not-worse, of the mean by either; a part of the champion's.",
+        ),
+    ] = DEFAULTS.margin,
+    episodes: Annotated[
+        int,
+        typer.Option(
+            envvar="POLSERVE_PROMOTION_EPISODES", min=LEAST_GAMES, max=MOST_GAMES, help="Games of each, on one seed."
+        ),
+    ] = DEFAULTS.episodes,
+    processes: Annotated[int, typer.Option(min=0, help="That play; 0 for one on each core.")] = 0,
+    module: Annotated[str, typer.Option(help="Python module that registers the environment.")] = "",
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, max=LAST_SEED - MOST_GAMES, help="Of the first game. [follows from the two versions]"),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Promote without playing.")] = False,
     reason: Annotated[str, typer.Option(help="Why, with --force; kept in the registry.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Make a version @champion, if its evaluation does not show it to be worse; services follow by themselves."""
-    from protos.names import CHAMPION
-    from training.errors import PromotionRefused
-    from training.promotion import Decision, decide
-    from training.registry.store import connect
-    from training.registry.versions import PolicyRegistry, VersionName
+    """Make a version @champion if its games beside the champion's allow it; services follow by themselves."""
+    from training.candidacy import Terms
+    from training.workers import cores
 
-    if force and not reason:
+    if force and not reason.strip():
         raise typer.BadParameter("--force needs a --reason")
-    registry = PolicyRegistry(connect(is_created=False))
-    name = VersionName.parse(policy)
-    candidate = registry.resolve(name) if name.version or name.alias else registry.newest(name.policy)
-    champion = registry.model(name.policy).aliases.get(CHAMPION)
-    if str(champion) == candidate:
-        print(f"{name.policy}/{candidate} is @{CHAMPION} already")
-        return
-    if force:
-        decision = Decision(is_allowed=True, reason=f"forced: {reason}")
-    elif champion is None:
-        decision = Decision(is_allowed=True, reason="there was no champion")
-    else:
-        decision = decide(_spec(registry, name.policy, candidate), _spec(registry, name.policy, str(champion)))
-    if not decision.is_allowed:
-        raise PromotionRefused(
-            f"{name.policy}/{candidate} is not promoted, @{CHAMPION} stays {champion}: {decision.reason}; "
-            "with --force --reason it is promoted all the same"
-        )
-    registry.promote(name.policy, candidate, decision.reason)
-    print(f"{name.policy}/{candidate} is @{CHAMPION} now: {decision.reason}")
+    if reason and not force:
+        raise typer.BadParameter("--reason goes with --force; without it the games are the reason")
+    terms = Terms(Criteria(rule, margin, episodes), module, processes or cores(), seed)
+    _promote(policy, terms, reason, _print_json if as_json else _print_text)
 
 
-def rollback(policy: Annotated[str, typer.Argument(help="Name of the policy.")]) -> None:
+def rollback(
+    policy: Annotated[str, typer.Argument(help="Name of the policy.")],
+    *,
+    to: Annotated[str, typer.Option(metavar="VERSION", help="An earlier champion. [the one before]")] = "",
+) -> None:
     """Make the version @champion that was champion before."""
-    from protos.names import CHAMPION
     from training.registry.store import connect
     from training.registry.versions import PolicyRegistry
 
-    before, after = PolicyRegistry(connect(is_created=False)).rollback(policy)
+    before, after = PolicyRegistry(connect(is_created=False)).rollback(policy, to)
     print(f"{policy}/{after} is @{CHAMPION} again, in place of {before}")
 
 
-def _spec(registry: "PolicyRegistry", policy: str, version: str) -> "pb.PolicySpec":
-    """The spec inside a version's graph."""
-    from protos.names import MODEL_FILE
-    from training.export import OnnxPolicy
+def _promote(policy: str, terms: "Terms", forced: str, show: "Show") -> None:
+    """Promote on the evidence, or for the reason `forced` where it is not ""."""
+    from rich.console import Console
 
-    with tempfile.TemporaryDirectory() as folder:
-        return OnnxPolicy(registry.download(policy, version, Path(folder)) / MODEL_FILE).spec
+    from training.candidacy import ALL_THE_SAME, Case, conclude, examine, hint, judge
+    from training.errors import PromotionRefused, RaceLost
+    from training.registry.decisions import DecisionLog
+    from training.registry.store import connect
+    from training.registry.versions import Outcome, PolicyRegistry, Verdict
+
+    client = connect(is_created=False)
+    registry = PolicyRegistry(client)
+    ballot = _ballot(registry, policy)
+    case = Case(ballot, terms)
+    if ballot.champion == ballot.candidate:
+        return show(case, Verdict(Outcome.STANDING, f"{ballot.name} is @{CHAMPION} already"))
+    if forced:
+        verdict = Verdict(Outcome.FORCED, forced)
+    elif ballot.champion is None:
+        verdict = Verdict(Outcome.PROMOTED, "there was no champion")
+    else:
+        case = examine(registry, case, Console(stderr=True, highlight=False, soft_wrap=True))
+        verdict = judge(case)
+    verdict = conclude(registry, DecisionLog(client), case, verdict)
+    show(case, verdict)
+    if verdict.outcome is Outcome.LOST:
+        raise RaceLost(verdict.reason)
+    if verdict.outcome is Outcome.REFUSED:
+        raise PromotionRefused(
+            f"{ballot.name} is not promoted, @{CHAMPION} stays {ballot.champion}: {verdict.reason}; "
+            f"every game is in MLflow run {verdict.run_id}; {hint(case)}{ALL_THE_SAME}"
+        )
+    return None
+
+
+def _ballot(registry: "PolicyRegistry", policy: str) -> "Ballot":
+    """Which version stands against which."""
+    from training.registry.decisions import Ballot
+    from training.registry.versions import VersionName
+
+    name = VersionName.parse(policy)
+    candidate = registry.resolve(name) if name.version or name.alias else registry.newest(name.policy)
+    return Ballot(name.policy, candidate, registry.champion(name.policy))
+
+
+def _print_text(case: "Case", verdict: "Verdict") -> None:
+    """The table, and what came of it where that is good."""
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    from training.evidence import columns, rows
+    from training.registry.versions import Outcome
+
+    if case.evidence is not None:
+        name, *figures = columns(case.evidence)
+        table = Table(name, *(Column(each, justify="right", no_wrap=True) for each in figures))
+        for row in rows(case.evidence.comparison):
+            table.add_row(*row)
+        print(case.evidence.title)
+        Console().print(table)
+    if verdict.outcome is Outcome.STANDING:
+        print(verdict.reason)
+    elif verdict.outcome in {Outcome.PROMOTED, Outcome.FORCED}:
+        forced = "forced: " if verdict.outcome is Outcome.FORCED else ""
+        print(f"{case.ballot.name} is @{CHAMPION} now: {forced}{verdict.reason}")
+
+
+def _print_json(case: "Case", verdict: "Verdict") -> None:
+    evidence = case.evidence
+    games = {"environment": evidence.environment, "first_seed": evidence.first_seed} if evidence else {}
+    comparison = asdict(evidence.comparison) if evidence else None
+    print(
+        json.dumps(
+            {**asdict(case.ballot), **asdict(verdict), **asdict(case.terms.criteria), **games, "comparison": comparison}
+        )
+    )

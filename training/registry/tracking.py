@@ -8,7 +8,7 @@ from typing import Self
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param
+from mlflow.entities import LoggedModelInput, Metric, Param
 
 from training.registry.store import registry_errors
 
@@ -61,6 +61,11 @@ class TrackedRun:
         """Record every file in `folder` as an artifact."""
         with registry_errors():
             self._client.log_artifacts(self.run_id, str(folder))
+
+    def link_model(self, model_id: str) -> None:
+        """The run is shown beside the logged model that it was about."""
+        with registry_errors():
+            self._client.log_inputs(self.run_id, models=[LoggedModelInput(model_id)])
 
     def interrupt(self) -> None:
         """The run will end as killed: it may be resumed."""
