@@ -263,12 +263,12 @@ def service(
 
 
 @contextlib.contextmanager
-def mlflow_server(folder: Path, port: int | None = None) -> Iterator[str]:
-    """A real MLflow server on SQLite with its artifacts in `folder`; the value is its address."""
+def mlflow_server(folder: Path, port: int | None = None, database: str | None = None) -> Iterator[str]:
+    """A real MLflow server on SQLite or another database with its artifacts in `folder`; the value is its address."""
     url = f"http://127.0.0.1:{port or free_port()}"
     command = [
         *("-m", "mlflow", "server", "--host", "127.0.0.1", "--port", url.rsplit(":", 1)[1], "--workers", "1"),
-        *("--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"),
+        *("--backend-store-uri", database or f"sqlite:///{folder / 'mlflow.db'}"),
         *("--artifacts-destination", str(folder / "artifacts")),
     ]
     log = folder / "mlflow-server.log"

@@ -51,8 +51,8 @@ class Follower:
         )
         self._sha256: dict[tuple[str, str, int], str] = {}
         """As registered, by policy, version and the time that the model was made; not of versions that were refused."""
-        self._recorded: set[tuple[str, str]] = set()
-        """Policies and champions that were recorded, or could not be."""
+        self._moves: dict[str, tuple[str, bool]] = {}
+        """By policy, the champion that nobody had recorded when it was last looked at, and whether this one tried."""
         self._desired = cache.good
         self.problem = ""
         """What is wrong with single policies, though the registry answers; one line."""
@@ -137,13 +137,13 @@ class Follower:
         return ref
 
     def _record(self, model: Model) -> None:
-        """A champion that nobody has recorded was moved there by hand: it is on record now."""
+        """A champion that nobody has recorded from one look to the next was moved there by hand: record it."""
         champion = model.aliases.get(CHAMPION)
-        if champion is None or (model.name, champion) in self._recorded:
+        before, self._moves[model.name] = self._moves.get(model.name), (champion or "", False)
+        if champion is None or points_at(model.history, champion) or before is None or before[0] != champion:
             return
-        self._recorded = {(name, version) for name, version in self._recorded if name != model.name}
-        self._recorded.add((model.name, champion))
-        if points_at(model.history, champion):
+        self._moves[model.name] = (champion, True)
+        if before[1]:
             return
         move = Move.now(champion, f"seen by {self._config.service}")
         try:

@@ -1,12 +1,38 @@
+import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
 from protos.names import SHA256_TAG
 from tests.registry.following import register
+from tests.registry.postgresql import postgresql, programs
+from tests.registry.proxy import Proxy, proxy
+from tests.support import mlflow_server
 from training.registry.store import connect
 from training.registry.versions import PolicyRegistry
+
+
+@pytest.fixture(scope="session")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the MLflow server keeps artifacts."""
+    return tmp_path_factory.mktemp("mlflow") / "artifacts"
+
+
+@pytest.fixture(scope="session", params=["postgresql" if programs() else "sqlite"])
+def mlflow_url(request: pytest.FixtureRequest, artifacts: Path) -> Iterator[str]:
+    """A real MLflow server, on PostgreSQL where that is installed, with its artifacts over HTTP."""
+    with contextlib.ExitStack() as stack:
+        database = stack.enter_context(postgresql()) if request.param == "postgresql" else None
+        yield stack.enter_context(mlflow_server(artifacts.parent, database=database))
+
+
+@pytest.fixture
+def proxied(mlflow_url: str) -> Iterator[Proxy]:
+    """The way to that server, on which things can go wrong."""
+    with proxy(mlflow_url) as running:
+        yield running
 
 
 @pytest.fixture

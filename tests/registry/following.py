@@ -25,11 +25,10 @@ def version(name: str, seed: int) -> PolicyVersion:
     return make_version(seed, name=name, mean=100.0 - 50 * seed)
 
 
-def serve(url: str, policy: str, folder: Path, *options: str) -> AbstractContextManager[Running]:
-    cache = ("--cache-dir", str(folder / "cache"))
-    return service(
-        *("--policy", policy, *SERVE, *cache, *options), folder=folder, env=environment(MLFLOW_TRACKING_URI=url)
-    )
+def serve(url: str, policy: str, folder: Path, *options: str, **variables: str) -> AbstractContextManager[Running]:
+    cache = () if "--cache-dir" in options else ("--cache-dir", str(folder / "cache"))
+    env = environment(MLFLOW_TRACKING_URI=url, **variables)
+    return service("--policy", policy, *SERVE, *cache, *options, folder=folder, env=env)
 
 
 def answering(running: Running, policy: str, version: str = "") -> str:

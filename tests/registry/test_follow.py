@@ -5,10 +5,13 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from protos.history import HISTORY_TAG, parse, points_at
 from protos.names import CHAMPION, SHA256_TAG
 from serving.client import PolicyClient
 from tests.registry.following import OBSERVATION, SERVE, answering, live, register, serve, version
+from tests.registry.proxy import Proxy, proxy
 from tests.support import environment, service, wait_until
+from training.registry.store import connect
 from training.registry.versions import PolicyRegistry
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow warns at its import and use
@@ -85,10 +88,87 @@ def register_other(store: MlflowClient) -> str:
     return "another-policy"
 
 
-def test_a_policy_whose_alias_is_deleted_stops_answering(
+def test_a_version_that_is_deleted_while_it_answers_goes_on_where_the_policy_is_required(
     mlflow_url: str, store: MlflowClient, policy: str, tmp_path: Path
 ) -> None:
     with serve(mlflow_url, policy, tmp_path) as running:
         wait_until(lambda: running.ready()["ready"] is True, running.log)
-        store.delete_registered_model_alias(policy, CHAMPION)
-        wait_until(lambda: running.ready()["ready"] is False, running.log)
+        store.delete_model_version(policy, "1")  # which takes the alias away
+        wait_until(lambda: "no version has the alias @champion" in running.ready()["registry"]["error"], running.log)
+        assert answering(running, policy) == "1"
+        assert running.ready()["ready"] is True
+        store.set_registered_model_alias(policy, CHAMPION, "2")
+        wait_until(lambda: answering(running, policy) == "2", running.log)
+
+
+def test_two_aliases_on_one_version_are_one_version(
+    mlflow_url: str, store: MlflowClient, policy: str, tmp_path: Path
+) -> None:
+    store.set_registered_model_alias(policy, "challenger", "1")
+    with serve(mlflow_url, policy, tmp_path, "--alias", "champion", "--alias", "challenger") as running:
+        wait_until(lambda: live(running, policy) == {"champion": "1", "challenger": "1"}, running.log)
+        with PolicyClient(running.target) as client:
+            (info,) = client.policies()
+        assert [version.version for version in info.versions] == ["1"]
+        assert f'polserve_rollouts_total{{outcome="live",policy="{policy}"}} 1.0' in running.metrics()
+
+
+def test_an_alias_that_is_moved_and_moved_back_between_two_looks_changes_nothing(
+    mlflow_url: str, store: MlflowClient, policy: str, tmp_path: Path
+) -> None:
+    with serve(mlflow_url, policy, tmp_path, "--poll-interval", "1") as running:
+        wait_until(lambda: running.ready()["ready"] is True, running.log)
+        looked = running.ready()["registry"]["last_success_timestamp_seconds"]
+        wait_until(lambda: running.ready()["registry"]["last_success_timestamp_seconds"] > looked)
+        store.set_registered_model_alias(policy, CHAMPION, "2")
+        store.set_registered_model_alias(policy, CHAMPION, "1")
+        looked = running.ready()["registry"]["last_success_timestamp_seconds"]
+        wait_until(lambda: running.ready()["registry"]["last_success_timestamp_seconds"] > looked)
+        assert running.log.read_text().count("event=aliases_switched") == 1
+        assert answering(running, policy) == "1"
+
+
+def test_moves_made_by_hand_are_on_record_and_can_be_rolled_back(
+    mlflow_url: str, store: MlflowClient, policy: str, tmp_path: Path
+) -> None:
+    with serve(mlflow_url, policy, tmp_path) as running:
+        wait_until(lambda: running.ready()["ready"] is True, running.log)
+        for version in ("2", "1"):
+            store.set_registered_model_alias(policy, CHAMPION, version)
+            wait_until(lambda version=version: points_at(record(store, policy), version), running.log)  # type: ignore[misc]
+    moves = parse(record(store, policy))
+    assert [move.version for move in moves] == ["1", "2", "1"]
+    assert [move.by for move in moves[1:]] == ["seen by tests"] * 2
+
+
+def record(store: MlflowClient, policy: str) -> str:
+    return str(store.get_registered_model(policy).tags.get(HISTORY_TAG, ""))
+
+
+def test_a_look_at_a_policy_that_has_not_changed_is_one_request(mlflow_url: str, policy: str, tmp_path: Path) -> None:
+    with proxy(mlflow_url) as before, serve(before.url, policy, tmp_path) as running:
+        wait_until(lambda: running.ready()["ready"] is True, running.log)
+        wait_until(lambda: "rollout" in before.requests[-1].path or looks(before) > 2)
+        start = len(before.requests)
+        wait_until(lambda: len(before.requests) > start + 5)
+        seen = {
+            request.path.split("?")[0].rsplit("/", 2)[-2:] == ["registered-models", "get"]
+            for request in before.requests[start:]
+        }
+        assert seen == {True}
+
+
+def looks(before: Proxy) -> int:
+    return sum("registered-models/get" in request.path for request in before.requests)
+
+
+def test_the_embedded_store_is_followed_where_the_full_mlflow_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.chdir(tmp_path)
+    register(connect(), "embedded", 0)
+    with serve(uri, "embedded", tmp_path) as running:
+        wait_until(lambda: running.ready()["ready"] is True, running.log)
+        assert answering(running, "embedded") == "1"
