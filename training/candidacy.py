@@ -169,12 +169,11 @@ def _check_comparable(ours: _Contender, theirs: _Contender) -> None:
 
 @contextmanager
 def _progress(console: Console, title: str, episodes: int) -> Iterator[Callable[[int], None]]:
-    """A bar over the games on a terminal, a line elsewhere."""
-    if not console.is_terminal:
-        console.print(f"{title}, on the same seeds")
-        yield lambda _: None
-        return
-    parts = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*parts, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bar:
+    """A line, and on a terminal a bar over the games."""
+    console.print(f"{title}, on the same seeds")
+    parts = (BarColumn(), MofNCompleteColumn(), TextColumn("pairs of games"))
+    with Progress(
+        *parts, TimeElapsedColumn(), TimeRemainingColumn(), console=console, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task(title, total=episodes)
         yield lambda played: bar.advance(task, played)

@@ -26,6 +26,8 @@ from training.play import Player, environment_of, play
 
 POLICY = "cartpole"
 EPISODES = 10
+PROMOTION = ("--rule", "not-worse", "--episodes", "100")
+"""For a demo that is run again: its next version has the return of the first, which is the most there is."""
 FOLDER = Path("demo")
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0
@@ -53,7 +55,7 @@ def main(*, is_once: bool) -> None:
         console.print("2. train, evaluate, export and register:")
         _polserve("train", POLICY, "--run-dir", str(FOLDER / "run"), environment=environment)
         console.print("3. promote:")
-        _polserve("promote", POLICY, environment=environment)
+        _polserve("promote", POLICY, *PROMOTION, environment=environment)
         stack.enter_context(_service(grpc_port, http_port, environment))
         console.print(f"4. polserve: gRPC 127.0.0.1:{grpc_port}, metrics http://127.0.0.1:{http_port}/metrics")
         _report(stack.enter_context(PolicyClient(f"127.0.0.1:{grpc_port}")))
