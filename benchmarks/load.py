@@ -52,6 +52,10 @@ class Measured:
     calls_per_s: float
 
 
+WORKER = b"serving.crew.child"
+"""The module that a worker process runs; the service's other children answer nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """A running server."""
@@ -114,17 +118,18 @@ def polserve(*options: str) -> Iterator[Server]:
         n_workers = int(options[options.index("--workers") + 1]) if "--workers" in options else 1
         while not _is_up(ports[1], n_workers):
             time.sleep(0.02)
-        yield Server(int(ports[0]), children_of(process.pid) or [process.pid])
+        yield Server(int(ports[0]), workers_of(process.pid) or [process.pid])
 
 
-def children_of(pid: int) -> list[int]:
-    """The processes that `pid` has started."""
-    children = []
+def workers_of(pid: int) -> list[int]:
+    """The processes that the service `pid` has started to answer calls; none where it answers itself."""
+    workers = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has ended meanwhile
-            if int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1]) == pid:
-                children.append(int(folder.name))
-    return children
+            is_child = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1]) == pid
+            if is_child and WORKER in (folder / "cmdline").read_bytes().split(b"\0"):
+                workers.append(int(folder.name))
+    return workers
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from serving.errors import PolserveError
 from serving.logs import configure_logs
 from serving.proving.gate import Gate, prove
 
-IDLE_S = 60.0
+IDLE_S = 10.0
 """Without work, after which the process ends: its memory is worth more to others."""
 
 log = structlog.get_logger()
