@@ -19,7 +19,7 @@ CONFIDENCE = 0.95
 RESAMPLES = 5_000
 """Bootstrap resamples; from one draw to another, 2.5 % beyond an end are 2.3 to 2.7 %."""
 BLOCK_NUMBERS = 20_000
-"""Numbers of resamples that are worked on together: so few that memory is not given back and asked for at each block."""
+"""Numbers of resamples worked on together: so few that memory is not given back and asked for at each block."""
 ROUNDING = 1e-9
 """Differences below this part of the values are rounding, and zero."""
 

@@ -133,15 +133,23 @@ class ChampionAlias:
             raise self._lost(move, None)
 
     def _record(self, move: AliasMove) -> None:
-        """Write the move into the history, after what was there before if nobody had written that down."""
-        model = self._model(move)
-        if champion_of(model) != move.version:
-            raise self._lost(move, Intent.on(model))
-        text = model.tags.get(HISTORY_TAG, "")
-        if move.replaces is not None and not points_at(text, move.replaces) and not points_at(text, move.version):
-            text = extended(text, Move.now(move.replaces, f"seen by {move.by}"))
-        text = extended(text, Move.now(move.version, move.by, is_rollback=move.is_rollback))
-        self._client.set_registered_model_tag(move.policy, HISTORY_TAG, text)
+        """Write the move into the history, after what was there before if nobody had written that down.
+
+        A service may write what it saw at the same moment, which a database refuses to one of the two: try again then.
+        """
+        for attempts_left in (2, 1, 0):
+            model = self._model(move)
+            if champion_of(model) != move.version:
+                raise self._lost(move, Intent.on(model))
+            text = _recorded(model.tags.get(HISTORY_TAG, ""), move)
+            try:
+                self._client.set_registered_model_tag(move.policy, HISTORY_TAG, text)
+            except MlflowException:
+                if not attempts_left:
+                    raise
+                time.sleep(LOOK_INTERVAL_S)
+            else:
+                return
 
     @contextlib.contextmanager
     def _withdrawn(self, move: AliasMove, intent: Intent) -> Iterator[None]:
@@ -170,3 +178,10 @@ class ChampionAlias:
 
     def _model(self, move: AliasMove) -> RegisteredModel:
         return self._client.get_registered_model(move.policy)
+
+
+def _recorded(text: str, move: AliasMove) -> str:
+    """The history with the move, and with what stood before it if that is not on record."""
+    if move.replaces is not None and not points_at(text, move.replaces) and not points_at(text, move.version):
+        text = extended(text, Move.now(move.replaces, f"seen by {move.by}"))
+    return extended(text, Move.now(move.version, move.by, is_rollback=move.is_rollback))
