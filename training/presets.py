@@ -26,6 +26,22 @@ ARCADE_LOOP = LoopConfig(
 )
 ARCADE_EXPLORATION = ExplorationConfig(epsilon_end=0.01, epsilon_steps=300_000)
 ROOT = RewardConfig(reward_treatment="root", reward_scale=0.1)
+QUANTILES = NetworkConfig(hidden_sizes=(512,), dueling=True, quantiles=51, mixed_precision=True)
+QR_DQN = DqnConfig(
+    learning_rate=1e-4,
+    learning_rate_end=5e-5,
+    learning_rate_updates=100_000,
+    adam_epsilon=1e-4,
+    batch_size=64,
+    discount=0.99,
+    n_step=3,
+    max_grad_norm=10.0,
+    target_tau=0.01,
+    acts_by_target=True,
+)
+SCREENS_REPLAY = ReplayConfig(
+    replay_capacity=800_000, learning_starts=50_000, updates_per_vector_step=4, checkpoint_replay=False
+)
 
 PRESETS: Mapping[str, Recipe] = {
     # Found by a random search; what mattered: a high learning rate that falls, a long horizon, and enough exploration
@@ -69,24 +85,24 @@ PRESETS: Mapping[str, Recipe] = {
         policy="mspacman",
         environment=MS_PACMAN,
         loop=ARCADE_LOOP,
-        network=NetworkConfig(hidden_sizes=(512,), dueling=True, quantiles=51, mixed_precision=True),
-        agent=DqnConfig(
-            learning_rate=1e-4,
-            learning_rate_end=5e-5,
-            learning_rate_updates=100_000,
-            adam_epsilon=1e-4,
-            batch_size=64,
-            discount=0.99,
-            n_step=3,
-            max_grad_norm=10.0,
-            target_tau=0.01,
-            acts_by_target=True,
-        ),
+        network=QUANTILES,
+        agent=QR_DQN,
         exploration=ARCADE_EXPLORATION,
-        replay=ReplayConfig(
-            replay_capacity=800_000, learning_starts=50_000, updates_per_vector_step=4, checkpoint_replay=False
-        ),
+        replay=SCREENS_REPLAY,
         rewards=ROOT,
+        is_screens=True,
+        threads=0,
+    ),
+    # Goes on from a policy that learned from roots, which make ghosts cheap, for the score itself: docs/adr/0007.
+    "mspacman-score": Recipe(
+        policy="mspacman-score",
+        environment=MS_PACMAN,
+        loop=dataclasses.replace(ARCADE_LOOP, evaluate_every=150_000, selection_episodes=64),
+        network=QUANTILES,
+        agent=dataclasses.replace(QR_DQN, learning_rate_updates=120_000),
+        exploration=ExplorationConfig(epsilon_start=0.1, epsilon_end=0.01, epsilon_steps=50_000),
+        replay=dataclasses.replace(SCREENS_REPLAY, replay_capacity=600_000),
+        rewards=RewardConfig(reward_scale=0.01),
         is_screens=True,
         threads=0,
     ),

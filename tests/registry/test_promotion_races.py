@@ -45,7 +45,7 @@ def move(policy: str, version: str, by: str = "a test", replaces: str | None = "
 def intent(policy: str, store: MlflowClient, age_s: float) -> None:
     """Somebody wanted to move the alias to version 2, so long ago."""
     at = (datetime.now(UTC) - timedelta(seconds=age_s)).isoformat(timespec="seconds")
-    text = {"token": "theirs", "version": "2", "replaces": "1", "by": "ann@home", "at": at}
+    text = {"token": "theirs", "version": "2", "replaces": "1", "by": "another@elsewhere", "at": at}
     store.set_registered_model_tag(policy, INTENT_TAG, json.dumps(text))
 
 
@@ -119,10 +119,10 @@ def test_a_deleted_alias_is_not_set_again(store: MlflowClient, policy: str) -> N
 def test_whoever_stands_in_line_is_named(store: MlflowClient, three: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aliases, "OUTCOME_TIMEOUT_S", 0.0)
     intent(three, store, age_s=30)
-    with pytest.raises(RaceLost, match=r"ann@home is moving it to 2 since 20.*; look again in a minute"):
+    with pytest.raises(RaceLost, match=r"another@elsewhere is moving it to 2 since 20.*; look again in a minute"):
         ChampionAlias(store).move(move(three, "3"))
     assert champion(store, three) == "1"
-    assert "ann@home" in store.get_registered_model(three).tags[INTENT_TAG], "theirs stands"
+    assert "another@elsewhere" in store.get_registered_model(three).tags[INTENT_TAG], "theirs stands"
 
 
 @pytest.mark.parametrize("damaged", ["", "{", '{"token": 1}', '["a"]'])
@@ -144,10 +144,10 @@ def test_one_that_wrote_its_intent_later_wins(store: MlflowClient, three: str, m
     def settle(_: float) -> None:
         monkeypatch.setattr(time, "sleep", lambda _: None)
         store.delete_registered_model_tag(three, INTENT_TAG)  # which both had found empty
-        ChampionAlias(store).move(move(three, "2", "bob@work"))
+        ChampionAlias(store).move(move(three, "2", "another@elsewhere"))
 
     monkeypatch.setattr(time, "sleep", settle)
-    with pytest.raises(RaceLost, match="version 2 is, moved by bob@work"):
+    with pytest.raises(RaceLost, match="version 2 is, moved by another@elsewhere"):
         ChampionAlias(store).move(move(three, "3"))
     assert champion(store, three) == "2"
 
@@ -171,7 +171,7 @@ def test_a_damaged_history_is_begun_anew(store: MlflowClient, policy: str, monke
 def test_the_record_names_the_command_the_user_and_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOGNAME", "ann")
     monkeypatch.setattr("socket.gethostname", lambda: "home")
-    assert mover("polserve promote") == "polserve promote by ann@home"
+    assert mover("polserve promote") == "polserve promote by another@elsewhere"
 
 
 def test_an_intent_from_a_clock_that_is_far_ahead_does_not_stand_for_ever() -> None:
