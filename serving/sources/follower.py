@@ -147,7 +147,9 @@ class Follower:
             return
         move = Move.now(champion, f"seen by {self._config.service}")
         try:
-            self._registry.write_history(model.name, extended(model.history, move))
+            latest = self._registry.model(model.name)  # others write it too, and downloads may have taken a while
+            if latest is not None and latest.aliases == model.aliases and not points_at(latest.history, champion):
+                self._registry.write_history(model.name, extended(latest.history, move))
         except Exception as error:  # noqa: BLE001 - likewise
             log.warning("move_not_recorded", policy=model.name, version=champion, error=one_line(error))
 
