@@ -13,12 +13,11 @@ import pytest
 from mlflow import MlflowClient
 
 from protos.names import CHAMPION, SHA256_TAG
-from tests.registry.following import answering, register, serve
+from tests.registry.following import answering, serve
 from tests.registry.proxy import Fault, Forward, Proxy, Request, Response, none, read_only, requiring
 from tests.registry.proxy import answering as answering_with
-from tests.support import free_port, mlflow_server, wait_until
+from tests.support import free_port, wait_until
 from training.registry.store import connect
-from training.registry.versions import PolicyRegistry
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow warns at its import and use
 
@@ -69,26 +68,23 @@ def test_a_dead_registry_at_the_start_is_reported_and_the_service_lives(
 
 
 def test_the_last_good_version_is_served_from_the_cache_until_the_registry_returns(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    proxied: Proxy, store: MlflowClient, policy: str, tmp_path: Path
 ) -> None:
-    port = free_port()
-    with mlflow_server(tmp_path, port) as url:
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
-        for seed in (0, 1):
-            register(connect(), "cartpole", seed)
-        with serve(url, "cartpole", tmp_path) as running:
-            wait_until(lambda: running.ready()["ready"] is True, running.log)
-    with serve(url, "cartpole", tmp_path) as running:
+    with serve(proxied.url, policy, tmp_path) as running:
         wait_until(lambda: running.ready()["ready"] is True, running.log)
-        assert answering(running, "cartpole") == "1"
+    proxied.fault = answering_with(503, "gone")
+    with serve(proxied.url, policy, tmp_path) as running:
+        wait_until(lambda: running.ready()["ready"] is True, running.log)
+        assert answering(running, policy) == "1"
         wait_until(lambda: "registry" in running.ready(), running.log)
         assert running.ready()["registry"]["up"] is False
-        with mlflow_server(tmp_path, port):
-            PolicyRegistry(connect()).promote("cartpole", "2", "for the test")
-            wait_until(lambda: answering(running, "cartpole") == "2", running.log)
-            assert running.ready()["registry"]["up"] is True
+        proxied.fault = none
+        store.set_registered_model_alias(policy, CHAMPION, "2")
+        wait_until(lambda: answering(running, policy) == "2", running.log)
+        assert running.ready()["registry"]["up"] is True
+        proxied.fault = answering_with(503, "gone again")
         wait_until(lambda: "polserve_registry_up 0.0" in running.metrics(), running.log)
-        assert answering(running, "cartpole") == "2", "an outage changes no answer"
+        assert answering(running, policy) == "2", "an outage changes no answer"
 
 
 def test_a_follower_that_dies_is_started_again(
