@@ -12,7 +12,7 @@ from serving.answering import Responder, check_epsilon
 from serving.episodes import DRAINING, Episode, OpenStreams
 from serving.errors import InvalidRequest, NotReady
 from serving.grpc.codec import decode_observation, encode_step, has_values_form, parse
-from serving.grpc.statuses import status_of
+from serving.grpc.statuses import Status, status_of
 from serving.metrics.answering import AnsweringMetrics
 from serving.policy import Policy
 
@@ -56,6 +56,7 @@ class EpisodeHandler:
             stream.finish()
         finally:
             self._streams.close(stream)
+            stream.playing = None
             self._rpc.end(started, (stream.code or grpc.StatusCode.OK).name)
 
     def _play(self, requests: Iterator[bytes], context: grpc.ServicerContext, stream: "_Stream") -> None:
@@ -153,7 +154,7 @@ class _Stream:
         self._send = send
         self._lock = threading.Lock()
         self._is_sending = False
-        self._end_after_send: Exception | None = None
+        self._end_after_send: Status | None = None
         self._last_active = time.monotonic()
 
     def touch(self) -> None:
@@ -171,17 +172,19 @@ class _Stream:
         self._send(response)
         with self._lock:
             self._is_sending = False
-            error = self._end_after_send
+            status = self._end_after_send
         self.touch()
-        if error is not None:
-            self.end(error)
+        if status is not None:
+            self._end_with(status)
 
     def end(self, error: Exception) -> None:
-        """End with the status of an error."""
-        status = status_of(error)
+        """End with the status of an error, which is not kept: its traceback would hold the episode's version."""
+        self._end_with(status_of(error))
+
+    def _end_with(self, status: Status) -> None:
         with self._lock:
             is_sending, is_stuck = self._is_sending, self._end_after_send is not None
-            self._end_after_send = error
+            self._end_after_send = status
         if is_sending:
             if is_stuck:  # behind a response that the client does not read, no status would ever leave
                 self.code = status.code

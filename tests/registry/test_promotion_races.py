@@ -169,11 +169,11 @@ def test_a_damaged_history_is_begun_anew(store: MlflowClient, policy: str, monke
 
 
 def test_the_record_names_the_command_the_user_and_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LOGNAME", "ann")
-    monkeypatch.setattr("socket.gethostname", lambda: "home")
+    monkeypatch.setenv("LOGNAME", "another")
+    monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
     assert mover("polserve promote") == "polserve promote by another@elsewhere"
 
 
 def test_an_intent_from_a_clock_that_is_far_ahead_does_not_stand_for_ever() -> None:
     at = (datetime.now(UTC) + timedelta(hours=1)).isoformat(timespec="seconds")
-    assert not Intent("token", "2", "1", "ann", at).is_fresh
+    assert not Intent("token", "2", "1", "another", at).is_fresh

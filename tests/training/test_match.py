@@ -105,12 +105,16 @@ def test_the_processes_end_with_their_parent(number: signal.Signals, match: Matc
             stderr=output,
             env=environment(PYTHONPATH=str(Path(__file__).resolve().parents[2])),
         )
-    wait_until(lambda: "played" in log.read_text(), log)
-    children = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(number)
-    process.wait(10)
+    try:
+        wait_until(lambda: "played" in log.read_text(), log)
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(number)
+        process.wait(60)
+    finally:
+        process.kill()
+        process.wait()
     assert len(children) >= 2
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children):
         assert time.monotonic() < until, log.read_text()
         time.sleep(0.05)

@@ -116,13 +116,23 @@ class ChampionAlias:
             if standing is not None and standing.is_fresh:
                 raise self._lost(move, standing)
             intent = Intent.of(move)
-            self._client.set_registered_model_tag(move.policy, INTENT_TAG, json.dumps(asdict(intent)))
+            self._write(move, intent)
             with self._withdrawn(move, intent):
                 if move.replaces is not None:
                     time.sleep(SETTLE_S)  # a first champion is nobody's loss
                 self._check(move, intent)
                 self._client.set_registered_model_alias(move.policy, CHAMPION, move.version)
                 self._record(move)
+
+    def _write(self, move: AliasMove, intent: Intent) -> None:
+        """Our intent stands; raises RaceLost where another was written at the very moment, which a database refuses."""
+        try:
+            self._client.set_registered_model_tag(move.policy, INTENT_TAG, json.dumps(asdict(intent)))
+        except MlflowException:
+            standing = Intent.on(self._model(move))
+            if standing is None or not standing.is_fresh:
+                raise
+            raise self._lost(move, standing) from None
 
     def _check(self, move: AliasMove, intent: Intent) -> None:
         """Raise RaceLost where somebody else is about to move the alias or has moved it."""
