@@ -61,6 +61,12 @@ class EpisodeHandler:
 
     def _play(self, requests: Iterator[bytes], context: grpc.ServicerContext, stream: "_Stream") -> None:
         player = _Player(self._responder, self._metrics, context.is_active)
+        try:
+            self._react(requests, player, stream)
+        finally:
+            player.forget()  # an error's traceback, which gRPC keeps, would hold the episode's version
+
+    def _react(self, requests: Iterator[bytes], player: "_Player", stream: "_Stream") -> None:
         for message in requests:
             stream.touch()
             if self._streams.is_draining and player.playing is None:
@@ -85,6 +91,10 @@ class _Player:
     def playing(self) -> Policy | None:
         """The version of the episode that is going on."""
         return self._episode.policy if self._episode else None
+
+    def forget(self) -> None:
+        """No episode is going on any more."""
+        self._episode = None
 
     def react(self, request: pb.EpisodeRequest) -> pb.EpisodeResponse:
         """The response to the next request.

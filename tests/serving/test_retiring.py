@@ -45,3 +45,12 @@ def test_an_episode_keeps_a_replaced_version_for_a_bounded_time(folder: Path, ru
             episode.act(OBSERVATION)
         with client.episode("cartpole") as another:
             assert another.act(OBSERVATION).version == "2"
+
+
+def test_a_version_that_no_episode_plays_is_unloaded_when_it_is_replaced(folder: Path, running: Running) -> None:
+    with PolicyClient(running.target) as client:
+        with client.episode("cartpole") as episode:
+            episode.act(OBSERVATION)
+        replace_version(folder, running)
+        assert client.act("cartpole", OBSERVATION).version == "2"
+        wait_until(lambda: is_unloaded(running), running.log)
