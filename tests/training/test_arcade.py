@@ -51,22 +51,21 @@ def test_background_is_black_and_every_other_pixel_a_third_of_its_colours() -> N
     assert screen.sum() == 149 + 255
 
 
-def test_the_vector_environment_plays_as_gymnasiums_single_one_does() -> None:
+def test_the_vector_environment_plays_as_gymnasiums_single_ones_do() -> None:
     calm = {"repeat_action_probability": 0.0}
-    actions = np.random.default_rng(1).integers(9, size=60)
-    single = make_env(EnvironmentSpec(GAME.id, calm, frames=4))
-    stack, _ = single.reset(seed=0)
-    fast = make_vec(EnvironmentSpec(GAME.id, {**calm, **AS_GYMNASIUM_MAKES_IT}), 1)
-    vector = ScreenVec([fast], GAME)
-    screens, _ = vector.reset(seed=0)
-    assert np.array_equal(screens[0], to_screens(stack))
-    for action in actions:
-        stack, reward, *_ = single.step(action)
-        screens, rewards, *_ = vector.step(np.array([action]))
-        assert np.array_equal(screens[0], to_screens(stack))
-        assert reward == rewards[0]
+    actions = np.random.default_rng(1).integers(9, size=(60, 3))
+    singles = [make_env(EnvironmentSpec(GAME.id, calm, frames=4)) for _ in range(3)]
+    vector = ScreenVec(make_vec(EnvironmentSpec(GAME.id, {**calm, **AS_GYMNASIUM_MAKES_IT}), 3), GAME)
+    stacks = [single.reset(seed=seed)[0] for seed, single in enumerate(singles)]
+    assert np.array_equal(vector.reset(seed=0)[0], to_screens(np.stack(stacks)))
+    for chosen in actions:
+        results = [single.step(action) for single, action in zip(singles, chosen, strict=True)]
+        screens, rewards, *_ = vector.step(chosen)
+        assert np.array_equal(screens, to_screens(np.stack([stack for stack, *_ in results])))
+        assert [reward for _, reward, *_ in results] == rewards.tolist()
     vector.close()
-    single.close()
+    for single in singles:
+        single.close()
 
 
 def test_a_sampled_stack_is_the_stack_that_the_games_emitted(games: ScreenVec) -> None:
@@ -109,16 +108,3 @@ def test_a_game_begins_with_its_first_frame_in_the_whole_stack(games: ScreenVec)
 def test_an_environment_without_frames_is_refused() -> None:
     with pytest.raises(UnsupportedEnvironment, match="expected frames of"):
         make_screens(EnvironmentSpec("CartPole-v1", frames=4), 2)
-
-
-def test_games_in_two_halves_are_the_games_in_one(games: ScreenVec) -> None:
-    one = ScreenVec([make_vec(EnvironmentSpec(GAME.id, AS_GYMNASIUM_MAKES_IT), 3)], GAME)
-    rng = np.random.default_rng(4)
-    assert np.array_equal(games.reset(seed=5)[0], one.reset(seed=5)[0])
-    for _ in range(60):
-        actions = rng.integers(9, size=3)
-        *halves, info = games.step(actions)
-        *whole, expected = one.step(actions)
-        assert all(np.array_equal(*pair) for pair in zip(halves, whole, strict=True))
-        assert np.array_equal(info["lives"], expected["lives"])
-    one.close()
