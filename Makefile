@@ -37,7 +37,7 @@ types: install  ## check types
 protos: install  ## generate the Python messages and stubs
 	$(BIN)/python -m protos.generate
 
-bench: install  ## print the tables of the README (minutes; QUICK=1 for a short run)
+bench: install  ## print the tables of the README (hours; QUICK=1 for a short run)
 	for name in startup serving transports rollout peers control promotion arcade frames adbudget ledger; do $(BIN)/python benchmarks/$$name.py $(if $(QUICK),--quick) || exit 1; done
 
 image: ## build the container image with docker, or ENGINE=podman

@@ -26,12 +26,13 @@ from benchmarks.load import polserve
 from benchmarks.tables import finish, options, show
 from protos.names import GOLDEN_FILE, MODEL_FILE
 from protos.polserve.v1 import policy_pb2 as pb
-from serving.client import PolicyClient
+from serving.client import ClientError, PolicyClient
 from serving.commands.names import spec_of
 from training.adbudget.context import Context, default_scenario, read_contexts
 from training.adbudget.optimum import Problem, solve
 from training.adbudget.rules import Resolve, Rule, best_share, even, fixed_share, play, proportional, regret
 from training.envs import EVALUATION_FIRST_SEED
+from training.errors import TrainingError
 from training.loop import Progress
 from training.pipeline import finish as finish_run
 from training.presets import PRESETS
@@ -174,7 +175,10 @@ def main() -> None:
     parser.add_argument("--policy", default="adbudget", help="with --contexts: its policy")
     arguments = parser.parse_args()
     if arguments.contexts:
-        figures = answer_file(arguments.contexts, arguments.target, arguments.policy)
+        try:
+            figures = answer_file(arguments.contexts, arguments.target, arguments.policy)
+        except (TrainingError, ClientError) as error:
+            raise SystemExit(f"error: {error}") from error
     elif arguments.quick:
         figures = compare(1, arguments.channels, 10_000, 20, 0)
     else:

@@ -70,14 +70,21 @@ def _difference(where: str, got: NDArray[Any], golden: Arrays, expected: NDArray
 def _check_actions(where: str, got: NDArray[Any], golden: Arrays) -> None:
     is_other = got != golden[ACTION]
     if is_other.any() and VALUES in golden:
-        best = np.sort(golden[VALUES], axis=1)[:, -2:]
-        is_other &= best[:, -1] - best[:, 0] > _tolerance(golden[VALUES])
+        difference = _values_of(got, golden[VALUES]) - _values_of(golden[ACTION], golden[VALUES])
+        is_other &= ~(np.abs(difference) <= _tolerance(golden[VALUES]))  # NaN fails every comparison
     if is_other.any():
         index = int(np.flatnonzero(is_other)[0])
         raise GoldenMismatch(
             f"{where}: {int(is_other.sum())} of {len(got)} differ from the trainer's; at observation {index} expected "
             f"{golden[ACTION][index]}, got {got[index]}"
         )
+
+
+def _values_of(actions: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
+    """The value (n,) of each action by values (n, a); NaN for one that there is not."""
+    is_action = (actions >= 0) & (actions < values.shape[1])
+    chosen: NDArray[Any] = values[np.arange(len(actions)), np.where(is_action, actions, 0)]
+    return np.where(is_action, chosen, np.nan)
 
 
 def _tolerance(expected: NDArray[Any]) -> float:

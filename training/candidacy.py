@@ -1,7 +1,8 @@
 """A candidacy from end to end: two versions play, what they did is recorded, and the alias moves or does not."""
 
+import math
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from hashlib import file_digest
@@ -59,7 +60,7 @@ def examine(registry: PolicyRegistry, case: Case, console: Console) -> Case:
     """The case with what the candidate and the champion did in the same games; progress goes to `console`.
 
     Raises:
-        PromotionRefused: the two cannot play the same games.
+        PromotionRefused: the two cannot play the same games, or a game ended with no finite return.
         RegistryError: a version cannot be had, or is not what was registered.
     """
     ballot, terms = case.ballot, case.terms
@@ -74,6 +75,8 @@ def examine(registry: PolicyRegistry, case: Case, console: Console) -> Case:
         title = f"{ours.name} and {theirs.name} play {episodes} games of {ours.spec.environment.id}"
         with _progress(console, title, episodes) as on_played:
             returns = play_match(Match(candidate, champion, episodes, seed), terms.processes, on_played)
+    for contender, own in zip((ours, theirs), returns, strict=True):
+        _check_finite(contender.name, own, seed)
     evidence = Evidence(ours.name, theirs.name, ours.spec.environment.id, seed, *returns, compare(*returns))
     return replace(case, evidence=evidence)
 
@@ -165,6 +168,16 @@ def _check_comparable(ours: _Contender, theirs: _Contender) -> None:
         raise PromotionRefused(
             f"the returns of {ours.name} in {mine} and of {theirs.name} in {other} cannot be compared; {ALL_THE_SAME}"
         )
+
+
+def _check_finite(name: str, returns: Sequence[float], first_seed: int) -> None:
+    """Raise PromotionRefused where a return is no finite number: no figure can be made of it."""
+    for index, value in enumerate(returns):
+        if not math.isfinite(value):
+            raise PromotionRefused(
+                f"{name} returned {value} on seed {first_seed + index}: expected finite returns; "
+                f"mend the environment's rewards or the policy; {ALL_THE_SAME}"
+            )
 
 
 @contextmanager

@@ -68,11 +68,14 @@ def compare(
     the same every time, so the result is a function of the returns alone.
 
     Raises:
-        ValueError: there are fewer than two games, or not as many of the one as of the other.
+        ValueError: there are fewer than two games, or not as many of the one as of the other, or a return is no finite
+            number, of which neither a mean nor an order can be made.
     """
     ours, theirs = np.asarray(candidate, np.float64), np.asarray(champion, np.float64)
     if ours.shape != theirs.shape or ours.ndim != 1 or ours.size < 2:  # noqa: PLR2004 - a spread needs two
         raise ValueError(f"a comparison needs two games or more of each, in pairs; got {ours.shape} and {theirs.shape}")
+    if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
+        raise ValueError("a comparison needs finite returns")
     sides = _side(ours), _side(theirs)
     scale = float(max(np.abs(ours).max(), np.abs(theirs).max()))
     resampled = np.concatenate([_statistics(counts, ours, theirs) for counts in _blocks(_resamples(ours.size))], axis=1)

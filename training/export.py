@@ -142,11 +142,10 @@ def _to_onnx(policy: nn.Module, example: NDArray[Any], outputs: list[str]) -> on
 
 
 def read_weights(path: Path) -> dict[str, NDArray[Any]]:
-    """The weights of the network in an exported graph, by the names that the network gives them."""
-    prefix = "network."
+    """The arrays in an exported graph: the network's weights, by the names that it gives them, and others."""
+    prefix = "network."  # where there is something around the network
     initializers = onnx.load(path).graph.initializer
-    found = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in initializers}
-    return {name.removeprefix(prefix): array.copy() for name, array in found.items() if name.startswith(prefix)}
+    return {tensor.name.removeprefix(prefix): onnx.numpy_helper.to_array(tensor).copy() for tensor in initializers}
 
 
 def _strip(graph: onnx.GraphProto) -> None:

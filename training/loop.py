@@ -12,7 +12,7 @@ from training.agents.agent import Agent, Weights
 from training.checkpoint import restore_rng, rng_state
 from training.collector import ChooseActions, Collector
 from training.envs import VecEnv
-from training.errors import CheckpointError, require
+from training.errors import CheckpointError, InvalidOption, require
 from training.learners import Learner, RewardConfig
 from training.throughput import Throughput
 
@@ -240,7 +240,10 @@ class Loop:
 
     def _outcome(self, elapsed_s: float, *, is_complete: bool) -> Outcome:
         if self._best is None:
-            raise RuntimeError("no evaluation took place")
+            raise InvalidOption(
+                f"no greedy evaluation gave a number (the last one {self._curve[-1][1]}): training diverged, or the "
+                "environment's rewards are no numbers; lower the learning rate, or mend the environment"
+            )
         return Outcome(
             weights=self._best,
             best_return=self._best_return,

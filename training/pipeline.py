@@ -2,7 +2,7 @@
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from training.envs import EVALUATION_FIRST_SEED, make_env
 from training.errors import CheckpointError, InvalidOption, RegistryError, UnsupportedEnvironment
 from training.evaluate import ObservationSample, greedy, play_episodes, random_policy
 from training.export import PolicyVersion, export_policy
+from training.interrupts import InterruptFlag
 from training.loop import Outcome, Progress
 from training.origin import Origin
 from training.progress import ProgressDisplay
@@ -71,10 +72,10 @@ class RunResult:
     """Whether the version is @champion."""
 
 
-def train_policy(
-    recipe: Recipe, seed: int, options: RunOptions, console: Console, should_stop: Callable[[], bool]
-) -> RunResult:
-    """Train by the recipe, and unless asked to stop, evaluate, export and register.
+def train_policy(recipe: Recipe, seed: int, options: RunOptions, console: Console) -> RunResult:
+    """Train by the recipe, and unless interrupted, evaluate, export and register.
+
+    A checkpoint that another run left in the folder is set aside, and lost by nothing that is done here.
 
     Raises:
         TrainingError: something that the user can mend.
@@ -93,16 +94,18 @@ def train_policy(
         origin = Origin(**saved["origin"])
         run = TrackedRun(client, saved["run_id"])
     else:
+        if aside := checkpoint.set_aside(options.folder):
+            console.print(f"another run's checkpoint was there: it is {aside} now; --resume would have gone on with it")
         origin = trainee.begin_from(options.init_from) if options.init_from else Origin()
         tags = _tags(recipe, seed, trainee, origin)
         run = TrackedRun.start(client, EXPERIMENT, f"{recipe.policy}-seed{seed}", tags)
         run.log_params({**recipe.params(), "seed": seed})
     provenance = _provenance(recipe, seed, run.run_id, origin, trainee.device)  # of the code that this process runs
-    with run, contextlib.closing(trainee):
-        with ProgressDisplay(recipe.policy, console) as display:
+    with _resumable(options.folder), run, contextlib.closing(trainee):
+        with ProgressDisplay(recipe.policy, console) as display, InterruptFlag() as is_interrupted:
             identity = {"identity": _identity(recipe, seed), "origin": asdict(origin)}
             monitor = _Monitor(display, run, options.folder, identity, console)
-            outcome = trainee.loop.run(monitor, should_stop)
+            outcome = trainee.loop.run(monitor, is_interrupted)
         if not outcome.is_complete:
             run.interrupt()
             if monitor.unsaved:
@@ -186,6 +189,16 @@ def _report_allocation(
         "evaluation/mean_regret": comparison.policy.mean_regret,
         "evaluation/p95_regret": comparison.policy.p95_regret,
     }
+
+
+@contextlib.contextmanager
+def _resumable(folder: Path) -> Iterator[None]:
+    """Where the registry fails after training, the error says that what was learned is saved."""
+    try:
+        yield
+    except RegistryError as error:
+        hint = f"what was learned is saved in {folder}: give the same command with --resume"
+        raise RegistryError(f"{error}; {hint}") from error
 
 
 class _Monitor:

@@ -47,18 +47,20 @@ def decide(comparison: "Comparison", criteria: Criteria) -> Decision:
 
     The interquartile mean does not see the worst quarter of the games: a candidate that fails in every fifth one has
     the same as one that never does. So under either rule the difference of the means must lie above minus the margin.
+
+    NOTE: every condition says what is needed, so that a NaN allows nothing.
     """
     iqm, mean = comparison.iqm_difference, comparison.mean_difference
     iqm_margin = criteria.margin * abs(comparison.champion.iqm)
     mean_margin = criteria.margin * abs(comparison.champion.mean)
-    if criteria.rule is Rule.BETTER and iqm.low <= 0:
+    if criteria.rule is Rule.BETTER and not iqm.low > 0:
         verdict = "it is worse" if iqm.high < 0 else "it is not shown to be better"
         return Decision(is_allowed=False, reason=f"{verdict}: {_stated('IQM', iqm, comparison)}")
-    if criteria.rule is Rule.NOT_WORSE and iqm.low < -iqm_margin:
+    if criteria.rule is Rule.NOT_WORSE and not iqm.low >= -iqm_margin:
         verdict = "it is worse" if iqm.high < 0 else "it may be worse"
         reason = f"{verdict}: {_stated('IQM', iqm, comparison)}, below the margin of {-iqm_margin:,.4g}"
         return Decision(is_allowed=False, reason=reason)
-    if mean.low < -mean_margin:
+    if not mean.low >= -mean_margin:
         reason = f"its worst games may be worse: {_stated('mean', mean, comparison)}, below {-mean_margin:,.4g}"
         return Decision(is_allowed=False, reason=reason)
     verdict = "it is better" if iqm.low > 0 else "it is not worse"

@@ -20,12 +20,14 @@ from training.agents.pqn import PqnAgent, PqnConfig
 from training.arcade import make_screens
 from training.collector import ChooseActions
 from training.compute import Compute, Device, choose, set_threads
+from training.describe import describe
 from training.envs import (
     SELECTION_FIRST_SEED,
     EnvironmentSpec,
     VecEnv,
     continuous_actions,
     discrete_actions,
+    make_env,
     make_vec,
     observation_box,
 )
@@ -62,11 +64,13 @@ class Trainee:
         Raises:
             CheckpointError: there are none, or they are of another network.
         """
-        weights, origin = load_origin(folder)
+        found, origin = load_origin(folder)
+        weights = {name: found[name] for name in self.agent.weights() if name in found}
         try:
             self.agent.load_weights(weights)
         except RuntimeError as error:
-            raise CheckpointError(f"--init-from {folder}: its weights are of another network ({error})") from error
+            reason = " ".join(str(error).split())
+            raise CheckpointError(f"--init-from {folder}: its weights are of another network ({reason})") from error
         self.loop.evaluate()  # so that what is kept at the end is no worse than what it began with
         return origin
 
@@ -84,6 +88,9 @@ def build_trainee(recipe: Recipe, seed: int, device: Device = "auto") -> Trainee
     """
     if not 0 <= seed <= SELECTION_FIRST_SEED - recipe.loop.n_envs:
         raise InvalidOption(f"seed: expected 0 to {SELECTION_FIRST_SEED - recipe.loop.n_envs}, got {seed}")
+    env = make_env(recipe.environment)
+    describe(recipe.environment.id, env)  # which is needed at the end, and better refused before
+    env.close()
     return Trainee(recipe, seed, device)
 
 

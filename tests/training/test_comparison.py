@@ -73,3 +73,12 @@ def test_the_same_returns_give_the_same_interval() -> None:
 def test_games_that_are_no_pairs_are_not_compared(ours: int, theirs: int) -> None:
     with pytest.raises(ValueError, match="two games or more of each, in pairs"):
         compare(np.zeros(ours), np.zeros(theirs))
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+def test_returns_that_are_no_numbers_are_not_compared(odd: float) -> None:
+    ours, theirs = games(60)
+    ours[5] = odd
+    for pair in ((ours, theirs), (theirs, ours)):
+        with pytest.raises(ValueError, match="finite returns"):
+            compare(*pair)

@@ -174,13 +174,16 @@ def test_a_continuous_policy_is_trained_and_registered_by_its_preset(tmp_path: P
     continuous = OnnxPolicy(model).spec.action.continuous
     assert (list(continuous.low), list(continuous.high)) == ([-2.0], [2.0])
     assert (continuous.components[0].name, continuous.components[0].unit) == ("torque", "N m")
+    again = trained(tmp_path, "pendulum", "--steps", "50", "--no-register", "--init-from", str(model.parent), *few)
+    assert "another run's checkpoint was there: it is runs/pendulum-seed0/checkpoint-1.pt now" in again
 
 
 def test_an_allocator_is_trained_for_the_account_of_a_history(tmp_path: Path) -> None:
     truth = Truth(channels=(CHANNELS["display"], CHANNELS["tiktok"]), base_sales=800.0)
     write_history(tmp_path / "history.csv", simulate_history(truth, 200, np.random.default_rng(0)))
     few = ("--set", "selection_episodes=4", "--set", "evaluation_episodes=8", "--set", "evaluate_every=6000")
-    said = trained(tmp_path, "adbudget", "--data", "history.csv", "--name", "shop", "--steps", "6000", *few)
+    beside = ("--env-kwargs", '{"currency": "EUR"}')
+    said = trained(tmp_path, "adbudget", "--data", "history.csv", "--name", "shop", "--steps", "6000", *few, *beside)
     assert "fitted 200 days of history.csv: R squared 0." in said
     assert "display: identified" in said
     assert "solved anew every day" in said
@@ -192,6 +195,13 @@ def test_an_allocator_is_trained_for_the_account_of_a_history(tmp_path: Path) ->
     (model,) = tmp_path.glob("mlruns/**/model.onnx")
     block = OnnxPolicy(model).spec.allocation
     assert (list(block.channels), block.history_days, block.max_horizon_days) == (["display", "tiktok"], 28, 30)
+    assert block.currency == "EUR"
+
+
+def test_what_the_history_tells_is_not_told_beside_it() -> None:
+    answer = polserve("train", "adbudget", "--data", "history.csv", "--env-kwargs", '{"n_channels": 3}')
+    assert answer.returncode == 2
+    assert "the history tells the rest; got n_channels" in " ".join(answer.stderr.replace("│", "").split())
 
 
 def test_a_history_is_for_allocators_only(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from training.envs import (
 from training.errors import InvalidOption, UnknownEnvironment, UnsupportedEnvironment
 from training.evaluate import ObservationSample, play_episodes, play_together, random_policy
 from training.play import check_renders
+from training.recipe import Recipe
+from training.trainee import build_trainee
 
 CART_POLE = EnvironmentSpec("CartPole-v1")
 
@@ -152,3 +154,20 @@ def test_an_environment_describes_itself_in_its_metadata(corridor: EnvironmentSp
     description = describe(corridor.id, make_env(corridor))
     assert description.components == (("steps", ""),)
     assert description.labels == ("wait", "walk")
+
+
+@pytest.mark.parametrize(
+    ("key", "told", "message"),
+    [
+        ("observation_components", ["steps"], r"expected 1 of \[name, unit\]"),
+        ("observation_components", [["a", ""], ["b", ""]], r"expected 1 of \[name, unit\]"),
+        ("action_labels", ["wait"], "expected the names of its 2 discrete actions"),
+        ("action_labels", "go", "expected the names of its 2 discrete actions"),
+    ],
+)
+def test_a_description_of_another_form_is_refused_before_training(
+    corridor: EnvironmentSpec, monkeypatch: pytest.MonkeyPatch, key: str, told: object, message: str
+) -> None:
+    monkeypatch.setitem(Corridor.metadata, key, told)
+    with pytest.raises(UnsupportedEnvironment, match=message):
+        build_trainee(Recipe("corridor", corridor), 0)

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from protos.golden import BATCHES
+from protos.golden import BATCHES, GoldenMismatch, compare
 from protos.names import MIN_GOLDEN
 from protos.polserve.v1 import policy_pb2 as pb
 from tests.support import make_version
@@ -64,6 +65,27 @@ def test_a_graph_that_answers_otherwise_is_refused(name: str) -> None:
     golden = {**version.golden, name: version.golden[name][::-1].copy()}
     with pytest.raises(ExportRefused, match=f"{name} at batches of 1"):
         measure_parity(version.model.SerializeToString(), golden)
+
+
+def test_a_tie_excuses_only_the_tied_actions() -> None:
+    version = make_version()
+    n, tied = len(version.golden["observation"]), np.array([1, 1, -5], np.float32)
+    golden = {
+        "observation": version.golden["observation"],
+        "action": np.zeros(n, np.int64),
+        "values": np.tile(tied, (n, 1)),
+    }
+
+    def answering(action: int) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+        return lambda batch: {
+            "action": np.full(len(batch), action),
+            "values": np.tile(tied, (len(batch), 1)),
+        }
+
+    assert compare(answering(0), golden) == compare(answering(1), golden) == 0
+    for other in (2, 3, -1):
+        with pytest.raises(GoldenMismatch, match=f"expected 0, got {other}"):
+            compare(answering(other), golden)
 
 
 def test_a_network_that_answers_nan_is_refused() -> None:

@@ -14,7 +14,7 @@ from training.agents.exploration import ExplorationConfig
 from training.envs import EnvironmentSpec
 from training.errors import CheckpointError, InvalidOption
 from training.learners import ReplayConfig
-from training.loop import LoopConfig, Outcome, Progress
+from training.loop import Loop, LoopConfig, Outcome, Progress
 from training.networks import NetworkConfig
 from training.presets import PRESETS
 from training.recipe import Recipe, with_options
@@ -115,6 +115,22 @@ def test_a_truncated_checkpoint_is_refused_and_a_missing_one_named(tmp_path: Pat
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(CheckpointError, match="is not a complete checkpoint"):
         checkpoint.load(tmp_path)
+
+
+def test_a_checkpoint_that_was_there_before_is_set_aside(tmp_path: Path) -> None:
+    assert checkpoint.set_aside(tmp_path) is None
+    for step in (1, 2):
+        checkpoint.save(tmp_path, {"step": step})
+        assert checkpoint.set_aside(tmp_path) == tmp_path / f"checkpoint-{step}.pt"
+    (tmp_path / "checkpoint-1.pt").rename(tmp_path / checkpoint.FILE_NAME)
+    assert checkpoint.load(tmp_path) == {"step": 1}
+
+
+def test_training_that_never_scores_a_number_ends_with_what_to_do() -> None:
+    parts = replace(build_trainee(RECIPE, 0).loop._parts, score=lambda _choose: float("nan"))  # noqa: SLF001
+    loop = Loop(parts, RECIPE.rewards, replace(RECIPE.loop, steps=200), 0)
+    with pytest.raises(InvalidOption, match="no greedy evaluation gave a number"):
+        loop.run(Recorder())
 
 
 def test_a_crash_while_saving_leaves_the_last_checkpoint(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """Whether a candidate may become champion."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from training.comparison import compare
+from training.comparison import Estimate, compare
 from training.promotion import Criteria, Rule, decide
 
 CEILING = [500.0] * 100
@@ -49,6 +51,14 @@ def test_failing_in_every_fifth_game_is_seen_though_the_middle_half_is_as_good(r
     decision = decide(compare(candidate, CEILING), Criteria(rule))
     assert not decision.is_allowed
     assert "its worst games may be worse: difference of mean -20" in decision.reason
+
+
+@pytest.mark.parametrize("rule", Rule)
+def test_a_figure_that_is_no_number_allows_nothing(rule: Rule) -> None:
+    sound, unknown = compare(spread(1_100), spread(1_000, 1)), Estimate(np.nan, np.nan, np.nan)
+    assert decide(sound, Criteria(rule)).is_allowed
+    assert not decide(replace(sound, iqm_difference=unknown), Criteria(rule)).is_allowed
+    assert not decide(replace(sound, mean_difference=unknown), Criteria(rule)).is_allowed
 
 
 def test_the_margin_is_a_part_of_the_champions_return() -> None:

@@ -1,6 +1,7 @@
 """`polserve play`."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -51,4 +52,4 @@ def play(
                 )
     if gif:
         writer.write(gif)
-        print(f"wrote {gif}")
+        print(f"wrote {gif}", file=sys.stderr if as_json else sys.stdout)

@@ -39,7 +39,10 @@ def promote(
     episodes: Annotated[
         int,
         typer.Option(
-            envvar="POLSERVE_PROMOTION_EPISODES", min=LEAST_GAMES, max=MOST_GAMES, help="Games of each, on one seed."
+            envvar="POLSERVE_PROMOTION_EPISODES",
+            min=LEAST_GAMES,
+            max=MOST_GAMES,
+            help="Games of each, on as many seeds.",
         ),
     ] = DEFAULTS.episodes,
     processes: Annotated[int, typer.Option(min=0, help="That play; 0 for one on each core.")] = 0,

@@ -29,6 +29,8 @@ class Algorithm(StrEnum):
 
 
 Text = str | None
+NOT_IN_DATA = ("currency", "horizon_days")
+"""What is known of an account beside its history."""
 
 
 def train(
@@ -61,7 +63,6 @@ def train(
 
     from rich.console import Console
 
-    from training.interrupts import InterruptFlag
     from training.pipeline import RunOptions, train_policy
     from training.recipe import with_options
 
@@ -72,7 +73,7 @@ def train(
     if data is not None:
         if not recipe.is_allocation:
             raise typer.BadParameter(f"--data is an account's history, for adbudget; got {preset or env}")
-        recipe, fit = _fitted(recipe, data, seed)
+        recipe, fit = _fitted(recipe, data, seed, _json_object(env_kwargs))
     options = [*(option or []), *([f"steps={steps}"] if steps else [])]
     recipe = with_options(recipe, options)
     if threads is not None:
@@ -80,10 +81,8 @@ def train(
     folder = run_dir or Path("runs") / f"{recipe.policy}-seed{seed}"
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"training {recipe.policy} in {recipe.environment.id}, seed {seed}; checkpoints in {folder}")
-    with InterruptFlag() as is_interrupted:
-        result = train_policy(
-            recipe, seed, RunOptions(folder, resume, register, device.value, init_from, fit), console, is_interrupted
-        )
+    run_options = RunOptions(folder, resume, register, device.value, init_from, fit)
+    result = train_policy(recipe, seed, run_options, console)
     if result.evaluation is None:
         console.print(
             f"stopped at step {result.outcome.step:,}; best greedy return {result.outcome.best_return:.1f}; "
@@ -132,8 +131,11 @@ def _recipe(preset: Text, algo: Algorithm | None, env: Text, module: str, env_kw
     return recipe
 
 
-def _fitted(recipe: "Recipe", data: Path, seed: int) -> "tuple[Recipe, Fit]":
-    """The recipe for the account whose history is in `data`, and what was learned of it."""
+def _fitted(recipe: "Recipe", data: Path, seed: int, given: dict[str, Any]) -> "tuple[Recipe, Fit]":
+    """The recipe for the account whose history is in `data`, and what was learned of it.
+
+    The history does not tell all of an account: `given` may.
+    """
     import dataclasses
 
     import numpy as np
@@ -143,6 +145,11 @@ def _fitted(recipe: "Recipe", data: Path, seed: int) -> "tuple[Recipe, Fit]":
     from training.adbudget.fit import MEMBERS, fit_response
     from training.adbudget.history import read_history
 
+    if unknown := given.keys() - NOT_IN_DATA:
+        raise typer.BadParameter(
+            f"with --data, --env-kwargs takes {' and '.join(NOT_IN_DATA)}, the history tells the rest; "
+            f"got {', '.join(sorted(unknown))}"
+        )
     console = Console(highlight=False, soft_wrap=True)
     history = read_history(data)
     with Progress(console=console, disable=not console.is_terminal) as progress:
@@ -153,7 +160,7 @@ def _fitted(recipe: "Recipe", data: Path, seed: int) -> "tuple[Recipe, Fit]":
     console.print(f"fitted {len(history.sales)} days of {data}: R squared {fit.r_squared:.3f}")
     for line in fit.statement():
         console.print(line)
-    kwargs = {"scenario": dataclasses.asdict(fit.scenario())}
+    kwargs = {"scenario": dataclasses.asdict(fit.scenario()) | given}
     return dataclasses.replace(recipe, environment=dataclasses.replace(recipe.environment, kwargs=kwargs)), fit
 
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from training.errors import RegistryError
 
@@ -59,7 +60,10 @@ def connect(*, is_created: bool = True) -> MlflowClient:
 def _wait_for_server(uri: str) -> None:
     """Return once somebody listens at `uri`: a server that was just started takes half a minute on a busy machine."""
     address = urlsplit(uri)
-    port = address.port or (443 if address.scheme == "https" else 80)
+    try:
+        port = address.port or (443 if address.scheme == "https" else 80)
+    except ValueError as error:
+        raise RegistryError(f"MLFLOW_TRACKING_URI: expected http://HOST:PORT, got another port ({error})") from error
     until = time.monotonic() + START_TIMEOUT_S
     is_told = False
     while True:
@@ -84,6 +88,6 @@ def registry_errors() -> Iterator[None]:
     """What MLflow raises becomes a RegistryError of one line that names the store."""
     try:
         yield
-    except MlflowException as error:
+    except (MlflowException, SQLAlchemyError, OSError) as error:  # the latter two where it is on this machine
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise RegistryError(f"the MLflow store {mlflow.get_tracking_uri()}: {reason}") from error

@@ -1,5 +1,6 @@
 """An MLflow run, written as training goes."""
 
+import contextlib
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelInput, Metric, Param
 
+from training.errors import RegistryError
 from training.registry.store import registry_errors
 
 FLUSH_INTERVAL_S = 2.0
@@ -77,7 +79,11 @@ class TrackedRun:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if kind is None:
-            self.flush()
-        with registry_errors():
-            self._client.set_terminated(self.run_id, status="FAILED" if kind is not None else self._status)
+        status = self._status if kind is None else "FAILED"
+        try:
+            if kind is None:
+                self.flush()
+        finally:
+            # What went wrong before is what the user must hear of.
+            with contextlib.nullcontext() if kind is None else contextlib.suppress(RegistryError), registry_errors():
+                self._client.set_terminated(self.run_id, status=status)
