@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from serving.batching import DROPPED, InferenceQueue, Outcome, Work, answer_together, split, timed_act
 from serving.catalog import Catalog
-from serving.errors import Expired, InvalidRequest, Overloaded
+from serving.errors import Expired, InvalidRequest, NotReady, Overloaded
 from serving.metrics.answering import AnsweringMetrics
 from serving.policy import Answer, Policy
 
@@ -88,7 +88,7 @@ class Responder:
     def _queue_up(self, question: Question) -> None:
         try:
             self._queue.put(self._work(question))
-        except Overloaded as refusal:
+        except (Overloaded, NotReady) as refusal:
             question.react(refusal)
 
     def _work(self, question: Question) -> Work:

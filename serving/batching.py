@@ -15,7 +15,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from serving.errors import Expired, Overloaded
+from serving.errors import Expired, NotReady, Overloaded
 from serving.metrics.answering import AnsweringMetrics
 from serving.policy import Answer, Pace, Policy
 
@@ -65,8 +65,11 @@ class InferenceQueue:
 
         Raises:
             Overloaded: too much waits already.
+            NotReady: the queue was closed.
         """
         with self._condition:
+            if self._is_closed:
+                raise NotReady("stopping: the call came too late to be answered")
             if len(self._waiting) >= self._max_waiting:
                 raise Overloaded(f"the queue is full: {len(self._waiting)} calls wait for the model", RETRY_AFTER_S)
             self._waiting.append(work)

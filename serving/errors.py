@@ -12,6 +12,7 @@ PolserveError
 +-- PortInUse            a port cannot be bound
 """
 
+import re
 from collections.abc import Iterable
 
 
@@ -77,8 +78,13 @@ class PortInUse(PolserveError):
 
 
 def one_line(error: BaseException) -> str:
-    """The first line of what an error says, or its class where it says nothing."""
-    return (str(error).strip().splitlines() or [""])[0] or type(error).__name__
+    """The first line of what an error says, without passwords in it, or its class where it says nothing."""
+    return without_passwords((str(error).strip().splitlines() or [""])[0]) or type(error).__name__
+
+
+def without_passwords(text: str) -> str:
+    """The text, without what stands before the host in an address."""
+    return re.sub(r"//[^/\s]*@", "//", text)
 
 
 def _list(names: Iterable[str]) -> str:

@@ -135,6 +135,8 @@ class Policy:
         space = self.spec.action.WhichOneof("space")
         self.n_actions = self.spec.action.discrete.n if space == "discrete" else None
         """The number of actions, or None where they are continuous."""
+        self.components = _components(self.spec.action.continuous)
+        """Names of a continuous action's components; empty where the actions are discrete."""
         self.allocation = AllocationContract(self.spec) if self.spec.HasField("allocation") else None
         """What it asks and answers as an allocator of budgets; None where it is none."""
 
@@ -150,12 +152,6 @@ class Policy:
         except OSError as error:
             raise RolloutRefused(f"{folder / MODEL_FILE} cannot be read: {error.strerror}") from error
         return cls(name, version, model)
-
-    @property
-    def components(self) -> list[str]:
-        """Names of a continuous action's components."""
-        space = self.spec.action.continuous
-        return [space.components[i].name if i < len(space.components) else str(i) for i in range(len(space.low))]
 
     def act(self, observations: NDArray[Any], *, with_values: bool = False) -> Answer:
         """Greedy actions, and values where asked for and there are any.
@@ -218,6 +214,11 @@ def _check_graph(session: ort.InferenceSession, spec: pb.PolicySpec) -> bool:
     if spec.action.WhichOneof("space") is None:
         raise RolloutRefused(f"{SPEC_KEY} has no action space")
     return VALUES in outputs
+
+
+def _components(space: pb.ContinuousActions) -> tuple[str, ...]:
+    named = [component.name for component in space.components]
+    return tuple(named[i] if i < len(named) else str(i) for i in range(len(space.low)))
 
 
 def _bound(name: str, values: Any, shape: tuple[int, ...]) -> NDArray[np.float64] | None:

@@ -37,8 +37,8 @@ class Rollout:
         self._crew = crew
         self._is_list_fixed = is_list_fixed
         self._live: Desired | None = None
-        self._runs: dict[VersionRef, str] = {}
-        """Of the versions that are live, the runs that made them."""
+        self._proven: dict[VersionRef, str] = {}
+        """Versions that proved good, and the runs that made them."""
         self._refused: set[VersionRef] = set()
 
     @property
@@ -50,7 +50,7 @@ class Rollout:
     @property
     def runs(self) -> Mapping[tuple[str, str], str]:
         """By policy and version, the run that made it."""
-        return {(ref.policy, ref.version): run_id for ref, run_id in self._runs.items()}
+        return {(ref.policy, ref.version): run_id for ref, run_id in self._proven.items()}
 
     def apply(self, desired: Desired) -> list[Verdict]:
         """Everything desired that proves good is live; what is refused leaves things as they were.
@@ -83,7 +83,7 @@ class Rollout:
         self._crew.switch(after)
         before, self._live = self._live or {}, after
         kept = {ref for refs in after.values() for ref in refs.values()}
-        self._runs = {ref: run_id for ref, run_id in self._runs.items() if ref in kept}
+        self._proven = {ref: run_id for ref, run_id in self._proven.items() if ref in kept}
         _log_changes(before, after)
 
     def _roll(
@@ -92,11 +92,11 @@ class Rollout:
         """What is to be live of one policy, by alias; an alias that names a bad version keeps the one before."""
         live = before.get(CHAMPION) or next(iter(before.values()), None)
         for ref in _champion_first(refs):
-            if ref not in self._runs and ref not in self._refused:
+            if ref not in self._proven and ref not in self._refused:
                 verdicts.append(self._try(ref, live))
-            if live is None and ref in self._runs:
+            if live is None and ref in self._proven:
                 live = ref
-        chosen = {alias: ref if ref in self._runs else before.get(alias) for alias, ref in refs.items()}
+        chosen = {alias: ref if ref in self._proven else before.get(alias) for alias, ref in refs.items()}
         return {alias: ref for alias, ref in chosen.items() if ref is not None}
 
     def _try(self, ref: VersionRef, live: VersionRef | None) -> Verdict:
@@ -107,7 +107,7 @@ class Rollout:
             self._refused.add(ref)
             log.warning("rollout_refused", policy=ref.policy, version=ref.version, reason=reason)
         else:
-            self._runs[ref] = trial.run_id
+            self._proven[ref] = trial.run_id
             log.info("rollout_prepared", policy=ref.policy, version=ref.version, sha256=ref.sha256)
         return Verdict(ref.policy, ref.version, reason)
 

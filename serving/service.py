@@ -100,10 +100,10 @@ class Service:
         self._prover.warm_up()  # while this process imports what it needs
         registry = CollectorRegistry()
         self._metrics = ServiceMetrics(registry)
+        self._http = HttpServer(settings.host, settings.http_port, self._exposition, self.readiness)
         self._crew = make_crew(settings, registry)
         self._rollout = rollout.Rollout(self._prover, self._crew, is_list_fixed=bool(settings.policy))
         self._is_draining = False
-        self._http = HttpServer(settings.host, settings.http_port, self._exposition, self.readiness)
         self.grpc_port, self.http_port = self._crew.grpc_port, self._http.port
         self._follower = threading.Thread(target=self._follow, name="rollout", daemon=True)
 
@@ -124,13 +124,7 @@ class Service:
     def readiness(self) -> dict[str, Any]:
         """Whether every required policy can answer, and why not."""
         live = self._rollout.aliases
-        missing = sorted(set(self._required) - live.keys())
-        if self._is_draining:
-            reason = "draining"
-        elif missing:
-            reason = f"no version is live of {', '.join(missing)}"
-        else:
-            reason = self._crew.problem() if live else "no policy is live"
+        reason = self._missing(live) or self._crew.problem()
         state: dict[str, Any] = {
             "ready": not reason,
             "reason": reason,
@@ -140,11 +134,22 @@ class Service:
         if status := self._source.registry():
             state["registry"] = {
                 "up": status.is_up,
-                "serving": "what its aliases name" if status.is_up else "the last good versions",
+                "serving": "what its aliases name, where that proved good"
+                if status.is_up
+                else "the last good versions",
                 "last_success_timestamp_seconds": status.last_success,
                 "error": status.error,
             }
         return state
+
+    def _missing(self, live: Mapping[str, Mapping[str, str]]) -> str:
+        """Why there is not everything to answer with; empty if there is."""
+        missing = sorted(set(self._required) - live.keys())
+        if self._is_draining:
+            return "draining"
+        if missing:
+            return f"no version is live of {', '.join(missing)}"
+        return "" if live else "no policy is live"
 
     def _follow(self) -> None:
         """Follow the source until the end; what goes wrong is logged, and following begins again."""
@@ -161,11 +166,12 @@ class Service:
             verdicts = self._rollout.apply(desired)
             live = self._rollout.aliases
             self._metrics.observe_rollouts(verdicts, live, self._rollout.runs)
-            readiness = self.readiness()
-            self._crew.set_health(is_ready=readiness["ready"])
+            missing = self._missing(live)
+            # NOTE: whoever of the crew answers the health check is up, so that only what is live counts.
+            self._crew.set_health(is_ready=not missing)
             self._source.tell(verdicts, live)
-            if not readiness["ready"]:
-                log.warning("not_ready", reason=readiness["reason"])
+            if missing:
+                log.warning("not_ready", reason=missing)
 
     def _exposition(self) -> bytes:
         return self._metrics.exposition(self._source.registry())

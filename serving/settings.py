@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,7 +10,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from protos.names import CHAMPION
-from serving.errors import ConfigurationError
+from serving.errors import ConfigurationError, without_passwords
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -90,7 +89,7 @@ class Settings(BaseSettings):
     @property
     def registry_address(self) -> str:
         """The tracking URI without what may be a password; empty without a registry."""
-        return re.sub(r"//[^/@]*@", "//", self.mlflow_tracking_uri or "")
+        return without_passwords(self.mlflow_tracking_uri or "")
 
     @property
     def registry_cache(self) -> Path:

@@ -4,14 +4,11 @@ The kernel spreads connections over the processes (SO_REUSEPORT). A process that
 phases: every process stages the new state, then the supervisor raises the epoch that all of them share.
 """
 
-import shutil
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -21,7 +18,8 @@ from prometheus_client.multiprocess import mark_process_dead
 from serving.children.messages import Message, live_message, ref_message
 from serving.children.process import ChildLost, ChildProcess
 from serving.crew.epoch import SharedEpoch
-from serving.errors import ConfigurationError, PortInUse
+from serving.crew.metrics_folder import MetricsFolder
+from serving.errors import PortInUse
 from serving.metrics.service import WorkerPids, collect_workers
 from serving.settings import Settings
 from serving.sources.source import Desired, VersionRef
@@ -52,7 +50,8 @@ class ProcessCrew:
         self._port = _reserve(settings.host, settings.grpc_port)
         self.grpc_port: int = self._port.getsockname()[1]
         self._epoch = SharedEpoch()
-        self._folder = _metrics_folder()
+        self._metrics = MetricsFolder()
+        self._folder = self._metrics.path
         self._pids = WorkerPids()
         collect_workers(registry, self._folder, self._pids)
         self._lock = threading.RLock()
@@ -81,6 +80,8 @@ class ProcessCrew:
         """Every process holds the version, ready to answer; or why not."""
         message = {"do": "prepare", "ref": ref_message(ref)}
         replies = self._ask_all(self._wait_for_members(), message, PREPARE_TIMEOUT_S)
+        if not replies:
+            return "every process that was to load it ended"
         return next((reply["reason"] for reply in replies if reply["reason"]), "")
 
     def switch(self, live: Desired) -> None:
@@ -124,14 +125,14 @@ class ProcessCrew:
             keeper.join(1.0)
         self._port.close()
         self._pool.shutdown(wait=False)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._metrics.remove()
 
     def _keep(self, index: int) -> None:
         """See to it that there is a worker `index`, until the end."""
         while not self._is_closing.is_set():
             try:
                 worker = self._spawn(index)
-            except ChildLost as error:
+            except (ChildLost, OSError) as error:  # the latter where no process can be started now
                 if self._is_closing.is_set():
                     return
                 log.error("worker_not_started", worker=index, error=str(error))  # noqa: TRY400 - it says why in one line
@@ -244,17 +245,3 @@ def _reserve(host: str, port: int) -> socket.socket:
             "stop the program that listens there or choose another with --grpc-port or --host"
         ) from error
     return shared
-
-
-def _metrics_folder() -> Path:
-    """In memory where there is such a place: the files are small, and written at every call."""
-    shared = Path("/dev/shm")  # noqa: S108 - the folder in it is our own
-    for parent in (shared, None):
-        try:
-            return Path(tempfile.mkdtemp(prefix="polserve-metrics-", dir=parent))
-        except OSError:
-            continue
-    raise ConfigurationError(
-        "workers: several processes share their metrics in a folder, and neither /dev/shm nor a "
-        "temporary folder can be written; mount a tmpfs on /tmp"
-    )

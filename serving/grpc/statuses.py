@@ -21,6 +21,9 @@ _CODES: dict[type[PolserveError], grpc.StatusCode] = {
 RETRY_HINT = "grpc-retry-pushback-ms"
 """Trailing metadata that gRPC's own retries obey (gRFC A6)."""
 
+MAX_DETAILS_BYTES = 2_000
+"""Of a status: it may repeat what the client sent, and gRPC puts an error of its own in the place of a long one."""
+
 log = structlog.get_logger()
 
 
@@ -40,6 +43,7 @@ def status_of(error: BaseException) -> Status:
         error_id = uuid.uuid4().hex[:12]
         log.error("internal_error", error_id=error_id, exc_info=error)
         return Status(grpc.StatusCode.INTERNAL, f"internal error {error_id}; the server's log has the details")
+    details = str(error).encode()[:MAX_DETAILS_BYTES].decode(errors="ignore")
     if isinstance(error, Overloaded):
-        return Status(code, str(error), ((RETRY_HINT, str(round(error.retry_after_s * 1000))),))
-    return Status(code, str(error))
+        return Status(code, details, ((RETRY_HINT, str(round(error.retry_after_s * 1000))),))
+    return Status(code, details)

@@ -1,6 +1,7 @@
 """/metrics, /livez and /readyz."""
 
 import json
+import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -29,11 +30,11 @@ class HttpServer:
             PortInUse: the port cannot be bound.
         """
         try:
-            self._server = _Server((host, port), _Handler)
+            self._server = _server(host.strip("[]"), port)
         except OSError as error:
             raise PortInUse(
                 f"http-port: {host}:{port} cannot be bound ({error.strerror}); "
-                "stop the program that listens there or choose another with --http-port"
+                "stop the program that listens there, or choose another with --http-port or --host"
             ) from error
         self._server.metrics, self._server.readiness = metrics, readiness
         self.port: int = self._server.server_address[1]
@@ -57,6 +58,16 @@ class _Server(ThreadingHTTPServer):
         """One line instead of a traceback: a prober that hangs up is no error of ours."""
         del request
         log.warning("http_connection_failed", client=str(client_address), error=str(sys.exc_info()[1]))
+
+
+def _server(host: str, port: int) -> _Server:
+    """A server on an address of IPv4 or IPv6."""
+    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+
+    class Server(_Server):
+        address_family = family
+
+    return Server((str(address[0]), int(address[1])), _Handler)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -139,7 +139,7 @@ class AnsweringMetrics:
             (*answering, "sign"),
         )
         self._rpcs: dict[tuple[str, str, str], RpcMetrics] = {}
-        self._policies: dict[tuple[str, str, int | None], PolicyMetrics] = {}
+        self._policies: dict[tuple[str, str, int | None, tuple[str, ...]], PolicyMetrics] = {}
 
     def rpc(self, kind: str, service: str, method: str) -> RpcMetrics:
         """The metrics of one method; `kind` is "unary", "server_stream" or "bidi_stream"."""
@@ -150,7 +150,7 @@ class AnsweringMetrics:
 
     def policy(self, policy: Policy) -> PolicyMetrics:
         """The metrics of one version."""
-        key = (policy.name, policy.version, policy.n_actions)
+        key = (policy.name, policy.version, policy.n_actions, policy.components)
         found = self._policies.get(key)
         if found is None:
             found = self._policies[key] = PolicyMetrics(self, policy)

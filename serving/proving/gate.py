@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import structlog
+
 from protos.polserve.v1 import policy_pb2 as pb
 from protos.tensors import DTYPES
 from serving.batching import Batching
@@ -13,6 +15,8 @@ from serving.sources.source import VersionRef
 
 NEGLIGIBLE_S = 1e-3
 """A version that takes no longer is never too slow in comparison."""
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,8 @@ class Gate:
 def prove(ref: VersionRef, live: VersionRef | None, gate: Gate, batching: Batching = "auto") -> Policy:
     """The version, which is the policy that was trained and may take the place of `live`.
 
+    Where the files of `live` are gone or changed, it is not compared with the candidate.
+
     Raises:
         RolloutRefused: it is not, or may not.
     """
@@ -40,7 +46,12 @@ def prove(ref: VersionRef, live: VersionRef | None, gate: Gate, batching: Batchi
             "raise --latency-budget if that is fast enough"
         )
     if live is not None and live != ref:
-        compare(policy, load(live, batching), gate)
+        try:
+            current = load(live, batching)
+        except RolloutRefused as gone:  # which is no fault of the candidate, and would keep every one out
+            log.warning("live_version_gone", policy=live.policy, version=live.version, reason=str(gone))
+        else:
+            compare(policy, current, gate)
     return policy
 
 

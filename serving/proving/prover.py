@@ -31,7 +31,9 @@ class Prover:
             },
         }
         self._child: ChildProcess | None = None
+        self._starting = threading.Lock()
         self._lock = threading.Lock()
+        """Of the child, and held for a moment only: who closes does not wait for a start."""
         self._is_closed = False
 
     def prove(self, ref: VersionRef, live: VersionRef | None) -> Trial:
@@ -70,10 +72,12 @@ class Prover:
 
     def _running(self) -> ChildProcess:
         """The process, ready for work."""
-        with self._lock:
-            if self._is_closed:
-                raise ChildLost("the service ends")
-            if self._child is None or not self._child.is_alive:
-                self._child = ChildProcess("prover", "serving.proving.child")
-                self._child.configure(self._config)
-            return self._child
+        with self._starting:
+            with self._lock:
+                if self._is_closed:
+                    raise ChildLost("the service ends")
+                if self._child is not None and self._child.is_alive:
+                    return self._child
+                child = self._child = ChildProcess("prover", "serving.proving.child")
+            child.configure(self._config)
+            return child

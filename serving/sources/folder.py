@@ -5,13 +5,17 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from protos.names import CHAMPION, GOLDEN_FILE, MODEL_FILE
+from protos.names import CHAMPION, GOLDEN_FILE, MODEL_FILE, POLICY_NAME
 from serving.errors import ConfigurationError
 from serving.sources.source import Desired, RegistryStatus, Verdict, VersionRef
 
 
 class FolderSource:
-    """Follows a folder; a new version may be copied in while the service runs (under another name, then renamed)."""
+    """Follows a folder.
+
+    A policy or version may be copied in while the service runs: under a name that is none, such as .copying, and then
+    renamed.
+    """
 
     def __init__(self, folder: Path, policies: Sequence[str], poll_interval_s: float) -> None:
         """Read `folder`, only the `policies` named, or all of them when none is.
@@ -55,7 +59,7 @@ class FolderSource:
     def _read(self) -> Desired:
         desired = {}
         for folder in sorted(self._folder.iterdir()):
-            if self._policies and folder.name not in self._policies:
+            if not POLICY_NAME.fullmatch(folder.name) or (self._policies and folder.name not in self._policies):
                 continue
             versions = [path for path in folder.glob("*") if path.name.isdecimal() and (path / MODEL_FILE).is_file()]
             if versions:

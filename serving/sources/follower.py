@@ -53,6 +53,8 @@ class Follower:
         """As registered, by policy, version and the time that the model was made; not of versions that were refused."""
         self._moves: dict[str, tuple[str, bool]] = {}
         """By policy, the champion that nobody had recorded when it was last looked at, and whether this one tried."""
+        self._fetched: dict[tuple[str, str], Reference] = {}
+        """By policy and version, what is in the cache and was live, or named, when last told; it may go live yet."""
         self._desired = cache.good
         self.problem = ""
         """What is wrong with single policies, though the registry answers; one line."""
@@ -134,6 +136,8 @@ class Follower:
         ref = self._fetcher.fetch(Reference(model.name, version, self._sha256[key]))
         if ref.problem:
             del self._sha256[key]
+        else:
+            self._fetched[ref.policy, ref.version] = ref
         return ref
 
     def _record(self, model: Model) -> None:
@@ -159,13 +163,16 @@ class Follower:
         A policy that is followed and of which nothing is live keeps its last good state.
         """
         known = {(ref.policy, ref.version): replace(ref, problem="") for ref in all_of(self._cache.good)}
-        known |= {(ref.policy, ref.version): ref for ref in all_of(self._desired) if not ref.problem}
+        known |= self._fetched
         good = {policy: refs for policy, refs in self._cache.good.items() if policy in self._desired}
         for policy, aliases in live.items():
             refs = {alias: known[policy, version] for alias, version in aliases.items() if (policy, version) in known}
             if refs:
                 good[policy] = refs
-        self._cache.remember(good, all_of(self._desired))
+        named = all_of(self._desired)
+        self._cache.remember(good, named)
+        kept = {(ref.policy, ref.version) for ref in (*all_of(good), *named)}
+        self._fetched = {key: ref for key, ref in self._fetched.items() if key in kept}
 
 
 def run(config: FollowerConfig) -> None:

@@ -33,7 +33,7 @@ class RegistryStatus:
     last_success: float | None
     """Unix time; None before the first."""
     error: str
-    """One line; empty while it is up."""
+    """One line: why it is not up, or what is wrong with single policies; empty if nothing is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,12 @@ def test_a_shape_that_lies_is_named(raw: Raw, shape: list[int], data: bytes, mes
     assert message in (refusal.value.details() or "")
 
 
+@pytest.mark.parametrize("name", ["x" * 20_000, "\N{SNOWMAN}" * 10_000])
+def test_a_long_name_is_refused_as_a_short_one_is(raw: Raw, name: str) -> None:
+    message = pb.ActRequest(policy=name, observation=to_tensor(OBSERVATION)).SerializeToString()
+    assert raw.code("Act", message) == "NOT_FOUND"
+
+
 def test_a_message_of_a_gigabyte_is_refused(raw: Raw, running: Running) -> None:
     assert raw.code("Act", bytes(1 << 30), timeout_s=60) == "RESOURCE_EXHAUSTED"
     assert raw.code("Act", ACT) == "OK"

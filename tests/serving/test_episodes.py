@@ -239,19 +239,15 @@ def test_a_client_that_stops_reading_is_cut_off(options: tuple[str, ...], polici
         grpc.insecure_channel(running.target, small_window) as channel,
     ):
         wait_until(running.is_up, running.log)
-        sent = 0
 
         def requests() -> Iterator[pb.EpisodeRequest]:
-            nonlocal sent
             yield start(with_values=True)
             while True:
-                sent += 1
                 yield step()
 
         call = policy_pb2_grpc.PolicyServiceStub(channel).Episode(requests())
         wait_until(lambda: active(running) == 1)
         wait_until(lambda: active(running) == 0, running.log)
-        assert not call.is_active() or sent > 0
         call.cancel()
 
 

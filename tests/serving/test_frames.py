@@ -95,7 +95,7 @@ def test_frames_that_are_none_of_the_policys_are_refused(
         arcade.act("arcade", stack)
 
 
-def test_a_frame_with_alpha_is_refused_in_an_episode_which_goes_on(arcade: PolicyClient) -> None:
+def test_a_frame_with_alpha_is_refused_in_an_episode_and_another_can_be_played(arcade: PolicyClient) -> None:
     with arcade.episode("arcade") as episode, pytest.raises(ClientError, match=r"\(210, 160, 3\)"):
         episode.act(np.zeros((210, 160, 4), np.uint8))
     with arcade.episode("arcade") as episode:

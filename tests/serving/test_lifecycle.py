@@ -11,6 +11,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from serving.client import ClientError, PolicyClient
+from serving.http.server import HttpServer
 from tests.support import Running, environment, make_version, page, polserve, service, wait_until, write_version
 
 OBSERVATION = np.zeros(4, np.float32)
@@ -192,3 +193,13 @@ def test_the_bundled_policies_are_found_from_any_working_directory(tmp_path: Pat
     with service(folder=tmp_path, cwd=tmp_path) as running:
         wait_until(lambda: running.ready()["ready"] is True, running.log)
         assert "cartpole" in running.ready()["policies"]
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_the_pages_are_served_over_ipv6(host: str) -> None:
+    server = HttpServer(host, 0, bytes, lambda: {"ready": True})
+    server.start()
+    try:
+        assert page(f"http://[::1]:{server.port}/readyz")[0] == 200
+    finally:
+        server.stop()

@@ -8,16 +8,27 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+from prometheus_client import CollectorRegistry
 
 from protos.polserve.v1 import policy_pb2 as pb
 from protos.polserve.v1 import policy_pb2_grpc
 from protos.tensors import to_tensor
-from serving.batching import measure_pace
+from serving.batching import InferenceQueue, Work, measure_pace
 from serving.client import PolicyClient
 from serving.crew.worker import Share
+from serving.errors import NotReady
+from serving.metrics.answering import AnsweringMetrics
 from serving.policy import Policy
 from tests.conftest import KINDS
-from tests.support import Running, make_frames_version, make_version, service, wait_until, write_version
+from tests.support import (
+    Running,
+    make_allocator_version,
+    make_frames_version,
+    make_version,
+    service,
+    wait_until,
+    write_version,
+)
 
 FRAMES = make_frames_version().golden
 OBSERVATION = make_version().golden["observation"][0]
@@ -98,6 +109,22 @@ def test_the_pace_decides_what_is_batched() -> None:
     assert measure_pace(small, "off").is_batched is False
     pace = measure_pace(small, "auto")
     assert 0 < pace.alone_s <= pace.seconds(100)
+
+
+def test_a_queue_that_was_closed_takes_no_more() -> None:
+    queue = InferenceQueue(AnsweringMetrics(CollectorRegistry()), max_waiting=4, max_batch=4)
+    queue.close()
+    policy = Policy("cartpole", "1", make_version().model.SerializeToString())
+    with pytest.raises(NotReady, match="too late to be answered"):
+        queue.put(Work(policy, OBSERVATION[np.newaxis], False, lambda: True, lambda _outcome: None))
+
+
+def test_versions_of_one_number_with_other_components_are_counted_apart() -> None:
+    metrics = AnsweringMetrics(CollectorRegistry())
+    for n in (2, 5):
+        version = make_allocator_version(n)
+        policy = Policy("adbudget", "1", version.model.SerializeToString())
+        metrics.policy(policy).observe_answer(policy.act(version.golden["observation"][:1]))
 
 
 def test_a_full_queue_refuses_at_once_and_says_when_to_try_again(queued: Running) -> None:

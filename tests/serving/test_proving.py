@@ -1,5 +1,8 @@
 """What a version must be before it may answer, beside the policy that was trained; and what trying it may cost."""
 
+import os
+import signal
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +18,9 @@ from serving.client import PolicyClient
 from serving.errors import RolloutRefused
 from serving.policy import Pace, Policy
 from serving.proving.gate import Gate, compare, prove
+from serving.proving.prover import Prover
 from serving.rollout import Rollout
+from serving.settings import load_settings
 from serving.sources.source import VersionRef
 from tests.support import ShelfCrew, make_frames_version, make_version, service, wait_until, with_spec, write_version
 from training.export import PolicyVersion
@@ -193,3 +198,24 @@ def test_a_version_that_crashes_what_loads_it_is_refused_and_ends_nothing_that_a
             assert client.act("cartpole", np.zeros(4, np.float32)).version == "1"
         write_version(make_version(1), folder / ".3").rename(folder / "cartpole" / "3")
         wait_until(lambda: running.ready()["policies"]["cartpole"]["champion"] == "3", running.log)
+
+
+def test_a_live_version_whose_files_are_gone_keeps_no_candidate_out(tmp_path: Path) -> None:
+    live = ref(make_version(), tmp_path)
+    candidate = ref(make_version(1), tmp_path, "2")
+    (live.folder / MODEL_FILE).unlink()
+    assert prove(candidate, live, Gate()).version == "2"
+
+
+def test_closing_does_not_wait_for_a_process_that_is_starting() -> None:
+    prover = Prover(load_settings({}))
+    prover.warm_up()
+    wait_until(lambda: prover._child is not None)  # noqa: SLF001
+    child = prover._child  # noqa: SLF001
+    assert child is not None
+    os.kill(child.pid, signal.SIGSTOP)  # it takes for ever to start
+    closing = threading.Thread(target=prover.close)
+    closing.start()
+    closing.join(10)
+    assert not closing.is_alive()
+    assert not child.is_alive

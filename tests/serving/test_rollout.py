@@ -275,7 +275,10 @@ def test_a_folder_serves_its_highest_version_and_sees_a_new_one(tmp_path: Path) 
     assert next(desired)["cartpole"][CHAMPION].version == "10", "changed files are desired anew"
     shutil.copytree(tmp_path / "cartpole" / "10", tmp_path / "cartpole" / ".11")
     (tmp_path / "cartpole" / ".11").rename(tmp_path / "cartpole" / "11")
-    assert next(desired)["cartpole"][CHAMPION].version == "11"
+    shutil.copytree(tmp_path / "cartpole", tmp_path / ".copying")
+    seen = next(desired)
+    assert seen["cartpole"][CHAMPION].version == "11"
+    assert seen.keys() == {"cartpole"}
     source.close()
     assert list(desired) == []
 

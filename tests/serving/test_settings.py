@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.errors import ConfigurationError
+from serving.errors import ConfigurationError, one_line
 from serving.settings import Settings, load_settings
 
 
@@ -58,6 +58,15 @@ def test_a_password_in_the_tracking_uri_is_shown_to_nobody() -> None:
     with pytest.raises(ConfigurationError) as refusal:
         load_settings({"mlflow_tracking_uri": "https://me:secret@mlflow.example", "policies": Path()})
     assert "secret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "address", ["http://me:secret@host:5000/x", "https://me:p@secret@host/x", "https://secret@host"]
+)
+def test_a_password_in_an_error_is_shown_to_nobody(address: str) -> None:
+    assert one_line(OSError(f"API request to {address} failed")).startswith("API request to http")
+    assert "secret" not in one_line(OSError(f"API request to {address} failed"))
+    assert load_settings({"mlflow_tracking_uri": address}).registry_address.split("//")[1].startswith("host")
 
 
 def test_each_registry_and_each_service_has_a_cache_of_its_own() -> None:

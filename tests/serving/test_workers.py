@@ -6,11 +6,18 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pytest
+from prometheus_client import CollectorRegistry
 
+from serving.children.process import ChildProcess
 from serving.client import ClientError, PolicyClient
+from serving.crew.metrics_folder import LOCK_FILE, PREFIX, MetricsFolder
+from serving.crew.processes import ProcessCrew
+from serving.settings import load_settings
+from serving.sources.source import VersionRef
 from tests.support import Running, make_version, polserve, service, wait_until, write_version
 
 OBSERVATION = np.zeros(4, np.float32)
@@ -53,10 +60,13 @@ class Load:
         self._target = target
         self._stopped = threading.Event()
         self._threads = [threading.Thread(target=self._ask) for _ in range(n)]
+
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
+        return self
 
-    def stop(self) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stopped.set()
         for thread in self._threads:
             thread.join()
@@ -83,14 +93,13 @@ def test_after_the_switch_no_process_answers_with_the_old_version_and_no_call_fa
     folder: Path, tmp_path: Path
 ) -> None:
     with crew(folder, tmp_path) as running:
-        load = Load(running.target)
-        for number in range(2, 7):
-            promote(folder, number)
-            wait_until(lambda number=number: running.ready()["policies"]["cartpole"]["champion"] == str(number))  # type: ignore[misc]
-            with PolicyClient(running.target, connections=20) as client:
-                answers = {client.act("cartpole", OBSERVATION).version for _ in range(40)}
-            assert answers == {str(number)}
-        load.stop()
+        with Load(running.target) as load:
+            for number in range(2, 7):
+                promote(folder, number)
+                wait_until(lambda number=number: running.ready()["policies"]["cartpole"]["champion"] == str(number))  # type: ignore[misc]
+                with PolicyClient(running.target, connections=20) as client:
+                    answers = {client.act("cartpole", OBSERVATION).version for _ in range(40)}
+                assert answers == {str(number)}
         assert load.failures == []
         assert set(load.versions) == {"1", "2", "3", "4", "5", "6"}
 
@@ -99,14 +108,13 @@ def test_a_killed_process_loses_its_own_calls_only_and_is_replaced(folder: Path,
     with crew(folder, tmp_path) as running:
         promote(folder, 2)
         wait_until(lambda: running.ready()["policies"]["cartpole"]["champion"] == "2")
-        load = Load(running.target)
-        wait_until(lambda: load.versions["2"] > 200)
-        before = pids(running)
-        os.kill(before["0"], signal.SIGKILL)
-        wait_until(lambda: pids(running)["0"] != before["0"] and running.is_up(), running.log)
-        seen = load.versions["2"]
-        wait_until(lambda: load.versions["2"] > seen + 200)
-        load.stop()
+        with Load(running.target) as load:
+            wait_until(lambda: load.versions["2"] > 200)
+            before = pids(running)
+            os.kill(before["0"], signal.SIGKILL)
+            wait_until(lambda: pids(running)["0"] != before["0"] and running.is_up(), running.log)
+            seen = load.versions["2"]
+            wait_until(lambda: load.versions["2"] > seen + 200)
         assert set(load.versions) == {"2"}, "the new process knows what is live"
         assert set(load.breaks.values()) <= {1}, "the connections of the killed process broke, and once"
         assert {error.code.name for error in load.failures} <= {"UNAVAILABLE"}
@@ -154,3 +162,26 @@ def test_a_port_that_another_crew_holds_is_named(folder: Path, tmp_path: Path) -
         assert result.returncode == 1
         assert f"grpc-port: 127.0.0.1:{port} cannot be bound (Address already in use)" in result.stderr
         assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_a_version_that_no_process_lived_to_load_is_refused(folder: Path) -> None:
+    crew = ProcessCrew(load_settings({"workers": 2, "grpc_port": 0}), CollectorRegistry(), 1.0)
+    dead = ChildProcess("worker", "serving.crew.child")
+    dead.kill()
+    crew._members[0] = dead  # noqa: SLF001 - as when it dies after it was asked
+    version = VersionRef("cartpole", "1", folder / "cartpole" / "1", make_version().sha256)
+    assert crew.prepare(version) == "every process that was to load it ended"
+    crew._metrics.remove()  # noqa: SLF001
+
+
+def test_the_folder_of_metrics_of_a_killed_service_is_removed_by_the_next() -> None:
+    held = MetricsFolder()
+    left = held.path.with_name(f"{PREFIX}left")
+    left.mkdir()
+    (left / LOCK_FILE).touch()
+    another = MetricsFolder()
+    assert not left.exists()
+    assert held.path.exists()
+    for folder in (held, another):
+        folder.remove()
+        assert not folder.path.exists()
