@@ -26,8 +26,7 @@ from benchmarks.load import polserve
 from benchmarks.tables import finish, options, show
 from protos.names import GOLDEN_FILE, MODEL_FILE
 from protos.polserve.v1 import policy_pb2 as pb
-from serving.client import ClientError, PolicyClient
-from serving.commands.names import spec_of
+from serving.client import ClientError, PolicyClient, live_version
 from training.adbudget.context import Context, default_scenario, read_contexts
 from training.adbudget.optimum import Problem, solve
 from training.adbudget.rules import Resolve, Rule, best_share, even, fixed_share, play, proportional, regret
@@ -156,7 +155,10 @@ def answer_file(path: Path, target: str | None, policy: str) -> dict[str, float]
     with contextlib.ExitStack() as stack:
         address = target or f"127.0.0.1:{stack.enter_context(polserve()).port}"
         client = stack.enter_context(PolicyClient(address))
-        history = spec_of(client.policy(policy), "").allocation.history_days
+        live = live_version(client.policy(policy), "")
+        if live is None:
+            raise SystemExit(f"no version of {policy} answers at {target}")
+        history = live.spec.allocation.history_days
         plans = play_contexts(client, policy, contexts, history)
     regrets = plan_regrets(plans, contexts, best)
     for index, (plan, missed, context) in enumerate(zip(plans, regrets, contexts, strict=True)):

@@ -76,6 +76,10 @@ class Catalog:
                 raise NotReady("starting: the policies are being loaded; try again") from None
             raise UnknownPolicy(name, live) from None
 
+    def default(self, live: LivePolicy) -> str:
+        """The version that answers to version ""; "" where none does."""
+        return next((live.aliases[alias] for alias in self._order if alias in live.aliases), "")
+
     def is_live(self, policy: Policy) -> bool:
         """Whether this very version is live, under any alias."""
         live = self.live().get(policy.name)
@@ -90,7 +94,7 @@ class Catalog:
         """
         live = self.policy(name)
         if not version:
-            number = next((live.aliases[alias] for alias in self._order if alias in live.aliases), "")
+            number = self.default(live)
         elif version.startswith("@"):
             number = live.aliases.get(version[1:], "")
         else:

@@ -11,8 +11,7 @@ import imageio.v3 as imageio
 import numpy as np
 from numpy.typing import NDArray
 
-from protos.names import CHAMPION
-from serving.client import Action, PolicyClient
+from serving.client import Action, PolicyClient, live_version
 from training.envs import EVALUATION_FIRST_SEED, Env, EnvironmentSpec, from_message, make_env
 from training.errors import UnknownEnvironment, UnsupportedEnvironment
 
@@ -42,12 +41,10 @@ def environment_of(player: "Player") -> EnvironmentSpec:
         UnknownEnvironment: it is not live in that version.
     """
     live = player.client.policy(player.policy)
-    alias = player.version.removeprefix("@") or CHAMPION
-    number = player.version if player.version in {v.version for v in live.versions} else live.aliases.get(alias, "")
-    for version in live.versions:
-        if version.version == number or len(live.versions) == 1:
-            return from_message(version.spec, player.module)
-    raise UnknownEnvironment(f"{player.policy} is not live as {player.version!r}; see `polserve policies`")
+    version = live_version(live, player.version)
+    if version is None:
+        raise UnknownEnvironment(f"{player.policy} is not live as {player.version!r}; see `polserve policies`")
+    return from_message(version.spec, player.module)
 
 
 def check_renders(environment: EnvironmentSpec) -> None:

@@ -68,6 +68,14 @@ class Action:
     """For which observations the action was drawn at random; None when epsilon was 0."""
 
 
+def live_version(live: pb.LivePolicy, version: str) -> pb.LiveVersion | None:
+    """The live version that answers to `version`, as in a request: "", a number, or "@alias"; None where none does."""
+    number = version or live.default_version
+    if version.startswith("@"):
+        number = live.aliases.get(version[1:], "")
+    return next((item for item in live.versions if item.version == number), None)
+
+
 def check_target(target: str) -> None:
     """Return if `target` is host:port.
 

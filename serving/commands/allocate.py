@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from protos.names import MICROS
-from serving.commands.names import spec_of, split_name
+from serving.commands.names import split_name
 from serving.commands.target import DEFAULT_TARGET, Target
 
 MOST_MICROS = 2**63 - 1
@@ -36,7 +36,8 @@ def allocate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with money in micros.")] = False,
 ) -> None:
     """Ask the service how to split what is left of a budget today."""
-    from serving.client import BudgetDay, PolicyClient
+    from protos.polserve.v1 import policy_pb2 as pb
+    from serving.client import BudgetDay, PolicyClient, live_version
 
     policy, version = split_name(policy, version)
     left = _micros("--remaining", remaining)
@@ -44,7 +45,8 @@ def allocate(
     floors = {name: _micros("--floor", text) for name, text in _pairs("--floor", floor)}
     caps = {name: _micros("--cap", text) for name, text in _pairs("--cap", cap)}
     with PolicyClient(target) as client:
-        block = spec_of(client.policy(policy), version).allocation
+        live = live_version(client.policy(policy), version) or pb.LiveVersion()  # the service tells that it is not live
+        block = live.spec.allocation
         channels = {**dict.fromkeys(block.channels, ()), **dict.fromkeys([*floors, *caps], ()), **past}
         days = horizon if horizon is not None else max(1, block.max_horizon_days)
         on_schedule = left * days // max(1, days - day) if 0 <= day < days else left

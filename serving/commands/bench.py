@@ -30,14 +30,14 @@ def bench(
     """Put the service under load: how long calls take, and which fail."""
     import numpy as np
 
-    from serving.client import PolicyClient
+    from serving.client import PolicyClient, live_version
     from serving.client.messages import act_request
     from serving.load import Plan, sample_observation
 
     name, version = split_name(policy, "")
     with PolicyClient(target) as client:
         live = client.policy(name)
-        spec = live.versions[-1].spec.observation
+        spec = (live_version(live, version) or live.versions[-1]).spec.observation
         observation = sample_observation(spec, batch, np.random.default_rng(0))
         client.act(name, observation, version=version)  # what is wrong with the request is said once, and at once
     request = act_request(name, observation, version, with_values=False, epsilon=0.0)

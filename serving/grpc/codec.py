@@ -82,11 +82,12 @@ def encode_step(policy: Policy, step: int, explored: Explored, *, as_values: boo
     )
 
 
-def encode_live(policy: LivePolicy) -> pb.LivePolicy:
+def encode_live(policy: LivePolicy, default_version: str) -> pb.LivePolicy:
     """The message that describes what is live of one policy."""
     return pb.LivePolicy(
         name=policy.name,
         aliases=policy.aliases,
+        default_version=default_version,
         versions=[
             pb.LiveVersion(version=version.version, spec=version.spec, sha256=version.sha256)
             for _, version in sorted(policy.versions.items(), key=lambda item: (len(item[0]), item[0]))

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 
 from protos.polserve.v1 import policy_pb2 as pb
-from serving.catalog import Catalog
+from serving.catalog import Catalog, LivePolicy
 from serving.grpc.act import ActHandler, ThreadCall
 from serving.grpc.budget import BudgetService
 from serving.grpc.codec import encode_live, parse
@@ -48,10 +48,13 @@ class PolicyService:
 
     def _list_policies(self, _request: pb.ListPoliciesRequest) -> pb.ListPoliciesResponse:
         live = self._catalog.live()
-        return pb.ListPoliciesResponse(policies=[encode_live(live[name]) for name in sorted(live)])
+        return pb.ListPoliciesResponse(policies=[self._encode(live[name]) for name in sorted(live)])
 
     def _get_policy(self, request: pb.GetPolicyRequest) -> pb.GetPolicyResponse:
-        return pb.GetPolicyResponse(policy=encode_live(self._catalog.policy(request.policy)))
+        return pb.GetPolicyResponse(policy=self._encode(self._catalog.policy(request.policy)))
+
+    def _encode(self, policy: LivePolicy) -> pb.LivePolicy:
+        return encode_live(policy, self._catalog.default(policy))
 
 
 def _unary(kind: type[Any], answer: Callable[[Any], Any]) -> "grpc.RpcMethodHandler[Any, Any]":

@@ -149,7 +149,7 @@ class GetPolicyResponse(_message.Message):
     def __init__(self, policy: _Optional[_Union[LivePolicy, _Mapping]] = ...) -> None: ...
 
 class LivePolicy(_message.Message):
-    __slots__ = ("name", "aliases", "versions")
+    __slots__ = ("name", "aliases", "versions", "default_version")
     class AliasesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -160,10 +160,12 @@ class LivePolicy(_message.Message):
     NAME_FIELD_NUMBER: _ClassVar[int]
     ALIASES_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    DEFAULT_VERSION_FIELD_NUMBER: _ClassVar[int]
     name: str
     aliases: _containers.ScalarMap[str, str]
     versions: _containers.RepeatedCompositeFieldContainer[LiveVersion]
-    def __init__(self, name: _Optional[str] = ..., aliases: _Optional[_Mapping[str, str]] = ..., versions: _Optional[_Iterable[_Union[LiveVersion, _Mapping]]] = ...) -> None: ...
+    default_version: str
+    def __init__(self, name: _Optional[str] = ..., aliases: _Optional[_Mapping[str, str]] = ..., versions: _Optional[_Iterable[_Union[LiveVersion, _Mapping]]] = ..., default_version: _Optional[str] = ...) -> None: ...
 
 class LiveVersion(_message.Message):
     __slots__ = ("version", "spec", "sha256")
