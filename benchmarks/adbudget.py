@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from benchmarks.accounts import play_contexts
 from benchmarks.load import polserve
 from benchmarks.tables import finish, options, show
-from protos.names import GOLDEN_FILE, MODEL_FILE
 from protos.polserve.v1 import policy_pb2 as pb
 from serving.client import ClientError, PolicyClient, live_version
 from training.adbudget.context import Context, default_scenario, read_contexts
@@ -68,10 +67,7 @@ def train(seed: int, channels: int, steps: int | None, folder: Path) -> dict[str
         outcome = trainee.loop.run(quiet)
         trainee.agent.load_weights(outcome.weights)
         _, version = finish_run(recipe, trainee.agent, outcome, pb.Provenance(seed=seed))
-    target = folder / recipe.policy / "1"
-    (target / GOLDEN_FILE).parent.mkdir(parents=True)
-    (target / MODEL_FILE).write_bytes(version.model.SerializeToString())
-    np.savez(target / GOLDEN_FILE, allow_pickle=False, **version.golden)
+    version.write(folder / recipe.policy / "1")
     agent = recipe.agent
     consumed = quiet.samples_per_s / (recipe.replay.updates_per_vector_step * agent.batch_size / recipe.loop.n_envs)
     return {"seconds": time.monotonic() - started, "environment_ratio": quiet.environment_steps_per_s / consumed}

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from protos.names import GOLDEN_FILE, MODEL_FILE, SCHEMA_VERSION
+from protos.names import SCHEMA_VERSION
 from protos.polserve.v1 import policy_pb2 as pb
 from serving.policy import Policy
 from training.export import export_policy
@@ -25,10 +25,7 @@ def write_untrained(folder: Path, name: str, policy: nn.Module, shape: tuple[int
         action=pb.ActionSpec(discrete=pb.DiscreteActions(n=9)),
     )
     version = export_policy(policy, spec, observations)
-    target = folder / name / "1"
-    (target / GOLDEN_FILE).parent.mkdir(parents=True)
-    (target / MODEL_FILE).write_bytes(version.model.SerializeToString())
-    np.savez(target / GOLDEN_FILE, allow_pickle=False, **version.golden)
+    version.write(folder / name / "1")
     first: np.ndarray = observations[0]
     return first
 

@@ -11,7 +11,6 @@ sys.path[0] = sys.path[0].removesuffix("/benchmarks")  # else serving.py there w
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -26,6 +25,7 @@ from mlflow import MlflowClient
 from numpy.typing import NDArray
 
 from benchmarks.callers import Calls, calling
+from benchmarks.load import free_port
 from benchmarks.tables import finish, options, show
 from protos.names import CHAMPION
 from protos.polserve.v1 import policy_pb2 as pb
@@ -89,13 +89,6 @@ def register_versions(store: MlflowClient) -> None:
             run = TrackedRun.start(store, "rollout", name, {})
             with run:
                 PolicyRegistry(store).register(make_version(name, action), run.run_id)
-
-
-def free_port() -> int:
-    """A port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager

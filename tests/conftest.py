@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from serving.client import PolicyClient
-from tests.support import Running, make_frames_version, make_version, mlflow_server, service, wait_until, write_version
+from tests.support import Running, make_frames_version, make_version, mlflow_server, service, wait_until
 
 # Over the wire that is some 2,000 cases, and 100,000 with HYPOTHESIS_PROFILE=nightly.
 for profile, n_examples in (("default", 230), ("nightly", 11_200)):
@@ -20,8 +20,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 def policies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one version of a small CartPole policy, and one of a policy that takes frames."""
     folder = tmp_path_factory.mktemp("policies")
-    write_version(make_version(), folder / "cartpole" / "1")
-    write_version(make_frames_version(), folder / "frames" / "1")
+    make_version().write(folder / "cartpole" / "1")
+    make_frames_version().write(folder / "frames" / "1")
     return folder
 
 

@@ -22,7 +22,7 @@ import torch
 from google.protobuf import json_format
 from gymnasium.spaces import Box
 
-from protos.names import GOLDEN_FILE, MODEL_FILE, SCHEMA_VERSION, SPEC_KEY
+from protos.names import SCHEMA_VERSION, SPEC_KEY
 from protos.polserve.v1 import policy_pb2 as pb
 from serving.catalog import Catalog
 from serving.crew.epoch import LocalEpoch
@@ -140,14 +140,6 @@ class ShelfCrew:
     def switch(self, live: Desired) -> None:
         assert not self.shelf.stage(self.epoch.read() + 1, live)
         self.epoch.write(self.epoch.read() + 1)
-
-
-def write_version(version: PolicyVersion, folder: Path) -> Path:
-    """`folder` holds the version's model and golden set."""
-    (folder / GOLDEN_FILE).parent.mkdir(parents=True, exist_ok=True)
-    (folder / MODEL_FILE).write_bytes(version.model.SerializeToString())
-    np.savez(folder / GOLDEN_FILE, allow_pickle=False, **version.golden)
-    return folder
 
 
 def with_spec(version: PolicyVersion, spec: pb.PolicySpec) -> PolicyVersion:

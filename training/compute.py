@@ -1,12 +1,12 @@
 """Where the arithmetic of learning is done: device, threads and precision."""
 
-import os
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
 from training.errors import InvalidOption
+from training.workers import cores
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -39,4 +39,4 @@ def choose(device: Device = "auto") -> Compute:
 
 def set_threads(threads: int) -> None:
     """Torch computes with `threads` threads on the CPU; 0 is one for each core that this process may use."""
-    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(threads or cores())

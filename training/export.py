@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import onnxruntime as ort
 import torch
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from protos.golden import GoldenMismatch, compare
-from protos.names import ACTION, OBSERVATION, SPEC_KEY, VALUES
+from protos.names import ACTION, GOLDEN_FILE, MODEL_FILE, OBSERVATION, SPEC_KEY, VALUES
 from protos.polserve.v1 import policy_pb2 as pb
 from training.errors import ExportRefused, RegistryError
 
@@ -38,6 +39,13 @@ class PolicyVersion:
     def sha256(self) -> str:
         """Of the model's bytes, hexadecimal."""
         return hashlib.sha256(self.model.SerializeToString()).hexdigest()
+
+    def write(self, folder: Path) -> Path:
+        """`folder` holds what a service needs of the version: the graph and the golden arrays."""
+        (folder / GOLDEN_FILE).parent.mkdir(parents=True, exist_ok=True)
+        (folder / MODEL_FILE).write_bytes(self.model.SerializeToString())
+        np.savez(folder / GOLDEN_FILE, allow_pickle=False, **self.golden)
+        return folder
 
 
 class OnnxPolicy:

@@ -1,7 +1,6 @@
 """Where a policy came from."""
 
 import json
-import os
 import re
 import subprocess
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 import torch
 
 from protos.polserve.v1 import policy_pb2 as pb
+from training.workers import cores
 
 
 def describe_run(run_id: str, seed: int, settings: Mapping[str, object], device: torch.device) -> pb.Provenance:
@@ -27,9 +27,9 @@ def describe_run(run_id: str, seed: int, settings: Mapping[str, object], device:
 
 def machine(device: torch.device) -> str:
     """The kind of machine that this is: cores, processor, and the GPU where that is the device."""
-    cores = f"{len(os.sched_getaffinity(0))} CPU cores"
+    cpu = f"{cores()} CPU cores"
     processor = re.search(r"^model name\s*:\s*(.+)$", _read(Path("/proc/cpuinfo")), re.MULTILINE)
-    described = f"{cores} ({processor.group(1)})" if processor else cores
+    described = f"{cpu} ({processor.group(1)})" if processor else cpu
     return f"{described}, {torch.cuda.get_device_name(device)}" if device.type == "cuda" else described
 
 

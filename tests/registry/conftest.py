@@ -6,7 +6,7 @@ import pytest
 from mlflow import MlflowClient
 
 from protos.names import SHA256_TAG
-from tests.registry.following import register
+from tests.registry.following import promoted, register
 from tests.registry.postgresql import postgresql, programs
 from tests.registry.proxy import Proxy, proxy
 from tests.support import mlflow_server
@@ -60,6 +60,6 @@ def policy(store: MlflowClient, registered: str, request: pytest.FixtureRequest)
         sha256 = store.get_model_version(registered, number).tags[SHA256_TAG]
         store.set_model_version_tag(name, str(copied.version), SHA256_TAG, sha256)
     store.set_registered_model_tag(name, "polserve.policy", "true")
-    PolicyRegistry(store).promote(name, "1", "the first version")
+    promoted(PolicyRegistry(store), name, "1", "the first version")
     yield name
     store.delete_registered_model(name)

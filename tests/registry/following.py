@@ -8,8 +8,9 @@ from mlflow import MlflowClient
 from serving.client import PolicyClient
 from tests.support import Running, environment, make_version, service
 from training.export import PolicyVersion
+from training.registry.aliases import AliasMove, mover
 from training.registry.tracking import TrackedRun
-from training.registry.versions import PolicyRegistry
+from training.registry.versions import Outcome, PolicyRegistry, Verdict
 
 OBSERVATION = make_version().golden["observation"]
 SERVE = ("--poll-interval", "0.3", "--service", "tests")
@@ -38,3 +39,9 @@ def answering(running: Running, policy: str, version: str = "") -> str:
 
 def live(running: Running, policy: str) -> object:
     return running.ready()["policies"].get(policy)
+
+
+def promoted(registry: PolicyRegistry, policy: str, version: str, reason: str) -> None:
+    """The version is champion, without a game: as by force."""
+    registry.move(AliasMove(policy, version, registry.champion(policy), mover("promoted")))
+    registry.note(policy, version, Verdict(Outcome.PROMOTED, reason))

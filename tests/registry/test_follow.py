@@ -12,7 +12,7 @@ from serving.sources.cache import VersionCache
 from serving.sources.follower import Follower
 from serving.sources.mlflow import FollowerConfig
 from serving.sources.registry import Registry
-from tests.registry.following import OBSERVATION, SERVE, answering, live, register, serve, version
+from tests.registry.following import OBSERVATION, SERVE, answering, live, promoted, register, serve, version
 from tests.registry.proxy import proxy
 from tests.support import environment, service, wait_until
 from training.registry.store import connect
@@ -29,7 +29,7 @@ def test_the_service_follows_the_alias_without_a_restart_and_tags_the_versions(
         wait_until(lambda: running.ready()["ready"] is True, running.log)
         assert answering(running, policy) == "1"
 
-        registry.promote(policy, "2", "for the test")
+        promoted(registry, policy, "2", "for the test")
         wait_until(lambda: answering(running, policy) == "2", running.log)
         assert registry.rollback(policy) == ("2", "1")
         wait_until(lambda: answering(running, policy) == "1", running.log)

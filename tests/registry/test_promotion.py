@@ -8,7 +8,7 @@ from mlflow import MlflowClient
 
 from protos.names import CHAMPION, SHA256_TAG
 from protos.polserve.v1 import policy_pb2 as pb
-from tests.registry.following import register
+from tests.registry.following import promoted, register
 from tests.registry.promoting import FEW, champion, command, decision_run, history, promote
 from tests.support import make_frames_version, make_version, with_spec
 from training.export import PolicyVersion
@@ -83,7 +83,7 @@ def test_a_better_candidate_becomes_champion_and_its_evidence_is_kept(
 
 
 def test_a_worse_candidate_is_refused_with_the_table_and_a_record(store: MlflowClient, candidates: str) -> None:
-    PolicyRegistry(store).promote(candidates, "3", "for the test")
+    promoted(PolicyRegistry(store), candidates, "3", "for the test")
     answer = promote(candidates, "1")
     assert answer.exit_code == 1
     assert f"{candidates}/1 is not promoted, @champion stays 3: it is worse" in answer.error

@@ -5,6 +5,7 @@ from mlflow import MlflowClient
 
 from protos.history import HISTORY_TAG, Move, extended
 from protos.names import CHAMPION
+from tests.registry.following import promoted
 from tests.registry.promoting import champion, command, history
 from training.errors import RegistryError
 from training.registry import aliases
@@ -27,8 +28,8 @@ def registry(store: MlflowClient) -> PolicyRegistry:
 def third(store: MlflowClient, registry: PolicyRegistry, policy: str) -> str:
     """A policy whose versions 1, 2 and 3 were champion in turn."""
     store.copy_model_version(f"models:/{policy}/1", policy)
-    registry.promote(policy, "2", "")
-    registry.promote(policy, "3", "")
+    promoted(registry, policy, "2", "")
+    promoted(registry, policy, "3", "")
     return policy
 
 
@@ -86,7 +87,7 @@ def test_a_move_by_hand_that_a_service_saw_is_part_of_the_history(
     store.set_registered_model_alias(third, CHAMPION, "1")
     text = store.get_registered_model(third).tags[HISTORY_TAG]
     store.set_registered_model_tag(third, HISTORY_TAG, extended(text, Move.now("1", "seen by polserve")))
-    registry.promote(third, "2", "")
+    promoted(registry, third, "2", "")
     assert registry.rollback(third) == ("2", "1")
 
 

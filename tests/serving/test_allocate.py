@@ -30,7 +30,6 @@ from tests.support import (
     service,
     wait_until,
     with_spec,
-    write_version,
 )
 from training.adbudget.campaigns import Campaigns, affordable
 from training.adbudget.context import default_scenario
@@ -54,8 +53,8 @@ def channel(name: str, spent: NDArray[np.float64]) -> ChannelDay:
 def allocator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A service with an allocator and a policy that is none."""
     folder = tmp_path_factory.mktemp("allocator")
-    write_version(make_allocator_version(), folder / "adbudget" / "1")
-    write_version(make_version(), folder / "cartpole" / "1")
+    make_allocator_version().write(folder / "adbudget" / "1")
+    make_version().write(folder / "cartpole" / "1")
     with service("--policies", str(folder), folder=folder) as running:
         wait_until(running.is_up, running.log)
         yield running
@@ -296,7 +295,7 @@ def test_a_network_that_answers_no_number_spends_nothing() -> None:
 
 
 def test_a_policy_file_is_an_allocator_by_its_spec_alone(tmp_path: Path) -> None:
-    folder = write_version(make_allocator_version(5), tmp_path)
+    folder = make_allocator_version(5).write(tmp_path)
     contract = Policy.load("adbudget", "1", folder).allocation
     assert contract is not None
     assert contract.channels == ("facebook", "instagram", "search", "youtube", "tiktok")

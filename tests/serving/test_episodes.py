@@ -12,7 +12,7 @@ from protos.polserve.v1 import policy_pb2_grpc
 from protos.tensors import to_tensor
 from serving.client import ClientError, PolicyClient
 from serving.policy import Policy
-from tests.support import Running, make_frames_version, make_version, service, wait_until, write_version
+from tests.support import Running, make_frames_version, make_version, service, wait_until
 
 FRAMES = np.random.default_rng(1).integers(0, 256, (9, 36, 36), np.uint8)
 OBSERVATION = make_version().golden["observation"][0]
@@ -166,13 +166,13 @@ def test_a_thousand_streams_that_are_opened_and_killed_leave_nothing(running: Ru
 
 def test_a_promotion_never_changes_the_policy_in_mid_episode(options: tuple[str, ...], tmp_path: Path) -> None:
     folder = tmp_path / "policies"
-    write_version(make_version(), folder / "cartpole" / "1")
+    make_version().write(folder / "cartpole" / "1")
     serving = service("--policies", str(folder), "--poll-interval", "0.1", *options, folder=tmp_path)
     with serving as running, PolicyClient(running.target) as client:
         wait_until(running.is_up, running.log)
         with client.episode("cartpole") as episode:
             assert episode.act(OBSERVATION).version == "1"
-            write_version(make_version(1), folder / ".2").rename(folder / "cartpole" / "2")
+            make_version(1).write(folder / ".2").rename(folder / "cartpole" / "2")
             wait_until(lambda: client.act("cartpole", OBSERVATION).version == "2", running.log)
             assert episode.act(OBSERVATION, reward=1.0).version == "1"
             episode.end(reward=1.0)

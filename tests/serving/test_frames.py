@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from serving.client import ClientError, PolicyClient
-from tests.support import make_arcade_version, service, wait_until, write_version
+from tests.support import make_arcade_version, service, wait_until
 from training.arcade import make_screens
 from training.envs import EnvironmentSpec, make_env
 from training.evaluate import greedy
@@ -23,7 +23,7 @@ GAME = EnvironmentSpec("ALE/MsPacman-v5", {"repeat_action_probability": 0.0})
 def arcade(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PolicyClient]:
     """A client of a service that plays."""
     folder = tmp_path_factory.mktemp("arcade")
-    write_version(make_arcade_version()[0], folder / "policies" / "arcade" / "1")
+    make_arcade_version()[0].write(folder / "policies" / "arcade" / "1")
     with service("--policies", str(folder / "policies"), folder=folder) as running:
         wait_until(running.is_up, running.log)
         with PolicyClient(running.target) as client:

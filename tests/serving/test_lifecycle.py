@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from serving.client import ClientError, PolicyClient
 from serving.http.server import HttpServer
-from tests.support import Running, environment, make_version, page, polserve, service, wait_until, write_version
+from tests.support import Running, environment, make_version, page, polserve, service, wait_until
 
 OBSERVATION = np.zeros(4, np.float32)
 
@@ -104,30 +104,30 @@ def test_a_required_policy_that_is_missing_keeps_the_service_unready(policies: P
 
 def test_a_bad_version_copied_in_never_replaces_the_live_one(tmp_path: Path) -> None:
     folder = tmp_path / "policies"
-    write_version(make_version(), folder / "cartpole" / "1")
+    make_version().write(folder / "cartpole" / "1")
     with service("--policies", str(folder), "--poll-interval", "0.1", folder=tmp_path) as running:
         wait_until(lambda: running.ready()["ready"] is True)
         bad = folder / "cartpole" / ".2"
-        write_version(make_version(), bad)
+        make_version().write(bad)
         (bad / "model.onnx").write_bytes(b"not a model")
         bad.rename(folder / "cartpole" / "2")
         refused = 'polserve_rollouts_total{outcome="refused",policy="cartpole"} 1.0'
         wait_until(lambda: refused in running.metrics(), running.log)
         assert "event=rollout_refused policy=cartpole version=2" in running.log.read_text()
         assert running.ready()["policies"] == {"cartpole": {"champion": "1"}}
-        write_version(make_version(1), folder / "cartpole" / "3")
+        make_version(1).write(folder / "cartpole" / "3")
         wait_until(lambda: running.ready()["policies"] == {"cartpole": {"champion": "3"}}, running.log)
 
 
 def test_a_folder_that_goes_away_and_comes_back_is_followed_again(tmp_path: Path) -> None:
     folder, away = tmp_path / "policies", tmp_path / "away"
-    write_version(make_version(), folder / "cartpole" / "1")
+    make_version().write(folder / "cartpole" / "1")
     with service("--policies", str(folder), "--poll-interval", "0.1", folder=tmp_path) as running:
         wait_until(lambda: running.ready()["ready"] is True)
         folder.rename(away)
         wait_until(lambda: "event=follow_failed" in running.log.read_text())
         assert running.ready()["ready"] is True, "what is live stays live"
-        write_version(make_version(1), away / "cartpole" / "2")
+        make_version(1).write(away / "cartpole" / "2")
         away.rename(folder)
         wait_until(lambda: running.ready()["policies"] == {"cartpole": {"champion": "2"}}, running.log)
 

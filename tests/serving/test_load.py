@@ -27,7 +27,6 @@ from tests.support import (
     make_version,
     service,
     wait_until,
-    write_version,
 )
 
 FRAMES = make_frames_version().golden
@@ -45,8 +44,8 @@ HUGE = np.zeros((3_900_000, 4), np.float32)
 def queued(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A service with a slow policy, which lets few calls wait."""
     folder = tmp_path_factory.mktemp("queued")
-    write_version(make_version(), folder / "policies" / "cartpole" / "1")
-    write_version(make_version(name="slow", hidden=(2048, 2048)), folder / "policies" / "slow" / "1")
+    make_version().write(folder / "policies" / "cartpole" / "1")
+    make_version(name="slow", hidden=(2048, 2048)).write(folder / "policies" / "slow" / "1")
     options = ("--policies", str(folder / "policies"), "--max-waiting", "4", *KINDS[request.param])
     with service(*options, folder=folder) as running:
         wait_until(running.is_up, running.log)

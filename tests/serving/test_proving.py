@@ -22,12 +22,12 @@ from serving.proving.prover import Prover
 from serving.rollout import Rollout
 from serving.settings import load_settings
 from serving.sources.source import VersionRef
-from tests.support import ShelfCrew, make_frames_version, make_version, service, wait_until, with_spec, write_version
+from tests.support import ShelfCrew, make_frames_version, make_version, service, wait_until, with_spec
 from training.export import PolicyVersion
 
 
 def ref(version: PolicyVersion, folder: Path, number: str = "1") -> VersionRef:
-    return VersionRef("cartpole", number, write_version(version, folder / number), version.sha256)
+    return VersionRef("cartpole", number, version.write(folder / number), version.sha256)
 
 
 def changed(change: Callable[[onnx.ModelProto], object]) -> PolicyVersion:
@@ -185,10 +185,10 @@ def crashing() -> bytes:
 
 def test_a_version_that_crashes_what_loads_it_is_refused_and_ends_nothing_that_answers(tmp_path: Path) -> None:
     folder = tmp_path / "policies"
-    write_version(make_version(), folder / "cartpole" / "1")
+    make_version().write(folder / "cartpole" / "1")
     with service("--policies", str(folder), "--poll-interval", "0.1", folder=tmp_path) as running:
         wait_until(running.is_up, running.log)
-        write_version(make_version(1), folder / ".2")
+        make_version(1).write(folder / ".2")
         (folder / ".2" / MODEL_FILE).write_bytes(crashing())
         (folder / ".2").rename(folder / "cartpole" / "2")
         wait_until(lambda: "event=rollout_refused" in running.log.read_text(), running.log)
@@ -196,7 +196,7 @@ def test_a_version_that_crashes_what_loads_it_is_refused_and_ends_nothing_that_a
         assert "by signal 8" in running.log.read_text()
         with PolicyClient(running.target) as client:
             assert client.act("cartpole", np.zeros(4, np.float32)).version == "1"
-        write_version(make_version(1), folder / ".3").rename(folder / "cartpole" / "3")
+        make_version(1).write(folder / ".3").rename(folder / "cartpole" / "3")
         wait_until(lambda: running.ready()["policies"]["cartpole"]["champion"] == "3", running.log)
 
 

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from serving.client import ClientError, PolicyClient
-from tests.support import Running, make_version, service, wait_until, write_version
+from tests.support import Running, make_version, service, wait_until
 
 OBSERVATION = np.zeros(4, np.float32)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write_version(make_version(), tmp_path / "policies" / "cartpole" / "1")
+    make_version().write(tmp_path / "policies" / "cartpole" / "1")
     return tmp_path / "policies"
 
 
@@ -27,7 +27,7 @@ def running(folder: Path, tmp_path: Path) -> Iterator[Running]:
 
 
 def replace_version(folder: Path, running: Running) -> None:
-    write_version(make_version(1), folder / ".2").rename(folder / "cartpole" / "2")
+    make_version(1).write(folder / ".2").rename(folder / "cartpole" / "2")
     wait_until(lambda: running.ready()["policies"]["cartpole"]["champion"] == "2", running.log)
 
 

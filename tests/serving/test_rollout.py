@@ -19,14 +19,14 @@ from serving.proving.verification import replay_golden, verify
 from serving.rollout import Rollout
 from serving.sources.folder import FolderSource
 from serving.sources.source import VersionRef
-from tests.support import ShelfCrew, make_version, with_spec, write_version
+from tests.support import ShelfCrew, make_version, with_spec
 from training.export import PolicyVersion
 
 Change: TypeAlias = Callable[[NDArray[Any]], NDArray[Any]]
 
 
 def ref(version: PolicyVersion, folder: Path, number: str = "1", sha256: str | None = None) -> VersionRef:
-    return VersionRef("cartpole", number, write_version(version, folder / number), sha256 or version.sha256)
+    return VersionRef("cartpole", number, version.write(folder / number), sha256 or version.sha256)
 
 
 def changed_spec(**changes: object) -> pb.PolicySpec:
@@ -79,7 +79,7 @@ def test_a_model_with_another_checksum_is_refused(tmp_path: Path) -> None:
 
 def test_a_version_that_was_registered_without_a_checksum_is_refused(tmp_path: Path) -> None:
     version = make_version()
-    reference = VersionRef("cartpole", "1", write_version(version, tmp_path), "")
+    reference = VersionRef("cartpole", "1", version.write(tmp_path), "")
     with pytest.raises(RolloutRefused, match=r"expected a tag polserve\.sha256"):
         verify(reference)
 
@@ -264,7 +264,7 @@ def test_without_a_champion_the_first_alias_served_answers(tmp_path: Path) -> No
 
 def test_a_folder_serves_its_highest_version_and_sees_a_new_one(tmp_path: Path) -> None:
     for number in ("2", "10"):
-        write_version(make_version(), tmp_path / "cartpole" / number)
+        make_version().write(tmp_path / "cartpole" / number)
     (tmp_path / "cartpole" / "notes").mkdir()
     source = FolderSource(tmp_path, [], poll_interval_s=0.01)
     desired = source.follow()

@@ -18,7 +18,7 @@ from serving.crew.metrics_folder import LOCK_FILE, PREFIX, MetricsFolder
 from serving.crew.processes import ProcessCrew
 from serving.settings import load_settings
 from serving.sources.source import VersionRef
-from tests.support import Running, make_version, polserve, service, wait_until, write_version
+from tests.support import Running, make_version, polserve, service, wait_until
 
 OBSERVATION = np.zeros(4, np.float32)
 TWO = ("--workers", "2", "--poll-interval", "0.1")
@@ -27,7 +27,7 @@ TWO = ("--workers", "2", "--poll-interval", "0.1")
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder of policies of the test's own."""
-    write_version(make_version(), tmp_path / "policies" / "cartpole" / "1")
+    make_version().write(tmp_path / "policies" / "cartpole" / "1")
     return tmp_path / "policies"
 
 
@@ -45,7 +45,7 @@ def pids(running: Running) -> dict[str, int]:
 
 
 def promote(folder: Path, number: int) -> None:
-    write_version(make_version(number), folder / f".{number}").rename(folder / "cartpole" / str(number))
+    make_version(number).write(folder / f".{number}").rename(folder / "cartpole" / str(number))
 
 
 class Load:
@@ -139,7 +139,7 @@ def test_one_page_tells_of_all_processes(folder: Path, tmp_path: Path) -> None:
 
 def test_a_bad_version_leaves_every_process_as_it_was(folder: Path, tmp_path: Path) -> None:
     with crew(folder, tmp_path) as running:
-        bad = write_version(make_version(2), folder / ".2")
+        bad = make_version(2).write(folder / ".2")
         (bad / "model.onnx").write_bytes(b"not a model")
         bad.rename(folder / "cartpole" / "2")
         wait_until(lambda: 'outcome="refused"' in running.metrics(), running.log)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.support import make_version, write_version
+from tests.support import make_version
 from training import checkpoint
 from training.agents.dqn import DqnConfig
 from training.agents.exploration import ExplorationConfig
@@ -181,7 +181,7 @@ def test_a_run_begins_with_the_weights_of_another_runs_checkpoint(tmp_path: Path
 
 def test_a_run_begins_with_the_weights_of_a_policy_version(tmp_path: Path) -> None:
     version = make_version(hidden=(16,))
-    write_version(version, tmp_path)
+    version.write(tmp_path)
     trainee = build_trainee(RECIPE, 0)
     trainee.begin_from(tmp_path)
     assert (trainee.agent.greedy(version.golden["observation"]) == version.golden["action"]).all()

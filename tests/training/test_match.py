@@ -16,7 +16,6 @@ from tests.support import (
     make_arcade_version,
     make_version,
     wait_until,
-    write_version,
 )
 from training.adbudget.environment import ALLOCATION_ID
 from training.envs import EVALUATION_FIRST_SEED, EnvironmentSpec
@@ -29,7 +28,7 @@ CARTPOLE = EnvironmentSpec("CartPole-v1")
 
 
 def player(version: PolicyVersion, folder: Path, spec: EnvironmentSpec = CARTPOLE) -> Player:
-    return Player(write_version(version, folder / version.sha256) / "model.onnx", spec)
+    return Player(version.write(folder / version.sha256) / "model.onnx", spec)
 
 
 @pytest.fixture

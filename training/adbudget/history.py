@@ -11,15 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.adbudget.context import DAYS_A_WEEK, WEEKDAY_DEMAND
+from training.adbudget.context import DAYS_A_WEEK, MOST_MONEY, WEEKDAY_DEMAND
 from training.adbudget.response import Channel, Floats, Response, geometric_adstock
 from training.errors import InvalidOption, require
 
 LEAST_DAYS = 60
 """Fewer days tell next to nothing of carry-over and saturation."""
 SPEND_SUFFIX = "_spend"
-MOST_MONEY = 1e12
-"""A day."""
 ABSURD = 1000.0
 """Times the channel's median day: a slip of units, such as micros."""
 

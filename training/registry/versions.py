@@ -161,15 +161,6 @@ class PolicyRegistry:
         with registry_errors():
             return self._client.get_model_version(policy, version)
 
-    def promote(self, policy: str, version: str, reason: str) -> None:
-        """The version is @champion in place of whichever is now, and the registry says why.
-
-        Raises:
-            RaceLost: somebody else moved the alias in between.
-        """
-        self.move(AliasMove(policy, version, self.champion(policy), mover("promoted")))
-        self.note(policy, version, Verdict(Outcome.PROMOTED, reason))
-
     def move(self, move: AliasMove) -> None:
         """@champion has moved, unless somebody else was first.
 
