@@ -231,9 +231,12 @@ class Running:
 
     def is_up(self) -> bool:
         """Whether it is ready, with every process that it should have."""
-        state = self.ready()
+        status, text = self.ready_page()
+        if status == 0:  # a machine that is busy enough keeps even this page waiting
+            return False
+        state = json.loads(text)
         workers = state.get("workers", {"up": 1, "of": 1})
-        return state["ready"] is True and workers["up"] == workers["of"]
+        return bool(state["ready"] and workers["up"] == workers["of"])
 
     def metrics(self) -> str:
         """The page /metrics."""

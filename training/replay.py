@@ -52,6 +52,8 @@ class Replay:
             is_real=_empty(rows, n_envs, (), np.bool_),
         )
         self._added = 0
+        self._is_restored = False
+        """Whether the oldest rows may lack those of their episode before them, though no row was overwritten."""
 
     @property
     def nbytes(self) -> int:
@@ -127,6 +129,7 @@ class Replay:
             older = len(saved) - oldest
             array[:older], array[older : len(saved)] = saved[oldest:], saved[:oldest]
         self._added = int(state["added"])
+        self._is_restored = True
         self._cut()
 
     def _observations(self, times: NDArray[np.int64], envs: NDArray[np.int64]) -> NDArray[Any]:
@@ -157,7 +160,7 @@ class Replay:
         """Times and environments of real steps with `n_step` rows after them, and their stack's before."""
         n_rows, n_envs = self._rows.reward_t.shape
         oldest, end = max(0, self._added - n_rows), self._added - n_step
-        oldest += max(0, self._stack - 1) if oldest else 0
+        oldest += max(0, self._stack - 1) if oldest or self._is_restored else 0
         if end <= oldest:
             raise ValueError(f"expected more than {n_step} rows to sample from, got {self._added}")
         times = rng.integers(oldest, end, size=size)

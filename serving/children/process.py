@@ -79,7 +79,11 @@ class ChildProcess:
     def kill(self) -> int:
         """The exit code; the process is gone."""
         self._process.kill()
-        return self._process.wait()
+        code = self._process.wait()
+        with contextlib.suppress(OSError):  # what was not sent yet is of no use
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+        return code
 
     def _write(self, message: Message) -> None:
         try:
@@ -107,7 +111,11 @@ class ChildProcess:
         return f"{self._name} has ended" + (f" by signal {-code}" if code is not None and code < 0 else "")
 
     def _read(self) -> None:
-        with contextlib.suppress(ValueError):  # half a line, from one that was killed
-            for line in self._process.stdout or ():
-                self._replies.put(json.loads(line))
+        if self._process.stdout is not None:
+            with (
+                self._process.stdout as lines,
+                contextlib.suppress(ValueError),
+            ):  # half a line, from one that was killed
+                for line in lines:
+                    self._replies.put(json.loads(line))
         self._replies.put(None)

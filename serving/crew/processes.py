@@ -122,7 +122,8 @@ class ProcessCrew:
         for process in processes:
             process.wait(max(0.0, until - time.monotonic()))
         for keeper in self._keepers:
-            keeper.join(1.0)
+            if keeper.is_alive():
+                keeper.join(1.0)
         self._port.close()
         self._pool.shutdown(wait=False)
         self._metrics.remove()

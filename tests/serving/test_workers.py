@@ -171,7 +171,7 @@ def test_a_version_that_no_process_lived_to_load_is_refused(folder: Path) -> Non
     crew._members[0] = dead  # noqa: SLF001 - as when it dies after it was asked
     version = VersionRef("cartpole", "1", folder / "cartpole" / "1", make_version().sha256)
     assert crew.prepare(version) == "every process that was to load it ended"
-    crew._metrics.remove()  # noqa: SLF001
+    crew.drain(0)
 
 
 def test_the_folder_of_metrics_of_a_killed_service_is_removed_by_the_next() -> None:

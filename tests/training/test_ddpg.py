@@ -19,6 +19,9 @@ from training.envs import continuous_actions
 from training.errors import InvalidOption, UnsupportedEnvironment
 from training.export import OnnxPolicy
 from training.networks import NetworkConfig
+from training.presets import PRESETS
+from training.recipe import with_options
+from training.trainee import build_trainee
 from training.transitions import Transitions
 
 SPACE = Box(np.array([-2.0, 0.0], np.float32), np.array([2.0, 10.0], np.float32))
@@ -174,8 +177,11 @@ def test_a_continuous_policy_is_trained_and_registered_by_its_preset(tmp_path: P
     continuous = OnnxPolicy(model).spec.action.continuous
     assert (list(continuous.low), list(continuous.high)) == ([-2.0], [2.0])
     assert (continuous.components[0].name, continuous.components[0].unit) == ("torque", "N m")
-    again = trained(tmp_path, "pendulum", "--steps", "50", "--no-register", "--init-from", str(model.parent), *few)
-    assert "another run's checkpoint was there: it is runs/pendulum-seed0/checkpoint-1.pt now" in again
+    recipe = with_options(PRESETS["pendulum"], ["selection_episodes=2"])
+    trainee = build_trainee(recipe, 0)
+    assert trainee.begin_from(model.parent).initial_weights.startswith("pendulum/")
+    observations = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
+    assert trainee.agent.greedy(observations) == pytest.approx(OnnxPolicy(model).act(observations), abs=1e-5)
 
 
 def test_an_allocator_is_trained_for_the_account_of_a_history(tmp_path: Path) -> None:

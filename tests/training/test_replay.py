@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -116,3 +118,14 @@ def test_contents_are_restored_into_a_larger_memory() -> None:
 def test_contents_of_another_shape_are_refused() -> None:
     with pytest.raises(CheckpointError, match="resume with the settings"):
         filled(0, capacity=4).load_state(filled(8, capacity=8).state())
+
+
+def test_stacks_of_a_restored_memory_are_those_that_were_stored() -> None:
+    replay = Replay(20, 1, np.zeros((3, 1), np.float32), np.zeros((), np.int64), stack=3)
+    for time in range(50):
+        stack = np.arange(time - 2, time + 1, dtype=np.float32)[None, :, None]
+        replay.add(replace(step(time, 1, over=[], terminated=[], reset=[]), observation_tm1=stack))
+    restored = Replay(20, 1, np.zeros((3, 1), np.float32), np.zeros((), np.int64), stack=3)
+    restored.load_state(replay.state())
+    batch = restored.sample(np.random.default_rng(0), Sampling(batch_size=500, n_step=1, discount=1.0))
+    assert (np.diff(batch.observation_tm1[:, :, 0], axis=1) == 1).all()

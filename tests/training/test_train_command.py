@@ -64,7 +64,7 @@ def check_run(store: MlflowClient, run_id: str, folder: Path) -> None:
     assert evaluation["random"]["mean"] < 50
 
 
-def test_a_run_of_other_settings_is_not_resumed(tmp_path: Path) -> None:
+def test_a_run_leaves_another_runs_checkpoint_and_is_not_resumed_with_other_settings(tmp_path: Path) -> None:
     def train(*options: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             [sys.executable, *TRAIN, "--steps", "1200", "--no-register", *options],
@@ -75,7 +75,13 @@ def test_a_run_of_other_settings_is_not_resumed(tmp_path: Path) -> None:
             env=environment(),
         )
 
-    assert train().returncode == 0
+    earlier = tmp_path / "runs" / "cartpole-seed0" / "checkpoint.pt"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_text("of another run")
+    begun = train()
+    assert begun.returncode == 0
+    assert "another run's checkpoint was there: it is runs/cartpole-seed0/checkpoint-1.pt now" in begun.stdout
+    assert earlier.with_name("checkpoint-1.pt").read_text() == "of another run"
     refused = train("--resume", "--set", "discount=0.9")
     assert refused.returncode == 1
     assert "discount was 0.995 and is 0.9; resume with the settings that the run was started with" in refused.stderr
