@@ -30,7 +30,7 @@ class _Uncounted:
 
 
 def is_loop_usable() -> bool:
-    """Whether a CompletionLoop answers, refuses, tells deadlines and cancellations, and stops."""
+    """Whether a CompletionLoop answers, refuses, tells of cancellations, and stops."""
     series = ".".join(grpc.__version__.split(".")[:2])
     if series not in TESTED_SERIES:
         log.warning("completion_loop_untested", grpcio=grpc.__version__, tested=" ".join(TESTED_SERIES))

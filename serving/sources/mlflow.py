@@ -98,7 +98,10 @@ class MlflowSource:
 
     def _listen(self, child: "subprocess.Popen[str]") -> Iterator[Desired]:
         for line in child.stdout or ():
-            message: Message = json.loads(line)
+            try:
+                message: Message = json.loads(line)
+            except ValueError:  # half a line, from a child that was killed
+                return
             if "registry" in message:
                 self._note(message["registry"])
             if "desired" in message and (desired := _desired(message["desired"])) != self._desired:
