@@ -25,7 +25,8 @@ from benchmarks.accounts import play_contexts
 from benchmarks.load import polserve
 from benchmarks.tables import finish, options, show
 from protos.polserve.v1 import policy_pb2 as pb
-from serving.client import ClientError, PolicyClient, live_version
+from serving.client import ClientError, PolicyClient
+from serving.client.messages import live_version
 from training.adbudget.context import Context, default_scenario, read_contexts
 from training.adbudget.optimum import Problem, solve
 from training.adbudget.rules import Resolve, Rule, best_share, even, fixed_share, play, proportional, regret

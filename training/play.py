@@ -11,7 +11,8 @@ import imageio.v3 as imageio
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.client import Action, PolicyClient, live_version
+from serving.client import Action, PolicyClient
+from serving.client.messages import live_version
 from training.envs import EVALUATION_FIRST_SEED, Env, EnvironmentSpec, from_message, make_env
 from training.errors import UnknownEnvironment, UnsupportedEnvironment
 

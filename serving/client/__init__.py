@@ -6,7 +6,7 @@ episodes change nothing, so they are tried again while the service is unavailabl
 
 from serving.client.aio import AsyncEpisode, AsyncPolicyClient
 from serving.client.budget import BudgetDay, Split
-from serving.client.messages import Action, ClientError, live_version
+from serving.client.messages import Action, ClientError
 from serving.client.sync import Episode, PolicyClient
 
 __all__ = [
@@ -18,5 +18,4 @@ __all__ = [
     "Episode",
     "PolicyClient",
     "Split",
-    "live_version",
 ]

@@ -37,7 +37,8 @@ def allocate(
 ) -> None:
     """Ask the service how to split what is left of a budget today."""
     from protos.polserve.v1 import policy_pb2 as pb
-    from serving.client import BudgetDay, PolicyClient, live_version
+    from serving.client import BudgetDay, PolicyClient
+    from serving.client.messages import live_version
 
     policy, version = split_name(policy, version)
     left = _micros("--remaining", remaining)

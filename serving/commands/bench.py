@@ -30,8 +30,8 @@ def bench(
     """Put the service under load: how long calls take, and which fail."""
     import numpy as np
 
-    from serving.client import PolicyClient, live_version
-    from serving.client.messages import act_request
+    from serving.client import PolicyClient
+    from serving.client.messages import act_request, live_version
     from serving.load import Plan, sample_observation
 
     name, version = split_name(policy, "")

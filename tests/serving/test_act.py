@@ -6,7 +6,8 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from protos.polserve.v1 import policy_pb2 as pb
 from protos.polserve.v1 import policy_pb2_grpc
-from serving.client import ClientError, PolicyClient, live_version
+from serving.client import ClientError, PolicyClient
+from serving.client.messages import live_version
 from tests.support import Running, make_version
 
 GOLDEN = make_version().golden
