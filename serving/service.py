@@ -95,6 +95,8 @@ class Service:
             PortInUse: a port cannot be bound.
         """
         self._required = settings.policy
+        looked_for = " or ".join(f"@{alias}" for alias in settings.aliases)
+        self._nowhere = f": the registry was asked for {looked_for}" if settings.mlflow_tracking_uri else ""
         self._source = make_source(settings)
         self._prover = Prover(settings)
         self._prover.warm_up()  # while this process imports what it needs
@@ -149,7 +151,7 @@ class Service:
             return "draining"
         if missing:
             return f"no version is live of {', '.join(missing)}"
-        return "" if live else "no policy is live"
+        return "" if live else f"no policy is live{self._nowhere}"
 
     def _follow(self) -> None:
         """Follow the source until the end; what goes wrong is logged, and following begins again."""

@@ -80,11 +80,11 @@ class Settings(BaseSettings):
     @field_validator("policy", "aliases", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        """The names in a list, or in a text that separates them by commas."""
+        """The names in a list, or in a text that separates them by commas; an alias may be written with its @."""
         parts = [value] if isinstance(value, str) else value
         if not isinstance(parts, (list, tuple)):
             return value
-        return tuple(name.strip() for part in parts for name in str(part).split(",") if name.strip())
+        return tuple(name.strip().removeprefix("@") for part in parts for name in str(part).split(",") if name.strip())
 
     @property
     def registry_address(self) -> str:

@@ -5,13 +5,11 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from hashlib import file_digest
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from protos.names import MODEL_FILE, SHA256_TAG
 from protos.polserve.v1 import policy_pb2 as pb
 from training.comparison import compare
 from training.envs import check_fits, from_message
@@ -19,7 +17,6 @@ from training.errors import (
     InvalidOption,
     PromotionRefused,
     RaceLost,
-    RegistryError,
     UnknownEnvironment,
     UnsupportedEnvironment,
 )
@@ -140,14 +137,8 @@ class _Contender:
     @classmethod
     def fetch(cls, registry: PolicyRegistry, policy: str, version: str, folder: Path) -> "_Contender":
         """The version's graph, which is the one that was registered."""
-        name = f"{policy}/{version}"
-        graph = registry.download(policy, version, folder / version) / MODEL_FILE
-        with graph.open("rb") as file:
-            sha256 = file_digest(file, "sha256").hexdigest()
-        stated = registry.version(policy, version).tags.get(SHA256_TAG)
-        if sha256 != stated:
-            raise RegistryError(f"{name}: model.onnx has sha256 {sha256}, its tag {SHA256_TAG} says {stated}")
-        return cls(name, graph, sha256, OnnxPolicy(graph).spec)
+        graph, sha256 = registry.graph(policy, version, folder / version)
+        return cls(f"{policy}/{version}", graph, sha256, OnnxPolicy(graph).spec)
 
     def player(self, module: str) -> Player:
         """The version as it plays in its own environment."""

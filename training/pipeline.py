@@ -94,11 +94,11 @@ def train_policy(recipe: Recipe, seed: int, options: RunOptions, console: Consol
         origin = Origin(**saved["origin"])
         run = TrackedRun(client, saved["run_id"])
     else:
-        if aside := checkpoint.set_aside(options.folder):
-            console.print(f"another run's checkpoint was there: it is {aside} now; --resume would have gone on with it")
         origin = trainee.begin_from(options.init_from) if options.init_from else Origin()
         tags = _tags(recipe, seed, trainee, origin)
         run = TrackedRun.start(client, EXPERIMENT, f"{recipe.policy}-seed{seed}", tags)
+        if aside := checkpoint.set_aside(options.folder):
+            console.print(f"another run's checkpoint was there: it is {aside} now; --resume would have gone on with it")
         run.log_params({**recipe.params(), "seed": seed})
     provenance = _provenance(recipe, seed, run.run_id, origin, trainee.device)  # of the code that this process runs
     with _resumable(options.folder), run, contextlib.closing(trainee):
@@ -197,7 +197,7 @@ def _resumable(folder: Path) -> Iterator[None]:
     try:
         yield
     except RegistryError as error:
-        hint = f"what was learned is saved in {folder}: give the same command with --resume"
+        hint = f"what was learned is saved in {folder}: once this is mended, give the same command with --resume"
         raise RegistryError(f"{error}; {hint}") from error
 
 

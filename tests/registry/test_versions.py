@@ -1,5 +1,7 @@
 """Policy versions in a real MLflow registry."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import mlflow
@@ -10,8 +12,10 @@ from mlflow import MlflowClient
 from protos.names import CHAMPION, SHA256_TAG
 from serving.client import PolicyClient
 from tests.registry.following import OBSERVATION, serve, version
-from tests.support import make_version, wait_until
+from tests.support import environment, make_version, wait_until
 from training.errors import RegistryError
+from training.registry.store import connect
+from training.registry.tracking import TrackedRun
 from training.registry.versions import PolicyRegistry, VersionName
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow warns at its import and use
@@ -47,11 +51,45 @@ def test_a_version_or_alias_that_is_not_there_is_refused(store: MlflowClient, po
     registry = PolicyRegistry(store)
     with pytest.raises(RegistryError, match="has no alias @best; it has @champion"):
         registry.resolve(VersionName(policy, alias="best"))
-    with pytest.raises(RegistryError, match="version=9"):
+    with pytest.raises(RegistryError, match="has no version 9; its newest is 2"):
         registry.resolve(VersionName(policy, version="9"))
-    with pytest.raises(RegistryError, match="not found"):
+    with pytest.raises(RegistryError, match=r"no policy 'never-trained' is registered; registered are .*registered"):
         registry.newest("never-trained")
     assert registry.newest(policy) == "2"
+
+
+def test_a_version_changed_after_registration_is_not_evaluated(
+    store: MlflowClient, policy: str, tmp_path: Path
+) -> None:
+    assert PolicyRegistry(store).graph(policy, "1", tmp_path / "1")[1] == version("registered", 0).sha256
+    store.set_model_version_tag(policy, "2", SHA256_TAG, "0" * 64)
+    with pytest.raises(RegistryError, match=r"2: model\.onnx has sha256 .*, its tag polserve\.sha256 says 000"):
+        PolicyRegistry(store).graph(policy, "2", tmp_path / "2")
+
+
+def test_a_servers_database_without_the_server_is_refused_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    client = connect()
+    client.create_experiment("polserve", artifact_location="mlflow-artifacts:/1")
+    with pytest.raises(RegistryError, match="set MLFLOW_TRACKING_URI to the server's address"):
+        TrackedRun.start(client, "polserve", "run", {})
+
+
+@pytest.mark.parametrize("uri", ["127.0.0.1:5000", "htp://127.0.0.1", "./mlruns"])
+def test_an_address_that_is_none_is_refused(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(RegistryError, match="expected http://, https:// or a database URI"):
+        connect()
+
+
+def test_bundled_policies_are_evaluated_where_the_default_store_does_not_know_them(tmp_path: Path) -> None:
+    MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}").search_registered_models()
+    command = [sys.executable, "-m", "serving.cli", "evaluate", "cartpole", "--episodes", "2"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path, env=environment())
+    assert done.returncode == 0, done.stderr
+    assert "cartpole/1" in done.stdout
 
 
 def test_actions_differ_between_the_two_versions() -> None:

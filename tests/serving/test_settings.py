@@ -52,6 +52,10 @@ def test_a_poll_interval_that_cannot_be_waited_for_is_refused(monkeypatch: pytes
         load_settings({})
 
 
+def test_an_alias_may_be_written_with_its_at_sign() -> None:
+    assert load_settings({"aliases": ["@champion", "canary"]}).aliases == ("champion", "canary")
+
+
 def test_a_password_in_the_tracking_uri_is_shown_to_nobody() -> None:
     settings = load_settings({"mlflow_tracking_uri": "https://me:secret@mlflow.example/x"})
     assert settings.registry_address == "https://mlflow.example/x"

@@ -63,12 +63,12 @@ def evaluate(
         return
     table = Table(
         Column("policy", no_wrap=True),
-        "episodes",
+        "games",
         "mean return",
         "95% interval",
         "median",
         "IQM",
-        "standard deviation",
+        "SD",
         title=environment.id,
     )
     for player, s in summaries.items():
@@ -91,11 +91,13 @@ def _load(text: str) -> "tuple[str, OnnxPolicy]":
 
     name = VersionName.parse(text)
     if has_store():
+        is_told = bool(os.environ.get("MLFLOW_TRACKING_URI"))  # NOTE: MLflow sets it once a client is made
         registry = PolicyRegistry(connect())
-        if os.environ.get("MLFLOW_TRACKING_URI") or registry.has(name.policy):
+        if is_told or registry.has(name.policy):
             version = registry.resolve(name)
             with tempfile.TemporaryDirectory() as folder:
-                graph = OnnxPolicy((registry.download(name.policy, version, Path(folder)) / MODEL_FILE).read_bytes())
+                path, _ = registry.graph(name.policy, version, Path(folder))
+                graph = OnnxPolicy(path.read_bytes())
             return f"{name.policy}/{version}", graph
     bundled = Path(__file__).resolve().parents[2] / "policies"
     versions = sorted((bundled / name.policy).glob("*/" + MODEL_FILE), key=lambda path: int(path.parent.name))

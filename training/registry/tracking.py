@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModelInput, Metric, Param
 
 from training.errors import RegistryError
-from training.registry.store import registry_errors
+from training.registry.store import OF_A_SERVER, is_server, registry_errors
 
 FLUSH_INTERVAL_S = 2.0
 """Metrics are sent together this often: one request each would cost more than a small update."""
@@ -33,9 +33,16 @@ class TrackedRun:
 
     @classmethod
     def start(cls, client: MlflowClient, experiment: str, name: str, tags: Mapping[str, str]) -> Self:
-        """Begin a run."""
+        """Begin a run.
+
+        Raises:
+            RegistryError: it cannot be recorded, or its artifacts could not.
+        """
         with registry_errors():
-            experiment_id = mlflow.set_experiment(experiment).experiment_id
+            of_runs = mlflow.set_experiment(experiment)
+            if of_runs.artifact_location.startswith("mlflow-artifacts:") and not is_server(mlflow.get_tracking_uri()):
+                raise RegistryError(f"the MLflow store {mlflow.get_tracking_uri()}: {OF_A_SERVER}")
+            experiment_id = of_runs.experiment_id
             run = client.create_run(experiment_id, run_name=name, tags=dict(tags))
         return cls(client, run.info.run_id)
 

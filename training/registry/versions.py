@@ -14,6 +14,7 @@ import mlflow
 import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
@@ -31,6 +32,7 @@ DECISION_TAG = "polserve.promotion"
 DECISION_RUN_TAG = "polserve.promotion.run"
 """Tag of a version: the MLflow run that holds the evidence."""
 MAX_TAG_LENGTH = 1_000
+NOT_FOUND = "RESOURCE_DOES_NOT_EXIST"
 
 
 class Outcome(StrEnum):
@@ -108,7 +110,14 @@ class PolicyRegistry:
             RegistryError: there is none of that name.
         """
         with registry_errors():
-            return self._client.get_registered_model(policy)
+            try:
+                return self._client.get_registered_model(policy)
+            except MlflowException as error:
+                if error.error_code != NOT_FOUND:
+                    raise
+                models = self._client.search_registered_models()
+                known = ", ".join(sorted(model.name for model in models if POLICY_TAG in model.tags)) or "none"
+                raise RegistryError(f"no policy {policy!r} is registered; registered are {known}") from error
 
     def resolve(self, name: VersionName) -> str:
         """The number of the version that is meant.
@@ -117,8 +126,16 @@ class PolicyRegistry:
             RegistryError: there is no such version or alias.
         """
         if name.version:
+            newest = self.newest(name.policy)
             with registry_errors():
-                return str(self._client.get_model_version(name.policy, name.version).version)
+                try:
+                    return str(self._client.get_model_version(name.policy, name.version).version)
+                except MlflowException as error:
+                    if error.error_code != NOT_FOUND:
+                        raise
+                    raise RegistryError(
+                        f"{name.policy} has no version {name.version}; its newest is {newest}"
+                    ) from error
         alias = name.alias or CHAMPION
         aliases = self.model(name.policy).aliases
         if alias not in aliases:
@@ -147,6 +164,22 @@ class PolicyRegistry:
         """
         with registry_errors():
             return Path(mlflow.artifacts.download_artifacts(f"models:/{policy}/{version}", dst_path=str(target)))
+
+    def graph(self, policy: str, version: str, target: Path) -> tuple[Path, str]:
+        """The file of the version's graph, below `target`, and its sha256, which is the one that was registered.
+
+        Raises:
+            RegistryError: it is not, or it cannot be had.
+        """
+        path = self.download(policy, version, target) / MODEL_FILE
+        with path.open("rb") as file:
+            sha256 = file_digest(file, "sha256").hexdigest()
+        stated = self.version(policy, version).tags.get(SHA256_TAG)
+        if sha256 != stated:
+            raise RegistryError(
+                f"{policy}/{version}: model.onnx has sha256 {sha256}, its tag {SHA256_TAG} says {stated}"
+            )
+        return path, sha256
 
     def champion(self, policy: str) -> str | None:
         """The version that is @champion; None where there is none."""
