@@ -36,8 +36,8 @@ SHAPE = (4, 88, 80)
 ACTIONS = 9
 FILLED = 2_000
 N_ENVS = 64
-SHORTER = 5
-"""Turns of the environments for one of the learners."""
+TURNS = 5
+"""Of the environments in a round: short ones, so that what else the machine does meets both sides alike."""
 
 
 class Ours:
@@ -144,8 +144,8 @@ def main() -> None:
     games, bare = make_screens(MS_PACMAN, N_ENVS), make_vec(EnvironmentSpec(bare_spec.id, bare_spec.kwargs), N_ENVS)
     for envs in (games, bare):
         envs.reset(seed=0)
-    short = steps // SHORTER  # turns, so that what else the machine does meets both sides alike
-    turns = [(steps_per_s(games, short, rng), steps_per_s(bare, short, rng)) for _ in range(SHORTER * rounds)]
+    n = steps // TURNS
+    turns = [(steps_per_s(games, n, rng), steps_per_s(bare, n, rng)) for _ in range(TURNS * rounds)]
     ours, theirs = (median(side) for side in zip(*turns, strict=True))
     figures["environment"] = ours / theirs
     title = f"{N_ENVS} games as grey screens, steps/s, to ale-py's bare vector environment"

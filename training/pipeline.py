@@ -75,7 +75,7 @@ class RunResult:
 def train_policy(recipe: Recipe, seed: int, options: RunOptions, console: Console) -> RunResult:
     """Train by the recipe, and unless interrupted, evaluate, export and register.
 
-    A checkpoint that another run left in the folder is set aside, and lost by nothing that is done here.
+    A checkpoint that another run left in the folder is renamed, and not overwritten.
 
     Raises:
         TrainingError: something that the user can mend.

@@ -112,10 +112,8 @@ class ChildProcess:
 
     def _read(self) -> None:
         if self._process.stdout is not None:
-            with (
-                self._process.stdout as lines,
-                contextlib.suppress(ValueError),
-            ):  # half a line, from one that was killed
+            # One that was killed may leave half a line.
+            with self._process.stdout as lines, contextlib.suppress(ValueError):
                 for line in lines:
                     self._replies.put(json.loads(line))
         self._replies.put(None)

@@ -51,9 +51,8 @@ class ProcessCrew:
         self.grpc_port: int = self._port.getsockname()[1]
         self._epoch = SharedEpoch()
         self._metrics = MetricsFolder()
-        self._folder = self._metrics.path
         self._pids = WorkerPids()
-        collect_workers(registry, self._folder, self._pids)
+        collect_workers(registry, self._metrics.path, self._pids)
         self._lock = threading.RLock()
         self._members: dict[int, ChildProcess] = {}
         self._lock_of_processes = threading.Lock()
@@ -145,7 +144,7 @@ class ProcessCrew:
                 self._pids.by_name.pop(str(index), None)
             if self._is_closing.is_set():
                 return
-            mark_process_dead(worker.pid, str(self._folder))
+            mark_process_dead(worker.pid, str(self._metrics.path))
             log.error("worker_ended", worker=index, pid=worker.pid, exit_code=exit_code)
             if not is_member:
                 self._is_closing.wait(RESPAWN_DELAY_S)
@@ -174,7 +173,7 @@ class ProcessCrew:
         return worker
 
     def _start_process(self) -> ChildProcess:
-        environment = {"PROMETHEUS_MULTIPROC_DIR": str(self._folder)}
+        environment = {"PROMETHEUS_MULTIPROC_DIR": str(self._metrics.path)}
         return ChildProcess("worker", "serving.crew.child", environment=environment, fds=(self._epoch.fd,))
 
     def _admit(self, index: int, worker: ChildProcess) -> None:

@@ -172,8 +172,7 @@ class PolicyRegistry:
             RegistryError: it is not, or it cannot be had.
         """
         path = self.download(policy, version, target) / MODEL_FILE
-        with path.open("rb") as file:
-            sha256 = file_digest(file, "sha256").hexdigest()
+        sha256 = _sha256(path)
         stated = self.version(policy, version).tags.get(SHA256_TAG)
         if sha256 != stated:
             raise RegistryError(
@@ -266,9 +265,12 @@ class PolicyRegistry:
 
     def _stored_sha256(self, policy: str, version: str) -> str:
         with tempfile.TemporaryDirectory() as folder:
-            stored = self.download(policy, version, Path(folder)) / MODEL_FILE
-            with stored.open("rb") as file:
-                return file_digest(file, "sha256").hexdigest()
+            return _sha256(self.download(policy, version, Path(folder)) / MODEL_FILE)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
 
 
 def _signature(version: PolicyVersion) -> ModelSignature:
