@@ -19,6 +19,10 @@ DTYPES: dict[pb.DataType, np.dtype[Any]] = {
 }
 """The numpy type of each DataType on the wire."""
 
+MOST_AXES = 32
+EXACT_BITS = 24
+"""Whole numbers of so many bits are float32 without rounding."""
+
 CODES: dict[np.dtype[Any], pb.DataType] = {dtype: code for code, dtype in DTYPES.items()}
 
 
@@ -67,6 +71,8 @@ def to_array(tensor: pb.Tensor, dtype: np.dtype[Any] | None = None, shape: Seque
     Raises:
         TensorError: dtype, shape and contents disagree.
     """
+    if len(tensor.shape) > MOST_AXES:  # before they are copied: a message has room for millions
+        raise TensorError("shape", f"at most {MOST_AXES} axes", f"{len(tensor.shape)}")
     given_shape = tuple(tensor.shape)
     if given_shape and min(given_shape) < 0:
         raise TensorError("shape", "extents of at least 0", str(given_shape))
@@ -100,10 +106,10 @@ def _from_values(tensor: pb.Tensor, dtype: np.dtype[Any] | None, shape: tuple[in
         shape = (n // size, *shape)
     if n != prod(shape):
         raise TensorError("values", f"{prod(shape)} values for the shape {shape}", f"{n} values")
-    given = np.array(tensor.values, np.float32)
-    if not np.issubdtype(wanted, np.floating):
-        _check_integers(given, wanted)
-    return _shaped(given.astype(wanted), shape)
+    given = np.fromiter(tensor.values, np.float32, n)  # NOTE: np.array would make a list of Python floats first
+    if wanted.itemsize * 8 > EXACT_BITS and wanted != np.float32:
+        _check_exact(given)
+    return _shaped(cast(given, wanted), shape)
 
 
 def _shaped(array: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
@@ -113,12 +119,42 @@ def _shaped(array: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
         raise TensorError("shape", "one that an array can have", str(tuple(shape))) from error
 
 
-def _check_integers(given: NDArray[np.float32], wanted: np.dtype[Any]) -> None:
-    """Raise where a value is no number of the type `wanted`."""
-    low, high = (0, 1) if wanted == np.bool_ else (np.iinfo(wanted).min, np.iinfo(wanted).max)
-    # NOTE: in float64, so that the bounds of int32 are exact; NaN fails every comparison.
-    exact = given.astype(np.float64)
-    is_bad = ~((exact == np.floor(exact)) & (exact >= low) & (exact <= high))
+def cast(given: NDArray[Any], wanted: np.dtype[Any]) -> NDArray[Any]:
+    """The numbers of one dtype in another, where that changes none; floats are rounded to the nearest.
+
+    Raises:
+        TensorError: a number would become another, or infinite.
+    """
+    if given.dtype == wanted:
+        return given
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = given.astype(wanted)
+        if wanted.kind == "f":
+            expected = f"numbers that {wanted.name} holds"
+            is_float = given.dtype.kind == "f"
+            is_bad = np.isinf(found) & np.isfinite(given) if is_float else _is_rounded(given, wanted)
+        else:
+            low, high = (0, 1) if wanted.kind == "b" else (int(np.iinfo(wanted).min), int(np.iinfo(wanted).max))
+            expected = f"whole numbers from {low} to {high}"
+            # NOTE: NaN fails every comparison; as floats, high + 1 is exact where high is not.
+            is_bad = ~((given >= low) & (given < high + 1) & (found == given))
     if is_bad.any():
-        index = int(np.flatnonzero(is_bad)[0])
-        raise TensorError("values", f"whole numbers from {low} to {high}", f"values[{index}] = {given[index]}")
+        index = tuple(int(i) for i in np.unravel_index(np.asarray(is_bad).argmax(), given.shape))
+        raise TensorError("values", expected, f"{given[index]} at {list(index)}")
+    return found
+
+
+def _is_rounded(whole: NDArray[Any], floats: np.dtype[Any]) -> NDArray[np.bool_]:
+    """Which whole numbers have more significant bits than the floats."""
+    size = np.where(whole < 0, 0 - whole.astype(np.uint64), whole.astype(np.uint64))  # of int64's least number, too
+    lowest_bit = np.maximum(size & (0 - size), 1)
+    return np.asarray(size // lowest_bit >= 1 << (np.finfo(floats).nmant + 1))
+
+
+def _check_exact(given: NDArray[np.float32]) -> None:
+    """Raise where a float32 may have been another number before it was one."""
+    is_large = np.abs(given) >= 1 << EXACT_BITS
+    if is_large.any():
+        index = int(is_large.argmax())
+        expected = f"numbers below 2^{EXACT_BITS}, since this form rounds to float32; send larger ones as data"
+        raise TensorError("values", expected, f"{given[index]:.0f} at [{index}]")

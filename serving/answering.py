@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.batching import DROPPED, InferenceQueue, Outcome, Work, answer_together, split, timed_act
+from serving.batching import InferenceQueue, Outcome, Work, answer_together, split, timed_act
 from serving.catalog import Catalog
-from serving.errors import Expired, InvalidRequest, NotReady, Overloaded
+from serving.errors import DROPPED, Expired, InvalidRequest, NotReady, Overloaded
 from serving.metrics.answering import AnsweringMetrics
 from serving.policy import Answer, Policy
 
@@ -79,7 +79,13 @@ class Responder:
             question.react(Expired(DROPPED))
             return
         try:
-            answer = timed_act(self._metrics, question.policy, question.observations, with_values=question.with_values)
+            answer = timed_act(
+                self._metrics,
+                question.policy,
+                question.observations,
+                with_values=question.with_values,
+                is_wanted=question.is_wanted,
+            )
             outcome: Explored | Exception = self._explore(question, answer)
         except Exception as error:  # noqa: BLE001 - whoever waits must be told, whatever it was
             outcome = error

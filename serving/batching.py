@@ -15,7 +15,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from serving.errors import Expired, NotReady, Overloaded
+from serving.errors import DROPPED, Expired, NotReady, Overloaded
 from serving.metrics.answering import AnsweringMetrics
 from serving.policy import Answer, Pace, Policy
 
@@ -27,8 +27,9 @@ SLOW_S = 100e-6
 """A run of the model below this is not worth a hand-over to another thread."""
 WORTH = 0.8
 """Batching pays where an observation in a batch takes at most this share of a lone one's time."""
+MAX_WAITING_BYTES = 256 * 2**20
+"""Observations that wait, at most: a few calls may be as large as a message may be."""
 RETRY_AFTER_S = 0.1
-DROPPED = "dropped before the model: the deadline has passed, or the client has gone"
 
 Outcome: TypeAlias = Answer | Exception
 
@@ -56,6 +57,7 @@ class InferenceQueue:
         self._metrics = metrics
         self._max_waiting = max_waiting
         self._waiting: deque[Work] = deque()
+        self._waiting_bytes = 0
         self._condition = threading.Condition()
         self._is_closed = False
         threading.Thread(target=self._run, name="inference", daemon=True).start()
@@ -72,7 +74,12 @@ class InferenceQueue:
                 raise NotReady("stopping: the call came too late to be answered")
             if len(self._waiting) >= self._max_waiting:
                 raise Overloaded(f"the queue is full: {len(self._waiting)} calls wait for the model", RETRY_AFTER_S)
+            n_bytes = work.observations.nbytes
+            if self._waiting and self._waiting_bytes + n_bytes > MAX_WAITING_BYTES:
+                waiting = f"{self._waiting_bytes >> 20} MiB of observations wait for the model"
+                raise Overloaded(f"the queue is full: {waiting}", RETRY_AFTER_S)
             self._waiting.append(work)
+            self._waiting_bytes += n_bytes
             self._condition.notify()
 
     def close(self) -> None:
@@ -87,6 +94,7 @@ class InferenceQueue:
                 answer_together(self._metrics, group)
             except Exception:
                 log.exception("inference_failed", policy=group[0].policy.name)
+            group.clear()  # what was answered is not held until there is more to do
 
     def _take(self) -> list[Work]:
         """What goes to the model next: the work that waited longest, and all of its kind that fits with it."""
@@ -106,6 +114,7 @@ class InferenceQueue:
                     else:
                         others.append(work)
                 self._waiting = others
+            self._waiting_bytes -= sum(work.observations.nbytes for work in group)
             return group
 
 
@@ -130,6 +139,7 @@ def answer_together(metrics: AnsweringMetrics, group: Sequence[Work]) -> None:
             wanted[0].policy,
             np.concatenate(observations) if len(wanted) > 1 else observations[0],
             with_values=any(work.with_values for work in wanted),
+            is_wanted=lambda: any(work.is_wanted() for work in wanted),
         )
     except Exception as error:  # noqa: BLE001 - whoever waits must be told, whatever it was
         for work in wanted:
@@ -157,10 +167,21 @@ def split(group: Sequence[Work], *, max_batch: int, max_s: float) -> Iterator[Se
         yield part
 
 
-def timed_act(metrics: AnsweringMetrics, policy: Policy, observations: NDArray[Any], *, with_values: bool) -> Answer:
-    """The policy's answer; metrics know how long the model took."""
+def timed_act(
+    metrics: AnsweringMetrics,
+    policy: Policy,
+    observations: NDArray[Any],
+    *,
+    with_values: bool,
+    is_wanted: Callable[[], bool],
+) -> Answer:
+    """The policy's answer; metrics know how long the model took.
+
+    Raises:
+        Expired: nobody wanted it any more before all parts were answered.
+    """
     started = time.perf_counter()
-    answer = policy.act(observations, with_values=with_values)
+    answer = policy.act(observations, with_values=with_values, is_wanted=is_wanted)
     metrics.policy(policy).observe_inference(time.perf_counter() - started)
     return answer
 

@@ -15,6 +15,8 @@ PolserveError
 import re
 from collections.abc import Iterable
 
+DROPPED = "dropped before the model: the deadline has passed, or the client has gone"
+
 
 class PolserveError(Exception):
     """Base of the errors that are somebody's to mend."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from protos.polserve.v1 import policy_pb2 as pb
 from protos.tensors import DTYPES
-from serving.client.messages import ChannelOptions, channel_options
+from serving.client.channel import ChannelOptions, channel_options
 
 METHOD = f"/{pb.DESCRIPTOR.services_by_name['PolicyService'].full_name}/Act"
 QUANTILES = (0.5, 0.9, 0.99, 0.999, 1.0)
@@ -89,7 +89,8 @@ class _Generator:
         plan = self._plan
         options: ChannelOptions = {"grpc.enable_retries": 0}  # every failure is counted
         channels = [
-            grpc.aio.insecure_channel(plan.target, options=channel_options(options)) for _ in range(plan.connections)
+            grpc.aio.insecure_channel(plan.target, options=channel_options(plan.target, options))
+            for _ in range(plan.connections)
         ]
         calls: list[grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = [
             channel.unary_unary(METHOD) for channel in channels

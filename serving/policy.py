@@ -1,6 +1,7 @@
 """A policy version in memory: its spec, and ONNX Runtime to answer with. The only module that imports onnxruntime."""
 
 import hashlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -13,11 +14,16 @@ from numpy.typing import NDArray
 
 from protos.names import ACTION, MODEL_FILE, OBSERVATION, SCHEMA_VERSION, SPEC_KEY, VALUES
 from protos.polserve.v1 import policy_pb2 as pb
-from protos.tensors import DTYPES
+from protos.tensors import DTYPES, TensorError, cast
 from serving.allocation import AllocationContract
-from serving.errors import InvalidRequest, RolloutRefused, one_line
+from serving.errors import DROPPED, Expired, InvalidRequest, RolloutRefused, one_line
 
 FloatArray: TypeAlias = NDArray[np.float32]
+
+PART_ROWS = 1024
+"""Observations that go to ONNX Runtime at once, at most: what a run takes beside them grows with their number."""
+PART_BYTES = 2 * 2**20
+"""The same in bytes, for large observations; one always goes."""
 
 _ORT_TYPES = {
     "tensor(float)": pb.FLOAT32,
@@ -34,7 +40,7 @@ class Answer:
     """What a policy says to n observations."""
 
     actions: NDArray[Any]  # (n,) int64, or (n, k) float32
-    values: FloatArray | None  # (n, a)
+    values: FloatArray | None = None  # (n, a)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +89,13 @@ class ObservationContract:
         return ObservationContract(self.dtype, self.shape[1:], low, high)
 
     def check(self, observation: NDArray[Any]) -> NDArray[Any]:
-        """The observations as a batch (n, *shape), n at least 1, every number finite and within hard bounds.
+        """The observations as a batch (n, *shape) of the policy's dtype, n at least 1, finite and within hard bounds.
+
+        Numbers of another dtype are taken where the policy's holds them: floats are rounded to the nearest.
 
         Raises:
             InvalidRequest: they are not.
         """
-        if observation.dtype != self.dtype:
-            raise InvalidRequest("observation.dtype", self.dtype.name, observation.dtype.name)
         if observation.shape[-len(self.shape) or observation.ndim :] != self.shape or observation.ndim not in (
             len(self.shape),
             len(self.shape) + 1,
@@ -98,20 +104,28 @@ class ObservationContract:
             raise InvalidRequest("observation.shape", expected, str(observation.shape))
         if observation.shape[0:1] == (0,):
             raise InvalidRequest("observation.shape", "at least one observation", str(observation.shape))
-        if observation.dtype.kind == "f" and not np.isfinite(observation).all():
-            index = tuple(int(i) for i in np.argwhere(~np.isfinite(observation))[0])
-            raise InvalidRequest("observation", "finite numbers", f"{observation[index]} at {list(index)}")
+        try:
+            observation = cast(observation, self.dtype)
+        except TensorError as error:
+            raise InvalidRequest("observation", error.expected, error.got) from error
         batch = observation.reshape(-1, *self.shape)
-        if self.low is not None and self.high is not None:
-            self._check_bounds(batch, self.low, self.high)
+        is_batch = observation.ndim > len(self.shape)
+        for part in _parts(batch):
+            self._check_values(batch[part], part.start if is_batch else None)
         return batch
 
-    def _check_bounds(self, batch: NDArray[Any], low: NDArray[np.float64], high: NDArray[np.float64]) -> None:
-        is_outside = (batch < low) | (batch > high)
+    def _check_values(self, rows: NDArray[Any], first: int | None) -> None:
+        """Raise InvalidRequest where a value may not be; `first` is the number of the first row in a batch."""
+        if rows.dtype.kind == "f" and not np.isfinite(rows).all():
+            index = _first(~np.isfinite(rows))
+            raise InvalidRequest("observation", "finite numbers", f"{rows[index]} at {_place(index, first)}")
+        if self.low is None or self.high is None:
+            return
+        is_outside = (rows < self.low) | (rows > self.high)
         if is_outside.any():
-            index = tuple(int(i) for i in np.argwhere(is_outside)[0])
-            bounds = f"{low[index[1:]]} to {high[index[1:]]}"
-            raise InvalidRequest("observation", f"values within {bounds}", f"{batch[index]} at {list(index[1:])}")
+            index = _first(is_outside)
+            bounds = f"{self.low[index[1:]]} to {self.high[index[1:]]}"
+            raise InvalidRequest("observation", f"values within {bounds}", f"{rows[index]} at {_place(index, first)}")
 
 
 class Policy:
@@ -153,17 +167,53 @@ class Policy:
             raise RolloutRefused(f"{folder / MODEL_FILE} cannot be read: {error.strerror}") from error
         return cls(name, version, model)
 
-    def act(self, observations: NDArray[Any], *, with_values: bool = False) -> Answer:
+    def act(
+        self,
+        observations: NDArray[Any],
+        *,
+        with_values: bool = False,
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> Answer:
         """Greedy actions, and values where asked for and there are any.
 
         Args:
-            observations: (n, *shape) of the spec's dtype.
+            observations: (n, *shape) of the spec's dtype. ONNX Runtime gets many of them in parts, since it keeps for
+                good the memory that its largest run took.
             with_values: whether the values are wanted.
+            is_wanted: asked before each part but the first.
+
+        Raises:
+            Expired: nobody wanted the answer any more.
         """
-        if with_values and self._has_values:
-            actions, values = self._session.run([ACTION, VALUES], {OBSERVATION: observations})
-            return Answer(actions, values)
-        return Answer(self._session.run([ACTION], {OBSERVATION: observations})[0], None)
+        names = [ACTION, VALUES] if with_values and self._has_values else [ACTION]
+        parts = list(_parts(observations))
+        if len(parts) == 1:
+            return Answer(*self._session.run(names, {OBSERVATION: observations}))
+        whole: list[NDArray[Any]] = []
+        for part in parts:
+            if whole and not is_wanted():
+                raise Expired(DROPPED)
+            outputs = self._session.run(names, {OBSERVATION: observations[part]})
+            whole = whole or [np.empty((len(observations), *output.shape[1:]), output.dtype) for output in outputs]
+            for target, output in zip(whole, outputs, strict=True):
+                target[part] = output
+        return Answer(*whole)
+
+
+def _parts(rows: NDArray[Any]) -> Iterator[slice]:
+    """The rows in parts that take a bounded amount of memory to work on."""
+    size = max(1, min(PART_ROWS, PART_BYTES // max(1, rows[:1].nbytes)))
+    return (slice(start, start + size) for start in range(0, len(rows), size))
+
+
+def _first(is_bad: NDArray[np.bool_]) -> tuple[int, ...]:
+    """Index of the first value that is true."""
+    return tuple(int(i) for i in np.unravel_index(is_bad.argmax(), is_bad.shape))
+
+
+def _place(index: tuple[int, ...], first: int | None) -> list[int]:
+    """Where the client has the value at `index` of some rows: in its one observation, or in its batch."""
+    return [*index[1:]] if first is None else [first + index[0], *index[1:]]
 
 
 def _session(model: bytes) -> ort.InferenceSession:

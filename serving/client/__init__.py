@@ -6,7 +6,8 @@ episodes change nothing, so they are tried again while the service is unavailabl
 
 from serving.client.aio import AsyncEpisode, AsyncPolicyClient
 from serving.client.budget import BudgetDay, Split
-from serving.client.messages import Action, ClientError
+from serving.client.channel import ClientError
+from serving.client.messages import Action
 from serving.client.sync import Episode, PolicyClient
 
 __all__ = [

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import time
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,20 +12,22 @@ import grpc.aio
 from protos.polserve.v1 import budget_pb2_grpc, policy_pb2_grpc
 from protos.polserve.v1 import policy_pb2 as pb
 from serving.client.budget import BudgetDay, Split, allocate_request, split_of
-from serving.client.messages import (
+from serving.client.channel import (
     DEFAULT_TARGET,
     DEFAULT_TIMEOUT_S,
-    Action,
     ChannelOptions,
     ClientError,
+    Link,
+    channel_options,
+    check_target,
+)
+from serving.client.messages import (
+    Action,
     EpisodeMessages,
     Observation,
     act_request,
     action_of,
     batch_of,
-    channel_options,
-    check_target,
-    client_error,
     step_of,
 )
 
@@ -48,11 +51,10 @@ class AsyncPolicyClient:
         check_target(target)
         if connections < 1:
             raise ValueError(f"connections: expected at least 1, got {connections}")
-        self._target = target
+        self._link = Link(target, options)
         self._timeout_s = timeout_s
-        self._channels = [
-            grpc.aio.insecure_channel(target, options=channel_options(options)) for _ in range(connections)
-        ]
+        given = channel_options(target, options)
+        self._channels = [grpc.aio.insecure_channel(target, options=given) for _ in range(connections)]
         self._stubs: itertools.cycle[Any] = itertools.cycle(
             [policy_pb2_grpc.PolicyServiceStub(channel) for channel in self._channels]
         )
@@ -94,7 +96,7 @@ class AsyncPolicyClient:
     ) -> "AsyncEpisode":
         """A stream of episodes, to be used in an `async with` block; each keeps the version that it begins with."""
         messages = EpisodeMessages(policy, version, with_values, epsilon)
-        return AsyncEpisode(next(self._stubs), messages, self._target, self._timeout_s)
+        return AsyncEpisode(next(self._stubs), messages, self._link, self._timeout_s)
 
     async def policies(self) -> list[pb.LivePolicy]:
         """As `PolicyClient.policies`; raises ClientError."""
@@ -120,18 +122,28 @@ class AsyncPolicyClient:
         await self.close()
 
     async def _call(self, method: Any, request: Any) -> Any:
-        try:
-            return await method(request, timeout=self._timeout_s)
-        except grpc.aio.AioRpcError as error:
-            raise client_error(error.code(), error.details(), self._target) from error
+        until = time.monotonic() + self._timeout_s
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                response = await method(request, timeout=max(0.0, until - time.monotonic()))
+            except grpc.aio.AioRpcError as error:
+                pause_s = self._link.retry_after_s(error, attempt, until)
+                if pause_s is None:
+                    raise self._link.error(error.code(), error.details()) from error
+                await asyncio.sleep(pause_s)
+            else:
+                self._link.answered()
+                return response
 
 
 class AsyncEpisode:
     """`Episode` for asyncio; for one task."""
 
-    def __init__(self, stub: Any, messages: EpisodeMessages, target: str, timeout_s: float) -> None:
+    def __init__(self, stub: Any, messages: EpisodeMessages, link: Link, timeout_s: float) -> None:
         self._messages = messages
-        self._target = target
+        self._link = link
         self._timeout_s = timeout_s
         self._is_playing = False
         self._call = stub.Episode()
@@ -171,10 +183,11 @@ class AsyncEpisode:
             message = f"no answer within {self._timeout_s:g} s"
             raise ClientError(grpc.StatusCode.DEADLINE_EXCEEDED, message) from error
         except grpc.aio.AioRpcError as error:
-            raise client_error(error.code(), error.details(), self._target) from error
+            raise self._link.error(error.code(), error.details()) from error
         except asyncio.InvalidStateError as error:  # written to after its end
-            raise client_error(await self._call.code(), await self._call.details(), self._target) from error
+            raise self._link.error(await self._call.code(), await self._call.details()) from error
         if response is grpc.aio.EOF:
-            raise client_error(await self._call.code(), await self._call.details(), self._target)
+            raise self._link.error(await self._call.code(), await self._call.details())
+        self._link.answered()
         answer: pb.EpisodeResponse = response
         return answer

@@ -1,56 +1,16 @@
-"""What both clients share: requests from arrays, actions from responses, errors, and how a channel behaves."""
+"""What both clients share: requests from arrays, and actions from responses."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import grpc
 import numpy as np
 from numpy.typing import NDArray
 
-from protos.polserve.v1 import budget_pb2
 from protos.polserve.v1 import policy_pb2 as pb
-from protos.tensors import to_array, to_tensor
+from protos.tensors import CODES, TensorError, cast, to_array, to_tensor
 
 Observation: TypeAlias = NDArray[Any] | Sequence[Any]
-ChannelOptions: TypeAlias = Mapping[str, int | str]
-
-MAX_MESSAGE_BYTES = 64 * 1024 * 1024
-
-DEFAULT_TARGET = "localhost:50051"
-DEFAULT_TIMEOUT_S = 10.0
-
-_BUDGETS = budget_pb2.DESCRIPTOR.services_by_name["BudgetService"].full_name
-_SERVICE = pb.DESCRIPTOR.services_by_name["PolicyService"].full_name
-_RETRIES = {
-    "methodConfig": [
-        {
-            "name": [
-                *({"service": _SERVICE, "method": method} for method in ("Act", "ListPolicies", "GetPolicy")),
-                {"service": _BUDGETS, "method": "Allocate"},
-            ],
-            "retryPolicy": {
-                "maxAttempts": 4,
-                "initialBackoff": "0.05s",
-                "maxBackoff": "1s",
-                "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
-            },
-        }
-    ]
-}
-"""Of calls that change nothing (gRFC A6); a hint of the service's when to try again is obeyed."""
-
-
-class ClientError(Exception):
-    """The service refused a call or did not answer; the `grpc.RpcError` is its `__cause__`."""
-
-    is_user_error = True  # the command line prints it as one line
-
-    def __init__(self, code: grpc.StatusCode, message: str) -> None:
-        super().__init__(f"{code.name}: {message}")
-        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,27 +34,6 @@ def live_version(live: pb.LivePolicy, version: str) -> pb.LiveVersion | None:
     if version.startswith("@"):
         number = live.aliases.get(version[1:], "")
     return next((item for item in live.versions if item.version == number), None)
-
-
-def check_target(target: str) -> None:
-    """Return if `target` is host:port.
-
-    Raises:
-        ValueError: it has no port, or a scheme.
-    """
-    if "//" in target or not target.rpartition(":")[2].isdecimal():
-        raise ValueError(f"target: expected host:port such as 'localhost:50051', got {target!r}")
-
-
-def channel_options(options: ChannelOptions | None) -> list[tuple[str, int | str]]:
-    """The options of a channel, `options` before our own."""
-    own: dict[str, int | str] = {
-        "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
-        "grpc.max_send_message_length": MAX_MESSAGE_BYTES,
-        "grpc.service_config": json.dumps(_RETRIES),
-        "grpc.use_local_subchannel_pool": 1,  # else all channels to one target share a connection
-    }
-    return list({**own, **(options or {})}.items())
 
 
 def act_request(
@@ -175,16 +114,41 @@ class EpisodeMessages:
 
 
 def observation_tensor(observation: Observation) -> pb.Tensor:
-    """An array as it is; lists in the form that takes the policy's dtype."""
-    if isinstance(observation, np.ndarray):
-        return to_tensor(observation)
-    with np.errstate(over="ignore"):  # the service refuses what became infinite
-        values = np.asarray(observation, np.float32)
-    return pb.Tensor(shape=values.shape, values=values.ravel())
+    """The numbers as they are; the service converts them to the policy's dtype where that changes none.
+
+    Raises:
+        ValueError: they are no numbers, of no one shape, or more than any dtype of the wire holds.
+    """
+    try:
+        given = np.asarray(observation)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(f"observation: expected numbers in lists of equal lengths ({error})") from error
+    if given.dtype.kind not in "fiub" or given.dtype.itemsize > 8:  # noqa: PLR2004 - bytes of float64
+        raise ValueError(f"observation: expected real numbers of at most 64 bits, got {given.dtype} {given.shape}")
+    if given is not observation and given.dtype.kind == "f":
+        _check_integers(observation, given)
+    carried = given.dtype if given.dtype.newbyteorder("<") in CODES else _WIDER[given.dtype.name]
+    try:
+        return to_tensor(cast(given, np.dtype(carried)))
+    except TensorError as error:
+        raise ValueError(f"observation: expected {error.expected}, got {error.got}") from error
 
 
-def client_error(code: grpc.StatusCode, details: str | None, target: str) -> ClientError:
-    """The error to raise for a failed call."""
-    if code is grpc.StatusCode.UNAVAILABLE and "connect" in (details or "").lower():
-        details = f"no polserve answers at {target}; start one with `polserve serve` ({details})"
-    return ClientError(code, details or "no details")
+_WIDER = {
+    "float16": np.float32,
+    "int8": np.int32,
+    "int16": np.int32,
+    "uint16": np.int32,
+    "uint32": np.int64,
+    "uint64": np.int64,
+}
+"""What carries a dtype that the wire does not know."""
+
+
+def _check_integers(observation: Observation, floats: NDArray[Any]) -> None:
+    """Raise ValueError where a Python integer became another number because there is a float beside it."""
+    if (np.abs(floats) < 1 << 53).all():
+        return
+    for number in np.asarray(observation, object).ravel():
+        if isinstance(number, int) and int(float(number)) != number:
+            raise ValueError(f"observation: expected numbers that float64 holds beside its floats, got {number}")

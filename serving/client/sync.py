@@ -12,20 +12,22 @@ import grpc
 from protos.polserve.v1 import budget_pb2_grpc, policy_pb2_grpc
 from protos.polserve.v1 import policy_pb2 as pb
 from serving.client.budget import BudgetDay, Split, allocate_request, split_of
-from serving.client.messages import (
+from serving.client.channel import (
     DEFAULT_TARGET,
     DEFAULT_TIMEOUT_S,
-    Action,
     ChannelOptions,
     ClientError,
+    Link,
+    channel_options,
+    check_target,
+)
+from serving.client.messages import (
+    Action,
     EpisodeMessages,
     Observation,
     act_request,
     action_of,
     batch_of,
-    channel_options,
-    check_target,
-    client_error,
     step_of,
 )
 
@@ -58,9 +60,11 @@ class PolicyClient:
         check_target(target)
         if connections < 1:
             raise ValueError(f"connections: expected at least 1, got {connections}")
-        self._target = target
+        self._link = Link(target, options)
         self._timeout_s = timeout_s
-        self._channels = [grpc.insecure_channel(target, options=channel_options(options)) for _ in range(connections)]
+        self._channels = [
+            grpc.insecure_channel(target, options=channel_options(target, options)) for _ in range(connections)
+        ]
         self._stubs = itertools.cycle([policy_pb2_grpc.PolicyServiceStub(channel) for channel in self._channels])
         self._budgets = itertools.cycle([budget_pb2_grpc.BudgetServiceStub(channel) for channel in self._channels])
 
@@ -116,7 +120,7 @@ class PolicyClient:
     def episode(self, policy: str, *, version: str = "", with_values: bool = False, epsilon: float = 0.0) -> "Episode":
         """A stream of episodes, to be used in a `with` block; each keeps the version that it begins with."""
         messages = EpisodeMessages(policy, version, with_values, epsilon)
-        return Episode(next(self._stubs), messages, self._target, self._timeout_s)
+        return Episode(next(self._stubs), messages, self._link, self._timeout_s)
 
     def policies(self) -> list[pb.LivePolicy]:
         """What is live, by name: versions, aliases and specs.
@@ -149,18 +153,28 @@ class PolicyClient:
         self.close()
 
     def _call(self, method: Any, request: Any) -> Any:
-        try:
-            return method(request, timeout=self._timeout_s)
-        except grpc.RpcError as error:
-            raise client_error(error.code(), error.details(), self._target) from error
+        until = time.monotonic() + self._timeout_s
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                response = method(request, timeout=max(0.0, until - time.monotonic()))
+            except grpc.RpcError as error:
+                pause_s = self._link.retry_after_s(error, attempt, until)
+                if pause_s is None:
+                    raise self._link.error(error.code(), error.details()) from error
+                time.sleep(pause_s)
+            else:
+                self._link.answered()
+                return response
 
 
 class Episode:
     """One or more episodes, in turn, on one stream; for one thread."""
 
-    def __init__(self, stub: Any, messages: EpisodeMessages, target: str, timeout_s: float) -> None:
+    def __init__(self, stub: Any, messages: EpisodeMessages, link: Link, timeout_s: float) -> None:
         self._messages = messages
-        self._target = target
+        self._link = link
         self._timeout_s = timeout_s
         self._is_playing = False
         self._due: float | None = None
@@ -223,11 +237,12 @@ class Episode:
             if self._is_overdue:
                 message = f"no answer within {self._timeout_s:g} s"
                 raise ClientError(grpc.StatusCode.DEADLINE_EXCEEDED, message) from error
-            raise client_error(error.code(), error.details(), self._target) from error
+            raise self._link.error(error.code(), error.details()) from error
         except StopIteration:
             raise ClientError(grpc.StatusCode.CANCELLED, "the stream has ended") from None
         finally:
             self._due = None
+        self._link.answered()
         return response
 
     def _watch(self) -> None:

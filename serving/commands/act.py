@@ -31,8 +31,8 @@ def act(
     with PolicyClient(target) as client:
         try:
             answer = client.act(policy, array, version=version, with_values=with_values)
-        except (ValueError, TypeError, OverflowError) as error:
-            raise typer.BadParameter(f"expected lists of numbers of equal length, got {observation!r}") from error
+        except ValueError as error:
+            raise typer.BadParameter(f"{error}; --observation was {observation!r}") from error
         specs = {live.version: live.spec for live in client.policy(policy).versions}
     labels = specs[answer.version].action.discrete.labels if answer.version in specs else ()
     values = None if answer.values is None else answer.values.tolist()

@@ -8,8 +8,7 @@ import grpc
 
 from protos.polserve.v1 import policy_pb2 as pb
 from serving.answering import Explored, Question, Responder, check_epsilon
-from serving.batching import DROPPED
-from serving.errors import Expired
+from serving.errors import DROPPED, Expired
 from serving.grpc.codec import decode_observation, encode_answer, parse
 from serving.grpc.statuses import Status, status_of
 

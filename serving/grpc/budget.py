@@ -8,7 +8,7 @@ from protos.polserve.v1 import budget_pb2 as pb
 from serving.allocation import ChannelDay, Day
 from serving.answering import Responder
 from serving.errors import InvalidRequest
-from serving.grpc.codec import parse
+from serving.grpc.codec import parse_small
 from serving.ledger import Binding, Spend, allocate
 
 _BOUNDS = {
@@ -32,7 +32,7 @@ class BudgetService:
         return {"Allocate": grpc.unary_unary_rpc_method_handler(self._allocate)}
 
     def _allocate(self, message: bytes, context: grpc.ServicerContext) -> bytes:
-        request = parse(pb.AllocateRequest, message)
+        request = parse_small(pb.AllocateRequest, message)
         policy = self._responder.resolve(request.policy, request.version)
         contract = policy.allocation
         if contract is None:

@@ -14,9 +14,12 @@ from serving.policy import ObservationContract, Policy
 
 M = TypeVar("M", bound=Message)
 
+SMALL_BYTES = 1 << 20
+"""Of a message that holds no observation: parsed, it may take fifty times as much memory."""
+
 
 def parse(kind: type[M], data: bytes) -> M:
-    """The message that was sent.
+    """The message that was sent, which may be as large as the transport takes it.
 
     Raises:
         InvalidRequest: it is none of this kind.
@@ -24,7 +27,19 @@ def parse(kind: type[M], data: bytes) -> M:
     try:
         return kind.FromString(data)
     except DecodeError as error:
-        raise InvalidRequest("message", f"a {kind.DESCRIPTOR.name}", f"{len(data)} bytes that are none") from error
+        expected = f"a serialised {kind.DESCRIPTOR.name}"
+        raise InvalidRequest("message", expected, f"{len(data)} bytes that cannot be parsed as one") from error
+
+
+def parse_small(kind: type[M], data: bytes) -> M:
+    """The message that was sent, of a kind that holds no observation.
+
+    Raises:
+        InvalidRequest: it is none of this kind, or absurdly large.
+    """
+    if len(data) > SMALL_BYTES:
+        raise InvalidRequest("message", f"at most {SMALL_BYTES} bytes of {kind.DESCRIPTOR.name}", f"{len(data)}")
+    return parse(kind, data)
 
 
 def decode_observation(

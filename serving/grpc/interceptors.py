@@ -9,6 +9,9 @@ from serving.grpc.act import abort
 from serving.grpc.statuses import status_of
 from serving.metrics.answering import AnsweringMetrics, RpcMetrics
 
+POOL = "experimental_thread_pool"
+"""Attribute by which a handler tells gRPC which threads to run in."""
+
 
 class CallInterceptor(grpc.ServerInterceptor):
     """Counts and times every call, and turns what it raises into a status.
@@ -36,10 +39,11 @@ class CallInterceptor(grpc.ServerInterceptor):
                 handler.response_serializer,
             )
         if handler.stream_stream is not None:
+            stream = _stream(handler.stream_stream, self._metrics.rpc("bidi_stream", service, method))
+            if pool := getattr(handler.stream_stream, POOL, None):
+                setattr(stream, POOL, pool)
             return grpc.stream_stream_rpc_method_handler(
-                _stream(handler.stream_stream, self._metrics.rpc("bidi_stream", service, method)),
-                handler.request_deserializer,
-                handler.response_serializer,
+                stream, handler.request_deserializer, handler.response_serializer
             )
         return handler
 

@@ -10,7 +10,7 @@ from protos.polserve.v1 import policy_pb2 as pb
 from serving.catalog import Catalog, LivePolicy
 from serving.grpc.act import ActHandler, ThreadCall
 from serving.grpc.budget import BudgetService
-from serving.grpc.codec import encode_live, parse
+from serving.grpc.codec import encode_live, parse_small
 from serving.grpc.episode import EpisodeHandler
 
 
@@ -59,7 +59,7 @@ class PolicyService:
 
 def _unary(kind: type[Any], answer: Callable[[Any], Any]) -> "grpc.RpcMethodHandler[Any, Any]":
     def handle(message: bytes, _context: grpc.ServicerContext) -> bytes:
-        response: bytes = answer(parse(kind, message)).SerializeToString()
+        response: bytes = answer(parse_small(kind, message)).SerializeToString()
         return response
 
     return grpc.unary_unary_rpc_method_handler(handle)

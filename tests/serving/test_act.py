@@ -74,8 +74,8 @@ FLOATS = np.zeros(4, np.float32)
 @pytest.mark.parametrize(
     ("observation", "message"),
     [
-        (np.zeros(4, np.float64), "observation.dtype: expected float32, got float64"),
-        (np.zeros(4, np.int64), "observation.dtype: expected float32, got int64"),
+        (np.array([0, 0, 1e300, 0]), "observation: expected numbers that float32 holds, got 1e+300 at [2]"),
+        (np.array([0, 2**24 + 1, 0, 0]), "observation: expected numbers that float32 holds, got 16777217 at [1]"),
         (np.zeros(3, np.float32), "observation.shape: expected (4,) or (N, 4), got (3,)"),
         (np.zeros((2, 3), np.float32), "observation.shape: expected (4,) or (N, 4), got (2, 3)"),
         (np.zeros((1, 1, 4), np.float32), "observation.shape: expected (4,) or (N, 4), got (1, 1, 4)"),

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -78,9 +79,12 @@ def test_an_episode_that_the_service_ended_stays_ended(client: PolicyClient) -> 
 class Moody(policy_pb2_grpc.PolicyServiceServicer):
     """Fails a number of times before it answers; or never answers."""
 
-    def __init__(self, failures: int, code: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE) -> None:
+    def __init__(
+        self, failures: int, code: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE, *, is_hinted: bool = True
+    ) -> None:
         self.failures = failures
         self.code = code
+        self.is_hinted = is_hinted
         self.calls = 0
         self.ended = threading.Event()
 
@@ -89,7 +93,8 @@ class Moody(policy_pb2_grpc.PolicyServiceServicer):
         if self.failures < 0:
             self.ended.wait(10)
         if self.calls <= self.failures:
-            context.set_trailing_metadata((("grpc-retry-pushback-ms", "10"),))
+            if self.is_hinted:
+                context.set_trailing_metadata((("grpc-retry-pushback-ms", "10"),))
             context.abort(self.code, "not now")
         return pb.ActResponse(version="1", action=to_tensor(np.zeros((), np.int64)))
 
@@ -158,6 +163,57 @@ def test_an_act_is_not_tried_again_for_ever_nor_after_a_refusal() -> None:
         assert moody.calls == calls
 
 
+@pytest.mark.parametrize("ask", [act, act_async])
+def test_what_is_refused_for_good_is_not_tried_again(ask: Callable[..., str]) -> None:
+    too_large = Moody(99, grpc.StatusCode.RESOURCE_EXHAUSTED, is_hinted=False)
+    with served(too_large) as target, pytest.raises(ClientError, match="not now"):
+        ask(target)
+    assert too_large.calls == 1
+
+
+def test_retries_can_be_turned_off() -> None:
+    full = Moody(99, grpc.StatusCode.RESOURCE_EXHAUSTED)
+    with (
+        served(full) as target,
+        PolicyClient(target, options={"grpc.enable_retries": 0}) as client,
+        pytest.raises(ClientError, match="not now"),
+    ):
+        client.act("cartpole", [0, 0, 0, 0])
+    assert full.calls == 1
+
+
+def test_a_message_above_the_limit_says_what_to_do(client: PolicyClient) -> None:
+    with pytest.raises(ClientError, match="the message is above the limit; send fewer observations at once"):
+        client.act("cartpole", np.zeros((4_300_000, 4), np.float32))
+
+
+def test_a_service_that_went_away_is_said_to_have_answered_before() -> None:
+    with contextlib.ExitStack() as stack:
+        with served(Moody(0)) as target:
+            client = stack.enter_context(PolicyClient(target))
+            client.act("cartpole", [0, 0, 0, 0])
+        with pytest.raises(ClientError, match=f"the service at {target} cannot be reached; it last answered 0 s ago"):
+            client.act("cartpole", [0, 0, 0, 0])
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "https_proxy", "grpc_proxy"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_no_proxy_stands_before_this_very_machine(
+    running: Running, monkeypatch: pytest.MonkeyPatch, variable: str, host: str
+) -> None:
+    monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    with PolicyClient(running.target.replace("127.0.0.1", host)) as client:
+        assert client.act("cartpole", GOLDEN["observation"][0]).version == "1"
+
+
+def test_an_error_names_the_proxy_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://me:secret@127.0.0.1:9")
+    with PolicyClient("polserve.example:50051") as client, pytest.raises(ClientError) as refusal:
+        client.policies()
+    assert "through the proxy http://127.0.0.1:9 of the variable https_proxy" in str(refusal.value)
+    assert "secret" not in str(refusal.value)
+
+
 @pytest.mark.parametrize("ask", [play, play_async])
 def test_an_episode_is_never_tried_again(ask: Callable[..., str]) -> None:
     moody = Moody(1)
@@ -199,7 +255,8 @@ def test_channel_options_come_before_our_own(running: Running) -> None:
         client.act("cartpole", GOLDEN["observation"])
 
 
-def test_frames_are_uint8_or_refused(client: PolicyClient) -> None:
+def test_frames_are_whole_numbers_of_a_byte_or_refused(client: PolicyClient) -> None:
     assert client.act("frames", make_frames_version().golden["observation"][0]).version == "1"
-    with client.episode("frames") as episode, pytest.raises(ClientError, match="expected uint8, got float32"):
-        episode.act(FRAMES[0].astype(np.float32))
+    scaled = FRAMES[0] / 255
+    with client.episode("frames") as episode, pytest.raises(ClientError, match="expected whole numbers from 0 to 255"):
+        episode.act(scaled)

@@ -1,0 +1,166 @@
+"""How the clients reach a service: the channel's options, what is tried again, and what is said when all fails."""
+
+import ipaddress
+import json
+import os
+import random
+import re
+import time
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import grpc
+
+from protos.polserve.v1 import budget_pb2
+from protos.polserve.v1 import policy_pb2 as pb
+
+ChannelOptions: TypeAlias = Mapping[str, int | str]
+
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+DEFAULT_TARGET = "localhost:50051"
+DEFAULT_TIMEOUT_S = 10.0
+
+ATTEMPTS = 4
+"""Of a call that changes nothing, while the service is unavailable or full."""
+RETRY_HINT = "grpc-retry-pushback-ms"
+"""Trailing metadata by which a service that is full says when to try again (gRFC A6)."""
+RECONNECT_MS = 1_000
+"""Between two attempts to connect; gRPC's default grows to two minutes, while the service is back long since."""
+CONNECT_MS = 5_000
+"""For one attempt; gRPC's default is 20 s, which a packet that got lost would cost."""
+KEEPALIVE_MS = 30_000
+"""Of silence during a call, after which a client asks whether the service is still there; it may ask from 10 s on."""
+KEEPALIVE_TIMEOUT_MS = 10_000
+
+PROXY_VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")
+"""In gRPC's order."""
+
+_BUDGETS = budget_pb2.DESCRIPTOR.services_by_name["BudgetService"].full_name
+_SERVICE = pb.DESCRIPTOR.services_by_name["PolicyService"].full_name
+_RETRIES = {
+    "methodConfig": [
+        {
+            "name": [
+                *({"service": _SERVICE, "method": method} for method in ("Act", "ListPolicies", "GetPolicy")),
+                {"service": _BUDGETS, "method": "Allocate"},
+            ],
+            # NOTE: not RESOURCE_EXHAUSTED, which a message above the limit gets each time: `Link.retry_after_s`.
+            "retryPolicy": {
+                "maxAttempts": ATTEMPTS,
+                "initialBackoff": "0.05s",
+                "maxBackoff": "1s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ]
+}
+"""Of calls that change nothing (gRFC A6)."""
+
+
+class ClientError(Exception):
+    """The service refused a call or did not answer; the `grpc.RpcError` is its `__cause__`."""
+
+    is_user_error = True  # the command line prints it as one line
+
+    def __init__(self, code: grpc.StatusCode, message: str) -> None:
+        super().__init__(f"{code.name}: {message}")
+        self.code = code
+
+
+def check_target(target: str) -> None:
+    """Return if `target` is host:port.
+
+    Raises:
+        ValueError: it has no port, or a scheme.
+    """
+    if "//" in target or not target.rpartition(":")[2].isdecimal():
+        raise ValueError(f"target: expected host:port such as 'localhost:50051', got {target!r}")
+
+
+def is_loopback(target: str) -> bool:
+    """Whether `target`, host:port, is on this very machine by its name or address."""
+    host = target.rpartition(":")[0].strip("[]").lower()
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def channel_options(target: str, options: ChannelOptions | None) -> list[tuple[str, int | str]]:
+    """The options of a channel to `target`, `options` before our own."""
+    own: dict[str, int | str] = {
+        "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
+        "grpc.max_send_message_length": MAX_MESSAGE_BYTES,
+        "grpc.service_config": json.dumps(_RETRIES),
+        "grpc.use_local_subchannel_pool": 1,  # else all channels to one target share a connection
+        "grpc.initial_reconnect_backoff_ms": RECONNECT_MS // 5,
+        "grpc.max_reconnect_backoff_ms": RECONNECT_MS,
+        "grpc.min_reconnect_backoff_ms": CONNECT_MS,
+        "grpc.dns_min_time_between_resolutions_ms": RECONNECT_MS,  # it may come back under another address
+        "grpc.keepalive_time_ms": KEEPALIVE_MS,
+        "grpc.keepalive_timeout_ms": KEEPALIVE_TIMEOUT_MS,
+        "grpc.http2.max_pings_without_data": 0,  # as many as it takes, in an episode that waits
+        "grpc.enable_http_proxy": int(not is_loopback(target)),
+    }
+    return list({**own, **(options or {})}.items())
+
+
+class Link:
+    """What a client knows of the way to its service: when to try again, and what to say when all fails."""
+
+    def __init__(self, target: str, options: ChannelOptions | None = None) -> None:
+        """`options` are those of the channels, which may forbid trying again."""
+        self._target = target
+        self._attempts = ATTEMPTS if (options or {}).get("grpc.enable_retries", 1) else 1
+        self._answered_at: float | None = None
+
+    def retry_after_s(self, error: Any, attempt: int, until: float) -> float | None:
+        """Seconds after which to try a call again that a full service refused; None where that would be in vain.
+
+        Args:
+            error: the `grpc.RpcError` of the call.
+            attempt: how often it was tried.
+            until: its deadline, by the monotonic clock.
+        """
+        if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED or attempt >= self._attempts:
+            return None
+        hint = dict(error.trailing_metadata() or ()).get(RETRY_HINT)
+        if not isinstance(hint, str) or not hint.isdecimal():  # a message above the limit has none
+            return None
+        pause_s = int(hint) / 1000 * random.uniform(1.0, 1.5)  # noqa: S311 - no secret: not all are to come at once
+        return pause_s if time.monotonic() + pause_s < until else None
+
+    def answered(self) -> None:
+        """The service has answered just now."""
+        self._answered_at = time.monotonic()
+
+    def error(self, code: grpc.StatusCode, details: str | None) -> ClientError:
+        """The error to raise for a failed call."""
+        details = details or "no details"
+        if code is grpc.StatusCode.UNAVAILABLE and re.search("connect|resol|reset|closed", details, re.IGNORECASE):
+            return ClientError(code, f"{self._problem()}{_by_proxy(self._target)} ({details})")
+        if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
+            return ClientError(code, f"the message is above the limit; send fewer observations at once ({details})")
+        return ClientError(code, details)
+
+    def _problem(self) -> str:
+        if self._answered_at is None:
+            return f"no polserve answers at {self._target}; start one with `polserve serve`, or correct the target"
+        since_s = time.monotonic() - self._answered_at
+        return (
+            f"the service at {self._target} cannot be reached; it last answered {since_s:.0f} s ago, and this client "
+            "goes on trying with each call"
+        )
+
+
+def _by_proxy(target: str) -> str:
+    """Which proxy the way goes through, where gRPC was told of one."""
+    name = next((name for name in PROXY_VARIABLES if os.environ.get(name)), None)
+    excepted = os.environ.get("no_grpc_proxy") or os.environ.get("no_proxy") or ""  # noqa: SIM112 - gRPC's own
+    host = target.rpartition(":")[0].strip("[]")
+    is_excepted = any(host.endswith(part.strip()) for part in excepted.split(",") if part.strip())
+    if name is None or is_loopback(target) or is_excepted:
+        return ""
+    proxy = re.sub(r"//[^/\s]*@", "//", os.environ[name])  # without a password
+    return f"; it is sought through the proxy {proxy} of the variable {name}: add {host} to no_proxy if that is wrong"
