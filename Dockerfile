@@ -27,6 +27,6 @@ RUN mkdir -p /var/cache/polserve && chown 65532:65532 /var/cache/polserve
 VOLUME /var/cache/polserve
 USER 65532:65532
 EXPOSE 50051 8080
-HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ.get(\"POLSERVE_HTTP_PORT\", 8080)}/readyz', timeout=2)"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["python", "-m", "serving.http.healthcheck"]
 ENTRYPOINT ["polserve"]
 CMD ["serve"]

@@ -9,7 +9,17 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from protos.packages import missing_package
+
 GROUP = "polserve.commands"
+EXTRAS = {
+    "training": (
+        *("gymnasium", "imageio", "matplotlib", "mlflow", "onnx", "onnxscript", "psutil", "scipy", "torch"),
+        "training",
+    ),
+    "atari": ("ale_py",),
+}
+"""Modules that an extra brings."""
 
 
 def build(arguments: Sequence[str]) -> typer.Typer:
@@ -48,11 +58,19 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except ModuleNotFoundError as error:
-        _fail(f"this command needs {error.name}; install it with: pip install 'polserve[training]'")
+        _fail(_missing(error))
     except Exception as error:
         if not getattr(error, "is_user_error", False):
             raise
         _fail(str(error), getattr(error, "exit_code", 1))
+
+
+def _missing(error: ModuleNotFoundError) -> str:
+    """What to install; an extra only where the module belongs to it."""
+    for extra, modules in EXTRAS.items():
+        if (error.name or "").split(".")[0] in modules:
+            return f"this command needs {error.name}; install it with: pip install 'polserve[{extra}]'"
+    return missing_package(error)
 
 
 def _fail(message: str, exit_code: int = 1) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,6 +14,9 @@ from protos.names import CHAMPION
 from serving.errors import ConfigurationError, without_passwords
 
 Port = Annotated[int, Field(ge=0, le=65535)]
+
+_LINK = re.compile(r"(tcp|udp|sctp)://")
+"""What Kubernetes writes into the variables that it makes of Services."""
 
 BUNDLED_POLICIES = Path(__file__).resolve().parent.parent / "policies"
 
@@ -38,8 +42,8 @@ class Settings(BaseSettings):
     """Registry aliases to serve. The variable takes names separated by commas."""
     poll_interval: float = Field(5.0, gt=0, le=86_400, validation_alias="POLSERVE_POLL_INTERVAL_S")
     """Seconds between two looks at the registry or the folder."""
-    cache_dir: Path = Field(default_factory=lambda: _cache_home() / "polserve")
-    """Where versions from a registry are kept, and served from while it cannot be reached."""
+    cache_dir: Path | None = None
+    """Where versions from a registry are kept, and served from while it is down; None for the user's cache."""
     service: str = "polserve"
     """Name of this service, in the tags that it leaves on registry versions."""
     max_artifact_mib: int = Field(2048, ge=1)
@@ -77,6 +81,15 @@ class Settings(BaseSettings):
     mlflow_tracking_uri: str | None = Field(None, validation_alias="MLFLOW_TRACKING_URI")
     """Of the MLflow server whose registry is followed."""
 
+    @field_validator("host")
+    @classmethod
+    def _bare(cls, host: str) -> str:
+        """The address without brackets, which only stand around one of IPv6 where a port follows."""
+        bare = host.strip().removeprefix("[").removesuffix("]")
+        if not bare:
+            raise ValueError("expected an address such as 127.0.0.1, or 0.0.0.0 for all")
+        return bare
+
     @field_validator("policy", "aliases", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -93,9 +106,21 @@ class Settings(BaseSettings):
 
     @property
     def registry_cache(self) -> Path:
-        """The cache of this service and registry; others have others, since their versions have the same numbers."""
+        """The cache of this service and registry; others have others, since their versions have the same numbers.
+
+        Raises:
+            ConfigurationError: there is no place for it.
+        """
         digest = hashlib.sha256(f"{self.service} {self.mlflow_tracking_uri}".encode()).hexdigest()
-        return self.cache_dir.expanduser() / digest[:16]
+        try:
+            home = os.environ.get("XDG_CACHE_HOME")
+            folder = self.cache_dir or (Path(home) if home else Path.home() / ".cache") / "polserve"
+            return folder.expanduser() / digest[:16]
+        except RuntimeError as error:  # as under a container's user that nobody has registered
+            raise ConfigurationError(
+                "cache-dir: expected a folder to keep the registry's versions in, and this user has no home; "
+                "set --cache-dir or POLSERVE_CACHE_DIR"
+            ) from error
 
 
 def load_settings(given: Mapping[str, Any]) -> Settings:
@@ -116,9 +141,8 @@ def load_settings(given: Mapping[str, Any]) -> Settings:
             .removesuffix("_ms")
             .replace("_", "-")
         )
-        raise ConfigurationError(
-            f"{name}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
-        ) from error
+        said = first["msg"].removeprefix("Value error, ")
+        raise ConfigurationError(f"{name}: {said[0].lower()}{said[1:]}, got {first['input']!r}") from error
     if settings.max_episodes < settings.workers:
         raise ConfigurationError(
             f"max-episodes: expected at least 1 for each of {settings.workers} workers, got {settings.max_episodes}"
@@ -131,5 +155,17 @@ def load_settings(given: Mapping[str, Any]) -> Settings:
     return settings
 
 
-def _cache_home() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+def ignore_foreign_variables() -> list[str]:
+    """Take out of the environment what others have set there, and we or our libraries would obey.
+
+    PROMETHEUS_MULTIPROC_DIR is ours to set, for our own worker processes. Kubernetes sets POLSERVE_HTTP_PORT to a URL,
+    such as tcp://10.0.0.1:8080, where a Service is called polserve-http.
+
+    Returns:
+        The names of the variables.
+    """
+    foreign = [name for name in os.environ if name.upper() == "PROMETHEUS_MULTIPROC_DIR"]
+    foreign += [name for name, value in os.environ.items() if name.startswith("POLSERVE_") and _LINK.match(value)]
+    for name in foreign:
+        del os.environ[name]
+    return foreign

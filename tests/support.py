@@ -24,6 +24,7 @@ from gymnasium.spaces import Box
 
 from protos.names import SCHEMA_VERSION, SPEC_KEY
 from protos.polserve.v1 import policy_pb2 as pb
+from serving.addresses import spelled
 from serving.catalog import Catalog
 from serving.crew.epoch import LocalEpoch
 from serving.errors import PolserveError
@@ -245,14 +246,18 @@ class Running:
 
 @contextlib.contextmanager
 def service(
-    *options: str, folder: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    *options: str,
+    folder: Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    host: str = "127.0.0.1",
 ) -> Iterator[Running]:
-    """`polserve serve` on free ports, its log in `folder`; it answers HTTP when this returns."""
+    """`polserve serve` on free ports, its log in `folder`; it answers HTTP at `host` when this returns."""
     grpc_port, http_port = free_port(), free_port()
     log = folder / f"polserve-{grpc_port}.log"
     arguments = ["-m", "serving.cli", "serve", "--grpc-port", str(grpc_port), "--http-port", str(http_port), *options]
     with program(*arguments, log=log, env=env, cwd=cwd) as process:
-        running = Running(process, f"127.0.0.1:{grpc_port}", f"http://127.0.0.1:{http_port}", log)
+        running = Running(process, spelled(host, grpc_port), f"http://{spelled(host, http_port)}", log)
         wait_until(lambda: page(f"{running.http_url}/livez")[0] == 200 or process.poll() is not None, log)
         yield running
 

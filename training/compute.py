@@ -5,8 +5,8 @@ from typing import Literal
 
 import torch
 
+from training.cores import cores
 from training.errors import InvalidOption
-from training.workers import cores
 
 Device = Literal["auto", "cpu", "cuda"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from protos.polserve.v1 import policy_pb2 as pb
-from training.workers import cores
+from training.cores import cores
 
 
 def describe_run(run_id: str, seed: int, settings: Mapping[str, object], device: torch.device) -> pb.Provenance:

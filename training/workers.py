@@ -9,11 +9,6 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 
 
-def cores() -> int:
-    """Of this machine, those that this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
 @contextmanager
 def worker_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
     """Processes to hand work to; leaving the block by an error, or by Ctrl-C, ends them at once."""

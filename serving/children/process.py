@@ -104,11 +104,14 @@ class ChildProcess:
         return reply
 
     def _ended(self) -> str:
-        """That the process has ended, and by which signal where it was one."""
+        """That the process has ended, and how."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1.0)
         code = self._process.returncode
-        return f"{self._name} has ended" + (f" by signal {-code}" if code is not None and code < 0 else "")
+        if code is None:
+            return f"{self._name} has closed its output"
+        how = f"by signal {-code}" if code < 0 else f"with exit code {code}; the service's log may say why"
+        return f"{self._name} has ended {how}"
 
     def _read(self) -> None:
         if self._process.stdout is not None:
@@ -117,3 +120,4 @@ class ChildProcess:
                 for line in lines:
                     self._replies.put(json.loads(line))
         self._replies.put(None)
+        self._process.wait()  # nobody else may ask for the exit code of one that ended by itself

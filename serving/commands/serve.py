@@ -83,11 +83,18 @@ def serve(
 ) -> None:
     """Run the service: follow a registry's aliases, or serve a folder, and answer over gRPC."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what matters of it is raised, and logged as an event
+    import structlog
+
     from serving.logs import configure_logs
-    from serving.service import Service, run
-    from serving.settings import load_settings
+    from serving.settings import ignore_foreign_variables, load_settings
 
     configure_logs()
+    for name in ignore_foreign_variables():  # before prometheus-client is imported, which reads one of them then
+        structlog.get_logger().warning("foreign_variable_ignored", name=name)
+
+    from serving.addresses import spelled
+    from serving.service import Service, run
+
     settings = load_settings(
         {
             "host": host,
@@ -121,7 +128,7 @@ def serve(
 
     def announce(running: Service) -> None:
         source = settings.registry_address or settings.policies or "the bundled policies"
-        print(f"polserve: gRPC {settings.host}:{running.grpc_port}, ", end="")
-        print(f"HTTP http://{settings.host}:{running.http_port}, following {source}", flush=True)
+        print(f"polserve: gRPC {spelled(settings.host, running.grpc_port)}, ", end="")
+        print(f"HTTP http://{spelled(settings.host, running.http_port)}, following {source}", flush=True)
 
     run(settings, announce)

@@ -15,11 +15,11 @@ import structlog
 from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import mark_process_dead
 
+from serving.addresses import resolve, unavailable
 from serving.children.messages import Message, live_message, ref_message
 from serving.children.process import ChildLost, ChildProcess
 from serving.crew.epoch import SharedEpoch
 from serving.crew.metrics_folder import MetricsFolder
-from serving.errors import PortInUse
 from serving.metrics.service import WorkerPids, collect_workers
 from serving.settings import Settings
 from serving.sources.source import Desired, VersionRef
@@ -60,6 +60,8 @@ class ProcessCrew:
         """Those that start, too."""
         self._live: Desired | None = None
         self._is_ready = False
+        self._lost = ""
+        """Why the latest worker did not start, or ended."""
         self._is_closing = threading.Event()
         self._pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="crew")
         self._keepers = [
@@ -108,7 +110,7 @@ class ProcessCrew:
 
     def problem(self) -> str:
         """Why calls cannot be answered."""
-        return "" if self._members else "no worker process is up"
+        return "" if self._members else f"no worker process is up{self._lost}"
 
     def drain(self, grace_s: float) -> None:
         """Let every process finish what is in flight, and end."""
@@ -135,6 +137,7 @@ class ProcessCrew:
             except (ChildLost, OSError) as error:  # the latter where no process can be started now
                 if self._is_closing.is_set():
                     return
+                self._lost = f": {error}"
                 log.error("worker_not_started", worker=index, error=str(error))  # noqa: TRY400 - it says why in one line
                 self._is_closing.wait(RESPAWN_DELAY_S)
                 continue
@@ -145,6 +148,7 @@ class ProcessCrew:
             if self._is_closing.is_set():
                 return
             mark_process_dead(worker.pid, str(self._metrics.path))
+            self._lost = f": worker process {worker.pid} ended with exit code {exit_code}"
             log.error("worker_ended", worker=index, pid=worker.pid, exit_code=exit_code)
             if not is_member:
                 self._is_closing.wait(RESPAWN_DELAY_S)
@@ -229,19 +233,14 @@ def _reserve(host: str, port: int) -> socket.socket:
         PortInUse: another program has it, even one that would share it.
     """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, protocol) as alone:
+        family, address = resolve(host, port)
+        with socket.socket(family, socket.SOCK_STREAM) as alone:
             alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # whoever listened before may have left traces
             alone.bind(address)
             address = alone.getsockname()
-        shared = socket.socket(family, kind, protocol)
+        shared = socket.socket(family, socket.SOCK_STREAM)
         shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         shared.bind(address)
     except OSError as error:
-        raise PortInUse(
-            f"grpc-port: {host}:{port} cannot be bound ({error.strerror}); "
-            "stop the program that listens there or choose another with --grpc-port or --host"
-        ) from error
+        raise unavailable("grpc-port", host, port, error) from error
     return shared

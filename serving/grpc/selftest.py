@@ -69,7 +69,7 @@ def _run() -> str:
     server.start()
     loop.start()
     try:
-        with grpc.insecure_channel(address) as channel:
+        with grpc.insecure_channel(address, [("grpc.enable_http_proxy", 0)]) as channel:
             echo: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
             return _check_answers(echo) or _check_giving_up(echo, held, is_held)
     finally:

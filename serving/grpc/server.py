@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 from grpc_health.v1 import health, health_pb2
 
+from serving.addresses import spelled, unavailable, why_not
 from serving.episodes import OpenStreams
-from serving.errors import PortInUse
 from serving.grpc.completion import CompletionLoop
 from serving.grpc.interceptors import CallInterceptor
 from serving.grpc.selftest import is_loop_usable
@@ -66,12 +66,9 @@ class GrpcServer:
             PortInUse: it cannot be bound.
         """
         try:
-            return self._server.add_insecure_port(f"{host}:{port}")
+            return self._server.add_insecure_port(spelled(host, port))
         except RuntimeError as error:
-            raise PortInUse(
-                f"grpc-port: {host}:{port} cannot be bound: another program may listen there, or --host is no "
-                "address of this machine; choose another with --grpc-port or --host"
-            ) from error
+            raise unavailable("grpc-port", host, port, why_not(host, port)) from error
 
     def start(self) -> None:
         """Answer calls."""

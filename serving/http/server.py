@@ -1,7 +1,6 @@
 """/metrics, /livez and /readyz."""
 
 import json
-import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -12,7 +11,7 @@ from typing import Any, TypeAlias
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from serving.errors import PortInUse
+from serving.addresses import resolve, unavailable
 
 log = structlog.get_logger()
 
@@ -30,12 +29,9 @@ class HttpServer:
             PortInUse: the port cannot be bound.
         """
         try:
-            self._server = _server(host.strip("[]"), port)
+            self._server = _server(host, port)
         except OSError as error:
-            raise PortInUse(
-                f"http-port: {host}:{port} cannot be bound ({error.strerror}); "
-                "stop the program that listens there, or choose another with --http-port or --host"
-            ) from error
+            raise unavailable("http-port", host, port, error) from error
         self._server.metrics, self._server.readiness = metrics, readiness
         self.port: int = self._server.server_address[1]
 
@@ -62,12 +58,12 @@ class _Server(ThreadingHTTPServer):
 
 def _server(host: str, port: int) -> _Server:
     """A server on an address of IPv4 or IPv6."""
-    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    family, address = resolve(host, port)
 
     class Server(_Server):
         address_family = family
 
-    return Server((str(address[0]), int(address[1])), _Handler)
+    return Server(address, _Handler)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from protos.names import GOLDEN_FILE, MODEL_FILE, SHA256_TAG
+from protos.packages import missing_package
 from serving.errors import RolloutRefused, one_line
 from serving.sources.cache import Reference, VersionCache
 from serving.sources.registry import Artifact, Registry
@@ -119,4 +120,7 @@ def _check_paths(listed: Iterable[Artifact]) -> None:
 
 
 def _problem(error: Exception) -> str:
-    return str(error) if isinstance(error, RolloutRefused) else f"its files cannot be had: {one_line(error)}"
+    if isinstance(error, RolloutRefused):
+        return str(error)
+    reason = missing_package(error) if isinstance(error, ModuleNotFoundError) else one_line(error)
+    return f"its files cannot be had: {reason}"

@@ -9,6 +9,7 @@ import json
 import queue
 import random
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ import structlog
 
 from protos.history import Move, extended, points_at
 from protos.names import CHAMPION, POLICY_NAME
+from protos.packages import missing_package
 from serving.errors import one_line
 from serving.logs import configure_logs
 from serving.sources.cache import Reference, References, VersionCache, all_of
@@ -176,17 +178,46 @@ class Follower:
 
 
 def run(config: FollowerConfig) -> None:
-    """Follow until standard input ends."""
+    """Follow until standard input ends; what makes that impossible is told to the service."""
     sys.stdout = sys.stderr  # what a library prints must not reach the service
     folder = Path(config.cache_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK_FILE).open("w") as lock:
-        _lock(lock, folder)
-        cache = VersionCache(folder)
-        follower = Follower(config, Registry(config.tracking_uri), cache)
-        if good := follower.last_good():
-            _say(cache, good, {})
-        _follow(follower, cache, config)
+    try:
+        with _opened(folder) as lock:
+            _lock(lock, folder)
+            cache = VersionCache(folder)
+            follower = Follower(config, Registry(config.tracking_uri), cache)
+            if good := follower.last_good():
+                _say(cache, good, {})
+            _follow(follower, cache, config)
+    except CannotFollow as error:
+        _give_up(str(error))
+    except ModuleNotFoundError as error:
+        _give_up(f"MLFLOW_TRACKING_URI: {missing_package(error)}")
+    except Exception as error:
+        log.exception("follower_failed")
+        _give_up(f"the registry cannot be followed: {type(error).__name__}: {one_line(error)}")
+
+
+class CannotFollow(Exception):
+    """The follower cannot do its work; the message says why, in one line."""
+
+
+def _give_up(problem: str) -> None:
+    _send({"registry": {"is_up": False, "error": problem}})
+    sys.exit(1)
+
+
+def _opened(folder: Path) -> TextIO:
+    """The lock file of the cache; raises CannotFollow where versions cannot be kept there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return (folder / LOCK_FILE).open("w")
+    except OSError as error:
+        raise CannotFollow(
+            f"cache-dir: versions cannot be kept in {folder} ({error.strerror}); "
+            "let this user write there, or choose another folder with --cache-dir"
+        ) from error
 
 
 def _follow(follower: Follower, cache: VersionCache, config: FollowerConfig) -> None:
@@ -225,9 +256,8 @@ def _lock(lock: TextIO, folder: Path) -> None:
             return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             if time.monotonic() > until:
-                error = f"another service uses the cache {folder}; set another --service or --cache-dir"
-                _send({"registry": {"is_up": False, "error": error}})
-                sys.exit(error)
+                taken = f"another service uses the cache {folder}; set another --service or --cache-dir"
+                raise CannotFollow(taken) from None
             time.sleep(0.1)
 
 

@@ -25,7 +25,10 @@ from serving.sources.source import Desired, RegistryStatus, Verdict, VersionRef
 Message: TypeAlias = dict[str, Any]
 
 RESTART_DELAY_S = 1.0
-"""Before a follower that ended is started again."""
+"""Before a follower that ended is started again; twice as long after each that never reached the registry."""
+LONGEST_RESTART_DELAY_S = 30.0
+LOOPBACK = ("localhost", "127.0.0.0/8", "::1")
+"""Hosts that no proxy stands before."""
 END_TIMEOUT_S = 2.0
 """For a follower to handle what it was told and end, before it is killed."""
 
@@ -64,6 +67,7 @@ class MlflowSource:
 
     def follow(self) -> Iterator[Desired]:
         """What the registry's aliases name, downloaded; the last good versions while it cannot be reached."""
+        delay_s = RESTART_DELAY_S
         while not self._closed.is_set():
             child = self._child = _start(self._config)
             try:
@@ -72,10 +76,12 @@ class MlflowSource:
                 _end(child)
             if self._closed.is_set():
                 return
-            log.error("follower_ended", exit_code=child.returncode)
-            if self._status is None or self._status.is_up:  # else what the child said last tells more
+            was_up = self._status is None or self._status.is_up
+            if was_up:  # else what the child said last tells more
                 self._note({"is_up": False, "error": f"the registry follower ended with exit code {child.returncode}"})
-            self._closed.wait(RESTART_DELAY_S)
+            delay_s = RESTART_DELAY_S if was_up else min(2 * delay_s, LONGEST_RESTART_DELAY_S)
+            log.error("follower_ended", exit_code=child.returncode, again_in_s=delay_s)
+            self._closed.wait(delay_s)
 
     def registry(self) -> RegistryStatus | None:
         """The registry's state as the child last told it."""
@@ -127,11 +133,17 @@ def _start(config: FollowerConfig) -> "subprocess.Popen[str]":
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, **{name: os.environ.get(name, value) for name, value in limits.items()}},
+        env={**limits, **os.environ, "no_proxy": no_proxy(os.environ)},
         start_new_session=True,  # Ctrl-C is for the service, which then ends the child
     )
     _write(child, asdict(config))  # not as an argument, which every user of the machine could read
     return child
+
+
+def no_proxy(environment: Mapping[str, str]) -> str:
+    """The variable of that name, with this very machine in it: no proxy would find what listens here."""
+    told = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+    return ",".join(dict.fromkeys([*(part.strip() for part in told.split(",") if part.strip()), *LOOPBACK]))
 
 
 def _write(child: "subprocess.Popen[str]", message: Message) -> None:

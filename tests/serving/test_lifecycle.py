@@ -195,9 +195,8 @@ def test_the_bundled_policies_are_found_from_any_working_directory(tmp_path: Pat
         assert "cartpole" in running.ready()["policies"]
 
 
-@pytest.mark.parametrize("host", ["::1", "[::1]"])
-def test_the_pages_are_served_over_ipv6(host: str) -> None:
-    server = HttpServer(host, 0, bytes, lambda: {"ready": True})
+def test_the_pages_are_served_over_ipv6() -> None:
+    server = HttpServer("::1", 0, bytes, lambda: {"ready": True})
     server.start()
     try:
         assert page(f"http://[::1]:{server.port}/readyz")[0] == 200

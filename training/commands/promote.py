@@ -57,7 +57,7 @@ def promote(
 ) -> None:
     """Make a version @champion if its games beside the champion's allow it; services follow by themselves."""
     from training.candidacy import Terms
-    from training.workers import cores
+    from training.cores import cores
 
     if force and not reason.strip():
         raise typer.BadParameter("--force needs a --reason")

@@ -1,0 +1,54 @@
+"""Addresses that the service listens on, as they are written, and why one of them cannot be had."""
+
+import errno
+import socket
+
+from serving.errors import PortInUse
+
+PRIVILEGED = 1024
+"""Ports below need rights that most programs have not."""
+
+
+def spelled(host: str, port: int) -> str:
+    """host:port as clients and URLs have it, with brackets around an address of IPv6."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:
+    """Family and address to bind a listening socket to; raises OSError."""
+    flags = socket.AI_PASSIVE
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)[0]
+    return family, (str(address[0]), int(address[1]))
+
+
+def unavailable(setting: str, host: str, port: int, error: OSError) -> PortInUse:
+    """The error that says why an address cannot be bound, and what to do.
+
+    Args:
+        setting: the flag that names the port, without its dashes.
+        host: that was to be bound.
+        port: likewise.
+        error: what was raised when it was tried.
+    """
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        remedy = "--host takes an address of this machine, such as 127.0.0.1, 0.0.0.0 for all, or ::1"
+    elif error.errno == errno.EADDRINUSE:
+        remedy = f"another program listens there; stop it, or choose another port with --{setting}"
+    elif error.errno == errno.EACCES and port < PRIVILEGED:
+        remedy = f"ports below {PRIVILEGED} need the rights of root; choose another with --{setting}"
+    else:
+        remedy = f"choose another with --{setting} or --host"
+    return PortInUse(f"{setting}: {spelled(host, port)} cannot be bound ({error.strerror}); {remedy}")
+
+
+def why_not(host: str, port: int) -> OSError:
+    """What keeps an address from being bound, for a library that does not tell."""
+    try:
+        family, address = resolve(host, port)
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen()
+    except OSError as error:
+        return error
+    return OSError(errno.EIO, "for a reason that gRPC does not tell")
