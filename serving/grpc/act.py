@@ -9,7 +9,7 @@ import grpc
 from protos.polserve.v1 import policy_pb2 as pb
 from serving.answering import Explored, Question, Responder, check_epsilon
 from serving.errors import DROPPED, Expired
-from serving.grpc.codec import decode_observation, encode_answer, parse
+from serving.grpc.codec import AnswerForm, decode_observation, encode_answer, parse
 from serving.grpc.statuses import Status, status_of
 
 
@@ -17,7 +17,7 @@ class Call(Protocol):
     """One Act that was received and not answered yet."""
 
     message: bytes
-    """The serialised ActRequest."""
+    """The serialised ActRequest; empty once it was decoded."""
 
     def is_wanted(self) -> bool:
         """Whether somebody still waits: the deadline has not passed, and the client has not gone."""
@@ -61,13 +61,15 @@ class ActHandler:
         policy = self._responder.resolve(request.policy, request.version)
         observations = decode_observation(request, policy.observation)
         check_epsilon(policy, request.epsilon)
+        form = AnswerForm.of(request.observation, policy.observation)
+        call.message = b""  # a large one is not held while the model works
 
         def react(outcome: Explored | Exception) -> None:
             if isinstance(outcome, Exception):
                 call.fail(status_of(outcome))
                 return
             try:
-                response = encode_answer(request, policy, outcome).SerializeToString()
+                response = encode_answer(form, policy, outcome).SerializeToString()
             except Exception as error:  # noqa: BLE001 - whoever waits must be told, whatever it was
                 call.fail(status_of(error))
             else:

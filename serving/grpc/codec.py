@@ -1,5 +1,6 @@
 """Between messages and arrays, with errors that name the request's field."""
 
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -59,14 +60,26 @@ def decode_observation(
     return contract.check(observation)
 
 
-def encode_answer(request: pb.ActRequest, policy: Policy, explored: Explored) -> pb.ActResponse:
+@dataclass(frozen=True, slots=True)
+class AnswerForm:
+    """What of a request decides how it is answered; the request itself, which may be large, is not kept for it."""
+
+    as_values: bool
+    is_batch: bool | None
+    """Whether the observation has a leading axis; None where it names no shape, and several are a batch."""
+
+    @classmethod
+    def of(cls, observation: pb.Tensor, contract: ObservationContract) -> "AnswerForm":
+        """The form of the answer to a decoded observation."""
+        n_axes = len(observation.shape)
+        return cls(has_values_form(observation), n_axes > len(contract.shape) if n_axes else None)
+
+
+def encode_answer(form: AnswerForm, policy: Policy, explored: Explored) -> pb.ActResponse:
     """The response, in the form and with the leading axes of the request's observation."""
-    observation = request.observation
-    as_values = has_values_form(observation)
-    n_axes = len(policy.observation.shape)
-    is_batch = len(observation.shape) > n_axes if observation.shape else len(explored.answer.actions) > 1
-    answer = explored.answer
+    answer, as_values = explored.answer, form.as_values
     actions, values = answer.actions, answer.values
+    is_batch = len(actions) > 1 if form.is_batch is None else form.is_batch
     if not is_batch:
         actions = actions[0, ...]
         values = None if values is None else values[0]

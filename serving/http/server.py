@@ -47,6 +47,7 @@ class HttpServer:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128  # connections that wait to be accepted; the library's 5 are few on a busy machine
     metrics: Callable[[], bytes]
     readiness: Callable[[], Readiness]
 
