@@ -10,16 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from training.errors import require
+from training.views import Arranged, View
 
 Padding = Literal["valid", "same"]
 Pixels = Literal["unit", "guide"]
-LEAST_SIDE = 36
-"""Pixels of the smallest screen that the convolutions leave something of."""
+NATURE = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
+"""Channels, kernel and stride of the convolutions of Mnih et al. 2015 (Nature 518, table of methods)."""
+SMALL = ((32, 3, 1), (64, 3, 2), (64, 3, 2))
+"""The same for images that those would leave nothing of; with padding, so that no edge is lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkConfig:
-    """Shape of a value network; stacked screens get convolutions, anything else a multi-layer perceptron."""
+    """Shape of a value network; images get convolutions, anything else a multi-layer perceptron."""
 
     hidden_sizes: tuple[int, ...] = (128, 128)
     """Units of the hidden layers; after convolutions those of the dense ones, (512,) in Mnih et al. 2015."""
@@ -46,19 +49,20 @@ class NetworkConfig:
 class ValueNetwork(nn.Module):
     """A torso and linear outputs: the value of each action is the mean of the quantiles of its return."""
 
-    def __init__(self, config: NetworkConfig, observation_shape: Sequence[int], n_actions: int) -> None:
-        """`observation_shape` is (stack, height, width) for screens of at least 36 x 36, or any other shape."""
+    def __init__(self, config: NetworkConfig, observation: View | Sequence[int], n_actions: int) -> None:
+        """`observation` is a view, or the shape of stacked screens or of a vector."""
         super().__init__()
+        view = observation if isinstance(observation, View) else View.of_screens(observation)
         *inner, width = config.hidden_sizes
         sizes = [*inner, width * 2 if config.dueling else width]
-        layers: list[nn.Module] = []
-        n_features = prod(observation_shape)
-        if len(observation_shape) == 3 and min(observation_shape[1:]) >= LEAST_SIDE:  # noqa: PLR2004 - see above
-            layers += _convolutions(config, observation_shape)
-            with torch.no_grad():
-                n_features = nn.Sequential(*layers)(torch.zeros(1, *observation_shape)).shape[1]
-        else:
+        layers: list[nn.Module] = [_Pixels(config.pixels)] if view.has_pixels else []
+        n_features = prod(view.shape)
+        if view.channels is None:
             layers.append(_Flat())
+        else:
+            layers += _convolutions(config, view)
+            with torch.no_grad():
+                n_features = nn.Sequential(*layers)(torch.zeros(1, *view.shape)).shape[1]
         for n_in, n_out in pairwise([n_features, *sizes]):
             layers += [nn.Linear(n_in, n_out), *_activation(config, (n_out,))]
         self.torso = nn.Sequential(*layers)
@@ -106,25 +110,31 @@ class _Flat(nn.Module):
 
 
 class _Pixels(nn.Module):
-    """Pixels as float32: integers from 0 to 255 scaled, and floats as they are."""
+    """Pixels from 0 to 255 as float32, scaled."""
 
     def __init__(self, kind: Pixels) -> None:
         super().__init__()
         self._factor, self._offset = (1 / 255, 0.0) if kind == "unit" else (1 / 128, -2.0)
 
     def forward(self, screens: Tensor) -> Tensor:
-        if screens.is_floating_point():  # scaled already
-            return screens.to(torch.float32)
         scaled = screens.to(torch.float32) * self._factor
         return scaled + self._offset if self._offset else scaled
 
 
-def _convolutions(config: NetworkConfig, observation_shape: Sequence[int]) -> list[nn.Module]:
-    """Those of Mnih et al. 2015 (Nature 518, table of methods), flattened."""
-    channels, height, width = observation_shape
-    layers: list[nn.Module] = [_Pixels(config.pixels)]
-    for n_out, kernel, stride in ((32, 8, 4), (64, 4, 2), (64, 3, 1)):
-        padding = (kernel - stride + 1) // 2 if config.padding == "same" else 0
+class _Float(nn.Module):
+    """Numbers as float32."""
+
+    def forward(self, observation: Tensor) -> Tensor:
+        return observation.to(torch.float32)
+
+
+def _convolutions(config: NetworkConfig, view: View) -> list[nn.Module]:
+    """From images to features in one vector."""
+    channels, height, width = view.image_shape
+    layers: list[nn.Module] = [] if view.has_pixels else [_Float()]
+    layers += [] if view.channels == "first" else [Arranged(view)]
+    for n_out, kernel, stride in SMALL if view.is_small else NATURE:
+        padding = (kernel - stride + 1) // 2 if config.padding == "same" or view.is_small else 0
         convolution = nn.Conv2d(channels, n_out, kernel, stride, padding)
         height = (height + 2 * padding - kernel) // stride + 1
         width = (width + 2 * padding - kernel) // stride + 1
