@@ -15,12 +15,12 @@ from training.adbudget.history import Truth, simulate_history, write_history
 from training.agents.actor_critic import ActorDesign, DeterministicPolicy, Features
 from training.agents.ddpg import DdpgAgent, DdpgConfig
 from training.compute import choose
-from training.envs import continuous_actions
 from training.errors import InvalidOption, UnsupportedEnvironment
 from training.export import OnnxPolicy
 from training.networks import NetworkConfig
 from training.presets import PRESETS
 from training.recipe import with_options
+from training.spaces import continuous_actions
 from training.trainee import build_trainee
 from training.transitions import Transitions
 
@@ -74,6 +74,29 @@ def test_every_action_is_within_its_bounds() -> None:
         assert SPACE.contains(actions[0])
         assert (actions >= SPACE.low).all()
         assert (actions <= SPACE.high).all()
+
+
+ROUNDED = [
+    Box(-3.0, 0.2, (1,), np.float32),
+    Box(0.1, 0.7, (1,), np.float32),
+    Box(-0.3, 0.1, (1,), np.float64),
+    Box(-np.finfo(np.float32).max, np.finfo(np.float32).max, (1,), np.float32),
+]
+
+
+@pytest.mark.parametrize("space", ROUNDED, ids=repr)
+def test_no_rounding_takes_an_action_beyond_its_bounds(space: Box) -> None:
+    learner = agent(design=ActorDesign(NetworkConfig(hidden_sizes=(8,)), space, Features(3)), noise_start=9.0)
+    rng = np.random.default_rng(0)
+    with torch.no_grad():
+        learner._actor.layers[-1].weight.mul_(1e4)  # type: ignore[operator]  # noqa: SLF001 - so that tanh gives 1
+    observations = rng.normal(0, 10, (500, 3)).astype(np.float32)
+    graph = learner.policy()(torch.from_numpy(observations)).detach().numpy()
+    for actions in (graph, learner.greedy(observations), learner.explore(observations, 0, rng)):
+        assert actions.dtype == np.float32
+        assert (actions.astype(np.float64) >= space.low).all()
+        assert (actions.astype(np.float64) <= space.high).all()
+        assert len(np.unique(actions)) > 1
 
 
 def test_a_new_actor_acts_near_the_middle() -> None:

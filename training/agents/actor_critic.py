@@ -9,19 +9,23 @@ from gymnasium.spaces import Box
 from torch import Tensor, nn
 
 from training.networks import NetworkConfig
+from training.spaces import float32_bounds
+from training.views import HIGHEST_PIXEL
 
 
 class Features(nn.Module):
-    """Observations as they are, in one vector of float32 each."""
+    """Observations as they are, in one vector of float32 each; pixels scaled."""
 
-    def __init__(self, n: int) -> None:
+    def __init__(self, n: int, *, has_pixels: bool = False) -> None:
         super().__init__()
         self.n = n
         """Numbers in the vector."""
+        self._scale = 1 / HIGHEST_PIXEL if has_pixels else None
 
     def forward(self, observation: Tensor) -> Tensor:
         """Vectors (batch, n) of observations (batch, *shape)."""
-        return observation.to(torch.float32).flatten(1)
+        vector = observation.to(torch.float32).flatten(1)
+        return vector if self._scale is None else vector * self._scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +55,26 @@ class DeterministicPolicy(nn.Module):
         self.layers = _perceptron(design.network, design.features.n, design.n_components)
         nn.init.uniform_(self.layers[-1].weight, -3e-3, 3e-3)  # type: ignore[arg-type]  # near the middle at first
         nn.init.zeros_(self.layers[-1].bias)  # type: ignore[arg-type]
-        low, high = (torch.as_tensor(bound, dtype=torch.float32) for bound in (space.low, space.high))
+        low, high = (torch.from_numpy(bound) for bound in float32_bounds(space))
+        self.low: Tensor
+        self.high: Tensor
         self.centre: Tensor
         self.half_range: Tensor
-        self.register_buffer("centre", (high + low) / 2)
-        self.register_buffer("half_range", (high - low) / 2)
+        self.register_buffer("low", low, persistent=False)
+        self.register_buffer("high", high, persistent=False)
+        self.register_buffer("centre", high / 2 + low / 2)  # halves first: the sum of two bounds may overflow
+        self.register_buffer("half_range", high / 2 - low / 2)
 
     def forward(self, observation: Tensor) -> Tensor:
         """Actions (batch, k) float32 in the environment's units."""
-        return self.centre + self.half_range * self.normalised(self.features(observation))
+        return self.scaled(self.normalised(self.features(observation)))
+
+    def scaled(self, normalised: Tensor) -> Tensor:
+        """Actions in the environment's units of actions in [-1, 1].
+
+        NOTE: centre and half range are rounded, so that their sum can lie beyond a bound by the last bit.
+        """
+        return torch.clamp(self.centre + self.half_range * normalised, self.low, self.high)
 
     def normalised(self, features: Tensor) -> Tensor:
         """Actions (batch, k) in [-1, 1]."""

@@ -108,8 +108,11 @@ class DdpgAgent:
         else:
             greedy = self._actor.normalised(self._actor.features(self._tensor(observations))).cpu().numpy()
             normalised = np.clip(greedy + rng.normal(0, self._noise(step), shape), -1, 1)
-        centre, half_range = self._actor.centre.cpu().numpy(), self._actor.half_range.cpu().numpy()
-        return np.asarray(centre + half_range * normalised, np.float32)
+        actor = self._actor
+        centre, half_range, low, high = (
+            bound.cpu().numpy() for bound in (actor.centre, actor.half_range, actor.low, actor.high)
+        )
+        return np.clip(np.asarray(centre + half_range * normalised, np.float32), low, high)
 
     @torch.no_grad()
     def greedy(self, observations: NDArray[Any]) -> NDArray[Any]:
