@@ -11,17 +11,22 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from protos.polserve.v1 import policy_pb2 as pb
+from training.collector import Episode
 from training.comparison import compare
-from training.envs import check_fits, from_message
+from training.envs import from_message
 from training.errors import (
+    FaultyEnvironment,
     InvalidOption,
     PromotionRefused,
     RaceLost,
     UnknownEnvironment,
     UnsupportedEnvironment,
 )
+from training.evaluate import cut_off
 from training.evidence import Evidence, metrics, write_evidence
 from training.export import OnnxPolicy
+from training.inspection import check_fits
+from training.limits import MAX_EVALUATION_STEPS
 from training.match import Match, Player, first_seed, play_match
 from training.promotion import Criteria, Rule, decide
 from training.registry.aliases import AliasMove, mover
@@ -41,6 +46,8 @@ class Terms:
     processes: int
     first_seed: int | None
     """None for the one that follows from the two versions."""
+    max_steps: int = MAX_EVALUATION_STEPS
+    """Steps after which a game is cut off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +71,23 @@ def examine(registry: PolicyRegistry, case: Case, console: Console) -> Case:
     with tempfile.TemporaryDirectory() as folder:
         ours = _Contender.fetch(registry, ballot.policy, ballot.candidate, Path(folder))
         theirs = _Contender.fetch(registry, ballot.policy, str(ballot.champion), Path(folder))
-        candidate = ours.player(terms.module)
+        candidate = ours.player(terms.module, console.print)
         _check_comparable(ours, theirs)
         champion = theirs.player(terms.module)
         episodes = terms.criteria.episodes
         seed = first_seed(ours.sha256, theirs.sha256) if terms.first_seed is None else terms.first_seed
         title = f"{ours.name} and {theirs.name} play {episodes} games of {ours.spec.environment.id}"
         with _progress(console, title, episodes) as on_played:
-            returns = play_match(Match(candidate, champion, episodes, seed), terms.processes, on_played)
-    for contender, own in zip((ours, theirs), returns, strict=True):
-        _check_finite(contender.name, own, seed)
+            match = Match(candidate, champion, episodes, seed, terms.max_steps)
+            try:
+                games = play_match(match, terms.processes, on_played)
+            except FaultyEnvironment as error:
+                raise PromotionRefused(f"{error}; {ALL_THE_SAME}") from error
+    for contender, played in zip((ours, theirs), games, strict=True):
+        if part := cut_off(played, terms.max_steps, "--max-steps lets them go on"):
+            console.print(f"warning: {contender.name}: {part}")
+        _check_finite(contender.name, played, seed)
+    returns = ([game.episode_return for game in games[0]], [game.episode_return for game in games[1]])
     evidence = Evidence(ours.name, theirs.name, ours.spec.environment.id, seed, *returns, compare(*returns))
     return replace(case, evidence=evidence)
 
@@ -140,15 +154,17 @@ class _Contender:
         graph, sha256 = registry.graph(policy, version, folder / version)
         return cls(f"{policy}/{version}", graph, sha256, OnnxPolicy(graph).spec)
 
-    def player(self, module: str) -> Player:
-        """The version as it plays in its own environment."""
+    def player(self, module: str, on_caution: Callable[[str], None] = lambda _: None) -> Player:
+        """The version as it plays in its own environment; `on_caution` hears what returns in that do not mean."""
         if not self.spec.environment.id:
             raise PromotionRefused(f"{self.name} names no environment that it could play in; {ALL_THE_SAME}")
         environment = from_message(self.spec, module)
         try:
-            check_fits(environment, self.spec)
-        except (UnknownEnvironment, UnsupportedEnvironment, InvalidOption) as error:
+            cautions = check_fits(environment, self.spec)
+        except (UnknownEnvironment, UnsupportedEnvironment, FaultyEnvironment, InvalidOption) as error:
             raise PromotionRefused(f"{self.name} cannot play: {error}; {ALL_THE_SAME}") from error
+        for caution in cautions:
+            on_caution(f"note: {caution}")
         return Player(self.graph, environment)
 
 
@@ -161,12 +177,12 @@ def _check_comparable(ours: _Contender, theirs: _Contender) -> None:
         )
 
 
-def _check_finite(name: str, returns: Sequence[float], first_seed: int) -> None:
+def _check_finite(name: str, played: Sequence[Episode], first_seed: int) -> None:
     """Raise PromotionRefused where a return is no finite number: no figure can be made of it."""
-    for index, value in enumerate(returns):
-        if not math.isfinite(value):
+    for index, game in enumerate(played):
+        if not math.isfinite(game.episode_return):
             raise PromotionRefused(
-                f"{name} returned {value} on seed {first_seed + index}: expected finite returns; "
+                f"{name} returned {game.episode_return} on seed {first_seed + index}: expected finite returns; "
                 f"mend the environment's rewards or the policy; {ALL_THE_SAME}"
             )
 

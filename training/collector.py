@@ -20,6 +20,8 @@ class Episode:
 
     episode_return: float
     length: int
+    is_cut_off: bool = False
+    """Whether it would have gone on, and its return is of a part of it."""
 
 
 class Collector:

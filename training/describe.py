@@ -1,91 +1,141 @@
 """Names and units of what environments emit and accept, for the spec of their policies."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import prod
 from typing import Any
 
 import gymnasium as gym
+from gymnasium import wrappers
 from gymnasium.spaces import Discrete
 
-from training.errors import UnsupportedEnvironment
+from training.components import Pairs, parts, told_components, told_labels, told_pairs
+from training.layers import changes_actions, changes_observations, layers
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
     """What an environment's spaces do not say."""
 
-    components: tuple[tuple[str, str], ...] = ()
+    components: Pairs = ()
     """(name, unit) of each component of the observation."""
     labels: tuple[str, ...] = ()
     """Of each discrete action."""
-    action_components: tuple[tuple[str, str], ...] = ()
+    action_components: Pairs = ()
     """(name, unit) of each component of a continuous action."""
+    left_out: tuple[str, ...] = ()
+    """Why names that the environment tells are not here, a sentence each."""
 
 
-_CART_POLE = Description(
-    components=(
-        ("cart position", "m"),
-        ("cart velocity", "m/s"),
-        ("pole angle", "rad"),
-        ("pole angular velocity", "rad/s"),
-    ),
-    labels=("push left", "push right"),
-)
+_CLASSIC = "gymnasium.envs.classic_control."
 _KNOWN: Mapping[str, Description] = {
-    "CartPole-v0": _CART_POLE,
-    "CartPole-v1": _CART_POLE,
-    "MountainCar-v0": Description(
+    "cartpole:CartPoleEnv": Description(
+        components=(
+            ("cart position", "m"),
+            ("cart velocity", "m/s"),
+            ("pole angle", "rad"),
+            ("pole angular velocity", "rad/s"),
+        ),
+        labels=("push left", "push right"),
+    ),
+    "mountain_car:MountainCarEnv": Description(
         components=(("car position", "m"), ("car velocity", "m/step")),
         labels=("accelerate left", "coast", "accelerate right"),
     ),
-    "Pendulum-v1": Description(
+    "pendulum:PendulumEnv": Description(
         components=(("cosine of the angle", ""), ("sine of the angle", ""), ("angular velocity", "rad/s")),
         action_components=(("torque", "N m"),),
     ),
 }
+"""By module and class: an id may be given to another environment, and an environment another id."""
 
 
 def describe(environment_id: str, env: gym.Env[Any, Any]) -> Description:
-    """The description of a known environment, else what `env.metadata` says.
+    """What is known of the innermost environment, or what it says, as far as it holds for what wrappers make of it.
 
     Atari games name their actions. Any environment may say it itself: `metadata["observation_components"]`, a list of
-    [name, unit], `metadata["action_labels"]`, a list of names, and `metadata["action_components"]`, as the first.
+    [name, unit], `metadata["action_labels"]`, a list of names, and `metadata["action_components"]`, as the first. So
+    may a wrapper that changes what observations or actions mean.
 
     Raises:
         UnsupportedEnvironment: the metadata is not of that form, or of another length than the space.
     """
-    if environment_id in _KNOWN:
-        return _KNOWN[environment_id]
-    meanings = getattr(env.unwrapped, "get_action_meanings", None)
-    if meanings is not None:  # an Atari game
-        return Description(labels=tuple(name.lower() for name in meanings()))
-    told = env.unwrapped
+    innermost, *_ = chain = layers(env)
+    description = _innermost(environment_id, innermost)
+    for inner, layer in pairwise(chain):
+        description = _through(environment_id, description, inner, layer)
+    n = prod(env.observation_space.shape or ())
+    return description if len(description.components) == n else replace(description, components=())
+
+
+def _innermost(environment_id: str, env: gym.Env[Any, Any]) -> Description:
+    kind = type(env)
+    known = _KNOWN.get(f"{kind.__module__.removeprefix(_CLASSIC)}:{kind.__qualname__}")
+    if known is not None:
+        return known
+    meanings = getattr(env, "get_action_meanings", None)
+    if callable(meanings) and isinstance(env.action_space, Discrete):
+        labels = tuple(str(name).lower() for name in meanings())
+        if len(labels) == env.action_space.n:
+            return Description(labels=labels)  # an Atari game
+    return _told(environment_id, Description(), env, {})
+
+
+def _through(
+    environment_id: str, description: Description, inner: gym.Env[Any, Any], layer: gym.Env[Any, Any]
+) -> Description:
+    """The names as they hold after a layer, which may tell its own."""
+    if type(layer) is wrappers.FlattenObservation and not description.components:
+        components = tuple((part.name, "") for part in parts(inner.observation_space))
+        description = replace(description, components=components)
+    if changes_observations(layer, inner):
+        description = _observed_through(description, layer)
+    if changes_actions(layer, inner):
+        description = _acted_through(description, layer)
+    return _told(environment_id, description, layer, inner.metadata)
+
+
+def _told(
+    environment_id: str, description: Description, env: gym.Env[Any, Any], inherited: Mapping[str, Any]
+) -> Description:
+    """The names that the environment's metadata tells, where they are not only `inherited`, in place of the others."""
+    told = {key: value for key, value in env.metadata.items() if value is not inherited.get(key)}
+    components = told_components(environment_id, env.observation_space, told.get("observation_components"))
+    labels = told_labels(environment_id, env.action_space, told.get("action_labels"))
+    n = prod(env.action_space.shape or ())
+    action_components = told_pairs(environment_id, "action_components", told.get("action_components"), n)
     return Description(
-        _pairs(environment_id, told, "observation_components", prod(told.observation_space.shape or ())),
-        _labels(environment_id, told),
-        _pairs(environment_id, told, "action_components", prod(told.action_space.shape or ())),
+        components or description.components,
+        labels or description.labels,
+        action_components or description.action_components,
+        tuple(reason for reason in description.left_out if reason.split()[0] not in told),
     )
 
 
-def _pairs(environment_id: str, env: gym.Env[Any, Any], key: str, n: int) -> tuple[tuple[str, str], ...]:
-    """The [name, unit] of each of `n` components; none where the environment tells none."""
-    told = env.metadata.get(key) or ()
-    try:
-        pairs = tuple((str(name), str(unit)) for name, unit in told)
-    except (TypeError, ValueError):
-        pairs = None
-    if pairs is None or len(pairs) not in {0, n}:
-        raise UnsupportedEnvironment(f"{environment_id}: metadata[{key!r}]: expected {n} of [name, unit], got {told!r}")
-    return pairs
+def _observed_through(description: Description, layer: gym.Env[Any, Any]) -> Description:
+    if type(layer) is wrappers.RescaleObservation:
+        return replace(description, components=tuple((name, "") for name, _ in description.components))
+    units = dict(description.components)
+    kept = [part.name for part in parts(layer.observation_space)]
+    if type(layer) is wrappers.FilterObservation and units.keys() >= set(kept):
+        return replace(description, components=tuple((name, units[name]) for name in kept))
+    left_out = description.left_out + _reasons(layer, "observations", observation_components=units)
+    return replace(description, components=(), left_out=left_out)
 
 
-def _labels(environment_id: str, env: gym.Env[Any, Any]) -> tuple[str, ...]:
-    """The name of each discrete action; none where the environment tells none."""
-    told = env.metadata.get("action_labels") or ()
-    n = int(env.action_space.n) if isinstance(env.action_space, Discrete) else 0
-    if isinstance(told, str) or len(told) not in {0, n}:
-        raise UnsupportedEnvironment(
-            f"{environment_id}: metadata['action_labels']: expected the names of its {n} discrete actions, got {told!r}"
-        )
-    return tuple(map(str, told))
+def _acted_through(description: Description, layer: gym.Env[Any, Any]) -> Description:
+    if type(layer) is wrappers.RescaleAction:
+        return replace(description, action_components=tuple((name, "") for name, _ in description.action_components))
+    told = {"action_labels": description.labels, "action_components": description.action_components}
+    left_out = description.left_out + _reasons(layer, "actions", **told)
+    return replace(description, labels=(), action_components=(), left_out=left_out)
+
+
+def _reasons(layer: gym.Env[Any, Any], what: str, **told: object) -> tuple[str, ...]:
+    return tuple(
+        f"{key} left out of the spec: {type(layer).__name__} changes the {what} that they name; "
+        f"give the wrapped environment metadata[{key!r}] of its own"
+        for key, names in told.items()
+        if names
+    )

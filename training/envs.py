@@ -7,19 +7,20 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import gymnasium as gym
-import numpy as np
-from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.wrappers import FrameStackObservation
 from numpy.typing import NDArray
 
 from protos.polserve.v1 import policy_pb2 as pb
-from protos.tensors import DTYPES
-from training.errors import InvalidOption, UnknownEnvironment, UnsupportedEnvironment
+from training.checked import Checked, CheckedVec
+from training.errors import InvalidOption, TrainingError, UnknownEnvironment, UnsupportedEnvironment
+from training.faults import raised
+from training.layers import check_keeps_no_statistics
 
 Array: TypeAlias = NDArray[Any]
 Env: TypeAlias = gym.Env[Array, Any]
@@ -67,23 +68,24 @@ def from_message(policy: pb.PolicySpec, module: str) -> EnvironmentSpec:
 
 
 def make_env(spec: EnvironmentSpec, render_mode: str | None = None) -> Env:
-    """One environment, whose observations are stacks where the spec has frames.
+    """One environment, checked, whose observations are stacks where the spec has frames.
 
     Raises:
         UnknownEnvironment: the id is not registered, or the module that should register it cannot be imported.
         InvalidOption: the environment does not take the keyword arguments.
-        UnsupportedEnvironment: it lacks a package, or resets in another way.
+        UnsupportedEnvironment: it cannot be made, or keeps a part of the policy to itself.
     """
     register(spec)
+    kwargs = {**spec.kwargs, **({"render_mode": render_mode} if render_mode else {})}  # which not every one takes
     try:
-        env = gym.make(spec.id, render_mode=render_mode, **spec.kwargs)
-        return _stacked(env, spec.frames) if spec.frames else env
-    except (TypeError, gym.error.Error) as error:
+        made: Env = gym.make(spec.id, disable_env_checker=True, **kwargs)  # we check more, and at every step
+    except Exception as error:  # whatever an environment of the user's own raises
         raise _refused(spec, error) from error
+    return _prepared(made, spec, is_info_kept=True)
 
 
 def make_vec(spec: EnvironmentSpec, n: int, *, is_seeded_singly: bool = False) -> VecEnv:
-    """`n` environments stepped together; each is reset by the step after the one that ended its episode.
+    """`n` environments stepped together, checked; each is reset by the step after the one that ended its episode.
 
     Args:
         spec: which environment.
@@ -94,93 +96,71 @@ def make_vec(spec: EnvironmentSpec, n: int, *, is_seeded_singly: bool = False) -
     Raises:
         UnknownEnvironment: the id is not registered, or the module that should register it cannot be imported.
         InvalidOption: the environment does not take the keyword arguments.
-        UnsupportedEnvironment: it lacks a package, or resets in another way.
+        UnsupportedEnvironment: it cannot be made, resets in another way, or keeps a part of the policy to itself.
     """
     register(spec)
-    try:
-        envs: VecEnv = gym.make_vec(
-            spec.id,
-            num_envs=n,
-            vectorization_mode="sync" if is_seeded_singly or spec.frames else None,
-            wrappers=[lambda env: _stacked(env, spec.frames)] if spec.frames else None,
-            **spec.kwargs,
-        )
-    except (TypeError, gym.error.Error) as error:
-        raise _refused(spec, error) from error
+    if is_seeded_singly or not has_vectorised(spec):
+        return _together(spec, n)
+    envs = _vectorised(spec, n)
     mode = envs.metadata.get("autoreset_mode")
     if mode is not AutoresetMode.NEXT_STEP:
         raise UnsupportedEnvironment(
             f"{spec.id}: expected a vector environment with autoreset_mode NEXT_STEP, got {mode}; "
             "leave out its vector_entry_point or set metadata['autoreset_mode']"
         )
-    return envs
+    check_keeps_no_statistics(spec.id, envs)
+    return CheckedVec(envs, spec.id)
 
 
-def observation_box(space: gym.Space[Any], environment_id: str) -> Box:
-    """The observation space, which must be a Box of a dtype that a policy version can carry.
-
-    Raises:
-        UnsupportedEnvironment: it is not.
-    """
-    carried = ("float32", "float64", "uint8", "int32", "int64", "bool")
-    if not isinstance(space, Box) or space.dtype.name not in carried:
-        raise UnsupportedEnvironment(
-            f"{environment_id}: expected observations in a Box of {', '.join(carried)}, got {space}; "
-            "wrap the environment, for example in gymnasium.wrappers.FlattenObservation"
-        )
-    return space
+def has_vectorised(spec: EnvironmentSpec) -> bool:
+    """Whether `make_vec` may step a vectorised implementation, one that emits and takes what the ordinary one does."""
+    registered = gym.registry[spec.id]
+    entries = registered.vector_entry_point, registered.entry_point
+    if entries[0] is None or registered.additional_wrappers or spec.frames:
+        return False
+    return _are_alike(spec.id, spec.kwargs_json, spec.module, entries)
 
 
-def discrete_actions(space: gym.Space[Any], environment_id: str) -> int:
-    """The number of actions of a Discrete space that starts at 0.
-
-    Raises:
-        UnsupportedEnvironment: the space is another.
-    """
-    if not isinstance(space, Discrete) or space.start != 0:
-        raise UnsupportedEnvironment(
-            f"{environment_id}: DQN needs actions in Discrete(n) starting at 0, got {space}; "
-            "wrap the environment, for example in gymnasium.wrappers.TransformAction"
-        )
-    return int(space.n)
-
-
-def continuous_actions(space: gym.Space[Any], environment_id: str) -> Box:
-    """The space, which must be a Box of one axis with finite bounds.
-
-    Raises:
-        UnsupportedEnvironment: the space is another.
-    """
-    is_fine = isinstance(space, Box) and len(space.shape) == 1 and space.is_bounded() and space.dtype.kind == "f"
-    if not isinstance(space, Box) or not is_fine or not (space.low < space.high).all():
-        raise UnsupportedEnvironment(
-            f"{environment_id}: DDPG needs actions in a Box (k,) of floats, finite, low < high; got {space}; "
-            "wrap the environment, for example in gymnasium.wrappers.RescaleAction, or train with --algo dqn"
-        )
-    return space
-
-
-def check_fits(spec: EnvironmentSpec, policy: pb.PolicySpec) -> None:
-    """Raise UnsupportedEnvironment where a policy cannot play in the environment: another observation or action."""
-    env = make_env(spec)
+@cache
+def _are_alike(environment_id: str, kwargs_json: str, module: str, _entries: tuple[object, object]) -> bool:
+    """Whether both implementations have the same spaces; arguments that only the vectorised one takes ask for it."""
+    spec = EnvironmentSpec(environment_id, json.loads(kwargs_json), module)
+    try:
+        env = make_env(spec)
+    except InvalidOption:
+        return True
+    envs = _vectorised(spec, 1)
+    alike = envs.single_observation_space == env.observation_space and envs.single_action_space == env.action_space
     env.close()
-    box, actions = observation_box(env.observation_space, spec.id), env.action_space
-    dtype, shape = DTYPES[policy.observation.dtype].name, tuple(policy.observation.shape)
-    n_actions = policy.action.discrete.n
-    has_actions = actions.n == n_actions if isinstance(actions, Discrete) else not n_actions
-    if (box.dtype.name, box.shape) != (dtype, shape) or not has_actions:
-        wanted = f"{dtype} {shape} and {f'Discrete({n_actions})' if n_actions else 'Box actions'}"
-        raise UnsupportedEnvironment(
-            f"{policy.name} cannot play {spec.id}: expected {wanted}, got {box.dtype.name} {box.shape} and {actions}"
-        )
+    envs.close()
+    return alike
 
 
-def component_bounds(box: Box) -> tuple[list[float], list[float]]:
-    """Lowest and highest value, one for all components when they agree, else one each (flattened)."""
-    low, high = np.asarray(box.low, np.float64).ravel(), np.asarray(box.high, np.float64).ravel()
-    if low.size and (low == low[0]).all() and (high == high[0]).all():
-        return [float(low[0])], [float(high[0])]
-    return low.tolist(), high.tolist()
+def _vectorised(spec: EnvironmentSpec, n: int) -> VecEnv:
+    """The environment's vectorised implementation."""
+    try:
+        return gym.make_vec(spec.id, n, "vector_entry_point", **spec.kwargs)
+    except Exception as error:  # likewise
+        raise _refused(spec, error) from error
+
+
+def _together(spec: EnvironmentSpec, n: int) -> VecEnv:
+    """`n` ordinary environments, stepped one after another."""
+    prepare = partial(_prepared, spec=spec, is_info_kept=False)
+    try:
+        return gym.make_vec(spec.id, n, "sync", wrappers=[prepare], disable_env_checker=True, **spec.kwargs)
+    except TrainingError:
+        raise
+    except Exception as error:  # likewise
+        raise _refused(spec, error) from error
+
+
+def _prepared(env: Env, spec: EnvironmentSpec, *, is_info_kept: bool) -> gym.Wrapper[Array, Any, Array, Any]:
+    """The environment with what we put around any: the checks, and the stack where the spec has frames."""
+    _check_spaces(spec, env)
+    check_keeps_no_statistics(spec.id, env)
+    checked = Checked(env, spec.id, is_info_kept=is_info_kept)
+    return _stacked(checked, spec.frames) if spec.frames else checked
 
 
 def _stacked(env: Env, frames: int) -> gym.Wrapper[Array, Any, Array, Any]:
@@ -227,7 +207,24 @@ def _register_games() -> None:
         gym.register_envs(ale)
 
 
+def _check_spaces(spec: EnvironmentSpec, env: Env) -> None:
+    """Raise UnsupportedEnvironment where the environment has no spaces of Gymnasium's."""
+    for name in ("observation_space", "action_space"):
+        space = getattr(env, name, None)
+        if not isinstance(space, gym.Space):
+            got = f"{type(space).__module__}.{type(space).__qualname__}" if space is not None else "none"
+            raise UnsupportedEnvironment(
+                f"{spec.id}: {name}: expected a space of gymnasium.spaces, got {got}; set it in __init__"
+            )
+
+
 def _refused(spec: EnvironmentSpec, error: Exception) -> InvalidOption | UnsupportedEnvironment:
-    if isinstance(error, TypeError):
-        return InvalidOption(f"{spec.id} does not take the arguments {spec.kwargs_json}: {error}")
-    return UnsupportedEnvironment(f"{spec.id} cannot be made: {error}")
+    """Why Gymnasium could not make the environment."""
+    reason = " ".join(str(error).split())
+    if isinstance(error, TypeError) and ("unexpected keyword argument" in reason or "required" in reason):
+        said = reason.split(" was raised from the environment creator")[0]  # what follows repeats the arguments
+        return InvalidOption(f"{spec.id} does not take the arguments {spec.kwargs_json}: {said}; see --env-kwargs")
+    if isinstance(error, (gym.error.Error, ImportError)) or "gymnasium.Env" in reason:
+        return UnsupportedEnvironment(f"{spec.id} cannot be made: {reason}")
+    cause = error.__cause__ if isinstance(error.__cause__, TypeError) else error  # Gymnasium raises those anew
+    return UnsupportedEnvironment(str(raised(spec.id, "__init__", cause)))

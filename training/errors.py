@@ -3,6 +3,7 @@
 TrainingError
 +-- UnknownEnvironment      the environment id is not registered
 +-- UnsupportedEnvironment  the agent cannot learn in this environment's spaces
++-- FaultyEnvironment       the environment raised, or gave what Gymnasium's API or its own spaces do not allow
 +-- InvalidOption           a hyper-parameter has no such name or not such a value
 +-- CheckpointError         a checkpoint is missing, damaged, or of another run
 +-- ExportRefused           the exported graph does not answer as the trained network does
@@ -25,6 +26,10 @@ class UnknownEnvironment(TrainingError):
 
 class UnsupportedEnvironment(TrainingError):
     """The agent cannot learn in this environment's spaces."""
+
+
+class FaultyEnvironment(TrainingError):
+    """The environment raised, or gave what Gymnasium's API or its own spaces do not allow."""
 
 
 class InvalidOption(TrainingError):

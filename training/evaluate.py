@@ -1,6 +1,6 @@
 """Whole episodes of a policy on given seeds, and the observations met on the way."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,15 +11,22 @@ from torch import nn
 
 from training.collector import ChooseActions, Episode
 from training.envs import EnvironmentSpec, VecEnv, make_env, make_vec
+from training.limits import MAX_EVALUATION_STEPS
 
 MAX_ENVS = 100
 """Environments stepped together in an evaluation."""
 
 
 def play_together(
-    choose_actions: ChooseActions, make_envs: Callable[[int], VecEnv], episodes: int, first_seed: int
+    choose_actions: ChooseActions,
+    make_envs: Callable[[int], VecEnv],
+    episodes: int,
+    first_seed: int,
+    max_steps: int = MAX_EVALUATION_STEPS,
 ) -> list[Episode]:
     """Play `episodes` whole episodes in what `make_envs` makes of their number, reset with `first_seed` and on.
+
+    An episode that goes on after `max_steps` is cut off there.
 
     Episode i was reset with seed `first_seed + i`; in vectorised implementations that draw for all environments
     together, an episode's start depends on `first_seed` and on the number of episodes.
@@ -29,40 +36,47 @@ def play_together(
     try:
         while len(played) < episodes:
             seed = first_seed + len(played)
-            played += _one_each(choose_actions, envs, seed)
+            played += _one_each(choose_actions, envs, seed, max_steps)
     finally:
         envs.close()
     return played[:episodes]
 
 
-def mean_return(
-    choose_actions: ChooseActions, make_envs: Callable[[int], VecEnv], episodes: int, first_seed: int
-) -> float:
-    """Mean return of what `play_together` plays."""
-    played = play_together(choose_actions, make_envs, episodes, first_seed)
-    return float(np.mean([episode.episode_return for episode in played]))
-
-
 def play_episodes(
-    choose_actions: ChooseActions, environment: EnvironmentSpec, episodes: int, first_seed: int
+    choose_actions: ChooseActions,
+    environment: EnvironmentSpec,
+    episodes: int,
+    first_seed: int,
+    max_steps: int = MAX_EVALUATION_STEPS,
 ) -> list[Episode]:
     """Play whole episodes in ordinary environments, so that each depends on its own seed alone."""
     return play_together(
-        choose_actions, lambda n: make_vec(environment, n, is_seeded_singly=True), episodes, first_seed
+        choose_actions, lambda n: make_vec(environment, n, is_seeded_singly=True), episodes, first_seed, max_steps
     )
 
 
-def _one_each(choose_actions: ChooseActions, envs: Any, seed: int) -> list[Episode]:
+def cut_off(played: Sequence[Episode], max_steps: int, how: str) -> str:
+    """That episodes were cut off, in a sentence that says `how` to let them go on; "" where none was."""
+    n = sum(episode.is_cut_off for episode in played)
+    if not n:
+        return ""
+    return f"{n} of {len(played)} episodes were cut off after {max_steps:,} steps, and so are their returns; {how}"
+
+
+def _one_each(choose_actions: ChooseActions, envs: Any, seed: int, max_steps: int) -> list[Episode]:
     observation, _ = envs.reset(seed=seed)
     returns = np.zeros(envs.num_envs, np.float64)
     lengths = np.zeros(envs.num_envs, np.int64)
     is_over = np.zeros(envs.num_envs, np.bool_)
-    while not is_over.all():
+    for _ in range(max_steps):
         observation, reward, terminated, truncated, _ = envs.step(choose_actions(np.array(observation)))
         returns[~is_over] += reward[~is_over]
         lengths[~is_over] += 1
         is_over |= terminated | truncated
-    return [Episode(float(value), int(length)) for value, length in zip(returns, lengths, strict=True)]
+        if is_over.all():
+            break
+    ended = zip(returns, lengths, is_over, strict=True)
+    return [Episode(float(value), int(length), is_cut_off=not ended) for value, length, ended in ended]
 
 
 def greedy(policy: nn.Module) -> ChooseActions:

@@ -2,8 +2,28 @@
 
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Any, Self
+
+from numpy.typing import NDArray
+
+from training.collector import ChooseActions
+
+
+class Interrupted(Exception):
+    """The user asked to stop, in the middle of what gives nothing before its end."""
+
+
+def interruptible(choose_actions: ChooseActions, should_stop: Callable[[], bool]) -> ChooseActions:
+    """The same policy, which raises Interrupted in place of an action once `should_stop` says so."""
+
+    def choose(observations: NDArray[Any]) -> NDArray[Any]:
+        if should_stop():
+            raise Interrupted
+        return choose_actions(observations)
+
+    return choose
 
 
 class InterruptFlag:

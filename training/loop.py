@@ -13,7 +13,9 @@ from training.checkpoint import restore_rng, rng_state
 from training.collector import ChooseActions, Collector
 from training.envs import VecEnv
 from training.errors import CheckpointError, InvalidOption, require
+from training.interrupts import Interrupted, interruptible
 from training.learners import Learner, RewardConfig
+from training.limits import MAX_EVALUATION_STEPS
 from training.throughput import Throughput
 
 RECENT_EPISODES = 100
@@ -37,6 +39,8 @@ class LoopConfig:
     """Episodes of such an evaluation."""
     evaluation_episodes: int = 100
     """Episodes of the final evaluation, on other seeds."""
+    max_evaluation_steps: int = MAX_EVALUATION_STEPS
+    """Steps after which an episode of either is cut off, so that one without end ends."""
     stop_return: float | None = None
     """Mean return of such an evaluation at which training ends; None to use all steps."""
     log_every: int = 1_000
@@ -46,7 +50,7 @@ class LoopConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges; raises InvalidOption."""
-        for name in ("steps", "n_envs", "evaluate_every", "selection_episodes", "log_every"):
+        for name in ("steps", "n_envs", "evaluate_every", "selection_episodes", "log_every", "max_evaluation_steps"):
             require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         episodes = self.evaluation_episodes
         require(episodes >= 2, "evaluation_episodes", "at least 2", episodes)  # noqa: PLR2004 - a spread needs two
@@ -99,8 +103,9 @@ class Outcome:
     """What training left."""
 
     weights: Weights
-    """Of the best greedy evaluation."""
+    """Of the best greedy evaluation; the latest where it was asked to stop before the first."""
     best_return: float
+    """NaN where it was asked to stop before the first."""
     step: int
     episodes: int
     elapsed_s: float
@@ -134,30 +139,26 @@ class Loop:
 
     def run(self, monitor: Monitor, should_stop: Callable[[], bool] = lambda: False) -> Outcome:
         """Train until the steps are used, the return is reached, or `should_stop` says so."""
-        config = self._config
-        started = saved = time.monotonic()
-        is_complete = self._is_reached()
-        while not is_complete and not should_stop():
-            before = self._step
-            self._advance()
-            if _crosses(before, self._step, config.evaluate_every) or self._step >= config.steps:
-                self.evaluate()
-            if _crosses(before, self._step, config.log_every):
-                self._report(monitor, time.monotonic() - started)
-            if time.monotonic() - saved > config.checkpoint_every_s:
-                saved = time.monotonic()
-                monitor.save(self.state(saved - started))
-            is_complete = self._is_reached()
-        if self._best is None:
-            self.evaluate()
+        started = time.monotonic()
+        try:
+            self._learn(monitor, should_stop, started)
+            if self._best is None or self._curve[-1][0] < self._step:  # where an earlier run was interrupted in it
+                self.evaluate(should_stop)
+            is_complete = True
+        except Interrupted:
+            is_complete = False
         elapsed_s = time.monotonic() - started
         self._report(monitor, elapsed_s)
         monitor.save(self.state(elapsed_s))
         return self._outcome(elapsed_s, is_complete=is_complete)
 
-    def evaluate(self) -> None:
-        """Score the greedy policy; the weights are kept if they are the best so far."""
-        score = self._parts.score(self._agent.greedy)
+    def evaluate(self, should_stop: Callable[[], bool] = lambda: False) -> None:
+        """Score the greedy policy; the weights are kept if they are the best so far.
+
+        Raises:
+            Interrupted: `should_stop` said so before the end.
+        """
+        score = self._parts.score(interruptible(self._agent.greedy, should_stop))
         self._curve.append((self._step, score))
         if score > self._best_return:
             self._best_return, self._best = score, self._agent.weights()
@@ -197,6 +198,22 @@ class Loop:
         self._recent.extend(state["recent"])
         self._curve = [(step, value) for step, value in state["curve"]]
         self._best, self._best_return = state["best"], state["best_return"]
+
+    def _learn(self, monitor: Monitor, should_stop: Callable[[], bool], started: float) -> None:
+        """Learn until the steps are used or the return is reached; raises Interrupted if asked to stop before."""
+        config, saved = self._config, started
+        while not self._is_reached():
+            if should_stop():
+                raise Interrupted
+            before = self._step
+            self._advance()
+            if _crosses(before, self._step, config.evaluate_every) or self._step >= config.steps:
+                self.evaluate(should_stop)
+            if _crosses(before, self._step, config.log_every):
+                self._report(monitor, time.monotonic() - started)
+            if time.monotonic() - saved > config.checkpoint_every_s:
+                saved = time.monotonic()
+                monitor.save(self.state(saved - started))
 
     def _advance(self) -> None:
         step = self._collector.step(lambda observations: self._agent.explore(observations, self._step, self._rng))
@@ -239,14 +256,14 @@ class Loop:
         monitor.report(progress, metrics)
 
     def _outcome(self, elapsed_s: float, *, is_complete: bool) -> Outcome:
-        if self._best is None:
+        if self._best is None and is_complete:
             raise InvalidOption(
                 f"no greedy evaluation gave a number (the last one {self._curve[-1][1]}): training diverged, or the "
                 "environment's rewards are no numbers; lower the learning rate, or mend the environment"
             )
         return Outcome(
-            weights=self._best,
-            best_return=self._best_return,
+            weights=self._best if self._best is not None else self._agent.weights(),
+            best_return=self._best_return if self._best is not None else np.nan,
             step=self._step,
             episodes=self._episodes,
             elapsed_s=self._elapsed_before_s + elapsed_s,

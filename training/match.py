@@ -7,13 +7,19 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
+from training.collector import Episode
 from training.envs import EVALUATION_FIRST_SEED, EnvironmentSpec, VecEnv, make_vec
 from training.errors import TrainingError
 from training.evaluate import play_together
 from training.export import OnnxPolicy
+from training.limits import MAX_EVALUATION_STEPS
 from training.promotion import LAST_SEED, MOST_GAMES
 from training.workers import worker_pool
+
+Games: TypeAlias = list[Episode]
+"""Game i was played on the first seed and i."""
 
 CHUNK = 12
 """Games of each policy that a process plays at once; how many processes there are changes no game."""
@@ -38,6 +44,8 @@ class Match:
     episodes: int
     """Of each."""
     first_seed: int
+    max_steps: int = MAX_EVALUATION_STEPS
+    """Steps after which a game is cut off."""
 
 
 def first_seed(*sha256: str) -> int:
@@ -51,16 +59,16 @@ def first_seed(*sha256: str) -> int:
     return EVALUATION_FIRST_SEED + int.from_bytes(digest[:8], "big") % room
 
 
-def play_match(match: Match, processes: int, on_played: Callable[[int], None]) -> tuple[list[float], list[float]]:
-    """The returns (episodes,) of the candidate and of the champion; `on_played` hears of games as they end.
+def play_match(match: Match, processes: int, on_played: Callable[[int], None]) -> tuple[Games, Games]:
+    """The games of the candidate and of the champion; `on_played` hears of games as they end.
 
     Raises:
-        TrainingError: an environment cannot be made, or a process died.
+        TrainingError: an environment cannot be made or is faulty, or a process died.
     """
     starts = range(0, match.episodes, CHUNK)
     sizes = [min(CHUNK, match.episodes - start) for start in starts]
     seeds = [match.first_seed + start for start in starts]
-    played: dict[int, tuple[list[float], list[float]]] = {}
+    played: dict[int, tuple[Games, Games]] = {}
     if processes == 1:
         for seed, size in zip(seeds, sizes, strict=True):
             played[seed] = _play_both(match, seed, size)
@@ -83,17 +91,18 @@ def play_match(match: Match, processes: int, on_played: Callable[[int], None]) -
     return _joined([played[seed][0] for seed in seeds]), _joined([played[seed][1] for seed in seeds])
 
 
-def _play_both(match: Match, seed: int, episodes: int) -> tuple[list[float], list[float]]:
-    return _play(match.candidate, seed, episodes), _play(match.champion, seed, episodes)
+def _play_both(match: Match, seed: int, episodes: int) -> tuple[Games, Games]:
+    ours, theirs = (_play(player, seed, episodes, match.max_steps) for player in (match.candidate, match.champion))
+    return ours, theirs
 
 
-def _play(player: Player, seed: int, episodes: int) -> list[float]:
+def _play(player: Player, seed: int, episodes: int, max_steps: int) -> Games:
     make_envs = partial(_make_few, player.environment)
-    return [each.episode_return for each in play_together(OnnxPolicy(player.graph).act, make_envs, episodes, seed)]
+    return play_together(OnnxPolicy(player.graph).act, make_envs, episodes, seed, max_steps)
 
 
-def _joined(parts: Sequence[list[float]]) -> list[float]:
-    return [value for part in parts for value in part]
+def _joined(parts: Sequence[Games]) -> Games:
+    return [game for part in parts for game in part]
 
 
 def _make_few(environment: EnvironmentSpec, n: int) -> VecEnv:

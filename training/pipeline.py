@@ -2,7 +2,7 @@
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ from training.agents.agent import Agent
 from training.compute import Device
 from training.envs import EVALUATION_FIRST_SEED, make_env
 from training.errors import CheckpointError, InvalidOption, RegistryError, UnsupportedEnvironment
-from training.evaluate import ObservationSample, greedy, play_episodes, random_policy
+from training.evaluate import ObservationSample, cut_off, greedy, play_episodes, random_policy
 from training.export import PolicyVersion, export_policy
-from training.interrupts import InterruptFlag
+from training.identity import check_same_run, identity_of
+from training.interrupts import Interrupted, InterruptFlag, interruptible
 from training.loop import Outcome, Progress
 from training.origin import Origin
 from training.progress import ProgressDisplay
@@ -85,11 +86,12 @@ def train_policy(recipe: Recipe, seed: int, options: RunOptions, console: Consol
     if options.init_from and options.init_from.resolve() == options.folder.resolve():
         raise InvalidOption(f"--init-from {options.init_from} is this run's own folder; give another --run-dir")
     trainee = build_trainee(recipe, seed, options.device)
+    _print_notes(trainee, console)
     checkpoint.prepare(options.folder)
     saved = checkpoint.load(options.folder) if options.is_resumed else None
     client = connect()
     if saved is not None:
-        _check_same_run(saved["identity"], _identity(recipe, seed))
+        check_same_run(saved["identity"], identity_of(recipe, seed))
         trainee.loop.load_state(saved["loop"])
         origin = Origin(**saved["origin"])
         run = TrackedRun(client, saved["run_id"])
@@ -102,18 +104,18 @@ def train_policy(recipe: Recipe, seed: int, options: RunOptions, console: Consol
         run.log_params({**recipe.params(), "seed": seed})
     provenance = _provenance(recipe, seed, run.run_id, origin, trainee.device)  # of the code that this process runs
     with _resumable(options.folder), run, contextlib.closing(trainee):
-        with ProgressDisplay(recipe.policy, console) as display, InterruptFlag() as is_interrupted:
-            identity = {"identity": _identity(recipe, seed), "origin": asdict(origin)}
-            monitor = _Monitor(display, run, options.folder, identity, console)
-            outcome = trainee.loop.run(monitor, is_interrupted)
-        if not outcome.is_complete:
+        with InterruptFlag() as is_interrupted:
+            with ProgressDisplay(recipe.policy, console) as display:
+                identity = {"identity": identity_of(recipe, seed), "origin": asdict(origin)}
+                monitor = _Monitor(display, run, options.folder, identity, console)
+                outcome = trainee.loop.run(monitor, is_interrupted)
+            finished = _finished(recipe, trainee, outcome, provenance, is_interrupted, console)
+        if finished is None:
             run.interrupt()
             if monitor.unsaved:
                 raise monitor.unsaved
             return RunResult(outcome, run.run_id, None, None)
-        console.print(f"trained {outcome.step:,} steps in {outcome.elapsed_s:.0f} s; evaluating and exporting")
-        trainee.agent.load_weights(outcome.weights)
-        evaluation, version = finish(recipe, trainee.agent, outcome, provenance)
+        evaluation, version = finished
         with tempfile.TemporaryDirectory() as folder:
             write_report(Path(folder), outcome, evaluation)
             if recipe.is_allocation:
@@ -132,14 +134,50 @@ def train_policy(recipe: Recipe, seed: int, options: RunOptions, console: Consol
     return RunResult(outcome, run.run_id, evaluation, number, is_champion)
 
 
+def _print_notes(trainee: Trainee, console: Console) -> None:
+    for note in trainee.notes:
+        console.print(f"note: {note}")
+
+
+def _finished(  # noqa: PLR0913, PLR0917 - the parts of a run
+    recipe: Recipe,
+    trainee: Trainee,
+    outcome: Outcome,
+    provenance: pb.Provenance,
+    should_stop: Callable[[], bool],
+    console: Console,
+) -> tuple[EvaluationResult, PolicyVersion] | None:
+    """As `finish`; None where training or the evaluation was interrupted."""
+    if not outcome.is_complete:
+        return None
+    console.print(f"trained {outcome.step:,} steps in {outcome.elapsed_s:.0f} s; evaluating and exporting")
+    trainee.agent.load_weights(outcome.weights)
+    try:
+        evaluation, version = finish(recipe, trainee.agent, outcome, provenance, should_stop)
+    except Interrupted:
+        return None
+    if evaluation.cut_off:
+        console.print(f"warning: {evaluation.cut_off}")
+    return evaluation, version
+
+
 def finish(
-    recipe: Recipe, agent: Agent, outcome: Outcome, provenance: pb.Provenance
+    recipe: Recipe,
+    agent: Agent,
+    outcome: Outcome,
+    provenance: pb.Provenance,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> tuple[EvaluationResult, PolicyVersion]:
-    """The evaluation of the trained agent beside the random policy, and its policy version."""
+    """The evaluation of the trained agent beside the random policy, and its policy version.
+
+    Raises:
+        Interrupted: `should_stop` said so in the evaluation.
+    """
     policy = agent.policy()
     golden_size = GOLDEN_FRAMES if recipe.is_screens else GOLDEN_SIZE
-    sample = ObservationSample(greedy(policy), golden_size, np.random.default_rng(provenance.seed))
-    evaluation = evaluate_policy(recipe, sample)
+    acting = interruptible(greedy(policy), should_stop)
+    sample = ObservationSample(acting, golden_size, np.random.default_rng(provenance.seed))
+    evaluation = evaluate_policy(recipe, sample, should_stop)
     provenance.environment_steps += outcome.step
     provenance.training_hours += outcome.elapsed_s / 3600
     spec = build_spec(
@@ -155,11 +193,15 @@ def finish(
     return evaluation, export_policy(policy, spec, sample.observations())
 
 
-def evaluate_policy(recipe: Recipe, choose_actions: ObservationSample) -> EvaluationResult:
+def evaluate_policy(
+    recipe: Recipe, choose_actions: ObservationSample, should_stop: Callable[[], bool] = lambda: False
+) -> EvaluationResult:
     """Whole episodes of the policy and of the random one on the evaluation seeds."""
-    environment, episodes = recipe.environment, recipe.loop.evaluation_episodes
-    played = play_episodes(choose_actions, environment, episodes, EVALUATION_FIRST_SEED)
-    at_random = play_episodes(random_policy(environment, 0), environment, episodes, EVALUATION_FIRST_SEED)
+    environment, loop = recipe.environment, recipe.loop
+    played, at_random = (
+        play_episodes(player, environment, loop.evaluation_episodes, EVALUATION_FIRST_SEED, loop.max_evaluation_steps)
+        for player in (choose_actions, interruptible(random_policy(environment, 0), should_stop))
+    )
     returns = [episode.episode_return for episode in played]
     random_returns = [episode.episode_return for episode in at_random]
     return EvaluationResult(
@@ -169,6 +211,7 @@ def evaluate_policy(recipe: Recipe, choose_actions: ObservationSample) -> Evalua
         random_returns=random_returns,
         summary=summarise(returns),
         random_summary=summarise(random_returns),
+        cut_off=cut_off(played, loop.max_evaluation_steps, "--set max_evaluation_steps=N lets them go on"),
     )
 
 
@@ -250,36 +293,3 @@ def _tags(recipe: Recipe, seed: int, trainee: Trainee, origin: Origin) -> dict[s
         "machine": machine(trainee.device),
         "init_from": origin.initial_weights,
     }
-
-
-def _identity(recipe: Recipe, seed: int) -> dict[str, str]:
-    """What must be the same for a run to be resumed, by name: everything but how long it goes on."""
-    replay = asdict(recipe.replay)
-    del replay["checkpoint_replay"]
-    settings = {
-        "environment": recipe.environment.id,
-        "environment_kwargs": recipe.environment.kwargs_json,
-        "n_envs": recipe.loop.n_envs,
-        "seed": seed,
-        "life_loss_is_terminal": recipe.loop.life_loss_is_terminal,
-        **asdict(recipe.network),
-        **asdict(recipe.agent),
-        **(asdict(recipe.exploration) if "exploration" in recipe.configs else {}),
-        **asdict(recipe.rewards),
-        **(replay if "replay" in recipe.configs else {}),
-    }
-    return {name: str(value) for name, value in settings.items()}
-
-
-def _check_same_run(saved: Mapping[str, str], ours: Mapping[str, str]) -> None:
-    """Raise CheckpointError where the checkpoint is of a run with other settings."""
-    differences = [
-        f"{name} was {saved.get(name, 'absent')} and is {ours.get(name, 'absent')}"
-        for name in sorted(saved.keys() | ours.keys())
-        if saved.get(name) != ours.get(name)
-    ]
-    if differences:
-        raise CheckpointError(
-            f"the checkpoint is of another run: {'; '.join(differences)}; "
-            "resume with the settings that the run was started with, or start anew without --resume"
-        )

@@ -1,6 +1,8 @@
 """Whole episodes of a real environment, with every action asked of a running service."""
 
+import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,6 +17,8 @@ from serving.client import Action, PolicyClient
 from serving.client.messages import live_version
 from training.envs import EVALUATION_FIRST_SEED, Env, EnvironmentSpec, from_message, make_env
 from training.errors import UnknownEnvironment, UnsupportedEnvironment
+from training.inspection import inspect_environment
+from training.limits import MAX_EVALUATION_STEPS
 
 OnFrame: TypeAlias = Callable[[NDArray[np.uint8]], None]
 
@@ -32,6 +36,8 @@ class PlayedEpisode:
     length: int
     versions: tuple[str, ...]
     """The versions that answered, in order of appearance."""
+    is_cut_off: bool = False
+    """Whether it would have gone on."""
 
 
 def environment_of(player: "Player") -> EnvironmentSpec:
@@ -69,6 +75,8 @@ class Player:
     version: str = ""
     module: str = ""
     """That registers the environment's id, where Gymnasium does not know it."""
+    max_steps: int = MAX_EVALUATION_STEPS
+    """Steps after which an episode is cut off."""
 
 
 def play(
@@ -84,34 +92,49 @@ def play(
         check_renders(environment)
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame draws without a screen
     # The service stacks frames itself, so that each is sent once.
-    env = make_env(replace(environment, frames=0), render_mode="rgb_array" if on_frame else None)
+    with contextlib.redirect_stdout(sys.stderr):  # an environment that prints is no part of the answer
+        inspect_environment(environment)
+        env = make_env(replace(environment, frames=0), render_mode="rgb_array" if on_frame else None)
     try:
         for index in range(episodes):
-            seed = first_seed + index
+            game = _Game(env, first_seed + index, player.max_steps, on_frame)
             if environment.frames:
                 with player.client.episode(player.policy, version=player.version) as stream:
-                    yield _play_one(env, seed, stream.act, on_frame)
+                    yield game.play(stream.act)
             else:
-                act = partial(player.client.act, player.policy, version=player.version)
-                yield _play_one(env, seed, act, on_frame)
+                yield game.play(partial(player.client.act, player.policy, version=player.version))
     finally:
         env.close()
 
 
-def _play_one(env: Env, seed: int, act: Callable[[NDArray[Any]], Action], on_frame: OnFrame | None) -> PlayedEpisode:
-    observation, _ = env.reset(seed=seed)
-    total, length, is_over = 0.0, 0, False
-    versions: dict[str, None] = {}
-    while not is_over:
-        if on_frame:
-            on_frame(np.asarray(env.render()))
-        answer = act(np.asarray(observation))
-        versions[answer.version] = None
-        observation, reward, terminated, truncated, _ = env.step(answer.action[()])
-        total += float(reward)
-        length += 1
-        is_over = terminated or truncated
-    return PlayedEpisode(total, length, tuple(versions))
+@dataclass(frozen=True, slots=True)
+class _Game:
+    """One episode to be played."""
+
+    env: Env
+    seed: int
+    max_steps: int
+    on_frame: OnFrame | None
+
+    def play(self, act: Callable[[NDArray[Any]], Action]) -> PlayedEpisode:
+        """Play it by the actions of `act`."""
+        with contextlib.redirect_stdout(sys.stderr):
+            return self._play(act)
+
+    def _play(self, act: Callable[[NDArray[Any]], Action]) -> PlayedEpisode:
+        observation, _ = self.env.reset(seed=self.seed)
+        total, length, is_over = 0.0, 0, False
+        versions: dict[str, None] = {}
+        while not is_over and length < self.max_steps:
+            if self.on_frame:
+                self.on_frame(np.asarray(self.env.render()))
+            answer = act(observation)
+            versions[answer.version] = None
+            observation, reward, terminated, truncated, _ = self.env.step(answer.action[()])
+            total += float(reward)
+            length += 1
+            is_over = terminated or truncated
+        return PlayedEpisode(total, length, tuple(versions), is_cut_off=not is_over)
 
 
 class GifWriter:

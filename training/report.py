@@ -24,6 +24,8 @@ class EvaluationResult:
     random_returns: Sequence[float]
     summary: ReturnSummary
     random_summary: ReturnSummary
+    cut_off: str = ""
+    """That episodes of the policy were cut off, where some were."""
 
 
 def write_report(folder: Path, outcome: Outcome, result: EvaluationResult) -> None:

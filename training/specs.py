@@ -1,6 +1,7 @@
 """The PolicySpec of a trained policy: everything that serving and clients need to know of it."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import gymnasium as gym
@@ -12,8 +13,10 @@ from protos.tensors import dtype_code
 from training.adbudget.context import HISTORY_DAYS
 from training.adbudget.environment import AllocationEnv
 from training.describe import Description, describe
-from training.envs import EVALUATION_FIRST_SEED, EnvironmentSpec, component_bounds, make_env, observation_box
+from training.envs import EVALUATION_FIRST_SEED, EnvironmentSpec, make_env
 from training.errors import UnsupportedEnvironment
+from training.layers import changes_actions, changes_observations, layers
+from training.spaces import component_bounds, float32_bounds, observation_box
 from training.statistics import ReturnSummary
 
 
@@ -63,7 +66,8 @@ def _observation(box: Box, frames: int, description: Description) -> pb.Observat
         frames=frames,
         low=low,
         high=high,
-        # NOTE: what an environment declares is not always kept by it or by a sensor, so no bound is hard by itself.
+        # NOTE: what an environment declares is not always kept by it, by its rounding or by a sensor: no bound is hard
+        # by itself, so that what was trained in can be played.
         is_bounded=False,
         components=[pb.Component(name=name, unit=unit) for name, unit in description.components],
     )
@@ -73,10 +77,11 @@ def _action(space: gym.Space[Any], description: Description, environment_id: str
     if isinstance(space, Discrete):
         return pb.ActionSpec(discrete=pb.DiscreteActions(n=int(space.n), labels=description.labels))
     if isinstance(space, Box):
+        low, high = float32_bounds(space)
         return pb.ActionSpec(
             continuous=pb.ContinuousActions(
-                low=space.low.ravel().tolist(),
-                high=space.high.ravel().tolist(),
+                low=low.ravel().tolist(),
+                high=high.ravel().tolist(),
                 components=[pb.Component(name=name, unit=unit) for name, unit in description.action_components],
             )
         )
@@ -88,6 +93,9 @@ def _allocation(env: gym.Env[Any, Any], description: Description) -> pb.Allocati
     account = env.unwrapped
     if not isinstance(account, AllocationEnv):
         return None
+    around = pairwise(layers(env))
+    if any(changes_observations(layer, inner) or changes_actions(layer, inner) for inner, layer in around):
+        return None  # what a request for a budget carries is not what the policy takes
     return pb.AllocationSpec(
         channels=[channel.name for channel in account.scenario.channels],
         currency=account.scenario.currency,

@@ -5,8 +5,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import torch
+from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from training.adbudget.allocator import AllocationFeatures, SpendPlan
@@ -20,19 +22,10 @@ from training.agents.pqn import PqnAgent, PqnConfig
 from training.arcade import make_screens
 from training.collector import ChooseActions
 from training.compute import Compute, Device, choose, set_threads
-from training.describe import describe
-from training.envs import (
-    SELECTION_FIRST_SEED,
-    EnvironmentSpec,
-    VecEnv,
-    continuous_actions,
-    discrete_actions,
-    make_env,
-    make_vec,
-    observation_box,
-)
+from training.envs import SELECTION_FIRST_SEED, EnvironmentSpec, VecEnv, make_vec
 from training.errors import CheckpointError, InvalidOption
-from training.evaluate import mean_return
+from training.evaluate import play_together
+from training.inspection import Inspection, inspect_environment
 from training.learners import ReplayLearner, RolloutLearner
 from training.loop import MEAN_RETURN, Loop, Parts
 from training.networks import ValueNetwork
@@ -41,13 +34,17 @@ from training.origin import load as load_origin
 from training.recipe import Recipe
 from training.replay import Replay
 from training.screens import Screens
+from training.spaces import continuous_actions, discrete_actions, observation_box
+from training.views import View
 
 
 class Trainee:
     """An agent with its environments and its loop."""
 
-    def __init__(self, recipe: Recipe, seed: int, device: Device = "auto") -> None:
+    def __init__(self, recipe: Recipe, inspection: Inspection, seed: int, device: Device = "auto") -> None:
         """Build everything from the seed alone."""
+        self.notes = _notes(recipe, inspection)
+        """What a person should know of the environment before hours are spent in it, a sentence each."""
         set_threads(recipe.threads)
         torch.manual_seed(seed)
         compute = choose(device)
@@ -84,14 +81,26 @@ def build_trainee(recipe: Recipe, seed: int, device: Device = "auto") -> Trainee
 
     Raises:
         InvalidOption: the seed is among those kept for evaluation.
-        TrainingError: the environment is unknown, or none that the agent can learn in.
+        TrainingError: the environment is unknown, or none that the agent can learn in, or does not keep to its API.
     """
     if not 0 <= seed <= SELECTION_FIRST_SEED - recipe.loop.n_envs:
         raise InvalidOption(f"seed: expected 0 to {SELECTION_FIRST_SEED - recipe.loop.n_envs}, got {seed}")
-    env = make_env(recipe.environment)
-    describe(recipe.environment.id, env)  # which is needed at the end, and better refused before
-    env.close()
-    return Trainee(recipe, seed, device)
+    inspection = inspect_environment(recipe.environment, partial(_check_actions, recipe))
+    return Trainee(recipe, inspection, seed, device)
+
+
+def _check_actions(recipe: Recipe, _observations: Box, actions: gym.Space[Any]) -> None:
+    """Raise UnsupportedEnvironment where the recipe's agent cannot choose such actions."""
+    if isinstance(recipe.agent, DdpgConfig):
+        continuous_actions(actions, recipe.environment.id)
+    else:
+        discrete_actions(actions, recipe.environment.id)
+
+
+def _notes(recipe: Recipe, inspection: Inspection) -> tuple[str, ...]:
+    view = View.of(inspection.observation_space)
+    said = "" if recipe.is_screens else view.statement(is_convolved=not isinstance(recipe.agent, DdpgConfig))
+    return (*inspection.cautions, *inspection.notes, *([said] if said else []))
 
 
 def _discrete(recipe: Recipe, compute: Compute) -> Parts:
@@ -100,7 +109,7 @@ def _discrete(recipe: Recipe, compute: Compute) -> Parts:
     envs = make_envs(recipe.environment, recipe.loop.n_envs)
     box = observation_box(envs.single_observation_space, recipe.environment.id)
     n_actions = discrete_actions(envs.single_action_space, recipe.environment.id)
-    network = ValueNetwork(recipe.network, box.shape, n_actions)
+    network = ValueNetwork(recipe.network, View.of(box), n_actions)
     actor = ValueActor(network, compute, Screens() if recipe.is_screens else None)
     exploration = Exploration(recipe.exploration, n_actions)
     score = partial(_score, recipe, make_envs)
@@ -121,7 +130,8 @@ def _continuous(recipe: Recipe, compute: Compute) -> Parts:
     box = observation_box(envs.single_observation_space, recipe.environment.id)
     space = continuous_actions(envs.single_action_space, recipe.environment.id)
     score: Callable[[ChooseActions], float] = partial(_score, recipe, make_envs)
-    features, finishing, score_name = Features(int(np.prod(box.shape))), None, MEAN_RETURN
+    features = Features(int(np.prod(box.shape)), has_pixels=View.of(box).has_pixels)
+    finishing, score_name = None, MEAN_RETURN
     if isinstance(envs, RelativeVec):
         features, finishing = AllocationFeatures(envs.scenario), SpendPlan(envs.scenario)
         score, score_name = RegretScore(envs.scenario, recipe.loop.selection_episodes), RegretScore.NAME
@@ -138,9 +148,11 @@ def _replay(recipe: Recipe, observation: NDArray[Any], action: NDArray[Any]) -> 
 
 def _score(recipe: Recipe, make_envs: Callable[[EnvironmentSpec, int], VecEnv], choose_actions: ChooseActions) -> float:
     """Mean return of greedy episodes on the seeds kept for selection."""
-    return mean_return(
+    played = play_together(
         choose_actions,
         lambda n: make_envs(recipe.environment, n),
         recipe.loop.selection_episodes,
         SELECTION_FIRST_SEED,
+        recipe.loop.max_evaluation_steps,
     )
+    return float(np.mean([episode.episode_return for episode in played]))

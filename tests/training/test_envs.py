@@ -10,18 +10,12 @@ from numpy.typing import NDArray
 
 from training.collector import Collector
 from training.describe import describe
-from training.envs import (
-    EnvironmentSpec,
-    component_bounds,
-    discrete_actions,
-    make_env,
-    make_vec,
-    observation_box,
-)
+from training.envs import EnvironmentSpec, make_env, make_vec
 from training.errors import InvalidOption, UnknownEnvironment, UnsupportedEnvironment
 from training.evaluate import ObservationSample, play_episodes, play_together, random_policy
 from training.play import check_renders
 from training.recipe import Recipe
+from training.spaces import component_bounds, discrete_actions, observation_box
 from training.trainee import build_trainee
 
 CART_POLE = EnvironmentSpec("CartPole-v1")

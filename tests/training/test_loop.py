@@ -1,3 +1,5 @@
+import itertools
+import math
 import resource
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,11 +10,13 @@ import pytest
 import torch
 
 from tests.support import make_version
+from tests.training.strangers import Line, registered
 from training import checkpoint
 from training.agents.dqn import DqnConfig
 from training.agents.exploration import ExplorationConfig
 from training.envs import EnvironmentSpec
 from training.errors import CheckpointError, InvalidOption
+from training.evaluate import cut_off, play_episodes, random_policy
 from training.learners import ReplayConfig
 from training.loop import Loop, LoopConfig, Outcome, Progress
 from training.networks import NetworkConfig
@@ -97,6 +101,33 @@ def test_an_interrupted_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     assert outcome.episodes >= partial.episodes
     assert outcome.curve[: len(partial.curve)] == partial.curve
     assert outcome.elapsed_s > partial.elapsed_s
+
+
+def test_an_evaluation_ends_when_asked_and_is_made_up_for(tmp_path: Path) -> None:
+    short = replace(RECIPE, loop=replace(RECIPE.loop, steps=8, n_envs=1, selection_episodes=2))
+    for calls, is_evaluated in ((8, False), (9, False), (10**9, True)):
+        monitor, asked = Recorder(), itertools.count()
+        trainee = build_trainee(short, 0)
+        outcome = trainee.loop.run(monitor, should_stop=lambda: next(asked) >= calls)  # noqa: B023 - called at once
+        assert outcome.is_complete == is_evaluated
+        assert math.isnan(outcome.best_return) != is_evaluated
+        if not is_evaluated:
+            assert outcome.step <= 8
+            checkpoint.save(tmp_path, monitor.saved)
+            resumed = build_trainee(short, 0)
+            resumed.loop.load_state(checkpoint.load(tmp_path))
+            assert resumed.loop.run(Recorder()).curve[-1][0] == 8
+
+
+def test_an_episode_without_end_is_cut_off_in_an_evaluation() -> None:
+    with registered(Line, max_episode_steps=None) as spec:
+        played = play_episodes(random_policy(spec, 0), spec, 3, 0, max_steps=50)
+        loop = LoopConfig(steps=4, n_envs=1, selection_episodes=1, max_evaluation_steps=50)
+        assert build_trainee(Recipe("line", spec, loop), 0).loop.run(Recorder()).is_complete
+    assert [(episode.length, episode.is_cut_off) for episode in played] == [(50, True)] * 3
+    assert cut_off(played, 50, "go on").startswith("3 of 3 episodes were cut off after 50 steps")
+    with registered(Line, max_episode_steps=50) as spec:
+        assert not cut_off(play_episodes(random_policy(spec, 0), spec, 3, 0, max_steps=50), 50, "go on")
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:

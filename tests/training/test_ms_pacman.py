@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.support import environment
-from training.envs import EnvironmentSpec, check_fits, make_env
+from training.envs import EnvironmentSpec, make_env
 from training.errors import UnknownEnvironment, UnsupportedEnvironment
 from training.export import OnnxPolicy
+from training.inspection import check_fits
 from training.presets import PRESETS
 from training.trainee import build_trainee
 

@@ -78,7 +78,7 @@ def make_accounts(spec: EnvironmentSpec, n: int) -> RelativeVec:
         UnsupportedEnvironment: it is none of ours.
         TrainingError: as `make_vec`.
     """
-    envs = make_vec(spec, n)
+    envs = make_vec(spec, n).unwrapped
     if not isinstance(envs, AllocationVec):
         envs.close()
         raise UnsupportedEnvironment(f"{spec.id}: expected an environment of budgets, such as {ALLOCATION_ID}")

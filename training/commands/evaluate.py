@@ -1,7 +1,9 @@
 """`polserve evaluate`."""
 
+import contextlib
 import json
 import os
+import sys
 import tempfile
 from dataclasses import asdict, replace
 from enum import StrEnum
@@ -9,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from training.limits import MAX_EVALUATION_STEPS
 
 if TYPE_CHECKING:
     from training.export import OnnxPolicy
@@ -32,6 +36,9 @@ def evaluate(
     ] = "",
     module: Annotated[str, typer.Option(help="Python module that registers the environment.")] = "",
     episodes: Annotated[int, typer.Option(help="Whole episodes on seeds that training never used.", min=2)] = 100,
+    max_steps: Annotated[
+        int, typer.Option(help="Steps after which an episode is cut off.", min=1)
+    ] = MAX_EVALUATION_STEPS,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Play whole episodes of a version beside the random policy, and print returns with confidence intervals.
@@ -41,8 +48,9 @@ def evaluate(
     from rich.console import Console
     from rich.table import Column, Table
 
-    from training.envs import EVALUATION_FIRST_SEED, check_fits, from_message
-    from training.evaluate import play_episodes, random_policy
+    from training.envs import EVALUATION_FIRST_SEED, from_message
+    from training.evaluate import cut_off, play_episodes, random_policy
+    from training.inspection import check_fits
     from training.references import reference
     from training.statistics import summarise
 
@@ -50,13 +58,19 @@ def evaluate(
     environment = from_message(graph.spec, module)
     if env:
         environment = replace(environment, id=env, kwargs={})
-        check_fits(environment, graph.spec)
+    said = Console(stderr=True, highlight=False, soft_wrap=True)
+    with contextlib.redirect_stdout(sys.stderr):  # an environment that prints is no part of the answer
+        for caution in check_fits(environment, graph.spec):
+            said.print(f"note: {caution}")
     players = {"random": random_policy(environment, 0)}
     if which is Which.VERSION:
         players = {name: graph.act, **players}
     summaries = {}
     for player, choose_actions in players.items():
-        played = play_episodes(choose_actions, environment, episodes, EVALUATION_FIRST_SEED)
+        with contextlib.redirect_stdout(sys.stderr):
+            played = play_episodes(choose_actions, environment, episodes, EVALUATION_FIRST_SEED, max_steps)
+        if part := cut_off(played, max_steps, "--max-steps lets them go on"):
+            said.print(f"warning: {player}: {part}")
         summaries[player] = summarise([episode.episode_return for episode in played])
     if as_json:
         print(json.dumps({player: asdict(summary) for player, summary in summaries.items()}))

@@ -9,6 +9,7 @@ import typer
 
 from serving.commands.names import split_name
 from serving.commands.target import DEFAULT_TARGET, Target
+from training.limits import MAX_EVALUATION_STEPS
 
 
 def play(
@@ -16,6 +17,9 @@ def play(
     *,
     version: Annotated[str, typer.Option(help='"" for the champion, a number, or "@alias".')] = "",
     episodes: Annotated[int, typer.Option(help="Whole episodes to play.", min=1)] = 3,
+    max_steps: Annotated[
+        int, typer.Option(help="Steps after which an episode is cut off.", min=1)
+    ] = MAX_EVALUATION_STEPS,
     module: Annotated[str, typer.Option(help="Python module that registers the environment.")] = "",
     gif: Annotated[Path | None, typer.Option(help="Write the first episode as an animated GIF.")] = None,
     target: Target = DEFAULT_TARGET,
@@ -34,7 +38,7 @@ def play(
     policy, version = split_name(policy, version)
     writer = GifWriter()
     with PolicyClient(target) as client:
-        player = Player(client, policy, version, module)
+        player = Player(client, policy, version, module, max_steps)
         played = list(play_episodes(player, 1, on_frame=writer.add)) if gif else []
         seed = EVALUATION_FIRST_SEED + len(played)
         rest = play_episodes(player, episodes - len(played), first_seed=seed)
@@ -47,9 +51,8 @@ def play(
                 )
             else:
                 versions = ", ".join(f"{policy}/{number}" for number in episode.versions)
-                print(
-                    f"episode {index + 1}: return {episode.episode_return:g} in {episode.length} steps, by {versions}"
-                )
+                length = f"{episode.length} steps{', cut off' if episode.is_cut_off else ''}"
+                print(f"episode {index + 1}: return {episode.episode_return:g} in {length}, by {versions}")
     if gif:
         writer.write(gif)
         print(f"wrote {gif}", file=sys.stderr if as_json else sys.stdout)

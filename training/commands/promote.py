@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from protos.names import CHAMPION
+from training.limits import MAX_EVALUATION_STEPS
 from training.promotion import LAST_SEED, LEAST_GAMES, MOST_GAMES, Criteria, Rule
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def promote(
         ),
     ] = DEFAULTS.episodes,
     processes: Annotated[int, typer.Option(min=0, help="That play; 0 for one on each core.")] = 0,
+    max_steps: Annotated[int, typer.Option(help="Steps after which a game is cut off.", min=1)] = MAX_EVALUATION_STEPS,
     module: Annotated[str, typer.Option(help="Python module that registers the environment.")] = "",
     seed: Annotated[
         int | None,
@@ -63,7 +65,7 @@ def promote(
         raise typer.BadParameter("--force needs a --reason")
     if reason and not force:
         raise typer.BadParameter("--reason goes with --force; without it the games are the reason")
-    terms = Terms(Criteria(rule, margin, episodes), module, processes or cores(), seed)
+    terms = Terms(Criteria(rule, margin, episodes), module, processes or cores(), seed, max_steps)
     _promote(policy, terms, reason, _print_json if as_json else _print_text)
 
 

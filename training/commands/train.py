@@ -60,6 +60,7 @@ def train(
 ) -> None:
     """Train a policy, evaluate it, export it and register a version in MLflow (MLFLOW_TRACKING_URI)."""
     import dataclasses
+    import math
 
     from rich.console import Console
 
@@ -84,8 +85,10 @@ def train(
     run_options = RunOptions(folder, resume, register, device.value, init_from, fit)
     result = train_policy(recipe, seed, run_options, console)
     if result.evaluation is None:
+        best = result.outcome.best_return
+        score = "" if math.isnan(best) else f"; best greedy return {best:.1f}"
         console.print(
-            f"stopped at step {result.outcome.step:,}; best greedy return {result.outcome.best_return:.1f}; "
+            f"stopped at step {result.outcome.step:,}{score}; "
             f"saved in {folder}: give the same command with --resume to go on",
         )
         raise typer.Exit(130)
