@@ -104,12 +104,15 @@ def test_every_command_that_is_not_run_here_is_run_elsewhere() -> None:
 
 
 def test_an_environment_of_the_users_own_is_trained_as_the_guide_says(tmp_path: Path) -> None:
-    (module,) = blocks("docs/own-environment.md", "python")
     (command,) = blocks("docs/own-environment.md", "sh")
-    (tmp_path / "my_envs.py").write_text(module)
+    (tmp_path / "my_envs.py").write_text("\n".join(blocks("docs/own-environment.md", "python")))
     output = run_script(command, tmp_path)
     assert "thermostat-v0 on Thermostat-v0: mean return" in output
     assert "registered thermostat-v0/1" in output
+    look = "import training.inspection as i, training.envs as e; print(i.inspect_environment(e.EnvironmentSpec("
+    output = run_script(f'python -c \'{look}"ScaledThermostat-v0", module="my_envs")))\'', tmp_path)
+    assert "('temperature', '5 degrees')" in output
+    assert "takes what TransformObservation makes of an observation" in output
 
 
 def test_the_guide_to_budgets_works_as_written(tmp_path: Path) -> None:

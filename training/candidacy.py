@@ -135,8 +135,8 @@ def _params(case: Case) -> dict[str, object]:
     """What the decision depended on; nothing where nobody played."""
     if case.evidence is None:
         return {}
-    seeds = {"first_seed": case.evidence.first_seed, "environment": case.evidence.environment}
-    return {**asdict(case.terms.criteria), **seeds}
+    games = {"first_seed": case.evidence.first_seed, "environment": case.evidence.environment}
+    return {**asdict(case.terms.criteria), "max_steps": case.terms.max_steps, **games}
 
 
 @dataclass(frozen=True, slots=True)

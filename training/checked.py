@@ -122,6 +122,11 @@ class CheckedVec(VectorWrapper[Array, Array, Array, Array, Array]):
         except Exception as error:
             raise self._told(error) from error
 
+    def close(self, **kwargs: Any) -> None:
+        """Close the environments, likewise."""
+        with contextlib.suppress(Exception):
+            self.env.close(**kwargs)
+
     def _cast(self, observation: Any) -> Array:
         return observation if self._box is None else observation_of(observation, self._box)
 

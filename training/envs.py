@@ -195,6 +195,8 @@ def register(spec: EnvironmentSpec) -> None:
             install = "pip install 'polserve[training,atari]'"
             raise UnknownEnvironment(f"{spec.id} is an Atari game and {ATARI_PACKAGE} is not installed: {install}")
         hint = f"near it: {', '.join(near)}" if near else "name the module that registers it with --module"
+        module, colon, name = spec.id.partition(":")
+        hint = f"give it as --module {module} --env {name}" if colon else hint
         hint = f"name the module that registers it with --module: {spec.module_hint}" if spec.module_hint else hint
         raise UnknownEnvironment(f"no environment {spec.id!r} is registered with Gymnasium; {hint}")
 
@@ -221,6 +223,12 @@ def _check_spaces(spec: EnvironmentSpec, env: Env) -> None:
 def _refused(spec: EnvironmentSpec, error: Exception) -> InvalidOption | UnsupportedEnvironment:
     """Why Gymnasium could not make the environment."""
     reason = " ".join(str(error).split())
+    if "unexpected keyword argument 'render_mode'" in reason:
+        return UnsupportedEnvironment(
+            f"{spec.id} cannot draw itself: its __init__ takes no render_mode; add it there, or leave out --gif"
+        )
+    if "sub-environment" in reason.lower():
+        return UnsupportedEnvironment(f"{spec.id}: its instances differ in their spaces; give all of them the same")
     if isinstance(error, TypeError) and ("unexpected keyword argument" in reason or "required" in reason):
         said = reason.split(" was raised from the environment creator")[0]  # what follows repeats the arguments
         return InvalidOption(f"{spec.id} does not take the arguments {spec.kwargs_json}: {said}; see --env-kwargs")

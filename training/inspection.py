@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.spaces import Box, Discrete
-from gymnasium.wrappers import FrameStackObservation
+from gymnasium.spaces import Box, Dict, Discrete, Tuple
+from gymnasium.wrappers import FlattenObservation, FrameStackObservation
 
 from protos.polserve.v1 import policy_pb2 as pb
 from protos.tensors import DTYPES
@@ -175,11 +175,19 @@ def _on_wrappers(spec: EnvironmentSpec, env: gym.Env[Any, Any]) -> list[str]:
     pairs = list(pairwise(chain))
     before = [type(layer).__name__ for inner, layer in pairs if _is_observed_anew(layer, inner)]
     after = [type(layer).__name__ for inner, layer in pairs if changes_actions(layer, inner)]
+    if any(type(layer) is FlattenObservation and _has_image(inner.observation_space) for inner, layer in pairs):
+        notes.append("FlattenObservation lays images out as numbers in a row: they are neither convolved nor scaled")
     if before:
         notes.append(f"the policy takes what {', '.join(before)} makes of an observation: its callers do the same")
     if after:
         notes.append(f"the policy answers with what {', '.join(after)} takes for an action: its callers do the same")
     return notes
+
+
+def _has_image(space: gym.Space[Any]) -> bool:
+    if isinstance(space, (Dict, Tuple)):
+        return any(map(_has_image, space.spaces.values() if isinstance(space, Dict) else space.spaces))
+    return isinstance(space, Box) and len(space.shape) > 1
 
 
 def _is_observed_anew(layer: gym.Env[Any, Any], inner: gym.Env[Any, Any]) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from protos.names import POLICY_NAME
+from protos.names import MIN_GOLDEN, POLICY_NAME
 from protos.polserve.v1 import policy_pb2 as pb
 from training import checkpoint
 from training.adbudget.environment import AllocationEnv
@@ -178,6 +178,9 @@ def finish(
     acting = interruptible(greedy(policy), should_stop)
     sample = ObservationSample(acting, golden_size, np.random.default_rng(provenance.seed))
     evaluation = evaluate_policy(recipe, sample, should_stop)
+    if missing := max(0, MIN_GOLDEN - len(sample.observations())):  # where few episodes are short
+        first_seed = EVALUATION_FIRST_SEED + recipe.loop.evaluation_episodes
+        play_episodes(sample, recipe.environment, missing, first_seed, recipe.loop.max_evaluation_steps)
     provenance.environment_steps += outcome.step
     provenance.training_hours += outcome.elapsed_s / 3600
     spec = build_spec(

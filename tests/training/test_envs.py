@@ -81,6 +81,11 @@ def test_an_unknown_id_names_those_near_it() -> None:
         make_env(EnvironmentSpec("CartPol-v1"))
 
 
+def test_an_id_with_its_module_is_told_how_to_be_given() -> None:
+    with pytest.raises(UnknownEnvironment, match="give it as --module my_envs --env Mine-v0"):
+        make_env(EnvironmentSpec("my_envs:Mine-v0"))
+
+
 def test_a_module_that_cannot_be_imported_is_named() -> None:
     with pytest.raises(UnknownEnvironment, match="module 'no_such_envs', which should register Mine-v0"):
         make_env(EnvironmentSpec("Mine-v0", module="no_such_envs"))

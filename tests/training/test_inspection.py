@@ -7,7 +7,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import wrappers
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Dict, Discrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from tests.training.strangers import (
@@ -128,6 +128,10 @@ class Needs(Line):
         self.size = size
 
 
+class Undrawn(Needs):
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
+
+
 class SpaceLess(gym.Env[Any, Any]):
     pass
 
@@ -154,6 +158,7 @@ class OldSpace(Line):
             InvalidOption,
             r"does not take the arguments {}: .* missing .* 'size'; see --env-kwargs",
         ),
+        (Undrawn, {"render_mode": "rgb_array", "size": 1}, UnsupportedEnvironment, "its __init__ takes no render_mode"),
         (SpaceLess, {}, UnsupportedEnvironment, r"observation_space: expected a space of gymnasium.spaces, got none"),
         (OldSpace, {}, UnsupportedEnvironment, r"expected a space of gymnasium.spaces, got gym.spaces.box.Box"),
         (dict, {}, UnsupportedEnvironment, r"cannot be made: The environment must inherit from the gymnasium.Env"),
@@ -250,6 +255,24 @@ def test_what_callers_have_to_do_as_wrappers_do_is_said() -> None:
     with registered(lambda: wrappers.FrameStackObservation(Line(), 4)) as spec:
         notes = " ".join(inspect_environment(spec).notes)
     assert "the policy takes what FrameStackObservation makes of an observation" in notes
+
+
+def test_an_image_that_is_flattened_is_said_to_be() -> None:
+    space = Dict({"camera": Box(0, 255, (8, 8, 3), np.uint8), "gear": Discrete(3)})
+    camera = like("look", {"camera": np.zeros((8, 8, 3), np.uint8), "gear": 1}, like("observation_space", space))
+    with registered(lambda: wrappers.FlattenObservation(camera())) as spec:
+        assert "they are neither convolved nor scaled" in " ".join(inspect_environment(spec).notes)
+
+
+def test_instances_with_spaces_of_their_own_are_refused() -> None:
+    sizes = iter(range(1, 100))
+
+    class Grows(Line):
+        def __init__(self) -> None:
+            self.observation_space = Box(-next(sizes), 10, (2,))
+
+    with registered(Grows) as spec, pytest.raises(UnsupportedEnvironment, match="its instances differ in their spaces"):
+        make_vec(spec, 2)
 
 
 def test_actions_reach_the_environment_in_its_own_dtype() -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import torch
 
+from protos.names import MIN_GOLDEN
+from protos.polserve.v1 import policy_pb2 as pb
 from tests.support import make_version
 from tests.training.strangers import Line, registered
 from training import checkpoint
@@ -128,6 +130,19 @@ def test_an_episode_without_end_is_cut_off_in_an_evaluation() -> None:
     assert cut_off(played, 50, "go on").startswith("3 of 3 episodes were cut off after 50 steps")
     with registered(Line, max_episode_steps=50) as spec:
         assert not cut_off(play_episodes(random_policy(spec, 0), spec, 3, 0, max_steps=50), 50, "go on")
+
+
+@pytest.mark.filterwarnings("ignore")  # MLflow warns at its import
+def test_few_short_episodes_leave_enough_golden_observations() -> None:
+    from training.pipeline import finish
+
+    with registered(Line, max_episode_steps=5) as spec:
+        loop = LoopConfig(steps=4, n_envs=1, selection_episodes=1, evaluation_episodes=2)
+        recipe = Recipe("line", spec, loop)
+        trainee = build_trainee(recipe, 0)
+        evaluation, version = finish(recipe, trainee.agent, trainee.loop.run(Recorder()), pb.Provenance())
+    assert len(version.golden["observation"]) >= MIN_GOLDEN
+    assert evaluation.summary.episodes == 2
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:

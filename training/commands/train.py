@@ -125,6 +125,8 @@ def _recipe(preset: Text, algo: Algorithm | None, env: Text, module: str, env_kw
         return dataclasses.replace(recipe, environment=environment)
     if algo is None or env is None:
         raise typer.BadParameter(f"expected a preset ({', '.join(PRESETS)}), or --algo and --env")
+    if not module:  # as gymnasium.make takes it
+        module, _, env = env.rpartition(":")
     environment = EnvironmentSpec(env, _json_object(env_kwargs), module)
     recipe = Recipe(name or _policy_name(env), environment)
     if algo is Algorithm.PQN:  # which needs the normalisation in place of a target network
