@@ -9,6 +9,7 @@ import pytest
 from training.adbudget.context import CHANNELS, WEEKDAY_DEMAND
 from training.adbudget.fit import fit_response
 from training.adbudget.history import History, Truth, read_history, simulate_history, write_history
+from training.adbudget.regression import SalesModel
 from training.adbudget.response import Response
 from training.errors import InvalidOption
 
@@ -33,6 +34,18 @@ def test_the_fit_recovers_what_a_history_was_made_of() -> None:
         assert curve.is_identified
         low, high = (float(np.interp(at, curve.spends, edge)) for edge in (curve.low, curve.high))
         assert 0.7 * expected < low < high < 1.3 * expected
+
+
+def test_the_derivatives_that_the_fit_uses_are_those_of_the_sales() -> None:
+    idle_at_first = history(90)
+    idle_at_first.spends[:5] = 0.0
+    model = SalesModel(idle_at_first)
+    for parameters in model.starts(np.random.default_rng(0)):
+        exact = model.derivatives(parameters) * idle_at_first.sales.mean()
+        for index, by_one in enumerate(exact.T):
+            step = 1e-6 * np.eye(len(parameters))[index]
+            estimate = (model.sales(parameters + step) - model.sales(parameters - step)) / 2e-6
+            assert by_one == pytest.approx(estimate, rel=1e-4, abs=1e-3)
 
 
 def test_a_channel_that_hardly_varies_is_said_not_to_be_identified() -> None:

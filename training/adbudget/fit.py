@@ -9,18 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import least_squares
 
-from training.adbudget.context import DAYS_A_WEEK, Scenario
+from training.adbudget.context import Scenario
 from training.adbudget.history import History
-from training.adbudget.response import Channel, Floats, Response, geometric_adstock
+from training.adbudget.regression import SalesModel
+from training.adbudget.response import Channel, Floats, Response
 
-RETENTION_RANGE = (0.0, 0.95)
-SLOPE_RANGE = (0.4, 1.0)
-"""Of the Hill curve: concave, as in Meridian and PyMC-Marketing."""
-HALF_SATURATION_RANGE = (0.05, 10.0)
-"""To the channel's mean spend on the days that it was used."""
-STARTS = 3
 MEMBERS = 20
 """Histories of the bootstrap."""
 BLOCK_DAYS = 7
@@ -95,7 +89,7 @@ def fit_response(
     report: Callable[[int], None] | None = None,
 ) -> Fit:
     """The response of sales to spends, fitted to a history and to `members` bootstrap ones; `report` counts them."""
-    model = _Model(history)
+    model = SalesModel(history)
     best = min((model.fit(history.sales, start) for start in model.starts(rng)), key=lambda fitted: fitted[1])[0]
     expected = model.sales(best)
     residual = history.sales - expected
@@ -118,86 +112,6 @@ def fit_response(
         curves=tuple(_curve(history, index, channels, members_of) for index in range(len(channels))),
         daily_spend=(float(np.quantile(used, 0.05)), float(np.quantile(used, 0.95))),
     )
-
-
-class _Model:
-    """Parameters in one vector: per channel retention, log half saturation, slope, most sales; base; weekdays."""
-
-    def __init__(self, history: History) -> None:
-        self._history = history
-        self._n = len(history.channels)
-        used = [spend[spend > 0] for spend in history.spends.T]
-        self._mean_spend = np.array([spend.mean() for spend in used])
-        self._mean_sales = float(history.sales.mean())
-        ones = np.ones(self._n)
-        low, high = np.log(np.array(HALF_SATURATION_RANGE))
-        self._low = np.concatenate([
-            RETENTION_RANGE[0] * ones, low * ones, SLOPE_RANGE[0] * ones, 0 * ones, [0.0], np.full(DAYS_A_WEEK, 0.05)
-        ])  # fmt: skip
-        self._high = np.concatenate([
-            RETENTION_RANGE[1] * ones, high * ones, SLOPE_RANGE[1] * ones, 10 * ones, [5.0], np.full(DAYS_A_WEEK, 20.0)
-        ])  # fmt: skip
-
-    def starts(self, rng: np.random.Generator) -> list[Floats]:
-        """Where to begin: one in the middle, the others at random."""
-        middle = np.concatenate([
-            np.full(self._n, 0.5), np.zeros(self._n), np.full(self._n, 0.85), np.full(self._n, 0.5), [0.5],
-            np.ones(DAYS_A_WEEK),
-        ])  # fmt: skip
-        spread = np.concatenate([
-            np.full(self._n, 0.4), np.full(self._n, 1.0), np.full(self._n, 0.14), np.full(self._n, 0.4), [0.4],
-            np.full(DAYS_A_WEEK, 0.1),
-        ])  # fmt: skip
-        return [middle, *(middle + spread * rng.uniform(-1, 1, len(middle)) for _ in range(STARTS - 1))]
-
-    def fit(self, sales: Floats, start: Floats) -> tuple[Floats, float]:
-        """The parameters that explain `sales` best, and what they leave."""
-
-        def residuals(parameters: Floats) -> Floats:
-            return (self.sales(parameters) - sales) / self._mean_sales
-
-        result = least_squares(
-            residuals,
-            np.clip(start, self._low + 1e-6, self._high - 1e-6),
-            bounds=(self._low, self._high),
-            x_scale=np.maximum(np.abs(start), 0.1),
-            max_nfev=200,
-        )
-        return np.asarray(result.x), float(result.cost)
-
-    def sales(self, parameters: Floats) -> Floats:
-        """Expected sales (days,)."""
-        response = Response(self.channels(parameters))
-        adstock = geometric_adstock(self._history.spends, response.retention)
-        week = np.array(self.weekday(parameters))[self._history.weekday]
-        return np.asarray(week * (self.base(parameters) + response.sales(adstock).sum(axis=1)))
-
-    def channels(self, parameters: Floats) -> tuple[Channel, ...]:
-        """The channels that the parameters describe."""
-        retention, half, slope, most = parameters[: 4 * self._n].reshape(4, self._n)
-        scale = self._weekday_mean(parameters) * self._mean_sales
-        return tuple(
-            Channel(
-                name=name,
-                retention=float(np.clip(retention[i], *RETENTION_RANGE)),
-                half_saturation=float(np.exp(half[i]) * self._mean_spend[i]),
-                slope=float(np.clip(slope[i], *SLOPE_RANGE)),
-                sales_max=float(max(most[i], 1e-9) * scale),
-            )
-            for i, name in enumerate(self._history.channels)
-        )
-
-    def base(self, parameters: Floats) -> float:
-        """Sales a day without any spend."""
-        return float(parameters[4 * self._n] * self._mean_sales * self._weekday_mean(parameters))
-
-    def weekday(self, parameters: Floats) -> tuple[float, ...]:
-        """Demand by weekday, of mean 1."""
-        week = parameters[4 * self._n + 1 :] / self._weekday_mean(parameters)
-        return tuple(week.tolist())
-
-    def _weekday_mean(self, parameters: Floats) -> float:
-        return float(parameters[4 * self._n + 1 :].mean())
 
 
 def _blocks(ratio: Floats, rng: np.random.Generator) -> Floats:
