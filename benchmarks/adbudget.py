@@ -28,7 +28,7 @@ from protos.polserve.v1 import policy_pb2 as pb
 from serving.client import ClientError, PolicyClient
 from serving.client.messages import live_version
 from training.adbudget.context import Context, default_scenario, read_contexts
-from training.adbudget.optimum import Problem, solve
+from training.adbudget.optimum import Problem, solve_all
 from training.adbudget.rules import Resolve, Rule, best_share, even, fixed_share, play, proportional, regret
 from training.envs import EVALUATION_FIRST_SEED
 from training.errors import TrainingError
@@ -101,12 +101,12 @@ def row(name: str, regrets: Regrets) -> tuple[str, ...]:
     )
 
 
-def compare(seeds: int, channels: int, steps: int | None, n_contexts: int, n_resolved: int) -> dict[str, float]:
+def compare(seeds: int, channels: int, steps: int | None, n_contexts: int) -> dict[str, float]:
     """Train the seeds, play the contexts, print the table."""
     contexts = default_scenario(channels).draw_many(np.random.default_rng(EVALUATION_FIRST_SEED + 1), n_contexts)
     with tempfile.TemporaryDirectory() as folder:
+        solved = solve_all(contexts)
         with ProcessPoolExecutor(2) as pool:
-            solved = list(pool.map(solve, contexts))
             runs = list(pool.map(train, range(seeds), [channels] * seeds, [steps] * seeds, [Path(folder)] * seeds))
         best = np.array([plan.sales for plan in solved])
         with service_of(Path(folder)) as client:
@@ -124,10 +124,7 @@ def compare(seeds: int, channels: int, steps: int | None, n_contexts: int, n_res
     }
     rows = [row(f"policy of seed {seed}", regrets) for seed, regrets in enumerate(trained)]
     rows.append(row("mean of the seeds' policies", np.mean(trained, axis=0)))
-    if n_resolved:
-        few = contexts[:n_resolved]
-        resolved = regret(play(Resolve(few), few)[1], best[:n_resolved])
-        rows.append(row(f"solved anew every day ({n_resolved} contexts)", resolved))
+    rows.append(row("solved anew every day", regret(play(Resolve(contexts), contexts)[1], best)))
     by_rule = {name: regret(play(rule, contexts)[1], best) for name, rule in rules.items()}
     rows += [row(name, regrets) for name, regrets in by_rule.items()]
     columns = ("regret", "mean", "95 % interval", "95th percentile")
@@ -148,7 +145,7 @@ def compare(seeds: int, channels: int, steps: int | None, n_contexts: int, n_res
 def answer_file(path: Path, target: str | None, policy: str) -> dict[str, float]:
     """Play a file's contexts and print every day's spends, one JSON object a context."""
     contexts = read_contexts(path)
-    best = np.array([solve(context).sales for context in contexts])
+    best = np.array([plan.sales for plan in solve_all(contexts)])
     with contextlib.ExitStack() as stack:
         address = target or f"127.0.0.1:{stack.enter_context(polserve()).port}"
         client = stack.enter_context(PolicyClient(address))
@@ -179,9 +176,9 @@ def main() -> None:
         except (TrainingError, ClientError) as error:
             raise SystemExit(f"error: {error}") from error
     elif arguments.quick:
-        figures = compare(1, arguments.channels, 10_000, 20, 0)
+        figures = compare(1, arguments.channels, 10_000, 20)
     else:
-        figures = compare(arguments.seeds, arguments.channels, None, 200, 20)
+        figures = compare(arguments.seeds, arguments.channels, None, 200)
     finish(figures, as_json=arguments.json)
 
 

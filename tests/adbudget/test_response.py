@@ -18,7 +18,7 @@ from training.adbudget.context import (
     to_json,
     write_contexts,
 )
-from training.adbudget.optimum import Problem, even_plan, solve, solve_by_dynamic_programming
+from training.adbudget.optimum import Problem, even_plan, solve, solve_all, solve_by_dynamic_programming
 from training.adbudget.response import Channel, Response, geometric_adstock, hill, logistic, michaelis_menten
 from training.adbudget.rules import Resolve, even, play, proportional, regret
 from training.errors import InvalidOption
@@ -49,6 +49,8 @@ def test_marginal_sales_are_the_slope_of_sales(saturation: str) -> None:
     response, at = Response([channel]), np.array([[30.0], [400.0], [2500.0]])
     slope = (response.sales(at + 1e-3) - response.sales(at - 1e-3)) / 2e-3
     assert response.marginal_sales(at) == pytest.approx(slope, rel=1e-5)
+    bend = (response.marginal_sales(at - 1e-3) - response.marginal_sales(at + 1e-3)) / 2e-3
+    assert response.saturation_rate(at) == pytest.approx(bend, rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -68,10 +70,40 @@ def test_a_channel_that_cannot_be_is_refused(field: str, value: object) -> None:
 
 
 @pytest.mark.parametrize("n_channels", [1, 2, 3, 8])
-def test_no_plan_can_be_better_than_the_optimum_by_more_than_a_hundred_thousandth(n_channels: int) -> None:
+def test_no_plan_can_be_better_than_the_optimum_by_more_than_a_hundred_millionth(n_channels: int) -> None:
     plan = solve(context(n_channels))
-    assert 0 <= plan.gap < 1e-5 * plan.sales
+    assert 0 <= plan.gap < 1e-8 * plan.sales
     assert plan.spends.sum() <= context(n_channels).budget
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"budget": 0.0},
+        {"budget": 1e9},
+        {"caps": (0.0, 2000.0)},
+        {"caps": (1e9, 0.01)},
+        {"past_spends": ((), ())},
+        {"demand": (1.0,)},
+        {"demand": (0.0, 1.0, 0.0, 2.0)},
+        {"demand": (0.0,) * 5},
+        {"demand": (1.0,) * 365},
+        {"channels": (CHANNELS["facebook"], replace(CHANNELS["search"], saturation="logistic", retention=0.95))},
+        {"channels": (CHANNELS["facebook"], replace(CHANNELS["search"], half_saturation=1e-2, slope=0.4))},
+    ],
+)
+def test_the_optimum_of_an_awkward_context_is_certified_too(changes: dict[str, object]) -> None:
+    awkward = replace(context(), **changes)  # type: ignore[arg-type]
+    plan = solve(awkward)
+    assert plan.relative_gap < 1e-6
+    assert plan.spends.sum() <= awkward.budget
+    assert (plan.spends <= np.array(awkward.caps)).all()
+
+
+def test_contexts_solved_together_have_the_plans_that_they_have_alone() -> None:
+    mixed = [context(), context(3, seed=1), context(seed=2), context(seed=3, demand=(1.0,) * 7)]
+    for plan, alone in zip(solve_all(mixed), map(solve, mixed), strict=True):
+        assert plan.spends == pytest.approx(alone.spends, abs=0.01)
 
 
 @pytest.mark.parametrize("seed", range(3))

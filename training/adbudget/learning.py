@@ -13,7 +13,7 @@ from training.adbudget.allocator import SpendPlan, reference_share
 from training.adbudget.campaigns import Campaigns
 from training.adbudget.context import DAYS_A_WEEK, Scenario
 from training.adbudget.environment import ALLOCATION_ID, AllocationVec, Money
-from training.adbudget.optimum import solve
+from training.adbudget.optimum import solve_all
 from training.adbudget.response import Floats
 from training.adbudget.rules import play, regret
 from training.collector import ChooseActions
@@ -91,9 +91,9 @@ class RegretScore:
     NAME = "percentage of the best sales"
 
     def __init__(self, scenario: Scenario, contexts: int) -> None:
-        """On contexts that are kept for selection; their optima are solved for now."""
+        """On contexts that are kept for selection; their optima are solved for here."""
         self._contexts = scenario.draw_many(np.random.default_rng(SELECTION_FIRST_SEED), contexts)
-        self._best = np.array([solve(context).sales for context in self._contexts])
+        self._best = np.array([plan.sales for plan in solve_all(self._contexts)])
         self._plan = SpendPlan(scenario)
 
     def __call__(self, choose_actions: ChooseActions) -> float:

@@ -4,19 +4,14 @@ With concave responses, linear adstock and one budget this is a convex program. 
 what it falls short of the optimum (Frank and Wolfe 1956; Jaggi 2013): a bad solution cannot pass for a good one.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import Bounds, brentq, minimize
 
 from training.adbudget.context import Context
+from training.adbudget.interior import SMALLEST_MONEY, best_spends
 from training.adbudget.response import Floats
-
-PRECISELY = {"maxiter": 500, "ftol": 1e-15, "gtol": 1e-9, "maxcor": 20}
-"""Options of L-BFGS-B."""
-TOLERANCE = 1e-10
-SMALLEST_BUDGET = 1e-9
-"""Money: what is divided by, in place of no budget at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,43 +77,21 @@ def even_plan(problem: Problem) -> Floats:
     return np.asarray(np.minimum(problem.budget / problem.caps.size, problem.caps))
 
 
-def solve(context: Context, start: Floats | None = None) -> Plan:
-    """The best plan of a context: the price of money at which what is bought costs the budget.
+def solve(context: Context) -> Plan:
+    """The best plan of a context."""
+    return solve_all([context])[0]
 
-    At a given price, the plan whose sales exceed its cost most is found by L-BFGS-B; the spends fall as the price
-    rises, so that the price is found by Brent's method. `start` is a plan that may be near.
-    """
+
+def solve_all(contexts: Sequence[Context]) -> list[Plan]:
+    """The best plan of each context."""
+    return [certified(*each) for each in zip(contexts, best_spends(contexts), strict=True)]
+
+
+def certified(context: Context, spends: Floats) -> Plan:
+    """The spends as a plan that keeps to the caps and the budget, with what it sells and its gap."""
     problem = Problem(context)
-    first = even_plan(problem) if start is None else start
-    shape, scale = first.shape, max(problem.budget, SMALLEST_BUDGET) / first.size
-    worth = max(problem.sales(first), SMALLEST_BUDGET)
-    bounds = Bounds(0.0, problem.caps.ravel() / scale)
-    latest = np.clip(first.ravel() / scale, 0.0, bounds.ub)
-
-    def excess(price: float) -> float:
-        """What is bought at `price`, above the budget, in even parts; `latest` is what is bought."""
-        nonlocal latest
-
-        def loss(x: Floats) -> tuple[float, Floats]:
-            spends = x.reshape(shape) * scale
-            profit = problem.sales(spends) / worth - price * x.mean()
-            return -profit, price / x.size - problem.gradient(spends).ravel() * scale / worth
-
-        result = minimize(  # type: ignore[call-overload]  # the stubs know no gradient beside the value
-            loss, latest, jac=True, bounds=bounds, method="L-BFGS-B", options=PRECISELY
-        )
-        latest = result.x
-        return float(latest.sum() - latest.size)
-
-    if excess(0.0) > 0:
-        high = 1.0
-        while excess(high) > 0:
-            high *= 2
-        low = 0.0 if high == 1.0 else high / 2
-        if excess(low) > 0 > excess(high):  # asked again: a warm start may end elsewhere by a rounding
-            brentq(excess, low, high, xtol=TOLERANCE, rtol=TOLERANCE)
-    spends = np.clip(latest.reshape(shape) * scale, 0.0, problem.caps)
-    spends *= min(1.0, problem.budget / max(spends.sum(), SMALLEST_BUDGET))
+    spends = np.clip(spends, 0.0, problem.caps)
+    spends *= min(1.0, problem.budget / max(spends.sum(), SMALLEST_MONEY))
     return Plan(spends, problem.sales(spends), problem.gap(spends))
 
 

@@ -85,6 +85,14 @@ class Response:
         self.slope = np.array([channel.slope for channel in channels])
         self._is_logistic = np.array([channel.saturation == "logistic" for channel in channels])
 
+    @classmethod
+    def of_each(cls, accounts: Sequence[Sequence[Channel]]) -> "Response":
+        """The channels of n accounts side by side, as many in each: for adstock (n, days, channels)."""
+        response = cls([channel for channels in accounts for channel in channels])
+        for name in ("retention", "half_saturation", "sales_max", "slope", "_is_logistic"):
+            setattr(response, name, getattr(response, name).reshape(len(accounts), 1, -1))
+        return response
+
     @property
     def names(self) -> tuple[str, ...]:
         """Of the channels."""
@@ -107,3 +115,13 @@ class Response:
             bent = rate * (1 - logistic(adstock, self.half_saturation) ** 2)
             slope = np.where(self._is_logistic, bent, slope)
         return np.asarray(self.sales_max * slope)
+
+    def saturation_rate(self, adstock: Floats) -> Floats:
+        """How fast `marginal_sales` falls with the adstock (..., channels): the second derivative, negated."""
+        adstock = np.maximum(adstock, SMALLEST_SHARE * self.half_saturation)
+        share = hill(adstock, self.half_saturation, self.slope)
+        relative = (1 - self.slope * (1 - 2 * share)) / adstock
+        if self._is_logistic.any():
+            tangent = logistic(adstock, self.half_saturation)
+            relative = np.where(self._is_logistic, math.log(3) / self.half_saturation * tangent, relative)
+        return np.asarray(self.marginal_sales(adstock) * relative)

@@ -8,7 +8,7 @@ import numpy as np
 
 from training.adbudget.campaigns import Campaigns
 from training.adbudget.context import DAYS_A_WEEK, EVENT_PROBABILITY, Context, mean_event
-from training.adbudget.optimum import solve
+from training.adbudget.interior import best_spends
 from training.adbudget.response import Floats
 
 Rule: TypeAlias = Callable[[Campaigns], Floats]
@@ -60,30 +60,26 @@ class Resolve:
     def __init__(self, contexts: Sequence[Context]) -> None:
         """The contexts of the campaigns; of their demand only the present day's is looked at."""
         self._contexts = contexts
-        self._plans: list[Floats | None] = [None] * len(contexts)
 
     def __call__(self, campaigns: Campaigns) -> Floats:
         """The first day (n, channels) of each best plan."""
-        return np.stack([self._first_day(campaigns, index) for index in range(len(self._contexts))])
+        spends = np.zeros_like(campaigns.caps)
+        going = np.flatnonzero(~campaigns.is_over & (campaigns.remaining > 0)).tolist()
+        if going:
+            plans = best_spends([self._today(campaigns, index) for index in going])
+            spends[going] = [plan[0] for plan in plans]
+        return spends
 
-    def _first_day(self, campaigns: Campaigns, index: int) -> Floats:
+    def _today(self, campaigns: Campaigns, index: int) -> Context:
+        """What is left of a context, as far as it is known."""
         context, day = self._contexts[index], int(campaigns.day[index])
-        left = context.horizon_days - day
-        if left <= 0 or campaigns.remaining[index] <= 0:
-            return np.zeros(len(context.channels))
-        expected = (context.demand[day], *([MEAN_EVENT] * (left - 1)))
-        now = replace(
+        return replace(
             context,
             budget=float(campaigns.remaining[index]),
-            demand=expected,
+            demand=(context.demand[day], *([MEAN_EVENT] * (context.horizon_days - day - 1))),
             first_weekday=int(campaigns.weekday[index]),
             past_spends=_as_past(context, campaigns.adstock[index]),
         )
-        before = self._plans[index]
-        start = None if before is None else before[1:] * (now.budget / max(before[1:].sum(), 1e-9))
-        plan = solve(now, start=None if start is None else np.minimum(start, context.caps))
-        self._plans[index] = plan.spends
-        return np.asarray(plan.spends[0])
 
 
 def play(rule: Rule, contexts: Sequence[Context]) -> tuple[Floats, Floats]:
