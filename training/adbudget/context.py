@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from training.adbudget.currencies import CODES
 from training.adbudget.response import Channel, Floats, Response
 from training.errors import InvalidOption, require
 
@@ -166,7 +166,7 @@ class Scenario:
         """Check the ranges; raises InvalidOption."""
         names = [channel.name for channel in self.channels]
         require(len(set(names)) == len(names) >= 1, "channels", "at least one, with names that differ", names)
-        require(re.fullmatch("[A-Z]{3}", self.currency) is not None, "currency", "a code such as EUR", self.currency)
+        require(self.currency in CODES, "currency", "an ISO 4217 code such as EUR", self.currency)
         low, high = self.daily_budget
         require(0 < low <= high < math.inf, "daily_budget", "two numbers, 0 < least <= greatest", self.daily_budget)
         require(

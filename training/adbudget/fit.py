@@ -6,7 +6,7 @@ what the curve is, and the fit says so.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -66,6 +66,10 @@ class Fit:
     curves: tuple[Curve, ...]
     daily_spend: tuple[float, float]
     """5th and 95th percentile of the account's spend on the days that it spent."""
+    history: History
+    """What it was fitted to."""
+    expected: Floats  # (days,)
+    """Sales of the history's days by the fit."""
 
     def statement(self) -> list[str]:
         """What can be said of each channel, and what cannot."""
@@ -74,12 +78,13 @@ class Fit:
     def scenario(self, horizon_days: int = 30) -> Scenario:
         """Budgets from half of the least daily spends that were seen to half as much again as the greatest."""
         low, high = self.daily_spend
-        return Scenario(
+        scenario = Scenario(
             channels=self.channels,
             daily_budget=(round(max(0.5 * low, 0.05 * high), 2), round(1.5 * high, 2)),
             horizon_days=horizon_days,
             weekday_demand=self.weekday_demand,
         )
+        return replace(scenario, currency=self.history.currency) if self.history.currency else scenario
 
 
 def fit_response(
@@ -111,6 +116,8 @@ def fit_response(
         ensemble=tuple(members_of),
         curves=tuple(_curve(history, index, channels, members_of) for index in range(len(channels))),
         daily_spend=(float(np.quantile(used, 0.05)), float(np.quantile(used, 0.95))),
+        history=history,
+        expected=expected,
     )
 
 

@@ -5,21 +5,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import pairwise
-from math import isfinite
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.adbudget.context import DAYS_A_WEEK, MOST_MONEY, WEEKDAY_DEMAND
+from training.adbudget.amounts import is_whole, read_amounts
+from training.adbudget.columns import WANTED, currency_of, find_columns, is_header
+from training.adbudget.context import DAYS_A_WEEK, WEEKDAY_DEMAND
+from training.adbudget.currencies import OF_SMALL_UNITS
+from training.adbudget.dates import read_days
 from training.adbudget.response import Channel, Floats, Response, geometric_adstock
-from training.errors import InvalidOption, require
+from training.adbudget.sheets import Cell, read_sheet
+from training.errors import require
 
 LEAST_DAYS = 60
 """Fewer days tell next to nothing of carry-over and saturation."""
 SPEND_SUFFIX = "_spend"
 ABSURD = 1000.0
 """Times the channel's median day: a slip of units, such as micros."""
+MICROS = 1_000_000
+"""In a unit: amounts that are whole and usually larger are perhaps no money."""
+SALES_PER_SPEND = 10_000
+"""More than any account sells for what it spends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +38,8 @@ class History:
     channels: tuple[str, ...]
     spends: Floats  # (days, channels), money
     sales: Floats  # (days,)
+    currency: str = ""
+    """ISO 4217, or "" where the history does not tell it."""
 
     @property
     def weekday(self) -> NDArray[np.int64]:
@@ -40,43 +50,25 @@ class History:
 def read_history(path: Path) -> History:
     """The history in a CSV file with the columns `date` (2026-01-31), `<channel>_spend` for each channel, and `sales`.
 
+    A column `currency`, or a currency after a column's name, tells the money.
+
     Raises:
-        InvalidOption: the file is no such history, or too little can be learned from it; the error names the line.
+        InvalidOption: the file is no such history, can be read in two ways, or too little can be learned from it; the
+            error names the line.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InvalidOption(f"{path}: expected a CSV file ({error})") from error
-    header = [name.strip() for name in lines[0]] if lines else []
-    channels = tuple(name.removesuffix(SPEND_SUFFIX) for name in header if name.endswith(SPEND_SUFFIX))
-    wanted = "a header with date, <channel>_spend for each channel, and sales, each once"
-    is_complete = bool(channels) and {"date", "sales"} <= set(header) and len(set(header)) == len(header)
-    require(is_complete, f"{path}, line 1", wanted, ", ".join(header) or "nothing")
-    wanted_columns = {"date", "sales", *(f"{name}{SPEND_SUFFIX}" for name in channels)}
-    rows = []
-    for number, cells in enumerate(lines[1:], start=2):
-        if any(cell.strip() for cell in cells):
-            require(len(cells) == len(header), f"{path}, line {number}", f"{len(header)} cells", len(cells))
-            named = {name: cell for name, cell in zip(header, cells, strict=True) if name in wanted_columns}
-            rows.append(_row(f"{path}, line {number}", named))
-    rows.sort(key=lambda row: row[0])
-    _check_days(path, [row[0] for row in rows])
-    spends = np.array([[row[1][f"{name}{SPEND_SUFFIX}"] for name in channels] for row in rows])
-    sales = np.array([row[1]["sales"] for row in rows])
-    for name, spend in zip(channels, spends.T, strict=True):
-        require(
-            bool(spend.any()),
-            f"{path}: {name}{SPEND_SUFFIX}",
-            "a channel that was used at least once; leave the column out",
-            "only zeros",
-        )
-        median, most = float(np.median(spend[spend > 0])), float(spend.max())
-        day = rows[int(spend.argmax())][0]
-        usual = f"at most {ABSURD:g} times the median of {median:g} on the days that it was used; check the units"
-        require(most <= ABSURD * median, f"{path}: {name}{SPEND_SUFFIX} of {day}", usual, f"{most:g}")
-    require(bool(sales.any()), f"{path}: sales", "sales on some day", "only zeros")
-    return History(rows[0][0], channels, spends, sales)
+    sheet = read_sheet(path, is_header, WANTED)
+    columns = find_columns(sheet)
+    require(bool(sheet.rows), str(path), f"at least {LEAST_DAYS} days", "a header alone")
+    days = read_days(sheet.column(columns.date))
+    cells = [sheet.column(index) for index in (*columns.spends.values(), columns.sales)]
+    amounts = np.array([read_amounts(column) for column in cells])
+    currency = currency_of(sheet, columns)
+    order = np.argsort(np.array([day.toordinal() for day in days]), kind="stable")
+    _check_days(path, [days[index] for index in order])
+    history = History(days[order[0]], tuple(columns.spends), amounts[:-1, order].T, amounts[-1, order], currency)
+    _check_units(path, history, cells)
+    _check_use(path, history)
+    return history
 
 
 def write_history(path: Path, history: History) -> None:
@@ -116,23 +108,51 @@ def simulate_history(truth: Truth, days: int, rng: np.random.Generator, first_da
     return History(first_day, response.names, spends, sales)
 
 
-def _row(where: str, cells: dict[str, str]) -> tuple[date, dict[str, float]]:
-    try:
-        day = date.fromisoformat(cells["date"].strip())
-    except ValueError as error:
-        raise InvalidOption(f"{where}: date: expected a day such as 2026-01-31, got {cells['date']!r}") from error
-    numbers = {name: _amount(f"{where}: {name}", text) for name, text in cells.items() if name != "date"}
-    return day, numbers
+def _check_units(path: Path, history: History, cells: Sequence[Sequence[Cell]]) -> None:
+    """Refuse amounts that are likely to be in another unit than the currency's."""
+    spent = float(history.spends.sum())
+    for name, column, amounts in zip(_names(history), cells, [*history.spends.T, history.sales], strict=True):
+        median = float(np.median(amounts[amounts > 0])) if amounts.any() else 0.0
+        is_sales = amounts is history.sales
+        is_large = amounts.sum() > SALES_PER_SPEND * spent if is_sales else history.currency not in OF_SMALL_UNITS
+        require(
+            not (median >= MICROS and is_large and is_whole(column, amounts.tolist())),
+            f"{path}: {name}",
+            "money in units of the currency",
+            f"whole numbers with a median of {median:,.0f}, which are micros of {median / MICROS:,.2f} or millions a "
+            "day; divide micros by 1,000,000, write millions with two decimals",
+        )
+        rises = np.diff(amounts)
+        require(
+            bool((rises < 0).any()) or float((rises > 0).mean()) < 0.9,  # noqa: PLR2004 - budgets rise in steps
+            f"{path}: {name}",
+            "the amounts of single days",
+            "amounts that rise day by day, as a running total does; write each day's own",
+        )
 
 
-def _amount(where: str, text: str) -> float:
-    plain = "a plain number such as 1234.56, with neither currency signs nor thousands separators"
-    try:
-        value = float("" if "_" in text else text)  # Python itself would take 1_000
-    except ValueError as error:
-        raise InvalidOption(f"{where}: expected {plain}, got {text.strip()!r}") from error
-    require(isfinite(value) and 0 <= value <= MOST_MONEY, where, f"{plain}, from 0 to {MOST_MONEY:g}", text.strip())
-    return value
+def _check_use(path: Path, history: History) -> None:
+    """Refuse columns of which nothing can be learned."""
+    for index, (name, spend) in enumerate(zip(_names(history), history.spends.T, strict=False)):
+        require(
+            bool(spend.any()),
+            f"{path}: {name}",
+            "a channel that was used at least once; leave the column out",
+            "only zeros",
+        )
+        median, most = float(np.median(spend[spend > 0])), float(spend.max())
+        day = history.first_day + timedelta(days=int(spend.argmax()))
+        usual = f"at most {ABSURD:g} times the median of {median:g} on the days that it was used; check the units"
+        require(most <= ABSURD * median, f"{path}: {name} of {day}", usual, f"{most:g}")
+        others = np.delete(history.spends, index, axis=1)
+        is_sum = bool(others.size) and bool(np.allclose(others.sum(axis=1), spend, rtol=1e-4, atol=0.05))
+        got = "on every day what the others have together, as a total does; delete it"
+        require(not is_sum, f"{path}: {name}", "the spend of one channel", got)
+    require(bool(history.sales.any()), f"{path}: sales", "sales on some day", "only zeros")
+
+
+def _names(history: History) -> list[str]:
+    return [*(f"{name}{SPEND_SUFFIX}" for name in history.channels), "sales"]
 
 
 def _check_days(path: Path, days: Sequence[date]) -> None:

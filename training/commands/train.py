@@ -149,6 +149,7 @@ def _fitted(recipe: "Recipe", data: Path, seed: int, given: dict[str, Any]) -> "
 
     from training.adbudget.fit import MEMBERS, fit_response
     from training.adbudget.history import read_history
+    from training.errors import require
 
     if unknown := given.keys() - NOT_IN_DATA:
         raise typer.BadParameter(
@@ -157,15 +158,20 @@ def _fitted(recipe: "Recipe", data: Path, seed: int, given: dict[str, Any]) -> "
         )
     console = Console(highlight=False, soft_wrap=True)
     history = read_history(data)
+    currency = given.get("currency", history.currency)
+    require(currency == history.currency or not history.currency, "--env-kwargs: currency", history.currency, currency)
     with Progress(console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("fitting response curves", total=MEMBERS)
         fit = fit_response(
             history, np.random.default_rng(seed), MEMBERS, lambda done: progress.update(task, completed=done)
         )
+    scenario = dataclasses.asdict(fit.scenario()) | given
     console.print(f"fitted {len(history.sales)} days of {data}: R squared {fit.r_squared:.3f}")
     for line in fit.statement():
         console.print(line)
-    kwargs = {"scenario": dataclasses.asdict(fit.scenario()) | given}
+    if not currency:
+        console.print(f"the history tells no currency: amounts are taken for {scenario['currency']}")
+    kwargs = {"scenario": scenario}
     return dataclasses.replace(recipe, environment=dataclasses.replace(recipe.environment, kwargs=kwargs)), fit
 
 
