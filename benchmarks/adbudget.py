@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 
 from benchmarks.accounts import play_contexts
 from benchmarks.load import polserve
@@ -35,6 +36,7 @@ from training.errors import TrainingError
 from training.loop import Progress
 from training.pipeline import finish as finish_run
 from training.presets import PRESETS
+from training.stages import Stages
 from training.statistics import summarise
 from training.trainee import build_trainee
 
@@ -67,7 +69,7 @@ def train(seed: int, channels: int, steps: int | None, folder: Path) -> dict[str
     with contextlib.closing(trainee):
         outcome = trainee.loop.run(quiet)
         trainee.agent.load_weights(outcome.weights)
-        _, version = finish_run(recipe, trainee.agent, outcome, pb.Provenance(seed=seed))
+        _, version = finish_run(recipe, trainee.agent, outcome, pb.Provenance(seed=seed), Stages(Console(quiet=True)))
     version.write(folder / recipe.policy / "1")
     agent = recipe.agent
     consumed = quiet.samples_per_s / (recipe.replay.updates_per_vector_step * agent.batch_size / recipe.loop.n_envs)

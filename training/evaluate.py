@@ -1,6 +1,7 @@
 """Whole episodes of a policy on given seeds, and the observations met on the way."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,16 +18,18 @@ MAX_ENVS = 100
 """Environments stepped together in an evaluation."""
 
 
-def play_together(
+def play_together(  # noqa: PLR0913 - the last one is for who waits
     choose_actions: ChooseActions,
     make_envs: Callable[[int], VecEnv],
     episodes: int,
     first_seed: int,
     max_steps: int = MAX_EVALUATION_STEPS,
+    *,
+    report: Callable[[int], None] = lambda _: None,
 ) -> list[Episode]:
     """Play `episodes` whole episodes in what `make_envs` makes of their number, reset with `first_seed` and on.
 
-    An episode that goes on after `max_steps` is cut off there.
+    An episode that goes on after `max_steps` is cut off there. `report` is told how many are over, as they end.
 
     Episode i was reset with seed `first_seed + i`; in vectorised implementations that draw for all environments
     together, an episode's start depends on `first_seed` and on the number of episodes.
@@ -36,22 +39,29 @@ def play_together(
     try:
         while len(played) < episodes:
             seed = first_seed + len(played)
-            played += _one_each(choose_actions, envs, seed, max_steps)
+            played += _one_each(choose_actions, envs, seed, max_steps, partial(_report_sum, report, len(played)))
     finally:
         envs.close()
     return played[:episodes]
 
 
-def play_episodes(
+def play_episodes(  # noqa: PLR0913 - likewise
     choose_actions: ChooseActions,
     environment: EnvironmentSpec,
     episodes: int,
     first_seed: int,
     max_steps: int = MAX_EVALUATION_STEPS,
+    *,
+    report: Callable[[int], None] = lambda _: None,
 ) -> list[Episode]:
     """Play whole episodes in ordinary environments, so that each depends on its own seed alone."""
     return play_together(
-        choose_actions, lambda n: make_vec(environment, n, is_seeded_singly=True), episodes, first_seed, max_steps
+        choose_actions,
+        lambda n: make_vec(environment, n, is_seeded_singly=True),
+        episodes,
+        first_seed,
+        max_steps,
+        report=report,
     )
 
 
@@ -63,7 +73,9 @@ def cut_off(played: Sequence[Episode], max_steps: int, how: str) -> str:
     return f"{n} of {len(played)} episodes were cut off after {max_steps:,} steps, and so are their returns; {how}"
 
 
-def _one_each(choose_actions: ChooseActions, envs: Any, seed: int, max_steps: int) -> list[Episode]:
+def _one_each(
+    choose_actions: ChooseActions, envs: Any, seed: int, max_steps: int, report: Callable[[int], None]
+) -> list[Episode]:
     observation, _ = envs.reset(seed=seed)
     returns = np.zeros(envs.num_envs, np.float64)
     lengths = np.zeros(envs.num_envs, np.int64)
@@ -73,10 +85,15 @@ def _one_each(choose_actions: ChooseActions, envs: Any, seed: int, max_steps: in
         returns[~is_over] += reward[~is_over]
         lengths[~is_over] += 1
         is_over |= terminated | truncated
+        report(int(is_over.sum()))
         if is_over.all():
             break
     ended = zip(returns, lengths, is_over, strict=True)
     return [Episode(float(value), int(length), is_cut_off=not ended) for value, length, ended in ended]
+
+
+def _report_sum(report: Callable[[int], None], before: int, over: int) -> None:
+    report(before + over)
 
 
 def greedy(policy: nn.Module) -> ChooseActions:

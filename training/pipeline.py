@@ -1,6 +1,8 @@
 """A whole run: train, evaluate, export, register."""
 
 import contextlib
+import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -14,13 +16,11 @@ from rich.console import Console
 from protos.names import MIN_GOLDEN, POLICY_NAME
 from protos.polserve.v1 import policy_pb2 as pb
 from training import checkpoint
-from training.adbudget.environment import AllocationEnv
 from training.adbudget.fit import Fit
-from training.adbudget.report import compare, write_allocation_report
 from training.agents.agent import Agent
 from training.compute import Device
-from training.envs import EVALUATION_FIRST_SEED, make_env
-from training.errors import CheckpointError, InvalidOption, RegistryError, UnsupportedEnvironment
+from training.envs import EVALUATION_FIRST_SEED
+from training.errors import CheckpointError, InvalidOption, RegistryError
 from training.evaluate import ObservationSample, cut_off, greedy, play_episodes, random_policy
 from training.export import PolicyVersion, export_policy
 from training.identity import check_same_run, identity_of
@@ -30,11 +30,14 @@ from training.origin import Origin
 from training.progress import ProgressDisplay
 from training.provenance import describe_run, git_commit, machine
 from training.recipe import Recipe
+from training.registry.pages import run_page
 from training.registry.store import connect
 from training.registry.tracking import TrackedRun
 from training.registry.versions import PolicyRegistry, VersionName
-from training.report import EvaluationResult, write_report
+from training.report import EvaluationResult
+from training.results import Results
 from training.specs import TrainedPolicy, build_spec
+from training.stages import Stages, counted
 from training.statistics import summarise
 from training.trainee import Trainee, build_trainee
 
@@ -43,6 +46,8 @@ GOLDEN_SIZE = 256
 GOLDEN_FRAMES = 64
 """The same for stacks of colour frames, which take 400 KB each before they are compressed."""
 EXPERIMENT = "polserve"
+REPORT = "report"
+"""Folder, in a run's, of what it leaves for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,8 @@ class RunResult:
     version: str | None
     is_champion: bool = False
     """Whether the version is @champion."""
+    page: str = ""
+    """Where MLflow shows the run."""
 
 
 def train_policy(recipe: Recipe, seed: int, options: RunOptions, console: Console) -> RunResult:
@@ -109,29 +116,27 @@ def train_policy(recipe: Recipe, seed: int, options: RunOptions, console: Consol
                 identity = {"identity": identity_of(recipe, seed), "origin": asdict(origin)}
                 monitor = _Monitor(display, run, options.folder, identity, console)
                 outcome = trainee.loop.run(monitor, is_interrupted)
-            finished = _finished(recipe, trainee, outcome, provenance, is_interrupted, console)
+            stages = Stages(console)
+            finished = _finished(recipe, trainee, outcome, provenance, is_interrupted, stages, console)
         if finished is None:
             run.interrupt()
             if monitor.unsaved:
                 raise monitor.unsaved
             return RunResult(outcome, run.run_id, None, None)
         evaluation, version = finished
+        results = Results(recipe, trainee.agent, outcome, evaluation, options.fit)
         with tempfile.TemporaryDirectory() as folder:
-            write_report(Path(folder), outcome, evaluation)
-            if recipe.is_allocation:
-                run.log_metrics(
-                    _report_allocation(recipe, trainee.agent, options.fit, Path(folder), console), outcome.step
-                )
+            run.log_metrics(results.write(Path(folder), stages, console), outcome.step)
+            shutil.copytree(folder, options.folder / REPORT, dirs_exist_ok=True)
             run.log_files(Path(folder))
-        run.log_metrics(
-            {"evaluation/mean": evaluation.summary.mean, "evaluation/iqm": evaluation.summary.iqm}, outcome.step
-        )
+        page = run_page(client, run.run_id)
         if not options.is_registered:
-            return RunResult(outcome, run.run_id, evaluation, None)
-        registry = PolicyRegistry(client)
-        number = registry.register(version, run.run_id)
-        is_champion = registry.resolve(VersionName(recipe.policy)) == number
-    return RunResult(outcome, run.run_id, evaluation, number, is_champion)
+            return RunResult(outcome, run.run_id, evaluation, None, page=page)
+        with stages.stage("registering the version"):
+            registry = PolicyRegistry(client)
+            number = registry.register(version, run.run_id)
+            is_champion = registry.resolve(VersionName(recipe.policy)) == number
+    return RunResult(outcome, run.run_id, evaluation, number, is_champion, page)
 
 
 def _print_notes(trainee: Trainee, console: Console) -> None:
@@ -145,15 +150,16 @@ def _finished(  # noqa: PLR0913, PLR0917 - the parts of a run
     outcome: Outcome,
     provenance: pb.Provenance,
     should_stop: Callable[[], bool],
+    stages: Stages,
     console: Console,
 ) -> tuple[EvaluationResult, PolicyVersion] | None:
     """As `finish`; None where training or the evaluation was interrupted."""
     if not outcome.is_complete:
         return None
-    console.print(f"trained {outcome.step:,} steps in {outcome.elapsed_s:.0f} s; evaluating and exporting")
+    console.print(f"trained {outcome.step:,} steps in {outcome.elapsed_s:.0f} s")
     trainee.agent.load_weights(outcome.weights)
     try:
-        evaluation, version = finish(recipe, trainee.agent, outcome, provenance, should_stop)
+        evaluation, version = finish(recipe, trainee.agent, outcome, provenance, stages=stages, should_stop=should_stop)
     except Interrupted:
         return None
     if evaluation.cut_off:
@@ -161,11 +167,13 @@ def _finished(  # noqa: PLR0913, PLR0917 - the parts of a run
     return evaluation, version
 
 
-def finish(
+def finish(  # noqa: PLR0913 - the parts of a run, and who waits
     recipe: Recipe,
     agent: Agent,
     outcome: Outcome,
     provenance: pb.Provenance,
+    *,
+    stages: Stages,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> tuple[EvaluationResult, PolicyVersion]:
     """The evaluation of the trained agent beside the random policy, and its policy version.
@@ -177,7 +185,7 @@ def finish(
     golden_size = GOLDEN_FRAMES if recipe.is_screens else GOLDEN_SIZE
     acting = interruptible(greedy(policy), should_stop)
     sample = ObservationSample(acting, golden_size, np.random.default_rng(provenance.seed))
-    evaluation = evaluate_policy(recipe, sample, should_stop)
+    evaluation = evaluate_policy(recipe, sample, stages, should_stop)
     if missing := max(0, MIN_GOLDEN - len(sample.observations())):  # where few episodes are short
         first_seed = EVALUATION_FIRST_SEED + recipe.loop.evaluation_episodes
         play_episodes(sample, recipe.environment, missing, first_seed, recipe.loop.max_evaluation_steps)
@@ -193,18 +201,27 @@ def finish(
             random_mean=evaluation.random_summary.mean,
         )
     )
-    return evaluation, export_policy(policy, spec, sample.observations())
+    with stages.stage("exporting, and checking the graph"):
+        return evaluation, export_policy(policy, spec, sample.observations())
 
 
 def evaluate_policy(
-    recipe: Recipe, choose_actions: ObservationSample, should_stop: Callable[[], bool] = lambda: False
+    recipe: Recipe,
+    choose_actions: ObservationSample,
+    stages: Stages,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> EvaluationResult:
     """Whole episodes of the policy and of the random one on the evaluation seeds."""
     environment, loop = recipe.environment, recipe.loop
-    played, at_random = (
-        play_episodes(player, environment, loop.evaluation_episodes, EVALUATION_FIRST_SEED, loop.max_evaluation_steps)
-        for player in (choose_actions, interruptible(random_policy(environment, 0), should_stop))
-    )
+    episodes, max_steps = loop.evaluation_episodes, loop.max_evaluation_steps
+    by_chance = interruptible(random_policy(environment, 0), should_stop)
+    with stages.stage(f"playing {2 * episodes:,} evaluation episodes", 2 * episodes) as stage:
+        played, at_random = (
+            play_episodes(
+                player, environment, episodes, EVALUATION_FIRST_SEED, max_steps, report=counted(stage, before)
+            )
+            for player, before in ((choose_actions, 0), (by_chance, episodes))
+        )
     returns = [episode.episode_return for episode in played]
     random_returns = [episode.episode_return for episode in at_random]
     return EvaluationResult(
@@ -218,33 +235,17 @@ def evaluate_policy(
     )
 
 
-def _report_allocation(
-    recipe: Recipe, agent: Agent, fit: Fit | None, folder: Path, console: Console
-) -> dict[str, float]:
-    """Write what an allocator misses of the best plan; the figures by metric path."""
-    env = make_env(recipe.environment)
-    account = env.unwrapped
-    env.close()
-    if not isinstance(account, AllocationEnv):
-        raise UnsupportedEnvironment(f"{recipe.environment.id}: expected an environment of budgets")
-    comparison = compare(agent.policy(), account.scenario, recipe.loop.evaluation_episodes, fit)
-    write_allocation_report(folder, recipe.policy, comparison, fit)
-    for line in comparison.lines:
-        console.print(f"regret {line.mean_regret:8.3%}, 95th percentile {line.p95_regret:8.3%}  {line.name}")
-    return {
-        "evaluation/mean_regret": comparison.policy.mean_regret,
-        "evaluation/p95_regret": comparison.policy.p95_regret,
-    }
-
-
 @contextlib.contextmanager
 def _resumable(folder: Path) -> Iterator[None]:
-    """Where the registry fails after training, the error says that what was learned is saved."""
+    """Where the registry fails after training, or the user stops, it is said that what was learned is saved."""
     try:
         yield
     except RegistryError as error:
         hint = f"what was learned is saved in {folder}: once this is mended, give the same command with --resume"
         raise RegistryError(f"{error}; {hint}") from error
+    except KeyboardInterrupt:
+        sys.stderr.write(f"\nstopped; what was learned is saved in {folder}: --resume goes on from there\n")
+        raise
 
 
 class _Monitor:

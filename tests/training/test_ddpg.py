@@ -210,21 +210,32 @@ def test_a_continuous_policy_is_trained_and_registered_by_its_preset(tmp_path: P
 def test_an_allocator_is_trained_for_the_account_of_a_history(tmp_path: Path) -> None:
     truth = Truth(channels=(CHANNELS["display"], CHANNELS["tiktok"]), base_sales=800.0)
     write_history(tmp_path / "history.csv", simulate_history(truth, 200, np.random.default_rng(0)))
+    lines = (tmp_path / "history.csv").read_text().splitlines()
+    (tmp_path / "history.csv").write_text("\n".join([f"{lines[0]},currency", *(f"{line},EUR" for line in lines[1:])]))
     few = ("--set", "selection_episodes=4", "--set", "evaluation_episodes=8", "--set", "evaluate_every=6000")
-    beside = ("--env-kwargs", '{"currency": "EUR"}')
-    said = trained(tmp_path, "adbudget", "--data", "history.csv", "--name", "shop", "--steps", "6000", *few, *beside)
+    said = trained(tmp_path, "adbudget", "--data", "history.csv", "--name", "shop", "--steps", "6000", *few)
     assert "fitted 200 days of history.csv: R squared 0." in said
     assert "display: identified" in said
     assert "solved anew every day" in said
     (page,) = tmp_path.glob("mlruns/**/allocation.html")
     text = page.read_text()
-    assert text.count("data:image/png;base64,") == 2
-    assert "this policy, if the truth is another curve" in text
-    assert "solving anew every day is better" in text
+    assert text == (tmp_path / "runs/shop-seed0/report/allocation.html").read_text()
+    assert "report: runs/shop-seed0/report\n" in said
+    assert f"MLflow run: {page.parent}; `mlflow ui --backend-store-uri sqlite:///mlflow.db` shows the run" in said
     (model,) = tmp_path.glob("mlruns/**/model.onnx")
     block = OnnxPolicy(model).spec.allocation
     assert (list(block.channels), block.history_days, block.max_horizon_days) == (["display", "tiktok"], 28, 30)
     assert block.currency == "EUR"
+
+
+def test_another_currency_than_the_historys_is_refused(tmp_path: Path) -> None:
+    history = simulate_history(Truth(channels=(CHANNELS["display"],), base_sales=800.0), 60, np.random.default_rng(0))
+    path = tmp_path / "history.csv"
+    write_history(path, history)
+    path.write_text(path.read_text().replace("display_spend", "display_spend (EUR)"))
+    answer = polserve("train", "adbudget", "--data", str(path), "--env-kwargs", '{"currency": "USD"}')
+    assert answer.returncode == 2
+    assert "--env-kwargs: currency: expected EUR, got USD" in answer.stderr
 
 
 def test_what_the_history_tells_is_not_told_beside_it() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 
 from protos.names import MIN_GOLDEN
 from protos.polserve.v1 import policy_pb2 as pb
@@ -24,6 +25,7 @@ from training.loop import Loop, LoopConfig, Outcome, Progress
 from training.networks import NetworkConfig
 from training.presets import PRESETS
 from training.recipe import Recipe, with_options
+from training.stages import Stages
 from training.trainee import build_trainee
 
 RECIPE = Recipe(
@@ -140,7 +142,8 @@ def test_few_short_episodes_leave_enough_golden_observations() -> None:
         loop = LoopConfig(steps=4, n_envs=1, selection_episodes=1, evaluation_episodes=2)
         recipe = Recipe("line", spec, loop)
         trainee = build_trainee(recipe, 0)
-        evaluation, version = finish(recipe, trainee.agent, trainee.loop.run(Recorder()), pb.Provenance())
+        outcome, stages = trainee.loop.run(Recorder()), Stages(Console(quiet=True))
+        evaluation, version = finish(recipe, trainee.agent, outcome, pb.Provenance(), stages=stages)
     assert len(version.golden["observation"]) >= MIN_GOLDEN
     assert evaluation.summary.episodes == 2
 

@@ -85,3 +85,16 @@ def test_a_run_leaves_another_runs_checkpoint_and_is_not_resumed_with_other_sett
     refused = train("--resume", "--set", "discount=0.9")
     assert refused.returncode == 1
     assert "discount was 0.995 and is 0.9; resume with the settings that the run was started with" in refused.stderr
+
+
+def test_ctrl_c_in_the_evaluation_says_how_to_go_on(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    long = ("--steps", "600", "--set", "evaluate_every=600", "--set", "evaluation_episodes=5000")
+    with program(*TRAIN[: -len(SMALL)], "--set", "selection_episodes=2", *long, log=log, cwd=tmp_path) as process:
+        wait_until(lambda: log.exists() and "evaluation episodes" in log.read_text(), log)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    assert "--resume" in log.read_text()
+    assert "Traceback" not in log.read_text()
+    (run,) = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}").search_runs(["1"])
+    assert run.info.status == "KILLED"

@@ -98,6 +98,8 @@ def train(
         f"[{summary.interval_low:.1f}, {summary.interval_high:.1f}] over {summary.episodes} episodes; "
         f"random policy {at_random.mean:.1f}",
     )
+    console.print(f"report: {folder / 'report'}")
+    console.print(f"MLflow run: {result.page}")
     if result.version is not None:
         name = f"{recipe.policy}/{result.version}"
         after = "@champion, the first version" if result.is_champion else f"not live yet: polserve promote {name}"
@@ -145,11 +147,11 @@ def _fitted(recipe: "Recipe", data: Path, seed: int, given: dict[str, Any]) -> "
 
     import numpy as np
     from rich.console import Console
-    from rich.progress import Progress
 
     from training.adbudget.fit import MEMBERS, fit_response
     from training.adbudget.history import read_history
     from training.errors import require
+    from training.stages import Stages
 
     if unknown := given.keys() - NOT_IN_DATA:
         raise typer.BadParameter(
@@ -160,11 +162,8 @@ def _fitted(recipe: "Recipe", data: Path, seed: int, given: dict[str, Any]) -> "
     history = read_history(data)
     currency = given.get("currency", history.currency)
     require(currency == history.currency or not history.currency, "--env-kwargs: currency", history.currency, currency)
-    with Progress(console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("fitting response curves", total=MEMBERS)
-        fit = fit_response(
-            history, np.random.default_rng(seed), MEMBERS, lambda done: progress.update(task, completed=done)
-        )
+    with Stages(console).stage(f"fitting response curves to {len(history.sales)} days", MEMBERS) as stage:
+        fit = fit_response(history, np.random.default_rng(seed), MEMBERS, stage.reach)
     scenario = dataclasses.asdict(fit.scenario()) | given
     console.print(f"fitted {len(history.sales)} days of {data}: R squared {fit.r_squared:.3f}")
     for line in fit.statement():

@@ -86,7 +86,8 @@ class TrackedRun:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        status = self._status if kind is None else "FAILED"
+        is_stopped = kind is not None and issubclass(kind, KeyboardInterrupt)
+        status = "KILLED" if is_stopped else self._status if kind is None else "FAILED"
         try:
             if kind is None:
                 self.flush()
