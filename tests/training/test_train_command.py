@@ -44,6 +44,10 @@ def test_ctrl_c_saves_what_was_learned_and_resume_ends_the_same_run(tmp_path: Pa
     )
     assert resumed.returncode == 0, resumed.stderr
     assert "registered cartpole/1" in resumed.stdout
+    assert "report: runs/cartpole-seed0/report\n" in resumed.stdout
+    assert {"learning_curve.png", "returns.png", "evaluation.md"} < {
+        path.name for path in (tmp_path / "runs/cartpole-seed0/report").iterdir()
+    }
     (finished,) = store.search_runs(["1"])
     assert finished.info.run_id == interrupted.info.run_id
     assert finished.info.status == "FINISHED"
