@@ -21,13 +21,14 @@ from stable_baselines3.common.logger import Logger
 
 from benchmarks.tables import finish, options, show
 from training.agents.actor import ValueActor
-from training.agents.dqn import DqnAgent, DqnConfig
-from training.agents.exploration import Exploration, ExplorationConfig
+from training.agents.dqn import DqnAgent
+from training.agents.exploration import Exploration
 from training.arcade import AS_GYMNASIUM_MAKES_IT, make_screens
 from training.compute import choose
 from training.envs import EnvironmentSpec, VecEnv, make_vec
-from training.learners import ReplayConfig, ReplayLearner
-from training.networks import NetworkConfig, ValueNetwork
+from training.hyperparameters import DqnConfig, ExplorationConfig, NetworkConfig, ReplayConfig
+from training.learners import ReplayLearner
+from training.networks import ValueNetwork
 from training.presets import MS_PACMAN
 from training.replay import Replay
 from training.transitions import VectorStep

@@ -32,7 +32,8 @@ from protos.polserve.v1 import policy_pb2 as pb
 from serving.client import PolicyClient
 from training.envs import EnvironmentSpec
 from training.export import PolicyVersion, export_policy
-from training.networks import GreedyPolicy, NetworkConfig, ValueNetwork
+from training.hyperparameters import NetworkConfig
+from training.networks import GreedyPolicy, ValueNetwork
 from training.registry.store import connect
 from training.registry.tracking import TrackedRun
 from training.registry.versions import PolicyRegistry

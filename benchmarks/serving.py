@@ -20,7 +20,8 @@ from benchmarks.load import Measured, Server, Shape, act_message, polserve, requ
 from benchmarks.tables import finish, options, show
 from serving.policy import Policy
 from serving.settings import BUNDLED_POLICIES
-from training.networks import GreedyPolicy, NetworkConfig, ValueNetwork
+from training.hyperparameters import NetworkConfig
+from training.networks import GreedyPolicy, ValueNetwork
 
 FRAMES = (4, 88, 80)
 EIGHT = Shape(8, 8)

@@ -36,11 +36,12 @@ from training.adbudget.campaigns import Campaigns
 from training.adbudget.context import default_scenario
 from training.adbudget.environment import ALLOCATION_ID
 from training.agents.actor_critic import ActorDesign
-from training.agents.ddpg import DdpgAgent, DdpgConfig
+from training.agents.ddpg import DdpgAgent
 from training.compute import choose
 from training.envs import EnvironmentSpec
 from training.export import PolicyVersion, export_policy
-from training.networks import GreedyPolicy, NetworkConfig, ValueNetwork
+from training.hyperparameters import DdpgConfig, NetworkConfig
+from training.networks import GreedyPolicy, ValueNetwork
 from training.screens import FRAME_SHAPE, SCREEN_SHAPE, Screens
 from training.specs import TrainedPolicy, build_spec
 from training.statistics import ReturnSummary

@@ -1,55 +1,15 @@
 """From the steps of the environments to updates of the agent: through a replay memory, or from each rollout once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from training.agents.agent import ReplayAgent, RolloutAgent
 from training.checkpoint import to_arrays
-from training.errors import require
+from training.hyperparameters import ReplayConfig
 from training.replay import Replay
-from training.rewards import Treatment, treat
 from training.transitions import Rollout, VectorStep
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RewardConfig:
-    """What is learned from in place of the reward."""
-
-    reward_treatment: Treatment = "none"
-    """Clip to [-1, 1], signed square root, or none."""
-    reward_scale: float = 1.0
-    """Factor after the treatment."""
-
-    def __post_init__(self) -> None:
-        """Check the range; raises InvalidOption."""
-        require(self.reward_scale > 0, "reward_scale", "a positive number", self.reward_scale)
-
-    def apply(self, step: VectorStep) -> VectorStep:
-        """The step with its reward treated."""
-        return replace(step, reward_t=treat(step.reward_t, self.reward_treatment, self.reward_scale))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayConfig:
-    """How a replay memory is kept and learned from; steps are environment steps."""
-
-    replay_capacity: int = 100_000
-    """Transitions remembered."""
-    learning_starts: int = 1_000
-    """Steps remembered before the first update."""
-    updates_per_vector_step: int = 4
-    """Updates each time that all environments were stepped once."""
-    checkpoint_replay: bool = True
-    """Save the memory with each checkpoint; without it a resumed run fills a new one first."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges; raises InvalidOption."""
-        require(self.learning_starts >= 1, "learning_starts", "at least 1", self.learning_starts)
-        updates = self.updates_per_vector_step
-        require(updates >= 0, "updates_per_vector_step", "at least 0", updates)
 
 
 class Learner(Protocol):

@@ -12,48 +12,15 @@ from training.agents.agent import Agent, Weights
 from training.checkpoint import restore_rng, rng_state
 from training.collector import ChooseActions, Collector
 from training.envs import VecEnv
-from training.errors import CheckpointError, InvalidOption, require
+from training.errors import CheckpointError, InvalidOption
+from training.hyperparameters import LoopConfig, RewardConfig
 from training.interrupts import Interrupted, interruptible
-from training.learners import Learner, RewardConfig
-from training.limits import MAX_EVALUATION_STEPS
+from training.learners import Learner
 from training.throughput import Throughput
 
 RECENT_EPISODES = 100
 MEAN_RETURN = "mean return"
 """The usual score."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoopConfig:
-    """How long and how densely to learn; steps are environment steps, over all environments together."""
-
-    steps: int = 100_000
-    """Environment steps at most."""
-    n_envs: int = 16
-    """Environments stepped together."""
-    life_loss_is_terminal: bool = False
-    """Learn from the loss of a life as from an episode's end, where the environment tells its lives."""
-    evaluate_every: int = 5_000
-    """Steps between two greedy evaluations, which choose the checkpoint to keep."""
-    selection_episodes: int = 100
-    """Episodes of such an evaluation."""
-    evaluation_episodes: int = 100
-    """Episodes of the final evaluation, on other seeds."""
-    max_evaluation_steps: int = MAX_EVALUATION_STEPS
-    """Steps after which an episode of either is cut off, so that one without end ends."""
-    stop_return: float | None = None
-    """Mean return of such an evaluation at which training ends; None to use all steps."""
-    log_every: int = 1_000
-    """Steps between two reports to the monitor."""
-    checkpoint_every_s: float = 120.0
-    """Seconds between two checkpoints."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges; raises InvalidOption."""
-        for name in ("steps", "n_envs", "evaluate_every", "selection_episodes", "log_every", "max_evaluation_steps"):
-            require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
-        episodes = self.evaluation_episodes
-        require(episodes >= 2, "evaluation_episodes", "at least 2", episodes)  # noqa: PLR2004 - a spread needs two
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,49 +1,19 @@
 """Networks: from what the learner stores of an observation to the values of actions, or to their quantiles."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from training.errors import require
+from training.hyperparameters import NetworkConfig, Pixels
 from training.views import Arranged, View
 
-Padding = Literal["valid", "same"]
-Pixels = Literal["unit", "guide"]
 NATURE = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
 """Channels, kernel and stride of the convolutions of Mnih et al. 2015 (Nature 518, table of methods)."""
 SMALL = ((32, 3, 1), (64, 3, 2), (64, 3, 2))
 """The same for images that those would leave nothing of; with padding, so that no edge is lost."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkConfig:
-    """Shape of a value network; images get convolutions, anything else a multi-layer perceptron."""
-
-    hidden_sizes: tuple[int, ...] = (128, 128)
-    """Units of the hidden layers; after convolutions those of the dense ones, (512,) in Mnih et al. 2015."""
-    dueling: bool = False
-    """One stream for the state's value and one for the actions' advantages (Wang et al. 2016)."""
-    quantiles: int = 1
-    """Of the return, per action (QR-DQN, Dabney et al. 2018, has 200); 1 learns the mean alone."""
-    layer_norm: bool = False
-    """Normalise before every activation (PQN, Gallici et al. 2024)."""
-    padding: Padding = "valid"
-    """Of the convolutions; "same" is that of Geron 2017."""
-    pixels: Pixels = "unit"
-    """Scale of a pixel x from 0 to 255: "unit" is x / 255, "guide" is (x - 128) / 128 - 1 as in Geron 2017."""
-    mixed_precision: bool = False
-    """Convolve in bfloat16 where the device is faster at it; the last layer stays in float32."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges; raises InvalidOption."""
-        sizes = self.hidden_sizes
-        require(len(sizes) >= 1 and all(size >= 1 for size in sizes), "hidden_sizes", "sizes of at least 1", sizes)
-        require(self.quantiles >= 1, "quantiles", "at least 1", self.quantiles)
 
 
 class ValueNetwork(nn.Module):

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from protos.names import MODEL_FILE
-from training import checkpoint
+from training import checkpoint, run_folder
 from training.agents.agent import Weights
 from training.errors import CheckpointError
 from training.export import OnnxPolicy, read_weights
@@ -30,7 +30,7 @@ def load(source: Path) -> tuple[Weights, Origin]:
     Raises:
         CheckpointError: there are none.
     """
-    if (source / checkpoint.FILE_NAME).exists():
+    if (source / run_folder.FILE_NAME).exists():
         saved = checkpoint.load(source)
         loop, before = saved["loop"], Origin(**saved["origin"])
         name = f"MLflow run {saved['run_id']} at step {loop['step']:,}"
@@ -42,6 +42,6 @@ def load(source: Path) -> tuple[Weights, Origin]:
         past = spec.provenance
         return weights, Origin(f"{spec.name}/{source.name}", past.environment_steps, past.training_hours)
     raise CheckpointError(
-        f"--init-from {source}: expected a folder with {checkpoint.FILE_NAME} (a run's) or {MODEL_FILE} (a policy "
+        f"--init-from {source}: expected a folder with {run_folder.FILE_NAME} (a run's) or {MODEL_FILE} (a policy "
         "version's, such as policies/mspacman/1); got neither"
     )

@@ -13,27 +13,29 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from protos.names import MIN_GOLDEN, POLICY_NAME
+from protos.names import MIN_GOLDEN
 from protos.polserve.v1 import policy_pb2 as pb
-from training import checkpoint
+from training import checkpoint, run_folder
 from training.adbudget.fit import Fit
 from training.agents.agent import Agent
 from training.compute import Device
 from training.envs import EVALUATION_FIRST_SEED
-from training.errors import CheckpointError, InvalidOption, RegistryError
+from training.errors import CheckpointError, RegistryError
 from training.evaluate import ObservationSample, cut_off, greedy, play_episodes, random_policy
 from training.export import PolicyVersion, export_policy
 from training.identity import check_same_run, identity_of
 from training.interrupts import Interrupted, InterruptFlag, interruptible
 from training.loop import Outcome, Progress
 from training.origin import Origin
+from training.preflight import Beginning, check_beginning
 from training.progress import ProgressDisplay
 from training.provenance import describe_run, git_commit, machine
 from training.recipe import Recipe
+from training.registry.names import VersionName
 from training.registry.pages import run_page
 from training.registry.store import connect
 from training.registry.tracking import TrackedRun
-from training.registry.versions import PolicyRegistry, VersionName
+from training.registry.versions import PolicyRegistry
 from training.report import EvaluationResult
 from training.results import Results
 from training.specs import TrainedPolicy, build_spec
@@ -88,13 +90,9 @@ def train_policy(recipe: Recipe, seed: int, options: RunOptions, console: Consol
     Raises:
         TrainingError: something that the user can mend.
     """
-    if not POLICY_NAME.fullmatch(recipe.policy):
-        raise InvalidOption(f"name: expected letters, digits, '-', '_' and '.', got {recipe.policy!r}")
-    if options.init_from and options.init_from.resolve() == options.folder.resolve():
-        raise InvalidOption(f"--init-from {options.init_from} is this run's own folder; give another --run-dir")
+    check_beginning(recipe, Beginning(options.folder, options.is_resumed, options.init_from))
     trainee = build_trainee(recipe, seed, options.device)
     _print_notes(trainee, console)
-    checkpoint.prepare(options.folder)
     saved = checkpoint.load(options.folder) if options.is_resumed else None
     client = connect()
     if saved is not None:
@@ -106,7 +104,7 @@ def train_policy(recipe: Recipe, seed: int, options: RunOptions, console: Consol
         origin = trainee.begin_from(options.init_from) if options.init_from else Origin()
         tags = _tags(recipe, seed, trainee, origin)
         run = TrackedRun.start(client, EXPERIMENT, f"{recipe.policy}-seed{seed}", tags)
-        if aside := checkpoint.set_aside(options.folder):
+        if aside := run_folder.set_aside(options.folder):
             console.print(f"another run's checkpoint was there: it is {aside} now; --resume would have gone on with it")
         run.log_params({**recipe.params(), "seed": seed})
     provenance = _provenance(recipe, seed, run.run_id, origin, trainee.device)  # of the code that this process runs

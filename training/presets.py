@@ -4,14 +4,17 @@ import dataclasses
 from collections.abc import Mapping
 
 from training.adbudget.environment import ALLOCATION_ID
-from training.agents.ddpg import DdpgConfig
-from training.agents.dqn import DqnConfig
-from training.agents.exploration import ExplorationConfig
-from training.agents.pqn import PqnConfig
 from training.envs import EnvironmentSpec
-from training.learners import ReplayConfig, RewardConfig
-from training.loop import LoopConfig
-from training.networks import NetworkConfig
+from training.hyperparameters import (
+    DdpgConfig,
+    DqnConfig,
+    ExplorationConfig,
+    LoopConfig,
+    NetworkConfig,
+    PqnConfig,
+    ReplayConfig,
+    RewardConfig,
+)
 from training.recipe import Recipe
 
 MS_PACMAN = EnvironmentSpec("ALE/MsPacman-v5", frames=4)

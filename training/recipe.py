@@ -9,15 +9,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from training.adbudget.environment import ALLOCATION_ID
-from training.agents.ddpg import DdpgConfig
-from training.agents.dqn import DqnConfig
-from training.agents.exploration import ExplorationConfig
-from training.agents.pqn import PqnConfig
 from training.envs import EnvironmentSpec
 from training.errors import InvalidOption, require
-from training.learners import ReplayConfig, RewardConfig
-from training.loop import LoopConfig
-from training.networks import NetworkConfig
+from training.hyperparameters import (
+    DdpgConfig,
+    DqnConfig,
+    ExplorationConfig,
+    LoopConfig,
+    NetworkConfig,
+    PqnConfig,
+    ReplayConfig,
+    RewardConfig,
+)
 
 
 @dataclass(frozen=True, slots=True)

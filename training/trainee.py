@@ -5,32 +5,32 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
-from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from training.adbudget.allocator import AllocationFeatures, SpendPlan
 from training.adbudget.learning import RegretScore, RelativeVec, make_accounts
 from training.agents.actor import ValueActor
 from training.agents.actor_critic import ActorDesign, Features
-from training.agents.ddpg import DdpgAgent, DdpgConfig
-from training.agents.dqn import DqnAgent, DqnConfig
+from training.agents.ddpg import DdpgAgent
+from training.agents.dqn import DqnAgent
 from training.agents.exploration import Exploration
-from training.agents.pqn import PqnAgent, PqnConfig
+from training.agents.pqn import PqnAgent
 from training.arcade import make_screens
 from training.collector import ChooseActions
 from training.compute import Compute, Device, choose, set_threads
 from training.envs import SELECTION_FIRST_SEED, EnvironmentSpec, VecEnv, make_vec
-from training.errors import CheckpointError, InvalidOption
+from training.errors import CheckpointError
 from training.evaluate import play_together
-from training.inspection import Inspection, inspect_environment
+from training.hyperparameters import DdpgConfig, DqnConfig, PqnConfig
+from training.inspection import Inspection
 from training.learners import ReplayLearner, RolloutLearner
 from training.loop import MEAN_RETURN, Loop, Parts
 from training.networks import ValueNetwork
 from training.origin import Origin
 from training.origin import load as load_origin
+from training.preflight import check_seed, inspect_for
 from training.recipe import Recipe
 from training.replay import Replay
 from training.screens import Screens
@@ -83,18 +83,8 @@ def build_trainee(recipe: Recipe, seed: int, device: Device = "auto") -> Trainee
         InvalidOption: the seed is among those kept for evaluation.
         TrainingError: the environment is unknown, or none that the agent can learn in, or does not keep to its API.
     """
-    if not 0 <= seed <= SELECTION_FIRST_SEED - recipe.loop.n_envs:
-        raise InvalidOption(f"seed: expected 0 to {SELECTION_FIRST_SEED - recipe.loop.n_envs}, got {seed}")
-    inspection = inspect_environment(recipe.environment, partial(_check_actions, recipe))
-    return Trainee(recipe, inspection, seed, device)
-
-
-def _check_actions(recipe: Recipe, _observations: Box, actions: gym.Space[Any]) -> None:
-    """Raise UnsupportedEnvironment where the recipe's agent cannot choose such actions."""
-    if isinstance(recipe.agent, DdpgConfig):
-        continuous_actions(actions, recipe.environment.id)
-    else:
-        discrete_actions(actions, recipe.environment.id)
+    check_seed(seed, recipe.loop.n_envs)
+    return Trainee(recipe, inspect_for(recipe), seed, device)
 
 
 def _notes(recipe: Recipe, inspection: Inspection) -> tuple[str, ...]:

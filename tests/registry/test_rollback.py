@@ -9,7 +9,8 @@ from tests.registry.following import promoted
 from tests.registry.promoting import champion, command, history
 from training.errors import RegistryError
 from training.registry import aliases
-from training.registry.versions import PolicyRegistry, VersionName
+from training.registry.names import VersionName
+from training.registry.versions import PolicyRegistry
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow warns at its import and use
 

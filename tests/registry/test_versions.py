@@ -14,9 +14,10 @@ from serving.client import PolicyClient
 from tests.registry.following import OBSERVATION, serve, version
 from tests.support import environment, make_version, wait_until
 from training.errors import RegistryError
+from training.registry.names import VersionName
 from training.registry.store import connect
 from training.registry.tracking import TrackedRun
-from training.registry.versions import PolicyRegistry, VersionName
+from training.registry.versions import PolicyRegistry
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow warns at its import and use
 

@@ -101,7 +101,7 @@ def test_play_plays_whole_episodes_and_draws_one(running: Running, tmp_path: Pat
 
 def test_a_command_without_its_extra_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['torch'] = None\n")
-    result = polserve("train", "cartpole", PYTHONPATH=str(tmp_path))
+    result = polserve("train", "cartpole", "--run-dir", str(tmp_path), PYTHONPATH=str(tmp_path))
     assert result.returncode == 1
     assert "this command needs torch; install it with: pip install 'polserve[training]'" in result.stderr
 

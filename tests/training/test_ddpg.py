@@ -13,11 +13,11 @@ from tests.support import environment, polserve
 from training.adbudget.context import CHANNELS
 from training.adbudget.history import Truth, simulate_history, write_history
 from training.agents.actor_critic import ActorDesign, DeterministicPolicy, Features
-from training.agents.ddpg import DdpgAgent, DdpgConfig
+from training.agents.ddpg import DdpgAgent
 from training.compute import choose
 from training.errors import InvalidOption, UnsupportedEnvironment
 from training.export import OnnxPolicy
-from training.networks import NetworkConfig
+from training.hyperparameters import DdpgConfig, NetworkConfig
 from training.presets import PRESETS
 from training.recipe import with_options
 from training.spaces import continuous_actions

@@ -6,12 +6,13 @@ import torch
 from torch import nn
 
 from training.agents.actor import ValueActor
-from training.agents.dqn import DqnAgent, DqnConfig
-from training.agents.exploration import Exploration, ExplorationConfig
+from training.agents.dqn import DqnAgent
+from training.agents.exploration import Exploration
 from training.agents.losses import move_towards, q_learning_target, quantile_loss, take, td_loss
 from training.compute import choose
 from training.errors import InvalidOption
-from training.networks import NetworkConfig, ValueNetwork
+from training.hyperparameters import DqnConfig, ExplorationConfig, NetworkConfig
+from training.networks import ValueNetwork
 from training.transitions import Transitions
 
 

@@ -14,15 +14,12 @@ from protos.names import MIN_GOLDEN
 from protos.polserve.v1 import policy_pb2 as pb
 from tests.support import make_version
 from tests.training.strangers import Line, registered
-from training import checkpoint
-from training.agents.dqn import DqnConfig
-from training.agents.exploration import ExplorationConfig
+from training import checkpoint, run_folder
 from training.envs import EnvironmentSpec
 from training.errors import CheckpointError, InvalidOption
 from training.evaluate import cut_off, play_episodes, random_policy
-from training.learners import ReplayConfig
-from training.loop import Loop, LoopConfig, Outcome, Progress
-from training.networks import NetworkConfig
+from training.hyperparameters import DqnConfig, ExplorationConfig, LoopConfig, NetworkConfig, ReplayConfig
+from training.loop import Loop, Outcome, Progress
 from training.presets import PRESETS
 from training.recipe import Recipe, with_options
 from training.stages import Stages
@@ -167,11 +164,11 @@ def test_a_truncated_checkpoint_is_refused_and_a_missing_one_named(tmp_path: Pat
 
 
 def test_a_checkpoint_that_was_there_before_is_set_aside(tmp_path: Path) -> None:
-    assert checkpoint.set_aside(tmp_path) is None
+    assert run_folder.set_aside(tmp_path) is None
     for step in (1, 2):
         checkpoint.save(tmp_path, {"step": step})
-        assert checkpoint.set_aside(tmp_path) == tmp_path / f"checkpoint-{step}.pt"
-    (tmp_path / "checkpoint-1.pt").rename(tmp_path / checkpoint.FILE_NAME)
+        assert run_folder.set_aside(tmp_path) == tmp_path / f"checkpoint-{step}.pt"
+    (tmp_path / "checkpoint-1.pt").rename(tmp_path / run_folder.FILE_NAME)
     assert checkpoint.load(tmp_path) == {"step": 1}
 
 
@@ -190,7 +187,7 @@ def test_a_crash_while_saving_leaves_the_last_checkpoint(tmp_path: Path) -> None
 
 
 def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:
-    torch.save({"format": 1, "loop": {}}, tmp_path / checkpoint.FILE_NAME)
+    torch.save({"format": 1, "loop": {}}, tmp_path / run_folder.FILE_NAME)
     with pytest.raises(CheckpointError, match="expected checkpoint format 2; resume with the version that wrote it"):
         checkpoint.load(tmp_path)
 
@@ -205,7 +202,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_no_partial_one(tmp_path: Pat
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
     assert checkpoint.load(tmp_path) == {"step": 1}
-    assert [path.name for path in tmp_path.iterdir()] == [checkpoint.FILE_NAME]
+    assert [path.name for path in tmp_path.iterdir()] == [run_folder.FILE_NAME]
 
 
 def test_a_replay_larger_than_the_memory_is_refused_before_training_with_its_bytes() -> None:

@@ -4,12 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from training.agents.exploration import ExplorationConfig
 from training.agents.losses import q_lambda_target
-from training.agents.pqn import PqnAgent, PqnConfig
+from training.agents.pqn import PqnAgent
 from training.envs import EnvironmentSpec
-from training.loop import LoopConfig
-from training.networks import NetworkConfig
+from training.hyperparameters import ExplorationConfig, LoopConfig, NetworkConfig, PqnConfig
 from training.recipe import Recipe
 from training.trainee import build_trainee
 from training.transitions import Rollout, VectorStep

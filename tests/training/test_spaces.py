@@ -10,13 +10,10 @@ from gymnasium import spaces
 from gymnasium.spaces import Box, Dict, Discrete, Graph, MultiBinary, MultiDiscrete, Sequence, Text, Tuple
 
 from tests.training.strangers import Line, like, registered
-from training.agents.ddpg import DdpgConfig
-from training.agents.dqn import DqnConfig
 from training.envs import make_env, make_vec
 from training.errors import UnsupportedEnvironment
+from training.hyperparameters import DdpgConfig, DqnConfig, LoopConfig, ReplayConfig
 from training.inspection import inspect_environment
-from training.learners import ReplayConfig
-from training.loop import LoopConfig
 from training.recipe import Recipe
 from training.spaces import carried, continuous_actions, discrete_actions, float32_bounds, observation_box
 from training.trainee import build_trainee

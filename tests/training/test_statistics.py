@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from training.registry.versions import VersionName
+from training.registry.names import VersionName
 from training.schedules import linear
 from training.statistics import summarise
 

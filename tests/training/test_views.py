@@ -10,9 +10,9 @@ from torch import nn
 
 from protos.polserve.v1 import policy_pb2 as pb
 from tests.training.strangers import Line, registered
-from training.agents.ddpg import DdpgConfig
 from training.export import export_policy
-from training.networks import GreedyPolicy, NetworkConfig, ValueNetwork
+from training.hyperparameters import DdpgConfig, NetworkConfig
+from training.networks import GreedyPolicy, ValueNetwork
 from training.recipe import Recipe
 from training.trainee import build_trainee
 from training.views import Arranged, View

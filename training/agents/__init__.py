@@ -1,1 +1,1 @@
-"""Learning algorithms, each a dataclass of hyper-parameters, pure loss functions, and an agent."""
+"""Learning algorithms: pure loss functions and agents; their settings are in `training.hyperparameters`."""

@@ -8,7 +8,7 @@ import torch
 from gymnasium.spaces import Box
 from torch import Tensor, nn
 
-from training.networks import NetworkConfig
+from training.hyperparameters import NetworkConfig
 from training.spaces import float32_bounds
 from training.views import HIGHEST_PIXEL
 

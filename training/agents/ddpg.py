@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,60 +13,9 @@ from training.agents.actor_critic import ActorDesign, Critics, DeterministicPoli
 from training.agents.agent import Weights
 from training.agents.losses import move_towards
 from training.compute import Compute
-from training.errors import require
+from training.hyperparameters import DdpgConfig
 from training.schedules import linear
 from training.transitions import Sampling, Transitions
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DdpgConfig:
-    """Hyper-parameters of DDPG; noise is in halves of the action's range, steps are environment steps."""
-
-    actor_learning_rate: float = 1e-4
-    """Of Adam, for the actor; Lillicrap et al. 2016."""
-    critic_learning_rate: float = 1e-3
-    """Of Adam, for the critics; Lillicrap et al. 2016."""
-    learning_rate_end: float = 1.0
-    """Factor of both learning rates after `learning_rate_updates`; linear in between."""
-    learning_rate_updates: int = 1
-    """Updates over which the learning rates move to their end."""
-    batch_size: int = 64
-    """Transitions per update; Lillicrap et al. 2016."""
-    discount: float = 0.99
-    """gamma, per step."""
-    n_step: int = 1
-    """Steps of reward before the target bootstraps."""
-    target_tau: float = 0.001
-    """Polyak step of the target networks per update, in (0, 1]; Lillicrap et al. 2016, 0.005 in TD3."""
-    noise_start: float = 0.2
-    """Standard deviation of the Gaussian exploration noise at step 0."""
-    noise_end: float = 0.2
-    """The same from `noise_steps` on."""
-    noise_steps: int = 1
-    """Steps over which it moves to its end."""
-    random_steps: int = 0
-    """Steps of uniformly random actions at the beginning."""
-    twin_critics: bool = False
-    """Learn two critics, and take the lesser value of the two for the target (TD3)."""
-    policy_delay: int = 1
-    """Updates of the critics for each of the actor and the targets; 2 in TD3."""
-    target_noise: float = 0.0
-    """Standard deviation of the noise on the target's action, which smooths the target; 0.2 in TD3."""
-    target_noise_clip: float = 0.5
-    """Most of that noise (TD3)."""
-    acts_by_target: bool = False
-    """Be evaluated and exported by the target actor, an average over the latest updates."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges; raises InvalidOption."""
-        for name in ("batch_size", "n_step", "policy_delay", "learning_rate_updates", "noise_steps"):
-            require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
-        for name in ("actor_learning_rate", "critic_learning_rate", "learning_rate_end"):
-            require(getattr(self, name) > 0, name, "a positive number", getattr(self, name))
-        for name in ("noise_start", "noise_end", "target_noise", "target_noise_clip", "random_steps"):
-            require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
-        require(0 <= self.discount <= 1, "discount", "a number from 0 to 1", self.discount)
-        require(0 < self.target_tau <= 1, "target_tau", "a number above 0, up to 1", self.target_tau)
 
 
 class DdpgAgent:

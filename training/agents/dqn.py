@@ -5,7 +5,6 @@ With a network of several quantiles it is QR-DQN (Dabney et al. 2018).
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,54 +15,11 @@ from torch import Tensor, nn
 from training.agents.actor import ValueActor
 from training.agents.agent import Weights
 from training.agents.exploration import Exploration
-from training.agents.losses import Loss, move_towards, q_learning_target, quantile_loss, take, td_loss
-from training.errors import require
+from training.agents.losses import move_towards, q_learning_target, quantile_loss, take, td_loss
+from training.hyperparameters import DqnConfig
 from training.networks import GreedyPolicy
 from training.schedules import linear
 from training.transitions import Sampling, Transitions
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DqnConfig:
-    """Hyper-parameters of DQN. Defaults suit small control problems; steps are environment steps."""
-
-    learning_rate: float = 1e-3
-    """Of Adam (Kingma and Ba 2015), at the start."""
-    learning_rate_end: float = 1e-3
-    """Of Adam after `learning_rate_updates`; linear in between."""
-    learning_rate_updates: int = 1
-    """Updates over which the learning rate moves to its end."""
-    adam_epsilon: float = 1e-8
-    """Added to Adam's denominator; Mnih et al. used 0.01 with RMSProp."""
-    batch_size: int = 128
-    """Transitions per update; Mnih et al. used 32."""
-    discount: float = 0.99
-    """gamma, per step."""
-    n_step: int = 1
-    """Steps of reward before the target bootstraps; 3 in Rainbow (Hessel et al. 2018)."""
-    double: bool = True
-    """Choose the target's action by the online network (van Hasselt et al. 2016)."""
-    loss: Loss = "huber"
-    """Of the TD error; Huber's bound is 1, the error clipping of Mnih et al. 2015. Quantiles have their own."""
-    max_grad_norm: float | None = None
-    """Gradients are scaled down to this L2 norm; None leaves them, since the Huber loss bounds them already."""
-    target_tau: float = 0.01
-    """Polyak step of the target network each time it moves, in (0, 1]; 1 copies (Mnih et al. 2015)."""
-    target_period: int = 1
-    """Calls of `learn`, each of one or more updates, between two moves of the target network."""
-    acts_by_target: bool = False
-    """Act, be evaluated and be exported by the target network: with a small `target_tau` it is an average over the
-    latest updates, whose policy changes less from one to the next (Schwarzer et al. 2023)."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges; raises InvalidOption."""
-        for name in ("batch_size", "n_step", "target_period", "learning_rate_updates"):
-            require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
-        for name in ("learning_rate", "learning_rate_end", "adam_epsilon", "max_grad_norm"):
-            value = getattr(self, name)
-            require(value is None or value > 0, name, "a positive number", value)
-        require(0 <= self.discount <= 1, "discount", "a number from 0 to 1", self.discount)
-        require(0 < self.target_tau <= 1, "target_tau", "a number above 0, up to 1", self.target_tau)
 
 
 class DqnAgent:

@@ -1,42 +1,12 @@
 """Which actions are tried: epsilon-greedy, for one step or for as long as a draw says."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
-from training.errors import require
-from training.schedules import linear
+from training.hyperparameters import ExplorationConfig
 
 LONGEST_REPEAT = 10_000
 """Steps; a draw from a heavy tail may say more."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExplorationConfig:
-    """How often a random action is tried, and for how long; steps are environment steps."""
-
-    epsilon_start: float = 1.0
-    """Probability of a random action at step 0."""
-    epsilon_end: float = 0.05
-    """Probability of a random action from `epsilon_steps` on."""
-    epsilon_steps: int = 10_000
-    """Steps over which epsilon falls linearly."""
-    repeat_exponent: float | None = None
-    """A random action is repeated n times with probability in proportion to n to the power of minus this, which must
-    be above 1 (Dabney et al. 2021, who take 2); None for once. It finds goals that single steps never reach."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges; raises InvalidOption."""
-        require(self.epsilon_steps >= 1, "epsilon_steps", "at least 1", self.epsilon_steps)
-        for name in ("epsilon_start", "epsilon_end"):
-            require(0 <= getattr(self, name) <= 1, name, "a number from 0 to 1", getattr(self, name))
-        exponent = self.repeat_exponent
-        require(exponent is None or exponent > 1, "repeat_exponent", "a number above 1", exponent)
-
-    def epsilon(self, step: int) -> float:
-        """The probability of a random action at environment step `step`."""
-        return linear(step, self.epsilon_start, self.epsilon_end, self.epsilon_steps)
 
 
 class Exploration:

@@ -1,16 +1,13 @@
 """Targets and losses of value learning; pure functions."""
 
-from typing import Literal
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.hyperparameters import Loss
 from training.transitions import Rollout
-
-Loss = Literal["huber", "squared"]
 
 
 def q_learning_target(q_t_target: Tensor, q_t_selector: Tensor, reward_t: Tensor, discount_t: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
 """Parallelised Q-learning without a replay memory or a target network: PQN, Gallici et al. 2024."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,43 +12,10 @@ from training.agents.actor import ValueActor
 from training.agents.agent import Weights
 from training.agents.exploration import Exploration
 from training.agents.losses import q_lambda_target, take, td_loss
-from training.errors import require
+from training.hyperparameters import PqnConfig
 from training.networks import GreedyPolicy
 from training.schedules import linear
 from training.transitions import Rollout
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PqnConfig:
-    """Hyper-parameters of PQN; lambda, rollout, epochs and optimiser as its authors have them for Atari."""
-
-    learning_rate: float = 2.5e-4
-    """Of RAdam (Liu et al. 2020), at the start."""
-    learning_rate_end: float = 2.5e-5
-    """Of RAdam after `learning_rate_updates`; linear in between."""
-    learning_rate_updates: int = 1_000_000
-    """Updates over which the learning rate moves to its end."""
-    rollout_steps: int = 32
-    """Steps of each environment that are learned from together."""
-    epochs: int = 2
-    """Times that each of them is learned from."""
-    batch_size: int = 256
-    """Steps per update, nearly: a rollout is split into batches of one size."""
-    discount: float = 0.99
-    """gamma, per step."""
-    trace_decay: float = 0.65
-    """lambda: how far rewards reach back, from 0 for one step to 1 for the whole rollout."""
-    max_grad_norm: float = 10.0
-    """Gradients are scaled down to this L2 norm."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges; raises InvalidOption."""
-        for name in ("learning_rate_updates", "rollout_steps", "epochs", "batch_size"):
-            require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
-        for name in ("learning_rate", "learning_rate_end", "max_grad_norm"):
-            require(getattr(self, name) > 0, name, "a positive number", getattr(self, name))
-        for name in ("discount", "trace_decay"):
-            require(0 <= getattr(self, name) <= 1, name, "a number from 0 to 1", getattr(self, name))
 
 
 class PqnAgent:

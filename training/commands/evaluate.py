@@ -16,6 +16,7 @@ from training.limits import MAX_EVALUATION_STEPS
 
 if TYPE_CHECKING:
     from training.export import OnnxPolicy
+    from training.statistics import ReturnSummary
 
 
 class Which(StrEnum):
@@ -46,15 +47,20 @@ def evaluate(
     The version comes from the registry (MLFLOW_TRACKING_URI, or ./mlflow.db), else from the bundled policies.
     """
     from rich.console import Console
-    from rich.table import Column, Table
 
+    from training.registry.address import has_store, reach
+
+    found = None if has_store() else _bundled(policy)
+    if found is None:
+        reach()
     from training.envs import EVALUATION_FIRST_SEED, from_message
     from training.evaluate import cut_off, play_episodes, random_policy
     from training.inspection import check_fits
     from training.references import reference
     from training.statistics import summarise
+    from training.tables import print_table
 
-    name, graph = _load(policy)
+    name, graph = _load(policy, found)
     environment = from_message(graph.spec, module)
     if env:
         environment = replace(environment, id=env, kwargs={})
@@ -75,48 +81,54 @@ def evaluate(
     if as_json:
         print(json.dumps({player: asdict(summary) for player, summary in summaries.items()}))
         return
-    table = Table(
-        Column("policy", no_wrap=True),
-        "games",
-        "mean return",
-        "95% interval",
-        "median",
-        "IQM",
-        "SD",
-        title=environment.id,
-    )
-    for player, s in summaries.items():
-        interval = f"{s.interval_low:.2f} to {s.interval_high:.2f}"
-        figures = (f"{value:.2f}" for value in (s.median, s.iqm, s.standard_deviation))
-        table.add_row(player, str(s.episodes), f"{s.mean:.2f}", interval, *figures)
+    print(environment.id)
+    columns = ("policy", "games", "mean return", "95% interval", "median", "IQM", "SD")
+    rows = [_row(player, summary) for player, summary in summaries.items()]
     if published := reference(environment.id):
-        table.add_row("published random", "", f"{published.random:.2f}")
-        table.add_row("published human", "", f"{published.human:.2f}")
-    Console().print(table)
+        rows += [
+            ("published random", "", f"{published.random:.2f}"),
+            ("published human", "", f"{published.human:.2f}"),
+        ]
+    print_table(columns, rows)
 
 
-def _load(text: str) -> "tuple[str, OnnxPolicy]":
-    """The version's full name and its graph."""
+def _row(player: str, summary: "ReturnSummary") -> tuple[str, ...]:
+    interval = f"{summary.interval_low:.2f} to {summary.interval_high:.2f}"
+    figures = (f"{value:.2f}" for value in (summary.median, summary.iqm, summary.standard_deviation))
+    return (player, str(summary.episodes), f"{summary.mean:.2f}", interval, *figures)
+
+
+def _bundled(text: str) -> Path:
+    """The graph of a bundled version."""
     from protos.names import CHAMPION, MODEL_FILE
     from training.errors import RegistryError
-    from training.export import OnnxPolicy
-    from training.registry.store import connect, has_store
-    from training.registry.versions import PolicyRegistry, VersionName
+    from training.registry.names import VersionName
 
     name = VersionName.parse(text)
-    if has_store():
-        is_told = bool(os.environ.get("MLFLOW_TRACKING_URI"))  # NOTE: MLflow sets it once a client is made
-        registry = PolicyRegistry(connect())
-        if is_told or registry.has(name.policy):
-            version = registry.resolve(name)
-            with tempfile.TemporaryDirectory() as folder:
-                path, _ = registry.graph(name.policy, version, Path(folder))
-                graph = OnnxPolicy(path.read_bytes())
-            return f"{name.policy}/{version}", graph
     bundled = Path(__file__).resolve().parents[2] / "policies"
     versions = sorted((bundled / name.policy).glob("*/" + MODEL_FILE), key=lambda path: int(path.parent.name))
     wanted = [path for path in versions if name.version in ("", path.parent.name) and name.alias in ("", CHAMPION)]
     if not wanted:
         known = ", ".join(sorted(f"{path.parent.name}/{path.name}" for path in bundled.glob("*/*"))) or "none"
         raise RegistryError(f"no bundled policy {text!r}; bundled are {known}; set MLFLOW_TRACKING_URI for a registry")
-    return f"{name.policy}/{wanted[-1].parent.name}", OnnxPolicy(wanted[-1])
+    return wanted[-1]
+
+
+def _load(text: str, bundled: Path | None) -> "tuple[str, OnnxPolicy]":
+    """The version's full name and its graph: the `bundled` one, or one of the registry where that has the policy."""
+    from training.export import OnnxPolicy
+    from training.registry.names import VersionName
+    from training.registry.store import connect
+    from training.registry.versions import PolicyRegistry
+
+    name = VersionName.parse(text)
+    if bundled is None:
+        is_told = bool(os.environ.get("MLFLOW_TRACKING_URI"))  # NOTE: MLflow sets it once a client is made
+        registry = PolicyRegistry(connect())
+        if is_told or registry.has(name.policy):
+            version = registry.resolve(name)
+            with tempfile.TemporaryDirectory() as folder:
+                path, _ = registry.graph(name.policy, version, Path(folder))
+                return f"{name.policy}/{version}", OnnxPolicy(path.read_bytes())
+        bundled = _bundled(text)
+    return f"{name.policy}/{bundled.parent.name}", OnnxPolicy(bundled)

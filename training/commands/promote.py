@@ -58,13 +58,14 @@ def promote(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Make a version @champion if its games beside the champion's allow it; services follow by themselves."""
-    from training.candidacy import Terms
-    from training.cores import cores
-
     if force and not reason.strip():
         raise typer.BadParameter("--force needs a --reason")
     if reason and not force:
         raise typer.BadParameter("--reason goes with --force; without it the games are the reason")
+    _check_registry()
+    from training.candidacy import Terms
+    from training.cores import cores
+
     terms = Terms(Criteria(rule, margin, episodes), module, processes or cores(), seed, max_steps)
     _promote(policy, terms, reason, _print_json if as_json else _print_text)
 
@@ -75,11 +76,19 @@ def rollback(
     to: Annotated[str, typer.Option(metavar="VERSION", help="An earlier champion. [the one before]")] = "",
 ) -> None:
     """Make the version @champion that was champion before."""
+    _check_registry()
     from training.registry.store import connect
     from training.registry.versions import PolicyRegistry
 
     before, after = PolicyRegistry(connect(is_created=False)).rollback(policy, to)
     print(f"{policy}/{after} is @{CHAMPION} again, in place of {before}")
+
+
+def _check_registry() -> None:
+    """Raise RegistryError where none answers: told before torch and mlflow are imported, which takes seconds."""
+    from training.registry.address import reach
+
+    reach(is_created=False)
 
 
 def _promote(policy: str, terms: "Terms", forced: str, show: "Show") -> None:
@@ -120,7 +129,7 @@ def _promote(policy: str, terms: "Terms", forced: str, show: "Show") -> None:
 def _ballot(registry: "PolicyRegistry", policy: str) -> "Ballot":
     """Which version stands against which."""
     from training.registry.decisions import Ballot
-    from training.registry.versions import VersionName
+    from training.registry.names import VersionName
 
     name = VersionName.parse(policy)
     candidate = registry.resolve(name) if name.version or name.alias else registry.newest(name.policy)
@@ -129,19 +138,13 @@ def _ballot(registry: "PolicyRegistry", policy: str) -> "Ballot":
 
 def _print_text(case: "Case", verdict: "Verdict") -> None:
     """The table, and what came of it where that is good."""
-    from rich.console import Console
-    from rich.table import Column, Table
-
     from training.evidence import columns, rows
     from training.registry.versions import Outcome
+    from training.tables import print_table
 
     if case.evidence is not None:
-        name, *figures = columns(case.evidence)
-        table = Table(name, *(Column(each, justify="right", no_wrap=True) for each in figures))
-        for row in rows(case.evidence.comparison):
-            table.add_row(*row)
         print(case.evidence.title)
-        Console().print(table)
+        print_table(columns(case.evidence), rows(case.evidence.comparison))
     if verdict.outcome is Outcome.STANDING:
         print(verdict.reason)
     elif verdict.outcome in {Outcome.PROMOTED, Outcome.FORCED}:

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from training.adbudget.fit import Fit
+    from training.pipeline import RunResult
     from training.recipe import Recipe
 
 
@@ -34,24 +37,40 @@ NOT_IN_DATA = ("currency", "horizon_days")
 
 
 def train(
-    preset: Annotated[Text, typer.Argument(help="A preset, such as cartpole; or give --algo and --env.")] = None,
+    preset: Annotated[
+        Text,
+        typer.Argument(
+            help="A preset: cartpole, mountaincar, pendulum, adbudget, mspacman, mspacman-score, mspacman-pqn or "
+            "mspacman-guide; or give --algo and --env."
+        ),
+    ] = None,
     *,
     algo: Annotated[Algorithm | None, typer.Option(help="Algorithm, for an environment without a preset.")] = None,
     env: Annotated[Text, typer.Option(help="Gymnasium id of the environment.")] = None,
     module: Annotated[str, typer.Option(help="Python module that registers the id.")] = "",
     env_kwargs: Annotated[str, typer.Option(help="Keyword arguments of the environment, as a JSON object.")] = "{}",
     data: Annotated[
-        Path | None, typer.Option(help="History of an account, CSV, that adbudget's channels are fitted to.")
+        Path | None,
+        typer.Option(
+            help="History of an account, CSV, that adbudget's channels are fitted to.", exists=True, dir_okay=False
+        ),
     ] = None,
     name: Annotated[Text, typer.Option(help="Name of the policy in the registry.")] = None,
     seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
     steps: Annotated[int | None, typer.Option(help="Environment steps at most.", min=1)] = None,
     option: Annotated[
-        list[str] | None, typer.Option("--set", help="A hyper-parameter, as name=value; repeat for more.")
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A hyper-parameter; repeat for more. --list has the names."),
     ] = None,
+    is_list: Annotated[
+        bool, typer.Option("--list", help="Print presets and hyper-parameters, or those of one preset, and train not.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     init_from: Annotated[
-        Path | None, typer.Option(help="Begin with the weights in a run's folder or a policy version's.")
+        Path | None,
+        typer.Option(
+            help="Begin with the weights in a run's folder or a policy version's.", exists=True, file_okay=False
+        ),
     ] = None,
     run_dir: Annotated[Path | None, typer.Option(help="Folder of the checkpoint. [runs/<policy>-seed<seed>]")] = None,
     device: Annotated[Device, typer.Option(help="Where to learn; auto is the GPU where there is one.")] = Device.AUTO,
@@ -60,30 +79,46 @@ def train(
 ) -> None:
     """Train a policy, evaluate it, export it and register a version in MLflow (MLFLOW_TRACKING_URI)."""
     import dataclasses
-    import math
 
     from rich.console import Console
 
-    from training.pipeline import RunOptions, train_policy
+    from training.preflight import Beginning, check
     from training.recipe import with_options
 
+    if is_list and preset is None and env is None:
+        from training.commands.listing import listing
+
+        return print("\n".join(listing()))
     if resume and init_from:
         raise typer.BadParameter("--init-from begins a run and --resume goes on with one; leave out either")
     recipe = _recipe(preset, algo, env, module, env_kwargs, name)
-    fit = None
-    if data is not None:
-        if not recipe.is_allocation:
-            raise typer.BadParameter(f"--data is an account's history, for adbudget; got {preset or env}")
-        recipe, fit = _fitted(recipe, data, seed, _json_object(env_kwargs))
     options = [*(option or []), *([f"steps={steps}"] if steps else [])]
     recipe = with_options(recipe, options)
     if threads is not None:
         recipe = dataclasses.replace(recipe, threads=threads)
+    if is_list:
+        from training.commands.listing import listing
+
+        return print("\n".join(listing(recipe)))
+    if data is not None and not recipe.is_allocation:
+        raise typer.BadParameter(f"--data is an account's history, for adbudget; got {preset or env}")
     folder = run_dir or Path("runs") / f"{recipe.policy}-seed{seed}"
+    check(recipe, seed, Beginning(folder, resume, init_from))
+    fit = None
+    if data is not None:
+        recipe, fit = _fitted(recipe, data, seed, _json_object(env_kwargs))
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"training {recipe.policy} in {recipe.environment.id}, seed {seed}; checkpoints in {folder}")
+    with console.status("importing torch and MLflow"):
+        from training.pipeline import RunOptions, train_policy
     run_options = RunOptions(folder, resume, register, device.value, init_from, fit)
-    result = train_policy(recipe, seed, run_options, console)
+    return _report(train_policy(recipe, seed, run_options, console), recipe, folder, console)
+
+
+def _report(result: "RunResult", recipe: "Recipe", folder: Path, console: "Console") -> None:
+    """Say what came of the run."""
+    import math
+
     if result.evaluation is None:
         best = result.outcome.best_return
         score = "" if math.isnan(best) else f"; best greedy return {best:.1f}"
@@ -109,10 +144,8 @@ def train(
 def _recipe(preset: Text, algo: Algorithm | None, env: Text, module: str, env_kwargs: str, name: Text) -> "Recipe":
     import dataclasses
 
-    from training.agents.ddpg import DdpgConfig
-    from training.agents.pqn import PqnConfig
     from training.envs import EnvironmentSpec
-    from training.networks import NetworkConfig
+    from training.hyperparameters import DdpgConfig, NetworkConfig, PqnConfig
     from training.presets import PRESETS
     from training.recipe import Recipe
 

@@ -11,8 +11,9 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelInput, Metric, Param
 
-from training.errors import RegistryError
-from training.registry.store import OF_A_SERVER, is_server, registry_errors
+from training.errors import RegistryError, without_passwords
+from training.registry.address import is_server
+from training.registry.store import OF_A_SERVER, registry_errors
 
 FLUSH_INTERVAL_S = 2.0
 """Metrics are sent together this often: one request each would cost more than a small update."""
@@ -41,7 +42,7 @@ class TrackedRun:
         with registry_errors():
             of_runs = mlflow.set_experiment(experiment)
             if of_runs.artifact_location.startswith("mlflow-artifacts:") and not is_server(mlflow.get_tracking_uri()):
-                raise RegistryError(f"the MLflow store {mlflow.get_tracking_uri()}: {OF_A_SERVER}")
+                raise RegistryError(f"the MLflow store {without_passwords(mlflow.get_tracking_uri())}: {OF_A_SERVER}")
             experiment_id = of_runs.experiment_id
             run = client.create_run(experiment_id, run_name=name, tags=dict(tags))
         return cls(client, run.info.run_id)

@@ -23,6 +23,7 @@ from protos.names import CHAMPION, GOLDEN_FILE, MODEL_FILE, OBSERVATION, POLICY_
 from training.errors import RaceLost, RegistryError
 from training.export import PolicyVersion
 from training.registry.aliases import AliasMove, ChampionAlias, champion_of, mover
+from training.registry.names import VersionName
 from training.registry.store import registry_errors
 
 LARGEST_EXAMPLE_BYTES = 100_000
@@ -55,23 +56,6 @@ class Verdict:
     reason: str
     run_id: str = ""
     """Of the MLflow run that holds the evidence; "" for none."""
-
-
-@dataclass(frozen=True, slots=True)
-class VersionName:
-    """Which version is meant: POLICY, POLICY/VERSION or POLICY@ALIAS (also POLICY/@ALIAS)."""
-
-    policy: str
-    version: str = ""
-    alias: str = ""
-
-    @classmethod
-    def parse(cls, text: str) -> "VersionName":
-        """The name that `text` writes."""
-        policy, _, rest = text.partition("@") if "@" in text else text.partition("/")
-        if "@" in text:
-            return cls(policy.rstrip("/"), alias=rest)
-        return cls(policy, version=rest)
 
 
 class PolicyRegistry:

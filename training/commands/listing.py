@@ -1,0 +1,75 @@
+"""What `polserve train --list` prints: the presets, and the hyper-parameters that --set takes."""
+
+import ast
+import dataclasses
+import inspect
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+from training import hyperparameters
+from training.hyperparameters import DdpgConfig, DqnConfig, PqnConfig
+from training.presets import PRESETS
+from training.recipe import Recipe
+
+WIDTH = 78
+INDENT = 6
+
+
+def listing(recipe: Recipe | None = None) -> Iterator[str]:
+    """Lines with the presets and every hyper-parameter's default, or with one recipe's own values."""
+    if recipe is not None:
+        yield f"{recipe.policy}: {_algorithm(recipe)} in {recipe.environment.id}. --set takes, with these values:"
+        for name, config in recipe.configs.items():
+            yield from _group(name, config)
+        return
+    yield "Presets:"
+    width = max(map(len, PRESETS))
+    for name, preset in PRESETS.items():
+        yield f"  {name:<{width}}  {_algorithm(preset)} in {preset.environment.id}"
+    yield ""
+    yield "--set NAME=VALUE takes, with these defaults (`polserve train PRESET --list` has a preset's):"
+    bare = next(iter(PRESETS.values()))
+    agents = {"agent, --algo dqn": DqnConfig(), "agent, --algo pqn": PqnConfig(), "agent, --algo ddpg": DdpgConfig()}
+    defaults = {name: type(config)() for name, config in bare.configs.items() if name != "agent"}
+    for name, config in {**defaults, **agents}.items():
+        yield from _group(name, config)
+
+
+def _algorithm(recipe: Recipe) -> str:
+    if isinstance(recipe.agent, DdpgConfig):
+        return "TD3" if recipe.agent.twin_critics else "DDPG"
+    if isinstance(recipe.agent, PqnConfig):
+        return "PQN"
+    return "QR-DQN" if recipe.network.quantiles > 1 else "DQN"
+
+
+def _group(name: str, config: Any) -> Iterator[str]:
+    told = _docstrings()[type(config).__name__]
+    yield ""
+    yield f"  {name}:"
+    for field in dataclasses.fields(config):
+        yield f"    {field.name}={_text(getattr(config, field.name))}"
+        yield from textwrap.wrap(
+            told[field.name], WIDTH, initial_indent=" " * INDENT, subsequent_indent=" " * INDENT, break_on_hyphens=False
+        )
+
+
+def _text(value: object) -> str:
+    """The value in the form that --set takes."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) or value is None else str(value)
+
+
+def _docstrings() -> dict[str, dict[str, str]]:
+    """What stands below each field, by class and name; Python does not keep it at run time."""
+    classes = [node for node in ast.parse(inspect.getsource(hyperparameters)).body if isinstance(node, ast.ClassDef)]
+    return {node.name: dict(_fields(node)) for node in classes}
+
+
+def _fields(node: ast.ClassDef) -> Iterator[tuple[str, str]]:
+    for field, told in zip(node.body, node.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+            text = told.value.value if isinstance(told, ast.Expr) and isinstance(told.value, ast.Constant) else ""
+            yield field.target.id, " ".join(str(text).split())
