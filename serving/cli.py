@@ -30,6 +30,7 @@ def build(arguments: Sequence[str]) -> typer.Typer:
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # whose tables cut the flags and variables that one wants to copy
     )
     commands = _commands()
     called = next((word for word in arguments if not word.startswith("-")), None)

@@ -10,6 +10,7 @@ PolserveError
 +-- RolloutRefused       a version has not proved to be the policy that was trained
 +-- ConfigurationError   a setting is not what it must be
 +-- PortInUse            a port cannot be bound
++-- NoService            no service is ready where one was looked for
 """
 
 import re
@@ -77,6 +78,16 @@ class ConfigurationError(PolserveError):
 
 class PortInUse(PolserveError):
     """A port cannot be bound."""
+
+
+class NoService(PolserveError):
+    """No service is ready where one was looked for."""
+
+    def __init__(self, target: str, reason: str, waited_s: float, *, is_there: bool = False) -> None:
+        said = f"polserve at {target} is not ready" if is_there else f"no polserve answers at {target}"
+        after = f" after {waited_s:.0f} s" if waited_s >= 1 else ""
+        remedy = "" if is_there else "; start one with `polserve serve`, or correct --target or POLSERVE_TARGET"
+        super().__init__(f"{said}{after} ({reason}){remedy}")
 
 
 def one_line(error: BaseException) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from serving.commands.names import split_name
-from serving.commands.target import DEFAULT_TARGET, Target
+from serving.commands.target import DEFAULT_TARGET, DEFAULT_WAIT_S, Target, Wait, require_service
 
 
 def act(
@@ -16,6 +16,7 @@ def act(
     version: Annotated[str, typer.Option(help='"" for the champion, a number, or "@alias".')] = "",
     with_values: Annotated[bool, typer.Option("--values", help="Print the Q-values too.")] = False,
     target: Target = DEFAULT_TARGET,
+    wait: Wait = DEFAULT_WAIT_S,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Ask the service for one action."""
@@ -28,6 +29,7 @@ def act(
         raise typer.BadParameter(f"expected JSON such as '[0, 0, 0, 0]', got {observation!r}") from error
     if not isinstance(array, list):
         raise typer.BadParameter(f"expected a JSON list such as '[0, 0, 0, 0]', got {observation!r}")
+    require_service(target, wait)
     with PolicyClient(target) as client:
         try:
             answer = client.act(policy, array, version=version, with_values=with_values)

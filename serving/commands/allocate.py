@@ -9,7 +9,7 @@ import typer
 
 from protos.names import MICROS
 from serving.commands.names import split_name
-from serving.commands.target import DEFAULT_TARGET, Target
+from serving.commands.target import DEFAULT_TARGET, DEFAULT_WAIT_S, Target, Wait, require_service
 
 MOST_MICROS = 2**63 - 1
 Pairs = list[str] | None
@@ -27,12 +27,13 @@ def allocate(
     weekday: Annotated[int | None, typer.Option(help="0 for Monday. [today's]")] = None,
     demand: Annotated[float, typer.Option(help="Expected today, to an ordinary day of this weekday.")] = 1.0,
     spent: Annotated[
-        Pairs, typer.Option(help="CHANNEL=AMOUNT,AMOUNT..., newest day first; repeat for each channel.")
+        Pairs, typer.Option(metavar="CHANNEL=AMOUNT,...", help="Newest day first; repeat for each channel.")
     ] = None,
-    floor: Annotated[Pairs, typer.Option(help="CHANNEL=AMOUNT to spend at least; repeat for more.")] = None,
-    cap: Annotated[Pairs, typer.Option(help="CHANNEL=AMOUNT to spend at most; repeat for more.")] = None,
+    floor: Annotated[Pairs, typer.Option(metavar="CHANNEL=AMOUNT", help="To spend at least; repeat for more.")] = None,
+    cap: Annotated[Pairs, typer.Option(metavar="CHANNEL=AMOUNT", help="To spend at most; repeat for more.")] = None,
     version: Annotated[str, typer.Option(help='"" for the champion, a number, or "@alias".')] = "",
     target: Target = DEFAULT_TARGET,
+    wait: Wait = DEFAULT_WAIT_S,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with money in micros.")] = False,
 ) -> None:
     """Ask the service how to split what is left of a budget today."""
@@ -45,6 +46,7 @@ def allocate(
     past = {name: [_micros("--spent", part) for part in text.split(",")] for name, text in _pairs("--spent", spent)}
     floors = {name: _micros("--floor", text) for name, text in _pairs("--floor", floor)}
     caps = {name: _micros("--cap", text) for name, text in _pairs("--cap", cap)}
+    require_service(target, wait)
     with PolicyClient(target) as client:
         live = live_version(client.policy(policy), version) or pb.LiveVersion()  # the service tells that it is not live
         block = live.spec.allocation

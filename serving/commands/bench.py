@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from serving.commands.names import split_name
-from serving.commands.target import DEFAULT_TARGET, Target
+from serving.commands.target import DEFAULT_TARGET, DEFAULT_WAIT_S, Target, Wait, require_service
 
 if TYPE_CHECKING:
     from serving.load import Outcome, Plan
@@ -25,6 +25,7 @@ def bench(
     connections: Annotated[int, typer.Option(min=1, help="Connections, used in turn.")] = 8,
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds after which a call fails.")] = 10.0,
     target: Target = DEFAULT_TARGET,
+    wait: Wait = DEFAULT_WAIT_S,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Put the service under load: how long calls take, and which fail."""
@@ -35,6 +36,7 @@ def bench(
     from serving.load import Plan, sample_observation
 
     name, version = split_name(policy, "")
+    require_service(target, wait)
     with PolicyClient(target) as client:
         live = client.policy(name)
         spec = (live_version(live, version) or live.versions[-1]).spec.observation

@@ -1,45 +1,63 @@
 """`polserve policies`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serving.commands.target import DEFAULT_TARGET, Target
+from serving.commands.target import DEFAULT_TARGET, DEFAULT_WAIT_S, Target, Wait, require_service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from protos.polserve.v1 import policy_pb2 as pb
+
+UNKNOWN = "-"
+"""In place of the returns of a version that nobody evaluated."""
 
 
 def policies(
     *,
     target: Target = DEFAULT_TARGET,
+    wait: Wait = DEFAULT_WAIT_S,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the whole specs.")] = False,
 ) -> None:
-    """List what the service has live: policies, versions, aliases, returns."""
+    """List what is live: versions, aliases, returns."""
     from google.protobuf import json_format
-    from rich.console import Console
-    from rich.table import Column, Table
 
     from protos.polserve.v1 import policy_pb2 as pb
     from serving.client import PolicyClient
+    from serving.commands.tables import print_table
 
+    require_service(target, wait)
     with PolicyClient(target) as client:
         live = client.policies()
     if as_json:
         print(json_format.MessageToJson(pb.ListPoliciesResponse(policies=live)))
-        return
-    if not live:
+    elif not live:
         print("no policy is live; the service's /readyz says why")
+    else:
+        print_table(layouts(live))
+
+
+def layouts(live: "Sequence[pb.LivePolicy]") -> list[list[tuple[str, ...]]]:
+    """The table in the forms that it may be printed in, the fullest first."""
+    rows = [_row(policy, version) for policy in live for version in policy.versions]
+    full = [("version", "aliases", "environment", "return", "interval", "random"), *rows]
+    without_interval = [(*row[:4], row[5]) for row in full]
+    return [full, without_interval, [row[:4] for row in full], [(*row[:2], row[3]) for row in full]]
+
+
+def _row(policy: "pb.LivePolicy", live: "pb.LiveVersion") -> tuple[str, ...]:
+    aliases = sorted(alias for alias, number in policy.aliases.items() if number == live.version)
+    name, environment = f"{policy.name}/{live.version}", live.spec.environment.id or UNKNOWN
+    return (name, " ".join(f"@{alias}" for alias in aliases) or UNKNOWN, environment, *_returns(live.spec.evaluation))
+
+
+def _returns(evaluation: "pb.Evaluation") -> "Iterator[str]":
+    """Mean, interval and the random policy's mean."""
+    if not evaluation.episodes:
+        yield from (UNKNOWN, UNKNOWN, UNKNOWN)
         return
-    whole = [Column(name, no_wrap=True) for name in ("policy", "version", "aliases", "environment")]
-    table = Table(*whole, "return", "random", box=None, padding=(0, 2, 0, 0))
-    for policy in live:
-        for version in policy.versions:
-            aliases = sorted(alias for alias, number in policy.aliases.items() if number == version.version)
-            evaluation = version.spec.evaluation
-            table.add_row(
-                policy.name,
-                version.version,
-                " ".join(f"@{alias}" for alias in aliases),
-                version.spec.environment.id,
-                f"{evaluation.mean:.1f} [{evaluation.interval_low:.1f}, {evaluation.interval_high:.1f}]",
-                f"{evaluation.random_mean:.1f}",
-            )
-    Console().print(table)
+    yield f"{evaluation.mean:.1f}"
+    yield f"{evaluation.interval_low:.1f} to {evaluation.interval_high:.1f}"
+    yield f"{evaluation.random_mean:.1f}"

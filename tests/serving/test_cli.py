@@ -15,7 +15,7 @@ Refusal: TypeAlias = tuple[object, str]
 def test_help_lists_every_command() -> None:
     result = polserve("--help")
     assert result.returncode == 0
-    for command in ("serve", "policies", "act", "train", "evaluate", "promote", "rollback", "play", "bench"):
+    for command in ("serve", "policies", "act", "train", "evaluate", "promote", "rollback", "play", "bench", "wait"):
         assert f" {command} " in result.stdout
 
 
@@ -78,15 +78,17 @@ def test_promote_makes_no_store_of_its_own(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_service_that_is_not_there_is_named() -> None:
-    result = polserve("policies", "--target", "127.0.0.1:1")
+    result = polserve("policies", "--target", "127.0.0.1:1", "--wait", "0")
     assert result.returncode == 1
-    assert "no polserve answers at 127.0.0.1:1; start one with `polserve serve`" in result.stderr
+    assert "no polserve answers at 127.0.0.1:1 (nobody listens there); start one with `polserve serve`" in result.stderr
 
 
 def test_policies_prints_a_table_or_json(running: Running) -> None:
     table = polserve("policies", "--target", running.target).stdout
-    assert "@champion" in table
-    assert "CartPole-v1" in table
+    heads, *rows = (line.split() for line in table.splitlines())
+    assert heads == ["version", "aliases", "environment", "return", "interval", "random"]
+    assert rows[0] == ["cartpole/1", "@champion", "CartPole-v1", "100.0", "99.0", "to", "101.0", "20.0"]
+    assert rows[1] == ["frames/1", "@champion", "-", "-", "-", "-"], "a version that nobody evaluated"
     listed = json.loads(polserve("policies", "--json", "--target", running.target).stdout)
     assert listed["policies"][0]["versions"][0]["spec"]["algorithm"] == "dqn"
 
@@ -190,6 +192,6 @@ def test_bench_counts_failures_by_their_status_and_waiting_as_latency(tmp_path: 
         load = ("--concurrency", "64", "--duration", "0.5")
         result = polserve("bench", "frames", "--target", running.target, "--json", *load)
         assert {"OK", "RESOURCE_EXHAUSTED"} == set(json.loads(result.stdout)["codes"])
-    result = polserve("bench", "cartpole", "--target", running.target)
+    result = polserve("bench", "cartpole", "--target", running.target, "--wait", "0")
     assert result.returncode == 1
     assert "no polserve answers at" in result.stderr

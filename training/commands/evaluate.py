@@ -42,7 +42,7 @@ def evaluate(
     ] = MAX_EVALUATION_STEPS,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Play whole episodes of a version beside the random policy, and print returns with confidence intervals.
+    """Play a version beside the random policy and print returns.
 
     The version comes from the registry (MLFLOW_TRACKING_URI, or ./mlflow.db), else from the bundled policies.
     """

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from serving.commands.names import split_name
-from serving.commands.target import DEFAULT_TARGET, Target
+from serving.commands.target import DEFAULT_TARGET, DEFAULT_WAIT_S, Target, Wait, require_service
 from training.limits import MAX_EVALUATION_STEPS
 
 
@@ -23,9 +23,10 @@ def play(
     module: Annotated[str, typer.Option(help="Python module that registers the environment.")] = "",
     gif: Annotated[Path | None, typer.Option(help="Write the first episode as an animated GIF.")] = None,
     target: Target = DEFAULT_TARGET,
+    wait: Wait = DEFAULT_WAIT_S,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Play episodes of the policy's own environment against the service."""
+    """Play episodes of a policy's environment against the service."""
     from serving.client import PolicyClient
     from training.envs import EVALUATION_FIRST_SEED
     from training.play import GifWriter, Player
@@ -37,6 +38,7 @@ def play(
         raise typer.BadParameter(f"--gif: expected a name that ends in .gif, got {gif}")
     policy, version = split_name(policy, version)
     writer = GifWriter()
+    require_service(target, wait)
     with PolicyClient(target) as client:
         player = Player(client, policy, version, module, max_steps)
         played = list(play_episodes(player, 1, on_frame=writer.add)) if gif else []

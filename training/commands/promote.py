@@ -57,7 +57,10 @@ def promote(
     reason: Annotated[str, typer.Option(help="Why, with --force; kept in the registry.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Make a version @champion if its games beside the champion's allow it; services follow by themselves."""
+    """Make a version @champion if its games allow it.
+
+    It and the champion play the same games. Services follow the alias by themselves.
+    """
     if force and not reason.strip():
         raise typer.BadParameter("--force needs a --reason")
     if reason and not force:

@@ -77,7 +77,10 @@ def train(
     threads: Annotated[int | None, typer.Option(help="CPU threads, 0 for all cores. [the preset's]", min=0)] = None,
     register: Annotated[bool, typer.Option(help="Register a version at the end.")] = True,
 ) -> None:
-    """Train a policy, evaluate it, export it and register a version in MLflow (MLFLOW_TRACKING_URI)."""
+    """Train a policy and register a version of it in MLflow.
+
+    It is evaluated and exported before. MLFLOW_TRACKING_URI says where MLflow is; without it, ./mlflow.db is.
+    """
     import dataclasses
 
     from rich.console import Console

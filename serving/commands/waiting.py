@@ -1,0 +1,110 @@
+"""Until a service is ready: what the commands of a client wait for, and what is known when they give up."""
+
+import sys
+import time
+from dataclasses import dataclass, replace
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from serving.client.messages import channel_options
+from serving.errors import NoService
+
+ATTEMPT_TIMEOUT_S = 2.0
+ATTEMPT_INTERVAL_S = 0.2
+FIRST_WORD_S = 1.0
+"""Until it is said that somebody is waited for."""
+WORD_INTERVAL_S = 2.0
+SERVING = health_pb2.HealthCheckResponse.SERVING
+ANSWERS_NOTHING = "it answers, and has nothing live yet; /readyz on its HTTP port says why"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How a service stands."""
+
+    reason: str = ""
+    """Why it is not ready; empty if it is."""
+    is_there: bool = True
+    """Whether it is one of ours that answers."""
+    is_hopeless: bool = False
+    """Whether waiting is unlikely to help."""
+    waited_s: float = 0.0
+
+
+def wait_until_ready(target: str, timeout_s: float, policy: str = "", *, is_patient: bool = False) -> State:
+    """How the service stands once it is ready, or when the time is up; says on stderr that it is waited for.
+
+    Args:
+        target: host:port.
+        timeout_s: at most; 0 asks once.
+        policy: that must be live; "" for all that the service is to have.
+        is_patient: wait even for what is unlikely to come, such as the address of a container that does not run yet.
+    """
+    began = time.monotonic()
+    next_word = FIRST_WORD_S
+    while True:
+        state = ask(target, policy)
+        waited = time.monotonic() - began
+        if not state.reason or waited >= timeout_s or (state.is_hopeless and not is_patient):
+            return replace(state, waited_s=waited)
+        if waited >= next_word:
+            next_word = waited + WORD_INTERVAL_S
+            sys.stderr.write(f"waiting for polserve at {target}, {waited:.0f} s ({state.reason})\n")
+        time.sleep(min(ATTEMPT_INTERVAL_S, timeout_s - waited))
+
+
+def require_service(target: str, timeout_s: float) -> None:
+    """Return once a service is there, and ready if that does not take longer than `timeout_s`.
+
+    What is not live then, the service's answer to the call itself tells best.
+
+    Raises:
+        NoService: none is there.
+    """
+    state = wait_until_ready(target, timeout_s)
+    if not state.is_there:
+        raise NoService(target, state.reason, state.waited_s)
+
+
+def ask(target: str, policy: str = "") -> State:
+    """How the service stands now.
+
+    NOTE: on a connection of its own, since a channel that failed waits before it tries again.
+    """
+    with grpc.insecure_channel(target, options=channel_options(None)) as channel:
+        request = health_pb2.HealthCheckRequest(service=policy)
+        try:
+            answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=ATTEMPT_TIMEOUT_S)
+        except grpc.RpcError as error:
+            return _of_error(error.code(), error.details() or "", policy)
+    if answer.status == SERVING:
+        return State()
+    return State(f"it answers, and {policy!r} is not live yet" if policy else ANSWERS_NOTHING)
+
+
+def _of_error(code: grpc.StatusCode, details: str, policy: str) -> State:
+    match code:
+        case grpc.StatusCode.UNAVAILABLE:
+            return _of_connection(details)
+        case grpc.StatusCode.NOT_FOUND:
+            return State(f"it answers, and has no policy {policy!r}; see `polserve policies`")
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            return State(f"no answer within {ATTEMPT_TIMEOUT_S:g} s", is_there=False)
+        case grpc.StatusCode.UNIMPLEMENTED:
+            return State("another service answers there: it has no health check", is_there=False, is_hopeless=True)
+    return State(f"{code.name}: {details}")
+
+
+def _of_connection(details: str) -> State:
+    """Why no connection came about, by what gRPC says of it."""
+    hopeless = {
+        "Failed parsing HTTP/2": "what answers there speaks no gRPC; polserve's own HTTP port does not either",
+        "resolving": "the host has no address",
+        "resolution": "the host has no address",
+    }
+    for sign, reason in hopeless.items():
+        if sign in details:
+            return State(reason, is_there=False, is_hopeless=True)
+    reason = "nobody listens there" if "refused" in details else details.rpartition("last error: ")[2]
+    return State(reason, is_there=False)
