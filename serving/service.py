@@ -131,8 +131,11 @@ class Service:
             "ready": not reason,
             "reason": reason,
             "policies": dict(sorted(live.items())),
+            "grpc_port": self.grpc_port,
             **self._crew.state(),
         }
+        if ignored := self._source.ignored():
+            state["ignored"] = list(ignored)
         if status := self._source.registry():
             state["registry"] = {
                 "up": status.is_up,

@@ -1,4 +1,4 @@
-"""/metrics, /livez and /readyz."""
+"""The page at /, /metrics, /livez and /readyz."""
 
 import json
 import sys
@@ -12,15 +12,18 @@ import structlog
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from serving.addresses import resolve, unavailable
+from serving.http import home
 
 log = structlog.get_logger()
+
+TEXT = "text/plain; charset=utf-8"
 
 Readiness: TypeAlias = Mapping[str, Any]
 """JSON with the key "ready" and the reasons."""
 
 
 class HttpServer:
-    """Three pages for those who run the service."""
+    """Pages for those who run the service."""
 
     def __init__(self, host: str, port: int, metrics: Callable[[], bytes], readiness: Callable[[], Readiness]) -> None:
         """Bind the port; requests are answered after `start`.
@@ -67,26 +70,41 @@ def _server(host: str, port: int) -> _Server:
     return Server(address, _Handler)
 
 
+def _without_port(host: str) -> str:
+    """The name in a Host header, whatever stands there."""
+    name, separator, port = host.rpartition(":")
+    return name if separator and port.isdecimal() else host
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
     timeout = 10  # seconds that a silent connection is kept
 
     def do_GET(self) -> None:
         match self.path.split("?", 1)[0]:
+            case "/":
+                self._answer_home(self.server.readiness())
             case "/metrics":
                 self._answer(HTTPStatus.OK, CONTENT_TYPE_LATEST, self.server.metrics())
             case "/livez":
-                self._answer(HTTPStatus.OK, "text/plain", b"ok\n")
+                self._answer(HTTPStatus.OK, TEXT, b"ok\n")
             case "/readyz":
                 readiness = self.server.readiness()
                 status = HTTPStatus.OK if readiness["ready"] else HTTPStatus.SERVICE_UNAVAILABLE
                 self._answer(status, "application/json", json.dumps(readiness, indent=2).encode() + b"\n")
             case path:
-                self._answer(
-                    HTTPStatus.NOT_FOUND,
-                    "text/plain",
-                    f"no page {path}; there are /metrics, /livez, /readyz\n".encode(),
-                )
+                known = ", ".join(["/", *home.PAGES])
+                self._answer(HTTPStatus.NOT_FOUND, TEXT, f"no page {path}; there are {known}\n".encode())
+
+    do_HEAD = do_GET  # noqa: N815 - the base class's name
+
+    def _answer_home(self, state: Readiness) -> None:
+        """For a browser in HTML, else in plain text."""
+        host = _without_port(self.headers.get("Host", "")) or "localhost"
+        if "text/html" in self.headers.get("Accept", ""):
+            self._answer(HTTPStatus.OK, "text/html; charset=utf-8", home.as_html(state, host).encode())
+        else:
+            self._answer(HTTPStatus.OK, TEXT, home.as_text(state, host).encode())
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         """Probes and scrapes come every few seconds: they are not logged."""
@@ -95,5 +113,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+        self.send_header("X-Content-Type-Options", "nosniff")
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)

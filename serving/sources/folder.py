@@ -5,49 +5,55 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import structlog
+
 from protos.names import CHAMPION, GOLDEN_FILE, MODEL_FILE, POLICY_NAME
 from serving.errors import ConfigurationError
 from serving.sources.source import Desired, RegistryStatus, Verdict, VersionRef
+
+log = structlog.get_logger()
 
 
 class FolderSource:
     """Follows a folder.
 
     A policy or version may be copied in while the service runs: under a name that is none, such as .copying, and then
-    renamed.
+    renamed. Whatever else is there and is not followed, is told.
     """
 
     def __init__(self, folder: Path, policies: Sequence[str], poll_interval_s: float) -> None:
         """Read `folder`, only the `policies` named, or all of them when none is.
 
         Raises:
-            ConfigurationError: there is no such folder.
+            ConfigurationError: there is no such folder, or it is that of one policy or version.
         """
-        if not folder.is_dir():
-            raise ConfigurationError(
-                f"policies: expected a folder of policies/<name>/<version>/, got {folder}; "
-                "set --policies, or MLFLOW_TRACKING_URI to follow a registry"
-            )
+        _check_level(folder)
         self._folder = folder
         self._policies = frozenset(policies)
         self._poll_interval_s = poll_interval_s
         self._closed = threading.Event()
         self._hashes: dict[tuple[Path, str], str] = {}
+        self._desired: Desired = {}
+        self._ignored: tuple[str, ...] = ()
 
     def follow(self) -> Iterator[Desired]:
         """The highest version of each policy, again whenever the folder changed."""
-        before: Desired | None = None
+        is_first = True
         while True:
-            desired = self._read()
-            if desired != before:
-                before = desired
-                yield desired
+            before, self._desired = self._desired, self._read()
+            if is_first or self._desired != before:
+                is_first = False
+                yield self._desired
             if self._closed.wait(self._poll_interval_s):
                 return
 
     def registry(self) -> RegistryStatus | None:
         """None: a folder has no registry."""
         return None
+
+    def ignored(self) -> Sequence[str]:
+        """What is in the folder and not followed, with what was expected in its place."""
+        return self._ignored
 
     def tell(self, verdicts: Sequence[Verdict], live: Mapping[str, Mapping[str, str]]) -> None:
         """Nothing: a folder keeps no record."""
@@ -57,15 +63,36 @@ class FolderSource:
         self._closed.set()
 
     def _read(self) -> Desired:
-        desired = {}
-        for folder in sorted(self._folder.iterdir()):
-            if not POLICY_NAME.fullmatch(folder.name) or (self._policies and folder.name not in self._policies):
+        """What should be live; of what cannot be read, what was before."""
+        desired: dict[str, Mapping[str, VersionRef]] = {}
+        ignored: list[str] = []
+        try:
+            folders = _visible(self._folder)
+        except OSError as error:
+            ignored.append(f"{self._folder}: cannot be read ({error.strerror}); what was live before stays")
+            folders, desired = [], dict(self._desired)
+        for folder in folders:
+            name = folder.name
+            if self._policies and name not in self._policies:
                 continue
-            versions = [path for path in folder.glob("*") if path.name.isdecimal() and (path / MODEL_FILE).is_file()]
-            if versions:
-                newest = max(versions, key=lambda path: int(path.name))
-                desired[folder.name] = {CHAMPION: self._reference(folder.name, newest)}
+            try:
+                if (newest := _newest(folder, ignored)) is not None:
+                    desired[name] = {CHAMPION: self._reference(name, newest)}
+            except OSError as error:
+                ignored.append(
+                    f"{error.filename or folder}: cannot be read ({error.strerror}); what was live before stays"
+                )
+                desired |= {name: self._desired[name]} if name in self._desired else {}
+        self._tell_ignored(ignored)
         return desired
+
+    def _tell_ignored(self, ignored: Sequence[str]) -> None:
+        """Log each once."""
+        for line in ignored:
+            if line not in self._ignored:
+                path, _, reason = line.partition(": ")
+                log.warning("ignored_in_folder", path=path, reason=reason)
+        self._ignored = tuple(ignored)
 
     def _reference(self, policy: str, folder: Path) -> VersionRef:
         files = (folder / MODEL_FILE, folder / GOLDEN_FILE)
@@ -73,3 +100,52 @@ class FolderSource:
         if (folder, stamp) not in self._hashes:
             self._hashes[folder, stamp] = hashlib.sha256(files[0].read_bytes()).hexdigest()
         return VersionRef(policy, folder.name, folder, self._hashes[folder, stamp], stamp)
+
+
+def _check_level(folder: Path) -> None:
+    """Raise ConfigurationError where `folder` cannot hold policies."""
+    expected = "policies: expected a folder of policies/<name>/<version>/"
+    if not folder.is_dir():
+        raise ConfigurationError(
+            f"{expected}, got {folder}; set --policies, or MLFLOW_TRACKING_URI to follow a registry"
+        )
+    try:
+        inside = _visible(folder)
+        versions = [path.name for path in inside if path.name.isdecimal() and (path / MODEL_FILE).is_file()]
+    except OSError as error:
+        raise ConfigurationError(f"{expected}, got {folder}, which cannot be read ({error.strerror})") from error
+    if (folder / MODEL_FILE).exists():
+        raise ConfigurationError(f"{expected}, got {folder}, a version itself; give the folder two above it")
+    if versions:
+        raise ConfigurationError(
+            f"{expected}, got {folder}, the folder of one policy with the versions {', '.join(versions)}; "
+            f"give --policies {folder.parent} --policy {folder.name}"
+        )
+
+
+def _visible(folder: Path) -> list[Path]:
+    """What is in the folder, but for what is still being copied: its name begins with a dot."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _newest(folder: Path, ignored: list[str]) -> Path | None:
+    """The folder of a policy's highest version; None where it has none. What is none is added to `ignored`."""
+    if not folder.is_dir():
+        ignored.append(f"{folder}: expected the folder of a policy, got another file")
+        return None
+    if not POLICY_NAME.fullmatch(folder.name):
+        ignored.append(f"{folder}: expected a name of letters, digits, '-', '_' and '.'")
+        return None
+    versions = []
+    for path in _visible(folder):
+        if path.name == MODEL_FILE:
+            ignored.append(f"{path}: expected it in the folder of a version, such as {folder / '1' / MODEL_FILE}")
+        elif not path.name.isdecimal() or not path.is_dir():
+            ignored.append(f"{path}: expected the folder of a version, whose name is a number")
+        elif not (path / MODEL_FILE).is_file():
+            ignored.append(f"{path}: expected {MODEL_FILE} in it")
+        else:
+            versions.append(path)
+    if not versions and not any(line.startswith(f"{folder}/") for line in ignored):
+        ignored.append(f"{folder}: expected a version in it, such as {folder / '1' / MODEL_FILE}")
+    return max(versions, key=lambda path: int(path.name), default=None)

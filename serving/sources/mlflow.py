@@ -87,6 +87,10 @@ class MlflowSource:
         """The registry's state as the child last told it."""
         return self._status
 
+    def ignored(self) -> Sequence[str]:
+        """Nothing: what is no policy has no tag, and is none of ours."""
+        return ()
+
     def tell(self, verdicts: Sequence[Verdict], live: Mapping[str, Mapping[str, str]]) -> None:
         """Pass on how versions fared, for their tags in the registry, and what is live, for the cache."""
         message = {"verdicts": [asdict(verdict) for verdict in verdicts], "live": live}

@@ -63,6 +63,9 @@ class Source(Protocol):
     def registry(self) -> RegistryStatus | None:
         """The registry's state; None for a source without one, and before its first answer."""
 
+    def ignored(self) -> Sequence[str]:
+        """What was found and is not followed, each in a line with what was expected."""
+
     def tell(self, verdicts: Sequence[Verdict], live: Mapping[str, Mapping[str, str]]) -> None:
         """Take note of how versions fared, and of what is live now: by policy and alias, the version."""
 

@@ -1,0 +1,66 @@
+"""The page at /: what is live, and how to call it; without scripts, and nothing is loaded from elsewhere."""
+
+from collections.abc import Iterator, Mapping
+from html import escape
+from typing import Any
+
+PAGES = {
+    "/readyz": "whether it is ready, and why not",
+    "/livez": "whether the process lives",
+    "/metrics": "metrics for Prometheus",
+}
+STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:46em;margin:2em auto;padding:0 1em}"
+    "table{border-collapse:collapse}th,td{text-align:left;padding:.2em 1.5em .2em 0}"
+    "pre{background:#8881;padding:.6em;overflow:auto}:root{color-scheme:light dark}"
+)
+
+
+def as_text(state: Mapping[str, Any], host: str) -> str:
+    """The page for a terminal.
+
+    Args:
+        state: what /readyz says.
+        host: by which the service was called.
+    """
+    lines = [f"polserve: {_standing(state)}", ""]
+    lines += [f"  {name}/{version}  {aliases}".rstrip() for name, version, aliases in _rows(state)]
+    lines += ["", f"gRPC on port {state['grpc_port']}:", "", *(f"  {line}" for line in _calls(state, host)), ""]
+    lines += [f"{path:<9} {meaning}" for path, meaning in PAGES.items()]
+    return "\n".join(lines) + "\n"
+
+
+def as_html(state: Mapping[str, Any], host: str) -> str:
+    """The same page for a browser."""
+    rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in _rows(state))
+    links = "".join(f'<li><a href="{path}">{path}</a>: {escape(meaning)}</li>' for path, meaning in PAGES.items())
+    ignored = "".join(f"<li>{escape(line)}</li>" for line in state.get("ignored", ()))
+    table = f"<table><tr><th>policy</th><th>version</th><th>aliases</th></tr>{rows}</table>" if rows else ""
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width"><title>polserve</title>'
+        f"<style>{STYLE}</style><h1>polserve</h1><p>{escape(_standing(state))}</p>{table}"
+        f"{f'<h2>Ignored</h2><ul>{ignored}</ul>' if ignored else ''}"
+        f"<h2>Call it</h2><p>gRPC on port {state['grpc_port']}, with reflection and the standard health service.</p>"
+        f"<pre>{escape(chr(10).join(_calls(state, host)))}</pre><h2>Pages</h2><ul>{links}</ul></html>\n"
+    )
+
+
+def _standing(state: Mapping[str, Any]) -> str:
+    return "ready" if state["ready"] else f"not ready: {state['reason']}"
+
+
+def _rows(state: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Policy, version and aliases of everything that is live."""
+    for name, aliases in state["policies"].items():
+        for version in sorted(set(aliases.values()), key=lambda version: (len(version), version)):
+            yield name, version, " ".join(f"@{alias}" for alias, number in sorted(aliases.items()) if number == version)
+
+
+def _calls(state: Mapping[str, Any], host: str) -> list[str]:
+    target = f"{host}:{state['grpc_port']}"
+    policy = next(iter(state["policies"]), "POLICY")
+    return [
+        f"polserve policies --target {target}",
+        f'grpcurl -plaintext -d \'{{"policy": "{policy}"}}\' {target} polserve.v1.PolicyService/GetPolicy',
+    ]
