@@ -4,6 +4,15 @@ BIN := .venv/bin
 export ORT_DISABLE_TELEMETRY := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
+# A newer pip than Python brings shows how far installing is, too.
+PIP_INSTALL = $(BIN)/pip --disable-pip-version-check install --quiet --upgrade 'pip>=25.1' && \
+	$(BIN)/pip --disable-pip-version-check install --constraint constraints.txt --editable '.[training,atari,dev]'
+# Where no terminal shows pip's own progress: a line every ten seconds, and the log's end where it fails.
+told = { export PIP_PROGRESS_BAR=off; $(1); } >.venv/install.log 2>&1 & pid=$$!; trap "kill $$pid" INT TERM; s=0; \
+	while kill -0 $$pid 2>/dev/null; do sleep 1; s=$$((s + 1)); [ $$((s % 10)) -ne 0 ] || \
+	printf '  %s s, %s MB: %s\n' $$s "$$(du -sm .venv | cut -f 1)" "$$(grep -iv uninstall .venv/install.log | tail -n 1 | cut -c 1-90)"; done; \
+	wait $$pid || { tail -n 15 .venv/install.log; echo 'installing failed; the whole log is .venv/install.log'; exit 1; }
+
 .PHONY: help install demo serve test lint types protos bench image clean
 
 help:  ## list the targets
@@ -12,12 +21,14 @@ help:  ## list the targets
 install: .venv/.installed  ## install polserve with every extra into .venv
 
 .venv/.installed: pyproject.toml constraints.txt
-	@echo 'installing into .venv: a few minutes, about 2 GB'
+	@$(PYTHON) -c 'import sys; sys.exit("polserve needs Python 3.11 or later; give one: make install PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	@rm -f $@
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[training,atari,dev]'
-	touch $@
+	@echo 'installing into .venv: a few minutes, about 2 GB'
+	@if [ -t 1 ]; then $(PIP_INSTALL); else $(call told,$(PIP_INSTALL)); fi
+	@touch $@
 
-demo: install  ## train, register, promote, serve and play CartPole; ONCE=1 stops after the report
+demo: install  ## train two CartPole policies, promote one on evidence, serve and play it; ONCE=1 does not wait
 	$(BIN)/python -m training.demo $(if $(ONCE),--once)
 
 serve: install  ## serve the bundled policies

@@ -12,6 +12,8 @@ from serving.commands.target import DEFAULT_TARGET, DEFAULT_WAIT_S, Target, Wait
 if TYPE_CHECKING:
     from serving.load import Outcome, Plan
 
+QUANTILE_NAMES = ("p50", "p90", "p99", "p99.9", "max")
+
 
 def bench(
     policy: Annotated[str, typer.Argument(help="POLICY, POLICY/VERSION or POLICY@ALIAS.")],
@@ -75,17 +77,14 @@ def _figures(outcome: "Outcome", batch: int) -> dict[str, object]:
 
 
 def _print(outcome: "Outcome", batch: int) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from serving.commands.tables import print_table
 
     answered = len(outcome.latencies_s)
     print(f"{answered} calls answered in {outcome.seconds:.1f} s: {answered / outcome.seconds:,.0f} calls/s", end="")
     print(f", {answered * batch / outcome.seconds:,.0f} observations/s" if batch > 1 else "")
     quantiles = [f"{1000 * seconds:.2f}" for seconds in outcome.quantiles().values()]
-    table = Table("", "p50", "p90", "p99", "p99.9", "max", box=None, padding=(0, 2, 0, 0))
-    table.add_row("milliseconds from when a call was due", *quantiles)
     if quantiles:
-        Console().print(table)
+        print_table([[["ms since a call was due", *QUANTILE_NAMES], ["", *quantiles]]])
     for code, n in sorted(outcome.codes.items()):
         if code != "OK":
             print(f"{n} calls failed with {code}")

@@ -1,0 +1,58 @@
+"""How many observations a service answers, by what it counts on its page /metrics."""
+
+import ipaddress
+import re
+import time
+import urllib.request
+from urllib.parse import urlsplit
+
+COUNTED = re.compile(r"^polserve_observations_total\{(?P<labels>[^}]*)\} (?P<value>\S+)$", re.MULTILINE)
+LABEL = re.compile(r'(\w+)="([^"]*)"')
+TIMEOUT_S = 2.0
+
+
+class Counter:
+    """Rates between two looks at a page of metrics."""
+
+    def __init__(self, url: str) -> None:
+        self.problem = ""
+        """Why nothing is known; empty if something is."""
+        self._url = url
+        proxies: dict[str, str] | None = (
+            {} if _is_loopback(urlsplit(url).hostname or "") else None
+        )  # None: those of the environment
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies))
+        self._before: dict[tuple[str, str], float] | None = None
+        self._looked = 0.0
+
+    def per_second(self) -> dict[tuple[str, str], float] | None:
+        """Observations a second since the last look, by policy and version; None where that is not known."""
+        now = time.monotonic()
+        try:
+            with self._opener.open(self._url, timeout=TIMEOUT_S) as page:
+                counts = counted(page.read().decode())
+        except (OSError, ValueError) as error:
+            self.problem = f"no metrics at {self._url} ({error}); give their address with --metrics"
+            return None
+        before, seconds = self._before, now - self._looked
+        self._before, self._looked, self.problem = counts, now, ""
+        if before is None:
+            return None
+        return {name: max(0.0, count - before.get(name, 0.0)) / seconds for name, count in counts.items()}
+
+
+def counted(text: str) -> dict[tuple[str, str], float]:
+    """Observations answered so far, by policy and version."""
+    counts: dict[tuple[str, str], float] = {}
+    for match in COUNTED.finditer(text):
+        labels = dict(LABEL.findall(match["labels"]))
+        name = (labels["policy"], labels["version"])
+        counts[name] = counts.get(name, 0.0) + float(match["value"])
+    return counts
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

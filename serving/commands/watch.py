@@ -1,0 +1,61 @@
+"""`polserve watch`."""
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from serving.commands.target import DEFAULT_TARGET, DEFAULT_WAIT_S, Target, Wait, require_service
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from protos.polserve.v1 import policy_pb2 as pb
+
+    Counts = Mapping[tuple[str, str], float]
+
+
+def watch(
+    *,
+    metrics: Annotated[
+        str,
+        typer.Option(help="Address of the page that counts answers. [port 8080 of the target's host]"),
+    ] = "",
+    interval: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.1)] = 1.0,
+    target: Target = DEFAULT_TARGET,
+    wait: Wait = DEFAULT_WAIT_S,
+) -> None:
+    """Show what is live and how much it answers, until Ctrl-C."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    from serving.client import ClientError, PolicyClient
+    from serving.commands.counting import Counter
+    from serving.commands.tables import aligned
+
+    require_service(target, wait)
+    counter = Counter(metrics or f"http://{target.rpartition(':')[0]}:8080/metrics")
+    screen = Live(console=Console(), auto_refresh=False)
+    with suppress(KeyboardInterrupt), PolicyClient(target) as client, screen:
+        while True:
+            try:
+                lines = aligned(_rows(client.policies(), counter.per_second()))
+            except ClientError as error:
+                lines = [str(error)]
+            if counter.problem:
+                lines += ["", counter.problem]
+            screen.update(Text("\n".join(lines)), refresh=True)
+            time.sleep(interval)
+
+
+def _rows(live: "Sequence[pb.LivePolicy]", rates: "Counts | None") -> "list[tuple[str, ...]]":
+    rows: list[tuple[str, ...]] = [("version", "aliases", "observations/s")]
+    for policy in live:
+        for version in policy.versions:
+            aliases = sorted(alias for alias, number in policy.aliases.items() if number == version.version)
+            rate = None if rates is None else rates.get((policy.name, version.version), 0.0)
+            named = " ".join(f"@{alias}" for alias in aliases) or "-"
+            rows.append((f"{policy.name}/{version.version}", named, "-" if rate is None else f"{rate:,.1f}"))
+    return rows
