@@ -131,6 +131,7 @@ def test_a_server_behind_a_gateway_is_waited_for(answer: bytes, monkeypatch: pyt
     with bytes_server(answer) as port:
         told = refused(f"http://127.0.0.1:{port}", monkeypatch)
     assert f"no MLflow server answers at http://127.0.0.1:{port} after 0 s" in told
+    assert ("if it speaks TLS, give https://" in told) is (answer == b"")
 
 
 def test_a_host_without_an_address_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,5 +152,5 @@ def test_a_server_that_starts_is_waited_for_and_that_is_said(
         start.start()
         reach()
         start.join()
-    waiting = f"waiting for MLflow at http://127.0.0.1:{port}, 0 s of at most 60 (Connection refused"
+    waiting = f"waiting for MLflow at http://127.0.0.1:{port}, 0 s of at most 60 (Connection refused)\n"
     assert waiting in capsys.readouterr().err

@@ -72,6 +72,7 @@ def evaluate(
     if which is Which.VERSION:
         players = {name: graph.act, **players}
     summaries = {}
+    print(f"playing {episodes} episodes of {environment.id} each: {', '.join(players)}", file=sys.stderr)
     for player, choose_actions in players.items():
         with contextlib.redirect_stdout(sys.stderr):
             played = play_episodes(choose_actions, environment, episodes, EVALUATION_FIRST_SEED, max_steps)

@@ -128,6 +128,8 @@ def _of_connection(error: requests.exceptions.ConnectionError, uri: str, name: s
         ) from error
     if any(isinstance(link, NameResolutionError) for link in chain):
         raise RegistryError(f"the host of {name} is not known ({_core(error)}); correct MLFLOW_TRACKING_URI") from error
+    if any(isinstance(link, ConnectionRefusedError) for link in chain):
+        return _core(error)
     if any(isinstance(link, ConnectionError) for link in chain):  # closed: so does a container whose server starts
         return f"{_core(error)}; if it speaks TLS, give https://" if uri.startswith("http:") else _core(error)
     if any(isinstance(link, HTTPException) for link in chain):
