@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from serving.client.messages import channel_options
+from serving.client.channel import channel_options
 from serving.errors import NoService
 
 ATTEMPT_TIMEOUT_S = 2.0
@@ -72,7 +72,7 @@ def ask(target: str, policy: str = "") -> State:
 
     NOTE: on a connection of its own, since a channel that failed waits before it tries again.
     """
-    with grpc.insecure_channel(target, options=channel_options(None)) as channel:
+    with grpc.insecure_channel(target, options=channel_options(target, None)) as channel:
         request = health_pb2.HealthCheckRequest(service=policy)
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=ATTEMPT_TIMEOUT_S)

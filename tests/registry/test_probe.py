@@ -154,3 +154,21 @@ def test_a_server_that_starts_is_waited_for_and_that_is_said(
         start.join()
     waiting = f"waiting for MLflow at http://127.0.0.1:{port}, 0 s of at most 60 (Connection refused)\n"
     assert waiting in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("postgresql://me:secret@127.0.0.1:1/x", "the Python module psycopg is missing; pip install 'psycopg[binary]'"),
+        ("postgresql+psycopg2://me:secret@127.0.0.1:1/x", "the database postgresql+psycopg2://127.0.0.1:1/x does not"),
+        ("mysql+pymysql://me@127.0.0.1:1/x", "the Python module pymysql is missing; pip install 'pymysql'"),
+        ("sqlite:/x.db", "expected a database URI such as sqlite:///mlflow.db, got 'sqlite:/x.db'"),
+        ("postgresql+nothing://h/x", "expected a database URI such as sqlite:///mlflow.db"),
+        ("sqlite:///no-such-folder/x.db", "expected a database in a folder that exists"),
+        ("sqlite:////proc/x.db", "sqlite:////proc/x.db cannot be made"),
+    ],
+)
+def test_a_database_that_cannot_be_had_is_told_at_once(uri: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = refused(uri, monkeypatch)
+    assert message in told
+    assert "secret" not in told

@@ -1,9 +1,11 @@
 """Where runs and versions are kept; known without mlflow, which takes seconds to import."""
 
 import os
+import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from protos.packages import missing_package
 from training.errors import RegistryError, without_passwords
 from training.registry.probe import wait_for_server
 
@@ -42,8 +44,10 @@ def reach(*, is_created: bool = True) -> str:
     if is_server(uri):
         _check_host(uri)
         wait_for_server(uri, without_passwords(uri).rstrip("/"))
-    elif uri.startswith("sqlite:///") and not (folder := Path(uri.removeprefix("sqlite:///")).parent).is_dir():
-        raise RegistryError(f"{VARIABLE}: expected a database in a folder that exists, got {uri}; make {folder}")
+    elif _is_new(uri):
+        _check_folder(uri, Path(uri.removeprefix("sqlite:///")).parent)
+    else:
+        _check_database(uri)
     return uri
 
 
@@ -55,6 +59,39 @@ def _check_scheme(uri: str) -> None:
     if rest.startswith("/"):
         raise RegistryError(f"{expected}, got the scheme {scheme!r}; run `mlflow server` and give its address")
     raise RegistryError(f"{expected}, got {uri!r}, which has no scheme; http://{uri} may be what is meant")
+
+
+def _check_database(uri: str) -> None:
+    """Raise RegistryError where a database does not answer, which MLflow would try for minutes, or has no driver."""
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+    try:
+        engine = create_engine(uri)
+        engine.connect().close()
+        engine.dispose()
+    except DBAPIError as error:
+        reason = str(error.orig).strip().splitlines()[0]
+        raise RegistryError(f"{VARIABLE}: the database {without_passwords(uri)} does not answer ({reason})") from error
+    except ModuleNotFoundError as error:
+        raise RegistryError(f"{VARIABLE}: {missing_package(error)}") from error
+    except SQLAlchemyError as error:
+        expected = "expected a database URI such as sqlite:///mlflow.db"
+        raise RegistryError(f"{VARIABLE}: {expected}, got {without_passwords(uri)!r} ({error})") from error
+
+
+def _is_new(uri: str) -> bool:
+    """Whether it is the address of a file that is still to be made."""
+    return uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists()
+
+
+def _check_folder(uri: str, folder: Path) -> None:
+    if not folder.is_dir():
+        raise RegistryError(f"{VARIABLE}: expected a database in a folder that exists, got {uri}; make {folder}")
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise RegistryError(f"{VARIABLE}: {uri} cannot be made ({error.strerror}); give another folder") from error
 
 
 def _check_host(uri: str) -> None:

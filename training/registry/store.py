@@ -10,8 +10,9 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
+from protos.packages import missing_package
 from training.errors import RegistryError, without_passwords
-from training.registry.address import reach
+from training.registry.address import DEFAULT_TRACKING_URI, VARIABLE, reach
 
 OF_A_SERVER = (
     "an MLflow server keeps the artifacts of this store; set MLFLOW_TRACKING_URI to the server's address, such as "
@@ -47,6 +48,9 @@ def registry_errors() -> Iterator[None]:
     """What MLflow raises becomes a RegistryError of one line that names the store."""
     try:
         yield
+    except ModuleNotFoundError as error:
+        name = without_passwords(os.environ.get(VARIABLE) or DEFAULT_TRACKING_URI)
+        raise RegistryError(f"the MLflow store {name}: {missing_package(error)}") from error
     except (MlflowException, SQLAlchemyError, OSError) as error:  # the latter two where it is on this machine
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         if "mlflow-artifacts URI was supplied" in reason:
