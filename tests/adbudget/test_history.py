@@ -213,6 +213,7 @@ def test_a_currency_that_is_none_is_refused(tmp_path: Path, cell: str) -> None:
         ((10, 1), "N/A", "what is missing is not 0"),
         ((10, 1), "nan", "line 11: facebook_spend: .* got 'nan'; what is missing"),
         ((10, 1), "inf", "line 11: facebook_spend: .* got 'inf'"),
+        ((10, 1), "9" * 200_000, "line 11: expected cells of CSV, got more than 131,072 characters in one"),
         ((10, 1), "#REF!", "an error of a spreadsheet"),
         ((10, 1), "1e15", "from 0 to 1e\\+12, got 1e15"),
         ((10, 1), "9" * 400, "from 0 to 1e\\+12, got 9"),
@@ -256,6 +257,10 @@ def test_a_bad_cell_is_named_with_its_line(tmp_path: Path, cell: tuple[int, int]
         ([*table(), "2026-03-12,5,6"], "line 72: expected 4 cells, got 3"),
         (["Campaign report", "January", *table()], "got Campaign report; line 3 has it: delete what stands above"),
         (table("{:.2f}".format, header=("day", *HEADER[1:]), separator=";"), "got day, facebook_spend"),
+        (
+            "\n".join(table(lambda amount: f"{amount:,.0f}".replace(",", "\xa0"))).encode("cp1252"),
+            "has letters of another encoding; save the file as UTF-8",
+        ),
         (b"\x00\x81\xff", "expected a CSV file, got bytes that are no text"),
         ("\n".join(table()).encode("utf-16-le"), "UTF-16 without its mark"),
         (gzip.compress(b"date"), "got a file compressed by gzip"),
@@ -281,6 +286,10 @@ def test_a_bad_cell_is_named_with_its_line(tmp_path: Path, cell: tuple[int, int]
 def test_what_is_no_history_is_refused(tmp_path: Path, content: list[str] | bytes, message: str) -> None:
     with pytest.raises(InvalidOption, match=message):
         read(tmp_path, content)
+
+
+def test_nothing_below_zero_is_nothing(tmp_path: Path) -> None:
+    assert read(tmp_path, change(10, 1, "-0.00")).spends[9, 0] == 0.0
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:

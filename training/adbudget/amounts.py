@@ -11,13 +11,23 @@ from itertools import product
 from math import isfinite
 
 from training.adbudget.context import MOST_MONEY
-from training.adbudget.sheets import Cell
+from training.adbudget.sheets import REPLACEMENT, Cell
 from training.errors import InvalidOption
 
 PLAIN = f"a plain number such as 1234.56, from 0 to {MOST_MONEY:g}"
 MISSING = frozenset({"", "-", "--", "\N{EN DASH}", "\N{EM DASH}", "n/a", "na", "nan", "null", "none", "nil"})
 SPACES = str.maketrans(dict.fromkeys("\u00a0\u2009\u202f", " ") | {"\u2019": "'", "\u2212": "-"})
 """What separates thousands besides the common signs, and the typographer's minus."""
+TROUBLES = {
+    f".*{REPLACEMENT}.*": ", which has letters of another encoding; save the file as UTF-8",
+    "#.*": ", an error of a spreadsheet; mend the formula",
+    r"\(.*\d.*\)|.*\d.*-|-.*\d.*": "; take refunds and corrections off the days that they belong to, down to 0",
+    r".*\d.*%|%.*\d.*": "; write an amount, not a percentage",
+    r"(?=.*\d).*([^\W\d_]{2}|[^\W\d_eE]|[$€£¥₹₺₪₫₩]).*": (
+        "; leave out signs and names of currencies, and units: a column `currency` tells them"
+    ),
+}
+"""What no number has, and what to do."""
 MARKS = {".": "a point", ",": "a comma"}
 
 
@@ -50,7 +60,7 @@ def read_amounts(cells: Sequence[Cell]) -> list[float]:
     Raises:
         InvalidOption: a cell is no amount, or the column can be read in two ways.
     """
-    texts = [text.translate(SPACES).strip() for _, text in cells]
+    texts = [re.sub(r"^-(?=[0.,]+$)", "", text.translate(SPACES).strip()) for _, text in cells]  # -0.00 is 0
     for (where, written), text in zip(cells, texts, strict=True):
         if trouble := _trouble(text):
             raise InvalidOption(f"{where}: expected {PLAIN}, got {written[:40]!r}{trouble}")
@@ -115,12 +125,4 @@ def _trouble(text: str) -> str:
     """What a cell has that no number of any style has, and what to do; or ""."""
     if text.casefold() in MISSING:
         return "; what is missing is not 0: write 0 where there was nothing, or the amount"
-    if text.startswith("#"):
-        return ", an error of a spreadsheet; mend the formula"
-    if re.fullmatch(r"\(.*\d.*\)|.*\d.*-|-.*\d.*", text):
-        return "; take refunds and corrections off the days that they belong to, down to 0"
-    if "%" in text:
-        return "; write an amount, not a percentage"
-    if re.search(r"[^\W\d_]{2,}|[^\W\d_eE]|[$€£¥₹₺₪₫₩]", text) and re.search(r"\d", text):
-        return "; leave out signs and names of currencies, and units: a column `currency` tells them"
-    return ""
+    return next((said for pattern, said in TROUBLES.items() if re.fullmatch(pattern, text, re.DOTALL)), "")

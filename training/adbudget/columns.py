@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from training.adbudget.currencies import code_of
-from training.adbudget.sheets import Sheet
+from training.adbudget.sheets import REPLACEMENT, Sheet
 from training.errors import InvalidOption, require
 
 WANTED = "a header with date, <channel>_spend for each channel, and sales, each once"
@@ -15,8 +15,6 @@ SPEND = re.compile(rf"(?P<name>.+?)[\s_-]+spend{UNIT}", re.IGNORECASE)
 SALES = re.compile(rf"(?P<name>sales){UNIT}", re.IGNORECASE)
 CURRENCY = re.compile(r"(.*[\s_-])?currency([\s_-]+(iso[\s_-]+)?code)?", re.IGNORECASE)
 MICROS = re.compile(r"(.*[\s_-])?(cost|spend|sales|revenue)[\s_-]*[(\[]?micros[)\]]?", re.IGNORECASE)
-REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-"""What undecodable bytes have become."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ from training.errors import InvalidOption, require
 
 Cell: TypeAlias = tuple[str, str]
 """Where it stands, as errors name it, and what it holds."""
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+"""What bytes of another encoding have become."""
 IsHeader: TypeAlias = Callable[[Sequence[str]], bool]
 MOST_BYTES = 32 * 1024 * 1024
 """A thousand times what ten years of ten channels take."""
@@ -114,8 +116,11 @@ def _records(path: Path, text: str, separator: str, skipped: int) -> Iterator[tu
         except StopIteration:
             return
         except csv.Error as error:
-            is_open = any(sign in str(error) for sign in ("unexpected end", "field limit"))
-            reason = "a quote that is not closed" if is_open else str(error)
+            reason = str(error)
+            if "unexpected end" in reason:
+                reason = "a quote that is not closed"
+            elif "field limit" in reason:
+                reason = f"more than {csv.field_size_limit():,} characters in one; perhaps a quote is not closed"
             raise InvalidOption(f"{path}, line {line}: expected cells of CSV, got {reason}") from error
         if any(cells):
             yield line, cells
