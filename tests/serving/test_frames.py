@@ -84,9 +84,9 @@ STACK = np.zeros((4, 210, 160, 3), np.uint8)
         (np.zeros((4, 105, 80, 3), np.uint8), r"\(4, 105, 80, 3\)"),
         (np.zeros((4, 210, 160, 4), np.uint8), r"\(4, 210, 160, 4\)"),
         (STACK[:3], r"\(3, 210, 160, 3\)"),
-        (STACK.astype(np.float32), "FLOAT32"),
+        (STACK.astype(np.float32) + 0.5, r"whole numbers from 0 to 255, got \d+\.5 at"),
     ],
-    ids=["another size", "with alpha", "three frames", "floats"],
+    ids=["another size", "with alpha", "three frames", "fractions"],
 )
 def test_frames_that_are_none_of_the_policys_are_refused(
     arcade: PolicyClient, stack: NDArray[np.uint8], got: str

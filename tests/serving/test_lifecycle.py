@@ -125,7 +125,7 @@ def test_a_folder_that_goes_away_and_comes_back_is_followed_again(tmp_path: Path
     with service("--policies", str(folder), "--poll-interval", "0.1", folder=tmp_path) as running:
         wait_until(lambda: running.ready()["ready"] is True)
         folder.rename(away)
-        wait_until(lambda: "event=follow_failed" in running.log.read_text())
+        wait_until(lambda: "cannot be read (No such file or directory)" in running.log.read_text())
         assert running.ready()["ready"] is True, "what is live stays live"
         make_version(1).write(away / "cartpole" / "2")
         away.rename(folder)
