@@ -166,6 +166,7 @@ def environment(**changes: str) -> dict[str, str]:
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         "ORT_DISABLE_TELEMETRY": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight processes that nothing here uses
         "PYTHONUNBUFFERED": "1",
     }
     return {**kept, **quiet, **changes}

@@ -64,6 +64,7 @@ def main(*, is_once: bool) -> None:
             **os.environ,
             "MLFLOW_TRACKING_URI": mlflow_url,
             "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight processes that nothing here uses
             "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
             "ORT_DISABLE_TELEMETRY": "1",
         }

@@ -238,13 +238,16 @@ def test_another_currency_than_the_historys_is_refused(tmp_path: Path) -> None:
     assert "--env-kwargs: currency: expected EUR, got USD" in answer.stderr
 
 
-def test_what_the_history_tells_is_not_told_beside_it() -> None:
-    answer = polserve("train", "adbudget", "--data", "history.csv", "--env-kwargs", '{"n_channels": 3}')
+def test_what_the_history_tells_is_not_told_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    path.touch()
+    answer = polserve("train", "adbudget", "--data", str(path), "--env-kwargs", '{"n_channels": 3}')
     assert answer.returncode == 2
     assert "the history tells the rest; got n_channels" in " ".join(answer.stderr.replace("│", "").split())
 
 
 def test_a_history_is_for_allocators_only(tmp_path: Path) -> None:
+    (tmp_path / "history.csv").touch()
     answer = polserve("train", "cartpole", "--data", str(tmp_path / "history.csv"))
     assert answer.returncode == 2
     assert "for adbudget" in answer.stderr

@@ -94,7 +94,8 @@ def train(
         return print("\n".join(listing()))
     if resume and init_from:
         raise typer.BadParameter("--init-from begins a run and --resume goes on with one; leave out either")
-    recipe = _recipe(preset, algo, env, module, env_kwargs, name)
+    # With a history, the arguments are what it does not tell of the account, and not the environment's.
+    recipe = _recipe(preset, algo, env, module, env_kwargs if data is None else "{}", name)
     options = [*(option or []), *([f"steps={steps}"] if steps else [])]
     recipe = with_options(recipe, options)
     if threads is not None:
