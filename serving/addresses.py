@@ -2,6 +2,7 @@
 
 import errno
 import socket
+from typing import Any
 
 from serving.errors import PortInUse
 
@@ -14,11 +15,14 @@ def spelled(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:
-    """Family and address to bind a listening socket to; raises OSError."""
-    flags = socket.AI_PASSIVE
-    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)[0]
-    return family, (str(address[0]), int(address[1]))
+def resolve(host: str, port: int) -> tuple[socket.AddressFamily, Any]:
+    """Family and address, with its scope where it has one, to bind a listening socket to; raises OSError."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except UnicodeError as error:
+        raise socket.gaierror(socket.EAI_NONAME, "the name is none") from error
+    family, _, _, _, address = found[0]
+    return family, address
 
 
 def unavailable(setting: str, host: str, port: int, error: OSError) -> PortInUse:
@@ -30,7 +34,10 @@ def unavailable(setting: str, host: str, port: int, error: OSError) -> PortInUse
         port: likewise.
         error: what was raised when it was tried.
     """
-    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+    if isinstance(error, socket.gaierror):
+        expected = "an address of this machine, such as 127.0.0.1, 0.0.0.0 for all, or ::1"
+        return PortInUse(f"host: expected {expected}, got {host!r} ({error.strerror})")
+    if error.errno == errno.EADDRNOTAVAIL:
         remedy = "--host takes an address of this machine, such as 127.0.0.1, 0.0.0.0 for all, or ::1"
     elif error.errno == errno.EADDRINUSE:
         remedy = f"another program listens there; stop it, or choose another port with --{setting}"

@@ -97,7 +97,8 @@ class Settings(BaseSettings):
         parts = [value] if isinstance(value, str) else value
         if not isinstance(parts, (list, tuple)):
             return value
-        return tuple(name.strip().removeprefix("@") for part in parts for name in str(part).split(",") if name.strip())
+        names = (name.strip().removeprefix("@") for part in parts for name in str(part).split(","))
+        return tuple(name for name in names if name)
 
     @property
     def registry_address(self) -> str:
@@ -143,6 +144,8 @@ def load_settings(given: Mapping[str, Any]) -> Settings:
         )
         said = first["msg"].removeprefix("Value error, ")
         raise ConfigurationError(f"{name}: {said[0].lower()}{said[1:]}, got {first['input']!r}") from error
+    if settings.grpc_port == settings.http_port != 0:
+        raise ConfigurationError(f"http-port: expected another than grpc-port's, got {settings.http_port} for both")
     if settings.max_episodes < settings.workers:
         raise ConfigurationError(
             f"max-episodes: expected at least 1 for each of {settings.workers} workers, got {settings.max_episodes}"

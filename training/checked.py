@@ -47,7 +47,7 @@ class Checked(gym.Wrapper[Any, Any, Any, Any]):
         try:
             observation, info = reset_of(self.env.reset(seed=seed, options=options))
             return self._cast(observation), self._kept(info)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a simulator may call sys.exit
             raise self._told(error) from error
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -58,7 +58,7 @@ class Checked(gym.Wrapper[Any, Any, Any, Any]):
         try:
             observation, reward, terminated, truncated, info = step_of(self.env.step(action))
             return self._cast(observation), reward, terminated, truncated, self._kept(info)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a simulator may call sys.exit
             raise self._told(error) from error
 
     def close(self) -> None:
@@ -72,7 +72,7 @@ class Checked(gym.Wrapper[Any, Any, Any, Any]):
     def _kept(self, info: dict[str, Any]) -> dict[str, Any]:
         return info if self._is_info_kept else {LIVES: info[LIVES]} if LIVES in info else {}
 
-    def _told(self, error: Exception) -> TrainingError:
+    def _told(self, error: BaseException) -> TrainingError:
         call = f"step {self._steps} of an episode" if self._steps else "reset"
         if self._seed is not None:
             call += f" with seed {self._seed}"
@@ -107,7 +107,7 @@ class CheckedVec(VectorWrapper[Array, Array, Array, Array, Array]):
         try:
             observation, info = reset_of(self.env.reset(seed=seed, options=options))
             return self._cast(observation), info
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a simulator may call sys.exit
             raise self._told(error) from error
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
@@ -119,7 +119,7 @@ class CheckedVec(VectorWrapper[Array, Array, Array, Array, Array]):
             observation, reward, terminated, truncated, info = self.env.step(actions)
             check_rewards(reward)
             return self._cast(observation), reward, terminated, truncated, info
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a simulator may call sys.exit
             raise self._told(error) from error
 
     def close(self, **kwargs: Any) -> None:
@@ -130,7 +130,7 @@ class CheckedVec(VectorWrapper[Array, Array, Array, Array, Array]):
     def _cast(self, observation: Any) -> Array:
         return observation if self._box is None else observation_of(observation, self._box)
 
-    def _told(self, error: Exception) -> TrainingError:
+    def _told(self, error: BaseException) -> TrainingError:
         call = f"step {self._steps} of its vector environment" if self._steps else "reset of its vector environment"
         return told(self._id, call, error, self._component)
 

@@ -17,6 +17,10 @@ MOST_NAMES = 4096
 """Numbers that are named by their keys; an image in a Dict has more."""
 
 
+MOST_CHARACTERS = 200
+"""Of a name."""
+
+
 class Part(NamedTuple):
     """A number of a flattened observation."""
 
@@ -59,9 +63,14 @@ def told_pairs(environment_id: str, key: str, told: Any, *lengths: int) -> Pairs
         pairs = tuple((str(name), str(unit)) for name, unit in told or ())
     except (TypeError, ValueError):
         pairs = None
-    if pairs is None or len(pairs) not in {0, *lengths}:
+    if pairs is None or len(pairs) not in {0, *lengths} or not all(_is_name(*pair) for pair in pairs):
         raise _unfit(environment_id, key, f"{' or '.join(map(str, sorted(lengths)))} of [name, unit]", told)
     return pairs
+
+
+def _is_name(*texts: str) -> bool:
+    """Whether texts can be written into a spec and read from it."""
+    return all(text.isprintable() and len(text) <= MOST_CHARACTERS for text in texts)
 
 
 def told_labels(environment_id: str, space: gym.Space[Any], told: Any) -> tuple[str, ...]:
@@ -75,13 +84,14 @@ def told_labels(environment_id: str, space: gym.Space[Any], told: Any) -> tuple[
         labels = () if told is None else tuple(map(str, told))
     except TypeError:
         labels = None
-    if labels is None or isinstance(told, str) or len(labels) not in {0, n}:
+    if labels is None or isinstance(told, str) or len(labels) not in {0, n} or not _is_name(*labels):
         raise _unfit(environment_id, "action_labels", f"the names of its {n} discrete actions", told)
     return labels
 
 
 def _unfit(environment_id: str, key: str, expected: str, told: object) -> UnsupportedEnvironment:
-    return UnsupportedEnvironment(f"{environment_id}: metadata[{key!r}]: expected {expected}, got {told!r}")
+    shown = repr(told)[:MOST_CHARACTERS]
+    return UnsupportedEnvironment(f"{environment_id}: metadata[{key!r}]: expected {expected}, got {shown}")
 
 
 def _parts(space: gym.Space[Any], name: str, key: str) -> Iterator[Part]:

@@ -11,6 +11,8 @@ from gymnasium import wrappers
 from gymnasium.spaces import Discrete
 
 from training.components import Pairs, parts, told_components, told_labels, told_pairs
+from training.errors import UnsupportedEnvironment
+from training.faults import raised
 from training.layers import changes_actions, changes_observations, layers
 
 
@@ -76,7 +78,11 @@ def _innermost(environment_id: str, env: gym.Env[Any, Any]) -> Description:
         return known
     meanings = getattr(env, "get_action_meanings", None)
     if callable(meanings) and isinstance(env.action_space, Discrete):
-        labels = tuple(str(name).lower() for name in meanings())
+        try:
+            named = meanings()
+        except Exception as error:
+            raise raised(environment_id, "get_action_meanings", error) from error
+        labels = tuple(str(name).lower() for name in named) if isinstance(named, (list, tuple)) else ()
         if len(labels) == env.action_space.n:
             return Description(labels=labels)  # an Atari game
     return _told(environment_id, Description(), env, {})
@@ -100,6 +106,9 @@ def _told(
     environment_id: str, description: Description, env: gym.Env[Any, Any], inherited: Mapping[str, Any]
 ) -> Description:
     """The names that the environment's metadata tells, where they are not only `inherited`, in place of the others."""
+    if not isinstance(env.metadata, Mapping):
+        got = type(env.metadata).__name__
+        raise UnsupportedEnvironment(f"{environment_id}: metadata: expected a dict, got {got}; write metadata = {{}}")
     told = {key: value for key, value in env.metadata.items() if value is not inherited.get(key)}
     components = told_components(environment_id, env.observation_space, told.get("observation_components"))
     labels = told_labels(environment_id, env.action_space, told.get("action_labels"))

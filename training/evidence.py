@@ -9,6 +9,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from training.comparison import Comparison, Estimate
+from training.statistics import bin_range
 
 BINS = 40
 
@@ -93,7 +94,7 @@ def _plot(path: Path, evidence: Evidence) -> None:
         (evidence.champion_returns, evidence.comparison.champion.iqm, f"{evidence.champion} (champion)", "tab:grey"),
         (evidence.candidate_returns, evidence.comparison.candidate.iqm, evidence.candidate, "tab:blue"),
     )
-    span = _span([*evidence.champion_returns, *evidence.candidate_returns])
+    span = bin_range([*evidence.champion_returns, *evidence.candidate_returns])
     for returns, iqm, label, color in sides:
         above.hist(returns, bins=BINS, range=span, alpha=0.6, label=label, color=color)
         above.axvline(iqm, color=color, linestyle="--")
@@ -101,15 +102,10 @@ def _plot(path: Path, evidence: Evidence) -> None:
     above.legend()
     pairs = zip(evidence.candidate_returns, evidence.champion_returns, strict=True)
     differences = [ours - theirs for ours, theirs in pairs]
-    below.hist(differences, bins=BINS, range=_span(differences), color="tab:blue", alpha=0.6)
+    below.hist(differences, bins=BINS, range=bin_range(differences), color="tab:blue", alpha=0.6)
     below.axvline(0.0, color="black", linewidth=0.8)
     below.set(xlabel=f"return of {evidence.candidate} less that of {evidence.champion}, same seed", ylabel="pairs")
     figure.savefig(path, dpi=120)
-
-
-def _span(values: Sequence[float]) -> tuple[float, float]:
-    lowest, highest = min(values), max(values)
-    return (lowest, highest) if highest > lowest else (lowest - 0.5, highest + 0.5)
 
 
 def _figure(value: float, sign: str = "") -> str:

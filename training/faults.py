@@ -1,6 +1,5 @@
 """What environments of others give wrong, each as one sentence."""
 
-import math
 import sysconfig
 import traceback
 from collections.abc import Callable
@@ -17,6 +16,9 @@ RESET = "reset(self, *, seed=None, options=None) returns (observation, info)"
 STEP = "step(self, action) returns (observation, reward, terminated, truncated, info)"
 MOST_CHARACTERS = 300
 """Of what an exception says."""
+MOST = float(np.finfo(np.float32).max)
+"""Greatest size of an observation's number and of a reward: networks compute in float32."""
+WANTED = f"expected a finite number of at most {MOST:.2g}"
 _OWN = Path(__file__).resolve().parent
 _NOT_THE_USERS = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
@@ -38,7 +40,7 @@ class NotFinite(OddValue):
 
 
 def told(
-    environment_id: str, call: str, error: Exception, component: Callable[[tuple[int, ...]], str]
+    environment_id: str, call: str, error: BaseException, component: Callable[[tuple[int, ...]], str]
 ) -> TrainingError:
     """What went wrong in a call of the environment; `component` names a component of its observations."""
     if isinstance(error, TrainingError):
@@ -50,7 +52,7 @@ def told(
     return raised(environment_id, call, error)
 
 
-def raised(environment_id: str, call: str, error: Exception) -> FaultyEnvironment:
+def raised(environment_id: str, call: str, error: BaseException) -> FaultyEnvironment:
     """An exception from within an environment, with the line of its author's code that raised it."""
     reason = " ".join(str(error).split())[:MOST_CHARACTERS]
     said = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
@@ -77,7 +79,7 @@ def step_of(result: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         raise Fault(f"returned info {_kind(info)}; expected a dict")
     return (
         observation,
-        reward if type(reward) is float and math.isfinite(reward) else _reward(reward),
+        reward if type(reward) is float and abs(reward) <= MOST else _reward(reward),
         terminated if type(terminated) is bool else _flag("terminated", terminated),
         truncated if type(truncated) is bool else _flag("truncated", truncated),
         info or {},
@@ -86,9 +88,10 @@ def step_of(result: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
 
 def check_rewards(rewards: NDArray[Any]) -> None:
     """Raise OddValue where a reward of environments that are stepped together is no finite number."""
-    if not np.isfinite(rewards).all():
-        index = int(np.flatnonzero(~np.isfinite(rewards))[0])
-        raise OddValue(f"gave the reward {rewards[index]} in environment {index}; expected finite numbers")
+    is_fine = np.abs(rewards) <= MOST  # NOTE: NaN fails every comparison
+    if not is_fine.all():
+        index = int(np.flatnonzero(~is_fine)[0])
+        raise OddValue(f"gave the reward {rewards[index]} in environment {index}; {WANTED}")
 
 
 def observation_of(given: Any, box: Box) -> NDArray[Any]:
@@ -104,6 +107,9 @@ def observation_of(given: Any, box: Box) -> NDArray[Any]:
         index = tuple(int(i) for i in np.argwhere(~np.isfinite(observation))[0])
         got = np.asarray(given)[index]
         raise NotFinite(index, f"is {got}; expected a finite {box.dtype}")
+    if observation.dtype == np.float64 and (np.abs(observation) > MOST).any():
+        index = tuple(int(i) for i in np.argwhere(np.abs(observation) > MOST)[0])
+        raise NotFinite(index, f"is {observation[index]:g}; {WANTED}, since networks compute in float32")
     return observation
 
 
@@ -129,8 +135,8 @@ def _reward(given: Any) -> float:
     array = np.asarray(given)
     if array.dtype.kind not in "biuf" or array.size != 1:
         raise OddValue(f"gave a reward {_kind(given)}; expected one number")
-    if not math.isfinite(reward := float(array.item())):
-        raise OddValue(f"gave the reward {reward}; expected a finite number")
+    if not abs(reward := float(array.item())) <= MOST:
+        raise OddValue(f"gave the reward {reward}; {WANTED}")
     return reward
 
 

@@ -110,8 +110,8 @@ def _try(spec: EnvironmentSpec, env: gym.Env[Any, Any]) -> bool:
     """Reset twice and step; whether both resets with one seed gave one observation."""
     env.action_space.seed(0)
     try:
-        first, _ = env.reset(seed=0)
-        again, _ = env.reset(seed=0)
+        first = np.array(env.reset(seed=0)[0])  # a copy: an environment may write into what it gave
+        is_repeatable = np.array_equal(first, env.reset(seed=0)[0])
         for _ in range(STEPS):
             _, _, terminated, truncated, _ = env.step(env.action_space.sample())
             if terminated or truncated:
@@ -120,7 +120,7 @@ def _try(spec: EnvironmentSpec, env: gym.Env[Any, Any]) -> bool:
         if isinstance(fault.__cause__, OddValue):  # which says at which step
             raise
         raise (_inner_fault(spec.id, env) or fault) from fault
-    return np.array_equal(first, again)
+    return is_repeatable
 
 
 def _inner_fault(environment_id: str, env: gym.Env[Any, Any]) -> FaultyEnvironment | None:
@@ -137,7 +137,7 @@ def _inner_fault(environment_id: str, env: gym.Env[Any, Any]) -> FaultyEnvironme
             step_of(layer.step(layer.action_space.sample()))
         except Fault as fault:
             return FaultyEnvironment(f"{environment_id}: {prefix}{call} {fault}")
-        except Exception as error:  # noqa: BLE001 - whatever an environment of the user's own raises
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever an environment of the user's own raises
             return raised(environment_id, f"{prefix}{call}", error)
     return None
 

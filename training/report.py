@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from training.envs import EVALUATION_FIRST_SEED
 from training.loop import MEAN_RETURN, Outcome
 from training.references import reference
-from training.statistics import ReturnSummary
+from training.statistics import ReturnSummary, bin_range
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +64,7 @@ def _learning_curve(path: Path, outcome: Outcome, result: EvaluationResult) -> N
 def _returns(path: Path, result: EvaluationResult) -> None:
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    lowest = min(*result.returns, *result.random_returns)
-    highest = max(*result.returns, *result.random_returns)
-    span = (lowest, highest) if highest > lowest else (lowest - 0.5, highest + 0.5)
+    span = bin_range([*result.returns, *result.random_returns])
     for returns, label in ((result.random_returns, "random policy"), (result.returns, result.policy)):
         axes.hist(returns, bins=40, range=span, alpha=0.7, label=label)
     axes.set(xlabel="return of an episode", ylabel="episodes", title=f"{result.environment}, evaluation seeds")

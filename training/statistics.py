@@ -61,3 +61,10 @@ def summarise(returns: Sequence[float] | NDArray[np.float64], confidence: float 
         interval_high=high,
         confidence=confidence,
     )
+
+
+def bin_range(values: Sequence[float]) -> tuple[float, float]:
+    """Ends of a histogram of the values, far enough apart for bins though the values be large and alike."""
+    lowest, highest = min(values), max(values)
+    least = max(1.0, 1e-6 * abs(lowest), 1e-6 * abs(highest)) / 2
+    return (lowest, highest) if highest - lowest > 1e-6 * least else (lowest - least, highest + least)

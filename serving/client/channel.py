@@ -19,6 +19,7 @@ ChannelOptions: TypeAlias = Mapping[str, int | str]
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 DEFAULT_TARGET = "localhost:50051"
 DEFAULT_TIMEOUT_S = 10.0
+MOST_PORT = 65_535
 
 ATTEMPTS = 4
 """Of a call that changes nothing, while the service is unavailable or full."""
@@ -72,10 +73,15 @@ def check_target(target: str) -> None:
     """Return if `target` is host:port.
 
     Raises:
-        ValueError: it has no port, or a scheme.
+        ValueError: it has a scheme, no host, no port, one that is none, or an address of IPv6 without its brackets.
     """
-    if "//" in target or not target.rpartition(":")[2].isdecimal():
-        raise ValueError(f"target: expected host:port such as 'localhost:50051', got {target!r}")
+    host, _, port = target.rpartition(":")
+    is_port = port.isascii() and port.isdecimal() and 1 <= int(port) <= MOST_PORT
+    is_host = re.fullmatch(r"[^\s/,:]+|\[[0-9a-fA-F:.]+(%[^\s\]]+)?\]", host) is not None
+    if not is_port or not is_host:
+        hint = "; an address of IPv6 stands in brackets, as in [::1]:50051" if host.count(":") > 1 else ""
+        expected = f"host:port such as 'localhost:50051', the port from 1 to {MOST_PORT}"
+        raise ValueError(f"target: expected {expected}, got {target!r}{hint}")
 
 
 def is_loopback(target: str) -> bool:

@@ -51,9 +51,16 @@ def act_request(
 
 def batch_of(observations: Observation) -> Observation:
     """Observations (n, *shape) in one array, where they come as a sequence of arrays."""
-    if not isinstance(observations, np.ndarray) and any(isinstance(one, np.ndarray) for one in observations):
-        return np.stack(observations)
-    return observations
+    if isinstance(observations, np.ndarray):
+        return observations
+    tensors = [_numbers(one) for one in observations]
+    if len({array.dtype for array in tensors}) > 1:  # stacked, a whole number might be rounded
+        tensors = [_as_floats(array) for array in tensors]
+    try:
+        return np.stack(tensors)
+    except ValueError as error:
+        shapes = ", ".join(dict.fromkeys(str(array.shape) for array in tensors))
+        raise ValueError(f"observations: expected at least one, all of one shape, got {shapes or 'none'}") from error
 
 
 def action_of(response: pb.ActResponse) -> Action:
@@ -119,14 +126,7 @@ def observation_tensor(observation: Observation) -> pb.Tensor:
     Raises:
         ValueError: they are no numbers, of no one shape, or more than any dtype of the wire holds.
     """
-    try:
-        given = np.asarray(observation)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise ValueError(f"observation: expected numbers in lists of equal lengths ({error})") from error
-    if given.dtype.kind not in "fiub" or given.dtype.itemsize > 8:  # noqa: PLR2004 - bytes of float64
-        raise ValueError(f"observation: expected real numbers of at most 64 bits, got {given.dtype} {given.shape}")
-    if given is not observation and given.dtype.kind == "f":
-        _check_integers(observation, given)
+    given = _numbers(observation)
     carried = given.dtype if given.dtype.newbyteorder("<") in CODES else _WIDER[given.dtype.name]
     try:
         return to_tensor(cast(given, np.dtype(carried)))
@@ -145,10 +145,38 @@ _WIDER = {
 """What carries a dtype that the wire does not know."""
 
 
-def _check_integers(observation: Observation, floats: NDArray[Any]) -> None:
-    """Raise ValueError where a Python integer became another number because there is a float beside it."""
-    if (np.abs(floats) < 1 << 53).all():
-        return
-    for number in np.asarray(observation, object).ravel():
-        if isinstance(number, int) and int(float(number)) != number:
-            raise ValueError(f"observation: expected numbers that float64 holds beside its floats, got {number}")
+def _numbers(observation: Observation) -> NDArray[Any]:
+    """The observation as an array of numbers, none of them rounded; raises ValueError."""
+    if isinstance(observation, np.ma.MaskedArray) and np.ma.is_masked(observation):
+        raise ValueError("observation: expected a number in every place, got a masked array that hides some")
+    try:
+        given = np.asarray(observation)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(f"observation: expected numbers in lists of equal lengths ({error})") from error
+    if given.dtype == object:
+        raise ValueError(f"observation: {_objection(given)}")
+    if given.dtype.kind not in "fiub" or given.dtype.itemsize > 8:  # noqa: PLR2004 - bytes of float64
+        raise ValueError(f"observation: expected real numbers of at most 64 bits, got {given.dtype} {given.shape}")
+    if given.dtype.kind == "f" and not isinstance(observation, np.ndarray) and (np.abs(given) >= 1 << 53).any():
+        for item in np.asarray(observation, object).ravel():
+            number = item.item() if isinstance(item, (np.generic, np.ndarray)) else item
+            if isinstance(number, int) and int(float(number)) != number:
+                raise ValueError(f"observation: expected numbers that float64 holds beside its floats, got {number}")
+    return given
+
+
+def _objection(given: NDArray[Any]) -> str:
+    """What is wrong with what numpy makes no numbers of."""
+    odd = [item for item in given.ravel() if not isinstance(item, (int, float, np.number))]
+    if not odd:
+        large = next((item for item in given.ravel() if isinstance(item, int) and abs(item) >= 1 << 63), None)
+        return f"expected whole numbers below 2^63 in size, got {str(large)[:30]}; write a float, such as 1e30"
+    return f"expected real numbers of at most 64 bits, got {type(odd[0]).__name__}"
+
+
+def _as_floats(array: NDArray[Any]) -> NDArray[np.float64]:
+    """The numbers as float64, where that holds them; raises ValueError."""
+    try:
+        return cast(array, np.dtype(np.float64))
+    except TensorError as error:
+        raise ValueError(f"observations: expected {error.expected} beside floats, got {error.got}") from error

@@ -8,6 +8,9 @@ import typer
 from serving.commands.names import split_name
 from serving.commands.target import DEFAULT_TARGET, DEFAULT_WAIT_S, Target, Wait, require_service
 
+MOST_SHOWN = 200
+"""Characters of an observation that an error repeats."""
+
 
 def act(
     policy: Annotated[str, typer.Argument(help="POLICY, POLICY/VERSION or POLICY@ALIAS.")],
@@ -23,18 +26,19 @@ def act(
     from serving.client import PolicyClient
 
     policy, version = split_name(policy, version)
+    shown = repr(observation if len(observation) <= MOST_SHOWN else f"{observation[:MOST_SHOWN]}...")
     try:
         array = json.loads(observation)
-    except ValueError as error:
-        raise typer.BadParameter(f"expected JSON such as '[0, 0, 0, 0]', got {observation!r}") from error
+    except (ValueError, RecursionError) as error:
+        raise typer.BadParameter(f"expected JSON such as '[0, 0, 0, 0]', got {shown}") from error
     if not isinstance(array, list):
-        raise typer.BadParameter(f"expected a JSON list such as '[0, 0, 0, 0]', got {observation!r}")
+        raise typer.BadParameter(f"expected a JSON list such as '[0, 0, 0, 0]', got {shown}")
     require_service(target, wait)
     with PolicyClient(target) as client:
         try:
             answer = client.act(policy, array, version=version, with_values=with_values)
         except ValueError as error:
-            raise typer.BadParameter(f"{error}; --observation was {observation!r}") from error
+            raise typer.BadParameter(f"{error}; --observation was {shown}") from error
         specs = {live.version: live.spec for live in client.policy(policy).versions}
     labels = specs[answer.version].action.discrete.labels if answer.version in specs else ()
     values = None if answer.values is None else answer.values.tolist()

@@ -6,8 +6,12 @@ import typer
 
 
 def _check(target: str) -> str:
-    if "//" in target or not target.rpartition(":")[2].isdecimal():
-        raise typer.BadParameter(f"expected host:port such as 'localhost:50051', got {target!r}")
+    from serving.client.channel import check_target
+
+    try:
+        check_target(target)
+    except ValueError as error:
+        raise typer.BadParameter(str(error).removeprefix("target: ")) from error
     return target
 
 

@@ -1,7 +1,7 @@
 """`polserve watch`."""
 
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -37,8 +37,9 @@ def watch(
 
     require_service(target, wait)
     counter = Counter(metrics or f"http://{target.rpartition(':')[0]}:8080/metrics")
-    screen = Live(console=Console(), auto_refresh=False)
-    with suppress(KeyboardInterrupt), PolicyClient(target) as client, screen:
+    console = Console(soft_wrap=True, highlight=False)
+    screen = Live(console=console, auto_refresh=False) if console.is_terminal else None
+    with suppress(KeyboardInterrupt), PolicyClient(target) as client, screen or nullcontext():
         while True:
             try:
                 lines = aligned(_rows(client.policies(), counter.per_second()))
@@ -46,7 +47,10 @@ def watch(
                 lines = [str(error)]
             if counter.problem:
                 lines += ["", counter.problem]
-            screen.update(Text("\n".join(lines)), refresh=True)
+            if screen is None:
+                print("\n".join([*lines, ""]), flush=True)
+            else:
+                screen.update(Text("\n".join(lines)), refresh=True)
             time.sleep(interval)
 
 

@@ -9,6 +9,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
+from http.client import HTTPException
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,20 +20,23 @@ TIMEOUT_S = 2.0
 def main() -> None:
     """Print why the service is not ready, and exit 1; or exit 0."""
     first_process = Path("/proc/1/cmdline").read_text(errors="replace").split("\0")
-    url = f"http://{address(os.environ, first_process)}/readyz"
+    try:
+        url = f"http://{address(os.environ, first_process)}/readyz"
+    except ValueError as error:
+        sys.exit(f"http-port: expected a number ({error})")
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy would look at another machine
     try:
         opener.open(url, timeout=TIMEOUT_S).close()
     except urllib.error.HTTPError as error:
         sys.exit(error.read().decode(errors="replace"))
-    except OSError as error:
+    except (OSError, ValueError, HTTPException) as error:
         sys.exit(f"{url} does not answer: {error}")
 
 
 def address(environment: Mapping[str, str], arguments: Sequence[str]) -> str:
     """host:port of the pages, as the service that was started with these variables and arguments has it."""
     host = _setting("host", environment, arguments) or DEFAULT_HOST
-    port = int(_setting("http-port", environment, arguments) or DEFAULT_PORT)
+    port = int(float(_setting("http-port", environment, arguments) or DEFAULT_PORT))  # 8080.0 is one to `serve`, too
     host = host.removeprefix("[").removesuffix("]")
     try:
         ip = ipaddress.ip_address(host)

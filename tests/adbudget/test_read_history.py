@@ -187,6 +187,9 @@ def test_two_currencies_are_refused_with_their_lines(tmp_path: Path) -> None:
     content = table(header=(*HEADER, "currency"), more=lambda index: ("EUR" if index < 45 else "USD",))
     with pytest.raises(InvalidOption, match=r"one currency .*line 2: currency is EUR and .*line 47: currency is USD"):
         read(tmp_path, content)
+    content[0] = content[0].replace("currency", "unit")  # whatever it is called
+    with pytest.raises(InvalidOption, match="one currency"):
+        read(tmp_path, content)
     header = ("date", "facebook_spend_eur", "instagram_spend_usd", "sales")
     with pytest.raises(InvalidOption, match="facebook_spend_eur tells EUR and instagram_spend_usd tells USD"):
         read(tmp_path, table(header=header))

@@ -17,7 +17,7 @@ from protos.polserve.v1 import policy_pb2 as pb
 from protos.polserve.v1 import policy_pb2_grpc
 from protos.tensors import TensorError, cast
 from serving.client import AsyncPolicyClient, ClientError, PolicyClient
-from serving.client.messages import observation_tensor
+from serving.client.messages import batch_of, observation_tensor
 from tests.support import Running, polserve, service, wait_until
 
 TICK = 2**53 - 1
@@ -133,8 +133,14 @@ def test_a_fraction_for_a_policy_of_whole_numbers_is_refused_with_its_place(odd:
     ("observation", "message"),
     [
         (["a"], "expected real numbers of at most 64 bits, got <U1"),
-        ([None], "expected real numbers of at most 64 bits, got object"),
-        ([2**64], "expected real numbers of at most 64 bits, got object"),
+        ([None], "expected real numbers of at most 64 bits, got NoneType"),
+        ([2**64], "expected whole numbers below 2^63 in size, got 18446744073709551616; write a float"),
+        ([np.int64(2**53 + 1), 0.5], "expected numbers that float64 holds beside its floats, got 9007199254740993"),
+        ([np.array(2**53 + 1), 0.5], "expected numbers that float64 holds beside its floats, got 9007199254740993"),
+        (
+            np.ma.array([0.0, 1.0], mask=[False, True]),
+            "expected a number in every place, got a masked array that hides some",
+        ),
         (
             [2**63],
             "expected whole numbers from -9223372036854775808 to",
@@ -147,6 +153,21 @@ def test_a_fraction_for_a_policy_of_whole_numbers_is_refused_with_its_place(odd:
 def test_what_is_no_number_is_refused_before_it_is_sent(observation: Any, message: str) -> None:
     with pytest.raises(ValueError, match="observation: ") as refusal:
         observation_tensor(observation)
+    assert message in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("observations", "message"),
+    [
+        ([np.array([2**53 + 1]), np.array([0.5])], "expected numbers that float64 holds beside floats"),
+        ([np.array([2**63 + 1], np.uint64), np.array([-1])], "expected numbers that float64 holds beside floats"),
+        ([np.zeros(3), np.zeros(4)], "expected at least one, all of one shape, got (3,), (4,)"),
+        ([], "expected at least one, all of one shape, got none"),
+    ],
+)
+def test_what_makes_no_batch_is_refused_before_it_is_sent(observations: Any, message: str) -> None:
+    with pytest.raises(ValueError, match="observations: ") as refusal:
+        batch_of(observations)
     assert message in str(refusal.value)
 
 

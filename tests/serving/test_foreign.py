@@ -60,7 +60,8 @@ def test_the_service_listens_on_ipv6(policies: Path, tmp_path: Path, host: str, 
     ("host", "message"),
     [
         ("192.0.2.1", "(Cannot assign requested address); --host takes an address of this machine"),
-        ("no-such-host.invalid", "; --host takes an address of this machine"),
+        ("no-such-host.invalid", "host: expected an address of this machine, such as 127.0.0.1"),
+        ("a..b", "host: expected an address of this machine, such as 127.0.0.1"),
     ],
 )
 def test_a_host_that_is_not_this_machine_is_named_as_the_cause(host: str, message: str) -> None:
@@ -74,6 +75,19 @@ def test_a_taken_grpc_port_is_named_as_the_cause(running: Running) -> None:
     result = polserve("serve", "--grpc-port", port, "--http-port", "0")
     assert result.returncode == 1
     assert f"grpc-port: 127.0.0.1:{port} cannot be bound (Address already in use); another program" in result.stderr
+
+
+def test_one_port_for_both_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="http-port: expected another than grpc-port's, got 50051 for both"):
+        load_settings({"http_port": 50051})
+
+
+def test_a_health_check_of_nonsense_says_so(running: Running) -> None:
+    assert "http-port: expected a number" in health(running, POLSERVE_HTTP_PORT="http").stderr
+    grpc_port = running.target.rpartition(":")[2]
+    assert (
+        f"http://127.0.0.1:{grpc_port}/readyz does not answer" in health(running, POLSERVE_HTTP_PORT=grpc_port).stderr
+    )
 
 
 def test_an_empty_host_is_refused() -> None:
@@ -126,6 +140,7 @@ def test_the_health_check_reads_the_address_as_the_service_does(
         ({"POLSERVE_HOST": "0.0.0.0"}, [], "127.0.0.1:8080"),  # noqa: S104 - as in the image
         ({"POLSERVE_HOST": "::"}, [], "[::1]:8080"),
         ({"POLSERVE_HTTP_PORT": "1"}, ["polserve", "serve", "--http-port", "9001"], "127.0.0.1:9001"),
+        ({"POLSERVE_HTTP_PORT": "9001.0"}, [], "127.0.0.1:9001"),  # which `serve` takes, too
         ({}, ["/bin/tini", "--", "polserve", "serve", "--http-port=9001", "--host=::1", ""], "[::1]:9001"),
     ],
 )

@@ -56,3 +56,13 @@ def test_watch_shows_what_is_live_until_it_is_interrupted(running: Running) -> N
     os.close(ours)
     os.close(theirs)
     assert (process.returncode, said) == (0, b"")
+
+
+def test_watch_that_is_piped_prints_each_look(running: Running) -> None:
+    arguments = ("--target", running.target, "--metrics", f"{running.http_url}/metrics", "--interval", "0.1")
+    command = [sys.executable, "-m", "serving.cli", "watch", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment(), text=True) as process:
+        assert process.stdout is not None
+        looks = [line for line in (process.stdout.readline() for _ in range(12)) if line.startswith("cartpole/1")]
+        process.send_signal(signal.SIGINT)
+    assert len(looks) >= 2

@@ -52,6 +52,23 @@ class OldStep(Line):
         return super().step(action)[:4]
 
 
+class Exits(Line):
+    def step(self, action: Any) -> Any:  # noqa: ARG002 - as Gymnasium declares it
+        raise SystemExit(3)
+
+
+class WritesInto(Line):
+    """Each step writes into the array that the reset gave."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
+        self.seen, info = super().reset(seed=seed, options=options)
+        return self.seen, info
+
+    def step(self, action: Any) -> Any:
+        self.seen[:], *rest = super().step(action)
+        return self.seen, *rest
+
+
 class OldReset(Line):
     def reset(self) -> Any:  # type: ignore[override]
         return super().reset()

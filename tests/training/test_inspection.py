@@ -12,6 +12,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from tests.training.strangers import (
     BreaksLater,
+    Exits,
     Line,
     NoInfo,
     NoOptions,
@@ -21,6 +22,7 @@ from tests.training.strangers import (
     OwnStatistics,
     Sensor,
     Unseeded,
+    WritesInto,
     like,
     registered,
 )
@@ -51,6 +53,12 @@ IMPOSSIBLE = [
     (like("earn", "1.0"), r"gave a reward '1\.0'; expected one number"),
     (like("earn", np.zeros(2)), r"gave a reward array \(2,\) of float64; expected one number"),
     (like("earn", float("nan")), r"step 1 of an episode with seed 0 gave the reward nan; expected a finite number"),
+    (like("earn", 1e300), r"gave the reward 1e\+300; expected a finite number of at most 3\.4e\+38"),
+    (
+        like("look", np.array([1e39, 0.0]), like("observation_space", Box(-1e40, 1e40, (2,), np.float64))),
+        r"observation\[0\] is 1e\+39; expected a finite number of at most 3\.4e\+38, since networks compute in float32",
+    ),
+    (Exits, r"^Odd-v0: step raised SystemExit: 3 \(strangers\.py:\d+\); mend the environment$"),
     (like("is_over", None), r"gave terminated = None; expected True or False"),
     (like("tell", [1]), r"Gymnasium's reset|returned info"),
 ]
@@ -98,6 +106,11 @@ def test_infos_that_gymnasium_cannot_put_together_end_no_training() -> None:
 
     with registered(Chatty) as spec:
         assert len(play_episodes(random_policy(spec, 0), spec, 3, 0)) == 3
+
+
+def test_an_observation_that_is_written_into_later_is_compared_as_it_was() -> None:
+    with registered(WritesInto, max_episode_steps=9) as spec:
+        assert not inspect_environment(spec).cautions
 
 
 def test_an_exception_of_the_environment_is_told_with_its_line_and_step() -> None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from training.adbudget.currencies import code_of
+from training.adbudget.currencies import CODES, code_of
 from training.adbudget.sheets import REPLACEMENT, Sheet
 from training.errors import InvalidOption, require
 
@@ -13,7 +13,10 @@ UNIT = r"(?:[\s_-]+(?P<suffix>[^()\[\]]+)|[\s_-]*[(\[](?P<unit>[^()\[\]]*)[)\]])
 """After a name: facebook_spend_eur, facebook_spend (EUR)."""
 SPEND = re.compile(rf"(?P<name>.+?)[\s_-]+spend{UNIT}", re.IGNORECASE)
 SALES = re.compile(rf"(?P<name>sales){UNIT}", re.IGNORECASE)
-CURRENCY = re.compile(r"(.*[\s_-])?currency([\s_-]+(iso[\s_-]+)?code)?", re.IGNORECASE)
+CURRENCY = re.compile(
+    r"(.*[\s_-])?(currency|curr|ccy|w(ä|ae)hrung|valuta|devise|moneda|moeda)([\s_-]+(iso[\s_-]+)?code)?", re.IGNORECASE
+)
+"""Names of the columns that tell a currency, in some languages."""
 MICROS = re.compile(r"(.*[\s_-])?(cost|spend|sales|revenue)[\s_-]*[(\[]?micros[)\]]?", re.IGNORECASE)
 
 
@@ -65,7 +68,9 @@ def find_columns(sheet: Sheet) -> Columns:
         spends[match["name"]] = index
     is_complete = len(dates) == 1 and len(sales) == 1 and bool(spends)
     require(is_complete, where, WANTED, ", ".join(filter(None, sheet.header)))
-    currencies = tuple(index for index, name in enumerate(sheet.header) if CURRENCY.fullmatch(name))
+    used = {dates[0], sales[0], *spends.values()}
+    others = [index for index in range(len(sheet.header)) if index not in used]
+    currencies = tuple(index for index in others if _tells_currency(sheet, index))
     return Columns(dates[0], sales[0], spends, currencies, told)
 
 
@@ -94,6 +99,14 @@ def currency_of(sheet: Sheet, columns: Columns) -> str:
             )
     require(len(found) <= 1, f"{sheet.path}: currency", "one currency in all columns", " and ".join(found.values()))
     return next(iter(found), "")
+
+
+def _tells_currency(sheet: Sheet, index: int) -> bool:
+    """Whether a column is a currency's, by its name, or whatever its name is by several codes and nothing else."""
+    if CURRENCY.fullmatch(sheet.header[index]):
+        return True
+    texts = {text for _, text in sheet.column(index)}
+    return len(texts) > 1 and texts <= CODES
 
 
 def _check_micros(where: str, name: str) -> None:
