@@ -79,9 +79,9 @@ def check_target(target: str) -> None:
     is_port = port.isascii() and port.isdecimal() and 1 <= int(port) <= MOST_PORT
     is_host = re.fullmatch(r"[^\s/,:]+|\[[0-9a-fA-F:.]+(%[^\s\]]+)?\]", host) is not None
     if not is_port or not is_host:
-        hint = "; an address of IPv6 stands in brackets, as in [::1]:50051" if host.count(":") > 1 else ""
-        expected = f"host:port such as 'localhost:50051', the port from 1 to {MOST_PORT}"
-        raise ValueError(f"target: expected {expected}, got {target!r}{hint}")
+        hint = f"the port is from 1 to {MOST_PORT}" if is_host else "the host is a name or an address"
+        hint = "an address of IPv6 stands in brackets, as in [::1]:50051" if host.count(":") > 1 else hint
+        raise ValueError(f"target: expected host:port such as 'localhost:50051', got {target!r}; {hint}")
 
 
 def is_loopback(target: str) -> bool:
