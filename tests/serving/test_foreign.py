@@ -45,8 +45,7 @@ def test_a_registry_on_this_machine_is_asked_without_a_proxy() -> None:
     assert no_proxy({"NO_PROXY": "example.com, localhost"}) == "example.com,localhost,127.0.0.0/8,::1"
 
 
-@pytest.mark.parametrize("options", [(), ("--workers", "2")], ids=["one", "workers"])
-@pytest.mark.parametrize("host", ["::1", "[::1]"])
+@pytest.mark.parametrize(("host", "options"), [("::1", ()), ("[::1]", ("--workers", "2"))])
 def test_the_service_listens_on_ipv6(policies: Path, tmp_path: Path, host: str, options: tuple[str, ...]) -> None:
     with service("--policies", str(policies), "--host", host, *options, folder=tmp_path, host="::1") as running:
         wait_until(running.is_up, running.log)
