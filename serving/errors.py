@@ -13,8 +13,9 @@ PolserveError
 +-- NoService            no service is ready where one was looked for
 """
 
-import re
 from collections.abc import Iterable
+
+from protos.hosts import without_passwords
 
 DROPPED = "dropped before the model: the deadline has passed, or the client has gone"
 
@@ -93,11 +94,6 @@ class NoService(PolserveError):
 def one_line(error: BaseException) -> str:
     """The first line of what an error says, without passwords in it, or its class where it says nothing."""
     return without_passwords((str(error).strip().splitlines() or [""])[0]) or type(error).__name__
-
-
-def without_passwords(text: str) -> str:
-    """The text, without what stands before the host in an address."""
-    return re.sub(r"//[^/\s]*@", "//", text)
 
 
 def _list(names: Iterable[str]) -> str:

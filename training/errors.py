@@ -12,8 +12,6 @@ TrainingError
 +-- RaceLost                somebody else moved the alias first
 """
 
-import re
-
 
 class TrainingError(Exception):
     """Base of the errors that a user of the offline side can cause."""
@@ -64,8 +62,3 @@ def require(condition: bool, name: str, expected: str, got: object) -> None:  # 
     """Raise InvalidOption where the `condition` on a hyper-parameter does not hold."""
     if not condition:
         raise InvalidOption(f"{name}: expected {expected}, got {got}")
-
-
-def without_passwords(text: str) -> str:
-    """The text, without what stands before the host in an address."""
-    return re.sub(r"//[^/\s]*@", "//", text)

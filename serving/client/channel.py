@@ -1,6 +1,5 @@
 """How the clients reach a service: the channel's options, what is tried again, and what is said when all fails."""
 
-import ipaddress
 import json
 import os
 import random
@@ -11,6 +10,7 @@ from typing import Any, TypeAlias
 
 import grpc
 
+from protos.hosts import is_loopback, without_passwords
 from protos.polserve.v1 import budget_pb2
 from protos.polserve.v1 import policy_pb2 as pb
 
@@ -84,13 +84,8 @@ def check_target(target: str) -> None:
         raise ValueError(f"target: expected host:port such as 'localhost:50051', got {target!r}; {hint}")
 
 
-def is_loopback(target: str) -> bool:
-    """Whether `target`, host:port, is on this very machine by its name or address."""
-    host = target.rpartition(":")[0].strip("[]").lower()
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+def _host(target: str) -> str:
+    return target.rpartition(":")[0].strip("[]")
 
 
 def channel_options(target: str, options: ChannelOptions | None) -> list[tuple[str, int | str]]:
@@ -107,7 +102,7 @@ def channel_options(target: str, options: ChannelOptions | None) -> list[tuple[s
         "grpc.keepalive_time_ms": KEEPALIVE_MS,
         "grpc.keepalive_timeout_ms": KEEPALIVE_TIMEOUT_MS,
         "grpc.http2.max_pings_without_data": 0,  # as many as it takes, in an episode that waits
-        "grpc.enable_http_proxy": int(not is_loopback(target)),
+        "grpc.enable_http_proxy": int(not is_loopback(_host(target))),
     }
     return list({**own, **(options or {})}.items())
 
@@ -164,9 +159,9 @@ def _by_proxy(target: str) -> str:
     """Which proxy the way goes through, where gRPC was told of one."""
     name = next((name for name in PROXY_VARIABLES if os.environ.get(name)), None)
     excepted = os.environ.get("no_grpc_proxy") or os.environ.get("no_proxy") or ""  # noqa: SIM112 - gRPC's own
-    host = target.rpartition(":")[0].strip("[]")
+    host = _host(target)
     is_excepted = any(host.endswith(part.strip()) for part in excepted.split(",") if part.strip())
-    if name is None or is_loopback(target) or is_excepted:
+    if name is None or is_loopback(_host(target)) or is_excepted:
         return ""
-    proxy = re.sub(r"//[^/\s]*@", "//", os.environ[name])  # without a password
+    proxy = without_passwords(os.environ[name])
     return f"; it is sought through the proxy {proxy} of the variable {name}: add {host} to no_proxy if that is wrong"

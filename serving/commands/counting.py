@@ -1,10 +1,11 @@
 """How many observations a service answers, by what it counts on its page /metrics."""
 
-import ipaddress
 import re
 import time
 import urllib.request
 from urllib.parse import urlsplit
+
+from protos.hosts import is_loopback
 
 COUNTED = re.compile(r"^polserve_observations_total\{(?P<labels>[^}]*)\} (?P<value>\S+)$", re.MULTILINE)
 LABEL = re.compile(r'(\w+)="([^"]*)"')
@@ -19,7 +20,7 @@ class Counter:
         """Why nothing is known; empty if something is."""
         self._url = url
         proxies: dict[str, str] | None = (
-            {} if _is_loopback(urlsplit(url).hostname or "") else None
+            {} if is_loopback(urlsplit(url).hostname or "") else None
         )  # None: those of the environment
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies))
         self._before: dict[tuple[str, str], float] | None = None
@@ -49,10 +50,3 @@ def counted(text: str) -> dict[tuple[str, str], float]:
         name = (labels["policy"], labels["version"])
         counts[name] = counts.get(name, 0.0) + float(match["value"])
     return counts
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -5,8 +5,9 @@ import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from protos.hosts import without_passwords
 from protos.packages import missing_package
-from training.errors import RegistryError, without_passwords
+from training.errors import RegistryError
 from training.registry.probe import wait_for_server
 
 VARIABLE = "MLFLOW_TRACKING_URI"

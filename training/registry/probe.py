@@ -1,6 +1,5 @@
 """Whether an MLflow server answers, asked the way its real client asks: by requests, through the same proxies."""
 
-import ipaddress
 import os
 import sys
 import time
@@ -11,7 +10,8 @@ import requests
 from requests.utils import get_environ_proxies, select_proxy
 from urllib3.exceptions import NameResolutionError
 
-from training.errors import RegistryError, without_passwords
+from protos.hosts import is_loopback, without_passwords
+from training.errors import RegistryError
 
 START_TIMEOUT_S = 60.0
 """For a server that was just started: it takes half a minute on a busy machine."""
@@ -56,19 +56,11 @@ def wait_for_server(uri: str, name: str) -> None:
 
 
 def _keep_off_proxies(host: str) -> None:
-    if not _is_loopback(host):
+    if not is_loopback(host):
         return
     for variable in ("no_proxy", "NO_PROXY"):
         hosts = [part for part in os.environ.get(variable, "").split(",") if part]
         os.environ[variable] = ",".join(dict.fromkeys([*hosts, host]))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-    return address.is_loopback or address.is_unspecified
 
 
 def _reason_to_wait(uri: str, name: str) -> str:

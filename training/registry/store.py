@@ -10,8 +10,9 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
+from protos.hosts import without_passwords
 from protos.packages import missing_package
-from training.errors import RegistryError, without_passwords
+from training.errors import RegistryError
 from training.registry.address import DEFAULT_TRACKING_URI, VARIABLE, reach
 
 OF_A_SERVER = (

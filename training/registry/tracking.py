@@ -11,7 +11,8 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelInput, Metric, Param
 
-from training.errors import RegistryError, without_passwords
+from protos.hosts import without_passwords
+from training.errors import RegistryError
 from training.registry.address import is_server
 from training.registry.store import OF_A_SERVER, registry_errors
 
