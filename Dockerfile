@@ -4,6 +4,7 @@ ARG BASE=python:3.11-slim-bookworm
 FROM ${BASE} AS build
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY polserve polserve
 COPY protos protos
 COPY serving serving
 COPY policies policies
@@ -27,6 +28,6 @@ RUN mkdir -p /var/cache/polserve && chown 65532:65532 /var/cache/polserve
 VOLUME /var/cache/polserve
 USER 65532:65532
 EXPOSE 50051 8080
-HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["python", "-m", "serving.http.healthcheck"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["python", "-m", "polserve.serving.http.healthcheck"]
 ENTRYPOINT ["polserve"]
 CMD ["serve"]

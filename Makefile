@@ -29,7 +29,7 @@ install: .venv/.installed  ## install polserve with every extra into .venv
 	@touch $@
 
 demo: install  ## train two CartPole policies, promote one on evidence, serve and play it; ONCE=1 does not wait
-	$(BIN)/python -m training.demo $(if $(ONCE),--once)
+	$(BIN)/python -m polserve.training.demo $(if $(ONCE),--once)
 
 serve: install  ## serve the bundled policies
 	$(BIN)/polserve serve
@@ -46,10 +46,10 @@ types: install  ## check types
 	$(BIN)/mypy
 
 protos: install  ## generate the Python messages and stubs
-	$(BIN)/python -m protos.generate
+	$(BIN)/python -m polserve.protos.generate
 
 bench: install  ## print the tables of the README (hours; QUICK=1 for a short run)
-	for name in startup serving transports rollout peers control promotion arcade frames adbudget ledger; do $(BIN)/python benchmarks/$$name.py $(if $(QUICK),--quick) || exit 1; done
+	for name in startup act transports rollout peers control promotion arcade frames adbudget ledger; do $(BIN)/python -m benchmarks.$$name $(if $(QUICK),--quick) || exit 1; done
 
 image: ## build the container image with docker, or ENGINE=podman
 	$(or $(ENGINE),docker) build --tag polserve .

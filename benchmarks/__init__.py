@@ -1,1 +1,1 @@
-"""Programs that print the tables of the README: `python benchmarks/NAME.py`."""
+"""Programs that print the tables of the README: `python -m benchmarks.NAME`."""

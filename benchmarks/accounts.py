@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from protos.names import MICROS
-from serving.client import BudgetDay, PolicyClient
-from training.adbudget.context import DAYS_A_WEEK, Context
+from polserve.protos.shared.names import MICROS
+from polserve.serving.client import BudgetDay, PolicyClient
+from polserve.training.tasks.adbudget.context import DAYS_A_WEEK, Context
 
 
 def play_contexts(

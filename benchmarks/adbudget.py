@@ -5,10 +5,6 @@ without the environment, beside the certified optimum and simple rules. With --c
 (docs/adbudget.md has the form) are played against the bundled policy, or against the service at --target.
 """
 
-import sys
-
-sys.path[0] = sys.path[0].removesuffix("/benchmarks")  # else serving.py there would hide the package serving
-
 import contextlib
 import json
 import tempfile
@@ -25,20 +21,29 @@ from rich.console import Console
 from benchmarks.accounts import play_contexts
 from benchmarks.load import polserve
 from benchmarks.tables import finish, options, show
-from protos.polserve.v1 import policy_pb2 as pb
-from serving.client import ClientError, PolicyClient
-from serving.client.messages import live_version
-from training.adbudget.context import Context, default_scenario, read_contexts
-from training.adbudget.optimum import Problem, solve_all
-from training.adbudget.rules import Resolve, Rule, best_share, even, fixed_share, play, proportional, regret
-from training.envs import EVALUATION_FIRST_SEED
-from training.errors import TrainingError
-from training.loop import Progress
-from training.pipeline import finish as finish_run
-from training.presets import PRESETS
-from training.stages import Stages
-from training.statistics import summarise
-from training.trainee import build_trainee
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.serving.client import ClientError, PolicyClient
+from polserve.serving.client.messages import live_version
+from polserve.training.environments.making import EVALUATION_FIRST_SEED
+from polserve.training.errors import TrainingError
+from polserve.training.evaluation.statistics import summarise
+from polserve.training.learning.loop import Progress
+from polserve.training.runs.pipeline import finish as finish_run
+from polserve.training.runs.presets import PRESETS
+from polserve.training.runs.stages import Stages
+from polserve.training.runs.trainee import build_trainee
+from polserve.training.tasks.adbudget.context import Context, default_scenario, read_contexts
+from polserve.training.tasks.adbudget.optimum import Problem, solve_all
+from polserve.training.tasks.adbudget.rules import (
+    Resolve,
+    Rule,
+    best_share,
+    even,
+    fixed_share,
+    play,
+    proportional,
+    regret,
+)
 
 ROUNDING = 1e-6
 """Money: whole micros as floats."""

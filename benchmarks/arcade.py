@@ -4,10 +4,6 @@ Both learners make updates of DQN on the same network, with batches of the same 
 the same random screens; both environments play the same game by the same rules. The two sides take turns.
 """
 
-import sys
-
-sys.path[0] = sys.path[0].removesuffix("/benchmarks")  # else serving.py there would hide the package serving
-
 import time
 from dataclasses import replace
 from statistics import median
@@ -20,18 +16,18 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.logger import Logger
 
 from benchmarks.tables import finish, options, show
-from training.agents.actor import ValueActor
-from training.agents.dqn import DqnAgent
-from training.agents.exploration import Exploration
-from training.arcade import AS_GYMNASIUM_MAKES_IT, make_screens
-from training.compute import choose
-from training.envs import EnvironmentSpec, VecEnv, make_vec
-from training.hyperparameters import DqnConfig, ExplorationConfig, NetworkConfig, ReplayConfig
-from training.learners import ReplayLearner
-from training.networks import ValueNetwork
-from training.presets import MS_PACMAN
-from training.replay import Replay
-from training.transitions import VectorStep
+from polserve.training.environments.making import EnvironmentSpec, VecEnv, make_vec
+from polserve.training.learning.agents.actor import ValueActor
+from polserve.training.learning.agents.dqn import DqnAgent
+from polserve.training.learning.agents.exploration import Exploration
+from polserve.training.learning.compute import choose
+from polserve.training.learning.hyperparameters import DqnConfig, ExplorationConfig, NetworkConfig, ReplayConfig
+from polserve.training.learning.networks import ValueNetwork
+from polserve.training.learning.replay import Replay
+from polserve.training.learning.transitions import VectorStep
+from polserve.training.learning.updates import ReplayLearner
+from polserve.training.runs.presets import MS_PACMAN
+from polserve.training.tasks.atari.vector import AS_GYMNASIUM_MAKES_IT, make_screens
 
 SHAPE = (4, 88, 80)
 ACTIONS = 9

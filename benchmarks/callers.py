@@ -1,15 +1,12 @@
 """Processes that call a service at a steady rate, and keep when each call began, how long it took and what it was told.
 
-Run as a program by `calling`: `python benchmarks/callers.py TARGET POLICY SIZE RATE`, until its standard input ends.
+Run as a program by `calling`: `python -m benchmarks.callers TARGET POLICY SIZE RATE`, until its standard input ends.
 """
-
-import sys
-
-sys.path[0] = sys.path[0].removesuffix("/benchmarks")  # else serving.py there would hide the package serving
 
 import contextlib
 import json
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.client import ClientError, PolicyClient
+from polserve.serving.client import ClientError, PolicyClient
 
 THREADS = 2
 """Of each process, each with a connection of its own."""
@@ -44,7 +41,7 @@ class Calls:
 @contextlib.contextmanager
 def calling(target: str, policy: str, size: int, *, processes: int, rate: float) -> Iterator[Calls]:
     """`rate` calls a second with observations of zeros (size,) until the block is left; then the value is filled."""
-    command = [sys.executable, __file__, target, policy, str(size), str(rate / processes)]
+    command = [sys.executable, "-m", "benchmarks.callers", target, policy, str(size), str(rate / processes)]
     callers = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603
         for _ in range(processes)

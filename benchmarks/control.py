@@ -5,10 +5,6 @@ that RL Zoo publishes (hyperparams/dqn.yml) for their number of steps, without a
 then play the same 100 episodes on seeds that neither trained on.
 """
 
-import sys
-
-sys.path[0] = sys.path[0].removesuffix("/benchmarks")  # else serving.py there would hide the package serving
-
 import time
 from dataclasses import dataclass, replace
 from statistics import mean, median
@@ -21,12 +17,12 @@ from numpy.typing import NDArray
 from stable_baselines3 import DQN
 
 from benchmarks.tables import finish, options, show
-from training.collector import ChooseActions
-from training.envs import EVALUATION_FIRST_SEED, EnvironmentSpec
-from training.evaluate import play_episodes
-from training.presets import PRESETS
-from training.recipe import Recipe
-from training.trainee import build_trainee
+from polserve.training.environments.making import EVALUATION_FIRST_SEED, EnvironmentSpec
+from polserve.training.evaluation.episodes import play_episodes
+from polserve.training.learning.collector import ChooseActions
+from polserve.training.runs.presets import PRESETS
+from polserve.training.runs.recipe import Recipe
+from polserve.training.runs.trainee import build_trainee
 
 ZOO_CARTPOLE = {
     "learning_rate": 2.3e-3,

@@ -3,10 +3,6 @@
 Each line compares two sides that take turns in this run; CPU of the server for a call or a step, from /proc.
 """
 
-import sys
-
-sys.path[0] = sys.path[0].removesuffix("/benchmarks")  # else serving.py there would hide the package serving
-
 import tempfile
 import threading
 import time
@@ -15,15 +11,15 @@ from statistics import median
 
 import numpy as np
 
+from benchmarks.act import Report, take_turns
 from benchmarks.graphs import model_ms, write_untrained
 from benchmarks.load import Server, Shape, act_message, polserve, require_h2load, rival
-from benchmarks.serving import Report, take_turns
 from benchmarks.tables import finish, options, show
-from serving.client import PolicyClient
-from serving.policy import Policy
-from training.networks import GreedyPolicy, ValueNetwork
-from training.presets import PRESETS
-from training.screens import FRAME_SHAPE, SCREEN_SHAPE, Screens
+from polserve.serving.client import PolicyClient
+from polserve.serving.policy import Policy
+from polserve.training.learning.networks import GreedyPolicy, ValueNetwork
+from polserve.training.runs.presets import PRESETS
+from polserve.training.tasks.atari.screens import FRAME_SHAPE, SCREEN_SHAPE, Screens
 
 STACK = 4
 EPISODES = 4

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from protos.names import SCHEMA_VERSION
-from protos.polserve.v1 import policy_pb2 as pb
-from serving.policy import Policy
-from training.export import export_policy
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.shared.names import SCHEMA_VERSION
+from polserve.serving.policy import Policy
+from polserve.training.versions.export import export_policy
 
 
 def write_untrained(folder: Path, name: str, policy: nn.Module, shape: tuple[int, ...]) -> np.ndarray:

@@ -4,10 +4,6 @@ Each has 1 to 8 channels, amounts of any size up to int64, floors, caps or none,
 network might answer that was never trained. No call is made: what is counted is the arithmetic.
 """
 
-import sys
-
-sys.path[0] = sys.path[0].removesuffix("/benchmarks")  # else serving.py there would hide the package serving
-
 import random
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -16,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.tables import finish, options, show
-from protos.names import BUDGET_COMPONENTS
-from protos.polserve.v1 import policy_pb2 as pb
-from serving.allocation import AllocationContract, ChannelDay, Day
-from serving.ledger import allocate
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.shared.names import BUDGET_COMPONENTS
+from polserve.serving.allocation import AllocationContract, ChannelDay, Day
+from polserve.serving.ledger import allocate
 
 MOST_MICROS = 2**63 - 1
 MOST_CHANNELS = 8

@@ -19,8 +19,8 @@ from pathlib import Path
 import grpc
 import numpy as np
 
-from protos.polserve.v1 import policy_pb2 as pb
-from protos.tensors import to_tensor
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.tensors import to_tensor
 
 METHOD = "polserve.v1.PolicyService/Act"
 ROOT = Path(__file__).resolve().parents[1]
@@ -52,7 +52,7 @@ class Measured:
     calls_per_s: float
 
 
-WORKER = b"serving.crew.child"
+WORKER = b"polserve.serving.workers.child"
 """The module that a worker process runs; the service's other children answer nothing."""
 
 
@@ -108,9 +108,7 @@ def act_message(policy: str, observation: np.ndarray) -> bytes:
 @contextlib.contextmanager
 def polserve(*options: str) -> Iterator[Server]:
     """`polserve serve` on free ports, ready."""
-    with process_of(
-        [*PYTHON, "serving.cli", "serve", "--grpc-port", "0", "--http-port", "0", *options], ROOT
-    ) as process:
+    with process_of([*PYTHON, "polserve", "serve", "--grpc-port", "0", "--http-port", "0", *options], ROOT) as process:
         line = process.stdout.readline() if process.stdout else ""
         ports = re.findall(r":(\d+)", line)
         if len(ports) < 2:  # noqa: PLR2004 - gRPC and HTTP

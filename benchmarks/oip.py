@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.load import Server, free_port, process_of
-from protos.names import MODEL_FILE
-from serving.settings import BUNDLED_POLICIES
+from polserve.protos.shared.names import MODEL_FILE
+from polserve.serving.settings import BUNDLED_POLICIES
 
 METHOD = "inference.GRPCInferenceService/ModelInfer"
 MODEL = BUNDLED_POLICIES / "cartpole" / "1" / MODEL_FILE

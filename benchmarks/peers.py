@@ -5,10 +5,6 @@ and, where they are installed (each in an environment of its own: `--mlserver PY
 KServe with a model of the same ONNX file, over the Open Inference Protocol.
 """
 
-import sys
-
-sys.path[0] = sys.path[0].removesuffix("/benchmarks")  # else serving.py there would hide the package serving
-
 import contextlib
 import os
 from collections.abc import Iterator

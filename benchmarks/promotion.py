@@ -5,10 +5,6 @@ should leave alone; a candidate 10 % better, which it should promote; for *not-w
 candidate worse by the whole margin, which it should refuse.
 """
 
-import sys
-
-sys.path[0] = sys.path[0].removesuffix("/benchmarks")  # else serving.py there would hide the package serving
-
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -20,8 +16,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from benchmarks.tables import finish, options, show
-from training.comparison import compare
-from training.promotion import Criteria, Rule, decide
+from polserve.training.evaluation.comparison import compare
+from polserve.training.promotion.rules import Criteria, Rule, decide
 
 GAP = 0.10
 """By which a candidate is better."""

@@ -3,7 +3,7 @@
 echo-*: answers an empty message, the floor of a way to serve; act-*: what one writes by hand around ONNX Runtime for
 the bundled CartPole policy, without checks and metrics. *-threads and *-aio are grpcio's public servers; *-callback
 answers in the callback of the receive operation, through an executor given to the public server; *-loop is the
-completion loop of serving.grpc.
+completion loop of `polserve.serving.grpc`.
 """
 
 import asyncio
@@ -18,11 +18,11 @@ import grpc.aio
 import numpy as np
 from grpc._cython import cygrpc  # type: ignore[attr-defined]  # private: no types
 
-from protos.polserve.v1 import policy_pb2 as pb
-from serving.grpc.act import Call
-from serving.grpc.completion import CompletionLoop
-from serving.policy import Policy
-from serving.settings import BUNDLED_POLICIES
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.serving.grpc.act import Call
+from polserve.serving.grpc.completion import CompletionLoop
+from polserve.serving.policy import Policy
+from polserve.serving.settings import BUNDLED_POLICIES
 
 SERVICE = "polserve.v1.PolicyService"
 OPTIONS = [("grpc.so_reuseport", 0)]

@@ -4,14 +4,11 @@ The alias goes back and forth between two versions, one of which always answers 
 that names the wrong version shows. Stretches with and without promotions take turns.
 """
 
-import sys
-
-sys.path[0] = sys.path[0].removesuffix("/benchmarks")  # else serving.py there would hide the package serving
-
 import contextlib
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -27,18 +24,18 @@ from numpy.typing import NDArray
 from benchmarks.callers import Calls, calling
 from benchmarks.load import free_port
 from benchmarks.tables import finish, options, show
-from protos.names import CHAMPION
-from protos.polserve.v1 import policy_pb2 as pb
-from serving.client import PolicyClient
-from training.envs import EnvironmentSpec
-from training.export import PolicyVersion, export_policy
-from training.hyperparameters import NetworkConfig
-from training.networks import GreedyPolicy, ValueNetwork
-from training.registry.store import connect
-from training.registry.tracking import TrackedRun
-from training.registry.versions import PolicyRegistry
-from training.specs import TrainedPolicy, build_spec
-from training.statistics import summarise
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.shared.names import CHAMPION
+from polserve.serving.client import PolicyClient
+from polserve.training.environments.making import EnvironmentSpec
+from polserve.training.evaluation.statistics import summarise
+from polserve.training.learning.hyperparameters import NetworkConfig
+from polserve.training.learning.networks import GreedyPolicy, ValueNetwork
+from polserve.training.registry.store import connect
+from polserve.training.registry.tracking import TrackedRun
+from polserve.training.registry.versions import PolicyRegistry
+from polserve.training.versions.export import PolicyVersion, export_policy
+from polserve.training.versions.specs import TrainedPolicy, build_spec
 
 SIZE = 4
 SMALL, LARGE = "small", "large"
@@ -148,7 +145,7 @@ def serving(folder: Path, setting: Setting) -> Iterator[tuple[MlflowClient, str]
     server = ["mlflow", "server", "--host", "127.0.0.1", "--port", str(mlflow), "--workers", "1"]
     server += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
     server += ["--artifacts-destination", str(folder / "artifacts")]
-    serve = ["serving.cli", "serve", "--grpc-port", str(grpc), "--http-port", str(http), "--service", "benchmark"]
+    serve = ["polserve", "serve", "--grpc-port", str(grpc), "--http-port", str(http), "--service", "benchmark"]
     serve += ["--poll-interval", str(setting.poll_interval_s), "--workers", str(setting.workers)]
     serve += ["--cache-dir", str(folder / "cache")]
     with running(server, f"{url}/health", folder / "mlflow.log", environment):

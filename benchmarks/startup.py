@@ -1,13 +1,10 @@
 """How long `polserve serve` takes to be ready, beside the bare interpreter with its three compiled libraries."""
 
-import sys
-
-sys.path[0] = sys.path[0].removesuffix("/benchmarks")  # else serving.py there would hide the package serving
-
 import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
 import urllib.request
 from statistics import median
@@ -28,7 +25,7 @@ def ready_s(http_port: int) -> float:
     """Wall time from the command to the first good /readyz."""
     started = time.perf_counter()
     process = subprocess.Popen(  # noqa: S603
-        [sys.executable, "-m", "serving.cli", "serve", "--grpc-port", "0", "--http-port", str(http_port)],
+        [sys.executable, "-m", "polserve", "serve", "--grpc-port", "0", "--http-port", str(http_port)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env={name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"},

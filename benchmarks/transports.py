@@ -3,10 +3,6 @@
 The ground of docs/adr/0005. CPU of the server for a call, and latency, at (connections x streams).
 """
 
-import sys
-
-sys.path[0] = sys.path[0].removesuffix("/benchmarks")  # else serving.py there would hide the package serving
-
 from statistics import median
 
 import numpy as np

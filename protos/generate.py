@@ -1,4 +1,4 @@
-"""Generate the Python messages and stubs from the .proto files: `python -m protos.generate [FOLDER]`."""
+"""Generate the Python messages and stubs from the .proto files: `python -m polserve.protos.generate [FOLDER]`."""
 
 import re
 import sys
@@ -11,7 +11,7 @@ SOURCES = Path(__file__).parent
 def generate(target: Path) -> None:
     """Write `*_pb2.py`, `*_pb2.pyi` and `*_pb2_grpc.py` for every .proto file below `target`.
 
-    The names on the wire stay `polserve/v1/...`; only the Python imports gain the prefix `protos.`.
+    The names on the wire stay `polserve/v1/...`; only the Python imports gain the prefix `polserve.protos.`.
 
     Raises:
         RuntimeError: protoc refused a file; its message is on standard error.
@@ -34,7 +34,7 @@ def generate(target: Path) -> None:
         raise RuntimeError(f"protoc exited with {status} on {', '.join(sources)}")
     for path in [*target.rglob("*_pb2*.py"), *target.rglob("*_pb2.pyi")]:
         text = path.read_text()
-        path.write_text(re.sub(r"^from polserve\.", "from protos.polserve.", text, flags=re.MULTILINE))
+        path.write_text(re.sub(r"^from polserve\.", "from polserve.protos.polserve.", text, flags=re.MULTILINE))
 
 
 if __name__ == "__main__":

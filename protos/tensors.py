@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.polserve.v1 import policy_pb2 as pb
 
 DTYPES: dict[pb.DataType, np.dtype[Any]] = {
     pb.FLOAT32: np.dtype("<f4"),

@@ -4,7 +4,7 @@ import errno
 import socket
 from typing import Any
 
-from serving.errors import PortInUse
+from polserve.serving.errors import PortInUse
 
 PRIVILEGED = 1024
 """Ports below need rights that most programs have not."""

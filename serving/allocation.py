@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from protos.names import BUDGET_COMPONENTS, MICROS, spent_component
-from protos.polserve.v1 import policy_pb2 as pb
-from serving.errors import InvalidRequest, RolloutRefused
-from serving.ledger import Wish
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.shared.names import BUDGET_COMPONENTS, MICROS, spent_component
+from polserve.serving.errors import InvalidRequest, RolloutRefused
+from polserve.serving.ledger import Wish
 
 LAST_WEEKDAY = 6
 MOST_DEMAND = 1000.0

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.batching import InferenceQueue, Outcome, Work, answer_together, split, timed_act
-from serving.catalog import Catalog
-from serving.errors import DROPPED, Expired, InvalidRequest, NotReady, Overloaded
-from serving.metrics.answering import AnsweringMetrics
-from serving.policy import Answer, Policy
+from polserve.serving.batching import InferenceQueue, Outcome, Work, answer_together, split, timed_act
+from polserve.serving.catalog import Catalog
+from polserve.serving.errors import DROPPED, Expired, InvalidRequest, NotReady, Overloaded
+from polserve.serving.metrics.answers import AnsweringMetrics
+from polserve.serving.policy import Answer, Policy
 
 INLINE_S = 1e-3
 """What takes the model longer goes through the queue, so that a thread that reads calls is free for others."""

@@ -15,9 +15,9 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from serving.errors import DROPPED, Expired, NotReady, Overloaded
-from serving.metrics.answering import AnsweringMetrics
-from serving.policy import Answer, Pace, Policy
+from polserve.serving.errors import DROPPED, Expired, NotReady, Overloaded
+from polserve.serving.metrics.answers import AnsweringMetrics
+from polserve.serving.policy import Answer, Pace, Policy
 
 Batching: TypeAlias = Literal["auto", "on", "off"]
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from protos.names import CHAMPION
-from serving.errors import NotReady, UnknownPolicy, UnknownVersion
-from serving.policy import Policy
+from polserve.protos.shared.names import CHAMPION
+from polserve.serving.errors import NotReady, UnknownPolicy, UnknownVersion
+from polserve.serving.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from protos.packages import missing_package
+from polserve.protos.shared.packages import missing_package
 
 GROUP = "polserve.commands"
 EXTRAS = {
@@ -84,7 +84,7 @@ def _commands() -> dict[str, EntryPoint]:
     return {
         entry.name: entry
         for entry in entry_points(group=GROUP)
-        if importlib.util.find_spec(entry.module.split(".")[0]) is not None
+        if importlib.util.find_spec(".".join(entry.module.split(".")[:2])) is not None
     }
 
 

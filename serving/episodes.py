@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import Gauge
 
-from serving.errors import Expired, InvalidRequest, NotReady, Overloaded, PolserveError
-from serving.policy import Policy
+from polserve.serving.errors import Expired, InvalidRequest, NotReady, Overloaded, PolserveError
+from polserve.serving.policy import Policy
 
 RETRY_AFTER_S = 1.0
 DRAINING = "draining: this process ends; open a new stream, another one will answer it"

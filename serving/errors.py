@@ -15,7 +15,7 @@ PolserveError
 
 from collections.abc import Iterable
 
-from protos.hosts import without_passwords
+from polserve.protos.shared.hosts import without_passwords
 
 DROPPED = "dropped before the model: the deadline has passed, or the client has gone"
 

@@ -12,11 +12,11 @@ import onnxruntime as ort
 from google.protobuf import json_format
 from numpy.typing import NDArray
 
-from protos.names import ACTION, MODEL_FILE, OBSERVATION, SCHEMA_VERSION, SPEC_KEY, VALUES
-from protos.polserve.v1 import policy_pb2 as pb
-from protos.tensors import DTYPES, TensorError, cast
-from serving.allocation import AllocationContract
-from serving.errors import DROPPED, Expired, InvalidRequest, RolloutRefused, one_line
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.shared.names import ACTION, MODEL_FILE, OBSERVATION, SCHEMA_VERSION, SPEC_KEY, VALUES
+from polserve.protos.tensors import DTYPES, TensorError, cast
+from polserve.serving.allocation import AllocationContract
+from polserve.serving.errors import DROPPED, Expired, InvalidRequest, RolloutRefused, one_line
 
 FloatArray: TypeAlias = NDArray[np.float32]
 

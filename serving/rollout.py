@@ -5,8 +5,8 @@ from typing import Protocol
 
 import structlog
 
-from protos.names import CHAMPION
-from serving.sources.source import Desired, Trial, Verdict, VersionRef
+from polserve.protos.shared.names import CHAMPION
+from polserve.serving.sources.source import Desired, Trial, Verdict, VersionRef
 
 log = structlog.get_logger()
 

@@ -8,15 +8,15 @@ from typing import Any, Protocol
 import structlog
 from prometheus_client import CollectorRegistry
 
-from serving import rollout
-from serving.http.server import HttpServer
-from serving.metrics.service import ServiceMetrics
-from serving.proving.prover import Prover
-from serving.settings import BUNDLED_POLICIES, Settings
-from serving.signals import EndSignals
-from serving.sources.folder import FolderSource
-from serving.sources.mlflow import FollowerConfig, MlflowSource
-from serving.sources.source import Source
+from polserve.serving import rollout
+from polserve.serving.http.server import HttpServer
+from polserve.serving.metrics.service import ServiceMetrics
+from polserve.serving.settings import BUNDLED_POLICIES, Settings
+from polserve.serving.signals import EndSignals
+from polserve.serving.sources.folder import FolderSource
+from polserve.serving.sources.mlflow import FollowerConfig, MlflowSource
+from polserve.serving.sources.source import Source
+from polserve.serving.validation.validator import Prover
 
 GRACE_S = 7.0
 """Seconds that calls in flight have to finish after SIGTERM; containers are usually killed after 10."""
@@ -76,10 +76,10 @@ def make_crew(settings: Settings, registry: CollectorRegistry) -> Crew:
         PortInUse: the gRPC port cannot be bound.
     """
     if settings.workers == 1:
-        from serving.crew.local import LocalCrew
+        from polserve.serving.workers.local import LocalCrew
 
         return LocalCrew(settings, registry)
-    from serving.crew.processes import ProcessCrew  # the supervisor needs neither gRPC nor ONNX Runtime
+    from polserve.serving.workers.supervisor import ProcessCrew  # the supervisor needs neither gRPC nor ONNX Runtime
 
     return ProcessCrew(settings, registry, GRACE_S)
 

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from protos.hosts import without_passwords
-from protos.names import CHAMPION
-from serving.errors import ConfigurationError
+from polserve.protos.shared.hosts import without_passwords
+from polserve.protos.shared.names import CHAMPION
+from polserve.serving.errors import ConfigurationError
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 

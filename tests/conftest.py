@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from serving.client import PolicyClient
-from tests.support import Running, make_frames_version, make_version, mlflow_server, service, wait_until
+from polserve.serving.client import PolicyClient
+from tests.support.running import Running, make_frames_version, make_version, service, wait_until
+
+pytest_plugins = ["tests.support.registry"]
 
 # Over the wire that is some 2,000 cases, and 100,000 with HYPOTHESIS_PROFILE=nightly.
 for profile, n_examples in (("default", 230), ("nightly", 11_200)):
@@ -53,10 +55,3 @@ def client(running: Running) -> Iterator[PolicyClient]:
     """A client of that service."""
     with PolicyClient(running.target) as client:
         yield client
-
-
-@pytest.fixture(scope="session")
-def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real MLflow server."""
-    with mlflow_server(tmp_path_factory.mktemp("mlflow")) as url:
-        yield url

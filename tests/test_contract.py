@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-import serving.client
-from protos.generate import SOURCES, generate
-from protos.names import CHAMPION
-from serving.rollout import Rollout
-from serving.settings import BUNDLED_POLICIES
-from serving.sources.folder import FolderSource
-from tests.support import ShelfCrew
-from training.envs import EVALUATION_FIRST_SEED, EnvironmentSpec
-from training.evaluate import play_episodes
+from polserve.protos.generate import SOURCES, generate
+from polserve.protos.shared.names import CHAMPION
+from polserve.serving import client
+from polserve.serving.rollout import Rollout
+from polserve.serving.settings import BUNDLED_POLICIES
+from polserve.serving.sources.folder import FolderSource
+from polserve.training.environments.making import EVALUATION_FIRST_SEED, EnvironmentSpec
+from polserve.training.evaluation.episodes import play_episodes
+from tests.support.running import ShelfCrew
 
 
 def test_the_committed_stubs_are_what_the_proto_files_say(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_one_module_leans_on_what_grpcio_keeps_private() -> None:
 
 
 def test_the_clients_public_names_are_these() -> None:
-    assert sorted(serving.client.__all__) == [
+    assert sorted(client.__all__) == [
         "Action",
         "AsyncEpisode",
         "AsyncPolicyClient",

@@ -9,8 +9,8 @@ import sys
 import tomllib
 from pathlib import Path
 
-from serving.settings import Settings
-from tests.support import environment, free_port, polserve, service, wait_until
+from polserve.serving.settings import Settings
+from tests.support.running import environment, free_port, polserve, service, wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
 ELSEWHERE = {
@@ -101,8 +101,12 @@ def test_an_environment_of_the_users_own_is_trained_as_the_guide_says(tmp_path: 
     output = run_script(command, tmp_path)
     assert "thermostat-v0 on Thermostat-v0: mean return" in output
     assert "registered thermostat-v0/1" in output
-    look = "import training.inspection as i, training.envs as e; print(i.inspect_environment(e.EnvironmentSpec("
-    output = run_script(f'python -c \'{look}"ScaledThermostat-v0", module="my_envs")))\'', tmp_path)
+    look = (
+        "from polserve.training.environments.inspection import inspect_environment as look\n"
+        "from polserve.training.environments.making import EnvironmentSpec as Spec\n"
+        'print(look(Spec("ScaledThermostat-v0", module="my_envs")))'
+    )
+    output = run_script(f"python -c '{look}'", tmp_path)
     assert "('temperature', '5 degrees')" in output
     assert "takes what TransformObservation makes of an observation" in output
 
@@ -132,7 +136,7 @@ def test_every_setting_is_documented_with_its_variable() -> None:
 
 def test_every_flag_of_serve_is_documented() -> None:
     result = subprocess.run(
-        [sys.executable, "-m", "serving.cli", "serve", "--help"],
+        [sys.executable, "-m", "polserve", "serve", "--help"],
         capture_output=True,
         text=True,
         check=True,

@@ -1,4 +1,4 @@
-"""The main job from end to end on this machine: `python -m training.demo [--once]`.
+"""The main job from end to end on this machine: `python -m polserve.training.demo [--once]`.
 
 A local MLflow server on SQLite, two CartPole policies trained and registered, the second promoted on evidence, the
 service following the registry, and whole episodes of the real environment played against it. Everything is kept in the
@@ -24,10 +24,10 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from serving.client import PolicyClient
-from training.envs import EVALUATION_FIRST_SEED
-from training.evaluate import play_episodes, random_policy
-from training.play import Player, environment_of, play
+from polserve.serving.client import PolicyClient
+from polserve.training.environments.making import EVALUATION_FIRST_SEED
+from polserve.training.evaluation.episodes import play_episodes, random_policy
+from polserve.training.play import Player, environment_of, play
 
 POLICY = "cartpole"
 EPISODES = 10
@@ -149,7 +149,7 @@ def _mlflow_server(url: str, environment: Mapping[str, str]) -> Iterator[None]:
 @contextmanager
 def _service(grpc_port: int, http_port: int, environment: Mapping[str, str]) -> Iterator[None]:
     command = [
-        *(sys.executable, "-m", "serving.cli", "serve", "--grpc-port", str(grpc_port), "--http-port", str(http_port)),
+        *(sys.executable, "-m", "polserve", "serve", "--grpc-port", str(grpc_port), "--http-port", str(http_port)),
         *("--cache-dir", tempfile.mkdtemp(prefix="cache-", dir=FOLDER), "--poll-interval", "2"),
     ]
     with running(command, environment, FOLDER / "polserve.log") as server:
@@ -207,7 +207,7 @@ def running(command: list[str], environment: Mapping[str, str], log: Path) -> It
 
 
 def _polserve(*arguments: str, environment: Mapping[str, str]) -> None:
-    subprocess.run([sys.executable, "-m", "serving.cli", *arguments], check=True, env=dict(environment))  # noqa: S603
+    subprocess.run([sys.executable, "-m", "polserve", *arguments], check=True, env=dict(environment))  # noqa: S603
 
 
 if __name__ == "__main__":

@@ -13,12 +13,12 @@ import imageio.v3 as imageio
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.client import Action, PolicyClient
-from serving.client.messages import live_version
-from training.envs import EVALUATION_FIRST_SEED, Env, EnvironmentSpec, from_message, make_env
-from training.errors import UnknownEnvironment, UnsupportedEnvironment
-from training.inspection import inspect_environment
-from training.limits import MAX_EVALUATION_STEPS
+from polserve.serving.client import Action, PolicyClient
+from polserve.serving.client.messages import live_version
+from polserve.training.environments.inspection import inspect_environment
+from polserve.training.environments.limits import MAX_EVALUATION_STEPS
+from polserve.training.environments.making import EVALUATION_FIRST_SEED, Env, EnvironmentSpec, from_message, make_env
+from polserve.training.errors import UnknownEnvironment, UnsupportedEnvironment
 
 OnFrame: TypeAlias = Callable[[NDArray[np.uint8]], None]
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from serving.sources.source import Desired, VersionRef
+from polserve.serving.sources.source import Desired, VersionRef
 
 Message: TypeAlias = Mapping[str, Any]
 

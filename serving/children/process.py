@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Mapping
 
-from serving.children.messages import Message, encode
+from polserve.serving.children.messages import Message, encode
 
 START_TIMEOUT_S = 30.0
 

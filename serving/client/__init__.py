@@ -4,11 +4,11 @@
 episodes change nothing, so they are tried again while the service is unavailable or full.
 """
 
-from serving.client.aio import AsyncEpisode, AsyncPolicyClient
-from serving.client.budget import BudgetDay, Split
-from serving.client.channel import ClientError
-from serving.client.messages import Action
-from serving.client.sync import Episode, PolicyClient
+from polserve.serving.client.aio import AsyncEpisode, AsyncPolicyClient
+from polserve.serving.client.budget import BudgetDay, Split
+from polserve.serving.client.channel import ClientError
+from polserve.serving.client.messages import Action
+from polserve.serving.client.sync import Episode, PolicyClient
 
 __all__ = [
     "Action",

@@ -9,10 +9,10 @@ from typing import Any, Self
 import grpc
 import grpc.aio
 
-from protos.polserve.v1 import budget_pb2_grpc, policy_pb2_grpc
-from protos.polserve.v1 import policy_pb2 as pb
-from serving.client.budget import BudgetDay, Split, allocate_request, split_of
-from serving.client.channel import (
+from polserve.protos.polserve.v1 import budget_pb2_grpc, policy_pb2_grpc
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.serving.client.budget import BudgetDay, Split, allocate_request, split_of
+from polserve.serving.client.channel import (
     DEFAULT_TARGET,
     DEFAULT_TIMEOUT_S,
     ChannelOptions,
@@ -21,7 +21,7 @@ from serving.client.channel import (
     channel_options,
     check_target,
 )
-from serving.client.messages import (
+from polserve.serving.client.messages import (
     Action,
     EpisodeMessages,
     Observation,

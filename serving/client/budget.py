@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from protos.polserve.v1 import budget_pb2 as pb
+from polserve.protos.polserve.v1 import budget_pb2 as pb
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from protos.hosts import is_loopback, without_passwords
-from protos.polserve.v1 import budget_pb2
-from protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.polserve.v1 import budget_pb2
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.shared.hosts import is_loopback, without_passwords
 
 ChannelOptions: TypeAlias = Mapping[str, int | str]
 

@@ -7,8 +7,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from protos.polserve.v1 import policy_pb2 as pb
-from protos.tensors import CODES, TensorError, cast, to_array, to_tensor
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.tensors import CODES, TensorError, cast, to_array, to_tensor
 
 Observation: TypeAlias = NDArray[Any] | Sequence[Any]
 

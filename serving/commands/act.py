@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from serving.commands.names import split_name
-from serving.commands.target import DEFAULT_TARGET, DEFAULT_WAIT_S, Target, Wait, require_service
+from polserve.serving.commands.target import DEFAULT_TARGET, DEFAULT_WAIT_S, Target, Wait, require_service
+from polserve.serving.commands.version_names import split_name
 
 MOST_SHOWN = 200
 """Characters of an observation that an error repeats."""
@@ -23,7 +23,7 @@ def act(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Ask the service for one action."""
-    from serving.client import PolicyClient
+    from polserve.serving.client import PolicyClient
 
     policy, version = split_name(policy, version)
     shown = repr(observation if len(observation) <= MOST_SHOWN else f"{observation[:MOST_SHOWN]}...")

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from protos.names import MICROS
-from serving.commands.names import split_name
-from serving.commands.target import DEFAULT_TARGET, DEFAULT_WAIT_S, Target, Wait, require_service
+from polserve.protos.shared.names import MICROS
+from polserve.serving.commands.target import DEFAULT_TARGET, DEFAULT_WAIT_S, Target, Wait, require_service
+from polserve.serving.commands.version_names import split_name
 
 MOST_MICROS = 2**63 - 1
 Pairs = list[str] | None
@@ -37,9 +37,9 @@ def allocate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with money in micros.")] = False,
 ) -> None:
     """Ask the service how to split what is left of a budget today."""
-    from protos.polserve.v1 import policy_pb2 as pb
-    from serving.client import BudgetDay, PolicyClient
-    from serving.client.messages import live_version
+    from polserve.protos.polserve.v1 import policy_pb2 as pb
+    from polserve.serving.client import BudgetDay, PolicyClient
+    from polserve.serving.client.messages import live_version
 
     policy, version = split_name(policy, version)
     left = _micros("--remaining", remaining)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serving.commands.names import split_name
-from serving.commands.target import DEFAULT_TARGET, DEFAULT_WAIT_S, Target, Wait, require_service
+from polserve.serving.commands.target import DEFAULT_TARGET, DEFAULT_WAIT_S, Target, Wait, require_service
+from polserve.serving.commands.version_names import split_name
 
 if TYPE_CHECKING:
-    from serving.load import Outcome, Plan
+    from polserve.serving.load_generator import Outcome, Plan
 
 QUANTILE_NAMES = ("p50", "p90", "p99", "p99.9", "max")
 
@@ -33,9 +33,9 @@ def bench(
     """Put the service under load: how long calls take, and which fail."""
     import numpy as np
 
-    from serving.client import PolicyClient
-    from serving.client.messages import act_request, live_version
-    from serving.load import Plan, sample_observation
+    from polserve.serving.client import PolicyClient
+    from polserve.serving.client.messages import act_request, live_version
+    from polserve.serving.load_generator import Plan, sample_observation
 
     name, version = split_name(policy, "")
     require_service(target, wait)
@@ -57,7 +57,7 @@ def _run(plan: "Plan") -> "Outcome":
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from serving.load import run_load
+    from polserve.serving.load_generator import run_load
 
     columns = (BarColumn(), TextColumn("{task.fields[calls]} calls"), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
@@ -77,7 +77,7 @@ def _figures(outcome: "Outcome", batch: int) -> dict[str, object]:
 
 
 def _print(outcome: "Outcome", batch: int) -> None:
-    from serving.commands.tables import print_table
+    from polserve.serving.commands.tables import print_table
 
     answered = len(outcome.latencies_s)
     print(f"{answered} calls answered in {outcome.seconds:.1f} s: {answered / outcome.seconds:,.0f} calls/s", end="")

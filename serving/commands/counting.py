@@ -5,7 +5,7 @@ import time
 import urllib.request
 from urllib.parse import urlsplit
 
-from protos.hosts import is_loopback
+from polserve.protos.shared.hosts import is_loopback
 
 COUNTED = re.compile(r"^polserve_observations_total\{(?P<labels>[^}]*)\} (?P<value>\S+)$", re.MULTILINE)
 LABEL = re.compile(r'(\w+)="([^"]*)"')

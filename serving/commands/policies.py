@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serving.commands.target import DEFAULT_TARGET, DEFAULT_WAIT_S, Target, Wait, require_service
+from polserve.serving.commands.target import DEFAULT_TARGET, DEFAULT_WAIT_S, Target, Wait, require_service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from protos.polserve.v1 import policy_pb2 as pb
+    from polserve.protos.polserve.v1 import policy_pb2 as pb
 
 UNKNOWN = "-"
 """In place of the returns of a version that nobody evaluated."""
@@ -24,9 +24,9 @@ def policies(
     """List what is live: versions, aliases, returns."""
     from google.protobuf import json_format
 
-    from protos.polserve.v1 import policy_pb2 as pb
-    from serving.client import PolicyClient
-    from serving.commands.tables import print_table
+    from polserve.protos.polserve.v1 import policy_pb2 as pb
+    from polserve.serving.client import PolicyClient
+    from polserve.serving.commands.tables import print_table
 
     require_service(target, wait)
     with PolicyClient(target) as client:

@@ -10,7 +10,7 @@ Text = str | None
 
 
 def setting(meaning: str, variable: str, default: str = "", metavar: str | None = None) -> Any:
-    """An option whose variable and default `serving.settings` reads, and the help shows whole at any width."""
+    """An option whose variable and default `polserve.serving.settings` reads, and the help shows whole at any width."""
     shown = f"; default: {default}" if default else ""
     return typer.Option(help=f"{meaning} [env var: {variable}{shown}]", metavar=metavar)
 
@@ -104,15 +104,15 @@ def serve(
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what matters of it is raised, and logged as an event
     import structlog
 
-    from serving.logs import configure_logs
-    from serving.settings import ignore_foreign_variables, load_settings
+    from polserve.serving.logs import configure_logs
+    from polserve.serving.settings import ignore_foreign_variables, load_settings
 
     configure_logs()
     for name in ignore_foreign_variables():  # before prometheus-client is imported, which reads one of them then
         structlog.get_logger().warning("foreign_variable_ignored", name=name)
 
-    from serving.addresses import spelled
-    from serving.service import Service, run
+    from polserve.serving.addresses import spelled
+    from polserve.serving.service import Service, run
 
     settings = load_settings(
         {

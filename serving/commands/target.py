@@ -6,7 +6,7 @@ import typer
 
 
 def _check(target: str) -> str:
-    from serving.client.channel import check_target
+    from polserve.serving.client.channel import check_target
 
     try:
         check_target(target)
@@ -31,6 +31,6 @@ def require_service(target: str, wait_s: float) -> None:
     Raises:
         NoService: none is there.
     """
-    from serving.commands.waiting import require_service as require
+    from polserve.serving.commands.waiting import require_service as require
 
     require(target, wait_s)

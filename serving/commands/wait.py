@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from serving.commands.target import DEFAULT_TARGET, Target
+from polserve.serving.commands.target import DEFAULT_TARGET, Target
 
 
 def wait(
@@ -17,8 +17,8 @@ def wait(
 
     The exit code is 0 once it is, and 1 when the time is up.
     """
-    from serving.commands.waiting import wait_until_ready
-    from serving.errors import NoService
+    from polserve.serving.commands.waiting import wait_until_ready
+    from polserve.serving.errors import NoService
 
     state = wait_until_ready(target, timeout, policy, is_patient=True)
     if state.reason:

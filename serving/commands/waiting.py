@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from serving.client.channel import channel_options
-from serving.errors import NoService
+from polserve.serving.client.channel import channel_options
+from polserve.serving.errors import NoService
 
 ATTEMPT_TIMEOUT_S = 2.0
 ATTEMPT_INTERVAL_S = 0.2

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serving.commands.target import DEFAULT_TARGET, DEFAULT_WAIT_S, Target, Wait, require_service
+from polserve.serving.commands.target import DEFAULT_TARGET, DEFAULT_WAIT_S, Target, Wait, require_service
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from protos.polserve.v1 import policy_pb2 as pb
+    from polserve.protos.polserve.v1 import policy_pb2 as pb
 
     Counts = Mapping[tuple[str, str], float]
 
@@ -31,9 +31,9 @@ def watch(
     from rich.live import Live
     from rich.text import Text
 
-    from serving.client import ClientError, PolicyClient
-    from serving.commands.counting import Counter
-    from serving.commands.tables import aligned
+    from polserve.serving.client import ClientError, PolicyClient
+    from polserve.serving.commands.counting import Counter
+    from polserve.serving.commands.tables import aligned
 
     require_service(target, wait)
     counter = Counter(metrics or f"http://{target.rpartition(':')[0]}:8080/metrics")

@@ -6,11 +6,11 @@ from typing import Protocol
 
 import grpc
 
-from protos.polserve.v1 import policy_pb2 as pb
-from serving.answering import Explored, Question, Responder, check_epsilon
-from serving.errors import DROPPED, Expired
-from serving.grpc.codec import AnswerForm, decode_observation, encode_answer, parse
-from serving.grpc.statuses import Status, status_of
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.serving.answering import Explored, Question, Responder, check_epsilon
+from polserve.serving.errors import DROPPED, Expired
+from polserve.serving.grpc.codec import AnswerForm, decode_observation, encode_answer, parse
+from polserve.serving.grpc.statuses import Status, status_of
 
 
 class Call(Protocol):

@@ -4,12 +4,12 @@ from typing import Any
 
 import grpc
 
-from protos.polserve.v1 import budget_pb2 as pb
-from serving.allocation import ChannelDay, Day
-from serving.answering import Responder
-from serving.errors import InvalidRequest
-from serving.grpc.codec import parse_small
-from serving.ledger import Binding, Spend, allocate
+from polserve.protos.polserve.v1 import budget_pb2 as pb
+from polserve.serving.allocation import ChannelDay, Day
+from polserve.serving.answering import Responder
+from polserve.serving.errors import InvalidRequest
+from polserve.serving.grpc.codec import parse_small
+from polserve.serving.ledger import Binding, Spend, allocate
 
 _BOUNDS = {
     Binding.NONE: pb.BOUND_NONE,

@@ -6,12 +6,12 @@ from typing import Any, TypeVar
 from google.protobuf.message import DecodeError, Message
 from numpy.typing import NDArray
 
-from protos.polserve.v1 import policy_pb2 as pb
-from protos.tensors import TensorError, to_array, to_tensor
-from serving.answering import Explored
-from serving.catalog import LivePolicy
-from serving.errors import InvalidRequest
-from serving.policy import ObservationContract, Policy
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.tensors import TensorError, to_array, to_tensor
+from polserve.serving.answering import Explored
+from polserve.serving.catalog import LivePolicy
+from polserve.serving.errors import InvalidRequest
+from polserve.serving.policy import ObservationContract, Policy
 
 M = TypeVar("M", bound=Message)
 

@@ -6,7 +6,8 @@ first takes in everything that has arrived, then answers it. All other methods s
 port.
 
 This leans on grpcio's private `cygrpc`: nothing else in this code base does. It is used only with the grpcio series
-that it was tested with, and after `serving.grpc.selftest` has seen it work; otherwise the public server answers.
+that it was tested with, and after `polserve.serving.grpc.selftest` has seen it work; otherwise the public server
+answers.
 """
 
 import contextlib
@@ -21,9 +22,9 @@ import grpc
 import structlog
 from grpc._cython import cygrpc  # type: ignore[attr-defined]  # private: no types
 
-from serving.errors import Overloaded
-from serving.grpc.act import Call
-from serving.grpc.statuses import Status, status_of
+from polserve.serving.errors import Overloaded
+from polserve.serving.grpc.act import Call
+from polserve.serving.grpc.statuses import Status, status_of
 
 TESTED_SERIES = ("1.85",)
 """Of grpcio, major and minor."""

@@ -7,14 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 
-from protos.polserve.v1 import policy_pb2 as pb
-from serving.answering import Responder, check_epsilon
-from serving.episodes import DRAINING, Episode, OpenStreams
-from serving.errors import InvalidRequest, NotReady
-from serving.grpc.codec import decode_observation, encode_step, has_values_form, parse
-from serving.grpc.statuses import Status, status_of
-from serving.metrics.answering import AnsweringMetrics
-from serving.policy import Policy
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.serving.answering import Responder, check_epsilon
+from polserve.serving.episodes import DRAINING, Episode, OpenStreams
+from polserve.serving.errors import InvalidRequest, NotReady
+from polserve.serving.grpc.codec import decode_observation, encode_step, has_values_form, parse
+from polserve.serving.grpc.statuses import Status, status_of
+from polserve.serving.metrics.answers import AnsweringMetrics
+from polserve.serving.policy import Policy
 
 SPARE_THREADS = 4
 """For streams that are refused because as many as there may be are open."""

@@ -5,9 +5,9 @@ from typing import Any
 
 import grpc
 
-from serving.grpc.act import abort
-from serving.grpc.statuses import status_of
-from serving.metrics.answering import AnsweringMetrics, RpcMetrics
+from polserve.serving.grpc.act import abort
+from polserve.serving.grpc.statuses import status_of
+from polserve.serving.metrics.answers import AnsweringMetrics, RpcMetrics
 
 POOL = "experimental_thread_pool"
 """Attribute by which a handler tells gRPC which threads to run in."""

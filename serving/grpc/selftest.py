@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import structlog
 
-from serving.grpc.act import Call
-from serving.grpc.completion import TESTED_SERIES, CompletionLoop
-from serving.grpc.statuses import Status
+from polserve.serving.grpc.act import Call
+from polserve.serving.grpc.completion import TESTED_SERIES, CompletionLoop
+from polserve.serving.grpc.statuses import Status
 
 METHOD = "/polserve.SelfTest/Echo"
 TIMEOUT_S = 2.0

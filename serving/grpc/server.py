@@ -6,15 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 from grpc_health.v1 import health, health_pb2
 
-from serving.addresses import spelled, unavailable, why_not
-from serving.episodes import OpenStreams
-from serving.grpc.completion import CompletionLoop
-from serving.grpc.interceptors import CallInterceptor
-from serving.grpc.selftest import is_loop_usable
-from serving.grpc.services import Services
-from serving.grpc.standard import HEALTH, REFLECTION, health_handlers, reflection_handlers
-from serving.metrics.answering import AnsweringMetrics
-from serving.settings import Settings
+from polserve.serving.addresses import spelled, unavailable, why_not
+from polserve.serving.episodes import OpenStreams
+from polserve.serving.grpc.completion import CompletionLoop
+from polserve.serving.grpc.interceptors import CallInterceptor
+from polserve.serving.grpc.selftest import is_loop_usable
+from polserve.serving.grpc.services import Services
+from polserve.serving.grpc.standard import HEALTH, REFLECTION, health_handlers, reflection_handlers
+from polserve.serving.metrics.answers import AnsweringMetrics
+from polserve.serving.settings import Settings
 
 THREADS = 16
 """Calls handled at once by the public server."""

@@ -6,12 +6,12 @@ from typing import Any
 
 import grpc
 
-from protos.polserve.v1 import policy_pb2 as pb
-from serving.catalog import Catalog, LivePolicy
-from serving.grpc.act import ActHandler, ThreadCall
-from serving.grpc.budget import BudgetService
-from serving.grpc.codec import encode_live, parse_small
-from serving.grpc.episode import EpisodeHandler
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.serving.catalog import Catalog, LivePolicy
+from polserve.serving.grpc.act import ActHandler, ThreadCall
+from polserve.serving.grpc.budget import BudgetService
+from polserve.serving.grpc.codec import encode_live, parse_small
+from polserve.serving.grpc.episode import EpisodeHandler
 
 
 @dataclass(frozen=True, slots=True)

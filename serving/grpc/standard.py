@@ -12,9 +12,9 @@ import grpc
 from grpc_health.v1 import health, health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from serving.grpc.act import abort
-from serving.grpc.codec import parse_small
-from serving.grpc.statuses import status_of
+from polserve.serving.grpc.act import abort
+from polserve.serving.grpc.codec import parse_small
+from polserve.serving.grpc.statuses import status_of
 
 HEALTH = health.SERVICE_NAME
 REFLECTION = reflection.SERVICE_NAME

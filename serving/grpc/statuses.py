@@ -6,7 +6,15 @@ from dataclasses import dataclass
 import grpc
 import structlog
 
-from serving.errors import Expired, InvalidRequest, NotReady, Overloaded, PolserveError, UnknownPolicy, UnknownVersion
+from polserve.serving.errors import (
+    Expired,
+    InvalidRequest,
+    NotReady,
+    Overloaded,
+    PolserveError,
+    UnknownPolicy,
+    UnknownVersion,
+)
 
 _CODES: dict[type[PolserveError], grpc.StatusCode] = {
     InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,

@@ -1,4 +1,6 @@
-"""The image's health check: `python -m serving.http.healthcheck` exits 0 where the service in this container is ready.
+"""The image's health check: exit 0 where the service in this container is ready.
+
+Run it by `python -m polserve.serving.http.healthcheck`.
 
 It runs every few seconds, so that it imports nothing heavy; a test holds that it reads the address as `serve` does.
 """

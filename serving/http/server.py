@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from serving.addresses import resolve, unavailable
-from serving.http import home
+from polserve.serving.addresses import resolve, unavailable
+from polserve.serving.http import home
 
 log = structlog.get_logger()
 

@@ -17,7 +17,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from serving.sources.source import RegistryStatus, Verdict
+from polserve.serving.sources.source import RegistryStatus, Verdict
 
 
 class ServiceMetrics:

@@ -9,7 +9,7 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import TypeAlias
 
-from protos.names import MODEL_FILE
+from polserve.protos.shared.names import MODEL_FILE
 
 LIVE_FILE = "live.json"
 CHECKSUMS_FILE = "checksums.json"

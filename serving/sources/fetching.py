@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from protos.names import GOLDEN_FILE, MODEL_FILE, SHA256_TAG
-from protos.packages import missing_package
-from serving.errors import RolloutRefused, one_line
-from serving.sources.cache import Reference, VersionCache
-from serving.sources.registry import Artifact, Registry
+from polserve.protos.shared.names import GOLDEN_FILE, MODEL_FILE, SHA256_TAG
+from polserve.protos.shared.packages import missing_package
+from polserve.serving.errors import RolloutRefused, one_line
+from polserve.serving.sources.cache import Reference, VersionCache
+from polserve.serving.sources.registry import Artifact, Registry
 
 MIB = 2**20
 SPARE_BYTES = 16 * MIB

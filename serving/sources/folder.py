@@ -7,9 +7,9 @@ from pathlib import Path
 
 import structlog
 
-from protos.names import CHAMPION, GOLDEN_FILE, MODEL_FILE, POLICY_NAME
-from serving.errors import ConfigurationError
-from serving.sources.source import Desired, RegistryStatus, Verdict, VersionRef
+from polserve.protos.shared.names import CHAMPION, GOLDEN_FILE, MODEL_FILE, POLICY_NAME
+from polserve.serving.errors import ConfigurationError
+from polserve.serving.sources.source import Desired, RegistryStatus, Verdict, VersionRef
 
 log = structlog.get_logger()
 

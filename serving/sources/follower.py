@@ -19,15 +19,15 @@ from typing import Any, TextIO
 
 import structlog
 
-from protos.history import Move, extended, points_at
-from protos.names import CHAMPION, POLICY_NAME
-from protos.packages import missing_package
-from serving.errors import one_line
-from serving.logs import configure_logs
-from serving.sources.cache import Reference, References, VersionCache, all_of
-from serving.sources.fetching import Fetcher
-from serving.sources.mlflow import FollowerConfig
-from serving.sources.registry import Model, Registry
+from polserve.protos.shared.alias_history import Move, extended, points_at
+from polserve.protos.shared.names import CHAMPION, POLICY_NAME
+from polserve.protos.shared.packages import missing_package
+from polserve.serving.errors import one_line
+from polserve.serving.logs import configure_logs
+from polserve.serving.sources.cache import Reference, References, VersionCache, all_of
+from polserve.serving.sources.fetching import Fetcher
+from polserve.serving.sources.mlflow import FollowerConfig
+from polserve.serving.sources.registry import Model, Registry
 
 ROLLOUT_TAG = "polserve.rollout."
 LOCK_FILE = ".lock"

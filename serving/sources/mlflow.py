@@ -19,8 +19,8 @@ from typing import Any, TypeAlias
 
 import structlog
 
-from serving.errors import ConfigurationError
-from serving.sources.source import Desired, RegistryStatus, Verdict, VersionRef
+from polserve.serving.errors import ConfigurationError
+from polserve.serving.sources.source import Desired, RegistryStatus, Verdict, VersionRef
 
 Message: TypeAlias = dict[str, Any]
 
@@ -133,7 +133,7 @@ def _start(config: FollowerConfig) -> "subprocess.Popen[str]":
     # NOTE: MLflow's own defaults keep one call to a dead registry waiting for minutes.
     limits = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
     child = subprocess.Popen(
-        [sys.executable, "-P", "-m", "serving.sources.follower"],
+        [sys.executable, "-P", "-m", "polserve.serving.sources.follower"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

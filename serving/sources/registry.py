@@ -9,8 +9,8 @@ from mlflow.entities.model_registry import RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
-from protos.history import HISTORY_TAG
-from protos.names import POLICY_TAG, SHA256_TAG
+from polserve.protos.shared.alias_history import HISTORY_TAG
+from polserve.protos.shared.names import POLICY_TAG, SHA256_TAG
 
 PAGE = 100
 
@@ -23,7 +23,7 @@ class Model:
     aliases: dict[str, str]
     """Alias to version number."""
     history: str
-    """The record of @champion's moves (protos.history)."""
+    """The record of @champion's moves (`polserve.protos.shared.alias_history`)."""
     created: int
     """Milliseconds since 1970; tells it from one of the same name that was deleted."""
 

@@ -7,17 +7,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from serving.client import ClientError, PolicyClient
-from tests.support import free_port, make_version, page, wait_until
-from training.registry.store import connect
-from training.registry.tracking import TrackedRun
-from training.registry.versions import PolicyRegistry
+from polserve.serving.client import ClientError, PolicyClient
+from polserve.training.registry.store import connect
+from polserve.training.registry.tracking import TrackedRun
+from polserve.training.registry.versions import PolicyRegistry
+from tests.support.running import ROOT, free_port, make_version, page, wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
 ENGINE = os.environ.get("POLSERVE_TEST_ENGINE", "")
 BASE = os.environ.get("POLSERVE_TEST_BASE", "")
 

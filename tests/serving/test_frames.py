@@ -7,14 +7,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from serving.client import ClientError, PolicyClient
-from tests.support import make_arcade_version, service, wait_until
-from training.arcade import make_screens
-from training.envs import EnvironmentSpec, make_env
-from training.evaluate import greedy
-from training.networks import GreedyPolicy
-from training.play import Player, play
-from training.screens import to_screens
+from polserve.serving.client import ClientError, PolicyClient
+from polserve.training.environments.making import EnvironmentSpec, make_env
+from polserve.training.evaluation.episodes import greedy
+from polserve.training.learning.networks import GreedyPolicy
+from polserve.training.play import Player, play
+from polserve.training.tasks.atari.screens import to_screens
+from polserve.training.tasks.atari.vector import make_screens
+from tests.support.running import make_arcade_version, service, wait_until
 
 GAME = EnvironmentSpec("ALE/MsPacman-v5", {"repeat_action_probability": 0.0})
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.ledger import Binding, Wish, allocate
+from polserve.serving.ledger import Binding, Wish, allocate
 
 INT64 = 2**63 - 1
 MONEY = st.one_of(st.integers(0, 10**6), st.integers(0, INT64))

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serving.client import ClientError, PolicyClient
-from tests.support import Running, make_version, service, wait_until
+from polserve.serving.client import ClientError, PolicyClient
+from tests.support.running import Running, make_version, service, wait_until
 
 OBSERVATION = np.zeros(4, np.float32)
 

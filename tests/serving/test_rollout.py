@@ -10,17 +10,17 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from protos.golden import GoldenMismatch, compare
-from protos.names import CHAMPION, GOLDEN_FILE, MODEL_FILE
-from protos.polserve.v1 import policy_pb2 as pb
-from serving.errors import NotReady, RolloutRefused, UnknownPolicy, UnknownVersion
-from serving.policy import Policy
-from serving.proving.verification import replay_golden, verify
-from serving.rollout import Rollout
-from serving.sources.folder import FolderSource
-from serving.sources.source import VersionRef
-from tests.support import ShelfCrew, make_version, with_spec
-from training.export import PolicyVersion
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.shared.golden import GoldenMismatch, compare
+from polserve.protos.shared.names import CHAMPION, GOLDEN_FILE, MODEL_FILE
+from polserve.serving.errors import NotReady, RolloutRefused, UnknownPolicy, UnknownVersion
+from polserve.serving.policy import Policy
+from polserve.serving.rollout import Rollout
+from polserve.serving.sources.folder import FolderSource
+from polserve.serving.sources.source import VersionRef
+from polserve.serving.validation.verification import replay_golden, verify
+from polserve.training.versions.export import PolicyVersion
+from tests.support.running import ShelfCrew, make_version, with_spec
 
 Change: TypeAlias = Callable[[NDArray[Any]], NDArray[Any]]
 

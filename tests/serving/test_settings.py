@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.errors import ConfigurationError, one_line
-from serving.settings import Settings, load_settings
+from polserve.serving.errors import ConfigurationError, one_line
+from polserve.serving.settings import Settings, load_settings
 
 
 @pytest.fixture(autouse=True)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from training.limits import MAX_EVALUATION_STEPS
+from polserve.training.environments.limits import MAX_EVALUATION_STEPS
 
 if TYPE_CHECKING:
-    from training.export import OnnxPolicy
-    from training.statistics import ReturnSummary
+    from polserve.training.evaluation.statistics import ReturnSummary
+    from polserve.training.versions.export import OnnxPolicy
 
 
 class Which(StrEnum):
@@ -48,17 +48,17 @@ def evaluate(
     """
     from rich.console import Console
 
-    from training.registry.address import has_store, reach
+    from polserve.training.registry.address import has_store, reach
 
     found = None if has_store() else _bundled(policy)
     if found is None:
         reach()
-    from training.envs import EVALUATION_FIRST_SEED, from_message
-    from training.evaluate import cut_off, play_episodes, random_policy
-    from training.inspection import check_fits
-    from training.references import reference
-    from training.statistics import summarise
-    from training.tables import print_table
+    from polserve.training.commands.tables import print_table
+    from polserve.training.environments.inspection import check_fits
+    from polserve.training.environments.making import EVALUATION_FIRST_SEED, from_message
+    from polserve.training.evaluation.episodes import cut_off, play_episodes, random_policy
+    from polserve.training.evaluation.statistics import summarise
+    from polserve.training.tasks.atari.published import reference
 
     name, graph = _load(policy, found)
     environment = from_message(graph.spec, module)
@@ -101,9 +101,9 @@ def _row(player: str, summary: "ReturnSummary") -> tuple[str, ...]:
 
 def _bundled(text: str) -> Path:
     """The graph of a bundled version."""
-    from protos.names import CHAMPION, MODEL_FILE
-    from training.errors import RegistryError
-    from training.registry.names import VersionName
+    from polserve.protos.shared.names import CHAMPION, MODEL_FILE
+    from polserve.training.errors import RegistryError
+    from polserve.training.registry.version_names import VersionName
 
     name = VersionName.parse(text)
     bundled = Path(__file__).resolve().parents[2] / "policies"
@@ -117,10 +117,10 @@ def _bundled(text: str) -> Path:
 
 def _load(text: str, bundled: Path | None) -> "tuple[str, OnnxPolicy]":
     """The version's full name and its graph: the `bundled` one, or one of the registry where that has the policy."""
-    from training.export import OnnxPolicy
-    from training.registry.names import VersionName
-    from training.registry.store import connect
-    from training.registry.versions import PolicyRegistry
+    from polserve.training.registry.store import connect
+    from polserve.training.registry.version_names import VersionName
+    from polserve.training.registry.versions import PolicyRegistry
+    from polserve.training.versions.export import OnnxPolicy
 
     name = VersionName.parse(text)
     if bundled is None:

@@ -7,10 +7,10 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from training import hyperparameters
-from training.hyperparameters import DdpgConfig, DqnConfig, PqnConfig
-from training.presets import PRESETS
-from training.recipe import Recipe
+from polserve.training.learning import hyperparameters
+from polserve.training.learning.hyperparameters import DdpgConfig, DqnConfig, PqnConfig
+from polserve.training.runs.presets import PRESETS
+from polserve.training.runs.recipe import Recipe
 
 WIDTH = 78
 INDENT = 6

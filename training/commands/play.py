@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from serving.commands.names import split_name
-from serving.commands.target import DEFAULT_TARGET, DEFAULT_WAIT_S, Target, Wait, require_service
-from training.limits import MAX_EVALUATION_STEPS
+from polserve.serving.commands.target import DEFAULT_TARGET, DEFAULT_WAIT_S, Target, Wait, require_service
+from polserve.serving.commands.version_names import split_name
+from polserve.training.environments.limits import MAX_EVALUATION_STEPS
 
 
 def play(
@@ -27,10 +27,10 @@ def play(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Play episodes of a policy's environment against the service."""
-    from serving.client import PolicyClient
-    from training.envs import EVALUATION_FIRST_SEED
-    from training.play import GifWriter, Player
-    from training.play import play as play_episodes
+    from polserve.serving.client import PolicyClient
+    from polserve.training.environments.making import EVALUATION_FIRST_SEED
+    from polserve.training.play import GifWriter, Player
+    from polserve.training.play import play as play_episodes
 
     if gif and not gif.resolve().parent.is_dir():
         raise typer.BadParameter(f"--gif: expected a file in a folder that exists, got {gif}")

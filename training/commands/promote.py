@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from protos.names import CHAMPION
-from training.limits import MAX_EVALUATION_STEPS
-from training.promotion import LAST_SEED, LEAST_GAMES, MOST_GAMES, Criteria, Rule
+from polserve.protos.shared.names import CHAMPION
+from polserve.training.environments.limits import MAX_EVALUATION_STEPS
+from polserve.training.promotion.rules import LAST_SEED, LEAST_GAMES, MOST_GAMES, Criteria, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from training.candidacy import Case, Terms
-    from training.registry.decisions import Ballot
-    from training.registry.versions import PolicyRegistry, Verdict
+    from polserve.training.promotion.candidacy import Case, Terms
+    from polserve.training.registry.decisions import Ballot
+    from polserve.training.registry.versions import PolicyRegistry, Verdict
 
     Show = Callable[[Case, Verdict], None]
 
@@ -66,8 +66,8 @@ def promote(
     if reason and not force:
         raise typer.BadParameter("--reason goes with --force; without it the games are the reason")
     _check_registry()
-    from training.candidacy import Terms
-    from training.cores import cores
+    from polserve.training.machine.cores import cores
+    from polserve.training.promotion.candidacy import Terms
 
     terms = Terms(Criteria(rule, margin, episodes), module, processes or cores(), seed, max_steps)
     _promote(policy, terms, reason, _print_json if as_json else _print_text)
@@ -80,8 +80,8 @@ def rollback(
 ) -> None:
     """Make the version @champion that was champion before."""
     _check_registry()
-    from training.registry.store import connect
-    from training.registry.versions import PolicyRegistry
+    from polserve.training.registry.store import connect
+    from polserve.training.registry.versions import PolicyRegistry
 
     before, after = PolicyRegistry(connect(is_created=False)).rollback(policy, to)
     print(f"{policy}/{after} is @{CHAMPION} again, in place of {before}")
@@ -89,7 +89,7 @@ def rollback(
 
 def _check_registry() -> None:
     """Raise RegistryError where none answers: told before torch and mlflow are imported, which takes seconds."""
-    from training.registry.address import reach
+    from polserve.training.registry.address import reach
 
     reach(is_created=False)
 
@@ -98,11 +98,11 @@ def _promote(policy: str, terms: "Terms", forced: str, show: "Show") -> None:
     """Promote on the evidence, or for the reason `forced` where it is not ""."""
     from rich.console import Console
 
-    from training.candidacy import ALL_THE_SAME, Case, conclude, examine, hint, judge
-    from training.errors import PromotionRefused, RaceLost
-    from training.registry.decisions import DecisionLog
-    from training.registry.store import connect
-    from training.registry.versions import Outcome, PolicyRegistry, Verdict
+    from polserve.training.errors import PromotionRefused, RaceLost
+    from polserve.training.promotion.candidacy import ALL_THE_SAME, Case, conclude, examine, hint, judge
+    from polserve.training.registry.decisions import DecisionLog
+    from polserve.training.registry.store import connect
+    from polserve.training.registry.versions import Outcome, PolicyRegistry, Verdict
 
     client = connect(is_created=False)
     registry = PolicyRegistry(client)
@@ -131,8 +131,8 @@ def _promote(policy: str, terms: "Terms", forced: str, show: "Show") -> None:
 
 def _ballot(registry: "PolicyRegistry", policy: str) -> "Ballot":
     """Which version stands against which."""
-    from training.registry.decisions import Ballot
-    from training.registry.names import VersionName
+    from polserve.training.registry.decisions import Ballot
+    from polserve.training.registry.version_names import VersionName
 
     name = VersionName.parse(policy)
     candidate = registry.resolve(name) if name.version or name.alias else registry.newest(name.policy)
@@ -141,9 +141,9 @@ def _ballot(registry: "PolicyRegistry", policy: str) -> "Ballot":
 
 def _print_text(case: "Case", verdict: "Verdict") -> None:
     """The table, and what came of it where that is good."""
-    from training.evidence import columns, rows
-    from training.registry.versions import Outcome
-    from training.tables import print_table
+    from polserve.training.commands.tables import print_table
+    from polserve.training.promotion.evidence import columns, rows
+    from polserve.training.registry.versions import Outcome
 
     if case.evidence is not None:
         print(case.evidence.title)

@@ -10,9 +10,9 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from training.adbudget.fit import Fit
-    from training.pipeline import RunResult
-    from training.recipe import Recipe
+    from polserve.training.runs.pipeline import RunResult
+    from polserve.training.runs.recipe import Recipe
+    from polserve.training.tasks.adbudget.fit import Fit
 
 
 class Device(StrEnum):
@@ -85,11 +85,11 @@ def train(
 
     from rich.console import Console
 
-    from training.preflight import Beginning, check
-    from training.recipe import with_options
+    from polserve.training.runs.preflight import Beginning, check
+    from polserve.training.runs.recipe import with_options
 
     if is_list and preset is None and env is None:
-        from training.commands.listing import listing
+        from polserve.training.commands.listing import listing
 
         return print("\n".join(listing()))
     if resume and init_from:
@@ -101,7 +101,7 @@ def train(
     if threads is not None:
         recipe = dataclasses.replace(recipe, threads=threads)
     if is_list:
-        from training.commands.listing import listing
+        from polserve.training.commands.listing import listing
 
         return print("\n".join(listing(recipe)))
     if data is not None and not recipe.is_allocation:
@@ -114,7 +114,7 @@ def train(
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"training {recipe.policy} in {recipe.environment.id}, seed {seed}; checkpoints in {folder}")
     with console.status("importing torch and MLflow"):
-        from training.pipeline import RunOptions, train_policy
+        from polserve.training.runs.pipeline import RunOptions, train_policy
     run_options = RunOptions(folder, resume, register, device.value, init_from, fit)
     return _report(train_policy(recipe, seed, run_options, console), recipe, folder, console)
 
@@ -148,10 +148,10 @@ def _report(result: "RunResult", recipe: "Recipe", folder: Path, console: "Conso
 def _recipe(preset: Text, algo: Algorithm | None, env: Text, module: str, env_kwargs: str, name: Text) -> "Recipe":
     import dataclasses
 
-    from training.envs import EnvironmentSpec
-    from training.hyperparameters import DdpgConfig, NetworkConfig, PqnConfig
-    from training.presets import PRESETS
-    from training.recipe import Recipe
+    from polserve.training.environments.making import EnvironmentSpec
+    from polserve.training.learning.hyperparameters import DdpgConfig, NetworkConfig, PqnConfig
+    from polserve.training.runs.presets import PRESETS
+    from polserve.training.runs.recipe import Recipe
 
     if preset is not None:
         if preset not in PRESETS:
@@ -185,10 +185,10 @@ def _fitted(recipe: "Recipe", data: Path, seed: int, given: dict[str, Any]) -> "
     import numpy as np
     from rich.console import Console
 
-    from training.adbudget.fit import MEMBERS, fit_response
-    from training.adbudget.history import read_history
-    from training.errors import require
-    from training.stages import Stages
+    from polserve.training.errors import require
+    from polserve.training.runs.stages import Stages
+    from polserve.training.tasks.adbudget.fit import MEMBERS, fit_response
+    from polserve.training.tasks.adbudget.history import read_history
 
     if unknown := given.keys() - NOT_IN_DATA:
         raise typer.BadParameter(

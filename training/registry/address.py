@@ -5,10 +5,10 @@ import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from protos.hosts import without_passwords
-from protos.packages import missing_package
-from training.errors import RegistryError
-from training.registry.probe import wait_for_server
+from polserve.protos.shared.hosts import without_passwords
+from polserve.protos.shared.packages import missing_package
+from polserve.training.errors import RegistryError
+from polserve.training.registry.probe import wait_for_server
 
 VARIABLE = "MLFLOW_TRACKING_URI"
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"

@@ -20,10 +20,10 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import RegisteredModel
 from mlflow.exceptions import MlflowException
 
-from protos.history import HISTORY_TAG, Move, extended, parse, points_at
-from protos.names import CHAMPION
-from training.errors import RaceLost
-from training.registry.store import registry_errors
+from polserve.protos.shared.alias_history import HISTORY_TAG, Move, extended, parse, points_at
+from polserve.protos.shared.names import CHAMPION
+from polserve.training.errors import RaceLost
+from polserve.training.registry.store import registry_errors
 
 INTENT_TAG = "polserve.champion.intent"
 """Tag of a registered model: who is about to move @champion, as JSON."""

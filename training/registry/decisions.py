@@ -7,9 +7,9 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from training.registry.store import registry_errors
-from training.registry.tracking import TrackedRun
-from training.registry.versions import MAX_TAG_LENGTH, Verdict
+from polserve.training.registry.store import registry_errors
+from polserve.training.registry.tracking import TrackedRun
+from polserve.training.registry.versions import MAX_TAG_LENGTH, Verdict
 
 EXPERIMENT = "polserve-promotions"
 """Apart from training's, whose runs have other parameters and curves."""

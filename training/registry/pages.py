@@ -5,8 +5,8 @@ from urllib.parse import unquote, urlsplit
 import mlflow
 from mlflow import MlflowClient
 
-from training.registry.address import is_server
-from training.registry.store import registry_errors
+from polserve.training.registry.address import is_server
+from polserve.training.registry.store import registry_errors
 
 
 def run_page(client: MlflowClient, run_id: str) -> str:

@@ -10,8 +10,8 @@ import requests
 from requests.utils import get_environ_proxies, select_proxy
 from urllib3.exceptions import NameResolutionError
 
-from protos.hosts import is_loopback, without_passwords
-from training.errors import RegistryError
+from polserve.protos.shared.hosts import is_loopback, without_passwords
+from polserve.training.errors import RegistryError
 
 START_TIMEOUT_S = 60.0
 """For a server that was just started: it takes half a minute on a busy machine."""

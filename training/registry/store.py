@@ -10,10 +10,10 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from protos.hosts import without_passwords
-from protos.packages import missing_package
-from training.errors import RegistryError
-from training.registry.address import DEFAULT_TRACKING_URI, VARIABLE, reach
+from polserve.protos.shared.hosts import without_passwords
+from polserve.protos.shared.packages import missing_package
+from polserve.training.errors import RegistryError
+from polserve.training.registry.address import DEFAULT_TRACKING_URI, VARIABLE, reach
 
 OF_A_SERVER = (
     "an MLflow server keeps the artifacts of this store; set MLFLOW_TRACKING_URI to the server's address, such as "

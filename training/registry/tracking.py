@@ -11,10 +11,10 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelInput, Metric, Param
 
-from protos.hosts import without_passwords
-from training.errors import RegistryError
-from training.registry.address import is_server
-from training.registry.store import OF_A_SERVER, registry_errors
+from polserve.protos.shared.hosts import without_passwords
+from polserve.training.errors import RegistryError
+from polserve.training.registry.address import is_server
+from polserve.training.registry.store import OF_A_SERVER, registry_errors
 
 FLUSH_INTERVAL_S = 2.0
 """Metrics are sent together this often: one request each would cost more than a small update."""

@@ -18,13 +18,13 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
-from protos.history import HISTORY_TAG, earlier, parse
-from protos.names import CHAMPION, GOLDEN_FILE, MODEL_FILE, OBSERVATION, POLICY_TAG, SHA256_TAG
-from training.errors import RaceLost, RegistryError
-from training.export import PolicyVersion
-from training.registry.aliases import AliasMove, ChampionAlias, champion_of, mover
-from training.registry.names import VersionName
-from training.registry.store import registry_errors
+from polserve.protos.shared.alias_history import HISTORY_TAG, earlier, parse
+from polserve.protos.shared.names import CHAMPION, GOLDEN_FILE, MODEL_FILE, OBSERVATION, POLICY_TAG, SHA256_TAG
+from polserve.training.errors import RaceLost, RegistryError
+from polserve.training.registry.aliases import AliasMove, ChampionAlias, champion_of, mover
+from polserve.training.registry.store import registry_errors
+from polserve.training.registry.version_names import VersionName
+from polserve.training.versions.export import PolicyVersion
 
 LARGEST_EXAMPLE_BYTES = 100_000
 """MLflow writes an input example as JSON, which takes frames thirty times their size."""

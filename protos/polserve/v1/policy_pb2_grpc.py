@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from protos.polserve.v1 import policy_pb2 as polserve_dot_v1_dot_policy__pb2
+from polserve.protos.polserve.v1 import policy_pb2 as polserve_dot_v1_dot_policy__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__

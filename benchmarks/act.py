@@ -1,0 +1,171 @@
+"""What `polserve serve` adds to its stack: Act beside an empty `grpc.server` echo, and beside ONNX Runtime alone.
+
+Each line compares two sides that take turns in this run; CPU of the server for a call, from /proc.
+"""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from benchmarks.graphs import model_ms, write_untrained
+from benchmarks.load import Measured, Server, Shape, act_message, polserve, require_h2load, rival
+from benchmarks.tables import finish, options, show
+from polserve.serving.policy import Policy
+from polserve.serving.settings import BUNDLED_POLICIES
+from polserve.training.learning.hyperparameters import NetworkConfig
+from polserve.training.learning.networks import GreedyPolicy, ValueNetwork
+
+FRAMES = (4, 88, 80)
+EIGHT = Shape(8, 8)
+N_BATCH = 1024
+
+OBSERVATION = np.array([0.01, 0.02, 0.03, 0.04], np.float32)
+CARTPOLE = act_message("cartpole", OBSERVATION)
+BATCH = np.random.default_rng(0).normal(0, 0.1, (N_BATCH, 4)).astype(np.float32)
+
+Side = tuple[Server, bytes, Shape, int]
+"""A server, what it is asked, how, and how many times."""
+
+
+def write_nature(folder: Path) -> np.ndarray:
+    """An untrained version of the Nature network in folder/nature/1; the value is an observation for it."""
+    network = ValueNetwork(NetworkConfig(hidden_sizes=(512,)), FRAMES, 9)
+    return write_untrained(folder, "nature", GreedyPolicy(network), FRAMES)
+
+
+class Report:
+    """Lines of the table, and the figures."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, ...]] = []
+        self.figures: dict[str, float] = {}
+
+    def line(self, name: str, title: str, ours: float, theirs: float, bound: str, unit: str = "ms") -> None:  # noqa: PLR0913, PLR0917 - a row of the table
+        """A ratio and what it must keep to."""
+        self.figures[name] = ours / theirs
+        values = (f"{value:.3f} {unit}" for value in (ours, theirs))
+        self.rows.append((title, *values, f"{ours / theirs:.2f}", bound))
+
+
+def take_turns(sides: Sequence[Side], rounds: int) -> list[Measured]:
+    """The medians of each side, after rounds in turns."""
+    runs: list[list[Measured]] = [[] for _ in sides]
+    for _ in range(rounds):
+        for measured, (server, message, shape, calls) in zip(runs, sides, strict=True):
+            measured.append(server.drive(message, shape, calls))
+    fields = ("cpu_ms", "p50_ms", "p99_ms", "calls_per_s")
+    return [Measured(*(median(getattr(one, field) for one in measured) for field in fields)) for measured in runs]
+
+
+def compare_echo(report: Report, rounds: int, calls: int) -> None:
+    """Act with one observation beside an empty echo of grpc.server."""
+    with polserve() as ours, polserve("--no-completion-loop") as public, rival("echo-threads") as echo:
+        ours.ask(CARTPOLE)
+        for shape in (EIGHT, Shape(1, 1), Shape(32, 10)):
+            n = calls if shape.connections > 1 else calls // 4
+            act, plain, empty = take_turns([(side, CARTPOLE, shape, n) for side in (ours, public, echo)], rounds)
+            bound = "<= 1.0" if shape is EIGHT else ""
+            name = f"act_{shape}"
+            report.line(f"{name}_cpu", f"Act, CPU per call, {shape}, to an empty echo", act.cpu_ms, empty.cpu_ms, bound)
+            bound = "<= 1.5" if shape is EIGHT else ""
+            report.line(f"{name}_p99", f"Act, p99, {shape}, to an empty echo", act.p99_ms, empty.p99_ms, bound)
+            title = f"public server, CPU per call, {shape}, to an empty echo"
+            report.line(f"public_{shape}_cpu", title, plain.cpu_ms, empty.cpu_ms, "")
+
+
+def compare_batch(report: Report, rounds: int, calls: int) -> None:
+    """A large batch beside the model alone."""
+    policy = Policy.load("cartpole", "1", BUNDLED_POLICIES / "cartpole" / "1")
+    with polserve() as ours:
+        message = act_message("cartpole", BATCH)
+        ours.ask(message)
+        cpu, alone = [], []
+        for _ in range(rounds):
+            alone.append(model_ms(policy, BATCH))
+            cpu.append(ours.drive(message, EIGHT, calls // 4).cpu_ms)
+    title = f"observations per CPU second, batches of {N_BATCH}, to session.run"
+    report.line("batch", title, N_BATCH / median(cpu), N_BATCH / median(alone), ">= 0.8", "per ms")
+
+
+def compare_nature(report: Report, rounds: int, calls: int) -> None:
+    """A convolutional network beside the model and an echo with as many bytes, and batched beside unbatched."""
+    with tempfile.TemporaryDirectory() as folder:
+        observation = write_nature(Path(folder))
+        policy = Policy.load("nature", "1", Path(folder) / "nature" / "1")
+        message = act_message("nature", observation)
+        served = ("--policies", folder)
+        with (
+            polserve(*served) as ours,
+            polserve(*served, "--batching", "off") as unbatched,
+            rival("echo-threads") as echo,
+        ):
+            ours.ask(message)
+            one, n = Shape(1, 1), calls // 8
+            cpu, floor = [], []
+            for _ in range(rounds):
+                act, empty = take_turns([(ours, message, one, n), (echo, message, one, n)], 1)
+                cpu.append(act.cpu_ms)
+                floor.append(model_ms(policy, observation[np.newaxis]) + 1.1 * empty.cpu_ms)
+            title = "Nature network, CPU per call, to session.run + 1.1 echoes"
+            report.line("nature_cpu", title, median(cpu), median(floor), "<= 1.0")
+            sides = [(side, message, Shape(8, 4), n) for side in (ours, unbatched)]
+            together, alone = take_turns(sides, rounds)
+            title = "Nature network, 32 in flight, batched to unbatched"
+            report.line("nature_batched_cpu", title, together.cpu_ms, alone.cpu_ms, "<= 0.8")
+
+
+def compare_workers(report: Report, rounds: int, calls: int) -> None:
+    """Two processes beside one."""
+    with polserve("--workers", "2") as two, polserve() as one:
+        both, single = take_turns([(server, CARTPOLE, EIGHT, calls) for server in (two, one)], rounds)
+        report.line("workers_cpu", "two workers, CPU per call, to one", both.cpu_ms, single.cpu_ms, "<= 1.1")
+        of_two, of_one = two.resident_mib(), one.resident_mib()
+    report.line("resident", "resident memory of a worker of two, to one alone", of_two, of_one, "< 150 MB", "MiB")
+    report.figures["resident_mib"] = max(of_two, of_one)
+
+
+def compare_memory(report: Report, calls: int) -> None:
+    """Memory after many calls beside memory after a tenth of them."""
+    with polserve() as ours:
+        ours.drive(CARTPOLE, EIGHT, calls // 10)
+        early = ours.resident_mib()
+        ours.drive(CARTPOLE, EIGHT, calls - calls // 10)
+        title = f"memory after {calls:,} calls, to after {calls // 10:,}"
+        report.line("memory", title, ours.resident_mib(), early, "<= 1.02", "MiB")
+
+
+def main() -> None:
+    """Run every comparison, or those that are named."""
+    parser = options(__doc__ or "")
+    comparisons: dict[str, Callable[[Report, Any], None]] = {
+        "echo": lambda report, a: compare_echo(report, a.rounds, a.calls),
+        "batch": lambda report, a: compare_batch(report, a.rounds, a.calls),
+        "nature": lambda report, a: compare_nature(report, a.rounds, a.calls),
+        "workers": lambda report, a: compare_workers(report, a.rounds, a.calls),
+        "memory": lambda report, a: compare_memory(report, 20_000 if a.quick else 200_000),
+    }
+    parser.add_argument("only", nargs="*", metavar="COMPARISON", help=f"of {', '.join(comparisons)}; default all")
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each side, of which the median is taken")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.only) - comparisons.keys():
+        parser.error(f"no comparison {', '.join(sorted(unknown))}; there are {', '.join(comparisons)}")
+    arguments.calls = 4_000 if arguments.quick else 20_000
+    arguments.rounds = 1 if arguments.quick else arguments.rounds
+    require_h2load()
+    report = Report()
+    for name in arguments.only or comparisons:
+        comparisons[name](report, arguments)
+    show(
+        f"polserve serve, medians of {arguments.rounds}",
+        ("what", "ours", "theirs", "ratio", "asked"),
+        report.rows,
+    )
+    finish(report.figures, as_json=arguments.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""The comparison that proves a graph: it answers the golden observations as the trainer's own network did.
+
+Both sides make it: the exporter before a version is registered, the service before it may answer.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polserve.protos.shared.names import ACTION, MIN_GOLDEN, OBSERVATION, VALUES
+
+Arrays: TypeAlias = Mapping[str, NDArray[Any]]
+"""By name: observation, action, and values where the policy has them."""
+
+BATCHES = (1, 2, 17)
+"""Batch sizes at which the graph must answer alike."""
+TOLERANCE = 1e-4
+"""Largest difference from the trainer's values or continuous actions, relative to the largest of them (at least 1).
+
+Two actions whose values lie nearer than that to each other count as equally good.
+"""
+
+
+class GoldenMismatch(ValueError):
+    """The graph answers otherwise than the trainer's network, or the golden set cannot tell."""
+
+
+def compare(answer: Callable[[NDArray[Any]], Arrays], golden: Arrays) -> float:
+    """The largest difference of values (or continuous actions) over the golden set, at every batch size.
+
+    Args:
+        answer: from observations (n, *shape) to the graph's outputs by name.
+        golden: observation (n, *shape), action (n, ...), and values (n, a) where the policy has them.
+
+    Raises:
+        GoldenMismatch: the difference exceeds the tolerance, a discrete action differs that is not as good as the
+            trainer's, or the set is too small.
+    """
+    if missing := {OBSERVATION, ACTION} - golden.keys():
+        raise GoldenMismatch(f"the golden set lacks {', '.join(sorted(missing))}")
+    sizes = {array.shape[:1] for array in golden.values()}
+    if len(sizes) != 1 or sizes == {()} or golden[OBSERVATION].shape[0] < MIN_GOLDEN:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in golden.items())
+        raise GoldenMismatch(f"expected at least {MIN_GOLDEN} golden observations with as many answers, got {shapes}")
+    largest = 0.0
+    for size in BATCHES:
+        batches = np.split(golden[OBSERVATION], range(size, len(golden[OBSERVATION]), size))
+        parts = [answer(batch) for batch in batches]
+        for name in golden.keys() - {OBSERVATION}:
+            got = np.concatenate([part[name] for part in parts])
+            largest = max(largest, _difference(f"{name} at batches of {size}", got, golden, golden[name]))
+    return largest
+
+
+def _difference(where: str, got: NDArray[Any], golden: Arrays, expected: NDArray[Any]) -> float:
+    """The difference of one output; 0 for discrete actions."""
+    if got.shape != expected.shape or got.dtype != expected.dtype:
+        raise GoldenMismatch(f"{where}: expected {expected.dtype} {expected.shape}, got {got.dtype} {got.shape}")
+    if expected.dtype.kind == "i":
+        _check_actions(where, got, golden)
+        return 0.0
+    difference = float(np.abs(got.astype(np.float64) - expected).max())
+    if not difference <= _tolerance(expected):  # NaN fails every comparison
+        raise GoldenMismatch(f"{where}: differ by {difference:.3g}, allowed is {_tolerance(expected):.3g}")
+    return difference
+
+
+def _check_actions(where: str, got: NDArray[Any], golden: Arrays) -> None:
+    is_other = got != golden[ACTION]
+    if is_other.any() and VALUES in golden:
+        difference = _values_of(got, golden[VALUES]) - _values_of(golden[ACTION], golden[VALUES])
+        is_other &= ~(np.abs(difference) <= _tolerance(golden[VALUES]))  # NaN fails every comparison
+    if is_other.any():
+        index = int(np.flatnonzero(is_other)[0])
+        raise GoldenMismatch(
+            f"{where}: {int(is_other.sum())} of {len(got)} differ from the trainer's; at observation {index} expected "
+            f"{golden[ACTION][index]}, got {got[index]}"
+        )
+
+
+def _values_of(actions: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
+    """The value (n,) of each action by values (n, a); NaN for one that there is not."""
+    is_action = (actions >= 0) & (actions < values.shape[1])
+    chosen: NDArray[Any] = values[np.arange(len(actions)), np.where(is_action, actions, 0)]
+    return np.where(is_action, chosen, np.nan)
+
+
+def _tolerance(expected: NDArray[Any]) -> float:
+    return TOLERANCE * max(1.0, float(np.abs(expected).max()))

@@ -1,0 +1,165 @@
+"""What a process that answers calls measures. Label children are bound once: on the way of a call nothing is looked up.
+
+With PROMETHEUS_MULTIPROC_DIR set, prometheus-client keeps the values in files of that folder, for one page of all
+processes.
+"""
+
+import os
+import time
+
+import numpy as np
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, values
+
+from polserve.serving.policy import Answer, Policy
+
+SECONDS_BUCKETS = (
+    *(50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 20e-3, 50e-3),
+    *(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
+)
+"""From 50 microseconds: a small policy answers in less than the usual first bucket."""
+
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096)
+
+RETURN_BUCKETS = (
+    *(-1000, -500, -200, -150, -100, -50, -20, -10, -5, -1, 0),
+    *(1, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000),
+)
+"""Returns of episodes are of any sign and size."""
+
+
+def assume_no_forks() -> None:
+    """Metrics made from now on do not look at each call whether this process is the one that made them."""
+    pid = os.getpid()
+    values.ValueClass = values.MultiProcessValue(lambda: pid)
+
+
+class RpcMetrics:
+    """Of one method, by the names that public dashboards know."""
+
+    def __init__(self, started: Counter, handled: Counter, handling: Histogram, labels: tuple[str, str, str]) -> None:
+        self._started = started.labels(*labels)
+        self._handling = handling.labels(*labels)
+        self._handled = handled
+        self._labels = labels
+        self._codes: dict[str, Counter] = {}
+
+    def begin(self) -> float:
+        """A call began; the value is for `end`."""
+        self._started.inc()
+        return time.perf_counter()
+
+    def end(self, started: float, code: str) -> None:
+        """The call that began at `started` was answered with the status `code`."""
+        child = self._codes.get(code)
+        if child is None:
+            child = self._codes[code] = self._handled.labels(*self._labels, code)
+        child.inc()
+        self._handling.observe(time.perf_counter() - started)
+
+
+class PolicyMetrics:
+    """Of one version of a policy."""
+
+    def __init__(self, metrics: "AnsweringMetrics", policy: Policy) -> None:
+        labels = (policy.name, policy.version)
+        self._observations = metrics.observations.labels(*labels)
+        self._inference = metrics.inference.labels(*labels)
+        self._return = metrics.episode_return.labels(*labels)
+        self._gained = metrics.episode_return_parts.labels(*labels, "+")
+        self._lost = metrics.episode_return_parts.labels(*labels, "-")
+        self._actions = [metrics.actions.labels(*labels, str(i)) for i in range(policy.n_actions or 0)]
+        self._components = [metrics.action_value.labels(*labels, name) for name in policy.components]
+
+    def observe_answer(self, answer: Answer) -> None:
+        """The version answered so."""
+        actions = answer.actions
+        self._observations.inc(len(actions))
+        if not self._actions:
+            for child, column in zip(self._components, actions.T, strict=True):
+                for value in column.tolist():
+                    child.observe(value)
+        elif len(actions) == 1:
+            self._actions[actions[0]].inc()
+        else:
+            for action, count in enumerate(np.bincount(actions).tolist()):
+                if count:
+                    self._actions[action].inc(count)
+
+    def observe_inference(self, seconds: float) -> None:
+        """One run of the model took so long."""
+        self._inference.observe(seconds)
+
+    def observe_return(self, episode_return: float) -> None:
+        """An episode ended with this return."""
+        self._return.observe(episode_return)
+        part = self._gained if episode_return >= 0 else self._lost
+        part.inc(abs(episode_return))
+
+
+class AnsweringMetrics:
+    """Every metric of a process that answers calls, in a registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        disable_created_metrics()
+        self._registry = registry
+        call = ("grpc_type", "grpc_service", "grpc_method")
+        self._started = self._counter("grpc_server_started", "RPCs that were begun.", call)
+        self._handled = self._counter("grpc_server_handled", "RPCs that were answered.", (*call, "grpc_code"))
+        self._handling = self._histogram("grpc_server_handling_seconds", "Time from begin to answer.", call)
+        answering = ("policy", "version")
+        self.actions = self._counter("polserve_actions", "Discrete actions answered.", (*answering, "action"))
+        self.action_value = self._histogram(
+            "polserve_action_value",
+            "Continuous actions answered, in the environment's units.",
+            (*answering, "component"),
+            Histogram.DEFAULT_BUCKETS,
+        )
+        self.observations = self._counter("polserve_observations", "Observations answered.", answering)
+        self.inference = self._histogram("polserve_inference_seconds", "Time of one run of the model.", answering)
+        self.queue = self._histogram(
+            "polserve_queue_seconds",
+            "Time that a call waited, where calls are batched or queued.",
+            (),
+        )
+        self.batch_size = self._histogram(
+            "polserve_batch_size", "Observations in one run, where they are batched or queued.", (), BATCH_BUCKETS
+        )
+        self.episodes_active = Gauge(
+            "polserve_episodes_active",
+            "Open streams of episodes.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.episode_return = self._histogram(
+            "polserve_episode_return", "Returns of ended episodes, by reported rewards.", answering, RETURN_BUCKETS
+        )
+        self.episode_return_parts = self._counter(
+            "polserve_episode_return_parts",
+            "Sum of the absolute returns, by their sign: a sum that falls would be no counter.",
+            (*answering, "sign"),
+        )
+        self._rpcs: dict[tuple[str, str, str], RpcMetrics] = {}
+        self._policies: dict[tuple[str, str, int | None, tuple[str, ...]], PolicyMetrics] = {}
+
+    def rpc(self, kind: str, service: str, method: str) -> RpcMetrics:
+        """The metrics of one method; `kind` is "unary", "server_stream" or "bidi_stream"."""
+        labels = (kind, service, method)
+        if labels not in self._rpcs:
+            self._rpcs[labels] = RpcMetrics(self._started, self._handled, self._handling, labels)
+        return self._rpcs[labels]
+
+    def policy(self, policy: Policy) -> PolicyMetrics:
+        """The metrics of one version."""
+        key = (policy.name, policy.version, policy.n_actions, policy.components)
+        found = self._policies.get(key)
+        if found is None:
+            found = self._policies[key] = PolicyMetrics(self, policy)
+        return found
+
+    def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
+        return Counter(name, text, labels, registry=self._registry)
+
+    def _histogram(
+        self, name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...] = SECONDS_BUCKETS
+    ) -> Histogram:
+        return Histogram(name, text, labels, buckets=buckets, registry=self._registry)

@@ -1,0 +1,197 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from polserve.serving.cli import main
+from tests.support.running import Running, polserve, service, wait_until
+
+Refusal: TypeAlias = tuple[object, str]
+"""Exit code and standard error."""
+
+
+def test_help_lists_every_command() -> None:
+    result = polserve("--help")
+    assert result.returncode == 0
+    for command in ("serve", "policies", "act", "train", "evaluate", "promote", "rollback", "play", "bench", "wait"):
+        assert f" {command} " in result.stdout
+
+
+@pytest.fixture(scope="session")
+def options() -> tuple[str, ...]:
+    """One kind of service is enough here."""
+    return ()
+
+
+def test_act_prints_the_action_with_its_label_and_the_version(running: Running) -> None:
+    result = polserve("act", "cartpole", "--observation", "[0, 0, 0, 0]", "--target", running.target)
+    assert result.returncode == 0
+    assert result.stdout.startswith("action ")
+    assert "(push " in result.stdout
+    assert result.stdout.endswith("by cartpole/1\n")
+
+
+def test_act_prints_json_for_a_batch(running: Running) -> None:
+    arguments = ("act", "cartpole", "--observation", "[[0, 0, 0, 0], [1, 0, 1, 0]]", "--values", "--json")
+    answer = json.loads(polserve(*arguments, "--target", running.target).stdout)
+    assert len(answer["action"]) == 2
+    assert len(answer["values"][0]) == 2
+    assert answer["version"] == "1"
+
+
+@pytest.mark.parametrize("observation", ["[0, 0", "7", '{"a": 1}', '["x"]', "[[1, 2], [3]]", "[{}]", f"[{'9' * 400}]"])
+def test_an_observation_that_is_no_array_is_bad_usage(running: Running, observation: str) -> None:
+    result = polserve("act", "cartpole", "--observation", observation, "--target", running.target)
+    assert result.returncode == 2
+    assert "expected" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_what_the_service_refuses_is_one_line_and_exit_code_1(running: Running) -> None:
+    result = polserve("act", "cartpole", "--observation", "[0, 0]", "--target", running.target)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: INVALID_ARGUMENT: observation.shape: expected (4,) or (N, 4), got (2,)")
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["cartpole/1", "cartpole@champion"])
+def test_a_version_may_be_written_behind_the_name(running: Running, name: str) -> None:
+    result = polserve("act", name, "--observation", "[0, 0, 0, 0]", "--target", running.target)
+    assert result.stdout.endswith("by cartpole/1\n")
+
+
+@pytest.mark.parametrize("target", ["localhost", "http://localhost:50051"])
+def test_a_target_without_a_port_or_with_a_scheme_is_bad_usage(target: str) -> None:
+    result = polserve("policies", "--target", target)
+    assert result.returncode == 2
+    assert "expected host:port" in result.stderr
+
+
+def test_promote_makes_no_store_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = polserve("promote", "cartpole")
+    assert result.returncode == 1
+    assert "MLFLOW_TRACKING_URI is not set and there is no mlflow.db here" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_service_that_is_not_there_is_named() -> None:
+    result = polserve("policies", "--target", "127.0.0.1:1", "--wait", "0")
+    assert result.returncode == 1
+    assert "no polserve answers at 127.0.0.1:1 (nobody listens there); start one with `polserve serve`" in result.stderr
+
+
+def test_policies_prints_a_table_or_json(running: Running) -> None:
+    table = polserve("policies", "--target", running.target).stdout
+    heads, *rows = (line.split() for line in table.splitlines())
+    assert heads == ["version", "aliases", "environment", "return", "interval", "random"]
+    assert rows[0] == ["cartpole/1", "@champion", "CartPole-v1", "100.0", "99.0", "to", "101.0", "20.0"]
+    assert rows[1] == ["frames/1", "@champion", "-", "-", "-", "-"], "a version that nobody evaluated"
+    listed = json.loads(polserve("policies", "--json", "--target", running.target).stdout)
+    assert listed["policies"][0]["versions"][0]["spec"]["algorithm"] == "dqn"
+
+
+def test_play_plays_whole_episodes_and_draws_one(running: Running, tmp_path: Path) -> None:
+    gif = tmp_path / "out.gif"
+    result = polserve("play", "cartpole", "--episodes", "2", "--gif", str(gif), "--target", running.target)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("by cartpole/1") == 2
+    assert gif.read_bytes().startswith(b"GIF89a")
+
+
+def test_a_command_without_its_extra_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['torch'] = None\n")
+    result = polserve("train", "cartpole", "--run-dir", str(tmp_path), PYTHONPATH=str(tmp_path))
+    assert result.returncode == 1
+    assert "this command needs torch; install it with: pip install 'polserve[training]'" in result.stderr
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[list[str]], Refusal]:
+    """A command that is refused, in this process, which has imported already what it needs."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(arguments: list[str]) -> Refusal:
+        monkeypatch.setattr("sys.argv", ["polserve", *arguments])
+        with pytest.raises(SystemExit) as refusal:
+            main()
+        return refusal.value.code, capsys.readouterr().err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train"], "expected a preset (cartpole, mountaincar,"),
+        (["train", "chess"], "expected one of cartpole, mountaincar,"),
+        (["train", "cartpole", "--env", "X-v0"], "a preset fixes the environment"),
+        (["train", "--algo", "dqn", "--env", "CartPole-v1", "--env-kwargs", "[]"], "expected a JSON object"),
+        (["train", "--algo", "sarsa", "--env", "CartPole-v1"], "'sarsa' is not"),
+        (["promote", "cartpole", "--force"], "--force needs a --reason"),
+        (["fly"], "No such command 'fly'"),
+    ],
+)
+def test_bad_usage_exits_2(command: Callable[[list[str]], Refusal], arguments: list[str], message: str) -> None:
+    exit_code, text = command(arguments)
+    assert exit_code == 2
+    assert message in text.replace("│", "").replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "message"),
+    [
+        (["train", "--algo", "dqn", "--env", "CartPol-v1"], 1, "near it:"),
+        (["train", "--algo", "dqn", "--env", "Pendulum-v1"], 1, "DQN needs actions in Discrete(n)"),
+        (["train", "cartpole", "--set", "speed=1"], 2, "expected name=value with a name among"),
+        (["train", "cartpole", "--name", "a/b"], 2, "name: expected letters, digits"),
+        (["train", "cartpole", "--run-dir", "/dev/null/x"], 1, "cannot be written to (Not a directory)"),
+        (["evaluate", "go"], 1, "no bundled policy 'go'"),
+        (["evaluate", "cartpole@best"], 1, "no bundled policy 'cartpole@best'"),
+    ],
+)
+def test_what_a_user_can_cause_is_one_line(
+    command: Callable[[list[str]], Refusal], arguments: list[str], exit_code: int, message: str
+) -> None:
+    code, text = command(arguments)
+    assert code == exit_code
+    assert message in text
+    assert text.count("\n") == 1
+
+
+def test_the_random_agent_is_evaluated_like_any_policy() -> None:
+    arguments = ("evaluate", "cartpole", "--policy", "random", "--episodes", "20", "--json")
+    summaries = json.loads(polserve(*arguments).stdout)
+    assert summaries.keys() == {"random"}
+    assert 15 < summaries["random"]["mean"] < 35
+
+
+def test_bench_counts_calls_and_tells_their_latency(running: Running) -> None:
+    loads = (["--concurrency", "8"], ["--rate", "200"], ["--batch", "7"])
+    for load in loads:
+        result = polserve("bench", "cartpole", "--target", running.target, "--duration", "0.5", "--json", *load)
+        assert result.returncode == 0, result.stderr
+        figures = json.loads(result.stdout)
+        assert set(figures["codes"]) == {"OK"}
+        latencies = list(figures["latency_ms"].values())
+        assert list(figures["latency_ms"]) == ["0.5", "0.9", "0.99", "0.999", "1"]
+        assert latencies == sorted(latencies)
+        if "--rate" in load:
+            assert figures["calls"] == pytest.approx(100, abs=2), "so many became due"
+    result = polserve("bench", "frames@champion", "--target", running.target, "--duration", "0.2")
+    assert "calls answered in" in result.stdout
+    assert "p99.9" in result.stdout
+
+
+def test_bench_counts_failures_by_their_status_and_waiting_as_latency(tmp_path: Path, policies: Path) -> None:
+    options = ("--policies", str(policies), "--batching", "on", "--max-waiting", "2")
+    with service(*options, folder=tmp_path) as running:
+        wait_until(running.is_up, running.log)
+        load = ("--concurrency", "64", "--duration", "0.5")
+        result = polserve("bench", "frames", "--target", running.target, "--json", *load)
+        assert {"OK", "RESOURCE_EXHAUSTED"} == set(json.loads(result.stdout)["codes"])
+    result = polserve("bench", "cartpole", "--target", running.target, "--wait", "0")
+    assert result.returncode == 1
+    assert "no polserve answers at" in result.stderr

@@ -1,0 +1,90 @@
+"""What a person reads on 80 columns, or copies from a pipe, is whole."""
+
+from importlib.metadata import entry_points
+from typing import Any
+
+import pytest
+import typer.main
+from typer.testing import CliRunner
+
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.serving.cli import GROUP, build
+from polserve.serving.commands.policies import layouts
+from polserve.serving.commands.tables import aligned, choose
+from polserve.serving.settings import Settings
+from polserve.training.runs.presets import PRESETS
+
+COMMANDS = sorted(entry.name for entry in entry_points(group=GROUP))
+
+
+@pytest.fixture(autouse=True)
+def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def shown(*arguments: str) -> str:
+    """The help of a command, or of the program."""
+    return CliRunner().invoke(build(arguments), [*arguments, "--help"]).output
+
+
+def parameters(name: str) -> list[Any]:
+    """The parameters of a command."""
+    command: Any = typer.main.get_command(build([]))
+    return list(command.commands[name].params)
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_the_help_is_whole_on_80_columns(name: str) -> None:
+    usage, *lines = shown(*([name] if name else [])).splitlines()
+    assert max(map(len, [usage, *lines])) <= 80
+    assert not any(line.endswith(("…", "...")) for line in lines)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_shows_every_flag_and_variable_in_one_piece(name: str) -> None:
+    words = shown(name).replace(";", " ").replace("]", " ").split()
+    for parameter in parameters(name):
+        if parameter.param_type_name == "option":
+            assert set(parameter.opts) <= set(words)
+            assert parameter.envvar is None or parameter.envvar in words
+
+
+def test_the_help_of_serve_shows_the_variable_of_every_setting() -> None:
+    words = shown("serve").replace(";", " ").replace("]", " ").split()
+    for name, field in Settings.model_fields.items():
+        assert (field.validation_alias or f"POLSERVE_{name.upper()}") in words, name
+
+
+def test_the_help_of_train_names_the_presets_and_where_hyper_parameters_are_listed() -> None:
+    text = " ".join(shown("train").split())
+    assert all(name in text for name in PRESETS)
+    assert "--list has the names" in text
+
+
+def test_train_lists_every_hyper_parameter_with_its_meaning() -> None:
+    listed = CliRunner().invoke(build(["train"]), ["train", "--list"]).output
+    assert "cartpole        DQN in CartPole-v1" in listed
+    assert "learning_rate=0.001\n      Of Adam (Kingma and Ba 2015), at the start." in listed
+    own = CliRunner().invoke(build(["train"]), ["train", "mountaincar", "--set", "discount=0.5", "--list"]).output
+    assert "discount=0.5\n      gamma, per step.\n" in own
+    assert "actor_learning_rate" not in own
+    for recipe in PRESETS.values():
+        for config in recipe.configs.values():
+            assert all(f"    {name}=" in listed for name in config.__dataclass_fields__)
+
+
+def test_a_narrow_terminal_gets_fewer_columns_and_a_pipe_gets_all() -> None:
+    evaluation = pb.Evaluation(episodes=100, mean=71979.25, interval_low=70105.1, interval_high=73793.6)
+    spec = pb.PolicySpec(environment=pb.Environment(id="polserve/AdBudgetDaily-v0"), evaluation=evaluation)
+    live = pb.LivePolicy(
+        name="adbudget", versions=[pb.LiveVersion(version="1", spec=spec)], aliases={"champion": "1", "canary": "1"}
+    )
+    tables = [aligned(rows) for rows in layouts([live])]
+    assert choose(tables, None)[1].split() == [
+        *("adbudget/1", "@canary", "@champion", "polserve/AdBudgetDaily-v0"),
+        *("71979.2", "70105.1", "to", "73793.6", "0.0"),
+    ]
+    assert choose(tables, 80)[1].split() == [
+        *("adbudget/1", "@canary", "@champion", "polserve/AdBudgetDaily-v0", "71979.2", "0.0")
+    ]
+    assert choose(tables, 20)[1].split() == ["adbudget/1", "@canary", "@champion", "71979.2"]

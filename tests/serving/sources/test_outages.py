@@ -1,0 +1,252 @@
+"""A service whose registry, follower or cache fails."""
+
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from polserve.protos.shared.names import CHAMPION, SHA256_TAG
+from polserve.training.registry.store import connect
+from tests.support.following import answering, serve
+from tests.support.proxy import Fault, Forward, Proxy, Request, Response, none, read_only, requiring
+from tests.support.proxy import answering as answering_with
+from tests.support.running import free_port, wait_until
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow warns at its import and use
+
+
+def test_a_policy_that_is_not_registered_is_named_in_readyz(mlflow_url: str, tmp_path: Path) -> None:
+    with serve(mlflow_url, "never-trained", tmp_path) as running:
+        wait_until(lambda: running.ready().get("registry") is not None, running.log)
+        ready = running.ready()
+    assert ready["ready"] is False
+    assert ready["reason"] == "no version is live of never-trained"
+    assert "there is no registered model 'never-trained'" in ready["registry"]["error"]
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port whose listener accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        held: list[socket.socket] = []
+
+        def accept() -> None:
+            try:
+                while True:
+                    held.append(listener.accept()[0])
+            except OSError:
+                return
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        yield int(listener.getsockname()[1])
+        for connection in held:
+            connection.close()
+
+
+@pytest.mark.parametrize("is_silent", [False, True], ids=["refusing", "hanging"])
+def test_a_dead_registry_at_the_start_is_reported_and_the_service_lives(
+    tmp_path: Path,
+    silent_port: int,
+    is_silent: bool,  # noqa: FBT001 - a case
+) -> None:
+    url = f"http://127.0.0.1:{silent_port if is_silent else free_port()}"
+    with serve(url, "cartpole", tmp_path) as running:
+        wait_until(lambda: running.ready().get("registry") is not None, running.log)
+        ready = running.ready()
+        assert ready["ready"] is False
+        assert ready["registry"]["up"] is False
+        assert "polserve_registry_up 0.0" in running.metrics()
+        assert "event=registry_down" in running.log.read_text()
+
+
+def test_the_last_good_version_is_served_from_the_cache_until_the_registry_returns(
+    proxied: Proxy, store: MlflowClient, policy: str, tmp_path: Path
+) -> None:
+    with serve(proxied.url, policy, tmp_path) as running:
+        wait_until(lambda: running.ready()["ready"] is True, running.log)
+    proxied.fault = answering_with(503, "gone")
+    with serve(proxied.url, policy, tmp_path) as running:
+        wait_until(lambda: running.ready()["ready"] is True, running.log)
+        assert answering(running, policy) == "1"
+        wait_until(lambda: "registry" in running.ready(), running.log)
+        assert running.ready()["registry"]["up"] is False
+        proxied.fault = none
+        store.set_registered_model_alias(policy, CHAMPION, "2")
+        wait_until(lambda: answering(running, policy) == "2", running.log)
+        assert running.ready()["registry"]["up"] is True
+        proxied.fault = answering_with(503, "gone again")
+        wait_until(lambda: "polserve_registry_up 0.0" in running.metrics(), running.log)
+        assert answering(running, policy) == "2", "an outage changes no answer"
+
+
+def test_a_follower_that_dies_is_started_again(
+    mlflow_url: str, store: MlflowClient, policy: str, tmp_path: Path
+) -> None:
+    with serve(mlflow_url, policy, tmp_path) as running:
+        wait_until(lambda: running.ready()["ready"] is True, running.log)
+        for child in children(running.process.pid):
+            os.kill(int(child), signal.SIGKILL)
+        wait_until(lambda: "event=follower_ended" in running.log.read_text())
+        store.set_registered_model_alias(policy, CHAMPION, "2")
+        wait_until(lambda: answering(running, policy) == "2", running.log)
+
+
+def children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split() + [
+        child
+        for task in Path(f"/proc/{pid}/task").iterdir()
+        if task.name != str(pid)
+        for child in (task / "children").read_text().split()
+    ]
+
+
+def test_a_champion_that_is_refused_does_not_cost_the_last_good_one_its_place(
+    mlflow_url: str, store: MlflowClient, policy: str, tmp_path: Path
+) -> None:
+    store.set_model_version_tag(policy, "2", SHA256_TAG, "0" * 64)
+    with serve(mlflow_url, policy, tmp_path) as running:
+        wait_until(lambda: running.ready()["ready"] is True, running.log)
+        store.set_registered_model_alias(policy, CHAMPION, "2")
+        wait_until(lambda: 'outcome="refused"' in running.metrics(), running.log)
+    with serve(mlflow_url, policy, tmp_path) as running:  # and across a restart
+        wait_until(lambda: 'outcome="refused"' in running.metrics(), running.log)
+        assert answering(running, policy) == "1"
+
+
+def test_a_second_service_on_one_cache_is_told_so_and_harms_nothing(
+    mlflow_url: str, policy: str, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    with serve(mlflow_url, policy, tmp_path) as running:
+        wait_until(lambda: running.ready()["ready"] is True, running.log)
+        cache = ("--cache-dir", str(tmp_path / "cache"))
+        with serve(mlflow_url, policy, tmp_path / "other", *cache) as second:
+            wait_until(lambda: "another service uses the cache" in second.log.read_text(), second.log)
+        assert answering(running, policy) == "1"
+
+
+def test_a_damaged_cache_is_downloaded_again(mlflow_url: str, policy: str, tmp_path: Path) -> None:
+    for _ in range(2):
+        with serve(mlflow_url, policy, tmp_path) as running:
+            wait_until(lambda: running.ready()["ready"] is True, running.log)
+        (model,) = tmp_path.glob(f"cache/*/{policy}/1/model.onnx")
+        model.write_bytes(model.read_bytes()[:100])
+
+
+def hanging(_request: Request, _forward: Forward) -> Response:
+    """Answers after half a minute, when nobody waits any more."""
+    time.sleep(30)
+    return Response(200, b"{}")
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (answering_with(500, "oh no"), "500"),
+        (answering_with(200, "<html>Welcome to the hotel</html>", "text/html"), "<html>"),
+        (hanging, "timed out"),
+        (requiring("Basic nobody"), "401"),
+    ],
+    ids=["500", "html", "slow", "401"],
+)
+def test_a_registry_that_answers_nonsense_or_nothing_changes_no_answer_until_it_is_well(
+    proxied: Proxy, policy: str, tmp_path: Path, fault: Fault, error: str
+) -> None:
+    with serve(proxied.url, policy, tmp_path) as running:
+        wait_until(lambda: running.ready()["ready"] is True, running.log)
+        proxied.fault = fault
+        wait_until(lambda: running.ready()["registry"]["up"] is False, running.log)
+        ready = running.ready()
+        assert ready["ready"] is True
+        assert ready["registry"]["serving"] == "the last good versions"
+        assert error in ready["registry"]["error"]
+        assert "polserve_registry_up 0.0" in running.metrics()
+        connect().set_registered_model_alias(policy, CHAMPION, "2")
+        assert answering(running, policy) == "1"
+        proxied.fault = none
+        wait_until(lambda: answering(running, policy) == "2", running.log)
+        assert running.ready()["registry"]["up"] is True
+
+
+def test_a_registry_that_may_only_be_read_fails_no_rollout(
+    proxied: Proxy, store: MlflowClient, policy: str, tmp_path: Path
+) -> None:
+    proxied.fault = read_only
+    with serve(proxied.url, policy, tmp_path) as running:
+        wait_until(lambda: running.ready()["ready"] is True, running.log)
+        store.set_registered_model_alias(policy, CHAMPION, "2")
+        wait_until(lambda: answering(running, policy) == "2", running.log)
+        wait_until(lambda: "event=rollout_not_tagged" in running.log.read_text(), running.log)
+        wait_until(lambda: "event=move_not_recorded" in running.log.read_text(), running.log)
+        assert running.ready()["registry"]["up"] is True
+    assert "polserve.rollout.tests" not in store.get_model_version(policy, "2").tags
+
+
+@pytest.mark.parametrize(
+    ("variables", "authorization"),
+    [
+        ({"MLFLOW_TRACKING_USERNAME": "polserve", "MLFLOW_TRACKING_PASSWORD": "secret"}, "Basic cG9sc2VydmU6c2VjcmV0"),
+        ({"MLFLOW_TRACKING_TOKEN": "secret"}, "Bearer secret"),
+    ],
+    ids=["password", "token"],
+)
+def test_a_registry_that_asks_who_calls_is_told(
+    proxied: Proxy, policy: str, tmp_path: Path, variables: dict[str, str], authorization: str
+) -> None:
+    proxied.fault = requiring(authorization)
+    with serve(proxied.url, policy, tmp_path, **variables) as running:
+        wait_until(lambda: running.ready()["ready"] is True, running.log)
+        assert answering(running, policy) == "1"
+        assert "secret" not in running.log.read_text()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk of 24 MiB."""
+    if os.getuid() != 0:
+        pytest.skip("mounting a disk takes root")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", "size=24m", "polserve", str(folder)], check=True)
+    yield folder
+    subprocess.run(["/bin/umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_disk_refuses_the_new_version_until_there_is_room(
+    mlflow_url: str, policy: str, tmp_path: Path, small_disk: Path
+) -> None:
+    with serve(mlflow_url, policy, tmp_path, "--cache-dir", str(small_disk)) as running:
+        wait_until(lambda: running.ready()["ready"] is True, running.log)
+        (small_disk / "filler").write_bytes(bytes(20 * 2**20))
+        connect().set_registered_model_alias(policy, CHAMPION, "2")
+        wait_until(lambda: "make room for --cache-dir" in running.log.read_text(), running.log)
+        wait_until(lambda: f'outcome="refused",policy="{policy}"}} 1.0' in running.metrics(), running.log)
+        assert answering(running, policy) == "1"
+        (small_disk / "filler").unlink()
+        wait_until(lambda: answering(running, policy) == "2", running.log)
+
+
+def test_a_service_killed_at_any_moment_of_a_rollout_starts_again_without_its_registry(
+    proxied: Proxy, store: MlflowClient, policy: str, tmp_path: Path
+) -> None:
+    champion = 1
+    for delay_s in (0.1, 0.4, 0.8):
+        proxied.fault = none
+        with serve(proxied.url, policy, tmp_path) as running:
+            wait_until(lambda: running.ready()["ready"] is True, running.log)
+            champion = 3 - champion
+            store.set_registered_model_alias(policy, CHAMPION, str(champion))
+            time.sleep(delay_s)
+            os.killpg(running.process.pid, signal.SIGKILL)
+        proxied.fault = answering_with(503, "gone")
+        with serve(proxied.url, policy, tmp_path) as running:
+            wait_until(lambda: running.ready()["ready"] is True, running.log)
+            assert answering(running, policy) in ("1", "2")

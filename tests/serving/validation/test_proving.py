@@ -1,0 +1,221 @@
+"""What a version must be before it may answer, beside the policy that was trained; and what trying it may cost."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.shared.names import CHAMPION, MODEL_FILE
+from polserve.serving.client import PolicyClient
+from polserve.serving.errors import RolloutRefused
+from polserve.serving.policy import Pace, Policy
+from polserve.serving.rollout import Rollout
+from polserve.serving.settings import load_settings
+from polserve.serving.sources.source import VersionRef
+from polserve.serving.validation.gate import Gate, compare, prove
+from polserve.serving.validation.validator import Prover
+from polserve.training.versions.export import PolicyVersion
+from tests.support.running import ShelfCrew, make_frames_version, make_version, service, wait_until, with_spec
+
+
+def ref(version: PolicyVersion, folder: Path, number: str = "1") -> VersionRef:
+    return VersionRef("cartpole", number, version.write(folder / number), version.sha256)
+
+
+def changed(change: Callable[[onnx.ModelProto], object]) -> PolicyVersion:
+    """A version whose graph was changed, and registered so."""
+    model = onnx.ModelProto()
+    model.CopyFrom(make_version().model)
+    change(model)
+    return PolicyVersion(model, make_version().spec, make_version().golden)
+
+
+def make_nan(model: onnx.ModelProto) -> None:
+    weights = model.graph.initializer[0]
+    array = numpy_helper.to_array(weights)
+    weights.CopyFrom(numpy_helper.from_array(np.full_like(array, np.nan), weights.name))
+
+
+def make_external(model: onnx.ModelProto) -> None:
+    onnx.external_data_helper.set_external_data(model.graph.initializer[0], "weights.bin", offset=0, length=4)
+    model.graph.initializer[0].ClearField("raw_data")
+    model.graph.initializer[0].data_location = TensorProto.EXTERNAL
+
+
+def make_newer(model: onnx.ModelProto) -> None:
+    model.opset_import[0].version = 99
+
+
+def make_unknown(model: onnx.ModelProto) -> None:
+    model.graph.node[0].op_type = "Levitate"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (make_nan, "golden replay: .* differ"),
+        (make_external, "cannot be loaded as one self-contained ONNX graph"),
+        (make_newer, "cannot be loaded .* opset"),
+        (make_unknown, "cannot be loaded .* Levitate"),
+    ],
+)
+def test_a_graph_that_cannot_do_what_was_trained_is_refused(
+    tmp_path: Path, change: Callable[[onnx.ModelProto], object], message: str
+) -> None:
+    with pytest.raises(RolloutRefused, match=message):
+        prove(ref(changed(change), tmp_path), None, Gate())
+
+
+def spec_with(change: Callable[[pb.PolicySpec], object]) -> Policy:
+    """A loaded version whose spec was changed."""
+    spec = pb.PolicySpec()
+    spec.CopyFrom(make_version().spec)
+    change(spec)
+    return Policy("cartpole", "2", with_spec(make_version(), spec).model.SerializeToString())
+
+
+def swap_labels(spec: pb.PolicySpec) -> None:
+    labels = list(spec.action.discrete.labels)
+    spec.action.discrete.labels[:] = labels[::-1]
+
+
+def swap_components(spec: pb.PolicySpec) -> None:
+    components = list(spec.observation.components)
+    del spec.observation.components[:]
+    spec.observation.components.extend(components[::-1])
+
+
+def bound_hard(spec: pb.PolicySpec) -> None:
+    spec.observation.is_bounded = True
+
+
+def add_action(spec: pb.PolicySpec) -> None:
+    spec.action.discrete.n = 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (swap_labels, "action components: expected push left, push right, as the live version 1 has, got push right"),
+        (swap_components, "observation components: expected cart position m, .*, got pole angular velocity"),
+        (bound_hard, r"observation space: expected float32 \(4,\), as the live version 1 has, got .* from"),
+        (add_action, r"action space: expected discrete \(2\), as the live version 1 has, got discrete \(3\)"),
+    ],
+)
+def test_a_version_with_other_spaces_than_the_live_one_is_refused_unless_that_is_allowed(
+    change: Callable[[pb.PolicySpec], object], message: str
+) -> None:
+    live, candidate = Policy("cartpole", "1", make_version().model.SerializeToString()), spec_with(change)
+    with pytest.raises(RolloutRefused, match=message):
+        compare(candidate, live, Gate())
+    compare(candidate, live, Gate(allow_space_change=True))
+
+
+def test_names_that_only_one_of_two_specs_has_are_no_difference() -> None:
+    live = Policy("cartpole", "1", make_version().model.SerializeToString())
+    compare(spec_with(lambda spec: spec.action.discrete.ClearField("labels")), live, Gate())
+
+
+def test_a_policy_with_other_observations_never_takes_the_place_of_a_live_one(tmp_path: Path) -> None:
+    crew = ShelfCrew()
+    rollout = Rollout(crew, crew, is_list_fixed=False)
+    rollout.apply({"cartpole": {CHAMPION: ref(make_version(), tmp_path)}})
+    other = ref(make_frames_version(), tmp_path, "2")
+    (verdict,) = rollout.apply({"cartpole": {CHAMPION: other}})
+    assert "observation space: expected float32 (4,), as the live version 1 has, got uint8" in verdict.reason
+    assert crew.catalog.resolve("cartpole", "").version == "1"
+
+
+@pytest.mark.parametrize(("alone_s", "is_refused"), [(0.0009, False), (0.0011, True), (0.1, True)])
+def test_a_version_much_slower_than_the_live_one_is_refused_where_that_can_be_felt(
+    alone_s: float,
+    is_refused: bool,  # noqa: FBT001 - a case
+) -> None:
+    live, candidate = (Policy("cartpole", n, make_version().model.SerializeToString()) for n in ("1", "2"))
+    live.pace, candidate.pace = Pace(1e-5, 1e-6), Pace(alone_s, 1e-6)
+    if is_refused:
+        with pytest.raises(RolloutRefused, match=r"latency: .* the live version 1 takes 0.01 ms, allowed are 1 ms"):
+            compare(candidate, live, Gate())
+    else:
+        compare(candidate, live, Gate())
+    compare(candidate, live, Gate(max_slowdown=1e6))
+
+
+def test_a_version_that_takes_longer_than_the_budget_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RolloutRefused, match=r"latency: one observation takes .* ms, allowed are 1e-06 ms"):
+        prove(ref(make_version(), tmp_path), None, Gate(latency_budget_s=1e-9))
+
+
+def test_files_that_a_source_cannot_provide_are_a_refusal_with_its_reason(tmp_path: Path) -> None:
+    crew = ShelfCrew()
+    rollout = Rollout(crew, crew, is_list_fixed=False)
+    missing = replace(ref(make_version(), tmp_path), problem="the store is empty")
+    assert [verdict.reason for verdict in rollout.apply({"cartpole": {CHAMPION: missing}})] == ["the store is empty"]
+    assert rollout.apply({"cartpole": {CHAMPION: missing}}) == [], "it is said once"
+    assert [v.reason for v in rollout.apply({"cartpole": {CHAMPION: replace(missing, problem="")}})] == [""]
+
+
+def crashing() -> bytes:
+    """A model that ends the process which loads it: it folds the constant -2**31 / -1, which the processor refuses."""
+    least = numpy_helper.from_array(np.array([-(2**31)], np.int32), "least")
+    minus_one = numpy_helper.from_array(np.array([-1], np.int32), "minus_one")
+    shape: list[str | int | None] = ["batch", 4]
+    graph = helper.make_graph(
+        [
+            helper.make_node("Div", ["least", "minus_one"], ["quotient"]),
+            helper.make_node("Cast", ["quotient"], ["offset"], to=TensorProto.FLOAT),
+            helper.make_node("Add", ["observation", "offset"], ["action"]),
+        ],
+        "crash",
+        [helper.make_tensor_value_info("observation", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("action", TensorProto.FLOAT, shape)],
+        [least, minus_one],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    return bytes(model.SerializeToString())
+
+
+def test_a_version_that_crashes_what_loads_it_is_refused_and_ends_nothing_that_answers(tmp_path: Path) -> None:
+    folder = tmp_path / "policies"
+    make_version().write(folder / "cartpole" / "1")
+    with service("--policies", str(folder), "--poll-interval", "0.1", folder=tmp_path) as running:
+        wait_until(running.is_up, running.log)
+        make_version(1).write(folder / ".2")
+        (folder / ".2" / MODEL_FILE).write_bytes(crashing())
+        (folder / ".2").rename(folder / "cartpole" / "2")
+        wait_until(lambda: "event=rollout_refused" in running.log.read_text(), running.log)
+        assert "2 processes ended while they tried the version: prover process" in running.log.read_text()
+        assert "by signal 8" in running.log.read_text()
+        with PolicyClient(running.target) as client:
+            assert client.act("cartpole", np.zeros(4, np.float32)).version == "1"
+        make_version(1).write(folder / ".3").rename(folder / "cartpole" / "3")
+        wait_until(lambda: running.ready()["policies"]["cartpole"]["champion"] == "3", running.log)
+
+
+def test_a_live_version_whose_files_are_gone_keeps_no_candidate_out(tmp_path: Path) -> None:
+    live = ref(make_version(), tmp_path)
+    candidate = ref(make_version(1), tmp_path, "2")
+    (live.folder / MODEL_FILE).unlink()
+    assert prove(candidate, live, Gate()).version == "2"
+
+
+def test_closing_does_not_wait_for_a_process_that_is_starting() -> None:
+    prover = Prover(load_settings({}))
+    prover.warm_up()
+    wait_until(lambda: prover._child is not None)  # noqa: SLF001
+    child = prover._child  # noqa: SLF001
+    assert child is not None
+    os.kill(child.pid, signal.SIGSTOP)  # it takes for ever to start
+    closing = threading.Thread(target=prover.close)
+    closing.start()
+    closing.join(10)
+    assert not closing.is_alive()
+    assert not child.is_alive

@@ -1,0 +1,47 @@
+"""A service that follows a registry, and policy versions for it to follow."""
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from mlflow import MlflowClient
+
+from polserve.serving.client import PolicyClient
+from polserve.training.registry.aliases import AliasMove, mover
+from polserve.training.registry.tracking import TrackedRun
+from polserve.training.registry.versions import Outcome, PolicyRegistry, Verdict
+from polserve.training.versions.export import PolicyVersion
+from tests.support.running import Running, environment, make_version, service
+
+OBSERVATION = make_version().golden["observation"]
+SERVE = ("--poll-interval", "0.3", "--service", "tests")
+
+
+def register(store: MlflowClient, name: str, seed: int) -> str:
+    run = TrackedRun.start(store, "tests", name, {})
+    with run:
+        return PolicyRegistry(store).register(version(name, seed), run.run_id)
+
+
+def version(name: str, seed: int) -> PolicyVersion:
+    return make_version(seed, name=name, mean=100.0 - 50 * seed)
+
+
+def serve(url: str, policy: str, folder: Path, *options: str, **variables: str) -> AbstractContextManager[Running]:
+    cache = () if "--cache-dir" in options else ("--cache-dir", str(folder / "cache"))
+    env = environment(MLFLOW_TRACKING_URI=url, **variables)
+    return service("--policy", policy, *SERVE, *cache, *options, folder=folder, env=env)
+
+
+def answering(running: Running, policy: str, version: str = "") -> str:
+    with PolicyClient(running.target) as client:
+        return client.act(policy, OBSERVATION[0], version=version).version
+
+
+def live(running: Running, policy: str) -> object:
+    return running.ready()["policies"].get(policy)
+
+
+def promoted(registry: PolicyRegistry, policy: str, version: str, reason: str) -> None:
+    """The version is champion, without a game: as by force."""
+    registry.move(AliasMove(policy, version, registry.champion(policy), mover("promoted")))
+    registry.note(policy, version, Verdict(Outcome.PROMOTED, reason))

@@ -1,0 +1,67 @@
+"""Fixtures of a real MLflow server, and of policies registered there."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from polserve.protos.shared.names import SHA256_TAG
+from polserve.training.registry.store import connect
+from polserve.training.registry.versions import PolicyRegistry
+from tests.support.following import promoted, register
+from tests.support.postgresql import postgresql, programs
+from tests.support.proxy import Proxy, proxy
+from tests.support.running import mlflow_server
+
+
+@pytest.fixture(scope="session")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the MLflow server keeps artifacts."""
+    return tmp_path_factory.mktemp("mlflow") / "artifacts"
+
+
+@pytest.fixture(scope="session", params=["postgresql" if programs() else "sqlite"])
+def mlflow_url(request: pytest.FixtureRequest, artifacts: Path) -> Iterator[str]:
+    """A real MLflow server, on PostgreSQL where that is installed, with its artifacts over HTTP."""
+    with contextlib.ExitStack() as stack:
+        database = stack.enter_context(postgresql()) if request.param == "postgresql" else None
+        yield stack.enter_context(mlflow_server(artifacts.parent, database=database))
+
+
+@pytest.fixture
+def proxied(mlflow_url: str) -> Iterator[Proxy]:
+    """The way to that server, on which things can go wrong."""
+    with proxy(mlflow_url) as running:
+        yield running
+
+
+@pytest.fixture
+def store(mlflow_url: str, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_url)
+    return connect()
+
+
+@pytest.fixture(scope="session")
+def registered(mlflow_url: str) -> str:
+    """A policy that the pipeline's own code registered twice: versions 1 and 2, which act differently."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", mlflow_url)
+        for seed in (0, 1):
+            register(connect(), "registered", seed)
+    return "registered"
+
+
+@pytest.fixture
+def policy(store: MlflowClient, registered: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A name of this test's own with the same two versions; 1 is champion."""
+    name = request.node.name.replace("[", "_").replace("]", "")[:60]
+    for number in ("1", "2"):
+        copied = store.copy_model_version(f"models:/{registered}/{number}", name)
+        sha256 = store.get_model_version(registered, number).tags[SHA256_TAG]
+        store.set_model_version_tag(name, str(copied.version), SHA256_TAG, sha256)
+    store.set_registered_model_tag(name, "polserve.policy", "true")
+    promoted(PolicyRegistry(store), name, "1", "the first version")
+    yield name
+    store.delete_registered_model(name)

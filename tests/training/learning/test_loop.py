@@ -1,0 +1,280 @@
+import itertools
+import math
+import resource
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.shared.names import MIN_GOLDEN
+from polserve.training.environments.making import EnvironmentSpec
+from polserve.training.errors import CheckpointError, InvalidOption
+from polserve.training.evaluation.episodes import cut_off, play_episodes, random_policy
+from polserve.training.learning.hyperparameters import (
+    DqnConfig,
+    ExplorationConfig,
+    LoopConfig,
+    NetworkConfig,
+    ReplayConfig,
+)
+from polserve.training.learning.loop import Loop, Outcome, Progress
+from polserve.training.runs import checkpoint
+from polserve.training.runs import folder as run_folder
+from polserve.training.runs.presets import PRESETS
+from polserve.training.runs.recipe import Recipe, with_options
+from polserve.training.runs.stages import Stages
+from polserve.training.runs.trainee import build_trainee
+from tests.support.running import make_version
+from tests.support.strangers import Line, registered
+
+RECIPE = Recipe(
+    policy="small",
+    environment=EnvironmentSpec("CartPole-v1"),
+    loop=LoopConfig(steps=1_500, n_envs=4, evaluate_every=500, selection_episodes=5, log_every=250),
+    replay=ReplayConfig(learning_starts=200),
+    network=NetworkConfig(hidden_sizes=(16,)),
+    agent=DqnConfig(batch_size=16, n_step=2),
+    exploration=ExplorationConfig(epsilon_steps=500),
+)
+
+
+class Recorder:
+    """A monitor that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.progress: list[Progress] = []
+        self.metrics: list[Mapping[str, float]] = []
+        self.saved: Mapping[str, Any] = {}
+
+    def report(self, progress: Progress, metrics: Mapping[str, float]) -> None:
+        self.progress.append(progress)
+        self.metrics.append(metrics)
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        self.saved = state
+
+
+def train(recipe: Recipe = RECIPE, seed: int = 0, monitor: Recorder | None = None) -> Outcome:
+    return build_trainee(recipe, seed).loop.run(monitor or Recorder())
+
+
+def test_a_run_is_a_pure_function_of_its_seed() -> None:
+    first, second, other = train(seed=0), train(seed=0), train(seed=1)
+    assert first.curve == second.curve
+    for name, tensor in first.weights.items():
+        assert torch.equal(tensor, second.weights[name])
+    assert any(not torch.equal(tensor, other.weights[name]) for name, tensor in first.weights.items())
+
+
+def test_the_best_evaluated_weights_are_kept_not_the_last() -> None:
+    outcome = train()
+    assert outcome.best_return == max(mean for _, mean in outcome.curve)
+    assert outcome.is_complete
+    assert outcome.step >= 1_500
+
+
+def test_training_stops_at_the_return_asked_for() -> None:
+    outcome = train(replace(RECIPE, loop=replace(RECIPE.loop, stop_return=1.0)))
+    assert len(outcome.curve) == 1
+
+
+def test_progress_and_metrics_are_reported_by_path() -> None:
+    monitor = Recorder()
+    train(monitor=monitor)
+    last = monitor.progress[-1]
+    assert (last.step, last.steps) == (monitor.progress[-1].step, 1_500)
+    assert last.episodes > 0
+    assert last.recent_return is not None
+    expected = {"losses/td", "losses/q_mean", "charts/epsilon", "charts/sps", "charts/episodic_return"}
+    assert expected <= monitor.metrics[-1].keys()
+
+
+def test_an_interrupted_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    monitor = Recorder()
+    calls = iter(range(10_000))
+    partial = build_trainee(RECIPE, 0).loop.run(monitor, should_stop=lambda: next(calls) >= 150)
+    assert not partial.is_complete
+    checkpoint.save(tmp_path, monitor.saved)
+
+    resumed = build_trainee(RECIPE, 0)
+    resumed.loop.load_state(checkpoint.load(tmp_path))
+    outcome = resumed.loop.run(Recorder())
+
+    assert outcome.is_complete
+    assert outcome.episodes >= partial.episodes
+    assert outcome.curve[: len(partial.curve)] == partial.curve
+    assert outcome.elapsed_s > partial.elapsed_s
+
+
+def test_an_evaluation_ends_when_asked_and_is_made_up_for(tmp_path: Path) -> None:
+    short = replace(RECIPE, loop=replace(RECIPE.loop, steps=8, n_envs=1, selection_episodes=2))
+    for calls, is_evaluated in ((8, False), (9, False), (10**9, True)):
+        monitor, asked = Recorder(), itertools.count()
+        trainee = build_trainee(short, 0)
+        outcome = trainee.loop.run(monitor, should_stop=lambda: next(asked) >= calls)  # noqa: B023 - called at once
+        assert outcome.is_complete == is_evaluated
+        assert math.isnan(outcome.best_return) != is_evaluated
+        if not is_evaluated:
+            assert outcome.step <= 8
+            checkpoint.save(tmp_path, monitor.saved)
+            resumed = build_trainee(short, 0)
+            resumed.loop.load_state(checkpoint.load(tmp_path))
+            assert resumed.loop.run(Recorder()).curve[-1][0] == 8
+
+
+def test_an_episode_without_end_is_cut_off_in_an_evaluation() -> None:
+    with registered(Line, max_episode_steps=None) as spec:
+        played = play_episodes(random_policy(spec, 0), spec, 3, 0, max_steps=50)
+        loop = LoopConfig(steps=4, n_envs=1, selection_episodes=1, max_evaluation_steps=50)
+        assert build_trainee(Recipe("line", spec, loop), 0).loop.run(Recorder()).is_complete
+    assert [(episode.length, episode.is_cut_off) for episode in played] == [(50, True)] * 3
+    assert cut_off(played, 50, "go on").startswith("3 of 3 episodes were cut off after 50 steps")
+    with registered(Line, max_episode_steps=50) as spec:
+        assert not cut_off(play_episodes(random_policy(spec, 0), spec, 3, 0, max_steps=50), 50, "go on")
+
+
+@pytest.mark.filterwarnings("ignore")  # MLflow warns at its import
+def test_few_short_episodes_leave_enough_golden_observations() -> None:
+    from polserve.training.runs.pipeline import finish
+
+    with registered(Line, max_episode_steps=5) as spec:
+        loop = LoopConfig(steps=4, n_envs=1, selection_episodes=1, evaluation_episodes=2)
+        recipe = Recipe("line", spec, loop)
+        trainee = build_trainee(recipe, 0)
+        outcome, stages = trainee.loop.run(Recorder()), Stages(Console(quiet=True))
+        evaluation, version = finish(recipe, trainee.agent, outcome, pb.Provenance(), stages=stages)
+    assert len(version.golden["observation"]) >= MIN_GOLDEN
+    assert evaluation.summary.episodes == 2
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+    monitor = Recorder()
+    train(monitor=monitor)
+    checkpoint.save(tmp_path, monitor.saved)
+    other = replace(RECIPE, network=NetworkConfig(hidden_sizes=(32,)))
+    with pytest.raises(CheckpointError, match="does not fit this run's network"):
+        build_trainee(other, 0).loop.load_state(checkpoint.load(tmp_path))
+
+
+def test_a_truncated_checkpoint_is_refused_and_a_missing_one_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="start the run without --resume"):
+        checkpoint.load(tmp_path)
+    path = checkpoint.save(tmp_path, {"loop": {"step": 1}})
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(CheckpointError, match="is not a complete checkpoint"):
+        checkpoint.load(tmp_path)
+
+
+def test_a_checkpoint_that_was_there_before_is_set_aside(tmp_path: Path) -> None:
+    assert run_folder.set_aside(tmp_path) is None
+    for step in (1, 2):
+        checkpoint.save(tmp_path, {"step": step})
+        assert run_folder.set_aside(tmp_path) == tmp_path / f"checkpoint-{step}.pt"
+    (tmp_path / "checkpoint-1.pt").rename(tmp_path / run_folder.FILE_NAME)
+    assert checkpoint.load(tmp_path) == {"step": 1}
+
+
+def test_training_that_never_scores_a_number_ends_with_what_to_do() -> None:
+    parts = replace(build_trainee(RECIPE, 0).loop._parts, score=lambda _choose: float("nan"))  # noqa: SLF001
+    loop = Loop(parts, RECIPE.rewards, replace(RECIPE.loop, steps=200), 0)
+    with pytest.raises(InvalidOption, match="no greedy evaluation gave a number"):
+        loop.run(Recorder())
+
+
+def test_a_crash_while_saving_leaves_the_last_checkpoint(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path, {"step": 1})
+    with pytest.raises(AttributeError):
+        checkpoint.save(tmp_path, {"step": lambda: 2})  # cannot be written
+    assert checkpoint.load(tmp_path) == {"step": 1}
+
+
+def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:
+    torch.save({"format": 1, "loop": {}}, tmp_path / run_folder.FILE_NAME)
+    with pytest.raises(CheckpointError, match="expected checkpoint format 2; resume with the version that wrote it"):
+        checkpoint.load(tmp_path)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_and_no_partial_one(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path, {"step": 1})
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, unlimited[1]))  # a disk with room for 100 KB
+    try:
+        with pytest.raises(CheckpointError, match="the one before it is kept; make room there"):
+            checkpoint.save(tmp_path, {"step": 2, "weights": torch.zeros(1_000_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert checkpoint.load(tmp_path) == {"step": 1}
+    assert [path.name for path in tmp_path.iterdir()] == [run_folder.FILE_NAME]
+
+
+def test_a_replay_larger_than_the_memory_is_refused_before_training_with_its_bytes() -> None:
+    with pytest.raises(InvalidOption, match=r"replay_capacity: expected .* bytes .*, which need [\d,]{18,} bytes"):
+        build_trainee(with_options(RECIPE, ["replay_capacity=1_000_000_000_000"]), 0)
+
+
+def test_a_run_begins_with_the_weights_of_another_runs_checkpoint(tmp_path: Path) -> None:
+    monitor = Recorder()
+    earlier = build_trainee(RECIPE, 0)
+    outcome = earlier.loop.run(monitor)
+    before = {"initial_weights": "", "environment_steps": 500, "hours": 1.0}
+    checkpoint.save(tmp_path, {"loop": monitor.saved, "run_id": "abc", "origin": before})
+    later = build_trainee(RECIPE, 1)
+    origin = later.begin_from(tmp_path)
+    assert origin.environment_steps == 500 + outcome.step
+    assert origin.initial_weights == f"MLflow run abc at step {outcome.step:,}"
+    for name, tensor in later.agent.weights().items():
+        assert torch.equal(tensor, outcome.weights[name])
+    assert later.loop.state()["curve"][0][0] == 0, "what it began with was evaluated, and is to be beaten"
+
+
+def test_a_run_begins_with_the_weights_of_a_policy_version(tmp_path: Path) -> None:
+    version = make_version(hidden=(16,))
+    version.write(tmp_path)
+    trainee = build_trainee(RECIPE, 0)
+    trainee.begin_from(tmp_path)
+    assert (trainee.agent.greedy(version.golden["observation"]) == version.golden["action"]).all()
+    with pytest.raises(CheckpointError, match="its weights are of another network"):
+        build_trainee(replace(RECIPE, network=NetworkConfig(hidden_sizes=(8,))), 0).begin_from(tmp_path)
+
+
+def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"expected a folder with checkpoint.pt \(a run's\) or model.onnx"):
+        build_trainee(RECIPE, 0).begin_from(tmp_path)
+
+
+@pytest.mark.parametrize("seed", [-1, 1_000_000_000])
+def test_a_seed_kept_for_evaluation_is_refused(seed: int) -> None:
+    with pytest.raises(InvalidOption, match="seed: expected 0 to"):
+        build_trainee(RECIPE, seed)
+
+
+@pytest.mark.parametrize(
+    ("option", "field", "value"),
+    [
+        ("learning_rate=0.5", "learning_rate", 0.5),
+        ("hidden_sizes=32,16", "hidden_sizes", (32, 16)),
+        ("double=false", "double", False),
+        ("loss=squared", "loss", "squared"),
+        ("batch_size=1_024", "batch_size", 1024),
+        ("reward_treatment=clip", "reward_treatment", "clip"),
+        ("max_grad_norm=none", "max_grad_norm", None),
+    ],
+)
+def test_a_hyper_parameter_is_set_by_name(option: str, field: str, value: object) -> None:
+    assert with_options(PRESETS["cartpole"], [option]).params()[field] == value
+
+
+@pytest.mark.parametrize("option", ["learning_rate", "speed=3", "batch_size=many", "loss=cubic", "double=perhaps"])
+def test_an_option_that_makes_no_sense_is_refused(option: str) -> None:
+    with pytest.raises(InvalidOption, match="expected"):
+        with_options(PRESETS["cartpole"], [option])
+
+
+def test_learning_cannot_start_before_there_is_a_transition() -> None:
+    with pytest.raises(InvalidOption, match="learning_starts: expected at least 48, got 10"):
+        with_options(PRESETS["cartpole"], ["learning_starts=10", "n_step=2"])

@@ -1,0 +1,193 @@
+"""Promotion by evidence, in a real MLflow registry."""
+
+import json
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.shared.names import CHAMPION, SHA256_TAG
+from polserve.training.registry import aliases
+from polserve.training.registry.store import connect
+from polserve.training.registry.tracking import TrackedRun
+from polserve.training.registry.versions import PolicyRegistry
+from polserve.training.versions.export import PolicyVersion
+from tests.support.following import promoted, register
+from tests.support.promoting import FEW, champion, command, decision_run, history, promote
+from tests.support.running import make_frames_version, make_version, with_spec
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow warns at its import and use
+
+
+@pytest.fixture(autouse=True)
+def _is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aliases, "SETTLE_S", 0.0)
+
+
+@pytest.fixture(scope="session")
+def strong(mlflow_url: str) -> str:
+    """A policy whose version balances the pole twice as long as those of `registered`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", mlflow_url)
+        register(connect(), "strong", 3)
+    return "strong"
+
+
+@pytest.fixture
+def candidates(store: MlflowClient, policy: str, strong: str, registered: str) -> str:
+    """A policy whose version 3 is better than its champion, version 1, and whose version 4 is version 1 again."""
+    for source in (strong, registered):
+        copied = store.copy_model_version(f"models:/{source}/1", policy)
+        sha256 = store.get_model_version(source, "1").tags[SHA256_TAG]
+        store.set_model_version_tag(policy, str(copied.version), SHA256_TAG, sha256)
+    return policy
+
+
+def register_changed(store: MlflowClient, policy: str, version: PolicyVersion, **environment: str) -> str:
+    """Register a version under the policy's name, with another environment."""
+    spec = pb.PolicySpec()
+    spec.CopyFrom(version.spec)
+    spec.name = policy
+    for field, value in environment.items():
+        setattr(spec.environment, field, value)
+    with TrackedRun.start(store, "tests", policy, {}) as run:
+        return PolicyRegistry(store).register(with_spec(version, spec), run.run_id)
+
+
+def test_a_better_candidate_becomes_champion_and_its_evidence_is_kept(
+    store: MlflowClient, candidates: str, tmp_path: Path
+) -> None:
+    answer = promote(candidates, "3")
+    assert answer.exit_code == 0, answer.error
+    assert f"{candidates}/3 is @champion now: it is better: difference of IQM +" in answer.text
+    assert "P(improvement)" in answer.text
+    assert champion(store, candidates) == "3"
+    assert [move.version for move in history(store, candidates)] == ["1", "3"]
+    assert history(store, candidates)[-1].by.startswith("polserve promote by ")
+    assert "polserve.champion.intent" not in store.get_registered_model(candidates).tags
+    tags = store.get_model_version(candidates, "3").tags
+    assert tags["polserve.promotion"].startswith("promoted 20")
+
+    run = decision_run(store, candidates, "3")
+    assert run.info.run_name == f"promote {candidates}/3 against 1"
+    assert (run.data.tags["decision"], run.data.tags["champion"]) == ("promoted", "1")
+    assert run.data.params.items() >= {"rule": "better", "episodes": "30", "margin": "0.05"}.items()
+    assert run.data.metrics["difference/iqm_low"] > 0
+    folder = Path(store.download_artifacts(run.info.run_id, "", str(tmp_path)))
+    kept = json.loads((folder / "comparison.json").read_text())
+    assert len(kept["candidate_returns"]) == len(kept["champion_returns"]) == 30
+    assert str(kept["first_seed"]) == run.data.params["first_seed"]
+    assert "| IQM |" in (folder / "comparison.md").read_text()
+    assert (folder / "returns.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_worse_candidate_is_refused_with_the_table_and_a_record(store: MlflowClient, candidates: str) -> None:
+    promoted(PolicyRegistry(store), candidates, "3", "for the test")
+    answer = promote(candidates, "1")
+    assert answer.exit_code == 1
+    assert f"{candidates}/1 is not promoted, @champion stays 3: it is worse" in answer.error
+    assert "P(improvement)" in answer.text
+    assert champion(store, candidates) == "3"
+    assert decision_run(store, candidates, "1").data.tags["decision"] == "refused"
+    assert store.get_model_version(candidates, "1").tags["polserve.promotion"].startswith("refused 20")
+
+
+def test_its_like_replaces_the_champion_only_by_the_rule_not_worse(store: MlflowClient, candidates: str) -> None:
+    refused = promote(candidates, "4")
+    assert refused.exit_code == 1
+    assert "it is not shown to be better" in refused.error
+    assert "--rule not-worse would allow it" in refused.error
+    assert promote(candidates, "4", "--rule", "not-worse").exit_code == 0
+    assert champion(store, candidates) == "4"
+
+
+def test_the_rule_is_set_once_by_variables(candidates: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLSERVE_PROMOTION_RULE", "not-worse")
+    monkeypatch.setenv("POLSERVE_PROMOTION_MARGIN", "0.2")
+    monkeypatch.setenv("POLSERVE_PROMOTION_EPISODES", "36")
+    said = command("promote", f"{candidates}/4", "--processes", "1", "--json").json()
+    assert (said["rule"], said["margin"], said["episodes"]) == ("not-worse", 0.2, 36)
+    assert said["outcome"] == "promoted"
+
+
+def test_asking_again_plays_the_same_games(candidates: str) -> None:
+    first, second = (promote(candidates, "4", "--json").json() for _ in "12")
+    assert first["first_seed"] >= 2_000_000_000
+    assert first["comparison"] == second["comparison"]
+    other = promote(candidates, "4", "--json", "--seed", "7").json()
+    assert other["first_seed"] == 7
+    assert other["comparison"] != first["comparison"]
+
+
+def test_the_champion_need_not_be_promoted(store: MlflowClient, policy: str) -> None:
+    answer = promote(policy, "1")
+    assert answer.exit_code == 0
+    assert answer.text == f"{policy}/1 is @champion already\n"
+    assert len(history(store, policy)) == 1
+
+
+def test_where_there_is_no_champion_a_version_becomes_it(store: MlflowClient, policy: str) -> None:
+    store.delete_registered_model_alias(policy, CHAMPION)
+    answer = command("promote", policy, *FEW)
+    assert answer.text == f"{policy}/2 is @champion now: there was no champion\n"
+    assert champion(store, policy) == "2"
+
+
+def test_without_a_simulator_it_is_promoted_by_force_and_the_reason_is_kept(store: MlflowClient, policy: str) -> None:
+    version = register_changed(store, policy, make_frames_version())
+    refused = promote(policy, version)
+    assert refused.exit_code == 1
+    assert "names no environment that it could play in; with --force --reason it is promoted all the same" in (
+        refused.error
+    )
+    assert champion(store, policy) == "1"
+    forced = promote(policy, version, "--force", "--reason", "measured on the robot")
+    assert forced.text == f"{policy}/{version} is @champion now: forced: measured on the robot\n"
+    tag = store.get_model_version(policy, version).tags["polserve.promotion"]
+    assert tag.startswith("forced 20")
+    assert tag.endswith("measured on the robot")
+    run = decision_run(store, policy, version)
+    assert (run.data.tags["decision"], run.data.tags["reason"]) == ("forced", "measured on the robot")
+    assert [each.model_id for each in run.inputs.model_inputs], "the run is linked to the logged model"
+
+
+@pytest.mark.parametrize(
+    ("environment", "reason"),
+    [
+        ({"id": "Acrobot-v1", "kwargs_json": "{}"}, "cannot play Acrobot-v1: expected float32 (4,)"),
+        ({"id": "Robot-v0"}, "cannot play: no environment 'Robot-v0' is registered with Gymnasium"),
+        ({"kwargs_json": '{"sutton_barto_reward": true}'}, "in CartPole-v1 {} cannot be compared"),
+    ],
+)
+def test_a_candidate_that_cannot_play_the_champions_games_is_promoted_only_by_force(
+    store: MlflowClient, policy: str, environment: dict[str, str], reason: str
+) -> None:
+    version = register_changed(store, policy, make_version(), **environment)
+    answer = promote(policy, version)
+    assert answer.exit_code == 1
+    assert reason in answer.error
+    assert "--force --reason" in answer.error
+
+
+def test_a_version_changed_after_registration_does_not_play(store: MlflowClient, policy: str) -> None:
+    store.set_model_version_tag(policy, "2", SHA256_TAG, "0" * 64)
+    answer = promote(policy, "2")
+    assert answer.exit_code == 1
+    assert f"its tag {SHA256_TAG} says 0000" in answer.error
+    assert champion(store, policy) == "1"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--force",), "--force needs a --reason"),
+        (("--reason", "it looks good"), "--reason goes with --force"),
+        (("--episodes", "5"), "greater than or equal to 30"),
+        (("--rule", "lucky"), "'lucky' is not one of"),
+    ],
+)
+def test_bad_usage_exits_2(options: tuple[str, ...], message: str) -> None:
+    answer = command("promote", "cartpole", *options)
+    assert answer.exit_code == 2
+    assert message in answer.error

@@ -1,0 +1,55 @@
+"""The line of progress is whole, however narrow the terminal."""
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from polserve.training.learning.loop import Progress
+from polserve.training.runs.progress import ProgressDisplay
+
+LATE = Progress(
+    step=3_499_968,
+    steps=8_000_000,
+    episodes=12_345,
+    recent_return=-1234.5,
+    best_return=2345.6,
+    elapsed_s=3600.0,
+    steps_per_s=1_234.5,
+    environment_steps_per_s=12_345.6,
+    samples_per_s=123_456.7,
+)
+
+
+def drawn(name: str, width: int) -> str:
+    """The last line that a terminal of that width shows."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None, legacy_windows=False)
+    with ProgressDisplay(name, console) as display:
+        display.show(LATE)
+    assert isinstance(console.file, io.StringIO)
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", console.file.getvalue())
+    return [line.rstrip() for line in text.replace("\r", "\n").split("\n") if name in line][-1]
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
+@pytest.mark.parametrize("name", ["cartpole", "a-name-of-24-letters-all"])
+def test_name_bar_step_and_time_left_are_whole_at_any_width(name: str, width: int) -> None:
+    line = drawn(name, width)
+    assert "…" not in line
+    assert re.match(rf"{name} [━╸╺]+ +3,499,968/8,000,000 .*[-0-9]:[-0-9]{{2}}:[-0-9]{{2}}", line)
+    assert len(line) <= width
+
+
+def test_rates_are_left_out_first() -> None:
+    assert drawn("cartpole", 80).endswith("return -1234.5")
+    assert "return -1234.5, best greedy 2345.6" in drawn("cartpole", 100)
+    assert "learner 123,457 samples/s" in drawn("cartpole", 220)
+
+
+def test_without_a_terminal_there_are_no_bars() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    with ProgressDisplay("cartpole", console) as display:
+        display.show(LATE)
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue() == ""

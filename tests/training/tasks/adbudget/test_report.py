@@ -1,0 +1,137 @@
+"""The page of an account: what it claims, and whether one can read its pictures."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from polserve.training.tasks.adbudget.allocator import SpendPlan
+from polserve.training.tasks.adbudget.context import CHANNELS, Scenario, default_scenario
+from polserve.training.tasks.adbudget.evaluation import Comparison, Difference, compare, parts
+from polserve.training.tasks.adbudget.figures import fitted_sales, plans, response_curves
+from polserve.training.tasks.adbudget.fit import Fit, fit_response
+from polserve.training.tasks.adbudget.history import Truth, simulate_history
+from polserve.training.tasks.adbudget.report import sentence, write_allocation_report
+
+
+class ReferencePlan(torch.nn.Module):
+    """A policy that keeps to the reference plan."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        super().__init__()
+        self._plan = SpendPlan(scenario)
+
+    def forward(self, observation: torch.Tensor) -> torch.Tensor:
+        spends: torch.Tensor = self._plan(observation, torch.zeros(len(observation), 2))
+        return spends
+
+
+@pytest.fixture(scope="module")
+def fit() -> Fit:
+    truth = Truth(channels=(CHANNELS["facebook"], CHANNELS["search"]), base_sales=1500.0)
+    history = replace(simulate_history(truth, 120, np.random.default_rng(0)), currency="EUR")
+    return fit_response(history, np.random.default_rng(0), members=3)
+
+
+@pytest.fixture(scope="module")
+def compared(fit: Fit) -> tuple[Comparison, int]:
+    scenario, advanced = fit.scenario(horizon_days=12), []
+    comparison = compare(ReferencePlan(scenario), scenario, 12, fit, lambda: advanced.append(1))
+    return comparison, len(advanced)
+
+
+def test_the_optimum_misses_nothing_and_a_solver_less_than_any_rule(compared: tuple[Comparison, int]) -> None:
+    policy, optimum, resolved, *rules, elsewhere = compared[0].lines
+    assert (optimum.mean_regret, optimum.missed_sales) == (0.0, 0.0)
+    assert 0 <= resolved.mean_regret < min(line.mean_regret for line in [policy, *rules])
+    assert all(line.violations == 0 and line.contexts == 12 for line in compared[0].lines[:-1])
+    assert elsewhere.contexts == 3 * 12
+
+
+def test_progress_is_told_as_often_as_was_said_before(compared: tuple[Comparison, int], fit: Fit) -> None:
+    comparison, advanced = compared
+    assert advanced == parts(comparison.scenario, fit)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (-0.02, -0.01, "misses less than the allocator 'a rule': -1.500 percentage points"),
+        (0.01, 0.02, "misses more than the allocator 'a rule': +1.500 percentage points"),
+        (-0.001, 0.002, "misses provably neither more nor less than the allocator 'a rule'"),
+    ],
+)
+def test_a_policy_is_better_only_where_the_interval_says_so(low: float, high: float, said: str) -> None:
+    difference = Difference("a rule", (low + high) / 2, low, high)
+    assert said in sentence(difference, 200)
+    assert f"95 % interval {100 * low:+.3f} to {100 * high:+.3f}, paired over 200 contexts" in sentence(difference, 200)
+
+
+def test_the_difference_is_taken_context_by_context(compared: tuple[Comparison, int]) -> None:
+    to_rule, to_solver = compared[0].differences
+    by_name = {line.name: line.mean_regret for line in compared[0].lines}
+    policy = compared[0].policy.mean_regret
+    for difference in (to_rule, to_solver):
+        assert difference.low <= difference.mean <= difference.high
+        assert difference.mean == pytest.approx(policy - by_name[difference.other])
+    assert "in hindsight" in to_rule.other
+    assert to_solver.low > 0
+
+
+def test_no_legend_covers_what_it_explains(compared: tuple[Comparison, int], fit: Fit) -> None:
+    comparison, _ = compared
+    pictures = [plans(comparison), response_curves(comparison.scenario, fit), fitted_sales(fit, "EUR")]
+    pictures.append(response_curves(default_scenario(5), None))
+    for figure in pictures:
+        figure.draw_without_rendering()
+        (legend,) = figure.legends
+        assert not any(legend.get_window_extent().overlaps(axes.get_window_extent()) for axes in figure.axes)
+
+
+def labels(figure: Figure) -> list[str]:
+    return [text for axes in figure.axes for text in (axes.get_xlabel(), axes.get_ylabel()) if text]
+
+
+def test_axes_of_money_name_the_currency(compared: tuple[Comparison, int], fit: Fit) -> None:
+    curves = labels(response_curves(compared[0].scenario, fit))
+    assert curves == 2 * ["steady spend a day (EUR)", "sales a day (EUR)"]
+    assert labels(plans(compared[0]))[0] == "spend a day (EUR)"
+    assert labels(fitted_sales(fit, "EUR")) == ["sales a day (EUR)"]
+
+
+def test_every_observed_day_is_marked_on_its_curve(compared: tuple[Comparison, int], fit: Fit) -> None:
+    figure = response_curves(compared[0].scenario, fit)
+    for axes, spends in zip(figure.axes, fit.history.spends.T, strict=True):
+        (marks,) = (line for line in axes.lines if line.get_label() == "a day")
+        assert np.array_equal(np.asarray(marks.get_xdata()), spends)
+
+
+def test_fitted_sales_stand_beside_the_actual_ones(fit: Fit) -> None:
+    actual, fitted = fitted_sales(fit, "EUR").axes[0].lines
+    assert np.array_equal(np.asarray(actual.get_ydata()), fit.history.sales)
+    error = np.asarray(fitted.get_ydata()) - fit.history.sales
+    assert 1 - (error**2).sum() / ((fit.history.sales - fit.history.sales.mean()) ** 2).sum() == pytest.approx(
+        fit.r_squared
+    )
+
+
+def test_the_page_needs_nothing_else_and_gives_figures_in_money(
+    compared: tuple[Comparison, int], fit: Fit, tmp_path: Path
+) -> None:
+    write_allocation_report(tmp_path, "shop", compared[0], fit)
+    page = (tmp_path / "allocation.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 3
+    assert "sales missed a horizon (EUR)" in page
+    assert "95 % interval" in page
+    figures = json.loads((tmp_path / "allocation.json").read_text())
+    assert figures["currency"] == "EUR"
+    assert {"mean", "low", "high"} < figures["differences"][0].keys()
+    assert {path.name for path in tmp_path.glob("*.png")} == {
+        "allocation.png",
+        "response_curves.png",
+        "fitted_sales.png",
+    }

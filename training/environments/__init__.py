@@ -1,0 +1,1 @@
+"""Environments: made by id, looked at, described, and checked at every step."""

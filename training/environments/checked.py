@@ -1,0 +1,139 @@
+"""Environments whose every answer is looked at: cast to what their spaces say, or refused with what is wrong and when.
+
+The one seam between environments of others and everything here: training, evaluation, promotion and play see the same
+numbers.
+"""
+
+import contextlib
+from typing import Any, TypeAlias
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.spaces import Box
+from gymnasium.vector import VectorEnv, VectorWrapper
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from polserve.training.environments.descriptions import describe
+from polserve.training.environments.faults import check_rewards, observation_of, reset_of, step_of, told
+from polserve.training.environments.spaces import carried
+from polserve.training.errors import TrainingError
+
+Array: TypeAlias = NDArray[Any]
+LIVES = "lives"
+"""The only part of the info of environments that are stepped together that anything here reads."""
+
+
+class Checked(gym.Wrapper[Any, Any, Any, Any]):
+    """An environment that answers as its spaces say, or raises FaultyEnvironment."""
+
+    keeps_meaning = True
+
+    def __init__(self, env: gym.Env[Any, Any], environment_id: str, *, is_info_kept: bool = True) -> None:
+        """Without `is_info_kept`, only lives are left of the info: Gymnasium cannot put every info together."""
+        super().__init__(env)
+        self._id = environment_id
+        self._is_info_kept = is_info_kept
+        self._box = carried(env.observation_space) if isinstance(env.observation_space, Box) else None
+        self.observation_space = self._box if self._box is not None else env.observation_space
+        space = env.action_space
+        self._action_dtype = space.dtype if isinstance(space, Box) else None
+        self._seed: int | None = None
+        self._steps = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """The first observation of an episode, cast."""
+        self._seed, self._steps = seed, 0
+        try:
+            observation, info = reset_of(self.env.reset(seed=seed, options=options))
+            return self._cast(observation), self._kept(info)
+        except (Exception, SystemExit) as error:  # a simulator may call sys.exit
+            raise self._told(error) from error
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """A step with the action in the space's dtype; what it answers, cast."""
+        self._steps += 1
+        if self._action_dtype is not None:
+            action = np.asarray(action, self._action_dtype)
+        try:
+            observation, reward, terminated, truncated, info = step_of(self.env.step(action))
+            return self._cast(observation), reward, terminated, truncated, self._kept(info)
+        except (Exception, SystemExit) as error:  # a simulator may call sys.exit
+            raise self._told(error) from error
+
+    def close(self) -> None:
+        """Close the environment; what it raises then harms nobody."""
+        with contextlib.suppress(Exception):
+            self.env.close()
+
+    def _cast(self, observation: Any) -> Any:
+        return observation if self._box is None else observation_of(observation, self._box)
+
+    def _kept(self, info: dict[str, Any]) -> dict[str, Any]:
+        return info if self._is_info_kept else {LIVES: info[LIVES]} if LIVES in info else {}
+
+    def _told(self, error: BaseException) -> TrainingError:
+        call = f"step {self._steps} of an episode" if self._steps else "reset"
+        if self._seed is not None:
+            call += f" with seed {self._seed}"
+        return told(self._id, call, error, self._component)
+
+    def _component(self, index: tuple[int, ...]) -> str:
+        place = f"observation[{', '.join(map(str, index))}]"
+        with contextlib.suppress(TrainingError):
+            names = describe(self._id, self).components
+            if names and len(index) == 1:
+                return f"{place} ({names[index[0]][0]})"
+        return place
+
+
+class CheckedVec(VectorWrapper[Array, Array, Array, Array, Array]):
+    """A vector environment of its own kind that answers as its spaces say, or raises FaultyEnvironment."""
+
+    def __init__(self, envs: VectorEnv[Array, Array, Array], environment_id: str) -> None:
+        super().__init__(envs)
+        self._id = environment_id
+        self._steps = 0
+        single, space = envs.single_observation_space, envs.single_action_space
+        if isinstance(single, Box):
+            self.single_observation_space = carried(single)
+            self.observation_space = batch_space(self.single_observation_space, envs.num_envs)
+        self._box = self.observation_space if isinstance(self.observation_space, Box) else None
+        self._action_dtype = space.dtype if isinstance(space, Box) else None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
+        """The first observations (n, *shape), cast."""
+        self._steps = 0
+        try:
+            observation, info = reset_of(self.env.reset(seed=seed, options=options))
+            return self._cast(observation), info
+        except (Exception, SystemExit) as error:  # a simulator may call sys.exit
+            raise self._told(error) from error
+
+    def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
+        """A step of each; what they answer, cast."""
+        self._steps += 1
+        if self._action_dtype is not None:
+            actions = np.asarray(actions, self._action_dtype)
+        try:
+            observation, reward, terminated, truncated, info = self.env.step(actions)
+            check_rewards(reward)
+            return self._cast(observation), reward, terminated, truncated, info
+        except (Exception, SystemExit) as error:  # a simulator may call sys.exit
+            raise self._told(error) from error
+
+    def close(self, **kwargs: Any) -> None:
+        """Close the environments, likewise."""
+        with contextlib.suppress(Exception):
+            self.env.close(**kwargs)
+
+    def _cast(self, observation: Any) -> Array:
+        return observation if self._box is None else observation_of(observation, self._box)
+
+    def _told(self, error: BaseException) -> TrainingError:
+        call = f"step {self._steps} of its vector environment" if self._steps else "reset of its vector environment"
+        return told(self._id, call, error, self._component)
+
+    @staticmethod
+    def _component(index: tuple[int, ...]) -> str:
+        return f"in environment {index[0]}, observation[{', '.join(map(str, index[1:]))}]"

@@ -1,0 +1,157 @@
+"""What environments of others give wrong, each as one sentence."""
+
+import sysconfig
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Box
+from numpy.typing import NDArray
+
+from polserve.training.errors import FaultyEnvironment, TrainingError
+
+RESET = "reset(self, *, seed=None, options=None) returns (observation, info)"
+STEP = "step(self, action) returns (observation, reward, terminated, truncated, info)"
+MOST_CHARACTERS = 300
+"""Of what an exception says."""
+MOST = float(np.finfo(np.float32).max)
+"""Greatest size of an observation's number and of a reward: networks compute in float32."""
+WANTED = f"expected a finite number of at most {MOST:.2g}"
+_OWN = Path(__file__).parent.parent
+_NOT_THE_USERS = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+
+
+class Fault(Exception):
+    """What is wrong with a value, without where it came from."""
+
+
+class OddValue(Fault):
+    """A value is none that its place in the API allows."""
+
+
+class NotFinite(OddValue):
+    """A component of an observation is NaN or infinite."""
+
+    def __init__(self, index: tuple[int, ...], message: str) -> None:
+        super().__init__(message)
+        self.index = index
+
+
+def told(
+    environment_id: str, call: str, error: BaseException, component: Callable[[tuple[int, ...]], str]
+) -> TrainingError:
+    """What went wrong in a call of the environment; `component` names a component of its observations."""
+    if isinstance(error, TrainingError):
+        return error
+    if isinstance(error, NotFinite):
+        return FaultyEnvironment(f"{environment_id}: {call}: {component(error.index)} {error}; mend the environment")
+    if isinstance(error, Fault):
+        return FaultyEnvironment(f"{environment_id}: {call} {error}")
+    return raised(environment_id, call, error)
+
+
+def raised(environment_id: str, call: str, error: BaseException) -> FaultyEnvironment:
+    """An exception from within an environment, with the line of its author's code that raised it."""
+    reason = " ".join(str(error).split())[:MOST_CHARACTERS]
+    said = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _OWN not in Path(frame.filename).parents]
+    theirs = [frame for frame in frames if not frame.filename.startswith(_NOT_THE_USERS)] or frames
+    where = f" ({Path(theirs[-1].filename).name}:{theirs[-1].lineno})" if theirs else ""
+    return FaultyEnvironment(f"{environment_id}: {call} raised {said}{where}; mend the environment")
+
+
+def reset_of(result: Any) -> tuple[Any, dict[str, Any]]:
+    """The observation and info that a reset returned; raises Fault."""
+    if not isinstance(result, (tuple, list)) or len(result) != 2 or not isinstance(result[1], (dict, type(None))):  # noqa: PLR2004 - a pair
+        raise Fault(f"returned {_kind(result)}, Gymnasium's {RESET}")
+    return result[0], result[1] or {}
+
+
+def step_of(result: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    """What a step returned, as plain numbers; raises Fault."""
+    n = len(result) if isinstance(result, (tuple, list)) else 1
+    if n != 5:  # noqa: PLR2004 - see STEP
+        raise Fault(f"returned {n} value{'s' * (n != 1)}, Gymnasium's API has 5; {STEP}")
+    observation, reward, terminated, truncated, info = result
+    if not isinstance(info, (dict, type(None))):
+        raise Fault(f"returned info {_kind(info)}; expected a dict")
+    return (
+        observation,
+        reward if type(reward) is float and abs(reward) <= MOST else _reward(reward),
+        terminated if type(terminated) is bool else _flag("terminated", terminated),
+        truncated if type(truncated) is bool else _flag("truncated", truncated),
+        info or {},
+    )
+
+
+def check_rewards(rewards: NDArray[Any]) -> None:
+    """Raise OddValue where a reward of environments that are stepped together is no finite number."""
+    is_fine = np.abs(rewards) <= MOST  # NOTE: NaN fails every comparison
+    if not is_fine.all():
+        index = int(np.flatnonzero(~is_fine)[0])
+        raise OddValue(f"gave the reward {rewards[index]} in environment {index}; {WANTED}")
+
+
+def observation_of(given: Any, box: Box) -> NDArray[Any]:
+    """The observation as an array of the space's dtype and shape, every number finite; raises Fault.
+
+    A number may be rounded, from float64 to float32. It may not become another one, from 0.5 to 0.
+    """
+    if type(given) is np.ndarray and given.dtype == box.dtype and given.shape == box.shape:
+        observation: NDArray[Any] = given
+    else:
+        observation = _cast(given, box)
+    if observation.dtype.kind == "f" and not np.isfinite(observation).all():
+        index = tuple(int(i) for i in np.argwhere(~np.isfinite(observation))[0])
+        got = np.asarray(given)[index]
+        raise NotFinite(index, f"is {got}; expected a finite {box.dtype}")
+    if observation.dtype == np.float64 and (np.abs(observation) > MOST).any():
+        index = tuple(int(i) for i in np.argwhere(np.abs(observation) > MOST)[0])
+        raise NotFinite(index, f"is {observation[index]:g}; {WANTED}, since networks compute in float32")
+    return observation
+
+
+def _cast(given: Any, box: Box) -> NDArray[Any]:
+    try:
+        array = np.asarray(given)
+    except (TypeError, ValueError) as error:
+        raise OddValue(f"gave an observation {_kind(given)}, which is no array; its space is {box}") from error
+    if array.dtype.kind not in "biuf":
+        raise OddValue(f"gave an observation {_kind(given)}; expected numbers, its space is {box}")
+    if array.shape != box.shape:
+        raise OddValue(f"gave an observation of shape {array.shape}; expected {box.shape}, the shape of its space")
+    with np.errstate(over="ignore", invalid="ignore"):  # looked at by whoever called, and below
+        observation = array.astype(box.dtype)
+        is_changed = box.dtype.kind != "f" and not (observation == array).all()
+    if is_changed:
+        index = tuple(int(i) for i in np.argwhere(observation != array)[0])
+        raise OddValue(f"gave {array[index]} in an observation of {box.dtype}; state another dtype in its space")
+    return observation
+
+
+def _reward(given: Any) -> float:
+    array = np.asarray(given)
+    if array.dtype.kind not in "biuf" or array.size != 1:
+        raise OddValue(f"gave a reward {_kind(given)}; expected one number")
+    if not abs(reward := float(array.item())) <= MOST:
+        raise OddValue(f"gave the reward {reward}; {WANTED}")
+    return reward
+
+
+def _flag(name: str, given: Any) -> bool:
+    array = np.asarray(given)
+    if array.size != 1 or array.dtype.kind not in "biu" or array.item() not in {0, 1}:
+        raise OddValue(f"gave {name} = {_kind(given)}; expected True or False")
+    return bool(array.item())
+
+
+def _kind(value: object) -> str:
+    """A value for a sentence: itself where that is short, else what it is."""
+    if isinstance(value, (tuple, list)):
+        return f"{type(value).__name__} of {len(value)}"
+    if isinstance(value, np.ndarray):
+        return f"array {value.shape} of {value.dtype}"
+    text = repr(value)
+    return text if len(text) <= 40 and "\n" not in text else type(value).__name__  # noqa: PLR2004 - characters

@@ -1,0 +1,202 @@
+"""A look at an environment before hours are spent in it: one reset, a few steps, and what its user should know."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from math import prod
+from typing import Any, TypeAlias
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.spaces import Box, Dict, Discrete, Tuple
+from gymnasium.wrappers import FlattenObservation, FrameStackObservation
+
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.tensors import DTYPES
+from polserve.training.environments.checked import Checked
+from polserve.training.environments.descriptions import Description, describe
+from polserve.training.environments.faults import RESET, Fault, OddValue, raised, reset_of, step_of
+from polserve.training.environments.making import OWN_NAMESPACE, EnvironmentSpec, has_vectorised, make_env
+from polserve.training.environments.spaces import observation_box, short
+from polserve.training.environments.wrappers import (
+    changes_actions,
+    changes_observations,
+    layers,
+    normalises_rewards,
+    step_limit,
+)
+from polserve.training.errors import FaultyEnvironment, UnsupportedEnvironment
+
+CheckSpaces: TypeAlias = Callable[[Box, gym.Space[Any]], None]
+
+STEPS = 3
+"""That an environment is tried for."""
+ENDLESS = (
+    "an episode that does not end by itself goes on for ever in training, and is cut off in an evaluation; "
+    "gymnasium.register(..., max_episode_steps=N) ends it"
+)
+INCOMPARABLE = (
+    "returns of two policies cannot be compared; take NormalizeReward out and scale by --set reward_scale=NUMBER"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What an environment showed."""
+
+    observation_space: Box
+    action_space: gym.Space[Any]
+    description: Description
+    cautions: tuple[str, ...]
+    """What returns in this environment do not mean, or take; a sentence each."""
+    notes: tuple[str, ...]
+    """What its policy's callers and its author should know, likewise."""
+
+
+def inspect_environment(spec: EnvironmentSpec, check_spaces: CheckSpaces = lambda _box, _actions: None) -> Inspection:
+    """What the environment shows in two resets and a few random steps.
+
+    Args:
+        spec: which environment.
+        check_spaces: raises TrainingError where its observations and actions will not do, which is told first.
+
+    Raises:
+        TrainingError: it cannot be made, nothing can learn from its observations, or it does not keep to Gymnasium's
+            API or to its own spaces.
+    """
+    env = make_env(spec)
+    try:
+        box = observation_box(env.observation_space, spec.id)
+        check_spaces(box, env.action_space)
+        description = describe(spec.id, env)
+        is_repeatable = _try(spec, env)
+        cautions = [*_on_length(spec, env), *_on_rewards(spec, env)]
+        if not is_repeatable:
+            cautions.append(
+                f"{spec.id}: two resets with one seed gave two observations, so that no evaluation can be repeated: "
+                "call super().reset(seed=seed) and draw from self.np_random"
+            )
+        if gym.registry[spec.id].vector_entry_point and not spec.frames and not has_vectorised(spec):
+            cautions.append(f"{spec.id}: its vectorised implementation has other spaces, so that it is not used")
+        notes = (*description.left_out, *_on_wrappers(spec, env))
+        return Inspection(box, env.action_space, description, tuple(cautions), notes)
+    finally:
+        env.close()
+
+
+def check_fits(spec: EnvironmentSpec, policy: pb.PolicySpec) -> tuple[str, ...]:
+    """What returns in the environment do not mean, where a policy can play in it.
+
+    Raises:
+        UnsupportedEnvironment: it cannot: observations or actions are others.
+        TrainingError: as `inspect_environment`.
+    """
+
+    def check(box: Box, actions: gym.Space[Any]) -> None:
+        _check_same_spaces(spec, policy, box, actions)
+
+    return inspect_environment(spec, check).cautions
+
+
+def _check_same_spaces(spec: EnvironmentSpec, policy: pb.PolicySpec, box: Box, actions: gym.Space[Any]) -> None:
+    dtype, shape = DTYPES[policy.observation.dtype].name, tuple(policy.observation.shape)
+    n_actions, n_components = policy.action.discrete.n, len(policy.action.continuous.low)
+    if isinstance(actions, Discrete):
+        has_actions = actions.n == n_actions
+    else:
+        has_actions = not n_actions and n_components in {0, prod(actions.shape or ())}
+    if (box.dtype.name, box.shape) != (dtype, shape) or not has_actions:
+        wanted = f"{dtype} {shape} and {f'Discrete({n_actions})' if n_actions else f'{n_components} actions in a Box'}"
+        got = f"{box.dtype.name} {box.shape} and {short(actions)}"
+        raise UnsupportedEnvironment(f"{policy.name} cannot play {spec.id}: expected {wanted}, got {got}")
+
+
+def _try(spec: EnvironmentSpec, env: gym.Env[Any, Any]) -> bool:
+    """Reset twice and step; whether both resets with one seed gave one observation."""
+    env.action_space.seed(0)
+    try:
+        first = np.array(env.reset(seed=0)[0])  # a copy: an environment may write into what it gave
+        is_repeatable = np.array_equal(first, env.reset(seed=0)[0])
+        for _ in range(STEPS):
+            _, _, terminated, truncated, _ = env.step(env.action_space.sample())
+            if terminated or truncated:
+                env.reset()
+    except FaultyEnvironment as fault:
+        if isinstance(fault.__cause__, OddValue):  # which says at which step
+            raise
+        raise (_inner_fault(spec.id, env) or fault) from fault
+    return is_repeatable
+
+
+def _inner_fault(environment_id: str, env: gym.Env[Any, Any]) -> FaultyEnvironment | None:
+    """What the innermost faulty layer does wrong, of which those around it only feel the effect."""
+    for layer in layers(env):
+        if isinstance(layer, Checked):
+            return None
+        prefix = f"{type(layer).__name__}." if isinstance(layer, gym.Wrapper) else ""
+        call = "reset"
+        try:
+            _check_signature(layer)
+            reset_of(layer.reset(seed=0, options=None))
+            call = "step"
+            step_of(layer.step(layer.action_space.sample()))
+        except Fault as fault:
+            return FaultyEnvironment(f"{environment_id}: {prefix}{call} {fault}")
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever an environment of the user's own raises
+            return raised(environment_id, f"{prefix}{call}", error)
+    return None
+
+
+def _check_signature(layer: gym.Env[Any, Any]) -> None:
+    """Raise Fault where the layer's reset does not take what Gymnasium gives it."""
+    parameters = inspect.signature(layer.reset).parameters.values()
+    names = {parameter.name for parameter in parameters}
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+    if missing := [name for name in ("seed", "options") if name not in names and not takes_any]:
+        raise Fault(f"does not take {' and '.join(missing)}, Gymnasium's {RESET}")
+
+
+def _on_length(spec: EnvironmentSpec, env: gym.Env[Any, Any]) -> list[str]:
+    is_limited = step_limit(env) or spec.id.startswith(OWN_NAMESPACE) or "max_num_frames_per_episode" in _kwargs(env)
+    if is_limited:
+        return []
+    return [f"{spec.id} has no max_episode_steps: {ENDLESS}"]
+
+
+def _kwargs(env: gym.Env[Any, Any]) -> dict[str, Any]:
+    return env.unwrapped.spec.kwargs if env.unwrapped.spec else {}
+
+
+def _on_rewards(spec: EnvironmentSpec, env: gym.Env[Any, Any]) -> list[str]:
+    if not normalises_rewards(env):
+        return []
+    return [f"{spec.id} scales rewards by what it has seen: {INCOMPARABLE}"]
+
+
+def _on_wrappers(spec: EnvironmentSpec, env: gym.Env[Any, Any]) -> list[str]:
+    """What callers of the policy have to do as the wrappers do."""
+    notes = []
+    chain = [layer for layer in layers(env) if not (spec.frames and isinstance(layer, FrameStackObservation))]
+    pairs = list(pairwise(chain))
+    before = [type(layer).__name__ for inner, layer in pairs if _is_observed_anew(layer, inner)]
+    after = [type(layer).__name__ for inner, layer in pairs if changes_actions(layer, inner)]
+    if any(type(layer) is FlattenObservation and _has_image(inner.observation_space) for inner, layer in pairs):
+        notes.append("FlattenObservation lays images out as numbers in a row: they are neither convolved nor scaled")
+    if before:
+        notes.append(f"the policy takes what {', '.join(before)} makes of an observation: its callers do the same")
+    if after:
+        notes.append(f"the policy answers with what {', '.join(after)} takes for an action: its callers do the same")
+    return notes
+
+
+def _has_image(space: gym.Space[Any]) -> bool:
+    if isinstance(space, (Dict, Tuple)):
+        return any(map(_has_image, space.spaces.values() if isinstance(space, Dict) else space.spaces))
+    return isinstance(space, Box) and len(space.shape) > 1
+
+
+def _is_observed_anew(layer: gym.Env[Any, Any], inner: gym.Env[Any, Any]) -> bool:
+    return changes_observations(layer, inner) or (
+        isinstance(layer, gym.ObservationWrapper) and layer.observation_space != inner.observation_space
+    )

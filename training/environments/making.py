@@ -1,0 +1,238 @@
+"""Environments by id, through Gymnasium: single, and vectorised."""
+
+import contextlib
+import difflib
+import importlib
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import gymnasium as gym
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.wrappers import FrameStackObservation
+from numpy.typing import NDArray
+
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.training.environments.checked import Checked, CheckedVec
+from polserve.training.environments.faults import raised
+from polserve.training.environments.wrappers import check_keeps_no_statistics
+from polserve.training.errors import InvalidOption, TrainingError, UnknownEnvironment, UnsupportedEnvironment
+
+Array: TypeAlias = NDArray[Any]
+Env: TypeAlias = gym.Env[Array, Any]
+VecEnv: TypeAlias = VectorEnv[Array, Array, Array]
+
+OWN_NAMESPACE = "polserve/"
+OWN_MODULE = "polserve.training.tasks.adbudget.registration"
+"""Registers the environments of budgets when they are asked for: they import more than most runs need."""
+ATARI_PACKAGE = "ale_py"
+"""Registers Atari games; an optional extra."""
+ATARI_NAMESPACE = "ALE/"
+SELECTION_FIRST_SEED = 1_000_000_000
+"""Seeds from here on choose the best checkpoint; training seeds lie below."""
+EVALUATION_FIRST_SEED = 2_000_000_000
+"""Seeds from here on are for final evaluation: no training or selection episode used them."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentSpec:
+    """Which environment: what `gymnasium.make` takes, and the module that registers the id."""
+
+    id: str
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    module: str = ""
+    frames: int = 0
+    """Length of the stack of latest observations that a policy sees; 0 for the latest one alone."""
+    module_hint: str = field(default="", compare=False)
+    """Where the module's name can be learned, for the error that it is missing."""
+
+    @property
+    def kwargs_json(self) -> str:
+        """The keyword arguments as a JSON object."""
+        return json.dumps(dict(self.kwargs), sort_keys=True)
+
+
+def from_message(policy: pb.PolicySpec, module: str) -> EnvironmentSpec:
+    """The environment that a policy's spec states.
+
+    The module is the caller's to name: a spec that came over the network must not choose what is imported here.
+    """
+    message = policy.environment
+    hint = f"the policy's spec names {message.module!r}" if message.module else ""
+    kwargs = json.loads(message.kwargs_json or "{}")
+    return EnvironmentSpec(message.id, kwargs, module, policy.observation.frames, hint)
+
+
+def make_env(spec: EnvironmentSpec, render_mode: str | None = None) -> Env:
+    """One environment, checked, whose observations are stacks where the spec has frames.
+
+    Raises:
+        UnknownEnvironment: the id is not registered, or the module that should register it cannot be imported.
+        InvalidOption: the environment does not take the keyword arguments.
+        UnsupportedEnvironment: it cannot be made, or keeps a part of the policy to itself.
+    """
+    register(spec)
+    kwargs = {**spec.kwargs, **({"render_mode": render_mode} if render_mode else {})}  # which not every one takes
+    try:
+        made: Env = gym.make(spec.id, disable_env_checker=True, **kwargs)  # we check more, and at every step
+    except Exception as error:  # whatever an environment of the user's own raises
+        raise _refused(spec, error) from error
+    return _prepared(made, spec, is_info_kept=True)
+
+
+def make_vec(spec: EnvironmentSpec, n: int, *, is_seeded_singly: bool = False) -> VecEnv:
+    """`n` environments stepped together, checked; each is reset by the step after the one that ended its episode.
+
+    Args:
+        spec: which environment.
+        n: how many.
+        is_seeded_singly: step ordinary environments, so that an episode depends on its own seed alone. Otherwise
+            the environment's vectorised implementation is used where it has one, which is faster.
+
+    Raises:
+        UnknownEnvironment: the id is not registered, or the module that should register it cannot be imported.
+        InvalidOption: the environment does not take the keyword arguments.
+        UnsupportedEnvironment: it cannot be made, resets in another way, or keeps a part of the policy to itself.
+    """
+    register(spec)
+    if is_seeded_singly or not has_vectorised(spec):
+        return _together(spec, n)
+    envs = _vectorised(spec, n)
+    mode = envs.metadata.get("autoreset_mode")
+    if mode is not AutoresetMode.NEXT_STEP:
+        raise UnsupportedEnvironment(
+            f"{spec.id}: expected a vector environment with autoreset_mode NEXT_STEP, got {mode}; "
+            "leave out its vector_entry_point or set metadata['autoreset_mode']"
+        )
+    check_keeps_no_statistics(spec.id, envs)
+    return CheckedVec(envs, spec.id)
+
+
+def has_vectorised(spec: EnvironmentSpec) -> bool:
+    """Whether `make_vec` may step a vectorised implementation, one that emits and takes what the ordinary one does."""
+    registered = gym.registry[spec.id]
+    entries = registered.vector_entry_point, registered.entry_point
+    if entries[0] is None or registered.additional_wrappers or spec.frames:
+        return False
+    return _are_alike(spec.id, spec.kwargs_json, spec.module, entries)
+
+
+@cache
+def _are_alike(environment_id: str, kwargs_json: str, module: str, _entries: tuple[object, object]) -> bool:
+    """Whether both implementations have the same spaces; arguments that only the vectorised one takes ask for it."""
+    spec = EnvironmentSpec(environment_id, json.loads(kwargs_json), module)
+    try:
+        env = make_env(spec)
+    except InvalidOption:
+        return True
+    envs = _vectorised(spec, 1)
+    alike = envs.single_observation_space == env.observation_space and envs.single_action_space == env.action_space
+    env.close()
+    envs.close()
+    return alike
+
+
+def _vectorised(spec: EnvironmentSpec, n: int) -> VecEnv:
+    """The environment's vectorised implementation."""
+    try:
+        return gym.make_vec(spec.id, n, "vector_entry_point", **spec.kwargs)
+    except Exception as error:  # likewise
+        raise _refused(spec, error) from error
+
+
+def _together(spec: EnvironmentSpec, n: int) -> VecEnv:
+    """`n` ordinary environments, stepped one after another."""
+    prepare = partial(_prepared, spec=spec, is_info_kept=False)
+    try:
+        return gym.make_vec(spec.id, n, "sync", wrappers=[prepare], disable_env_checker=True, **spec.kwargs)
+    except TrainingError:
+        raise
+    except Exception as error:  # likewise
+        raise _refused(spec, error) from error
+
+
+def _prepared(env: Env, spec: EnvironmentSpec, *, is_info_kept: bool) -> gym.Wrapper[Array, Any, Array, Any]:
+    """The environment with what we put around any: the checks, and the stack where the spec has frames."""
+    _check_spaces(spec, env)
+    check_keeps_no_statistics(spec.id, env)
+    checked = Checked(env, spec.id, is_info_kept=is_info_kept)
+    return _stacked(checked, spec.frames) if spec.frames else checked
+
+
+def _stacked(env: Env, frames: int) -> gym.Wrapper[Array, Any, Array, Any]:
+    """`env` with its `frames` latest observations in place of the last, the first one of an episode filling them."""
+    return FrameStackObservation(env, frames, padding_type="reset")
+
+
+def register(spec: EnvironmentSpec) -> None:
+    """The environment's id is known to Gymnasium.
+
+    Raises:
+        UnknownEnvironment: it cannot be registered.
+    """
+    if spec.module:
+        if (folder := str(Path.cwd())) not in sys.path:
+            sys.path.append(folder)  # an installed program's path lacks it
+        try:
+            importlib.import_module(spec.module)
+        except Exception as error:  # whatever a module of the user's own raises
+            reason = f"{type(error).__name__}: {error}"
+            raise UnknownEnvironment(
+                f"module {spec.module!r}, which should register {spec.id}, cannot be imported ({reason}); "
+                "run from the folder that holds it or put that folder on PYTHONPATH"
+            ) from error
+    if spec.id.startswith(OWN_NAMESPACE):
+        importlib.import_module(OWN_MODULE)
+    if spec.id not in gym.registry:
+        _register_games()
+    if spec.id not in gym.registry:
+        near = difflib.get_close_matches(spec.id, gym.registry, n=3, cutoff=0.5)
+        if (spec.frames or spec.id.startswith(ATARI_NAMESPACE)) and ATARI_PACKAGE not in sys.modules:
+            install = "pip install 'polserve[training,atari]'"
+            raise UnknownEnvironment(f"{spec.id} is an Atari game and {ATARI_PACKAGE} is not installed: {install}")
+        hint = f"near it: {', '.join(near)}" if near else "name the module that registers it with --module"
+        module, colon, name = spec.id.partition(":")
+        hint = f"give it as --module {module} --env {name}" if colon else hint
+        hint = f"name the module that registers it with --module: {spec.module_hint}" if spec.module_hint else hint
+        raise UnknownEnvironment(f"no environment {spec.id!r} is registered with Gymnasium; {hint}")
+
+
+def _register_games() -> None:
+    """Atari games are known to Gymnasium, where the package is installed."""
+    with contextlib.suppress(ImportError):
+        ale = importlib.import_module(ATARI_PACKAGE)
+        ale.ALEInterface.setLoggerMode(ale.LoggerMode.Error)  # else every game prints a banner
+        gym.register_envs(ale)
+
+
+def _check_spaces(spec: EnvironmentSpec, env: Env) -> None:
+    """Raise UnsupportedEnvironment where the environment has no spaces of Gymnasium's."""
+    for name in ("observation_space", "action_space"):
+        space = getattr(env, name, None)
+        if not isinstance(space, gym.Space):
+            got = f"{type(space).__module__}.{type(space).__qualname__}" if space is not None else "none"
+            raise UnsupportedEnvironment(
+                f"{spec.id}: {name}: expected a space of gymnasium.spaces, got {got}; set it in __init__"
+            )
+
+
+def _refused(spec: EnvironmentSpec, error: Exception) -> InvalidOption | UnsupportedEnvironment:
+    """Why Gymnasium could not make the environment."""
+    reason = " ".join(str(error).split())
+    if "unexpected keyword argument 'render_mode'" in reason:
+        return UnsupportedEnvironment(
+            f"{spec.id} cannot draw itself: its __init__ takes no render_mode; add it there, or leave out --gif"
+        )
+    if "sub-environment" in reason.lower():
+        return UnsupportedEnvironment(f"{spec.id}: its instances differ in their spaces; give all of them the same")
+    if isinstance(error, TypeError) and ("unexpected keyword argument" in reason or "required" in reason):
+        said = reason.split(" was raised from the environment creator")[0]  # what follows repeats the arguments
+        return InvalidOption(f"{spec.id} does not take the arguments {spec.kwargs_json}: {said}; see --env-kwargs")
+    if isinstance(error, (gym.error.Error, ImportError)) or "gymnasium.Env" in reason:
+        return UnsupportedEnvironment(f"{spec.id} cannot be made: {reason}")
+    cause = error.__cause__ if isinstance(error.__cause__, TypeError) else error  # Gymnasium raises those anew
+    return UnsupportedEnvironment(str(raised(spec.id, "__init__", cause)))

@@ -1,0 +1,79 @@
+"""The wrappers around an environment: what each makes of its observations and actions, and what it remembers."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import wrappers
+
+from polserve.training.errors import UnsupportedEnvironment
+
+SAME_OBSERVATIONS: tuple[type, ...] = (
+    wrappers.FlattenObservation,
+    wrappers.ReshapeObservation,
+    wrappers.DtypeObservation,
+    wrappers.DelayObservation,
+)
+"""Of these the numbers mean what they meant, in their order."""
+SAME_ACTIONS: tuple[type, ...] = (wrappers.ClipAction, wrappers.StickyAction)
+"""Likewise of actions."""
+STATISTICS = ("obs_rms", "ob_rms")
+"""Attributes of wrappers that normalise observations, here and in the libraries before."""
+KEEPS_MEANING = "keeps_meaning"
+"""The attribute of a wrapper of ours that changes neither."""
+
+
+def layers(env: gym.Env[Any, Any]) -> list[gym.Env[Any, Any]]:
+    """The environment itself, and each wrapper around it, outwards."""
+    found = [env]
+    while isinstance(found[-1], gym.Wrapper):
+        found.append(found[-1].env)
+    return found[::-1]
+
+
+def changes_observations(layer: gym.Env[Any, Any], inner: gym.Env[Any, Any]) -> bool:
+    """Whether an observation means something else after the layer than before it, as far as can be told."""
+    if type(layer) in SAME_OBSERVATIONS or hasattr(layer, KEEPS_MEANING):
+        return False
+    return isinstance(layer, gym.ObservationWrapper) or layer.observation_space != inner.observation_space
+
+
+def changes_actions(layer: gym.Env[Any, Any], inner: gym.Env[Any, Any]) -> bool:
+    """Whether an action means something else to the layer than to what it wraps, as far as can be told."""
+    if type(layer) in SAME_ACTIONS or hasattr(layer, KEEPS_MEANING):
+        return False
+    return isinstance(layer, gym.ActionWrapper) or layer.action_space != inner.action_space
+
+
+def step_limit(env: gym.Env[Any, Any]) -> int | None:
+    """Steps after which a wrapper truncates an episode; None where none does."""
+    limits = [layer._max_episode_steps for layer in layers(env) if isinstance(layer, wrappers.TimeLimit)]  # noqa: SLF001
+    return min(limits) if limits else None
+
+
+def check_keeps_no_statistics(environment_id: str, env: object) -> None:
+    """Raise UnsupportedEnvironment where a layer of an environment, or of a vector one, normalises by what it has seen.
+
+    Such statistics are a part of the policy, and the exported graph would lack them.
+    """
+    layer: object | None = env
+    while layer is not None:
+        if any(name in vars(layer) for name in STATISTICS) or _normalises(layer):
+            raise UnsupportedEnvironment(
+                f"{environment_id}: {type(layer).__name__} normalises observations by statistics of what it has seen, "
+                "which the exported graph would lack; scale by constants instead: gymnasium.wrappers."
+                "TransformObservation(env, lambda observation: (observation - MEAN) / SCALE, Box(...))"
+            )
+        layer = vars(layer).get("env")
+
+
+def normalises_rewards(env: gym.Env[Any, Any]) -> bool:
+    """Whether rewards are scaled by what has been seen, so that returns of two policies cannot be compared."""
+    return any(isinstance(layer, wrappers.NormalizeReward) or "return_rms" in vars(layer) for layer in layers(env))
+
+
+def _normalises(layer: object) -> bool:
+    """Whether the layer holds a running mean of observations, by whatever name."""
+    shape = getattr(getattr(layer, "observation_space", None), "shape", None)
+    means = [value.mean for value in vars(layer).values() if "RunningMeanStd" in type(value).__name__]
+    return bool(shape) and any(np.shape(mean) == shape for mean in means)

@@ -1,0 +1,1 @@
+"""Evaluation: episodes played to the end, and what their returns say."""

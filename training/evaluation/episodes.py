@@ -1,0 +1,160 @@
+"""Whole episodes of a policy on given seeds, and the observations met on the way."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+from torch import nn
+
+from polserve.training.environments.limits import MAX_EVALUATION_STEPS
+from polserve.training.environments.making import EnvironmentSpec, VecEnv, make_env, make_vec
+from polserve.training.learning.collector import ChooseActions, Episode
+
+MAX_ENVS = 100
+"""Environments stepped together in an evaluation."""
+
+
+def play_together(  # noqa: PLR0913 - the last one is for who waits
+    choose_actions: ChooseActions,
+    make_envs: Callable[[int], VecEnv],
+    episodes: int,
+    first_seed: int,
+    max_steps: int = MAX_EVALUATION_STEPS,
+    *,
+    report: Callable[[int], None] = lambda _: None,
+) -> list[Episode]:
+    """Play `episodes` whole episodes in what `make_envs` makes of their number, reset with `first_seed` and on.
+
+    An episode that goes on after `max_steps` is cut off there. `report` is told how many are over, as they end.
+
+    Episode i was reset with seed `first_seed + i`; in vectorised implementations that draw for all environments
+    together, an episode's start depends on `first_seed` and on the number of episodes.
+    """
+    played: list[Episode] = []
+    envs = make_envs(min(episodes, MAX_ENVS))
+    try:
+        while len(played) < episodes:
+            seed = first_seed + len(played)
+            played += _one_each(choose_actions, envs, seed, max_steps, partial(_report_sum, report, len(played)))
+    finally:
+        envs.close()
+    return played[:episodes]
+
+
+def play_episodes(  # noqa: PLR0913 - likewise
+    choose_actions: ChooseActions,
+    environment: EnvironmentSpec,
+    episodes: int,
+    first_seed: int,
+    max_steps: int = MAX_EVALUATION_STEPS,
+    *,
+    report: Callable[[int], None] = lambda _: None,
+) -> list[Episode]:
+    """Play whole episodes in ordinary environments, so that each depends on its own seed alone."""
+    return play_together(
+        choose_actions,
+        lambda n: make_vec(environment, n, is_seeded_singly=True),
+        episodes,
+        first_seed,
+        max_steps,
+        report=report,
+    )
+
+
+def cut_off(played: Sequence[Episode], max_steps: int, how: str) -> str:
+    """That episodes were cut off, in a sentence that says `how` to let them go on; "" where none was."""
+    n = sum(episode.is_cut_off for episode in played)
+    if not n:
+        return ""
+    return f"{n} of {len(played)} episodes were cut off after {max_steps:,} steps, and so are their returns; {how}"
+
+
+def _one_each(
+    choose_actions: ChooseActions, envs: Any, seed: int, max_steps: int, report: Callable[[int], None]
+) -> list[Episode]:
+    observation, _ = envs.reset(seed=seed)
+    returns = np.zeros(envs.num_envs, np.float64)
+    lengths = np.zeros(envs.num_envs, np.int64)
+    is_over = np.zeros(envs.num_envs, np.bool_)
+    for _ in range(max_steps):
+        observation, reward, terminated, truncated, _ = envs.step(choose_actions(np.array(observation)))
+        returns[~is_over] += reward[~is_over]
+        lengths[~is_over] += 1
+        is_over |= terminated | truncated
+        report(int(is_over.sum()))
+        if is_over.all():
+            break
+    ended = zip(returns, lengths, is_over, strict=True)
+    return [Episode(float(value), int(length), is_cut_off=not ended) for value, length, ended in ended]
+
+
+def _report_sum(report: Callable[[int], None], before: int, over: int) -> None:
+    report(before + over)
+
+
+def greedy(policy: nn.Module) -> ChooseActions:
+    """The actions of the module that is exported, on the CPU."""
+
+    @torch.no_grad()
+    def choose_actions(observations: NDArray[Any]) -> NDArray[Any]:
+        answer = policy(torch.from_numpy(observations))
+        return np.asarray((answer[0] if isinstance(answer, tuple) else answer).numpy())
+
+    return choose_actions
+
+
+def random_policy(environment: EnvironmentSpec, seed: int) -> ChooseActions:
+    """The policy that draws every action uniformly from the action space."""
+    env = make_env(environment)
+    space = env.action_space
+    env.close()
+    batched: dict[int, Any] = {}
+
+    def choose_actions(observations: NDArray[Any]) -> NDArray[Any]:
+        n = len(observations)
+        if n not in batched:
+            batched[n] = batch_space(space, n)
+            batched[n].seed(seed)
+        return np.asarray(batched[n].sample())
+
+    return choose_actions
+
+
+class ObservationSample:
+    """A policy that acts as another does, and keeps a uniform sample of the observations that it met."""
+
+    def __init__(self, choose_actions: ChooseActions, size: int, rng: np.random.Generator) -> None:
+        self._choose_actions = choose_actions
+        self._size = size
+        self._rng = rng
+        self._keys: NDArray[np.float64] = np.empty(0)
+        self._kept: NDArray[Any] | None = None
+
+    def __call__(self, observations: NDArray[Any]) -> NDArray[Any]:
+        """Actions of the other policy."""
+        # The observations with the largest of independent random keys are a uniform sample without replacement.
+        keys = self._rng.random(len(observations))
+        if self._kept is None:
+            self._kept = observations[:0]
+        is_kept = keys > self._keys.min() if len(self._keys) >= self._size else np.ones(len(keys), np.bool_)
+        if is_kept.any():
+            self._keys = np.concatenate([self._keys, keys[is_kept]])
+            self._kept = np.concatenate([self._kept, observations[is_kept]])
+        if len(self._keys) > self._size:
+            largest = np.argpartition(self._keys, -self._size)[-self._size :]
+            self._keys, self._kept = self._keys[largest], self._kept[largest]
+        return self._choose_actions(observations)
+
+    def observations(self) -> NDArray[Any]:
+        """The sample (n, *shape).
+
+        Raises:
+            ValueError: no observation was met.
+        """
+        if self._kept is None:
+            raise ValueError("no observation was met: play at least one episode first")
+        return self._kept

@@ -1,0 +1,1 @@
+"""Learning: agents, networks, replay, and the loop that turns steps of environments into updates."""

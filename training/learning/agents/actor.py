@@ -1,0 +1,60 @@
+"""Acting by a network of values: what every agent that has one does alike."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from polserve.training.learning.agents.agent import Weights
+from polserve.training.learning.compute import Compute
+from polserve.training.learning.networks import GreedyPolicy, ValueNetwork
+
+
+@dataclass(frozen=True, slots=True)
+class ValueActor:
+    """A value network on its device, and what it sees of the environment's observations."""
+
+    network: ValueNetwork
+    compute: Compute
+    preprocessing: nn.Module | None = None
+    """From the environment's observation to what the network takes, as a part of the exported graph."""
+
+    def __post_init__(self) -> None:
+        """Move the network to the device."""
+        self.network.to(self.compute.device)
+
+    @torch.no_grad()
+    def greedy(self, observations: NDArray[Any], network: ValueNetwork | None = None) -> NDArray[Any]:
+        """The actions (n,) int64 of the highest value."""
+        actions: NDArray[Any] = self.quantiles(observations, network).mean(dim=2).argmax(dim=1).cpu().numpy()
+        return actions
+
+    def quantiles(self, observations: NDArray[Any] | Tensor, network: ValueNetwork | None = None) -> Tensor:
+        """Quantiles (n, actions, quantiles) by the network, or another of its shape.
+
+        The torso's part is computed in bfloat16 where that is wanted and faster.
+        """
+        network = network or self.network
+        with self.compute.autocast(is_mixed=network.config.mixed_precision):
+            features = network.torso(self.tensor(observations))
+        return network.quantiles(features)
+
+    def tensor(self, values: NDArray[Any] | Tensor) -> Tensor:
+        """`values` on the device."""
+        return (values if isinstance(values, Tensor) else torch.from_numpy(values)).to(self.compute.device)
+
+    def weights(self, network: ValueNetwork | None = None) -> Weights:
+        """A copy of the weights of the network, or of another."""
+        return {name: tensor.cpu().clone() for name, tensor in (network or self.network).state_dict().items()}
+
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over what `weights` gave."""
+        self.network.load_state_dict(weights)
+
+    def policy(self, network: ValueNetwork | None = None) -> GreedyPolicy:
+        """Raw observation to the best action and all values, on the CPU, by the network or another of its shape."""
+        return GreedyPolicy(copy.deepcopy(network or self.network).cpu(), self.preprocessing).eval()

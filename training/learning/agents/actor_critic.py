@@ -1,0 +1,121 @@
+"""The networks of agents whose actions are continuous: an actor, and critics of what it does."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+from torch import Tensor, nn
+
+from polserve.training.environments.spaces import float32_bounds
+from polserve.training.learning.hyperparameters import NetworkConfig
+from polserve.training.learning.views import HIGHEST_PIXEL
+
+
+class Features(nn.Module):
+    """Observations as they are, in one vector of float32 each; pixels scaled."""
+
+    def __init__(self, n: int, *, has_pixels: bool = False) -> None:
+        super().__init__()
+        self.n = n
+        """Numbers in the vector."""
+        self._scale = 1 / HIGHEST_PIXEL if has_pixels else None
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Vectors (batch, n) of observations (batch, *shape)."""
+        vector = observation.to(torch.float32).flatten(1)
+        return vector if self._scale is None else vector * self._scale
+
+
+@dataclass(frozen=True, slots=True)
+class ActorDesign:
+    """What an actor and its critics are built from."""
+
+    network: NetworkConfig
+    space: Box
+    """Of the actions, (k,) with finite bounds."""
+    features: Features
+    finishing: nn.Module | None = None
+    """Exported around the actor: from observation and action to the action that is answered."""
+
+    @property
+    def n_components(self) -> int:
+        """Of an action."""
+        return int(np.prod(self.space.shape))
+
+
+class DeterministicPolicy(nn.Module):
+    """An actor: from observations to actions, each component between its bounds."""
+
+    def __init__(self, design: ActorDesign) -> None:
+        super().__init__()
+        space = design.space
+        self.features = design.features
+        self.layers = _perceptron(design.network, design.features.n, design.n_components)
+        nn.init.uniform_(self.layers[-1].weight, -3e-3, 3e-3)  # type: ignore[arg-type]  # near the middle at first
+        nn.init.zeros_(self.layers[-1].bias)  # type: ignore[arg-type]
+        low, high = (torch.from_numpy(bound) for bound in float32_bounds(space))
+        self.low: Tensor
+        self.high: Tensor
+        self.centre: Tensor
+        self.half_range: Tensor
+        self.register_buffer("low", low, persistent=False)
+        self.register_buffer("high", high, persistent=False)
+        self.register_buffer("centre", high / 2 + low / 2)  # halves first: the sum of two bounds may overflow
+        self.register_buffer("half_range", high / 2 - low / 2)
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Actions (batch, k) float32 in the environment's units."""
+        return self.scaled(self.normalised(self.features(observation)))
+
+    def scaled(self, normalised: Tensor) -> Tensor:
+        """Actions in the environment's units of actions in [-1, 1].
+
+        NOTE: centre and half range are rounded, so that their sum can lie beyond a bound by the last bit.
+        """
+        return torch.clamp(self.centre + self.half_range * normalised, self.low, self.high)
+
+    def normalised(self, features: Tensor) -> Tensor:
+        """Actions (batch, k) in [-1, 1]."""
+        return torch.tanh(self.layers(features))
+
+
+class Critics(nn.Module):
+    """One network or two: from features and actions in [-1, 1] to the value of the pair."""
+
+    def __init__(self, design: ActorDesign, n: int) -> None:
+        super().__init__()
+        n_in = design.features.n + design.n_components
+        self.networks = nn.ModuleList(_perceptron(design.network, n_in, 1) for _ in range(n))
+
+    def forward(self, features: Tensor, action: Tensor) -> Tensor:
+        """Values (batch, critics)."""
+        both = torch.cat((features, action), dim=1)
+        return torch.cat([network(both) for network in self.networks], dim=1)
+
+    def first(self, features: Tensor, action: Tensor) -> Tensor:
+        """Values (batch, 1) by the first critic."""
+        value: Tensor = self.networks[0](torch.cat((features, action), dim=1))
+        return value
+
+
+class Finished(nn.Module):
+    """An actor and what is made of its action before it is answered."""
+
+    def __init__(self, network: nn.Module, finishing: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.finishing = finishing
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Actions (n, k) of observations (n, *shape)."""
+        action: Tensor = self.finishing(observation, self.network(observation))
+        return action
+
+
+def _perceptron(config: NetworkConfig, n_in: int, n_out: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for width_in, width_out in pairwise([n_in, *config.hidden_sizes]):
+        layers += [nn.Linear(width_in, width_out), *([nn.LayerNorm(width_out)] if config.layer_norm else []), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(config.hidden_sizes[-1], n_out))

@@ -1,0 +1,85 @@
+"""Where transitions come from: a vector environment, stepped by whatever chooses the actions."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polserve.training.environments.making import VecEnv
+from polserve.training.learning.throughput import Throughput
+from polserve.training.learning.transitions import VectorStep
+
+ChooseActions: TypeAlias = Callable[[NDArray[Any]], NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """A finished episode: its undiscounted return and its length in steps."""
+
+    episode_return: float
+    length: int
+    is_cut_off: bool = False
+    """Whether it would have gone on, and its return is of a part of it."""
+
+
+class Collector:
+    """Steps a vector environment and keeps account of its episodes."""
+
+    def __init__(self, envs: VecEnv, seed: int, *, is_life_terminal: bool = False) -> None:
+        """With `is_life_terminal`, the loss of a life is learned from as if the episode ended there; it goes on."""
+        self._envs = envs
+        self._is_life_terminal = is_life_terminal
+        self._observation, info = envs.reset(seed=seed)
+        self._lives = _lives(info, envs.num_envs)
+        self._is_over = np.zeros(envs.num_envs, np.bool_)
+        self._returns = np.zeros(envs.num_envs, np.float64)
+        self._lengths = np.zeros(envs.num_envs, np.int64)
+        self._finished: list[Episode] = []
+        self.throughput = Throughput()
+        """Of the environments."""
+
+    def step(self, choose_actions: ChooseActions) -> VectorStep:
+        """Step every environment once.
+
+        NOTE: with autoreset on the next step, the step after an episode's end ignores the action and answers with
+        reward 0 and the first observation of the next episode. That is no real step, and it is marked so.
+        """
+        observation_tm1 = np.array(self._observation)
+        action_tm1 = choose_actions(observation_tm1)
+        with self.throughput.timing():
+            observation_t, reward_t, terminated, truncated, info = self._envs.step(action_tm1)
+        self.throughput.add(len(terminated))
+        lives = _lives(info, len(terminated))
+        step = VectorStep(
+            observation_tm1=observation_tm1,
+            action_tm1=action_tm1,
+            reward_t=np.asarray(reward_t, np.float32),
+            is_terminated=terminated | (lives < self._lives) if self._is_life_terminal else terminated,
+            is_over=terminated | truncated,
+            is_real=~self._is_over,
+        )
+        self._account(step)
+        self._observation = observation_t
+        self._is_over = step.is_over
+        self._lives = lives
+        return step
+
+    def finished(self) -> list[Episode]:
+        """The episodes that ended since the last call."""
+        finished, self._finished = self._finished, []
+        return finished
+
+    def _account(self, step: VectorStep) -> None:
+        self._returns[step.is_real] += step.reward_t[step.is_real]
+        self._lengths[step.is_real] += 1
+        for index in np.flatnonzero(step.is_over):
+            self._finished.append(Episode(float(self._returns[index]), int(self._lengths[index])))
+            self._returns[index] = 0.0
+            self._lengths[index] = 0
+
+
+def _lives(info: Mapping[str, Any], n: int) -> NDArray[np.int64]:
+    """Lives left in each of `n` games; zeros where the environment has none."""
+    return np.array(info.get("lives", np.zeros(n)), np.int64)

@@ -1,0 +1,53 @@
+"""Ctrl-C as a request: the first one asks to end cleanly, the second one insists."""
+
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from numpy.typing import NDArray
+
+from polserve.training.learning.collector import ChooseActions
+
+
+class Interrupted(Exception):
+    """The user asked to stop, in the middle of what gives nothing before its end."""
+
+
+def interruptible(choose_actions: ChooseActions, should_stop: Callable[[], bool]) -> ChooseActions:
+    """The same policy, which raises Interrupted in place of an action once `should_stop` says so."""
+
+    def choose(observations: NDArray[Any]) -> NDArray[Any]:
+        if should_stop():
+            raise Interrupted
+        return choose_actions(observations)
+
+    return choose
+
+
+class InterruptFlag:
+    """As a context manager, catches the first SIGINT or SIGTERM; calling it tells whether one came."""
+
+    def __init__(self) -> None:
+        self._is_raised = False
+
+    def __call__(self) -> bool:
+        """Whether the user asked to stop."""
+        return self._is_raised
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        if self._is_raised:
+            raise KeyboardInterrupt
+        self._is_raised = True
+        sys.stderr.write("\nstopping: saving what was learned; again to abort\n")

@@ -1,0 +1,117 @@
+"""Networks: from what the learner stores of an observation to the values of actions, or to their quantiles."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+from polserve.training.learning.hyperparameters import NetworkConfig, Pixels
+from polserve.training.learning.views import Arranged, View
+
+NATURE = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
+"""Channels, kernel and stride of the convolutions of Mnih et al. 2015 (Nature 518, table of methods)."""
+SMALL = ((32, 3, 1), (64, 3, 2), (64, 3, 2))
+"""The same for images that those would leave nothing of; with padding, so that no edge is lost."""
+
+
+class ValueNetwork(nn.Module):
+    """A torso and linear outputs: the value of each action is the mean of the quantiles of its return."""
+
+    def __init__(self, config: NetworkConfig, observation: View | Sequence[int], n_actions: int) -> None:
+        """`observation` is a view, or the shape of stacked screens or of a vector."""
+        super().__init__()
+        view = observation if isinstance(observation, View) else View.of_screens(observation)
+        *inner, width = config.hidden_sizes
+        sizes = [*inner, width * 2 if config.dueling else width]
+        layers: list[nn.Module] = [_Pixels(config.pixels)] if view.has_pixels else []
+        n_features = prod(view.shape)
+        if view.channels is None:
+            layers.append(_Flat())
+        else:
+            layers += _convolutions(config, view)
+            with torch.no_grad():
+                n_features = nn.Sequential(*layers)(torch.zeros(1, *view.shape)).shape[1]
+        for n_in, n_out in pairwise([n_features, *sizes]):
+            layers += [nn.Linear(n_in, n_out), *_activation(config, (n_out,))]
+        self.torso = nn.Sequential(*layers)
+        self.advantage = nn.Linear(width, n_actions * config.quantiles)
+        self.value = nn.Linear(width, config.quantiles) if config.dueling else None
+        self.config = config
+        self.n_actions = n_actions
+        self._width = width
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Values (n, n_actions) of observations (n, *shape) of any real dtype."""
+        return self.quantiles(self.torso(observation)).mean(dim=2)
+
+    def quantiles(self, features: Tensor) -> Tensor:
+        """Quantiles (n, n_actions, quantiles) of the return, from what the torso gave, in float32."""
+        features = features.to(torch.float32)
+        advantage: Tensor = self.advantage(features[:, -self._width :]).unflatten(
+            1, (self.n_actions, self.config.quantiles)
+        )
+        if self.value is None:
+            return advantage
+        value: Tensor = self.value(features[:, : self._width]).unsqueeze(1)
+        return value + advantage - advantage.mean(dim=1, keepdim=True)
+
+
+class GreedyPolicy(nn.Module):
+    """What is exported for a value network: raw observation to the best action and all values."""
+
+    def __init__(self, network: nn.Module, preprocessing: nn.Module | None = None) -> None:
+        super().__init__()
+        self.preprocessing = preprocessing or nn.Identity()
+        self.network = network
+
+    def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+        """Actions (n,) int64 and values (n, n_actions) float32 of observations (n, *shape)."""
+        values = self.network(self.preprocessing(observation))
+        return values.argmax(dim=1), values
+
+
+class _Flat(nn.Module):
+    """Observations of any shape and dtype as float32 vectors."""
+
+    def forward(self, observation: Tensor) -> Tensor:
+        return observation.to(torch.float32).flatten(1)
+
+
+class _Pixels(nn.Module):
+    """Pixels from 0 to 255 as float32, scaled."""
+
+    def __init__(self, kind: Pixels) -> None:
+        super().__init__()
+        self._factor, self._offset = (1 / 255, 0.0) if kind == "unit" else (1 / 128, -2.0)
+
+    def forward(self, screens: Tensor) -> Tensor:
+        scaled = screens.to(torch.float32) * self._factor
+        return scaled + self._offset if self._offset else scaled
+
+
+class _Float(nn.Module):
+    """Numbers as float32."""
+
+    def forward(self, observation: Tensor) -> Tensor:
+        return observation.to(torch.float32)
+
+
+def _convolutions(config: NetworkConfig, view: View) -> list[nn.Module]:
+    """From images to features in one vector."""
+    channels, height, width = view.image_shape
+    layers: list[nn.Module] = [] if view.has_pixels else [_Float()]
+    layers += [] if view.channels == "first" else [Arranged(view)]
+    for n_out, kernel, stride in SMALL if view.is_small else NATURE:
+        padding = (kernel - stride + 1) // 2 if config.padding == "same" or view.is_small else 0
+        convolution = nn.Conv2d(channels, n_out, kernel, stride, padding)
+        height = (height + 2 * padding - kernel) // stride + 1
+        width = (width + 2 * padding - kernel) // stride + 1
+        layers += [convolution, *_activation(config, (n_out, height, width))]
+        channels = n_out
+    return [*layers, nn.Flatten()]
+
+
+def _activation(config: NetworkConfig, shape: tuple[int, ...]) -> list[nn.Module]:
+    return [nn.LayerNorm(shape), nn.ReLU()] if config.layer_norm else [nn.ReLU()]

@@ -1,0 +1,1 @@
+"""The machine that training runs on: its cores, its memory, its processes."""

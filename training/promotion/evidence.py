@@ -1,0 +1,118 @@
+"""What a promotion rests on, for people and for the record: the table, the plot, every return."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from polserve.training.evaluation.comparison import Comparison, Estimate
+from polserve.training.evaluation.statistics import bin_range
+
+BINS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Two versions, and their returns in the same games."""
+
+    candidate: str
+    """As in cartpole/3."""
+    champion: str
+    environment: str
+    first_seed: int
+    candidate_returns: Sequence[float]
+    champion_returns: Sequence[float]
+    """Game i of either was played on seed `first_seed + i`."""
+    comparison: Comparison
+
+    @property
+    def title(self) -> str:
+        """Who played what."""
+        last_seed = self.first_seed + self.comparison.episodes - 1
+        games = (
+            f"{self.comparison.episodes} games of {self.environment} each, on seeds {self.first_seed} to {last_seed}"
+        )
+        return f"{self.candidate} against the champion {self.champion}: {games}"
+
+
+def columns(evidence: Evidence) -> list[str]:
+    """Heads of the table."""
+    interval = f"{evidence.comparison.confidence:.0%} interval"
+    return ["return", evidence.candidate, evidence.champion, "difference", interval]
+
+
+def rows(comparison: Comparison) -> list[list[str]]:
+    """Cells of the table, below `columns`."""
+    ours, theirs = comparison.candidate, comparison.champion
+    chance = comparison.improvement
+    return [
+        ["IQM", _figure(ours.iqm), _figure(theirs.iqm), *_difference(comparison.iqm_difference)],
+        ["mean", _figure(ours.mean), _figure(theirs.mean), *_difference(comparison.mean_difference)],
+        ["SD", _figure(ours.standard_deviation), _figure(theirs.standard_deviation), "", ""],
+        ["P(improvement)", f"{chance.value:.3f}", "", "", f"{chance.low:.3f} to {chance.high:.3f}"],
+    ]
+
+
+def metrics(comparison: Comparison) -> dict[str, float]:
+    """The figures by metric path."""
+    sides = {"candidate": comparison.candidate, "champion": comparison.champion}
+    estimates = {
+        "difference/iqm": comparison.iqm_difference,
+        "difference/mean": comparison.mean_difference,
+        "improvement/probability": comparison.improvement,
+    }
+    return {
+        **{f"{name}/{figure}": value for name, side in sides.items() for figure, value in asdict(side).items()},
+        **{name: estimate.value for name, estimate in estimates.items()},
+        **{f"{name}_low": estimate.low for name, estimate in estimates.items()},
+        **{f"{name}_high": estimate.high for name, estimate in estimates.items()},
+    }
+
+
+def write_evidence(folder: Path, evidence: Evidence) -> None:
+    """`folder` holds comparison.md, comparison.json and returns.png."""
+    mpl.use("agg")
+    (folder / "comparison.md").write_text(_markdown(evidence))
+    (folder / "comparison.json").write_text(json.dumps(asdict(evidence), indent=2))
+    _plot(folder / "returns.png", evidence)
+
+
+def _markdown(evidence: Evidence) -> str:
+    heads = columns(evidence)
+    lines = [heads, ["---"] * len(heads), *rows(evidence.comparison)]
+    return "\n".join([f"# {evidence.title}", "", *(f"| {' | '.join(line)} |" for line in lines), ""])
+
+
+def _plot(path: Path, evidence: Evidence) -> None:
+    """Both distributions above, the differences of the pairs below."""
+    figure = Figure(figsize=(7, 6), layout="constrained")
+    above, below = figure.subplots(2)
+    sides = (
+        (evidence.champion_returns, evidence.comparison.champion.iqm, f"{evidence.champion} (champion)", "tab:grey"),
+        (evidence.candidate_returns, evidence.comparison.candidate.iqm, evidence.candidate, "tab:blue"),
+    )
+    span = bin_range([*evidence.champion_returns, *evidence.candidate_returns])
+    for returns, iqm, label, color in sides:
+        above.hist(returns, bins=BINS, range=span, alpha=0.6, label=label, color=color)
+        above.axvline(iqm, color=color, linestyle="--")
+    above.set(xlabel="return of a game; dashed: interquartile mean", ylabel="games", title=evidence.environment)
+    above.legend()
+    pairs = zip(evidence.candidate_returns, evidence.champion_returns, strict=True)
+    differences = [ours - theirs for ours, theirs in pairs]
+    below.hist(differences, bins=BINS, range=bin_range(differences), color="tab:blue", alpha=0.6)
+    below.axvline(0.0, color="black", linewidth=0.8)
+    below.set(xlabel=f"return of {evidence.candidate} less that of {evidence.champion}, same seed", ylabel="pairs")
+    figure.savefig(path, dpi=120)
+
+
+def _figure(value: float, sign: str = "") -> str:
+    """As people write it: hundredths, or three digits of what is less than one."""
+    is_small = 0 < abs(value) < 1
+    return f"{value:{sign},.{3 if is_small else 2}{'g' if is_small else 'f'}}"
+
+
+def _difference(estimate: Estimate) -> list[str]:
+    return [_figure(estimate.value, "+"), f"{_figure(estimate.low, '+')} to {_figure(estimate.high, '+')}"]

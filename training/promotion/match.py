@@ -1,0 +1,109 @@
+"""Two policies play the same games."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+from polserve.training.environments.limits import MAX_EVALUATION_STEPS
+from polserve.training.environments.making import EVALUATION_FIRST_SEED, EnvironmentSpec, VecEnv, make_vec
+from polserve.training.errors import TrainingError
+from polserve.training.evaluation.episodes import play_together
+from polserve.training.learning.collector import Episode
+from polserve.training.machine.workers import worker_pool
+from polserve.training.promotion.rules import LAST_SEED, MOST_GAMES
+from polserve.training.versions.export import OnnxPolicy
+
+Games: TypeAlias = list[Episode]
+"""Game i was played on the first seed and i."""
+
+CHUNK = 12
+"""Games of each policy that a process plays at once; how many processes there are changes no game."""
+ENVS = 6
+"""Environments stepped together: few, since the first to end waits for the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Player:
+    """A policy, and the environment that its spec states."""
+
+    graph: Path
+    environment: EnvironmentSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Who plays which games."""
+
+    candidate: Player
+    champion: Player
+    episodes: int
+    """Of each."""
+    first_seed: int
+    max_steps: int = MAX_EVALUATION_STEPS
+    """Steps after which a game is cut off."""
+
+
+def first_seed(*sha256: str) -> int:
+    """The seed of the first game between the versions with these checksums, in whatever order.
+
+    The same for the same two, so that nobody asks again until the games are lucky ones, and another for others, so that
+    no policy is chosen for being good at one fixed set of games.
+    """
+    digest = hashlib.sha256("".join(sorted(sha256)).encode()).digest()
+    room = LAST_SEED + 1 - MOST_GAMES - EVALUATION_FIRST_SEED
+    return EVALUATION_FIRST_SEED + int.from_bytes(digest[:8], "big") % room
+
+
+def play_match(match: Match, processes: int, on_played: Callable[[int], None]) -> tuple[Games, Games]:
+    """The games of the candidate and of the champion; `on_played` hears of games as they end.
+
+    Raises:
+        TrainingError: an environment cannot be made or is faulty, or a process died.
+    """
+    starts = range(0, match.episodes, CHUNK)
+    sizes = [min(CHUNK, match.episodes - start) for start in starts]
+    seeds = [match.first_seed + start for start in starts]
+    played: dict[int, tuple[Games, Games]] = {}
+    if processes == 1:
+        for seed, size in zip(seeds, sizes, strict=True):
+            played[seed] = _play_both(match, seed, size)
+            on_played(size)
+    else:
+        with worker_pool(min(processes, len(seeds))) as pool:
+            futures = {
+                pool.submit(_play_both, match, seed, size): (seed, size)
+                for seed, size in zip(seeds, sizes, strict=True)
+            }
+            try:
+                for future in as_completed(futures):
+                    seed, size = futures[future]
+                    played[seed] = future.result()
+                    on_played(size)
+            except BrokenProcessPool as error:
+                raise TrainingError(
+                    "a process that played ended by itself, perhaps for want of memory; try fewer --processes"
+                ) from error
+    return _joined([played[seed][0] for seed in seeds]), _joined([played[seed][1] for seed in seeds])
+
+
+def _play_both(match: Match, seed: int, episodes: int) -> tuple[Games, Games]:
+    ours, theirs = (_play(player, seed, episodes, match.max_steps) for player in (match.candidate, match.champion))
+    return ours, theirs
+
+
+def _play(player: Player, seed: int, episodes: int, max_steps: int) -> Games:
+    make_envs = partial(_make_few, player.environment)
+    return play_together(OnnxPolicy(player.graph).act, make_envs, episodes, seed, max_steps)
+
+
+def _joined(parts: Sequence[Games]) -> Games:
+    return [game for part in parts for game in part]
+
+
+def _make_few(environment: EnvironmentSpec, n: int) -> VecEnv:
+    return make_vec(environment, min(n, ENVS), is_seeded_singly=True)

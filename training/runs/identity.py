@@ -1,0 +1,40 @@
+"""What makes a run the same run, so that it may go on from a checkpoint."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from polserve.training.errors import CheckpointError
+from polserve.training.runs.recipe import Recipe
+
+
+def identity_of(recipe: Recipe, seed: int) -> dict[str, str]:
+    """What must be the same for a run to be resumed, by name: everything but how long it goes on."""
+    replay = asdict(recipe.replay)
+    del replay["checkpoint_replay"]
+    settings = {
+        "environment": recipe.environment.id,
+        "environment_kwargs": recipe.environment.kwargs_json,
+        "n_envs": recipe.loop.n_envs,
+        "seed": seed,
+        "life_loss_is_terminal": recipe.loop.life_loss_is_terminal,
+        **asdict(recipe.network),
+        **asdict(recipe.agent),
+        **(asdict(recipe.exploration) if "exploration" in recipe.configs else {}),
+        **asdict(recipe.rewards),
+        **(replay if "replay" in recipe.configs else {}),
+    }
+    return {name: str(value) for name, value in settings.items()}
+
+
+def check_same_run(saved: Mapping[str, str], ours: Mapping[str, str]) -> None:
+    """Raise CheckpointError where the checkpoint is of a run with other settings."""
+    differences = [
+        f"{name} was {saved.get(name, 'absent')} and is {ours.get(name, 'absent')}"
+        for name in sorted(saved.keys() | ours.keys())
+        if saved.get(name) != ours.get(name)
+    ]
+    if differences:
+        raise CheckpointError(
+            f"the checkpoint is of another run: {'; '.join(differences)}; "
+            "resume with the settings that the run was started with, or start anew without --resume"
+        )

@@ -1,0 +1,87 @@
+"""What a run needs, checked before torch and mlflow are imported: a wrong argument is told in a second."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.spaces import Box
+
+from polserve.protos.shared.names import MODEL_FILE, POLICY_NAME
+from polserve.training.runs import folder as run_folder
+from polserve.training.environments.making import SELECTION_FIRST_SEED
+from polserve.training.errors import CheckpointError, InvalidOption
+from polserve.training.learning.hyperparameters import DdpgConfig
+from polserve.training.environments.inspection import Inspection, inspect_environment
+from polserve.training.runs.recipe import Recipe
+from polserve.training.registry.address import reach
+from polserve.training.environments.spaces import continuous_actions, discrete_actions
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """Where a run is kept, and what it begins with."""
+
+    folder: Path
+    """Of the checkpoint."""
+    is_resumed: bool = False
+    init_from: Path | None = None
+    """Folder of a run or a policy version whose weights to begin with."""
+
+
+def check(recipe: Recipe, seed: int, beginning: Beginning) -> None:
+    """Return if the run can begin: its names, numbers, environment, files and registry are there.
+
+    Raises:
+        TrainingError: one is not.
+    """
+    check_beginning(recipe, beginning)
+    check_seed(seed, recipe.loop.n_envs)
+    inspect_for(recipe)
+    reach()
+
+
+def check_beginning(recipe: Recipe, beginning: Beginning) -> None:
+    """Return if the policy's name is one, and the run's files are there or can be.
+
+    Raises:
+        TrainingError: one is not.
+    """
+    if not POLICY_NAME.fullmatch(recipe.policy):
+        raise InvalidOption(f"name: expected letters, digits, '-', '_' and '.', got {recipe.policy!r}")
+    _check_files(beginning)
+
+
+def inspect_for(recipe: Recipe) -> Inspection:
+    """What the recipe's environment shows, in which its agent can act.
+
+    Raises:
+        TrainingError: it cannot be made, does not keep to its API, or has spaces that the agent cannot learn in.
+    """
+    check_actions = continuous_actions if isinstance(recipe.agent, DdpgConfig) else discrete_actions
+
+    def check_spaces(_observations: Box, actions: gym.Space[Any]) -> None:
+        check_actions(actions, recipe.environment.id)
+
+    return inspect_environment(recipe.environment, check_spaces)
+
+
+def check_seed(seed: int, n_envs: int) -> None:
+    """Raise InvalidOption where the seed is among those kept for evaluation."""
+    if not 0 <= seed <= SELECTION_FIRST_SEED - n_envs:
+        raise InvalidOption(f"seed: expected 0 to {SELECTION_FIRST_SEED - n_envs}, got {seed}")
+
+
+def _check_files(beginning: Beginning) -> None:
+    folder, source = beginning.folder, beginning.init_from
+    if source is not None:
+        if source.resolve() == folder.resolve():
+            raise InvalidOption(f"--init-from {source} is this run's own folder; give another --run-dir")
+        if not any((source / name).is_file() for name in (run_folder.FILE_NAME, MODEL_FILE)):
+            raise CheckpointError(
+                f"--init-from {source}: expected a folder with {run_folder.FILE_NAME} (a run's) or {MODEL_FILE} (a "
+                "policy version's, such as policies/mspacman/1); got neither"
+            )
+    if beginning.is_resumed and not (folder / run_folder.FILE_NAME).is_file():
+        raise CheckpointError(f"no checkpoint in {folder}; start the run without --resume")
+    run_folder.prepare(folder)

@@ -1,0 +1,99 @@
+"""Training progress for a person: a bar on a terminal, a line now and then elsewhere."""
+
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from polserve.training.learning.loop import Progress as TrainingProgress
+
+LINE_INTERVAL_S = 10.0
+MOST_BAR, LEAST_BAR = 16, 4
+"""Characters of the bar."""
+STEPS_WIDTH = len("8,000,000/8,000,000")
+TIME_WIDTH = 7
+"""Characters of a time, as in 0:01:23."""
+WIDE = 100
+"""Columns from which on there is room for the time that went by, too."""
+
+
+class ProgressDisplay:
+    """Shows steps, episodes, return, steps/s and time left."""
+
+    def __init__(self, title: str, console: Console) -> None:
+        """`title` stands before the bar."""
+        self._title = title
+        self._console = console
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        self._printed = time.monotonic()
+
+    def show(self, progress: TrainingProgress) -> None:
+        """Training stands here."""
+        if self._bar is not None:
+            figures = ", ".join(_fitting(progress, self._room(progress)))
+            self._bar.update(self._task, completed=progress.step, total=progress.steps, figures=figures)
+        elif time.monotonic() - self._printed > LINE_INTERVAL_S:
+            self._printed = time.monotonic()
+            figures = ", ".join(_figures(progress))
+            self._console.print(f"{self._title}: step {progress.step:,} of at most {progress.steps:,}, {figures}")
+
+    @property
+    def _bar_width(self) -> int:
+        """Characters of the bar, which a long name makes shorter."""
+        room = self._console.width - len(self._title) - STEPS_WIDTH - TIME_WIDTH - 5
+        return max(LEAST_BAR, min(MOST_BAR, room))
+
+    def _room(self, progress: TrainingProgress) -> int:
+        """Characters that are left beside name, bar, step and times."""
+        width = self._console.width
+        steps = len(f"{progress.step:,}/{progress.steps:,}")
+        times = 2 if width >= WIDE else 1
+        return width - len(self._title) - self._bar_width - steps - times * TIME_WIDTH - (3 + times)
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(self._bar_width),
+                TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
+                *([TimeElapsedColumn()] if self._console.width >= WIDE else []),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[figures]}"),
+                console=self._console,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(self._title, total=1, figures="")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def _fitting(progress: TrainingProgress, room: int) -> Iterator[str]:
+    """The first of the figures that together need no more than `room` characters."""
+    for figure in _figures(progress):
+        room -= len(figure)
+        if room < 0:
+            return
+        yield figure
+        room -= len(", ")
+
+
+def _figures(progress: TrainingProgress) -> Iterator[str]:
+    """What is known of training, the most telling first."""
+    if progress.recent_return is not None:
+        yield f"return {progress.recent_return:.1f}"
+    if progress.best_return is not None:
+        yield f"best greedy {progress.best_return:.1f}"
+    yield f"{progress.episodes:,} episodes"
+    yield f"{progress.steps_per_s:,.0f} steps/s"
+    yield f"environments {progress.environment_steps_per_s:,.0f} steps/s"
+    if progress.samples_per_s:
+        yield f"learner {progress.samples_per_s:,.0f} samples/s"

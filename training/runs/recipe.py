@@ -1,0 +1,123 @@
+"""Recipes: an environment, an algorithm and its hyper-parameters, under a name."""
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from polserve.training.tasks.adbudget.environment import ALLOCATION_ID
+from polserve.training.environments.making import EnvironmentSpec
+from polserve.training.errors import InvalidOption, require
+from polserve.training.learning.hyperparameters import (
+    DdpgConfig,
+    DqnConfig,
+    ExplorationConfig,
+    LoopConfig,
+    NetworkConfig,
+    PqnConfig,
+    ReplayConfig,
+    RewardConfig,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that a training run depends on but its seed."""
+
+    policy: str
+    """Name under which versions are registered."""
+    environment: EnvironmentSpec
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    agent: DqnConfig | PqnConfig | DdpgConfig = field(default_factory=DqnConfig)
+    exploration: ExplorationConfig = field(default_factory=ExplorationConfig)
+    """Of an agent with discrete actions."""
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
+    """Of an agent that learns from a replay memory."""
+    rewards: RewardConfig = field(default_factory=RewardConfig)
+    is_screens: bool = False
+    """Whether the network sees stacks of grey screens made of the environment's colour frames."""
+    threads: int = 1
+    """CPU threads of torch, 0 for all cores; small networks are faster with one."""
+
+    def __post_init__(self) -> None:
+        """Check what the configurations ask of each other; raises InvalidOption."""
+        if isinstance(self.agent, PqnConfig):
+            require(self.network.quantiles == 1, "quantiles", "1, since PQN learns means", self.network.quantiles)
+            return
+        least = (self.agent.n_step + max(1, self.environment.frames)) * self.loop.n_envs
+        capacity, starts = self.replay.replay_capacity, self.replay.learning_starts
+        require(
+            capacity >= least + self.loop.n_envs, "replay_capacity", f"at least {least + self.loop.n_envs}", capacity
+        )
+        require(starts >= least, "learning_starts", f"at least {least}", starts)
+
+    @property
+    def is_allocation(self) -> bool:
+        """Whether the policy allocates budgets: it learns relative to a reference plan, and is scored by its regret."""
+        return self.environment.id == ALLOCATION_ID
+
+    @property
+    def configs(self) -> dict[str, Any]:
+        """The configurations by field name."""
+        names = ["loop", "network", "agent", "rewards"]
+        if not isinstance(self.agent, DdpgConfig):
+            names.append("exploration")
+        if not isinstance(self.agent, PqnConfig):
+            names.append("replay")
+        return {name: getattr(self, name) for name in names}
+
+    def params(self) -> dict[str, object]:
+        """Every setting by name."""
+        return {
+            "environment": self.environment.id,
+            "environment_kwargs": self.environment.kwargs_json,
+            "frames": self.environment.frames,
+            "is_screens": self.is_screens,
+            "threads": self.threads,
+            **{name: value for config in self.configs.values() for name, value in dataclasses.asdict(config).items()},
+        }
+
+
+def with_options(recipe: Recipe, options: Sequence[str]) -> Recipe:
+    """The recipe with `name=value` options in place of its hyper-parameters.
+
+    Raises:
+        InvalidOption: there is no such hyper-parameter, or the value is not of its type.
+    """
+    owners = {field.name: name for name, config in recipe.configs.items() for field in dataclasses.fields(config)}
+    changes: dict[str, dict[str, Any]] = {name: {} for name in recipe.configs}
+    for option in options:
+        name, separator, text = option.partition("=")
+        if not separator or name not in owners:
+            raise InvalidOption(f"expected name=value with a name among {', '.join(sorted(owners))}; got {option!r}")
+        owner = owners[name]
+        changes[owner][name] = _parse(name, text, typing.get_type_hints(type(recipe.configs[owner]))[name])
+    configs = {name: dataclasses.replace(config, **changes[name]) for name, config in recipe.configs.items()}
+    return dataclasses.replace(recipe, **configs)
+
+
+def _parse(name: str, text: str, kind: Any) -> Any:
+    """`text` as a value of type `kind`."""
+    if typing.get_origin(kind) is typing.Literal:
+        if text in typing.get_args(kind):
+            return text
+        raise InvalidOption(f"{name}: expected one of {', '.join(typing.get_args(kind))}, got {text!r}")
+    if typing.get_origin(kind) is types.UnionType:
+        if text.lower() == "none":
+            return None
+        kind = next(part for part in typing.get_args(kind) if part is not type(None))
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        if typing.get_origin(kind) is tuple:
+            return tuple(int(part) for part in text.split(",") if part)
+        value = int(text.replace("_", "")) if kind is int else float(text)
+        require(math.isfinite(value), name, "a finite number", text)
+    except (KeyError, ValueError) as error:
+        expected = "integers separated by commas" if typing.get_origin(kind) is tuple else kind.__name__
+        raise InvalidOption(f"{name}: expected {expected}, got {text!r}") from error
+    return value

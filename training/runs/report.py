@@ -1,0 +1,91 @@
+"""What a run leaves for people: the learning curve, the returns, the evaluation."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from polserve.training.environments.making import EVALUATION_FIRST_SEED
+from polserve.training.learning.loop import MEAN_RETURN, Outcome
+from polserve.training.tasks.atari.published import reference
+from polserve.training.evaluation.statistics import ReturnSummary, bin_range
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationResult:
+    """Returns of the trained policy and of the random one, each of whole episodes."""
+
+    policy: str
+    environment: str
+    returns: Sequence[float]
+    random_returns: Sequence[float]
+    summary: ReturnSummary
+    random_summary: ReturnSummary
+    cut_off: str = ""
+    """That episodes of the policy were cut off, where some were."""
+
+
+def write_report(folder: Path, outcome: Outcome, result: EvaluationResult) -> None:
+    """`folder` holds learning_curve.png, returns.png, evaluation.md and evaluation.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mpl.use("agg")
+    _learning_curve(folder / "learning_curve.png", outcome, result)
+    _returns(folder / "returns.png", result)
+    (folder / "evaluation.md").write_text(_markdown(outcome, result))
+    (folder / "evaluation.json").write_text(
+        json.dumps(
+            {
+                "policy": asdict(result.summary),
+                "random": asdict(result.random_summary),
+                "first_seed": EVALUATION_FIRST_SEED,
+                "returns": list(result.returns),
+                "random_returns": list(result.random_returns),
+            },
+            indent=2,
+        )
+    )
+
+
+def _learning_curve(path: Path, outcome: Outcome, result: EvaluationResult) -> None:
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    steps, means = zip(*outcome.curve, strict=True)
+    axes.plot(steps, means, marker=".", label="greedy evaluation")
+    if outcome.score_name == MEAN_RETURN:
+        axes.axhline(result.random_summary.mean, linestyle="--", color="grey", label="random policy")
+    axes.set(xlabel="environment steps", ylabel=outcome.score_name, title=f"{result.policy} on {result.environment}")
+    axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+def _returns(path: Path, result: EvaluationResult) -> None:
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    span = bin_range([*result.returns, *result.random_returns])
+    for returns, label in ((result.random_returns, "random policy"), (result.returns, result.policy)):
+        axes.hist(returns, bins=40, range=span, alpha=0.7, label=label)
+    axes.set(xlabel="return of an episode", ylabel="episodes", title=f"{result.environment}, evaluation seeds")
+    axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+def _markdown(outcome: Outcome, result: EvaluationResult) -> str:
+    rows = [
+        f"| {name} | {s.episodes} | {s.mean:.2f} | {s.interval_low:.2f} to {s.interval_high:.2f} | {s.median:.2f} "
+        f"| {s.iqm:.2f} | {s.standard_deviation:.2f} |"
+        for name, s in ((result.policy, result.summary), ("random", result.random_summary))
+    ]
+    story = (
+        f"Trained for {outcome.step:,} environment steps ({outcome.episodes:,} episodes, {outcome.elapsed_s:.0f} s). "
+        f"The checkpoint with the best greedy evaluation ({outcome.score_name} {outcome.best_return:.2f}) was kept; "
+        "the figures below are of other seeds."
+    )
+    if published := reference(result.environment):
+        story += f" Published scores of the game: random {published.random}, human {published.human}."
+    columns = ["policy", "episodes", "mean return", f"{result.summary.confidence:.0%} interval", "median", "IQM"]
+    columns.append("standard deviation")
+    head = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    return "\n".join([f"# {result.policy} on {result.environment}", "", story, "", *head, *rows, ""])

@@ -1,0 +1,149 @@
+"""The allocator's parts of the exported graph: from what a request carries to features, and from an action to spends.
+
+An action says by how much to depart from the reference plan, which spends what is left in proportion to demand and
+splits it by a fixed share: 0 is that plan itself, -1 spends nothing and 1 four times as much. The learner so begins at
+a good rule, and the same action means the same whatever the budget.
+"""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polserve.protos.shared.names import BUDGET_COMPONENTS
+from polserve.training.learning.agents.actor_critic import Features
+from polserve.training.tasks.adbudget.context import DAYS_A_WEEK, HISTORY_DAYS, Scenario
+from polserve.training.tasks.adbudget.optimum import solve
+from polserve.training.tasks.adbudget.response import Floats, Response
+
+MOST_DEMAND = 100.0
+"""To an ordinary day; what is above counts as this, so that no request overflows float32."""
+SMALL = 0.02
+"""Of a half saturation: added before a logarithm is taken."""
+
+
+class Request:
+    """The columns of observations (n, 6 + channels * history), each (n, 1), and the spends (n, channels, history)."""
+
+    def __init__(self, observation: Tensor) -> None:
+        self.day, self.horizon_days, self.total, self.remaining, self.demand, self.weekday = (
+            observation[:, index : index + 1] for index in range(len(BUDGET_COMPONENTS))
+        )
+        recent = observation[:, len(BUDGET_COMPONENTS) :]
+        self.spends: Tensor = recent.unflatten(1, (-1, HISTORY_DAYS))  # type: ignore[no-untyped-call]
+        self.demand = self.demand.clamp(0.0, MOST_DEMAND)
+        self.days_left = (self.horizon_days - self.day).clamp(min=1.0)
+
+
+class _Account(torch.nn.Module):
+    """What is known of an account: its channels and its weekdays."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        super().__init__()
+        response = Response(scenario.channels)
+        week = torch.tensor(scenario.weekday_demand)
+        self.longest = scenario.horizon_days
+        self.cap_factor = scenario.cap_factor
+        self.week: Tensor
+        self.later: Tensor
+        self.half_saturation: Tensor
+        self.retention: Tensor
+        self.share: Tensor
+        self.register_buffer("week", week, persistent=False)
+        self.register_buffer("later", _later_demand(week * scenario.mean_event, self.longest), persistent=False)
+        self.register_buffer("half_saturation", _constant(response.half_saturation), persistent=False)
+        self.register_buffer("retention", _constant(response.retention), persistent=False)
+        self.register_buffer("share", _constant(reference_share(scenario)), persistent=False)
+
+    def pace(self, request: Request) -> tuple[Tensor, Tensor, Tensor]:
+        """Today's demand, the expected demand of the later days together, and today's part of what is left."""
+        weekday = request.weekday.to(torch.int64).clamp(0, DAYS_A_WEEK - 1).squeeze(1)
+        left = request.days_left.to(torch.int64).clamp(1, self.longest).squeeze(1)
+        today = self.week[weekday][:, None] * request.demand
+        later = self.later[weekday, left][:, None]
+        return today, later, request.remaining * (today / (today + later).clamp(min=1e-6))
+
+
+class AllocationFeatures(Features):
+    """Observations of an account as features of order 1, free of the budget's scale where that carries no meaning."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        channels = len(scenario.channels)
+        super().__init__(7 + DAYS_A_WEEK + 4 * channels)
+        self.account = _Account(scenario)
+        weights = (1 - self.account.retention)[:, None] * self.account.retention[:, None] ** torch.arange(HISTORY_DAYS)
+        self.weights: Tensor
+        self.register_buffer("weights", weights, persistent=False)
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Features (batch, n) of observations (batch, components)."""
+        account = self.account
+        request = Request(observation.to(torch.float32))
+        today, later, pace = account.pace(request)
+        left = request.days_left
+        adstock = (request.spends * self.weights).sum(dim=2)
+        even = request.remaining / left
+        planned = pace * account.share
+        days = torch.arange(DAYS_A_WEEK, device=observation.device)
+        return torch.cat(
+            (
+                left / account.longest,
+                1 / left,
+                torch.exp(-left / 4),
+                today,
+                torch.log((today * left + SMALL) / (today + later + SMALL)),
+                torch.log(even / account.half_saturation.sum() + SMALL),
+                (request.remaining * request.horizon_days / (request.total * left).clamp(min=1e-6)).clamp(max=4.0),
+                (request.weekday == days).to(torch.float32),
+                torch.log(adstock / account.half_saturation + SMALL),
+                torch.log((adstock + SMALL * account.half_saturation) / (planned + SMALL * account.half_saturation)),
+                torch.log(planned / account.half_saturation + SMALL),
+                (1 - account.retention) / (1 - account.retention**left).clamp(min=1e-6),
+            ),
+            dim=1,
+        )
+
+
+class SpendPlan(torch.nn.Module):
+    """Actions in [-1, 1] as spends in money, within the caps.
+
+    NOTE: together they may exceed what is left. Whoever carries them out scales them down, the environment in floats
+    and the service in whole numbers; float32 here would lose cents either way.
+    """
+
+    def __init__(self, scenario: Scenario) -> None:
+        super().__init__()
+        self.account = _Account(scenario)
+
+    def forward(self, observation: Tensor, action: Tensor) -> Tensor:
+        """Spends (n, channels) of observations (n, components) and actions (n, channels)."""
+        request = Request(observation.to(torch.float32))
+        _, _, pace = self.account.pace(request)
+        cap = self.account.cap_factor * request.total / request.horizon_days.clamp(min=1.0)
+        return torch.minimum(pace * self.account.share * (1 + action).square(), cap)
+
+
+@cache  # a learner asks for it several times
+def reference_share(scenario: Scenario) -> Floats:
+    """The split (channels,) of the best plan for a middling budget, over the whole horizon."""
+    low, high = scenario.daily_budget
+    middling = replace(scenario, daily_budget=((low + high) / 2,) * 2, event_probability=0.0)
+    spends = solve(middling.draw(np.random.default_rng(0))).spends.sum(axis=0)
+    share = np.asarray(spends / spends.sum())
+    share.flags.writeable = False
+    return share
+
+
+def _later_demand(week: Tensor, longest: int) -> Tensor:
+    """Demand (weekday, days left) of all days after a first one, where `week` is each weekday's."""
+    table = torch.zeros(DAYS_A_WEEK, longest + 1)
+    for weekday in range(DAYS_A_WEEK):
+        days = week[(weekday + torch.arange(1, longest)) % DAYS_A_WEEK]
+        table[weekday, 2:] = torch.cumsum(days, dim=0)
+    return table
+
+
+def _constant(values: Floats) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32)

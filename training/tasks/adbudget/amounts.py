@@ -1,0 +1,128 @@
+"""Amounts of money as people and spreadsheets write them: what can be read in two ways is refused.
+
+A whole column decides how it is written. 4.937 is four and a little more, or nearly five thousand; beside 12.50 or
+0.3 it can only be the former, beside 1.204.937 only the latter.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import isfinite
+
+from polserve.training.errors import InvalidOption
+from polserve.training.tasks.adbudget.context import MOST_MONEY
+from polserve.training.tasks.adbudget.sheets import REPLACEMENT, Cell
+
+PLAIN = f"a plain number such as 1234.56, from 0 to {MOST_MONEY:g}"
+MISSING = frozenset({"", "-", "--", "\N{EN DASH}", "\N{EM DASH}", "n/a", "na", "nan", "null", "none", "nil"})
+SPACES = str.maketrans(dict.fromkeys("\u00a0\u2009\u202f", " ") | {"\u2019": "'", "\u2212": "-"})
+"""What separates thousands besides the common signs, and the typographer's minus."""
+TROUBLES = {
+    f".*{REPLACEMENT}.*": ", which has letters of another encoding; save the file as UTF-8",
+    "#.*": ", an error of a spreadsheet; mend the formula",
+    r"\(.*\d.*\)|.*\d.*-|-.*\d.*": "; take refunds and corrections off the days that they belong to, down to 0",
+    r".*\d.*%|%.*\d.*": "; write an amount, not a percentage",
+    r"(?=.*\d).*([^\W\d_]{2}|[^\W\d_eE]|[$€£¥₹₺₪₫₩]).*": (
+        "; leave out signs and names of currencies, and units: a column `currency` tells them"
+    ),
+}
+"""What no number has, and what to do."""
+MARKS = {".": "a point", ",": "a comma"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Style:
+    """A way to write numbers."""
+
+    decimal: str
+    thousands: str
+
+    def value(self, text: str) -> float | None:
+        """What a text means, or None where it is not written so."""
+        decimal, thousands = re.escape(self.decimal), re.escape(self.thousands)
+        whole = rf"(?:\d+|[1-9]\d{{0,2}}(?:{thousands}\d{{3}})+)"
+        if re.fullmatch(rf"\+?(?:{whole}(?:{decimal}\d*)?|{decimal}\d+)", text, re.ASCII):
+            return float(text.replace(self.thousands, "").replace(self.decimal, "."))
+        if re.fullmatch(rf"\+?\d+(?:{decimal}\d*)?[eE][+-]?\d{{1,3}}", text, re.ASCII):
+            return float(text.replace(self.decimal, "."))
+        return None
+
+
+STYLES = [
+    _Style(decimal, thousands) for decimal, thousands in product(".,", (".", ",", "'", " ")) if decimal != thousands
+]
+
+
+def read_amounts(cells: Sequence[Cell]) -> list[float]:
+    """The numbers of a column.
+
+    Raises:
+        InvalidOption: a cell is no amount, or the column can be read in two ways.
+    """
+    texts = [re.sub(r"^-(?=[0.,]+$)", "", text.translate(SPACES).strip()) for _, text in cells]  # -0.00 is 0
+    for (where, written), text in zip(cells, texts, strict=True):
+        if trouble := _trouble(text):
+            raise InvalidOption(f"{where}: expected {PLAIN}, got {written[:40]!r}{trouble}")
+    readings = {style: [style.value(text) for text in texts] for style in STYLES}
+    whole = {style: values for style, values in readings.items() if None not in values}
+    if not whole:
+        _refuse(cells, readings)
+    (first, values), *others = whole.items()
+    for style, its in others:
+        for cell, one, another in zip(cells, values, its, strict=True):
+            if one != another:
+                raise _ambiguity(cell, {first: one, style: another})
+    return [_checked(cell, value) for cell, value in zip(cells, values, strict=True)]
+
+
+def is_whole(cells: Sequence[Cell], amounts: Sequence[float]) -> bool:
+    """Whether a column holds whole numbers, none of them with two decimals, as money is written; 5.0 is one."""
+    return not any(
+        re.search(r"[.,]\d\d$", text) or abs(amount - round(amount)) > 1e-3  # noqa: PLR2004 - a float's rounding
+        for (_, text), amount in zip(cells, amounts, strict=True)
+    )
+
+
+def _checked(cell: Cell, value: float | None) -> float:
+    where, text = cell
+    if value is None or not isfinite(value) or value > MOST_MONEY:
+        raise InvalidOption(f"{where}: expected {PLAIN}, got {text[:40]}")
+    return value
+
+
+def _ambiguity(cell: Cell, readings: dict[_Style, float | None]) -> InvalidOption:
+    where, text = cell
+    said = [
+        f"{value:.12g} if {MARKS[mark]} {'stands before decimals' if style.decimal == mark else 'separates thousands'}"
+        for style, value in readings.items()
+        for mark in MARKS
+        if mark in text
+    ]
+    forms = " or ".join(f"{value:.12g}" if value == int(value or 0) else f"{value:.4f}" for value in readings.values())
+    return InvalidOption(
+        f"{where}: {text!r} can be read in two ways, as {' or as '.join(said)}, and no other number of the column "
+        f"decides; write {forms}"
+    )
+
+
+def _refuse(cells: Sequence[Cell], readings: dict[_Style, list[float | None]]) -> None:
+    """Raise for the first cell that is not written as most of the column is."""
+    style, values = max(readings.items(), key=lambda reading: len(reading[1]) - reading[1].count(None))
+    index = values.index(None)
+    where, text = cells[index]
+    hint = ""
+    if any(other.value(text.translate(SPACES)) is not None for other in STYLES):
+        its = next(
+            (f", such as {cell[1]!r}" for cell, value in zip(cells, values, strict=True) if value is not None), ""
+        )
+        mark = MARKS[style.decimal]
+        hint = f", while the column is mostly written with {mark} before decimals{its}; write all of it in one way"
+    raise InvalidOption(f"{where}: expected {PLAIN}, got {text[:40]!r}{hint}")
+
+
+def _trouble(text: str) -> str:
+    """What a cell has that no number of any style has, and what to do; or ""."""
+    if text.casefold() in MISSING:
+        return "; what is missing is not 0: write 0 where there was nothing, or the amount"
+    return next((said for pattern, said in TROUBLES.items() if re.fullmatch(pattern, text, re.DOTALL)), "")

@@ -1,0 +1,193 @@
+"""What a policy misses of the best plan on held-out contexts, beside the optimum, a solver, rules, and chance."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from torch import nn
+
+from polserve.training.environments.making import EVALUATION_FIRST_SEED
+from polserve.training.evaluation.statistics import summarise
+from polserve.training.tasks.adbudget.campaigns import Campaigns
+from polserve.training.tasks.adbudget.context import Context, Scenario
+from polserve.training.tasks.adbudget.fit import Fit
+from polserve.training.tasks.adbudget.optimum import Plan, solve_all
+from polserve.training.tasks.adbudget.response import Floats
+from polserve.training.tasks.adbudget.rules import (
+    Resolve,
+    Rule,
+    at_random,
+    best_share,
+    caps_until_gone,
+    even,
+    fixed_share,
+    play,
+    proportional,
+    regret,
+)
+
+WORLD_CONTEXTS = 20
+"""Contexts that are played in each of the worlds that a history allows."""
+POLICY = "this policy"
+RESOLVED = "solved anew every day"
+HINDSIGHT = "in hindsight"
+
+Advance: TypeAlias = Callable[[], None]
+"""Called when a part is done, of `parts` in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """How an allocator did on the held-out contexts."""
+
+    name: str
+    contexts: int
+    mean_regret: float
+    p95_regret: float
+    missed_sales: float
+    """Mean of a horizon, in money."""
+    budget_spent: float
+    """Share of the budgets."""
+    violations: int
+    """Plans that break a budget or a cap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """By how much more of the best sales the policy misses than another allocator, on the same contexts."""
+
+    other: str
+    mean: float
+    low: float
+    """Of the 95 % interval, by a bootstrap of the contexts."""
+    high: float
+
+    @property
+    def verdict(self) -> str:
+        """What the interval supports."""
+        if self.high < 0:
+            return "less than"
+        return "more than" if self.low > 0 else "provably neither more nor less than"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A policy beside the optimum and others."""
+
+    scenario: Scenario
+    lines: tuple[Line, ...]
+    differences: tuple[Difference, ...]
+    """To the best simple rule, and to solving anew every day."""
+    example: Context
+    best: Floats  # (days, channels), of the example
+    own: Floats  # (days, channels), the policy's
+    largest_gap: float
+    """Relative, of the optima: no plan sells more than they do by more than this."""
+
+    @property
+    def policy(self) -> Line:
+        """The policy's line."""
+        return self.lines[0]
+
+
+def rule_of(policy: nn.Module) -> Rule:
+    """What an exported module does on each day."""
+
+    @torch.no_grad()
+    def rule(campaigns: Campaigns) -> Floats:
+        return np.asarray(policy(torch.from_numpy(campaigns.observe())).numpy(), np.float64)
+
+    return rule
+
+
+def parts(scenario: Scenario, fit: Fit | None) -> int:
+    """How often `compare` calls `advance`."""
+    return 4 + scenario.horizon_days + (len(fit.ensemble) if fit else 0)
+
+
+def compare(policy: nn.Module, scenario: Scenario, n_contexts: int, fit: Fit | None, advance: Advance) -> Comparison:
+    """The policy on held-out contexts, beside the certified optimum, re-solving every day, rules, and chance."""
+    rng = np.random.default_rng(EVALUATION_FIRST_SEED)
+    contexts = scenario.draw_many(rng, n_contexts)
+    plans = solve_all(contexts)
+    best = np.array([plan.sales for plan in plans])
+    advance()
+    rules = {POLICY: rule_of(policy), RESOLVED: _advancing(Resolve(contexts), advance)}
+    rules |= _simple_rules(contexts, best, advance)
+    rules |= {"equal split, even pace": even, "at random": at_random(rng)}
+    rules["the caps until the money is gone"] = caps_until_gone
+    played = {name: play(rule, contexts) for name, rule in rules.items()}
+    advance()
+    lines = [_line(name, *what, contexts, best) for name, what in played.items()]
+    lines.insert(1, _optimum(contexts, plans))
+    if fit is not None:
+        lines.append(_in_other_worlds(policy, contexts[:WORLD_CONTEXTS], fit, advance))
+    regrets = {name: regret(sales, best) for name, (_, sales) in played.items()}
+    simple = min((name for name in rules if HINDSIGHT in name), key=lambda name: float(regrets[name].mean()))
+    differences = tuple(_difference(regrets[POLICY], regrets[other], other) for other in (simple, RESOLVED))
+    gap = max(plan.relative_gap for plan in plans)
+    return Comparison(scenario, tuple(lines), differences, contexts[0], plans[0].spends, played[POLICY][0][0], gap)
+
+
+def _simple_rules(contexts: Sequence[Context], best: Floats, advance: Advance) -> dict[str, Rule]:
+    """Rules of one fixed share, tuned on the very contexts."""
+    week = contexts[0].weekday_demand
+    by_demand = proportional(best_share(contexts, best, lambda share: proportional(share, week)), week)
+    advance()
+    by_day = fixed_share(best_share(contexts, best, fixed_share))
+    advance()
+    return {
+        f"best fixed share, demand-proportional pace, {HINDSIGHT}": by_demand,
+        f"best fixed share, even pace, {HINDSIGHT}": by_day,
+    }
+
+
+def _advancing(rule: Rule, advance: Advance) -> Rule:
+    def told(campaigns: Campaigns) -> Floats:
+        advance()
+        return rule(campaigns)
+
+    return told
+
+
+def _line(name: str, spends: Floats, sales: Floats, contexts: Sequence[Context], best: Floats) -> Line:
+    missed = regret(sales, best)
+    budgets, caps = np.array([c.budget for c in contexts]), np.array([c.caps for c in contexts])
+    total = spends.sum(axis=(1, 2))
+    is_broken = (total > budgets * (1 + 1e-9)) | (spends > caps[:, None] * (1 + 1e-9)).any(axis=(1, 2))
+    return Line(
+        name,
+        contexts=len(contexts),
+        mean_regret=float(missed.mean()),
+        p95_regret=float(np.quantile(missed, 0.95)),
+        missed_sales=float((best - sales).mean()),
+        budget_spent=float((total / budgets).mean()),
+        violations=int(is_broken.sum()),
+    )
+
+
+def _optimum(contexts: Sequence[Context], plans: Sequence[Plan]) -> Line:
+    spent = float(np.mean([plan.spends.sum() / c.budget for plan, c in zip(plans, contexts, strict=True)]))
+    return Line("the optimum, which knows every day's demand beforehand", len(contexts), 0.0, 0.0, 0.0, spent, 0)
+
+
+def _in_other_worlds(policy: nn.Module, contexts: Sequence[Context], fit: Fit, advance: Advance) -> Line:
+    """The policy where the truth is another curve that the history allows as well."""
+    worlds, spends, sales = [], [], []
+    for channels in fit.ensemble:
+        alike = [replace(context, channels=channels) for context in contexts]
+        spent, sold = play(rule_of(policy), alike)
+        worlds += alike
+        spends.append(spent)
+        sales.append(sold)
+        advance()
+    best = np.array([plan.sales for plan in solve_all(worlds)])
+    name = f"{POLICY}, if the truth is another curve that the history allows"
+    return _line(name, np.concatenate(spends), np.concatenate(sales), worlds, best)
+
+
+def _difference(policy: Floats, other: Floats, name: str) -> Difference:
+    of_contexts = summarise(policy - other)
+    return Difference(name, of_contexts.mean, of_contexts.interval_low, of_contexts.interval_high)

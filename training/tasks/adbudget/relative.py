@@ -1,0 +1,136 @@
+"""The account as the learner meets it: actions relative to the reference plan, and rewards against its forecast."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+from gymnasium.vector import VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from polserve.training.environments.making import SELECTION_FIRST_SEED, EnvironmentSpec, make_vec
+from polserve.training.errors import UnsupportedEnvironment
+from polserve.training.learning.collector import ChooseActions
+from polserve.training.tasks.adbudget.allocator import SpendPlan, reference_share
+from polserve.training.tasks.adbudget.campaigns import Campaigns
+from polserve.training.tasks.adbudget.context import DAYS_A_WEEK, Scenario
+from polserve.training.tasks.adbudget.environment import ALLOCATION_ID, AllocationVec, Money
+from polserve.training.tasks.adbudget.optimum import solve_all
+from polserve.training.tasks.adbudget.response import Floats
+from polserve.training.tasks.adbudget.rules import play, regret
+
+
+class RelativeVec(VectorEnv[Money, Money, NDArray[Any]]):
+    """`AllocationVec` with actions in [-1, 1] as `SpendPlan` reads them.
+
+    The reward is the day's sales and the change of a forecast of the sales to come, in hundredths of the sales that all
+    channels can have in a day. Over an episode the forecasts cancel but for the first, so that the best policy is the
+    same (potential-based shaping, Ng et al. 1999); what is left to learn is the gain over the forecast plan, which is
+    a hundredth of the sales, and no longer their sum. The forecast at the end of a day does not know the next day's
+    demand, the one at its beginning does: what an event adds is no action's merit. The forecast is linear in that
+    demand, so that the difference has mean 0 and changes no value.
+    """
+
+    def __init__(self, accounts: AllocationVec) -> None:
+        self._accounts = accounts
+        self.num_envs = accounts.num_envs
+        self.metadata = accounts.metadata
+        n_channels = len(accounts.scenario.channels)
+        self.single_observation_space = accounts.single_observation_space
+        self.observation_space = accounts.observation_space
+        self.single_action_space = Box(-1.0, 1.0, (n_channels,), np.float32)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self._plan = SpendPlan(accounts.scenario)
+        self._forecast = Forecast(accounts)
+        self._observation = np.zeros(accounts.observation_space.shape or (), np.float32)
+        self._potential = np.zeros(self.num_envs)
+
+    @property
+    def scenario(self) -> Scenario:
+        """What contexts are drawn from."""
+        return self._accounts.scenario
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Money, dict[str, Any]]:
+        """As the account's."""
+        self._observation, info = self._accounts.reset(seed=seed, options=options)
+        self._potential = self._forecast()
+        return self._observation, info
+
+    def step(self, actions: Money) -> tuple[Money, NDArray[Any], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+        """Spend a day by actions (n, channels) in [-1, 1]."""
+        with torch.no_grad():
+            spends = self._plan(torch.from_numpy(self._observation), torch.from_numpy(actions)).numpy()
+        self._observation, sales, terminated, truncated, info = self._accounts.step(spends)
+        before, expected, self._potential = self._potential, self._forecast(is_demand_known=False), self._forecast()
+        reward = (sales + expected - before) * self._forecast.scale
+        return self._observation, reward, terminated, truncated, info
+
+    def close(self, **kwargs: Any) -> None:
+        """Close the accounts."""
+        self._accounts.close(**kwargs)
+
+
+def make_accounts(spec: EnvironmentSpec, n: int) -> RelativeVec:
+    """`n` accounts of the environment to learn in.
+
+    Raises:
+        UnsupportedEnvironment: it is none of ours.
+        TrainingError: as `make_vec`.
+    """
+    envs = make_vec(spec, n).unwrapped
+    if not isinstance(envs, AllocationVec):
+        envs.close()
+        raise UnsupportedEnvironment(f"{spec.id}: expected an environment of budgets, such as {ALLOCATION_ID}")
+    return RelativeVec(envs)
+
+
+class RegretScore:
+    """Scores a policy of relative actions by the share of the best sales that it makes, in percent."""
+
+    NAME = "percentage of the best sales"
+
+    def __init__(self, scenario: Scenario, contexts: int) -> None:
+        """On contexts that are kept for selection; their optima are solved for here."""
+        self._contexts = scenario.draw_many(np.random.default_rng(SELECTION_FIRST_SEED), contexts)
+        self._best = np.array([plan.sales for plan in solve_all(self._contexts)])
+        self._plan = SpendPlan(scenario)
+
+    def __call__(self, choose_actions: ChooseActions) -> float:
+        """100 where nothing better is possible."""
+
+        def rule(campaigns: Campaigns) -> Floats:
+            observation = campaigns.observe()
+            actions = torch.from_numpy(choose_actions(observation))
+            return np.asarray(self._plan(torch.from_numpy(observation), actions), np.float64)
+
+        _, sales = play(rule, self._contexts)
+        return 100 * float(1 - regret(sales, self._best).mean())
+
+
+class Forecast:
+    """Sales still to come if what is left is spent in equal parts by the reference share, at expected demand."""
+
+    def __init__(self, accounts: AllocationVec) -> None:
+        self._campaigns = accounts.campaigns
+        self._share = reference_share(accounts.scenario)
+        response = accounts.campaigns.response
+        self.scale = 100 / float(response.sales_max.sum())
+        """Turns sales into hundredths of what all channels can sell in a day."""
+        self._mean_event = accounts.scenario.mean_event
+        self._week = np.array(accounts.scenario.weekday_demand)
+        self._ahead = np.arange(accounts.scenario.horizon_days)
+        self._kept = response.retention ** (self._ahead[:, None] + 1.0)  # (days ahead, channels)
+
+    def __call__(self, *, is_demand_known: bool = True) -> Floats:
+        """Of each campaign (n,); 0 where no day is left. The present day's demand may be known, or expected."""
+        campaigns = self._campaigns
+        left = campaigns.horizon_days - campaigns.day
+        spend = np.minimum((campaigns.remaining / np.maximum(left, 1))[:, None] * self._share, campaigns.caps)
+        adstock = self._kept * campaigns.adstock[:, None] + (1 - self._kept) * spend[:, None]
+        demand = self._week[(campaigns.weekday[:, None] + self._ahead) % DAYS_A_WEEK] * self._mean_event
+        if is_demand_known:
+            demand[:, 0] *= campaigns.today() / self._mean_event
+        demand *= self._ahead < left[:, None]
+        sales = campaigns.response.sales(adstock).sum(axis=2)
+        return np.asarray((demand * sales).sum(axis=1))

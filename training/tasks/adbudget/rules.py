@@ -1,0 +1,133 @@
+"""Allocators that anyone can write in a few lines, to measure others by; and re-solving every day."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+import numpy as np
+
+from polserve.training.tasks.adbudget.campaigns import Campaigns
+from polserve.training.tasks.adbudget.context import DAYS_A_WEEK, EVENT_PROBABILITY, Context, mean_event
+from polserve.training.tasks.adbudget.interior import best_spends
+from polserve.training.tasks.adbudget.response import Floats
+
+Rule: TypeAlias = Callable[[Campaigns], Floats]
+"""From campaigns to the spends (n, channels) of the present day; what is too much is scaled down by them."""
+
+MEAN_EVENT = mean_event(EVENT_PROBABILITY)
+"""Expected demand of a day to come, to an ordinary day of its weekday, for who knows no more of an account."""
+
+
+def even(campaigns: Campaigns) -> Floats:
+    """What is left, in equal parts over the days left and the channels."""
+    channels = campaigns.caps.shape[1]
+    return np.repeat((campaigns.remaining / _days_left(campaigns))[:, None] / channels, channels, axis=1)
+
+
+def fixed_share(share: Floats) -> Rule:
+    """What is left in equal parts over the days left, split by `share` (channels,)."""
+    return lambda campaigns: np.asarray((campaigns.remaining / _days_left(campaigns))[:, None] * share)
+
+
+def proportional(share: Floats, weekday_demand: Sequence[float]) -> Rule:
+    """What is left in proportion to demand, today's as known and later days' as expected, split by `share`."""
+    week = np.array(weekday_demand)
+
+    def rule(campaigns: Campaigns) -> Floats:
+        today = week[campaigns.weekday] * campaigns.today()
+        later = np.zeros(len(today))
+        for ahead in range(1, campaigns.max_horizon_days):
+            is_left = campaigns.day + ahead < campaigns.horizon_days
+            later += is_left * week[(campaigns.weekday + ahead) % DAYS_A_WEEK] * MEAN_EVENT
+        return np.asarray((campaigns.remaining * today / (today + later))[:, None] * share)
+
+    return rule
+
+
+def caps_until_gone(campaigns: Campaigns) -> Floats:
+    """The most that may be spent, until nothing is left."""
+    return campaigns.caps
+
+
+def at_random(rng: np.random.Generator) -> Rule:
+    """Spends drawn uniformly between 0 and twice the even ones."""
+    return lambda campaigns: np.asarray(rng.uniform(0, 2, campaigns.caps.shape) * even(campaigns))
+
+
+class Resolve:
+    """Model predictive control: every day, the best plan for what is left, of which the first day is carried out."""
+
+    def __init__(self, contexts: Sequence[Context]) -> None:
+        """The contexts of the campaigns; of their demand only the present day's is looked at."""
+        self._contexts = contexts
+
+    def __call__(self, campaigns: Campaigns) -> Floats:
+        """The first day (n, channels) of each best plan."""
+        spends = np.zeros_like(campaigns.caps)
+        going = np.flatnonzero(~campaigns.is_over & (campaigns.remaining > 0)).tolist()
+        if going:
+            plans = best_spends([self._today(campaigns, index) for index in going])
+            spends[going] = [plan[0] for plan in plans]
+        return spends
+
+    def _today(self, campaigns: Campaigns, index: int) -> Context:
+        """What is left of a context, as far as it is known."""
+        context, day = self._contexts[index], int(campaigns.day[index])
+        return replace(
+            context,
+            budget=float(campaigns.remaining[index]),
+            demand=(context.demand[day], *([MEAN_EVENT] * (context.horizon_days - day - 1))),
+            first_weekday=int(campaigns.weekday[index]),
+            past_spends=_as_past(context, campaigns.adstock[index]),
+        )
+
+
+def play(rule: Rule, contexts: Sequence[Context]) -> tuple[Floats, Floats]:
+    """Spends (n, days, channels) and sales (n,) of a rule over whole horizons."""
+    campaigns = Campaigns.of(contexts)
+    spends, sales = [], np.zeros(len(contexts))
+    while not campaigns.is_over.all():
+        sales += campaigns.spend(rule(campaigns))
+        spends.append(campaigns.spent[:, :, 0].copy())
+    return np.stack(spends, axis=1), sales
+
+
+def regret(sales: Floats, best: Floats) -> Floats:
+    """Share of the best sales that was missed (n,); 0 where there are none to be made."""
+    return np.asarray(1 - np.divide(sales, best, out=np.ones_like(best), where=best > 0))
+
+
+def best_share(contexts: Sequence[Context], best: Floats, rule: Callable[[Floats], Rule]) -> Floats:
+    """The fixed share (channels,) of least mean regret on these very contexts: tuned in hindsight.
+
+    By coordinate search, from the share that each channel has in half saturations.
+    """
+    share = contexts[0].response.half_saturation / contexts[0].response.half_saturation.sum()
+
+    def mean_regret(candidate: Floats) -> float:
+        return float(regret(play(rule(candidate), contexts)[1], best).mean())
+
+    least = mean_regret(share)
+    for factor in (1.5, 1.2, 1.1, 1.05, 1.02):
+        is_better = True
+        while is_better:
+            is_better = False
+            for index in range(len(share)):
+                for change in (factor, 1 / factor):
+                    candidate = share.copy()
+                    candidate[index] *= change
+                    candidate /= candidate.sum()
+                    if (value := mean_regret(candidate)) < least - 1e-7:
+                        share, least, is_better = candidate, value, True
+    return np.asarray(share)
+
+
+def _days_left(campaigns: Campaigns) -> Floats:
+    return np.asarray(np.maximum(campaigns.horizon_days - campaigns.day, 1.0))
+
+
+def _as_past(context: Context, adstock: Floats) -> tuple[tuple[float, ...], ...]:
+    """Past spends of one day that leave this adstock."""
+    return tuple(
+        (float(carried / (1 - channel.retention)),) for channel, carried in zip(context.channels, adstock, strict=True)
+    )

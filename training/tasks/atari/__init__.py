@@ -1,0 +1,1 @@
+"""Atari games, played from raw frames."""

@@ -1,0 +1,1 @@
+"""Policy versions: the exported graph, its spec, and where it came from."""
