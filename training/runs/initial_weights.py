@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 
 from polserve.protos.shared.names import MODEL_FILE
+from polserve.training.errors import CheckpointError
+from polserve.training.learning.agents.agent import Weights
 from polserve.training.runs import checkpoint
 from polserve.training.runs import folder as run_folder
-from polserve.training.learning.agents.agent import Weights
-from polserve.training.errors import CheckpointError
 from polserve.training.versions.export import OnnxPolicy, read_weights
 
 

@@ -13,36 +13,36 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from polserve.protos.shared.names import MIN_GOLDEN
 from polserve.protos.polserve.v1 import policy_pb2 as pb
-from polserve.training.runs import checkpoint
-from polserve.training.runs import folder as run_folder
-from polserve.training.tasks.adbudget.fit import Fit
-from polserve.training.learning.agents.agent import Agent
-from polserve.training.learning.compute import Device
+from polserve.protos.shared.names import MIN_GOLDEN
 from polserve.training.environments.making import EVALUATION_FIRST_SEED
 from polserve.training.errors import CheckpointError, RegistryError
 from polserve.training.evaluation.episodes import ObservationSample, cut_off, greedy, play_episodes, random_policy
-from polserve.training.versions.export import PolicyVersion, export_policy
-from polserve.training.runs.identity import check_same_run, identity_of
+from polserve.training.evaluation.statistics import summarise
+from polserve.training.learning.agents.agent import Agent
+from polserve.training.learning.compute import Device
 from polserve.training.learning.interrupts import Interrupted, InterruptFlag, interruptible
 from polserve.training.learning.loop import Outcome, Progress
-from polserve.training.runs.initial_weights import Origin
-from polserve.training.runs.preflight import Beginning, check_beginning
-from polserve.training.runs.progress import ProgressDisplay
-from polserve.training.versions.provenance import describe_run, git_commit, machine
-from polserve.training.runs.recipe import Recipe
-from polserve.training.registry.version_names import VersionName
 from polserve.training.registry.pages import run_page
 from polserve.training.registry.store import connect
 from polserve.training.registry.tracking import TrackedRun
+from polserve.training.registry.version_names import VersionName
 from polserve.training.registry.versions import PolicyRegistry
+from polserve.training.runs import checkpoint
+from polserve.training.runs import folder as run_folder
+from polserve.training.runs.identity import check_same_run, identity_of
+from polserve.training.runs.initial_weights import Origin
+from polserve.training.runs.preflight import Beginning, check_beginning
+from polserve.training.runs.progress import ProgressDisplay
+from polserve.training.runs.recipe import Recipe
 from polserve.training.runs.report import EvaluationResult
 from polserve.training.runs.results import Results
-from polserve.training.versions.specs import TrainedPolicy, build_spec
 from polserve.training.runs.stages import Stages, counted
-from polserve.training.evaluation.statistics import summarise
 from polserve.training.runs.trainee import Trainee, build_trainee
+from polserve.training.tasks.adbudget.fit import Fit
+from polserve.training.versions.export import PolicyVersion, export_policy
+from polserve.training.versions.provenance import describe_run, git_commit, machine
+from polserve.training.versions.specs import TrainedPolicy, build_spec
 
 GOLDEN_SIZE = 256
 """Observations of the golden set."""

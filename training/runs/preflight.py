@@ -8,14 +8,14 @@ import gymnasium as gym
 from gymnasium.spaces import Box
 
 from polserve.protos.shared.names import MODEL_FILE, POLICY_NAME
-from polserve.training.runs import folder as run_folder
+from polserve.training.environments.inspection import Inspection, inspect_environment
 from polserve.training.environments.making import SELECTION_FIRST_SEED
+from polserve.training.environments.spaces import continuous_actions, discrete_actions
 from polserve.training.errors import CheckpointError, InvalidOption
 from polserve.training.learning.hyperparameters import DdpgConfig
-from polserve.training.environments.inspection import Inspection, inspect_environment
-from polserve.training.runs.recipe import Recipe
 from polserve.training.registry.address import reach
-from polserve.training.environments.spaces import continuous_actions, discrete_actions
+from polserve.training.runs import folder as run_folder
+from polserve.training.runs.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Mapping
 
-from polserve.training.tasks.adbudget.environment import ALLOCATION_ID
 from polserve.training.environments.making import EnvironmentSpec
 from polserve.training.learning.hyperparameters import (
     DdpgConfig,
@@ -16,6 +15,7 @@ from polserve.training.learning.hyperparameters import (
     RewardConfig,
 )
 from polserve.training.runs.recipe import Recipe
+from polserve.training.tasks.adbudget.environment import ALLOCATION_ID
 
 MS_PACMAN = EnvironmentSpec("ALE/MsPacman-v5", frames=4)
 ARCADE_LOOP = LoopConfig(

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from polserve.training.tasks.adbudget.environment import ALLOCATION_ID
 from polserve.training.environments.making import EnvironmentSpec
 from polserve.training.errors import InvalidOption, require
 from polserve.training.learning.hyperparameters import (
@@ -21,6 +20,7 @@ from polserve.training.learning.hyperparameters import (
     ReplayConfig,
     RewardConfig,
 )
+from polserve.training.tasks.adbudget.environment import ALLOCATION_ID
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from polserve.training.environments.making import EVALUATION_FIRST_SEED
+from polserve.training.evaluation.statistics import ReturnSummary, bin_range
 from polserve.training.learning.loop import MEAN_RETURN, Outcome
 from polserve.training.tasks.atari.published import reference
-from polserve.training.evaluation.statistics import ReturnSummary, bin_range
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,17 +5,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from polserve.training.tasks.adbudget.environment import AllocationEnv
-from polserve.training.tasks.adbudget.evaluation import Comparison, compare, parts
-from polserve.training.tasks.adbudget.fit import Fit
-from polserve.training.tasks.adbudget.report import sentence, write_allocation_report
-from polserve.training.learning.agents.agent import Agent
 from polserve.training.environments.making import make_env
 from polserve.training.errors import UnsupportedEnvironment
+from polserve.training.learning.agents.agent import Agent
 from polserve.training.learning.loop import Outcome
 from polserve.training.runs.recipe import Recipe
 from polserve.training.runs.report import EvaluationResult, write_report
 from polserve.training.runs.stages import Stages
+from polserve.training.tasks.adbudget.environment import AllocationEnv
+from polserve.training.tasks.adbudget.evaluation import Comparison, compare, parts
+from polserve.training.tasks.adbudget.fit import Fit
+from polserve.training.tasks.adbudget.report import sentence, write_allocation_report
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,33 +9,33 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from polserve.training.tasks.adbudget.allocator import AllocationFeatures, SpendPlan
-from polserve.training.tasks.adbudget.relative import RegretScore, RelativeVec, make_accounts
+from polserve.training.environments.inspection import Inspection
+from polserve.training.environments.making import SELECTION_FIRST_SEED, EnvironmentSpec, VecEnv, make_vec
+from polserve.training.environments.spaces import continuous_actions, discrete_actions, observation_box
+from polserve.training.errors import CheckpointError
+from polserve.training.evaluation.episodes import play_together
 from polserve.training.learning.agents.actor import ValueActor
 from polserve.training.learning.agents.actor_critic import ActorDesign, Features
 from polserve.training.learning.agents.ddpg import DdpgAgent
 from polserve.training.learning.agents.dqn import DqnAgent
 from polserve.training.learning.agents.exploration import Exploration
 from polserve.training.learning.agents.pqn import PqnAgent
-from polserve.training.tasks.atari.vector import make_screens
 from polserve.training.learning.collector import ChooseActions
 from polserve.training.learning.compute import Compute, Device, choose, set_threads
-from polserve.training.environments.making import SELECTION_FIRST_SEED, EnvironmentSpec, VecEnv, make_vec
-from polserve.training.errors import CheckpointError
-from polserve.training.evaluation.episodes import play_together
 from polserve.training.learning.hyperparameters import DdpgConfig, DqnConfig, PqnConfig
-from polserve.training.environments.inspection import Inspection
-from polserve.training.learning.updates import ReplayLearner, RolloutLearner
 from polserve.training.learning.loop import MEAN_RETURN, Loop, Parts
 from polserve.training.learning.networks import ValueNetwork
+from polserve.training.learning.replay import Replay
+from polserve.training.learning.updates import ReplayLearner, RolloutLearner
+from polserve.training.learning.views import View
 from polserve.training.runs.initial_weights import Origin
 from polserve.training.runs.initial_weights import load as load_origin
 from polserve.training.runs.preflight import check_seed, inspect_for
 from polserve.training.runs.recipe import Recipe
-from polserve.training.learning.replay import Replay
+from polserve.training.tasks.adbudget.allocator import AllocationFeatures, SpendPlan
+from polserve.training.tasks.adbudget.relative import RegretScore, RelativeVec, make_accounts
 from polserve.training.tasks.atari.screens import Screens
-from polserve.training.environments.spaces import continuous_actions, discrete_actions, observation_box
-from polserve.training.learning.views import View
+from polserve.training.tasks.atari.vector import make_screens
 
 
 class Trainee:

@@ -1,0 +1,1 @@
+"""Runs: from a recipe to a trained, evaluated and registered policy version."""
