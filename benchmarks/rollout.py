@@ -34,8 +34,9 @@ from polserve.training.learning.networks import GreedyPolicy, ValueNetwork
 from polserve.training.registry.store import connect
 from polserve.training.registry.tracking import TrackedRun
 from polserve.training.registry.versions import PolicyRegistry
-from polserve.training.versions.export import PolicyVersion, export_policy
+from polserve.training.versions.export import export_policy
 from polserve.training.versions.specs import TrainedPolicy, build_spec
+from polserve.training.versions.version import PolicyVersion
 
 SIZE = 4
 SMALL, LARGE = "small", "large"

@@ -19,7 +19,7 @@ from polserve.serving.rollout import Rollout
 from polserve.serving.sources.folder import FolderSource
 from polserve.serving.sources.source import VersionRef
 from polserve.serving.validation.verification import replay_golden, verify
-from polserve.training.versions.export import PolicyVersion
+from polserve.training.versions.version import PolicyVersion
 from tests.support.running import ShelfCrew, make_version, with_spec
 
 Change: TypeAlias = Callable[[NDArray[Any]], NDArray[Any]]

@@ -9,7 +9,7 @@ from polserve.serving.client import PolicyClient
 from polserve.training.registry.aliases import AliasMove, mover
 from polserve.training.registry.tracking import TrackedRun
 from polserve.training.registry.versions import Outcome, PolicyRegistry, Verdict
-from polserve.training.versions.export import PolicyVersion
+from polserve.training.versions.version import PolicyVersion
 from tests.support.running import Running, environment, make_version, service
 
 OBSERVATION = make_version().golden["observation"]

@@ -43,8 +43,9 @@ from polserve.training.tasks.adbudget.campaigns import Campaigns
 from polserve.training.tasks.adbudget.context import default_scenario
 from polserve.training.tasks.adbudget.environment import ALLOCATION_ID
 from polserve.training.tasks.atari.screens import FRAME_SHAPE, SCREEN_SHAPE, Screens
-from polserve.training.versions.export import PolicyVersion, export_policy
+from polserve.training.versions.export import export_policy
 from polserve.training.versions.specs import TrainedPolicy, build_spec
+from polserve.training.versions.version import PolicyVersion
 
 ROOT = Path(__file__).resolve().parents[2]
 """The repository."""

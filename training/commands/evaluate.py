@@ -16,7 +16,7 @@ from polserve.training.environments.limits import MAX_EVALUATION_STEPS
 
 if TYPE_CHECKING:
     from polserve.training.evaluation.statistics import ReturnSummary
-    from polserve.training.versions.export import OnnxPolicy
+    from polserve.training.versions.onnx_policy import OnnxPolicy
 
 
 class Which(StrEnum):
@@ -120,7 +120,7 @@ def _load(text: str, bundled: Path | None) -> "tuple[str, OnnxPolicy]":
     from polserve.training.registry.store import connect
     from polserve.training.registry.version_names import VersionName
     from polserve.training.registry.versions import PolicyRegistry
-    from polserve.training.versions.export import OnnxPolicy
+    from polserve.training.versions.onnx_policy import OnnxPolicy
 
     name = VersionName.parse(text)
     if bundled is None:

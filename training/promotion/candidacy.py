@@ -31,7 +31,7 @@ from polserve.training.promotion.rules import Criteria, Rule, decide
 from polserve.training.registry.aliases import AliasMove, mover
 from polserve.training.registry.decisions import Ballot, DecisionLog, Figures
 from polserve.training.registry.versions import Outcome, PolicyRegistry, Verdict
-from polserve.training.versions.export import OnnxPolicy
+from polserve.training.versions.onnx_policy import OnnxPolicy
 
 ALL_THE_SAME = "with --force --reason it is promoted all the same"
 

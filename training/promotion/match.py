@@ -16,7 +16,7 @@ from polserve.training.evaluation.episodes import play_together
 from polserve.training.learning.collector import Episode
 from polserve.training.machine.workers import worker_pool
 from polserve.training.promotion.rules import LAST_SEED, MOST_GAMES
-from polserve.training.versions.export import OnnxPolicy
+from polserve.training.versions.onnx_policy import OnnxPolicy
 
 Games: TypeAlias = list[Episode]
 """Game i was played on the first seed and i."""

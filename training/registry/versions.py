@@ -24,7 +24,7 @@ from polserve.training.errors import RaceLost, RegistryError
 from polserve.training.registry.aliases import AliasMove, ChampionAlias, champion_of, mover
 from polserve.training.registry.store import registry_errors
 from polserve.training.registry.version_names import VersionName
-from polserve.training.versions.export import PolicyVersion
+from polserve.training.versions.version import PolicyVersion
 
 LARGEST_EXAMPLE_BYTES = 100_000
 """MLflow writes an input example as JSON, which takes frames thirty times their size."""

@@ -10,7 +10,8 @@ from polserve.training.errors import CheckpointError
 from polserve.training.learning.agents.agent import Weights
 from polserve.training.runs import checkpoint
 from polserve.training.runs import folder as run_folder
-from polserve.training.versions.export import OnnxPolicy, read_weights
+from polserve.training.versions.onnx_policy import OnnxPolicy
+from polserve.training.versions.version import read_weights
 
 
 @dataclass(frozen=True, slots=True)

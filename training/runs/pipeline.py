@@ -40,9 +40,10 @@ from polserve.training.runs.results import Results
 from polserve.training.runs.stages import Stages, counted
 from polserve.training.runs.trainee import Trainee, build_trainee
 from polserve.training.tasks.adbudget.fit import Fit
-from polserve.training.versions.export import PolicyVersion, export_policy
+from polserve.training.versions.export import export_policy
 from polserve.training.versions.provenance import describe_run, git_commit, machine
 from polserve.training.versions.specs import TrainedPolicy, build_spec
+from polserve.training.versions.version import PolicyVersion
 
 GOLDEN_SIZE = 256
 """Observations of the golden set."""

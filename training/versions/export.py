@@ -1,89 +1,23 @@
-"""From a trained network to a policy version: one ONNX graph, its spec, and proof that it answers alike.
-
-The only module that imports onnx.
-"""
+"""From a trained network to a policy version: one ONNX graph, its spec, and proof that it answers alike."""
 
 import contextlib
-import hashlib
 import io
 import logging
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
-import onnxruntime as ort
 import torch
 from google.protobuf import json_format
 from numpy.typing import NDArray
 from torch import nn
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
-from polserve.protos.shared.golden import GoldenMismatch, compare
-from polserve.protos.shared.names import ACTION, GOLDEN_FILE, MODEL_FILE, OBSERVATION, SPEC_KEY, VALUES
-from polserve.training.errors import ExportRefused, RegistryError
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyVersion:
-    """What is registered: the graph with its spec inside, and the golden arrays."""
-
-    model: onnx.ModelProto
-    spec: pb.PolicySpec
-    golden: dict[str, NDArray[Any]]
-
-    @property
-    def sha256(self) -> str:
-        """Of the model's bytes, hexadecimal."""
-        return hashlib.sha256(self.model.SerializeToString()).hexdigest()
-
-    def write(self, folder: Path) -> Path:
-        """`folder` holds what a service needs of the version: the graph and the golden arrays."""
-        (folder / GOLDEN_FILE).parent.mkdir(parents=True, exist_ok=True)
-        (folder / MODEL_FILE).write_bytes(self.model.SerializeToString())
-        np.savez(folder / GOLDEN_FILE, allow_pickle=False, **self.golden)
-        return folder
-
-
-class OnnxPolicy:
-    """A graph as ONNX Runtime runs it."""
-
-    def __init__(self, model: bytes | Path) -> None:
-        """Load the graph from bytes or a file.
-
-        Raises:
-            RegistryError: there is no such graph.
-        """
-        source = str(model) if isinstance(model, Path) else model
-        try:
-            self._session = ort.InferenceSession(source, _session_options(), providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime raises a dozen unrelated classes
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise RegistryError(f"the version holds no graph that ONNX Runtime loads: {reason}") from error
-        self.outputs = [output.name for output in self._session.get_outputs()]
-
-    @property
-    def spec(self) -> pb.PolicySpec:
-        """The spec in the graph's metadata.
-
-        Raises:
-            RegistryError: it has none.
-        """
-        text = self._session.get_modelmeta().custom_metadata_map.get(SPEC_KEY)
-        if text is None:
-            raise RegistryError(f"the graph has no metadata {SPEC_KEY!r}; register versions with `polserve train`")
-        return json_format.Parse(text, pb.PolicySpec(), ignore_unknown_fields=True)
-
-    def run(self, observations: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Every output of the graph by name, for observations (n, *shape)."""
-        return dict(zip(self.outputs, self._session.run(None, {OBSERVATION: observations}), strict=True))
-
-    def act(self, observations: NDArray[Any]) -> NDArray[Any]:
-        """The actions for observations (n, *shape)."""
-        return self.run(observations)[ACTION]
+from polserve.protos.shared.names import ACTION, OBSERVATION, SPEC_KEY, VALUES
+from polserve.training.errors import ExportRefused
+from polserve.training.versions.onnx_policy import measure_parity
+from polserve.training.versions.version import PolicyVersion
 
 
 def export_policy(policy: nn.Module, spec: pb.PolicySpec, observations: NDArray[Any]) -> PolicyVersion:
@@ -106,18 +40,6 @@ def export_policy(policy: nn.Module, spec: pb.PolicySpec, observations: NDArray[
     stated.parity.largest_value_difference = difference
     onnx.helper.set_model_props(model, {SPEC_KEY: json_format.MessageToJson(stated, indent=None)})
     return PolicyVersion(model, stated, golden)
-
-
-def measure_parity(model: bytes, golden: dict[str, NDArray[Any]]) -> float:
-    """The largest difference between the graph's values (or continuous actions) and the golden ones.
-
-    Raises:
-        ExportRefused: it exceeds the tolerance, a discrete action differs, or there are too few observations.
-    """
-    try:
-        return compare(OnnxPolicy(model).run, golden)
-    except GoldenMismatch as mismatch:
-        raise ExportRefused(f"the graph answers otherwise than the network: {mismatch}") from mismatch
 
 
 @torch.no_grad()
@@ -149,13 +71,6 @@ def _to_onnx(policy: nn.Module, example: NDArray[Any], outputs: list[str]) -> on
     return model
 
 
-def read_weights(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays in an exported graph: the network's weights, by the names that it gives them, and others."""
-    prefix = "network."  # where there is something around the network
-    initializers = onnx.load(path).graph.initializer
-    return {tensor.name.removeprefix(prefix): onnx.numpy_helper.to_array(tensor).copy() for tensor in initializers}
-
-
 def _strip(graph: onnx.GraphProto) -> None:
     """Take out the exporter's notes: stack traces, with the paths of this machine."""
     parts: list[Any] = [*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer]
@@ -176,10 +91,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def _session_options() -> ort.SessionOptions:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
-    return options

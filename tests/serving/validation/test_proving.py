@@ -22,7 +22,7 @@ from polserve.serving.settings import load_settings
 from polserve.serving.sources.source import VersionRef
 from polserve.serving.validation.gate import Gate, compare, prove
 from polserve.serving.validation.validator import Prover
-from polserve.training.versions.export import PolicyVersion
+from polserve.training.versions.version import PolicyVersion
 from tests.support.running import ShelfCrew, make_frames_version, make_version, service, wait_until, with_spec
 
 

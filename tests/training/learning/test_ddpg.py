@@ -21,7 +21,7 @@ from polserve.training.runs.recipe import with_options
 from polserve.training.runs.trainee import build_trainee
 from polserve.training.tasks.adbudget.context import CHANNELS
 from polserve.training.tasks.adbudget.history import Truth, simulate_history, write_history
-from polserve.training.versions.export import OnnxPolicy
+from polserve.training.versions.onnx_policy import OnnxPolicy
 from tests.support.running import environment, polserve
 
 SPACE = Box(np.array([-2.0, 0.0], np.float32), np.array([2.0, 10.0], np.float32))

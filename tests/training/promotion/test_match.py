@@ -15,7 +15,8 @@ from polserve.training.evaluation.episodes import play_episodes
 from polserve.training.promotion.match import Match, Player, first_seed, play_match
 from polserve.training.promotion.rules import LAST_SEED, MOST_GAMES
 from polserve.training.tasks.adbudget.environment import ALLOCATION_ID
-from polserve.training.versions.export import OnnxPolicy, PolicyVersion
+from polserve.training.versions.onnx_policy import OnnxPolicy
+from polserve.training.versions.version import PolicyVersion
 from tests.support.running import (
     ROOT,
     environment,

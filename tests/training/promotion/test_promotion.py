@@ -12,7 +12,7 @@ from polserve.training.registry import aliases
 from polserve.training.registry.store import connect
 from polserve.training.registry.tracking import TrackedRun
 from polserve.training.registry.versions import PolicyRegistry
-from polserve.training.versions.export import PolicyVersion
+from polserve.training.versions.version import PolicyVersion
 from tests.support.following import promoted, register
 from tests.support.promoting import FEW, champion, command, decision_run, history, promote
 from tests.support.running import make_frames_version, make_version, with_spec

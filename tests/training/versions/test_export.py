@@ -10,7 +10,8 @@ from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.golden import BATCHES, GoldenMismatch, compare
 from polserve.protos.shared.names import MIN_GOLDEN
 from polserve.training.errors import ExportRefused
-from polserve.training.versions.export import OnnxPolicy, export_policy, measure_parity
+from polserve.training.versions.export import export_policy
+from polserve.training.versions.onnx_policy import OnnxPolicy, measure_parity
 from tests.support.running import ROOT, make_version
 
 

@@ -12,7 +12,7 @@ from polserve.training.environments.making import EnvironmentSpec, make_env
 from polserve.training.errors import UnknownEnvironment, UnsupportedEnvironment
 from polserve.training.runs.presets import PRESETS
 from polserve.training.runs.trainee import build_trainee
-from polserve.training.versions.export import OnnxPolicy
+from polserve.training.versions.onnx_policy import OnnxPolicy
 from tests.support.running import environment
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow warns at its import and use

@@ -1,0 +1,70 @@
+"""A version's graph as ONNX Runtime runs it, and the proof that it answers as the trainer's network did."""
+
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+from google.protobuf import json_format
+from numpy.typing import NDArray
+
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.shared.golden import GoldenMismatch, compare
+from polserve.protos.shared.names import ACTION, OBSERVATION, SPEC_KEY
+from polserve.training.errors import ExportRefused, RegistryError
+
+
+class OnnxPolicy:
+    """A graph as ONNX Runtime runs it."""
+
+    def __init__(self, model: bytes | Path) -> None:
+        """Load the graph from bytes or a file.
+
+        Raises:
+            RegistryError: there is no such graph.
+        """
+        source = str(model) if isinstance(model, Path) else model
+        try:
+            self._session = ort.InferenceSession(source, _session_options(), providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises a dozen unrelated classes
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise RegistryError(f"the version holds no graph that ONNX Runtime loads: {reason}") from error
+        self.outputs = [output.name for output in self._session.get_outputs()]
+
+    @property
+    def spec(self) -> pb.PolicySpec:
+        """The spec in the graph's metadata.
+
+        Raises:
+            RegistryError: it has none.
+        """
+        text = self._session.get_modelmeta().custom_metadata_map.get(SPEC_KEY)
+        if text is None:
+            raise RegistryError(f"the graph has no metadata {SPEC_KEY!r}; register versions with `polserve train`")
+        return json_format.Parse(text, pb.PolicySpec(), ignore_unknown_fields=True)
+
+    def run(self, observations: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Every output of the graph by name, for observations (n, *shape)."""
+        return dict(zip(self.outputs, self._session.run(None, {OBSERVATION: observations}), strict=True))
+
+    def act(self, observations: NDArray[Any]) -> NDArray[Any]:
+        """The actions for observations (n, *shape)."""
+        return self.run(observations)[ACTION]
+
+
+def measure_parity(model: bytes, golden: dict[str, NDArray[Any]]) -> float:
+    """The largest difference between the graph's values (or continuous actions) and the golden ones.
+
+    Raises:
+        ExportRefused: it exceeds the tolerance, a discrete action differs, or there are too few observations.
+    """
+    try:
+        return compare(OnnxPolicy(model).run, golden)
+    except GoldenMismatch as mismatch:
+        raise ExportRefused(f"the graph answers otherwise than the network: {mismatch}") from mismatch
+
+
+def _session_options() -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    return options
