@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from polserve.protos.shared.hosts import no_proxy
 from polserve.serving.client import PolicyClient
 from polserve.training.environments.making import EVALUATION_FIRST_SEED
 from polserve.training.evaluation.episodes import play_episodes, random_policy
@@ -58,8 +59,7 @@ def main(*, is_once: bool) -> None:
     with ExitStack() as stack:
         mlflow_url = f"http://{HERE}:{free_port(5000)}"
         grpc_port, http_port = free_port(50051), free_port(8080)
-        for variable in ("no_proxy", "NO_PROXY"):  # every server of the demo is on this machine
-            os.environ[variable] = ",".join(filter(None, (os.environ.get(variable), HERE)))
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = no_proxy(os.environ)  # every server is on this machine
         environment = {
             **os.environ,
             "MLFLOW_TRACKING_URI": mlflow_url,

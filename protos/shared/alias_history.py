@@ -34,7 +34,7 @@ class Move:
         return cls(version, at, by[:MAX_BY_LENGTH], is_rollback)
 
 
-def parse(text: str) -> list[Move]:
+def parse_history(text: str) -> list[Move]:
     """The moves in a tag's text; none where it is not what `extended` writes."""
     try:
         return [Move(**move) for move in json.loads(text)]
@@ -44,12 +44,12 @@ def parse(text: str) -> list[Move]:
 
 def extended(text: str, move: Move) -> str:
     """The tag's text with one more move, the oldest ones left out where there are too many."""
-    return json.dumps([asdict(each) for each in [*parse(text), move][-MAX_MOVES:]])
+    return json.dumps([asdict(each) for each in [*parse_history(text), move][-MAX_MOVES:]])
 
 
 def points_at(text: str, version: str) -> bool:
     """Whether the latest move on record was to `version`."""
-    return [move.version for move in parse(text)[-1:]] == [version]
+    return [move.version for move in parse_history(text)[-1:]] == [version]
 
 
 def earlier(moves: Sequence[Move], current: str) -> list[str]:

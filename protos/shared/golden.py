@@ -27,7 +27,7 @@ class GoldenMismatch(ValueError):
     """The graph answers otherwise than the trainer's network, or the golden set cannot tell."""
 
 
-def compare(answer: Callable[[NDArray[Any]], Arrays], golden: Arrays) -> float:
+def check_golden(answer: Callable[[NDArray[Any]], Arrays], golden: Arrays) -> float:
     """The largest difference of values (or continuous actions) over the golden set, at every batch size.
 
     Args:

@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 
 import structlog
 
+from polserve.protos.shared.hosts import no_proxy
 from polserve.serving.errors import ConfigurationError
 from polserve.serving.sources.source import Desired, RegistryStatus, Verdict, VersionRef
 
@@ -27,8 +28,6 @@ Message: TypeAlias = dict[str, Any]
 RESTART_DELAY_S = 1.0
 """Before a follower that ended is started again; twice as long after each that never reached the registry."""
 LONGEST_RESTART_DELAY_S = 30.0
-LOOPBACK = ("localhost", "127.0.0.0/8", "::1")
-"""Hosts that no proxy stands before."""
 END_TIMEOUT_S = 2.0
 """For a follower to handle what it was told and end, before it is killed."""
 
@@ -142,12 +141,6 @@ def _start(config: FollowerConfig) -> "subprocess.Popen[str]":
     )
     _write(child, asdict(config))  # not as an argument, which every user of the machine could read
     return child
-
-
-def no_proxy(environment: Mapping[str, str]) -> str:
-    """The variable of that name, with this very machine in it: no proxy would find what listens here."""
-    told = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
-    return ",".join(dict.fromkeys([*(part.strip() for part in told.split(",") if part.strip()), *LOOPBACK]))
 
 
 def _write(child: "subprocess.Popen[str]", message: Message) -> None:

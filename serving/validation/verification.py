@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polserve.protos.shared.golden import Arrays, GoldenMismatch, compare
+from polserve.protos.shared.golden import Arrays, GoldenMismatch, check_golden
 from polserve.protos.shared.names import ACTION, GOLDEN_FILE, SHA256_TAG, VALUES
 from polserve.serving.batching import Batching, measure_pace
 from polserve.serving.errors import RolloutRefused, one_line
@@ -70,7 +70,7 @@ def replay_golden(policy: Policy, golden: Arrays) -> None:
         return {ACTION: given.actions} | ({VALUES: given.values} if given.values is not None else {})
 
     try:
-        compare(answer, golden)
+        check_golden(answer, golden)
     except GoldenMismatch as mismatch:
         raise RolloutRefused(f"golden replay: {mismatch}") from mismatch
     except Exception as error:  # onnxruntime raises a dozen unrelated classes

@@ -2,7 +2,7 @@
 
 import pytest
 
-from polserve.protos.shared.alias_history import MAX_MOVES, Move, earlier, extended, parse, points_at
+from polserve.protos.shared.alias_history import MAX_MOVES, Move, earlier, extended, parse_history, points_at
 
 
 def record(*moves: str) -> list[Move]:
@@ -35,14 +35,15 @@ def test_earlier_champions_are_those_that_were_not_rolled_back_from(
 
 def test_a_record_goes_on_after_what_it_held() -> None:
     text = extended(extended("", Move.now("1", "polserve promote")), Move.now("2", "seen by polserve"))
-    assert [(move.version, move.by) for move in parse(text)] == [("1", "polserve promote"), ("2", "seen by polserve")]
+    moves = [(move.version, move.by) for move in parse_history(text)]
+    assert moves == [("1", "polserve promote"), ("2", "seen by polserve")]
     assert points_at(text, "2")
     assert not points_at(text, "1")
 
 
 @pytest.mark.parametrize("damaged", ["", "{", "3", '["1"]', '[{"version": 1}]', "null"])
 def test_a_damaged_record_is_begun_anew(damaged: str) -> None:
-    assert parse(damaged) == []
+    assert parse_history(damaged) == []
     assert not points_at(damaged, "1")
 
 
@@ -50,5 +51,5 @@ def test_a_record_never_grows_past_what_a_tag_may_hold() -> None:
     text = ""
     for number in range(MAX_MOVES + 10):
         text = extended(text, Move.now(str(number), "x" * 500))
-    assert len(parse(text)) == MAX_MOVES
+    assert len(parse_history(text)) == MAX_MOVES
     assert len(text) < 100_000

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
-from polserve.protos.shared.golden import GoldenMismatch, compare
+from polserve.protos.shared.golden import GoldenMismatch, check_golden
 from polserve.protos.shared.names import CHAMPION, GOLDEN_FILE, MODEL_FILE
 from polserve.serving.errors import NotReady, RolloutRefused, UnknownPolicy, UnknownVersion
 from polserve.serving.policy import Policy
@@ -162,7 +162,7 @@ def test_a_graph_that_answers_otherwise_only_one_at_a_time_is_found_out() -> Non
         return {"action": actions, "values": given.values}
 
     with pytest.raises(GoldenMismatch, match="action at batches of 1"):
-        compare(answer, version.golden)
+        check_golden(answer, version.golden)
 
 
 def test_a_golden_set_with_any_bit_flipped_is_accepted_or_refused_and_nothing_else(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from typer.testing import CliRunner
 
-from polserve.protos.shared.alias_history import HISTORY_TAG, Move, parse
+from polserve.protos.shared.alias_history import HISTORY_TAG, Move, parse_history
 from polserve.protos.shared.names import CHAMPION
 from polserve.serving.cli import build
 from polserve.training.registry.decisions import EXPERIMENT
@@ -46,7 +46,7 @@ def champion(store: MlflowClient, policy: str) -> str:
 
 
 def history(store: MlflowClient, policy: str) -> list[Move]:
-    return parse(store.get_registered_model(policy).tags[HISTORY_TAG])
+    return parse_history(store.get_registered_model(policy).tags[HISTORY_TAG])
 
 
 def decision_run(store: MlflowClient, policy: str, version: str) -> Run:

@@ -20,7 +20,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import RegisteredModel
 from mlflow.exceptions import MlflowException
 
-from polserve.protos.shared.alias_history import HISTORY_TAG, Move, extended, parse, points_at
+from polserve.protos.shared.alias_history import HISTORY_TAG, Move, extended, parse_history, points_at
 from polserve.protos.shared.names import CHAMPION
 from polserve.training.errors import RaceLost
 from polserve.training.registry.store import registry_errors
@@ -181,7 +181,7 @@ class ChampionAlias:
         if champion == move.replaces:
             who = f"{rival.by} is moving it to {rival.version} since {rival.at}" if rival else "somebody is moving it"
             return RaceLost(f"{named}: {who}; look again in a minute")
-        latest = [moved for moved in parse(model.tags.get(HISTORY_TAG, ""))[-1:] if moved.version == champion]
+        latest = [moved for moved in parse_history(model.tags.get(HISTORY_TAG, ""))[-1:] if moved.version == champion]
         by = latest[0].by if latest else rival.by if rival and rival.version == champion else "somebody by hand"
         now = f"version {champion} is, moved by {by}" if champion else f"there is no @{CHAMPION} any more"
         return RaceLost(f"{named}: {now}, while it stood at {move.replaces or 'none'} when this was decided; ask again")

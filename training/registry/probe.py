@@ -10,7 +10,7 @@ import requests
 from requests.utils import get_environ_proxies, select_proxy
 from urllib3.exceptions import NameResolutionError
 
-from polserve.protos.shared.hosts import is_loopback, without_passwords
+from polserve.protos.shared.hosts import is_loopback, no_proxy, without_passwords
 from polserve.training.errors import RegistryError
 
 START_TIMEOUT_S = 60.0
@@ -56,11 +56,8 @@ def wait_for_server(uri: str, name: str) -> None:
 
 
 def _keep_off_proxies(host: str) -> None:
-    if not is_loopback(host):
-        return
-    for variable in ("no_proxy", "NO_PROXY"):
-        hosts = [part for part in os.environ.get(variable, "").split(",") if part]
-        os.environ[variable] = ",".join(dict.fromkeys([*hosts, host]))
+    if is_loopback(host):
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = no_proxy(os.environ, host)
 
 
 def _reason_to_wait(uri: str, name: str) -> str:

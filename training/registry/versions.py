@@ -18,7 +18,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
-from polserve.protos.shared.alias_history import HISTORY_TAG, earlier, parse
+from polserve.protos.shared.alias_history import HISTORY_TAG, earlier, parse_history
 from polserve.protos.shared.names import CHAMPION, GOLDEN_FILE, MODEL_FILE, OBSERVATION, POLICY_TAG, SHA256_TAG
 from polserve.training.errors import RaceLost, RegistryError
 from polserve.training.registry.aliases import AliasMove, ChampionAlias, champion_of, mover
@@ -208,7 +208,7 @@ class PolicyRegistry:
 
     def _earlier(self, policy: str, current: str, wanted: str) -> str:
         """The version to go back to; `wanted` is one that was champion at any time, "" the one before."""
-        moves = parse(self.model(policy).tags.get(HISTORY_TAG, ""))
+        moves = parse_history(self.model(policy).tags.get(HISTORY_TAG, ""))
         with registry_errors():
             existing = {str(found.version) for found in self._client.search_model_versions(f"name = '{policy}'")}
         once = dict.fromkeys(move.version for move in reversed(moves) if move.version != current)

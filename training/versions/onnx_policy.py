@@ -8,7 +8,7 @@ from google.protobuf import json_format
 from numpy.typing import NDArray
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
-from polserve.protos.shared.golden import GoldenMismatch, compare
+from polserve.protos.shared.golden import GoldenMismatch, check_golden
 from polserve.protos.shared.names import ACTION, OBSERVATION, SPEC_KEY
 from polserve.training.errors import ExportRefused, RegistryError
 
@@ -58,7 +58,7 @@ def measure_parity(model: bytes, golden: dict[str, NDArray[Any]]) -> float:
         ExportRefused: it exceeds the tolerance, a discrete action differs, or there are too few observations.
     """
     try:
-        return compare(OnnxPolicy(model).run, golden)
+        return check_golden(OnnxPolicy(model).run, golden)
     except GoldenMismatch as mismatch:
         raise ExportRefused(f"the graph answers otherwise than the network: {mismatch}") from mismatch
 

@@ -15,7 +15,6 @@ from polserve.serving.errors import ConfigurationError, PortInUse
 from polserve.serving.http.healthcheck import address
 from polserve.serving.http.server import HttpServer
 from polserve.serving.settings import ignore_foreign_variables, load_settings
-from polserve.serving.sources.mlflow import no_proxy
 from tests.support.running import Running, environment, make_version, polserve, service, wait_until
 
 OBSERVATION = make_version().golden["observation"][0]
@@ -38,11 +37,6 @@ def test_a_proxy_that_answers_nothing_changes_nothing_on_this_machine(policies: 
         result = polserve("act", "cartpole", "--observation", "[0, 0, 0, 0]", "--target", running.target, **DEAD_PROXY)
         assert result.returncode == 0, result.stderr
         assert health(running, **DEAD_PROXY).returncode == 0
-
-
-def test_a_registry_on_this_machine_is_asked_without_a_proxy() -> None:
-    assert no_proxy({}) == "localhost,127.0.0.0/8,::1"
-    assert no_proxy({"NO_PROXY": "example.com, localhost"}) == "example.com,localhost,127.0.0.0/8,::1"
 
 
 @pytest.mark.parametrize(("host", "options"), [("::1", ()), ("[::1]", ("--workers", "2"))])

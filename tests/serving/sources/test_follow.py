@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from polserve.protos.shared.alias_history import HISTORY_TAG, parse, points_at
+from polserve.protos.shared.alias_history import HISTORY_TAG, parse_history, points_at
 from polserve.protos.shared.names import CHAMPION, SHA256_TAG
 from polserve.serving.client import PolicyClient
 from polserve.serving.sources.cache import VersionCache
@@ -140,7 +140,7 @@ def test_moves_made_by_hand_are_on_record_and_can_be_rolled_back(
         for version in ("2", "1"):
             store.set_registered_model_alias(policy, CHAMPION, version)
             wait_until(lambda version=version: points_at(record(store, policy), version), running.log)  # type: ignore[misc]
-    moves = parse(record(store, policy))
+    moves = parse_history(record(store, policy))
     assert [move.version for move in moves] == ["1", "2", "1"]
     assert [move.by for move in moves[1:]] == ["seen by tests"] * 2
 

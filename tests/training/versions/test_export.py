@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
-from polserve.protos.shared.golden import BATCHES, GoldenMismatch, compare
+from polserve.protos.shared.golden import BATCHES, GoldenMismatch, check_golden
 from polserve.protos.shared.names import MIN_GOLDEN
 from polserve.training.errors import ExportRefused
 from polserve.training.versions.export import export_policy
@@ -82,10 +82,10 @@ def test_a_tie_excuses_only_the_tied_actions() -> None:
             "values": np.tile(tied, (len(batch), 1)),
         }
 
-    assert compare(answering(0), golden) == compare(answering(1), golden) == 0
+    assert check_golden(answering(0), golden) == check_golden(answering(1), golden) == 0
     for other in (2, 3, -1):
         with pytest.raises(GoldenMismatch, match=f"expected 0, got {other}"):
-            compare(answering(other), golden)
+            check_golden(answering(other), golden)
 
 
 def test_a_network_that_answers_nan_is_refused() -> None:
