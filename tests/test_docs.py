@@ -9,14 +9,17 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from polserve.serving.settings import Settings
 from tests.support.running import environment, free_port, polserve, service, wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md")])
 ELSEWHERE = {
     "make demo": ".ci/run runs it",
-    "make test": "this is it",
     "docker ": "tests/image builds and runs the image",
+    "polserve train --algo": "the guide to environments of one's own runs it, with the module",
 }
 """Commands of the README that are not run here, and who runs them."""
 
@@ -64,17 +67,33 @@ def ports() -> dict[str, str]:
     }
 
 
-def test_the_commands_of_the_readme_work_in_their_order(tmp_path: Path) -> None:
+def readme_commands(*, are_run_here: bool) -> list[str]:
+    """The shell blocks of the README, those that are run here or the others."""
+    return [block for block in blocks("README.md", "sh") if are_run_here != block.startswith(tuple(ELSEWHERE))]
+
+
+def is_defined(name: str) -> bool:
+    """Whether a dotted name is a module of ours, or something that one defines at its top."""
+    path = ROOT.joinpath(*name.split(".")[1:])
+    if path.is_dir() or path.with_suffix(".py").exists():
+        return True
+    owner = next(
+        (file for file in (path.parent.with_suffix(".py"), path.parent / "__init__.py") if file.exists()), None
+    )
+    return owner is not None and bool(
+        re.search(rf"^(def|class) {path.name}\b|^{path.name}\b.* =", owner.read_text(), re.MULTILINE)
+    )
+
+
+def test_the_commands_and_the_python_of_the_readme_work_in_their_order(tmp_path: Path) -> None:
     changes = ports()
-    shell = [block for block in blocks("README.md", "sh") if not block.startswith(tuple(ELSEWHERE))]
-    one_process, several, *registry = shell
-    examples = "\n".join(blocks("README.md", "python"))
-    (tmp_path / "example.py").write_text(examples.replace("localhost:50051", changes["POLSERVE_TARGET"]))
-    end = "\npython example.py\nkill $(jobs -p)\nwait\n"
-    output = run_script(background(one_process) + end + background(several) + end, tmp_path, **changes)
+    bundled, *registry = readme_commands(are_run_here=True)
+    (example,) = blocks("README.md", "python")
+    (tmp_path / "example.py").write_text(example.replace("localhost:50051", changes["POLSERVE_TARGET"]))
+    output = run_script(background(bundled) + "\npython example.py\nkill $(jobs -p)\nwait\n", tmp_path, **changes)
     assert "action 1 (push right) by cartpole/1" in output
-    assert output.count("return 2.0") == 2
-    assert "calls answered in" in output
+    assert "left for later" in output
+    assert "\n1 1\nreturn 1.0\n" in output
     assert (tmp_path / "cartpole.gif").stat().st_size > 1000
     script = (
         background("\n".join(registry))
@@ -87,12 +106,23 @@ def test_the_commands_of_the_readme_work_in_their_order(tmp_path: Path) -> None:
     assert "cartpole/1 is @champion again, in place of 2" in output
 
 
+def test_the_python_that_the_readme_shows_first_is_eight_lines_long() -> None:
+    (example,) = blocks("README.md", "python")
+    assert len([line for line in example.splitlines() if line]) <= 8
+
+
 def test_every_command_that_is_not_run_here_is_run_elsewhere() -> None:
-    skipped = [block for block in blocks("README.md", "sh") if block.startswith(tuple(ELSEWHERE))]
-    lines = [line for block in skipped for line in block.splitlines()]
+    lines = [line for block in readme_commands(are_run_here=False) for line in block.splitlines()]
     assert all(line.startswith(tuple(ELSEWHERE)) for line in lines)
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert {line.split()[1] for line in lines if line.startswith("make")} <= set(targets)
+    named = re.findall(r"`?make ([a-z]+)", "\n".join((*lines, (ROOT / "docs/contributing.md").read_text())))
+    assert set(named) <= set(targets)
+
+
+def test_two_workers_answer_a_load_test_as_the_guide_says(tmp_path: Path) -> None:
+    (commands,) = blocks("docs/running.md", "sh")
+    output = run_script(background(commands) + "\nkill $(jobs -p)\nwait\n", tmp_path, **ports())
+    assert "calls answered in" in output
 
 
 def test_an_environment_of_the_users_own_is_trained_as_the_guide_says(tmp_path: Path) -> None:
@@ -147,13 +177,54 @@ def test_every_flag_of_serve_is_documented() -> None:
     assert flags == documented
 
 
-def test_every_command_is_in_the_readme() -> None:
+def test_every_command_is_documented() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    documented = (ROOT / "docs/commands.md").read_text()
     for command in project["project"]["entry-points"]["polserve.commands"]:
-        assert f"polserve {command}" in (ROOT / "README.md").read_text()
+        assert f"| `polserve {command}` |" in documented
 
 
-def test_every_link_of_the_documents_leads_somewhere() -> None:
-    for document in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]:
-        for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
-            assert target.startswith("http") or (document.parent / target).exists(), f"{document.name}: {target}"
+def anchors(document: Path) -> set[str]:
+    """The anchors of a document's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_of_a_document_leads_somewhere(document: Path) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", document.read_text()):
+        if target.startswith("http"):
+            continue
+        linked = document.parent / target if target else document
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked), f"{target}#{anchor}"
+
+
+def test_the_index_leads_to_every_document() -> None:
+    index = ROOT / "docs/README.md"
+    listed = {(index.parent / target).resolve() for target in re.findall(r"\]\(([^)#]+)", index.read_text())}
+    records = {path for path in DOCUMENTS if path.parent.name == "adr"} - {ROOT / "docs/adr/README.md"}
+    assert set(DOCUMENTS) - records - {index} <= listed
+
+
+def test_every_decision_record_has_a_date_and_a_status_and_is_listed() -> None:
+    listed = (ROOT / "docs/adr/README.md").read_text()
+    for record in sorted((ROOT / "docs/adr").glob("0*.md")):
+        text = record.read_text()
+        assert re.search(r"^\*\*Date.\*\* 20\d\d-\d\d-\d\d\. \*\*Status.\*\* \w+", text, re.MULTILINE), record.name
+        assert f"]({record.name})" in listed
+
+
+def test_every_file_that_a_document_names_exists() -> None:
+    folders = "protos|training|serving|polserve|policies|benchmarks|tests|deploy|docs|examples"
+    for document in DOCUMENTS:
+        for name in re.findall(rf"`((?:{folders})/[\w/.-]+(?:/|\.\w+))`", document.read_text()):
+            assert (ROOT / name).exists(), f"{document.relative_to(ROOT)}: {name}"
+
+
+def test_every_module_that_a_document_names_exists() -> None:
+    for document in DOCUMENTS:
+        for name in re.findall(
+            r"`(?:python -m )?(polserve\.(?:protos|serving|testing|training)\b[\w.]*)`", document.read_text()
+        ):
+            assert is_defined(name), f"{document.relative_to(ROOT)}: {name}"
