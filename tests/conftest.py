@@ -6,7 +6,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from polserve.serving.client import PolicyClient
-from tests.support.running import Running, make_frames_version, make_version, service, wait_until
+from tests.support.running import Running, service, wait_until
+from tests.support.versions import make_frames_version, make_version
 
 pytest_plugins = ["tests.support.registry"]
 

@@ -12,7 +12,7 @@ from polserve.serving.settings import BUNDLED_POLICIES
 from polserve.serving.sources.folder import FolderSource
 from polserve.training.environments.making import EVALUATION_FIRST_SEED, EnvironmentSpec
 from polserve.training.evaluation.episodes import play_episodes
-from tests.support.running import ShelfCrew
+from tests.support.local_workers import ShelfCrew
 
 
 def test_the_committed_stubs_are_what_the_proto_files_say(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from polserve.serving.client import ClientError, PolicyClient
 from polserve.training.registry.store import connect
 from polserve.training.registry.tracking import TrackedRun
 from polserve.training.registry.versions import PolicyRegistry
-from tests.support.running import ROOT, free_port, make_version, page, wait_until
+from tests.support.running import ROOT, free_port, page, wait_until
+from tests.support.versions import make_version
 
 ENGINE = os.environ.get("POLSERVE_TEST_ENGINE", "")
 BASE = os.environ.get("POLSERVE_TEST_BASE", "")

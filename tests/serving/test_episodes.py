@@ -12,7 +12,8 @@ from polserve.protos.polserve.v1 import policy_pb2_grpc
 from polserve.protos.tensors import to_tensor
 from polserve.serving.client import ClientError, PolicyClient
 from polserve.serving.policy import Policy
-from tests.support.running import Running, make_frames_version, make_version, service, wait_until
+from tests.support.running import Running, service, wait_until
+from tests.support.versions import make_frames_version, make_version
 
 FRAMES = np.random.default_rng(1).integers(0, 256, (9, 36, 36), np.uint8)
 OBSERVATION = make_version().golden["observation"][0]

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from polserve.serving.client import ClientError, PolicyClient
-from tests.support.running import Running, make_version, service, wait_until
+from tests.support.running import Running, service, wait_until
+from tests.support.versions import make_version
 
 OBSERVATION = np.zeros(4, np.float32)
 

@@ -20,7 +20,8 @@ from polserve.serving.sources.folder import FolderSource
 from polserve.serving.sources.source import VersionRef
 from polserve.serving.validation.verification import replay_golden, verify
 from polserve.training.versions.version import PolicyVersion
-from tests.support.running import ShelfCrew, make_version, with_spec
+from tests.support.local_workers import ShelfCrew
+from tests.support.versions import make_version, with_spec
 
 Change: TypeAlias = Callable[[NDArray[Any]], NDArray[Any]]
 

@@ -10,7 +10,8 @@ from polserve.training.registry.aliases import AliasMove, mover
 from polserve.training.registry.tracking import TrackedRun
 from polserve.training.registry.versions import Outcome, PolicyRegistry, Verdict
 from polserve.training.versions.version import PolicyVersion
-from tests.support.running import Running, environment, make_version, service
+from tests.support.running import Running, environment, service
+from tests.support.versions import make_version
 
 OBSERVATION = make_version().golden["observation"]
 SERVE = ("--poll-interval", "0.3", "--service", "tests")

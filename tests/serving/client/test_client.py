@@ -14,7 +14,8 @@ from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.polserve.v1 import policy_pb2_grpc
 from polserve.protos.tensors import to_tensor
 from polserve.serving.client import AsyncPolicyClient, ClientError, PolicyClient
-from tests.support.running import Running, make_frames_version, make_version
+from tests.support.running import Running
+from tests.support.versions import make_frames_version, make_version
 
 GOLDEN = make_version().golden
 FRAMES = np.random.default_rng(1).integers(0, 256, (6, 36, 36), np.uint8)

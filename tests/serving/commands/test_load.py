@@ -20,14 +20,8 @@ from polserve.serving.metrics.answers import AnsweringMetrics
 from polserve.serving.policy import Policy
 from polserve.serving.workers.worker import Share
 from tests.conftest import KINDS
-from tests.support.running import (
-    Running,
-    make_allocator_version,
-    make_frames_version,
-    make_version,
-    service,
-    wait_until,
-)
+from tests.support.running import Running, service, wait_until
+from tests.support.versions import make_allocator_version, make_frames_version, make_slow_version, make_version
 
 FRAMES = make_frames_version().golden
 OBSERVATION = make_version().golden["observation"][0]
@@ -45,7 +39,7 @@ def queued(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """A service with a slow policy, which lets few calls wait."""
     folder = tmp_path_factory.mktemp("queued")
     make_version().write(folder / "policies" / "cartpole" / "1")
-    make_version(name="slow", hidden=(2048, 2048)).write(folder / "policies" / "slow" / "1")
+    make_slow_version(2048).write(folder / "policies" / "slow" / "1")
     options = ("--policies", str(folder / "policies"), "--max-waiting", "4", *KINDS[request.param])
     with service(*options, folder=folder) as running:
         wait_until(running.is_up, running.log)

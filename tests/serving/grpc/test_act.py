@@ -8,7 +8,8 @@ from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.polserve.v1 import policy_pb2_grpc
 from polserve.serving.client import ClientError, PolicyClient
 from polserve.serving.client.messages import live_version
-from tests.support.running import Running, make_version
+from tests.support.running import Running
+from tests.support.versions import make_version
 
 GOLDEN = make_version().golden
 

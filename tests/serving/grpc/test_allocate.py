@@ -24,15 +24,8 @@ from polserve.serving.ledger import Binding, allocate
 from polserve.serving.policy import Policy
 from polserve.training.tasks.adbudget.campaigns import Campaigns, affordable
 from polserve.training.tasks.adbudget.context import default_scenario
-from tests.support.running import (
-    Running,
-    make_allocator_version,
-    make_version,
-    polserve,
-    service,
-    wait_until,
-    with_spec,
-)
+from tests.support.running import Running, polserve, service, wait_until
+from tests.support.versions import make_allocator_version, make_version, with_spec
 
 TODAY = BudgetDay(
     day=3,

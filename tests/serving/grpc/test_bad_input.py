@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.tensors import to_tensor
 from polserve.serving.client import PolicyClient
-from tests.support.running import Running, make_version, service, wait_until
+from tests.support.running import Running, service, wait_until
+from tests.support.versions import make_version
 
 SERVICE = "/polserve.v1.PolicyService/"
 OBSERVATION = make_version().golden["observation"][0]

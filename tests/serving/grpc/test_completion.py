@@ -8,7 +8,8 @@ from grpc._cython import cygrpc  # type: ignore[attr-defined]  # private: no typ
 
 from polserve.serving.client import PolicyClient
 from polserve.serving.grpc import completion, selftest
-from tests.support.running import environment, make_version, service, wait_until
+from tests.support.running import environment, service, wait_until
+from tests.support.versions import make_version
 
 OBSERVATION = make_version().golden["observation"][0]
 

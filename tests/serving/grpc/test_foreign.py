@@ -15,7 +15,8 @@ from polserve.serving.errors import ConfigurationError, PortInUse
 from polserve.serving.http.healthcheck import address
 from polserve.serving.http.server import HttpServer
 from polserve.serving.settings import ignore_foreign_variables, load_settings
-from tests.support.running import Running, environment, make_version, polserve, service, wait_until
+from tests.support.running import Running, environment, polserve, service, wait_until
+from tests.support.versions import make_version
 
 OBSERVATION = make_version().golden["observation"][0]
 DEAD_PROXY = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")

@@ -18,7 +18,8 @@ from polserve.serving.errors import Expired, InvalidRequest, Overloaded
 from polserve.serving.metrics.answers import AnsweringMetrics
 from polserve.serving.policy import PART_ROWS, Policy
 from polserve.serving.settings import BUNDLED_POLICIES
-from tests.support.running import Running, make_version, service, wait_until
+from tests.support.running import Running, service, wait_until
+from tests.support.versions import make_slow_version, make_version
 
 MIB = 1 << 20
 N = 3 * PART_ROWS + 5
@@ -84,7 +85,7 @@ def test_a_large_batch_takes_memory_as_its_message_is_large(tmp_path: Path) -> N
 
 
 def test_what_is_past_its_deadline_is_not_worked_on_to_the_end(tmp_path: Path) -> None:
-    make_version(name="slow", hidden=(1024, 1024)).write(tmp_path / "policies" / "slow" / "1")
+    make_slow_version(1024).write(tmp_path / "policies" / "slow" / "1")
     with (
         service("--policies", str(tmp_path / "policies"), folder=tmp_path) as running,
         PolicyClient(running.target, timeout_s=1.0) as client,

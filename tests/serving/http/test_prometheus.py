@@ -15,7 +15,8 @@ import pytest
 
 from polserve.serving.client import PolicyClient
 from tests.conftest import KINDS
-from tests.support.running import ROOT, Running, environment, free_port, make_frames_version, page, service, wait_until
+from tests.support.running import ROOT, Running, environment, free_port, page, service, wait_until
+from tests.support.versions import make_frames_version
 
 DOCUMENT = ROOT / "docs" / "metrics.md"
 QUERIES = re.findall(r"^```promql\n(.*?)\n```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)

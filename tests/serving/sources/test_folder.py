@@ -8,7 +8,8 @@ from structlog.testing import capture_logs
 from polserve.protos.shared.names import CHAMPION
 from polserve.serving.errors import ConfigurationError
 from polserve.serving.sources.folder import FolderSource
-from tests.support.running import make_version, service, wait_until
+from tests.support.running import service, wait_until
+from tests.support.versions import make_version
 
 
 @pytest.fixture

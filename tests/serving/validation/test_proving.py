@@ -23,7 +23,9 @@ from polserve.serving.sources.source import VersionRef
 from polserve.serving.validation.gate import Gate, compare, prove
 from polserve.serving.validation.validator import Prover
 from polserve.training.versions.version import PolicyVersion
-from tests.support.running import ShelfCrew, make_frames_version, make_version, service, wait_until, with_spec
+from tests.support.local_workers import ShelfCrew
+from tests.support.running import service, wait_until
+from tests.support.versions import make_frames_version, make_version, with_spec
 
 
 def ref(version: PolicyVersion, folder: Path, number: str = "1") -> VersionRef:

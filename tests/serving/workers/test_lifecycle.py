@@ -12,7 +12,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from polserve.serving.client import ClientError, PolicyClient
 from polserve.serving.http.server import HttpServer
-from tests.support.running import Running, environment, make_version, page, polserve, service, wait_until
+from tests.support.running import Running, environment, page, polserve, service, wait_until
+from tests.support.versions import make_version
 
 OBSERVATION = np.zeros(4, np.float32)
 

@@ -18,7 +18,8 @@ from polserve.serving.settings import load_settings
 from polserve.serving.sources.source import VersionRef
 from polserve.serving.workers.metrics_folder import LOCK_FILE, PREFIX, MetricsFolder
 from polserve.serving.workers.supervisor import ProcessCrew
-from tests.support.running import Running, make_version, polserve, service, wait_until
+from tests.support.running import Running, polserve, service, wait_until
+from tests.support.versions import make_version
 
 OBSERVATION = np.zeros(4, np.float32)
 TWO = ("--workers", "2", "--poll-interval", "0.1")

@@ -29,7 +29,7 @@ from polserve.training.runs.presets import PRESETS
 from polserve.training.runs.recipe import Recipe, with_options
 from polserve.training.runs.stages import Stages
 from polserve.training.runs.trainee import build_trainee
-from tests.support.running import make_version
+from tests.support.exports import export_cartpole
 from tests.support.strangers import Line, registered
 
 RECIPE = Recipe(
@@ -233,7 +233,7 @@ def test_a_run_begins_with_the_weights_of_another_runs_checkpoint(tmp_path: Path
 
 
 def test_a_run_begins_with_the_weights_of_a_policy_version(tmp_path: Path) -> None:
-    version = make_version(hidden=(16,))
+    version = export_cartpole(hidden=(16,))
     version.write(tmp_path)
     trainee = build_trainee(RECIPE, 0)
     trainee.begin_from(tmp_path)

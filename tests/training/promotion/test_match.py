@@ -17,14 +17,9 @@ from polserve.training.promotion.rules import LAST_SEED, MOST_GAMES
 from polserve.training.tasks.adbudget.environment import ALLOCATION_ID
 from polserve.training.versions.onnx_policy import OnnxPolicy
 from polserve.training.versions.version import PolicyVersion
-from tests.support.running import (
-    ROOT,
-    environment,
-    make_allocator_version,
-    make_arcade_version,
-    make_version,
-    wait_until,
-)
+from tests.support.exports import export_arcade
+from tests.support.running import ROOT, environment, wait_until
+from tests.support.versions import make_allocator_version, make_version
 
 CARTPOLE = EnvironmentSpec("CartPole-v1")
 
@@ -57,7 +52,7 @@ def test_the_number_of_processes_changes_no_game(match: Match) -> None:
 
 
 def test_policies_of_stacked_frames_play(tmp_path: Path) -> None:
-    version, _ = make_arcade_version()
+    version, _ = export_arcade()
     arcade = player(version, tmp_path, EnvironmentSpec("ALE/MsPacman-v5", frames=4))
     ours, theirs = play_match(Match(arcade, arcade, 1, first_seed(version.sha256)), 1, lambda _: None)
     assert ours == theirs

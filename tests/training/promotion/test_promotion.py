@@ -15,7 +15,7 @@ from polserve.training.registry.versions import PolicyRegistry
 from polserve.training.versions.version import PolicyVersion
 from tests.support.following import promoted, register
 from tests.support.promoting import FEW, champion, command, decision_run, history, promote
-from tests.support.running import make_frames_version, make_version, with_spec
+from tests.support.versions import make_frames_version, make_version, with_spec
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow warns at its import and use
 

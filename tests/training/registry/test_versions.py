@@ -17,7 +17,8 @@ from polserve.training.registry.tracking import TrackedRun
 from polserve.training.registry.version_names import VersionName
 from polserve.training.registry.versions import PolicyRegistry
 from tests.support.following import OBSERVATION, serve, version
-from tests.support.running import environment, make_version, wait_until
+from tests.support.running import environment, wait_until
+from tests.support.versions import make_version
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow warns at its import and use
 

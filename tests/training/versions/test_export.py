@@ -12,7 +12,8 @@ from polserve.protos.shared.names import MIN_GOLDEN
 from polserve.training.errors import ExportRefused
 from polserve.training.versions.export import export_policy
 from polserve.training.versions.onnx_policy import OnnxPolicy, measure_parity
-from tests.support.running import ROOT, make_version
+from tests.support.exports import export_cartpole
+from tests.support.running import ROOT
 
 
 class FromDouble(nn.Module):
@@ -25,14 +26,14 @@ class FromDouble(nn.Module):
 
 @pytest.mark.parametrize("n", [*BATCHES, 80])
 def test_the_graph_answers_as_the_network_does_at_every_batch_size(n: int) -> None:
-    version = make_version()
+    version = export_cartpole()
     answers = OnnxPolicy(version.model.SerializeToString()).run(version.golden["observation"][:n])
     assert (answers["action"] == version.golden["action"][:n]).all()
     assert answers["values"] == pytest.approx(version.golden["values"][:n], abs=1e-5)
 
 
 def test_the_graph_is_one_file_with_dynamic_batch_and_its_spec_inside() -> None:
-    version = make_version()
+    version = export_cartpole()
     onnx.checker.check_model(version.model)
     graph = version.model.graph
     assert [node.name for node in graph.input] == ["observation"]
@@ -43,32 +44,32 @@ def test_the_graph_is_one_file_with_dynamic_batch_and_its_spec_inside() -> None:
 
 
 def test_the_graph_keeps_no_trace_of_the_machine_that_exported_it() -> None:
-    model = make_version().model.SerializeToString()
+    model = export_cartpole().model.SerializeToString()
     assert b".py" not in model
     assert str(ROOT).encode() not in model
 
 
 def test_the_spec_says_what_goes_in_and_out_and_where_it_came_from() -> None:
-    spec = make_version(mean=123.0).spec
+    spec = export_cartpole().spec
     assert spec.schema_version == 1
     assert (spec.observation.dtype, list(spec.observation.shape)) == (pb.FLOAT32, [4])
     assert [component.unit for component in spec.observation.components] == ["m", "m/s", "rad", "rad/s"]
     assert list(spec.action.discrete.labels) == ["push left", "push right"]
-    assert spec.evaluation.mean == 123.0
+    assert spec.evaluation.mean == 100.0
     assert spec.parity.observations == 80
     assert spec.parity.largest_value_difference < 1e-5
 
 
 @pytest.mark.parametrize("name", ["action", "values"])
 def test_a_graph_that_answers_otherwise_is_refused(name: str) -> None:
-    version = make_version()
+    version = export_cartpole()
     golden = {**version.golden, name: version.golden[name][::-1].copy()}
     with pytest.raises(ExportRefused, match=f"{name} at batches of 1"):
         measure_parity(version.model.SerializeToString(), golden)
 
 
 def test_a_tie_excuses_only_the_tied_actions() -> None:
-    version = make_version()
+    version = export_cartpole()
     n, tied = len(version.golden["observation"]), np.array([1, 1, -5], np.float32)
     golden = {
         "observation": version.golden["observation"],
@@ -95,7 +96,7 @@ def test_a_network_that_answers_nan_is_refused() -> None:
             return values.argmax(dim=1), values
 
     with pytest.raises(ExportRefused, match="values at batches of 1: differ by nan"):
-        export_policy(Broken(), make_version().spec, np.zeros((MIN_GOLDEN, 4), np.float32))
+        export_policy(Broken(), export_cartpole().spec, np.zeros((MIN_GOLDEN, 4), np.float32))
 
 
 def test_a_golden_set_that_is_too_small_is_refused() -> None:

@@ -14,7 +14,8 @@ from polserve.training.learning.networks import GreedyPolicy
 from polserve.training.play import Player, play
 from polserve.training.tasks.atari.screens import to_screens
 from polserve.training.tasks.atari.vector import make_screens
-from tests.support.running import make_arcade_version, service, wait_until
+from tests.support.exports import export_arcade
+from tests.support.running import service, wait_until
 
 GAME = EnvironmentSpec("ALE/MsPacman-v5", {"repeat_action_probability": 0.0})
 
@@ -23,7 +24,7 @@ GAME = EnvironmentSpec("ALE/MsPacman-v5", {"repeat_action_probability": 0.0})
 def arcade(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PolicyClient]:
     """A client of a service that plays."""
     folder = tmp_path_factory.mktemp("arcade")
-    make_arcade_version()[0].write(folder / "policies" / "arcade" / "1")
+    export_arcade()[0].write(folder / "policies" / "arcade" / "1")
     with service("--policies", str(folder / "policies"), folder=folder) as running:
         wait_until(running.is_up, running.log)
         with PolicyClient(running.target) as client:
@@ -43,7 +44,7 @@ def frames(n: int) -> NDArray[np.uint8]:
 def test_an_episode_of_frames_is_played_as_the_network_plays_it_in_training(arcade: PolicyClient) -> None:
     envs = make_screens(EnvironmentSpec(GAME.id, GAME.kwargs, frames=4), 1)
     env = make_env(GAME)
-    choose = greedy(GreedyPolicy(make_arcade_version()[1]))
+    choose = greedy(GreedyPolicy(export_arcade()[1]))
     screens, _ = envs.reset(seed=0)
     frame, _ = env.reset(seed=0)
     actions = np.random.default_rng(0).integers(9, size=40)
@@ -70,7 +71,7 @@ def test_a_stack_that_the_client_keeps_gets_the_action_of_an_episode(arcade: Pol
 def test_the_graph_gives_the_networks_values(arcade: PolicyClient) -> None:
     seen = frames(4)
     with torch.no_grad():
-        expected = make_arcade_version()[1](torch.from_numpy(to_screens(seen[None])))[0].numpy()
+        expected = export_arcade()[1](torch.from_numpy(to_screens(seen[None])))[0].numpy()
     answer = arcade.act("arcade", seen, with_values=True)
     assert answer.values == pytest.approx(expected, abs=1e-5)
 
