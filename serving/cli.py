@@ -55,7 +55,7 @@ def main() -> None:
     The exit code is 2 for bad usage, 1 for failure.
     """
     try:
-        build(sys.argv[1:])()
+        build(sys.argv[1:])(prog_name="polserve")
     except KeyboardInterrupt:
         sys.exit(130)
     except ModuleNotFoundError as error:

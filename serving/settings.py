@@ -1,4 +1,7 @@
-"""The settings of `polserve serve`: each is a flag and an environment variable, and has its default here."""
+"""The settings of `polserve serve`: each is a flag and an environment variable, and has its default here.
+
+The command's options, its help and the table in the docs are made from the fields of `Settings`.
+"""
 
 import hashlib
 import os
@@ -13,93 +16,135 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from polserve.protos.shared.hosts import without_passwords
 from polserve.protos.shared.names import CHAMPION
 from polserve.serving.errors import ConfigurationError
+from polserve.serving.setting_forms import Shown, setting_forms, written
+
+PREFIX = "POLSERVE_"
+"""What the names of our variables begin with."""
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 _LINK = re.compile(r"(tcp|udp|sctp)://")
 """What Kubernetes writes into the variables that it makes of Services."""
 
+REGISTRY_SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
+"""What the address of an MLflow server, or of the database of one, begins with."""
+
 BUNDLED_POLICIES = Path(__file__).resolve().parent.parent / "policies"
 
 
 class Settings(BaseSettings):
-    """What `polserve serve` is told."""
+    """The settings of `polserve serve`; help and docs show what stands below each of them."""
 
     model_config = SettingsConfigDict(
-        env_prefix="POLSERVE_", env_ignore_empty=True, extra="forbid", frozen=True, populate_by_name=True
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        populate_by_name=True,
+        use_attribute_docstrings=True,
     )
 
-    host: str = "127.0.0.1"
-    """Address that both ports are bound to."""
+    host: Annotated[str, Shown(expected="an address such as 127.0.0.1, or 0.0.0.0 for all")] = "127.0.0.1"
+    """Address that both ports are bound to; 0.0.0.0 for all of this machine's."""
     grpc_port: Port = 50051
-    """0 for any free one."""
+    """Port for gRPC; 0 for any free one."""
     http_port: Port = 8080
-    """0 for any free one."""
-    policies: Path | None = None
-    """Folder of policies/<name>/<version>/; the bundled one when neither it nor a tracking URI is set."""
-    policy: Annotated[tuple[str, ...], NoDecode] = ()
-    """Policies to serve; empty for all. The variable takes names separated by commas."""
-    aliases: Annotated[tuple[str, ...], NoDecode] = (CHAMPION,)
-    """Registry aliases to serve. The variable takes names separated by commas."""
+    """Port for the pages /, /metrics, /livez and /readyz; 0 for any free one."""
+    policies: Annotated[Path | None, Shown(default="the bundled policies", expected="a folder")] = None
+    """Folder that holds policies as NAME/VERSION/; the highest version of each answers."""
+    policy: Annotated[tuple[str, ...], NoDecode, Shown(default="all", expected="the name of a policy")] = ()
+    """Policy to serve; repeat the flag for more, or separate their names by commas. Each must be live before the
+    service is ready."""
+    aliases: Annotated[
+        tuple[str, ...], NoDecode, Shown(flag="alias", expected="the name of an alias, such as champion")
+    ] = (CHAMPION,)
+    """Registry alias to serve; repeat the flag for more, or separate them by commas. A request that names no version
+    gets the champion, else the first of these."""
     poll_interval: float = Field(5.0, gt=0, le=86_400, validation_alias="POLSERVE_POLL_INTERVAL_S")
     """Seconds between two looks at the registry or the folder."""
-    cache_dir: Path | None = None
-    """Where versions from a registry are kept, and served from while it is down; None for the user's cache."""
+    cache_dir: Annotated[Path | None, Shown(default="~/.cache/polserve", expected="a folder")] = None
+    """Folder for the versions from a registry, which are served from there while it is down."""
     service: str = "polserve"
-    """Name of this service, in the tags that it leaves on registry versions."""
+    """Name of this service in the tags that it leaves on registry versions."""
     max_artifact_mib: int = Field(2048, ge=1)
     """Largest version that is downloaded from a registry, in MiB."""
     latency_budget: float = Field(50.0, gt=0, validation_alias="POLSERVE_LATENCY_BUDGET_MS")
-    """Milliseconds that a version may take for one observation; a slower one is refused."""
+    """Refuse a version that takes more than this many milliseconds for one observation."""
     max_slowdown: float = Field(20.0, ge=1)
-    """Times as long as the live version that its successor may take for one observation, where that is above 1 ms."""
+    """Refuse a version more than this many times slower than the live one, if it also takes more than 1 ms."""
     allow_space_change: bool = False
-    """Whether a version may have other observations or actions than the live one."""
+    """Accept a version whose observations or actions differ from those of the live one."""
     workers: int = Field(1, ge=1, le=256)
-    """Processes that answer calls."""
-    seed: int | None = Field(None, ge=0)
-    """Of the explored actions; each process draws from a stream of its own. None for another one at each start."""
+    """Number of processes that answer calls."""
+    seed: Annotated[int | None, Shown(default="another at each start")] = Field(None, ge=0)
+    """Seed of the explored actions (epsilon); each process draws from a stream of its own."""
     batching: Literal["auto", "on", "off"] = "auto"
-    """Whether observations that wait at the same moment go to the model together; auto measures where it pays."""
+    """Whether observations that wait at the same time go to the model together; auto measures where that pays."""
     max_batch: int = Field(32, ge=1, le=4096)
-    """Observations that are put together, at most."""
+    """Largest number of observations that go to the model together."""
     max_waiting: int = Field(1024, ge=1)
-    """Calls that wait for an answer, for each process; more are refused."""
+    """Largest number of calls that wait in one process; more are refused with RESOURCE_EXHAUSTED."""
     max_streams: int = Field(1024, ge=1, le=2**31 - 1)
-    """Calls at once on one connection."""
+    """Largest number of calls at the same time on one connection."""
     max_message_mib: int = Field(64, ge=1, le=1024)
     """Largest message, in MiB."""
     keepalive: float = Field(60.0, ge=1, le=86_400, validation_alias="POLSERVE_KEEPALIVE_S")
-    """Seconds of silence after which a connection is probed; one that does not answer is closed."""
+    """Seconds of silence after which a connection is probed; one that does not answer within 20 s is closed."""
     max_episodes: int = Field(256, ge=1, le=8192)
-    """Open streams of episodes, shared out among the processes."""
+    """Largest number of open episode streams, shared out among the processes."""
     episode_idle: float = Field(300.0, gt=0, le=86_400, validation_alias="POLSERVE_EPISODE_IDLE_S")
-    """Seconds after which a stream without a message is ended."""
+    """Seconds without a message after which an episode stream is ended."""
     retire_after: float = Field(3600.0, gt=0, le=604_800, validation_alias="POLSERVE_RETIRE_AFTER_S")
-    """Seconds that episodes may go on with a version that is no longer live."""
+    """Seconds that episodes may go on with a version that is no longer live; then they end with UNAVAILABLE."""
     completion_loop: bool = True
-    """Answer Act on gRPC's completion queue, where a self-test shows that it works."""
-    mlflow_tracking_uri: str | None = Field(None, validation_alias="MLFLOW_TRACKING_URI")
-    """Of the MLflow server whose registry is followed."""
+    """Answer Act on gRPC's completion queue if its self-test passes; otherwise a public grpc.server answers."""
+    mlflow_tracking_uri: Annotated[
+        str | None,
+        Shown(
+            flag="tracking-uri",
+            default="none",
+            expected="http://, https:// or a database URI",
+            remedy="run `mlflow server` and give its address",
+        ),
+    ] = Field(None, validation_alias="MLFLOW_TRACKING_URI")
+    """Address of the MLflow server whose registry is followed; it cannot be combined with --policies."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _not_blank(cls, value: object) -> object:
+        """Refuse blank text, which is a slip, such as a shell variable that is not set."""
+        if isinstance(value, str) and not value.strip():
+            raise ValueError("blank")
+        return value
 
     @field_validator("host")
     @classmethod
     def _bare(cls, host: str) -> str:
-        """The address without brackets, which only stand around one of IPv6 where a port follows."""
+        """Take away the brackets, which only stand around an IPv6 address where a port follows."""
         bare = host.strip().removeprefix("[").removesuffix("]")
         if not bare:
-            raise ValueError("expected an address such as 127.0.0.1, or 0.0.0.0 for all")
+            raise ValueError("brackets around nothing")
         return bare
 
     @field_validator("policy", "aliases", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        """The names in a list, or in a text that separates them by commas; an alias may be written with its @."""
+        """Split names that commas separate, in a text or a list; an alias may be written with its @."""
         parts = [value] if isinstance(value, str) else value
         if not isinstance(parts, (list, tuple)):
             return value
-        names = (name.strip().removeprefix("@") for part in parts for name in str(part).split(","))
+        names = [name.strip().removeprefix("@") for part in parts for name in str(part).split(",")]
+        if names and not any(names):  # such as "," or "@"
+            raise ValueError("no name")
         return tuple(name for name in names if name)
+
+    @field_validator("mlflow_tracking_uri")
+    @classmethod
+    def _has_scheme(cls, uri: str | None) -> str | None:
+        """Refuse what is no address of a server or database; take away spaces around one."""
+        if uri is not None and uri.strip().partition(":")[0].partition("+")[0] not in REGISTRY_SCHEMES:
+            raise ValueError("no such scheme")
+        return uri and uri.strip()
 
     @property
     def registry_address(self) -> str:
@@ -125,38 +170,61 @@ class Settings(BaseSettings):
             ) from error
 
 
+FORMS = setting_forms(Settings.model_fields, PREFIX)
+"""How each setting is written, by the name of its field."""
+
+
 def load_settings(given: Mapping[str, Any]) -> Settings:
-    """The settings: what was `given` first, then the environment, then the defaults.
+    """Read the settings: from what was `given`, else from the environment, else the defaults.
 
     Raises:
-        ConfigurationError: a value is not what it must be, or two contradict each other.
+        ConfigurationError: a value is not what it must be, or two contradict each other; it names them as they were
+            written, by flag or by variable.
     """
+    given = {name: value for name, value in given.items() if value not in (None, [], ())}
     try:
-        settings = Settings(**{name: value for name, value in given.items() if value not in (None, [], ())})
+        settings = Settings(**given)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = (
-            str(first["loc"][0])
-            .lower()
-            .removeprefix("polserve_")
-            .removesuffix("_s")
-            .removesuffix("_ms")
-            .replace("_", "-")
-        )
-        said = first["msg"].removeprefix("Value error, ")
-        raise ConfigurationError(f"{name}: {said[0].lower()}{said[1:]}, got {first['input']!r}") from error
+        raise _invalid(error, given) from error
+    _check_pairs(settings, {name: written(form, given, os.environ) for name, form in FORMS.items()})
+    return settings
+
+
+def _invalid(error: ValidationError, given: Mapping[str, Any]) -> ConfigurationError:
+    """Make the error that says which setting is not what it must be, and what it was written as."""
+    first = error.errors()[0]
+    form = next(form for form in FORMS.values() if first["loc"][0] in (form.name, form.variable))
+    value = first["input"]
+    got = ",".join(value) if isinstance(value, (list, tuple)) else value
+    if form.name == "mlflow_tracking_uri":
+        got = str(got).rpartition("@")[2]  # before it may stand a password
+    remedy = "; " + form.remedy if form.remedy else ""
+    return ConfigurationError(f"{written(form, given, os.environ)}: expected {form.expected}, got {got!r}{remedy}")
+
+
+def _check_pairs(settings: Settings, names: Mapping[str, str]) -> None:
+    """Raise ConfigurationError where two settings contradict each other.
+
+    Args:
+        settings: each of which is what it must be by itself.
+        names: what each was written as.
+    """
     if settings.grpc_port == settings.http_port != 0:
-        raise ConfigurationError(f"http-port: expected another than grpc-port's, got {settings.http_port} for both")
+        raise ConfigurationError(
+            f"{names['http_port']}: expected another port than {names['grpc_port']} has, "
+            f"got {settings.http_port} for both"
+        )
     if settings.max_episodes < settings.workers:
         raise ConfigurationError(
-            f"max-episodes: expected at least 1 for each of {settings.workers} workers, got {settings.max_episodes}"
+            f"{names['max_episodes']}: expected at least 1 for each of the {settings.workers} processes of "
+            f"{names['workers']}, got {settings.max_episodes}"
         )
     if settings.policies is not None and settings.mlflow_tracking_uri:
         raise ConfigurationError(
-            f"policies is {settings.policies} and the MLflow tracking URI is {settings.registry_address}: "
-            "expected one of the two; leave out --policies, or unset MLFLOW_TRACKING_URI"
+            f"{names['policies']} and {names['mlflow_tracking_uri']}: expected one of the two, got "
+            f"{settings.policies} and {settings.registry_address}; leave one out, so that either the folder or the "
+            "registry says what is served"
         )
-    return settings
 
 
 def ignore_foreign_variables() -> list[str]:

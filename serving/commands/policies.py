@@ -40,7 +40,7 @@ def policies(
 
 
 def layouts(live: "Sequence[pb.LivePolicy]") -> list[list[tuple[str, ...]]]:
-    """The table in the forms that it may be printed in, the fullest first."""
+    """Lay the table out in each form that it may be printed in, the fullest first."""
     rows = [_row(policy, version) for policy in live for version in policy.versions]
     full = [("version", "aliases", "environment", "return", "interval", "random"), *rows]
     without_interval = [(*row[:4], row[5]) for row in full]

@@ -18,12 +18,12 @@ def print_table(layouts: Sequence[Sequence[Sequence[str]]]) -> None:
 
 
 def choose(tables: Sequence[Sequence[str]], width: int | None) -> Sequence[str]:
-    """The lines of the first table that is at most `width` wide, None for any; of the last where none is."""
+    """Return the lines of the first table that is at most `width` wide (None: any); of the last where none is."""
     fitting = (lines for lines in tables if width is None or max(map(len, lines)) <= width)
     return next(fitting, tables[-1])
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """The rows as lines, with their columns below one another."""
+    """Join the cells of each row into a line, so that columns stand below one another."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

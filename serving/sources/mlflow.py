@@ -171,17 +171,10 @@ def _desired(message: Message) -> Desired:
 
 def _check_uri(uri: str) -> None:
     scheme = uri.split(":", 1)[0].split("+", 1)[0]
-    if scheme in ("http", "https"):
-        return
-    if scheme in ("sqlite", "postgresql", "mysql", "mssql"):
-        if importlib.util.find_spec("sqlalchemy") is not None and importlib.util.find_spec("alembic") is not None:
-            return
+    is_full = all(importlib.util.find_spec(name) is not None for name in ("sqlalchemy", "alembic"))
+    if scheme not in ("http", "https") and not is_full:
         raise ConfigurationError(
             f"MLFLOW_TRACKING_URI: {scheme}: needs the full mlflow package, and only mlflow-skinny is installed, which "
             f"speaks HTTP; run `mlflow server --backend-store-uri ...` with that URI where mlflow is installed and set "
             "MLFLOW_TRACKING_URI to its http:// address"
         )
-    raise ConfigurationError(
-        f"MLFLOW_TRACKING_URI: expected http://, https:// or a database URI, got the scheme {scheme!r}; "
-        "run `mlflow server` and give its address"
-    )

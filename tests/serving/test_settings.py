@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from polserve.serving.errors import ConfigurationError, one_line
-from polserve.serving.settings import Settings, load_settings
+from polserve.serving.settings import FORMS, Settings, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +48,7 @@ def test_unrelated_variables_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("text", ["inf", "nan", "0", "soon"])
 def test_a_poll_interval_that_cannot_be_waited_for_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("POLSERVE_POLL_INTERVAL_S", text)
-    with pytest.raises(ConfigurationError, match="poll-interval: input should be"):
+    with pytest.raises(ConfigurationError, match="POLSERVE_POLL_INTERVAL_S: expected a number above 0 and"):
         load_settings({})
 
 
@@ -83,5 +83,62 @@ def test_each_registry_and_each_service_has_a_cache_of_its_own() -> None:
 
 
 def test_every_worker_may_hold_an_episode() -> None:
-    with pytest.raises(ConfigurationError, match="max-episodes: expected at least 1 for each of 4 workers, got 2"):
+    with pytest.raises(ConfigurationError, match="max-episodes: expected at least 1 for each of the 4 processes"):
         load_settings({"workers": 4, "max_episodes": 2})
+
+
+@pytest.mark.parametrize(
+    ("given", "variables", "message"),
+    [
+        ({"grpc_port": "x"}, {}, "--grpc-port: expected a whole number from 0 to 65535, got 'x'"),
+        ({}, {"POLSERVE_GRPC_PORT": "x"}, "POLSERVE_GRPC_PORT: expected a whole number from 0 to 65535, got 'x'"),
+        ({}, {"polserve_grpc_port": "x"}, "polserve_grpc_port: expected a whole number from 0 to 65535, got 'x'"),
+        ({"workers": "0"}, {"POLSERVE_WORKERS": "2"}, "--workers: expected a whole number from 1 to 256, got '0'"),
+        ({"seed": "-1"}, {}, "--seed: expected a whole number of at least 0, got '-1'"),
+        ({"latency_budget": "0"}, {}, "--latency-budget: expected a number above 0, got '0'"),
+        ({"batching": "maybe"}, {}, "--batching: expected auto, on or off, got 'maybe'"),
+        ({}, {"POLSERVE_COMPLETION_LOOP": "2"}, "POLSERVE_COMPLETION_LOOP: expected true or false, got '2'"),
+        ({}, {"POLSERVE_HOST": "[]"}, "POLSERVE_HOST: expected an address such as 127.0.0.1, or 0.0.0.0 for all"),
+        ({}, {"POLSERVE_ALIASES": ","}, "POLSERVE_ALIASES: expected the name of an alias, such as champion, got ','"),
+        ({"aliases": ["@"]}, {}, "--alias: expected the name of an alias, such as champion, got '@'"),
+        ({"policy": [""]}, {}, "--policy: expected the name of a policy, got ''"),
+        ({"policies": ""}, {}, "--policies: expected a folder, got ''"),
+        ({"service": " "}, {}, "--service: expected some text, got ' '"),
+        (
+            {},
+            {"MLFLOW_TRACKING_URI": " "},
+            "MLFLOW_TRACKING_URI: expected http://, https:// or a database URI, got ' '",
+        ),
+        (
+            {"mlflow_tracking_uri": "me:secret@host"},
+            {},
+            "--tracking-uri: expected http://, https:// or a database URI, got 'host'",
+        ),
+        ({"mlflow_tracking_uri": "//me:secret@host"}, {}, "got 'host'; run `mlflow server` and give its address"),
+        (
+            {"http_port": "9000"},
+            {"POLSERVE_GRPC_PORT": "9000"},
+            "--http-port: expected another port than POLSERVE_GRPC_PORT has, got 9000 for both",
+        ),
+        (
+            {"policies": "here"},
+            {"MLFLOW_TRACKING_URI": "http://m"},
+            "--policies and MLFLOW_TRACKING_URI: expected one of the two, got here and http://m",
+        ),
+    ],
+)
+def test_an_error_names_what_was_written_and_what_is_expected(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, object], variables: dict[str, str], message: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError) as refusal:
+        load_settings(given)
+    assert message in str(refusal.value)
+
+
+def test_every_setting_has_a_meaning_a_default_and_an_expectation() -> None:
+    for form in FORMS.values():
+        assert form.meaning.endswith("."), form
+        assert form.default not in ("", "None"), form
+        assert form.expected, form

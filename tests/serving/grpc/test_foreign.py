@@ -72,7 +72,7 @@ def test_a_taken_grpc_port_is_named_as_the_cause(running: Running) -> None:
 
 
 def test_one_port_for_both_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="http-port: expected another than grpc-port's, got 50051 for both"):
+    with pytest.raises(ConfigurationError, match="--http-port: expected another port than --grpc-port has, got 50051"):
         load_settings({"http_port": 50051})
 
 
@@ -85,7 +85,7 @@ def test_a_health_check_of_nonsense_says_so(running: Running) -> None:
 
 
 def test_an_empty_host_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="host: expected an address such as 127"):
+    with pytest.raises(ConfigurationError, match="--host: expected an address such as 127"):
         load_settings({"host": "[]"})
 
 

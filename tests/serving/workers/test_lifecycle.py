@@ -155,7 +155,8 @@ def test_the_base_install_serves_without_torch_gymnasium_or_full_mlflow(policies
 
 
 def test_serving_imports_nothing_heavy() -> None:
-    code = "import serving, sys; print([m for m in ('numpy', 'grpc', 'onnxruntime', 'torch') if m in sys.modules])"
+    heavy = ("numpy", "grpc", "onnxruntime", "torch")
+    code = f"import polserve.serving, sys; print([m for m in {heavy} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 
@@ -164,9 +165,9 @@ def test_serving_imports_nothing_heavy() -> None:
     ("arguments", "changes", "message"),
     [
         (["--policies", "/no/such/folder"], {}, "policies: expected a folder of policies/<name>/<version>/"),
-        (["--grpc-port", "70000"], {}, "grpc-port: input should be less than or equal to 65535, got 70000"),
-        ([], {"POLSERVE_HTTP_PORT": "many"}, "http-port: input should be a valid integer"),
-        (["--poll-interval", "-1"], {}, "poll-interval: input should be greater than 0, got -1.0"),
+        (["--grpc-port", "70000"], {}, "--grpc-port: expected a whole number from 0 to 65535, got '70000'"),
+        ([], {"POLSERVE_HTTP_PORT": "many"}, "POLSERVE_HTTP_PORT: expected a whole number from 0 to 65535, got 'many'"),
+        (["--poll-interval", "-1"], {}, "--poll-interval: expected a number above 0 and at most 86400, got '-1'"),
         (["--policies", "."], {"MLFLOW_TRACKING_URI": "http://127.0.0.1:1"}, "expected one of the two"),
         ([], {"MLFLOW_TRACKING_URI": "file:///mlruns"}, "expected http://, https:// or a database URI"),
     ],
