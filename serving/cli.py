@@ -3,27 +3,20 @@
 import importlib.util
 import sys
 from collections.abc import Sequence
-from importlib.metadata import EntryPoint, entry_points, version
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from polserve.protos.shared.packages import missing_package
+from polserve.protos.shared.imports import OFFLINE_SIDE, why_import_failed
 
 GROUP = "polserve.commands"
-EXTRAS = {
-    "training": (
-        *("gymnasium", "imageio", "matplotlib", "mlflow", "onnx", "onnxscript", "psutil", "scipy", "torch"),
-        "training",
-    ),
-    "atari": ("ale_py",),
-}
-"""Modules that an extra brings."""
+PACKAGE = "polserve"
 
 
 def build(arguments: Sequence[str]) -> typer.Typer:
-    """The command line with the command that `arguments` call, or with all of them where they call none."""
+    """Make the command line, with the command that `arguments` call, or with all where they call none."""
     app = typer.Typer(
         callback=polserve,
         invoke_without_command=True,
@@ -32,8 +25,8 @@ def build(arguments: Sequence[str]) -> typer.Typer:
         pretty_exceptions_enable=False,
         rich_markup_mode=None,  # whose tables cut the flags and variables that one wants to copy
     )
-    commands = _commands()
     called = next((word for word in arguments if not word.startswith("-")), None)
+    commands = _commands(called)
     for name in [called] if called in commands else sorted(commands):
         app.command(name=name)(commands[name].load())
     return app
@@ -45,7 +38,7 @@ def polserve(
 ) -> None:
     """Serve trained reinforcement-learning policies, and train them."""
     if is_version:
-        typer.echo(version("polserve"))
+        typer.echo(version(PACKAGE))
         raise typer.Exit
 
 
@@ -58,20 +51,15 @@ def main() -> None:
         build(sys.argv[1:])(prog_name="polserve")
     except KeyboardInterrupt:
         sys.exit(130)
-    except ModuleNotFoundError as error:
-        _fail(_missing(error))
+    except (ImportError, AttributeError) as error:
+        reason = why_import_failed(error)
+        if reason is None:
+            raise
+        _fail(reason)
     except Exception as error:
         if not getattr(error, "is_user_error", False):
             raise
         _fail(str(error), getattr(error, "exit_code", 1))
-
-
-def _missing(error: ModuleNotFoundError) -> str:
-    """What to install; an extra only where the module belongs to it."""
-    for extra, modules in EXTRAS.items():
-        if (error.name or "").split(".")[0] in modules:
-            return f"this command needs {error.name}; install it with: pip install 'polserve[{extra}]'"
-    return missing_package(error)
 
 
 def _fail(message: str, exit_code: int = 1) -> None:
@@ -79,13 +67,22 @@ def _fail(message: str, exit_code: int = 1) -> None:
     sys.exit(exit_code)
 
 
-def _commands() -> dict[str, EntryPoint]:
-    """The commands whose package is installed, by name."""
-    return {
-        entry.name: entry
-        for entry in entry_points(group=GROUP)
-        if importlib.util.find_spec(".".join(entry.module.split(".")[:2])) is not None
-    }
+def _commands(called: str | None) -> dict[str, EntryPoint]:
+    """Find the commands whose package is installed; return them by name.
+
+    Raises:
+        ModuleNotFoundError: the command that is called belongs to the offline side, which is not installed.
+        PackageNotFoundError: polserve is not installed, or an older one is, whose commands are gone.
+    """
+    entries = {entry.name: entry for entry in entry_points(group=GROUP)}
+    if not any(entry.module.startswith(f"{PACKAGE}.") for entry in entries.values()):
+        raise PackageNotFoundError(PACKAGE)
+    if importlib.util.find_spec(OFFLINE_SIDE) is not None:
+        return entries
+    online = {name: entry for name, entry in entries.items() if not entry.module.startswith(f"{OFFLINE_SIDE}.")}
+    if called in entries and called not in online:
+        raise ModuleNotFoundError(name=OFFLINE_SIDE)
+    return online
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What to install where a library lacks one that it needs: a database's driver, or the client of a store of files."""
+"""What to install for a missing module: a dependency, a database's driver, or the client of a store of files."""
 
 from importlib.util import find_spec
 
@@ -7,8 +7,15 @@ _PACKAGES = {
     "azure": "azure-storage-blob azure-identity",
     "botocore": "boto3",
     "google": "google-cloud-storage",
+    "google.protobuf": "protobuf",
+    "grpc": "grpcio",
+    "grpc_health": "grpcio-health-checking",
+    "grpc_reflection": "grpcio-reflection",
+    "mlflow": "mlflow-skinny",
+    "prometheus_client": "prometheus-client",
     "psycopg": "psycopg[binary]",
     "psycopg2": "psycopg2-binary",
+    "pydantic_settings": "pydantic-settings",
 }
 """Names under which modules are installed, where those are others."""
 _SPELLED_OUT = {"psycopg": ("psycopg2", "postgresql+psycopg2://"), "MySQLdb": ("pymysql", "mysql+pymysql://")}
@@ -16,8 +23,9 @@ _SPELLED_OUT = {"psycopg": ("psycopg2", "postgresql+psycopg2://"), "MySQLdb": ("
 
 
 def missing_package(error: ModuleNotFoundError) -> str:
-    """One line that names the package and how to get it, or another driver that is installed."""
-    module = (error.name or "").split(".")[0]
+    """Name the package and how to get it, or another driver that is installed, in one line."""
+    top, *rest = (error.name or "").split(".")
+    module = next((name for name in (".".join([top, *rest[:1]]), top) if name in _PACKAGES), top)
     package = _PACKAGES.get(module, module)
     line = f"the Python module {module} is missing; pip install '{package}'"
     other, address = _SPELLED_OUT.get(module, ("", ""))
