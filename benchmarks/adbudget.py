@@ -75,7 +75,7 @@ def train(seed: int, channels: int, steps: int | None, folder: Path) -> dict[str
         outcome = trainee.loop.run(quiet)
         trainee.agent.load_weights(outcome.weights)
         stages = Stages(Console(quiet=True))
-        _, version = finish_run(recipe, trainee.agent, outcome, pb.Provenance(seed=seed), stages=stages)
+        _, version = finish_run(recipe, trainee, outcome, pb.Provenance(seed=seed), stages=stages)
     version.write(folder / recipe.policy / "1")
     agent = recipe.agent
     consumed = quiet.samples_per_s / (recipe.replay.updates_per_vector_step * agent.batch_size / recipe.loop.n_envs)

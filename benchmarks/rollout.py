@@ -34,6 +34,7 @@ from polserve.training.learning.networks import GreedyPolicy, ValueNetwork
 from polserve.training.registry.store import connect
 from polserve.training.registry.tracking import TrackedRun
 from polserve.training.registry.versions import PolicyRegistry
+from polserve.training.tasks.catalog import look_at
 from polserve.training.versions.export import export_policy
 from polserve.training.versions.specs import TrainedPolicy, build_spec
 from polserve.training.versions.version import PolicyVersion
@@ -75,8 +76,9 @@ def make_version(name: str, action: int) -> PolicyVersion:
     with torch.no_grad():
         network.advantage.bias.copy_(torch.tensor([1.0, -1.0]) * (100.0 if action == 0 else -100.0))
     observations = np.random.default_rng(0).normal(size=(64, SIZE)).astype(np.float32)
+    environment = EnvironmentSpec("CartPole-v1")
     trained = TrainedPolicy(
-        name, "dqn", EnvironmentSpec("CartPole-v1"), pb.Provenance(), summarise([9.0, 10.0]), random_mean=20.0
+        name, "dqn", environment, look_at(environment), pb.Provenance(), summarise([9.0, 10.0]), random_mean=20.0
     )
     return export_policy(GreedyPolicy(network), build_spec(trained), observations)
 

@@ -25,6 +25,7 @@ from polserve.training.tasks.adbudget.campaigns import Campaigns
 from polserve.training.tasks.adbudget.context import default_scenario
 from polserve.training.tasks.adbudget.environment import ALLOCATION_ID
 from polserve.training.tasks.atari.screens import FRAME_SHAPE, SCREEN_SHAPE, Screens
+from polserve.training.tasks.catalog import look_at
 from polserve.training.versions.export import export_policy
 from polserve.training.versions.specs import TrainedPolicy, build_spec
 from polserve.training.versions.version import PolicyVersion
@@ -38,10 +39,12 @@ def export_cartpole(hidden: tuple[int, ...] = (8,)) -> PolicyVersion:
     network = ValueNetwork(NetworkConfig(hidden_sizes=hidden), (4,), 2)
     observations = np.random.default_rng(0).normal(size=(80, 4)).astype(np.float32)
     _level(network, network.advantage, observations)
+    environment = EnvironmentSpec("CartPole-v1")
     trained = TrainedPolicy(
         name="cartpole",
         algorithm="dqn",
-        environment=EnvironmentSpec("CartPole-v1"),
+        environment=environment,
+        facts=look_at(environment),
         provenance=pb.Provenance(run_id="run-0", seed=0),
         evaluation=ReturnSummary(100, 100.0, 100.0, 100.0, 5.0, 99.0, 101.0, 0.95),
         random_mean=20.0,
@@ -106,7 +109,9 @@ def export_allocator(n_channels: int = 2) -> PolicyVersion:
     policy = DdpgAgent(DdpgConfig(), design, choose("cpu")).policy()
     campaigns = Campaigns.of(scenario.draw_many(np.random.default_rng(0), 80))
     summary = ReturnSummary(100, 1.0, 1.0, 1.0, 1.0, 0.5, 1.5, 0.95)
-    trained = TrainedPolicy("adbudget", "td3", environment, pb.Provenance(run_id="run-0"), summary, 0.5)
+    trained = TrainedPolicy(
+        "adbudget", "td3", environment, look_at(environment), pb.Provenance(run_id="run-0"), summary, 0.5
+    )
     return export_policy(policy, build_spec(trained), campaigns.observe())
 
 

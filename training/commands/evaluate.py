@@ -58,7 +58,7 @@ def evaluate(
     from polserve.training.environments.making import EVALUATION_FIRST_SEED, from_message
     from polserve.training.evaluation.episodes import cut_off, play_episodes, random_policy
     from polserve.training.evaluation.statistics import summarise
-    from polserve.training.tasks.atari.published import reference
+    from polserve.training.tasks.atari.published import published_scores
 
     name, graph = _load(policy, found)
     environment = from_message(graph.spec, module)
@@ -85,7 +85,7 @@ def evaluate(
     print(environment.id)
     columns = ("policy", "games", "mean return", "95% interval", "median", "IQM", "SD")
     rows = [_row(player, summary) for player, summary in summaries.items()]
-    if published := reference(environment.id):
+    if published := published_scores(environment.id):
         rows += [
             ("published random", "", f"{published.random:.2f}"),
             ("published human", "", f"{published.human:.2f}"),

@@ -10,9 +10,9 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from polserve.training.environments.inspection import EnvironmentFacts
     from polserve.training.runs.pipeline import RunResult
     from polserve.training.runs.recipe import Recipe
-    from polserve.training.tasks.adbudget.fit import Fit
 
 
 class Device(StrEnum):
@@ -32,17 +32,12 @@ class Algorithm(StrEnum):
 
 
 Text = str | None
-NOT_IN_DATA = ("currency", "horizon_days")
-"""What is known of an account beside its history."""
 
 
 def train(
     preset: Annotated[
         Text,
-        typer.Argument(
-            help="A preset: cartpole, mountaincar, pendulum, adbudget, mspacman, mspacman-score, mspacman-pqn or "
-            "mspacman-guide; or give --algo and --env."
-        ),
+        typer.Argument(help="A preset, such as cartpole; --list names them all. Or give --algo and --env."),
     ] = None,
     *,
     algo: Annotated[Algorithm | None, typer.Option(help="Algorithm, for an environment without a preset.")] = None,
@@ -52,7 +47,9 @@ def train(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="History of an account, CSV, that adbudget's channels are fitted to.", exists=True, dir_okay=False
+            help="CSV file with the history of the account that an allocator is trained for.",
+            exists=True,
+            dir_okay=False,
         ),
     ] = None,
     name: Annotated[Text, typer.Option(help="Name of the policy in the registry.")] = None,
@@ -104,19 +101,18 @@ def train(
         from polserve.training.commands.listing import listing
 
         return print("\n".join(listing(recipe)))
-    if data is not None and not recipe.is_allocation:
-        raise typer.BadParameter(f"--data is an account's history, for adbudget; got {preset or env}")
-    folder = run_dir or Path("runs") / f"{recipe.policy}-seed{seed}"
-    check(recipe, seed, Beginning(folder, resume, init_from))
-    fit = None
     if data is not None:
-        recipe, fit = _fitted(recipe, data, seed, _json_object(env_kwargs))
+        _check_takes_data(recipe, preset or env)
+    folder = run_dir or Path("runs") / f"{recipe.policy}-seed{seed}"
+    facts = check(recipe, seed, Beginning(folder, resume, init_from))
     console = Console(highlight=False, soft_wrap=True)
+    if data is not None:
+        recipe, facts = _made_from(data, recipe, seed, _json_object(env_kwargs), console)
     console.print(f"training {recipe.policy} in {recipe.environment.id}, seed {seed}; checkpoints in {folder}")
     with console.status("importing torch and MLflow"):
         from polserve.training.runs.pipeline import RunOptions, train_policy
-    run_options = RunOptions(folder, resume, register, device.value, init_from, fit)
-    return _report(train_policy(recipe, seed, run_options, console), recipe, folder, console)
+    run_options = RunOptions(folder, resume, register, device.value, init_from)
+    return _report(train_policy(recipe, seed, run_options, console, facts), recipe, folder, console)
 
 
 def _report(result: "RunResult", recipe: "Recipe", folder: Path, console: "Console") -> None:
@@ -158,7 +154,7 @@ def _recipe(preset: Text, algo: Algorithm | None, env: Text, module: str, env_kw
             raise typer.BadParameter(f"expected one of {', '.join(PRESETS)}, got {preset!r}; or give --algo and --env")
         recipe = dataclasses.replace(PRESETS[preset], policy=name or preset)
         kwargs = _json_object(env_kwargs)
-        if algo or env or module or (kwargs and not recipe.is_allocation):
+        if algo or env or module or (kwargs and not recipe.task.takes_kwargs):
             raise typer.BadParameter("a preset fixes the environment; leave out --algo, --env, --module, --env-kwargs")
         environment = dataclasses.replace(recipe.environment, kwargs=kwargs or recipe.environment.kwargs)
         return dataclasses.replace(recipe, environment=environment)
@@ -175,40 +171,30 @@ def _recipe(preset: Text, algo: Algorithm | None, env: Text, module: str, env_kw
     return recipe
 
 
-def _fitted(recipe: "Recipe", data: Path, seed: int, given: dict[str, Any]) -> "tuple[Recipe, Fit]":
-    """The recipe for the account whose history is in `data`, and what was learned of it.
+def _check_takes_data(recipe: "Recipe", what: Text) -> None:
+    from polserve.training.tasks.catalog import TASKS
 
-    The history does not tell all of an account: `given` may.
+    if not recipe.task.data_kind:
+        takers = " or ".join(f"{task.data_kind}, for {task.name}" for task in TASKS if task.data_kind)
+        raise typer.BadParameter(f"--data is {takers}; got {what}")
+
+
+def _made_from(
+    data: Path, recipe: "Recipe", seed: int, given: dict[str, Any], console: "Console"
+) -> "tuple[Recipe, EnvironmentFacts]":
+    """The recipe for the environment that the records in `data` describe, and what that shows.
+
+    The records do not tell all: `given` may.
     """
     import dataclasses
 
-    import numpy as np
-    from rich.console import Console
-
-    from polserve.training.errors import require
+    from polserve.training.runs.preflight import inspect_for
     from polserve.training.runs.stages import Stages
-    from polserve.training.tasks.adbudget.fit import MEMBERS, fit_response
-    from polserve.training.tasks.adbudget.history import read_history
+    from polserve.training.tasks.task import TaskOptions
 
-    if unknown := given.keys() - NOT_IN_DATA:
-        raise typer.BadParameter(
-            f"with --data, --env-kwargs takes {' and '.join(NOT_IN_DATA)}, the history tells the rest; "
-            f"got {', '.join(sorted(unknown))}"
-        )
-    console = Console(highlight=False, soft_wrap=True)
-    history = read_history(data)
-    currency = given.get("currency", history.currency)
-    require(currency == history.currency or not history.currency, "--env-kwargs: currency", history.currency, currency)
-    with Stages(console).stage(f"fitting response curves to {len(history.sales)} days", MEMBERS) as stage:
-        fit = fit_response(history, np.random.default_rng(seed), MEMBERS, stage.reach)
-    scenario = dataclasses.asdict(fit.scenario()) | given
-    console.print(f"fitted {len(history.sales)} days of {data}: R squared {fit.r_squared:.3f}")
-    for line in fit.statement():
-        console.print(line)
-    if not currency:
-        console.print(f"the history tells no currency: amounts are taken for {scenario['currency']}")
-    kwargs = {"scenario": scenario}
-    return dataclasses.replace(recipe, environment=dataclasses.replace(recipe.environment, kwargs=kwargs)), fit
+    task, environment = recipe.task.configure(recipe.environment, TaskOptions(data, given, seed), Stages(console))
+    recipe = dataclasses.replace(recipe, environment=environment, chosen_task=task)
+    return recipe, inspect_for(recipe)
 
 
 def _policy_name(text: str) -> str:

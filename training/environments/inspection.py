@@ -31,7 +31,7 @@ from polserve.training.errors import FaultyEnvironment, UnsupportedEnvironment
 CheckSpaces: TypeAlias = Callable[[Box, gym.Space[Any]], None]
 
 STEPS = 3
-"""That an environment is tried for."""
+"""Random steps that an environment is tried for."""
 ENDLESS = (
     "an episode that does not end by itself goes on for ever in training, and is cut off in an evaluation; "
     "gymnasium.register(..., max_episode_steps=N) ends it"
@@ -41,25 +41,38 @@ INCOMPARABLE = (
 )
 
 
+def accept_spaces(_observations: Box, _actions: gym.Space[Any]) -> None:
+    """Take any spaces."""
+
+
 @dataclass(frozen=True, slots=True)
-class Inspection:
-    """What an environment showed."""
+class EnvironmentFacts:
+    """Everything about an environment that a run needs to know, looked at once."""
 
     observation_space: Box
+    """Observations as a policy version carries them."""
     action_space: gym.Space[Any]
     description: Description
+    """Names and units of observations and actions."""
     cautions: tuple[str, ...]
     """What returns in this environment do not mean, or take; a sentence each."""
     notes: tuple[str, ...]
     """What its policy's callers and its author should know, likewise."""
+    spec_part: pb.PolicySpec
+    """What the spec of its policies has beside this."""
 
 
-def inspect_environment(spec: EnvironmentSpec, check_spaces: CheckSpaces = lambda _box, _actions: None) -> Inspection:
+def inspect_environment(
+    spec: EnvironmentSpec,
+    check_spaces: CheckSpaces = accept_spaces,
+    spec_part: Callable[[gym.Env[Any, Any]], pb.PolicySpec] = lambda _env: pb.PolicySpec(),
+) -> EnvironmentFacts:
     """What the environment shows in two resets and a few random steps.
 
     Args:
         spec: which environment.
         check_spaces: raises TrainingError where its observations and actions will not do, which is told first.
+        spec_part: what the spec of its policies has beside what its spaces tell.
 
     Raises:
         TrainingError: it cannot be made, nothing can learn from its observations, or it does not keep to Gymnasium's
@@ -77,10 +90,10 @@ def inspect_environment(spec: EnvironmentSpec, check_spaces: CheckSpaces = lambd
                 f"{spec.id}: two resets with one seed gave two observations, so that no evaluation can be repeated: "
                 "call super().reset(seed=seed) and draw from self.np_random"
             )
-        if gym.registry[spec.id].vector_entry_point and not spec.frames and not has_vectorised(spec):
+        if spec.registered.vector_entry_point and not spec.frames and not has_vectorised(spec):
             cautions.append(f"{spec.id}: its vectorised implementation has other spaces, so that it is not used")
         notes = (*description.left_out, *_on_wrappers(spec, env))
-        return Inspection(box, env.action_space, description, tuple(cautions), notes)
+        return EnvironmentFacts(box, env.action_space, description, tuple(cautions), notes, spec_part(env))
     finally:
         env.close()
 

@@ -1,17 +1,17 @@
 """Environments by id, through Gymnasium: single, and vectorised."""
 
-import contextlib
 import difflib
 import importlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.wrappers import FrameStackObservation
 from numpy.typing import NDArray
@@ -25,13 +25,12 @@ from polserve.training.errors import InvalidOption, TrainingError, UnknownEnviro
 Array: TypeAlias = NDArray[Any]
 Env: TypeAlias = gym.Env[Array, Any]
 VecEnv: TypeAlias = VectorEnv[Array, Array, Array]
+EnvMaker: TypeAlias = Callable[..., gym.Env[Any, Any]]
 
 OWN_NAMESPACE = "polserve/"
-OWN_MODULE = "polserve.training.tasks.adbudget.registration"
-"""Registers the environments of budgets when they are asked for: they import more than most runs need."""
-ATARI_PACKAGE = "ale_py"
-"""Registers Atari games; an optional extra."""
-ATARI_NAMESPACE = "ALE/"
+"""Before the ids of environments that come with polserve."""
+TASKS = "polserve.training.tasks.catalog"
+"""Knows environments that Gymnasium does not; a layer above, so that it is imported by name when one is asked for."""
 SELECTION_FIRST_SEED = 1_000_000_000
 """Seeds from here on choose the best checkpoint; training seeds lie below."""
 EVALUATION_FIRST_SEED = 2_000_000_000
@@ -49,11 +48,25 @@ class EnvironmentSpec:
     """Length of the stack of latest observations that a policy sees; 0 for the latest one alone."""
     module_hint: str = field(default="", compare=False)
     """Where the module's name can be learned, for the error that it is missing."""
+    maker: EnvMaker | None = field(default=None, compare=False)
+    """What makes the environment, called with the keyword arguments; None for what is registered under the id."""
 
     @property
     def kwargs_json(self) -> str:
         """The keyword arguments as a JSON object."""
         return json.dumps(dict(self.kwargs), sort_keys=True)
+
+    @property
+    def registered(self) -> EnvSpec:
+        """What Gymnasium makes the environment by: a registered specification, or one of the maker.
+
+        Raises:
+            UnknownEnvironment: the id is not registered, or the module that should register it cannot be imported.
+        """
+        if self.maker is not None:
+            return EnvSpec(self.id, entry_point=self.maker)
+        register(self)
+        return gym.registry[self.id]
 
 
 def from_message(policy: pb.PolicySpec, module: str) -> EnvironmentSpec:
@@ -75,10 +88,10 @@ def make_env(spec: EnvironmentSpec, render_mode: str | None = None) -> Env:
         InvalidOption: the environment does not take the keyword arguments.
         UnsupportedEnvironment: it cannot be made, or keeps a part of the policy to itself.
     """
-    register(spec)
+    registered = spec.registered
     kwargs = {**spec.kwargs, **({"render_mode": render_mode} if render_mode else {})}  # which not every one takes
     try:
-        made: Env = gym.make(spec.id, disable_env_checker=True, **kwargs)  # we check more, and at every step
+        made: Env = gym.make(registered, disable_env_checker=True, **kwargs)  # we check more, and at every step
     except Exception as error:  # whatever an environment of the user's own raises
         raise _refused(spec, error) from error
     return _prepared(made, spec, is_info_kept=True)
@@ -98,7 +111,6 @@ def make_vec(spec: EnvironmentSpec, n: int, *, is_seeded_singly: bool = False) -
         InvalidOption: the environment does not take the keyword arguments.
         UnsupportedEnvironment: it cannot be made, resets in another way, or keeps a part of the policy to itself.
     """
-    register(spec)
     if is_seeded_singly or not has_vectorised(spec):
         return _together(spec, n)
     envs = _vectorised(spec, n)
@@ -114,7 +126,7 @@ def make_vec(spec: EnvironmentSpec, n: int, *, is_seeded_singly: bool = False) -
 
 def has_vectorised(spec: EnvironmentSpec) -> bool:
     """Whether `make_vec` may step a vectorised implementation, one that emits and takes what the ordinary one does."""
-    registered = gym.registry[spec.id]
+    registered = spec.registered
     entries = registered.vector_entry_point, registered.entry_point
     if entries[0] is None or registered.additional_wrappers or spec.frames:
         return False
@@ -139,7 +151,7 @@ def _are_alike(environment_id: str, kwargs_json: str, module: str, _entries: tup
 def _vectorised(spec: EnvironmentSpec, n: int) -> VecEnv:
     """The environment's vectorised implementation."""
     try:
-        return gym.make_vec(spec.id, n, "vector_entry_point", **spec.kwargs)
+        return gym.make_vec(spec.registered, n, "vector_entry_point", **spec.kwargs)
     except Exception as error:  # likewise
         raise _refused(spec, error) from error
 
@@ -147,8 +159,9 @@ def _vectorised(spec: EnvironmentSpec, n: int) -> VecEnv:
 def _together(spec: EnvironmentSpec, n: int) -> VecEnv:
     """`n` ordinary environments, stepped one after another."""
     prepare = partial(_prepared, spec=spec, is_info_kept=False)
+    registered = spec.registered
     try:
-        return gym.make_vec(spec.id, n, "sync", wrappers=[prepare], disable_env_checker=True, **spec.kwargs)
+        return gym.make_vec(registered, n, "sync", wrappers=[prepare], disable_env_checker=True, **spec.kwargs)
     except TrainingError:
         raise
     except Exception as error:  # likewise
@@ -169,31 +182,17 @@ def _stacked(env: Env, frames: int) -> gym.Wrapper[Array, Any, Array, Any]:
 
 
 def register(spec: EnvironmentSpec) -> None:
-    """The environment's id is known to Gymnasium.
+    """Make the environment's id known to Gymnasium.
 
     Raises:
         UnknownEnvironment: it cannot be registered.
     """
     if spec.module:
-        if (folder := str(Path.cwd())) not in sys.path:
-            sys.path.append(folder)  # an installed program's path lacks it
-        try:
-            importlib.import_module(spec.module)
-        except Exception as error:  # whatever a module of the user's own raises
-            reason = f"{type(error).__name__}: {error}"
-            raise UnknownEnvironment(
-                f"module {spec.module!r}, which should register {spec.id}, cannot be imported ({reason}); "
-                "run from the folder that holds it or put that folder on PYTHONPATH"
-            ) from error
-    if spec.id.startswith(OWN_NAMESPACE):
-        importlib.import_module(OWN_MODULE)
+        _import_module(spec)
     if spec.id not in gym.registry:
-        _register_games()
+        importlib.import_module(TASKS).register(spec)
     if spec.id not in gym.registry:
         near = difflib.get_close_matches(spec.id, gym.registry, n=3, cutoff=0.5)
-        if (spec.frames or spec.id.startswith(ATARI_NAMESPACE)) and ATARI_PACKAGE not in sys.modules:
-            install = "pip install 'polserve[training,atari]'"
-            raise UnknownEnvironment(f"{spec.id} is an Atari game and {ATARI_PACKAGE} is not installed: {install}")
         hint = f"near it: {', '.join(near)}" if near else "name the module that registers it with --module"
         module, colon, name = spec.id.partition(":")
         hint = f"give it as --module {module} --env {name}" if colon else hint
@@ -201,12 +200,18 @@ def register(spec: EnvironmentSpec) -> None:
         raise UnknownEnvironment(f"no environment {spec.id!r} is registered with Gymnasium; {hint}")
 
 
-def _register_games() -> None:
-    """Atari games are known to Gymnasium, where the package is installed."""
-    with contextlib.suppress(ImportError):
-        ale = importlib.import_module(ATARI_PACKAGE)
-        ale.ALEInterface.setLoggerMode(ale.LoggerMode.Error)  # else every game prints a banner
-        gym.register_envs(ale)
+def _import_module(spec: EnvironmentSpec) -> None:
+    """Import the module that registers the environment; raises UnknownEnvironment where that fails."""
+    if (folder := str(Path.cwd())) not in sys.path:
+        sys.path.append(folder)  # an installed program's path lacks it
+    try:
+        importlib.import_module(spec.module)
+    except Exception as error:  # whatever a module of the user's own raises
+        reason = f"{type(error).__name__}: {error}"
+        raise UnknownEnvironment(
+            f"module {spec.module!r}, which should register {spec.id}, cannot be imported ({reason}); "
+            "run from the folder that holds it or put that folder on PYTHONPATH"
+        ) from error
 
 
 def _check_spaces(spec: EnvironmentSpec, env: Env) -> None:

@@ -19,8 +19,6 @@ from polserve.training.learning.throughput import Throughput
 from polserve.training.learning.updates import Learner
 
 RECENT_EPISODES = 100
-MEAN_RETURN = "mean return"
-"""The usual score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +30,8 @@ class Parts:
     envs: VecEnv
     score: Callable[[ChooseActions], float]
     """How good a policy is, by episodes that nothing is learned from: the higher, the better."""
-    score_name: str = MEAN_RETURN
+    score_name: str
+    """What the score is, for people."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,9 @@ class ValueNetwork(nn.Module):
     """A torso and linear outputs: the value of each action is the mean of the quantiles of its return."""
 
     def __init__(self, config: NetworkConfig, observation: View | Sequence[int], n_actions: int) -> None:
-        """`observation` is a view, or the shape of stacked screens or of a vector."""
+        """`observation` is a view, or the shape of stacked grey images or of a vector."""
         super().__init__()
-        view = observation if isinstance(observation, View) else View.of_screens(observation)
+        view = observation if isinstance(observation, View) else View.of_stack(observation)
         *inner, width = config.hidden_sizes
         sizes = [*inner, width * 2 if config.dueling else width]
         layers: list[nn.Module] = [_Pixels(config.pixels)] if view.has_pixels else []

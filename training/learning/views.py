@@ -39,7 +39,7 @@ class View:
         return cls(shape, has_pixels and (channels is not None or box.dtype.kind in "iu"), channels)
 
     @classmethod
-    def of_screens(cls, shape: Sequence[int]) -> Self:
+    def of_stack(cls, shape: Sequence[int]) -> Self:
         """A stack (stack, height, width) of screens from 0 to 255; any other shape is a vector of numbers as they are.
 
         What the exported graph makes of an environment's frames is that.

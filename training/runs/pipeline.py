@@ -15,11 +15,11 @@ from rich.console import Console
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.names import MIN_GOLDEN
+from polserve.training.environments.inspection import EnvironmentFacts
 from polserve.training.environments.making import EVALUATION_FIRST_SEED
 from polserve.training.errors import CheckpointError, RegistryError
 from polserve.training.evaluation.episodes import ObservationSample, cut_off, greedy, play_episodes, random_policy
 from polserve.training.evaluation.statistics import summarise
-from polserve.training.learning.agents.agent import Agent
 from polserve.training.learning.compute import Device
 from polserve.training.learning.interrupts import Interrupted, InterruptFlag, interruptible
 from polserve.training.learning.loop import Outcome, Progress
@@ -39,16 +39,11 @@ from polserve.training.runs.report import EvaluationResult
 from polserve.training.runs.results import Results
 from polserve.training.runs.stages import Stages, counted
 from polserve.training.runs.trainee import Trainee, build_trainee
-from polserve.training.tasks.adbudget.fit import Fit
 from polserve.training.versions.export import export_policy
 from polserve.training.versions.provenance import describe_run, git_commit, machine
 from polserve.training.versions.specs import TrainedPolicy, build_spec
 from polserve.training.versions.version import PolicyVersion
 
-GOLDEN_SIZE = 256
-"""Observations of the golden set."""
-GOLDEN_FRAMES = 64
-"""The same for stacks of colour frames, which take 400 KB each before they are compressed."""
 EXPERIMENT = "polserve"
 REPORT = "report"
 """Folder, in a run's, of what it leaves for people."""
@@ -66,8 +61,6 @@ class RunOptions:
     device: Device = "auto"
     init_from: Path | None = None
     """Folder of a run or a policy version whose weights to begin with."""
-    fit: Fit | None = None
-    """Of the history that an allocator's channels come from, for its report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +77,9 @@ class RunResult:
     """Where MLflow shows the run."""
 
 
-def train_policy(recipe: Recipe, seed: int, options: RunOptions, console: Console) -> RunResult:
+def train_policy(
+    recipe: Recipe, seed: int, options: RunOptions, console: Console, facts: EnvironmentFacts | None = None
+) -> RunResult:
     """Train by the recipe, and unless interrupted, evaluate, export and register.
 
     A checkpoint that another run left in the folder is renamed, and not overwritten.
@@ -93,7 +88,7 @@ def train_policy(recipe: Recipe, seed: int, options: RunOptions, console: Consol
         TrainingError: something that the user can mend.
     """
     check_beginning(recipe, Beginning(options.folder, options.is_resumed, options.init_from))
-    trainee = build_trainee(recipe, seed, options.device)
+    trainee = build_trainee(recipe, seed, options.device, facts)
     _print_notes(trainee, console)
     saved = checkpoint.load(options.folder) if options.is_resumed else None
     client = connect()
@@ -124,9 +119,9 @@ def train_policy(recipe: Recipe, seed: int, options: RunOptions, console: Consol
                 raise monitor.unsaved
             return RunResult(outcome, run.run_id, None, None)
         evaluation, version = finished
-        results = Results(recipe, trainee.agent, outcome, evaluation, options.fit)
+        results = Results(trainee.agent, outcome, evaluation, trainee.setup.write_report)
         with tempfile.TemporaryDirectory() as folder:
-            run.log_metrics(results.write(Path(folder), stages, console), outcome.step)
+            run.log_metrics(results.write(Path(folder), stages), outcome.step)
             shutil.copytree(folder, options.folder / REPORT, dirs_exist_ok=True)
             run.log_files(Path(folder))
         page = run_page(client, run.run_id)
@@ -159,7 +154,7 @@ def _finished(  # noqa: PLR0913, PLR0917 - the parts of a run
     console.print(f"trained {outcome.step:,} steps in {outcome.elapsed_s:.0f} s")
     trainee.agent.load_weights(outcome.weights)
     try:
-        evaluation, version = finish(recipe, trainee.agent, outcome, provenance, stages=stages, should_stop=should_stop)
+        evaluation, version = finish(recipe, trainee, outcome, provenance, stages=stages, should_stop=should_stop)
     except Interrupted:
         return None
     if evaluation.cut_off:
@@ -169,7 +164,7 @@ def _finished(  # noqa: PLR0913, PLR0917 - the parts of a run
 
 def finish(  # noqa: PLR0913 - the parts of a run, and who waits
     recipe: Recipe,
-    agent: Agent,
+    trainee: Trainee,
     outcome: Outcome,
     provenance: pb.Provenance,
     *,
@@ -181,10 +176,9 @@ def finish(  # noqa: PLR0913 - the parts of a run, and who waits
     Raises:
         Interrupted: `should_stop` said so in the evaluation.
     """
-    policy = agent.policy()
-    golden_size = GOLDEN_FRAMES if recipe.is_screens else GOLDEN_SIZE
+    policy = trainee.agent.policy()
     acting = interruptible(greedy(policy), should_stop)
-    sample = ObservationSample(acting, golden_size, np.random.default_rng(provenance.seed))
+    sample = ObservationSample(acting, trainee.setup.golden_size, np.random.default_rng(provenance.seed))
     evaluation = evaluate_policy(recipe, sample, stages, should_stop)
     if missing := max(0, MIN_GOLDEN - len(sample.observations())):  # where few episodes are short
         first_seed = EVALUATION_FIRST_SEED + recipe.loop.evaluation_episodes
@@ -194,8 +188,9 @@ def finish(  # noqa: PLR0913 - the parts of a run, and who waits
     spec = build_spec(
         TrainedPolicy(
             name=recipe.policy,
-            algorithm=agent.algorithm,
+            algorithm=trainee.agent.algorithm,
             environment=recipe.environment,
+            facts=trainee.facts,
             provenance=provenance,
             evaluation=evaluation.summary,
             random_mean=evaluation.random_summary.mean,
@@ -232,6 +227,7 @@ def evaluate_policy(
         summary=summarise(returns),
         random_summary=summarise(random_returns),
         cut_off=cut_off(played, loop.max_evaluation_steps, "--set max_evaluation_steps=N lets them go on"),
+        published=recipe.task.published_scores(environment.id),
     )
 
 

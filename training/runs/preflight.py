@@ -8,7 +8,7 @@ import gymnasium as gym
 from gymnasium.spaces import Box
 
 from polserve.protos.shared.names import MODEL_FILE, POLICY_NAME
-from polserve.training.environments.inspection import Inspection, inspect_environment
+from polserve.training.environments.inspection import EnvironmentFacts
 from polserve.training.environments.making import SELECTION_FIRST_SEED
 from polserve.training.environments.spaces import continuous_actions, discrete_actions
 from polserve.training.errors import CheckpointError, InvalidOption
@@ -16,6 +16,7 @@ from polserve.training.learning.hyperparameters import DdpgConfig
 from polserve.training.registry.address import reach
 from polserve.training.runs import folder as run_folder
 from polserve.training.runs.recipe import Recipe
+from polserve.training.tasks.catalog import look_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +30,21 @@ class Beginning:
     """Folder of a run or a policy version whose weights to begin with."""
 
 
-def check(recipe: Recipe, seed: int, beginning: Beginning) -> None:
-    """Return if the run can begin: its names, numbers, environment, files and registry are there.
+def check(recipe: Recipe, seed: int, beginning: Beginning) -> EnvironmentFacts:
+    """Check that the run can begin: its names, numbers, environment, files and registry are there.
 
     Raises:
         TrainingError: one is not.
     """
     check_beginning(recipe, beginning)
     check_seed(seed, recipe.loop.n_envs)
-    inspect_for(recipe)
+    facts = inspect_for(recipe)
     reach()
+    return facts
 
 
 def check_beginning(recipe: Recipe, beginning: Beginning) -> None:
-    """Return if the policy's name is one, and the run's files are there or can be.
+    """Check that the policy's name is one, and the run's files are there or can be.
 
     Raises:
         TrainingError: one is not.
@@ -52,7 +54,7 @@ def check_beginning(recipe: Recipe, beginning: Beginning) -> None:
     _check_files(beginning)
 
 
-def inspect_for(recipe: Recipe) -> Inspection:
+def inspect_for(recipe: Recipe) -> EnvironmentFacts:
     """What the recipe's environment shows, in which its agent can act.
 
     Raises:
@@ -63,7 +65,7 @@ def inspect_for(recipe: Recipe) -> Inspection:
     def check_spaces(_observations: Box, actions: gym.Space[Any]) -> None:
         check_actions(actions, recipe.environment.id)
 
-    return inspect_environment(recipe.environment, check_spaces)
+    return look_at(recipe.environment, check_spaces)
 
 
 def check_seed(seed: int, n_envs: int) -> None:

@@ -16,6 +16,7 @@ from polserve.training.learning.hyperparameters import (
 )
 from polserve.training.runs.recipe import Recipe
 from polserve.training.tasks.adbudget.environment import ALLOCATION_ID
+from polserve.training.tasks.atari.task import ATARI
 
 MS_PACMAN = EnvironmentSpec("ALE/MsPacman-v5", frames=4)
 ARCADE_LOOP = LoopConfig(
@@ -93,7 +94,7 @@ PRESETS: Mapping[str, Recipe] = {
         exploration=ARCADE_EXPLORATION,
         replay=SCREENS_REPLAY,
         rewards=ROOT,
-        is_screens=True,
+        chosen_task=ATARI,
         threads=0,
     ),
     # Goes on from a policy that learned from roots, which make ghosts cheap, for the score itself: docs/adr/0007.
@@ -106,7 +107,7 @@ PRESETS: Mapping[str, Recipe] = {
         exploration=ExplorationConfig(epsilon_start=0.1, epsilon_end=0.01, epsilon_steps=50_000),
         replay=dataclasses.replace(SCREENS_REPLAY, replay_capacity=600_000),
         rewards=RewardConfig(reward_scale=0.01),
-        is_screens=True,
+        chosen_task=ATARI,
         threads=0,
     ),
     # Neither replay memory nor target network (Gallici et al. 2024).
@@ -118,10 +119,10 @@ PRESETS: Mapping[str, Recipe] = {
         agent=PqnConfig(learning_rate_updates=60_000),
         exploration=ARCADE_EXPLORATION,
         rewards=ROOT,
-        is_screens=True,
+        chosen_task=ATARI,
         threads=0,
     ),
-    # TD3. What helped most is that rewards are relative to a forecast (training/adbudget/learning.py).
+    # TD3. What helped most is that rewards are relative to a forecast (training/tasks/adbudget/relative.py).
     "adbudget": Recipe(
         policy="adbudget",
         environment=EnvironmentSpec(ALLOCATION_ID, {"n_channels": 2}),
@@ -188,7 +189,7 @@ PRESETS: Mapping[str, Recipe] = {
         replay=ReplayConfig(
             replay_capacity=5_000, learning_starts=1_000, updates_per_vector_step=1, checkpoint_replay=False
         ),
-        is_screens=True,
+        chosen_task=ATARI,
         threads=0,
     ),
 }

@@ -20,7 +20,8 @@ from polserve.training.learning.hyperparameters import (
     ReplayConfig,
     RewardConfig,
 )
-from polserve.training.tasks.adbudget.environment import ALLOCATION_ID
+from polserve.training.tasks.catalog import task_for
+from polserve.training.tasks.task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,8 @@ class Recipe:
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     """Of an agent that learns from a replay memory."""
     rewards: RewardConfig = field(default_factory=RewardConfig)
-    is_screens: bool = False
-    """Whether the network sees stacks of grey screens made of the environment's colour frames."""
+    chosen_task: Task | None = None
+    """The kind of problem; None for the task that knows the environment, else control."""
     threads: int = 1
     """CPU threads of torch, 0 for all cores; small networks are faster with one."""
 
@@ -56,13 +57,13 @@ class Recipe:
         require(starts >= least, "learning_starts", f"at least {least}", starts)
 
     @property
-    def is_allocation(self) -> bool:
-        """Whether the policy allocates budgets: it learns relative to a reference plan, and is scored by its regret."""
-        return self.environment.id == ALLOCATION_ID
+    def task(self) -> Task:
+        """The kind of problem that is trained for."""
+        return self.chosen_task or task_for(self.environment.id)
 
     @property
     def configs(self) -> dict[str, Any]:
-        """The configurations by field name."""
+        """The configurations that its agent uses, by field name."""
         names = ["loop", "network", "agent", "rewards"]
         if not isinstance(self.agent, DdpgConfig):
             names.append("exploration")
@@ -71,12 +72,12 @@ class Recipe:
         return {name: getattr(self, name) for name in names}
 
     def params(self) -> dict[str, object]:
-        """Every setting by name."""
+        """The value of every setting, by name."""
         return {
             "environment": self.environment.id,
             "environment_kwargs": self.environment.kwargs_json,
             "frames": self.environment.frames,
-            "is_screens": self.is_screens,
+            "task": self.task.name,
             "threads": self.threads,
             **{name: value for config in self.configs.values() for name, value in dataclasses.asdict(config).items()},
         }

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from polserve.training.environments.making import EVALUATION_FIRST_SEED
 from polserve.training.evaluation.statistics import ReturnSummary, bin_range
-from polserve.training.learning.loop import MEAN_RETURN, Outcome
-from polserve.training.tasks.atari.published import reference
+from polserve.training.learning.loop import Outcome
+from polserve.training.tasks.task import MEAN_RETURN
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,8 @@ class EvaluationResult:
     random_summary: ReturnSummary
     cut_off: str = ""
     """That episodes of the policy were cut off, where some were."""
+    published: str = ""
+    """Published scores in this environment, where some are known."""
 
 
 def write_report(folder: Path, outcome: Outcome, result: EvaluationResult) -> None:
@@ -83,8 +85,8 @@ def _markdown(outcome: Outcome, result: EvaluationResult) -> str:
         f"The checkpoint with the best greedy evaluation ({outcome.score_name} {outcome.best_return:.2f}) was kept; "
         "the figures below are of other seeds."
     )
-    if published := reference(result.environment):
-        story += f" Published scores of the game: random {published.random}, human {published.human}."
+    if result.published:
+        story += f" {result.published}"
     columns = ["policy", "episodes", "mean return", f"{result.summary.confidence:.0%} interval", "median", "IQM"]
     columns.append("standard deviation")
     head = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]

@@ -21,11 +21,11 @@ class Stage:
         self._started = self._printed = time.monotonic()
 
     def advance(self) -> None:
-        """One more part is done."""
+        """Count one more part as done."""
         self.reach(self._done + 1)
 
     def reach(self, done: int) -> None:
-        """So many parts are done."""
+        """Set how many parts are done."""
         self._done = done = min(done, self._total)
         now = time.monotonic()
         if self._bar is not None:
@@ -37,14 +37,18 @@ class Stage:
 
 
 class Stages:
-    """Shows stage after stage."""
+    """The stages of a run and what is said between them, on a console."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self._console.print(text)
+
     @contextmanager
     def stage(self, title: str, total: int = 1) -> Iterator[Stage]:
-        """A stage of `total` parts, which is over with the block."""
+        """Show a stage of `total` parts, which is over with the block."""
         if not self._console.is_terminal:
             self._console.print(title)
             yield Stage(title, total, self._console, None, TaskID(0))
@@ -57,5 +61,5 @@ class Stages:
 
 
 def counted(stage: Stage, before: int = 0) -> Callable[[int], None]:
-    """Reports parts to a stage of which `before` were done earlier."""
+    """What tells a stage how many parts are done, of which `before` were done earlier."""
     return lambda done: stage.reach(before + done)

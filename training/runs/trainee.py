@@ -1,7 +1,5 @@
 """A recipe and a seed made into an agent in its environments."""
 
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +7,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from polserve.training.environments.inspection import Inspection
-from polserve.training.environments.making import SELECTION_FIRST_SEED, EnvironmentSpec, VecEnv, make_vec
+from polserve.training.environments.inspection import EnvironmentFacts
 from polserve.training.environments.spaces import continuous_actions, discrete_actions, observation_box
 from polserve.training.errors import CheckpointError
-from polserve.training.evaluation.episodes import play_together
 from polserve.training.learning.agents.actor import ValueActor
 from polserve.training.learning.agents.actor_critic import ActorDesign, Features
 from polserve.training.learning.agents.ddpg import DdpgAgent
 from polserve.training.learning.agents.dqn import DqnAgent
 from polserve.training.learning.agents.exploration import Exploration
 from polserve.training.learning.agents.pqn import PqnAgent
-from polserve.training.learning.collector import ChooseActions
 from polserve.training.learning.compute import Compute, Device, choose, set_threads
 from polserve.training.learning.hyperparameters import DdpgConfig, DqnConfig, PqnConfig
-from polserve.training.learning.loop import MEAN_RETURN, Loop, Parts
+from polserve.training.learning.loop import Loop, Parts
 from polserve.training.learning.networks import ValueNetwork
 from polserve.training.learning.replay import Replay
 from polserve.training.learning.updates import ReplayLearner, RolloutLearner
@@ -32,25 +27,26 @@ from polserve.training.runs.initial_weights import Origin
 from polserve.training.runs.initial_weights import load as load_origin
 from polserve.training.runs.preflight import check_seed, inspect_for
 from polserve.training.runs.recipe import Recipe
-from polserve.training.tasks.adbudget.allocator import AllocationFeatures, SpendPlan
-from polserve.training.tasks.adbudget.relative import RegretScore, RelativeVec, make_accounts
-from polserve.training.tasks.atari.screens import Screens
-from polserve.training.tasks.atari.vector import make_screens
+from polserve.training.tasks.task import TaskSetup
 
 
 class Trainee:
     """An agent with its environments and its loop."""
 
-    def __init__(self, recipe: Recipe, inspection: Inspection, seed: int, device: Device = "auto") -> None:
+    def __init__(self, recipe: Recipe, facts: EnvironmentFacts, seed: int, device: Device = "auto") -> None:
         """Build everything from the seed alone."""
-        self.notes = _notes(recipe, inspection)
-        """What a person should know of the environment before hours are spent in it, a sentence each."""
+        self.facts = facts
+        """What the environment showed."""
         set_threads(recipe.threads)
-        torch.manual_seed(seed)
         compute = choose(device)
         self.device = compute.device
+        self.setup = recipe.task.set_up(recipe.environment, recipe.loop)
+        """What the task brings to this run."""
+        self.notes = _notes(recipe, facts, self.setup)
+        """What a person should know of the environment before hours are spent in it, a sentence each."""
+        torch.manual_seed(seed)
         make_parts = _continuous if isinstance(recipe.agent, DdpgConfig) else _discrete
-        parts = make_parts(recipe, compute)
+        parts = make_parts(recipe, self.setup, compute)
         self._envs = parts.envs
         self.agent = parts.agent
         self.loop = Loop(parts, recipe.rewards, recipe.loop, seed)
@@ -76,73 +72,55 @@ class Trainee:
         self._envs.close()
 
 
-def build_trainee(recipe: Recipe, seed: int, device: Device = "auto") -> Trainee:
-    """The agent, environments and loop of a recipe, a pure function of the seed.
+def build_trainee(recipe: Recipe, seed: int, device: Device = "auto", facts: EnvironmentFacts | None = None) -> Trainee:
+    """The agent, environments and loop of a recipe, a pure function of the seed; `facts` where they are known already.
 
     Raises:
         InvalidOption: the seed is among those kept for evaluation.
         TrainingError: the environment is unknown, or none that the agent can learn in, or does not keep to its API.
     """
     check_seed(seed, recipe.loop.n_envs)
-    return Trainee(recipe, inspect_for(recipe), seed, device)
+    return Trainee(recipe, facts or inspect_for(recipe), seed, device)
 
 
-def _notes(recipe: Recipe, inspection: Inspection) -> tuple[str, ...]:
-    view = View.of(inspection.observation_space)
-    said = "" if recipe.is_screens else view.statement(is_convolved=not isinstance(recipe.agent, DdpgConfig))
-    return (*inspection.cautions, *inspection.notes, *([said] if said else []))
+def _notes(recipe: Recipe, facts: EnvironmentFacts, setup: TaskSetup) -> tuple[str, ...]:
+    view = View.of(facts.observation_space)
+    is_convolved = not isinstance(recipe.agent, DdpgConfig)
+    said = "" if setup.preprocessing else view.statement(is_convolved=is_convolved)
+    return (*facts.cautions, *facts.notes, *([said] if said else []))
 
 
-def _discrete(recipe: Recipe, compute: Compute) -> Parts:
+def _discrete(recipe: Recipe, setup: TaskSetup, compute: Compute) -> Parts:
     """An agent that learns the values of actions."""
-    make_envs = make_screens if recipe.is_screens else make_vec
-    envs = make_envs(recipe.environment, recipe.loop.n_envs)
+    envs = setup.make_envs(recipe.loop.n_envs)
     box = observation_box(envs.single_observation_space, recipe.environment.id)
     n_actions = discrete_actions(envs.single_action_space, recipe.environment.id)
     network = ValueNetwork(recipe.network, View.of(box), n_actions)
-    actor = ValueActor(network, compute, Screens() if recipe.is_screens else None)
+    actor = ValueActor(network, compute, setup.preprocessing)
     exploration = Exploration(recipe.exploration, n_actions)
-    score = partial(_score, recipe, make_envs)
     if isinstance(recipe.agent, PqnConfig):
         pqn = PqnAgent(recipe.agent, actor, exploration)
-        return Parts(pqn, RolloutLearner(pqn), envs, score)
+        return Parts(pqn, RolloutLearner(pqn), envs, setup.score, setup.score_name)
     assert isinstance(recipe.agent, DqnConfig)  # noqa: S101 - for the type checker
     dqn = DqnAgent(recipe.agent, actor, exploration)
     replay = _replay(recipe, np.zeros(box.shape, box.dtype), np.zeros((), np.int64))
-    return Parts(dqn, ReplayLearner(dqn, replay, recipe.replay), envs, score)
+    return Parts(dqn, ReplayLearner(dqn, replay, recipe.replay), envs, setup.score, setup.score_name)
 
 
-def _continuous(recipe: Recipe, compute: Compute) -> Parts:
+def _continuous(recipe: Recipe, setup: TaskSetup, compute: Compute) -> Parts:
     """An agent that learns the actions themselves."""
     assert isinstance(recipe.agent, DdpgConfig)  # noqa: S101 - for the type checker
-    make_envs = make_accounts if recipe.is_allocation else make_vec
-    envs = make_envs(recipe.environment, recipe.loop.n_envs)
+    envs = setup.make_envs(recipe.loop.n_envs)
     box = observation_box(envs.single_observation_space, recipe.environment.id)
     space = continuous_actions(envs.single_action_space, recipe.environment.id)
-    score: Callable[[ChooseActions], float] = partial(_score, recipe, make_envs)
-    features = Features(int(np.prod(box.shape)), has_pixels=View.of(box).has_pixels)
-    finishing, score_name = None, MEAN_RETURN
-    if isinstance(envs, RelativeVec):
-        features, finishing = AllocationFeatures(envs.scenario), SpendPlan(envs.scenario)
-        score, score_name = RegretScore(envs.scenario, recipe.loop.selection_episodes), RegretScore.NAME
-    agent = DdpgAgent(recipe.agent, ActorDesign(recipe.network, space, features, finishing), compute)
+    features = setup.features or Features(int(np.prod(box.shape)), has_pixels=View.of(box).has_pixels)
+    design = ActorDesign(recipe.network, space, features, setup.finishing)
+    agent = DdpgAgent(recipe.agent, design, compute)
     replay = _replay(recipe, np.zeros(box.shape, box.dtype), np.zeros(space.shape, np.float32))
-    return Parts(agent, ReplayLearner(agent, replay, recipe.replay), envs, score, score_name)
+    return Parts(agent, ReplayLearner(agent, replay, recipe.replay), envs, setup.score, setup.score_name)
 
 
 def _replay(recipe: Recipe, observation: NDArray[Any], action: NDArray[Any]) -> Replay:
     return Replay(
         recipe.replay.replay_capacity, recipe.loop.n_envs, observation, action, stack=recipe.environment.frames
     )
-
-
-def _score(recipe: Recipe, make_envs: Callable[[EnvironmentSpec, int], VecEnv], choose_actions: ChooseActions) -> float:
-    """Mean return of greedy episodes on the seeds kept for selection."""
-    played = play_together(
-        choose_actions,
-        lambda n: make_envs(recipe.environment, n),
-        recipe.loop.selection_episodes,
-        SELECTION_FIRST_SEED,
-        recipe.loop.max_evaluation_steps,
-    )
-    return float(np.mean([episode.episode_return for episode in played]))

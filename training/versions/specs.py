@@ -1,7 +1,6 @@
 """The PolicySpec of a trained policy: everything that serving and clients need to know of it."""
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import gymnasium as gym
@@ -10,14 +9,12 @@ from gymnasium.spaces import Box, Discrete
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.names import SCHEMA_VERSION
 from polserve.protos.tensors import dtype_code
-from polserve.training.environments.descriptions import Description, describe
-from polserve.training.environments.making import EVALUATION_FIRST_SEED, EnvironmentSpec, make_env
-from polserve.training.environments.spaces import component_bounds, float32_bounds, observation_box
-from polserve.training.environments.wrappers import changes_actions, changes_observations, layers
+from polserve.training.environments.descriptions import Description
+from polserve.training.environments.inspection import EnvironmentFacts
+from polserve.training.environments.making import EVALUATION_FIRST_SEED, EnvironmentSpec
+from polserve.training.environments.spaces import component_bounds, float32_bounds
 from polserve.training.errors import UnsupportedEnvironment
 from polserve.training.evaluation.statistics import ReturnSummary
-from polserve.training.tasks.adbudget.context import HISTORY_DAYS
-from polserve.training.tasks.adbudget.environment import AllocationEnv
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,35 +24,29 @@ class TrainedPolicy:
     name: str
     algorithm: str
     environment: EnvironmentSpec
+    facts: EnvironmentFacts
+    """What the environment showed."""
     provenance: pb.Provenance
     evaluation: ReturnSummary
     random_mean: float
+    """Mean return of the random policy in the evaluation."""
 
 
 def build_spec(trained: TrainedPolicy) -> pb.PolicySpec:
-    """The spec, all but its parity, which the export measures."""
-    env = make_env(trained.environment)
-    try:
-        description = describe(trained.environment.id, env)
-        return pb.PolicySpec(
-            schema_version=SCHEMA_VERSION,
-            name=trained.name,
-            algorithm=trained.algorithm,
-            environment=pb.Environment(
-                id=trained.environment.id,
-                kwargs_json=trained.environment.kwargs_json,
-                module=trained.environment.module,
-            ),
-            observation=_observation(
-                observation_box(env.observation_space, trained.environment.id), trained.environment.frames, description
-            ),
-            action=_action(env.action_space, description, trained.environment.id),
-            allocation=_allocation(env, description),
-            provenance=trained.provenance,
-            evaluation=_evaluation(trained.evaluation, trained.random_mean),
-        )
-    finally:
-        env.close()
+    """The spec of a trained policy, all but its parity, which the export measures."""
+    environment, facts = trained.environment, trained.facts
+    spec = pb.PolicySpec(
+        schema_version=SCHEMA_VERSION,
+        name=trained.name,
+        algorithm=trained.algorithm,
+        environment=pb.Environment(id=environment.id, kwargs_json=environment.kwargs_json, module=environment.module),
+        observation=_observation(facts.observation_space, environment.frames, facts.description),
+        action=_action(facts.action_space, facts.description, environment.id),
+        provenance=trained.provenance,
+        evaluation=_evaluation(trained.evaluation, trained.random_mean),
+    )
+    spec.MergeFrom(facts.spec_part)
+    return spec
 
 
 def _observation(box: Box, frames: int, description: Description) -> pb.ObservationSpec:
@@ -86,23 +77,6 @@ def _action(space: gym.Space[Any], description: Description, environment_id: str
             )
         )
     raise UnsupportedEnvironment(f"{environment_id}: expected actions in Discrete or Box, got {space}")
-
-
-def _allocation(env: gym.Env[Any, Any], description: Description) -> pb.AllocationSpec | None:
-    """The block of an allocator; None for any other policy."""
-    account = env.unwrapped
-    if not isinstance(account, AllocationEnv):
-        return None
-    around = pairwise(layers(env))
-    if any(changes_observations(layer, inner) or changes_actions(layer, inner) for inner, layer in around):
-        return None  # what a request for a budget carries is not what the policy takes
-    return pb.AllocationSpec(
-        channels=[channel.name for channel in account.scenario.channels],
-        currency=account.scenario.currency,
-        history_days=HISTORY_DAYS,
-        max_horizon_days=account.scenario.horizon_days,
-        components=[name for name, _ in description.components],
-    )
 
 
 def _evaluation(summary: ReturnSummary, random_mean: float) -> pb.Evaluation:

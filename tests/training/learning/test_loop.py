@@ -147,7 +147,7 @@ def test_few_short_episodes_leave_enough_golden_observations() -> None:
         recipe = Recipe("line", spec, loop)
         trainee = build_trainee(recipe, 0)
         outcome, stages = trainee.loop.run(Recorder()), Stages(Console(quiet=True))
-        evaluation, version = finish(recipe, trainee.agent, outcome, pb.Provenance(), stages=stages)
+        evaluation, version = finish(recipe, trainee, outcome, pb.Provenance(), stages=stages)
     assert len(version.golden["observation"]) >= MIN_GOLDEN
     assert evaluation.summary.episodes == 2
 

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
-    """Mean scores of a game."""
+class PublishedScores:
+    """Published mean scores of a game."""
 
     random: float
     human: float
 
 
-MS_PACMAN = Reference(random=307.3, human=6951.6)
+MS_PACMAN = PublishedScores(random=307.3, human=6951.6)
 
-_BY_ENVIRONMENT: Mapping[str, Reference] = {"ALE/MsPacman-v5": MS_PACMAN, "MsPacman-v0": MS_PACMAN}
+_BY_ENVIRONMENT: Mapping[str, PublishedScores] = {"ALE/MsPacman-v5": MS_PACMAN, "MsPacman-v0": MS_PACMAN}
 
 
-def reference(environment_id: str) -> Reference | None:
+def published_scores(environment_id: str) -> PublishedScores | None:
     """The published scores of the environment's game; None where there are none here."""
     return _BY_ENVIRONMENT.get(environment_id)

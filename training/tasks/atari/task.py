@@ -1,0 +1,56 @@
+"""Atari games as a task: networks see stacks of grey screens, and graphs take the game's own colour frames."""
+
+import contextlib
+import importlib
+import sys
+from functools import partial
+
+import gymnasium as gym
+
+from polserve.training.environments.making import EnvironmentSpec
+from polserve.training.errors import UnknownEnvironment
+from polserve.training.learning.hyperparameters import LoopConfig
+from polserve.training.tasks.atari.published import published_scores
+from polserve.training.tasks.task import Task, TaskSetup, mean_return
+
+PACKAGE = "ale_py"
+"""Registers the games; an optional extra."""
+NAMESPACE = "ALE/"
+GOLDEN_FRAMES = 64
+"""Golden observations: stacks of colour frames take 400 KB each before they are compressed."""
+
+
+def register_games(environment: EnvironmentSpec) -> None:
+    """Make Atari games known to Gymnasium, where the package is installed and the id is not known already.
+
+    Raises:
+        UnknownEnvironment: the environment is a game, and the package is missing.
+    """
+    if environment.id in gym.registry:
+        return
+    with contextlib.suppress(ImportError):
+        ale = importlib.import_module(PACKAGE)
+        ale.ALEInterface.setLoggerMode(ale.LoggerMode.Error)  # else every game prints a banner
+        gym.register_envs(ale)
+    if PACKAGE not in sys.modules and (environment.frames or environment.id.startswith(NAMESPACE)):
+        install = "pip install 'polserve[training,atari]'"
+        raise UnknownEnvironment(f"{environment.id} is an Atari game and {PACKAGE} is not installed: {install}")
+
+
+def set_up(environment: EnvironmentSpec, loop: LoopConfig) -> TaskSetup:
+    """Learn from grey screens, and select by the mean score of whole games."""
+    from polserve.training.tasks.atari.screens import Screens
+    from polserve.training.tasks.atari.vector import make_screens
+
+    make_envs = partial(make_screens, environment)
+    return TaskSetup(
+        make_envs, partial(mean_return, make_envs, loop), preprocessing=Screens(), golden_size=GOLDEN_FRAMES
+    )
+
+
+def _sentence(environment_id: str) -> str:
+    scores = published_scores(environment_id)
+    return f"Published scores of the game: random {scores.random}, human {scores.human}." if scores else ""
+
+
+ATARI = Task("atari", register=register_games, set_up=set_up, published_scores=_sentence)

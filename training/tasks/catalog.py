@@ -1,0 +1,49 @@
+"""The list of tasks; light to import."""
+
+from typing import Any
+
+import gymnasium as gym
+
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.training.environments.inspection import CheckSpaces, EnvironmentFacts, accept_spaces, inspect_environment
+from polserve.training.environments.making import EnvironmentSpec
+from polserve.training.tasks.adbudget.task import ADBUDGET
+from polserve.training.tasks.atari.task import ATARI
+from polserve.training.tasks.control.task import CONTROL
+from polserve.training.tasks.task import Task
+
+TASKS = (ADBUDGET, ATARI, CONTROL)
+"""Those that know environments first."""
+
+
+def task_for(environment_id: str) -> Task:
+    """The task that knows the environment by its id, else control."""
+    return next((task for task in TASKS if task.knows(environment_id)), CONTROL)
+
+
+def register(environment: EnvironmentSpec) -> None:
+    """Make the environment known to Gymnasium where it is one of a task's.
+
+    Raises:
+        UnknownEnvironment: it is one, and a package is missing for it.
+    """
+    for task in TASKS:
+        task.register(environment)
+
+
+def look_at(environment: EnvironmentSpec, check_spaces: CheckSpaces = accept_spaces) -> EnvironmentFacts:
+    """What the environment shows, with what tasks tell of it.
+
+    Raises:
+        TrainingError: as `inspect_environment`.
+    """
+    return inspect_environment(environment, check_spaces, spec_part)
+
+
+def spec_part(env: gym.Env[Any, Any]) -> pb.PolicySpec:
+    """What tasks add to the spec of policies for this environment."""
+    whole = pb.PolicySpec()
+    for task in TASKS:
+        if (part := task.spec_part(env)) is not None:
+            whole.MergeFrom(part)
+    return whole

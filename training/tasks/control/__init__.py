@@ -1,0 +1,1 @@
+"""Control problems: any Gymnasium environment, as it is."""
