@@ -23,7 +23,6 @@ from benchmarks.load import polserve
 from benchmarks.tables import finish, options, show
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.serving.client import ClientError, PolicyClient
-from polserve.serving.client.messages import live_version
 from polserve.training.environments.making import EVALUATION_FIRST_SEED
 from polserve.training.errors import TrainingError
 from polserve.training.evaluation.statistics import summarise
@@ -118,7 +117,7 @@ def compare(seeds: int, channels: int, steps: int | None, n_contexts: int) -> di
             runs = list(pool.map(train, range(seeds), [channels] * seeds, [steps] * seeds, [Path(folder)] * seeds))
         best = np.array([plan.sales for plan in solved])
         with service_of(Path(folder)) as client:
-            history = client.policy("adbudget-0").versions[0].spec.allocation.history_days
+            history = client.policy("adbudget-0").versions[0].message.spec.allocation.history_days
             trained = [
                 plan_regrets(play_contexts(client, f"adbudget-{seed}", contexts, history), contexts, best)
                 for seed in range(seeds)
@@ -157,10 +156,10 @@ def answer_file(path: Path, target: str | None, policy: str) -> dict[str, float]
     with contextlib.ExitStack() as stack:
         address = target or f"127.0.0.1:{stack.enter_context(polserve()).port}"
         client = stack.enter_context(PolicyClient(address))
-        live = live_version(client.policy(policy), "")
+        live = client.policy(policy).live_version()
         if live is None:
             raise SystemExit(f"no version of {policy} answers at {target}")
-        history = live.spec.allocation.history_days
+        history = live.message.spec.allocation.history_days
         plans = play_contexts(client, policy, contexts, history)
     regrets = plan_regrets(plans, contexts, best)
     for index, (plan, missed, context) in enumerate(zip(plans, regrets, contexts, strict=True)):

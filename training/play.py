@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polserve.serving.client import Action, PolicyClient
-from polserve.serving.client.messages import live_version
 from polserve.training.environments.inspection import inspect_environment
 from polserve.training.environments.limits import MAX_EVALUATION_STEPS
 from polserve.training.environments.making import EVALUATION_FIRST_SEED, Env, EnvironmentSpec, from_message, make_env
@@ -48,10 +47,10 @@ def environment_of(player: "Player") -> EnvironmentSpec:
         UnknownEnvironment: it is not live in that version.
     """
     live = player.client.policy(player.policy)
-    version = live_version(live, player.version)
+    version = live.live_version(player.version)
     if version is None:
         raise UnknownEnvironment(f"{player.policy} is not live as {player.version!r}; see `polserve policies`")
-    return from_message(version.spec, player.module)
+    return from_message(version.message.spec, player.module)
 
 
 def check_renders(environment: EnvironmentSpec) -> None:

@@ -1,22 +1,38 @@
 """The Python client, synchronous and asyncio: numpy arrays in and out.
 
 `PolicyClient` for programs with threads, `AsyncPolicyClient` for asyncio. Every call has a deadline. All calls but
-episodes change nothing, so they are tried again while the service is unavailable or full.
+episodes change nothing, so they are tried again while the service is unavailable or full. Applications import these
+names from `polserve`.
 """
 
 from polserve.serving.client.aio import AsyncEpisode, AsyncPolicyClient
 from polserve.serving.client.budget import BudgetDay, Split
-from polserve.serving.client.channel import ClientError
+from polserve.serving.client.errors import ClientError, InvalidArgument
+from polserve.serving.client.live import (
+    ActionSpace,
+    Allocator,
+    EvaluationSummary,
+    LivePolicy,
+    LiveVersion,
+    ObservationSpace,
+)
 from polserve.serving.client.messages import Action
 from polserve.serving.client.sync import Episode, PolicyClient
 
 __all__ = [
     "Action",
+    "ActionSpace",
+    "Allocator",
     "AsyncEpisode",
     "AsyncPolicyClient",
     "BudgetDay",
     "ClientError",
     "Episode",
+    "EvaluationSummary",
+    "InvalidArgument",
+    "LivePolicy",
+    "LiveVersion",
+    "ObservationSpace",
     "PolicyClient",
     "Split",
 ]

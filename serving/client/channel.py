@@ -13,13 +13,12 @@ import grpc
 from polserve.protos.polserve.v1 import budget_pb2
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.hosts import is_loopback, without_passwords
+from polserve.serving.client.errors import ClientError
+from polserve.serving.client.target import DEFAULT_PORT, host_of
 
 ChannelOptions: TypeAlias = Mapping[str, int | str]
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
-DEFAULT_TARGET = "localhost:50051"
-DEFAULT_TIMEOUT_S = 10.0
-MOST_PORT = 65_535
 
 ATTEMPTS = 4
 """Of a call that changes nothing, while the service is unavailable or full."""
@@ -32,6 +31,9 @@ CONNECT_MS = 5_000
 KEEPALIVE_MS = 30_000
 """Of silence during a call, after which a client asks whether the service is still there; it may ask from 10 s on."""
 KEEPALIVE_TIMEOUT_MS = 10_000
+
+NOT_HTTP2 = "Failed parsing HTTP/2"
+"""In gRPC's words where something else answers, such as HTTP/1.1."""
 
 PROXY_VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")
 """In gRPC's order."""
@@ -59,35 +61,6 @@ _RETRIES = {
 """Of calls that change nothing (gRFC A6)."""
 
 
-class ClientError(Exception):
-    """The service refused a call or did not answer; the `grpc.RpcError` is its `__cause__`."""
-
-    is_user_error = True  # the command line prints it as one line
-
-    def __init__(self, code: grpc.StatusCode, message: str) -> None:
-        super().__init__(f"{code.name}: {message}")
-        self.code = code
-
-
-def check_target(target: str) -> None:
-    """Return if `target` is host:port.
-
-    Raises:
-        ValueError: it has a scheme, no host, no port, one that is none, or an address of IPv6 without its brackets.
-    """
-    host, _, port = target.rpartition(":")
-    is_port = port.isascii() and port.isdecimal() and 1 <= int(port) <= MOST_PORT
-    is_host = re.fullmatch(r"[^\s/,:]+|\[[0-9a-fA-F:.]+(%[^\s\]]+)?\]", host) is not None
-    if not is_port or not is_host:
-        hint = f"the port is from 1 to {MOST_PORT}" if is_host else "the host is a name or an address"
-        hint = "an address of IPv6 stands in brackets, as in [::1]:50051" if host.count(":") > 1 else hint
-        raise ValueError(f"target: expected host:port such as 'localhost:50051', got {target!r}; {hint}")
-
-
-def _host(target: str) -> str:
-    return target.rpartition(":")[0].strip("[]")
-
-
 def channel_options(target: str, options: ChannelOptions | None) -> list[tuple[str, int | str]]:
     """The options of a channel to `target`, `options` before our own."""
     own: dict[str, int | str] = {
@@ -102,43 +75,33 @@ def channel_options(target: str, options: ChannelOptions | None) -> list[tuple[s
         "grpc.keepalive_time_ms": KEEPALIVE_MS,
         "grpc.keepalive_timeout_ms": KEEPALIVE_TIMEOUT_MS,
         "grpc.http2.max_pings_without_data": 0,  # as many as it takes, in an episode that waits
-        "grpc.enable_http_proxy": int(not is_loopback(_host(target))),
+        "grpc.enable_http_proxy": int(not is_loopback(host_of(target))),
     }
     return list({**own, **(options or {})}.items())
 
 
 class Link:
-    """What a client knows of the way to its service: when to try again, and what to say when all fails."""
+    """What a client knows of the way to its service: whether it ever answered, and what to say when all fails."""
 
     def __init__(self, target: str, options: ChannelOptions | None = None) -> None:
         """`options` are those of the channels, which may forbid trying again."""
         self._target = target
-        self._attempts = ATTEMPTS if (options or {}).get("grpc.enable_retries", 1) else 1
+        self._most_attempts = ATTEMPTS if (options or {}).get("grpc.enable_retries", 1) else 1
         self._answered_at: float | None = None
 
-    def retry_after_s(self, error: Any, attempt: int, until: float) -> float | None:
-        """Seconds after which to try a call again that a full service refused; None where that would be in vain.
-
-        Args:
-            error: the `grpc.RpcError` of the call.
-            attempt: how often it was tried.
-            until: its deadline, by the monotonic clock.
-        """
-        if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED or attempt >= self._attempts:
-            return None
-        hint = dict(error.trailing_metadata() or ()).get(RETRY_HINT)
-        if not isinstance(hint, str) or not hint.isdecimal():  # a message above the limit has none
-            return None
-        pause_s = int(hint) / 1000 * random.uniform(1.0, 1.5)  # noqa: S311 - no secret: not all are to come at once
-        return pause_s if time.monotonic() + pause_s < until else None
+    def attempts(self, timeout_s: float) -> "Attempts":
+        """The attempts of a call that begins now."""
+        return Attempts(self, self._most_attempts, time.monotonic() + timeout_s)
 
     def answered(self) -> None:
-        """The service has answered just now."""
+        """Note that the service has answered just now."""
         self._answered_at = time.monotonic()
 
     def error(self, code: grpc.StatusCode, details: str | None) -> ClientError:
         """The error to raise for a failed call."""
         details = details or "no details"
+        if code is grpc.StatusCode.UNAVAILABLE and NOT_HTTP2 in details:
+            return ClientError(code, f"{_not_grpc(self._target)} ({details})")
         if code is grpc.StatusCode.UNAVAILABLE and re.search("connect|resol|reset|closed", details, re.IGNORECASE):
             return ClientError(code, f"{self._problem()}{_by_proxy(self._target)} ({details})")
         if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
@@ -155,13 +118,54 @@ class Link:
         )
 
 
+class Attempts:
+    """The attempts of one call: how long each may take, and when the next one is due."""
+
+    def __init__(self, link: Link, most: int, until: float) -> None:
+        """`until` is the call's deadline, by the monotonic clock."""
+        self._link = link
+        self._left = most
+        self._until = until
+
+    def timeout_s(self) -> float:
+        """Seconds that the next attempt may take."""
+        return max(0.0, self._until - time.monotonic())
+
+    def pause_s(self, error: Any) -> float:
+        """Seconds after which to try a call again that a full service refused.
+
+        Args:
+            error: the `grpc.RpcError` of the attempt.
+
+        Raises:
+            ClientError: trying again would be in vain.
+        """
+        self._left -= 1
+        if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and self._left > 0:
+            hint = dict(error.trailing_metadata() or ()).get(RETRY_HINT)
+            if isinstance(hint, str) and hint.isdecimal():  # a message above the limit has none
+                pause_s = int(hint) / 1000 * random.uniform(1.0, 1.5)  # noqa: S311 - no secret: not all come at once
+                if time.monotonic() + pause_s < self._until:
+                    return pause_s
+        raise self._link.error(error.code(), error.details()) from error
+
+
+def _not_grpc(target: str) -> str:
+    """What to say of a port at which something answers that speaks no gRPC."""
+    other = "" if target.endswith(f":{DEFAULT_PORT}") else f", as in {target.rpartition(':')[0]}:{DEFAULT_PORT}"
+    return (
+        f"what answers at {target} speaks no gRPC; if it is polserve's port for HTTP (8080), give the one for gRPC "
+        f"({DEFAULT_PORT}){other}"
+    )
+
+
 def _by_proxy(target: str) -> str:
     """Which proxy the way goes through, where gRPC was told of one."""
     name = next((name for name in PROXY_VARIABLES if os.environ.get(name)), None)
     excepted = os.environ.get("no_grpc_proxy") or os.environ.get("no_proxy") or ""  # noqa: SIM112 - gRPC's own
-    host = _host(target)
+    host = host_of(target)
     is_excepted = any(host.endswith(part.strip()) for part in excepted.split(",") if part.strip())
-    if name is None or is_loopback(_host(target)) or is_excepted:
+    if name is None or is_loopback(host_of(target)) or is_excepted:
         return ""
     proxy = without_passwords(os.environ[name])
     return f"; it is sought through the proxy {proxy} of the variable {name}: add {host} to no_proxy if that is wrong"

@@ -1,25 +1,32 @@
-"""What both clients share: requests from arrays, and actions from responses."""
+"""What both clients share of an act and an episode: requests from arguments, and actions from responses."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Generic, Literal, SupportsFloat, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from google.protobuf.message import Message
+from numpy.typing import ArrayLike, NDArray
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
-from polserve.protos.tensors import CODES, TensorError, cast, to_array, to_tensor
+from polserve.protos.tensors import to_array
+from polserve.serving.client.arguments import Version, flag, name_and_version, policy_name, probability, reward_of
+from polserve.serving.client.errors import InvalidArgument, described
+from polserve.serving.client.live import LivePolicy
+from polserve.serving.client.observations import Observations, batch_of, observation_tensor
 
-Observation: TypeAlias = NDArray[Any] | Sequence[Any]
+T = TypeVar("T")
+Method = Literal["Act", "Allocate", "ListPolicies", "GetPolicy"]
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
     """What a policy answered."""
 
-    action: NDArray[Any]
+    action: NDArray[np.int64] | NDArray[np.float32]
     """() or (n,) int64, or (k,) or (n, k) float32: with the leading axes of the observation."""
     policy: str
+    """Name of the policy that answered."""
     version: str
     """The version that answered."""
     values: NDArray[np.float32] | None
@@ -28,43 +35,70 @@ class Action:
     """For which observations the action was drawn at random; None when epsilon was 0."""
 
 
-def live_version(live: pb.LivePolicy, version: str) -> pb.LiveVersion | None:
-    """The live version that answers to `version`, as in a request: "", a number, or "@alias"; None where none does."""
-    number = version or live.default_version
-    if version.startswith("@"):
-        number = live.aliases.get(version[1:], "")
-    return next((item for item in live.versions if item.version == number), None)
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One call of a client: the request, and how its response is read."""
+
+    method: Method
+    request: Message
+    read: Callable[..., T]
+    """From the response to what the client returns."""
+    is_batch: bool = False
+    """Whether the observation's first axis counts observations, by the method that was called."""
+
+
+def act_call(
+    policy: str, observation: ArrayLike, version: Version, *, with_values: bool, epsilon: SupportsFloat
+) -> Call[Action]:
+    """The call for one observation, or a batch; raises InvalidArgument."""
+    request = act_request(policy, observation, version, with_values=with_values, epsilon=epsilon)
+    return Call("Act", request, action_of)
+
+
+def act_batch_call(
+    policy: str, observations: Observations, version: Version, *, with_values: bool, epsilon: SupportsFloat
+) -> Call[Action]:
+    """The call for several observations; raises InvalidArgument."""
+    tensor = observation_tensor(batch_of(observations), "observations")
+    return Call("Act", _act_request(policy, tensor, version, with_values, epsilon), action_of, is_batch=True)
+
+
+def policies_call() -> Call[list[LivePolicy]]:
+    """The call that lists what is live."""
+    return Call("ListPolicies", pb.ListPoliciesRequest(), _policies_of)
+
+
+def policy_call(name: str) -> Call[LivePolicy]:
+    """The call that describes one live policy; raises InvalidArgument."""
+    return Call("GetPolicy", pb.GetPolicyRequest(policy=policy_name(name)), _policy_of)
 
 
 def act_request(
-    policy: str, observation: Observation, version: str, *, with_values: bool, epsilon: float
+    policy: str, observation: ArrayLike, version: Version, *, with_values: bool, epsilon: SupportsFloat
 ) -> pb.ActRequest:
-    """The request for one observation, or a batch."""
+    """The request for one observation, or a batch; raises InvalidArgument."""
+    return _act_request(policy, observation_tensor(observation), version, with_values, epsilon)
+
+
+def _act_request(
+    policy: str,
+    observation: pb.Tensor,
+    version: Version,
+    with_values: bool,  # noqa: FBT001 - as the public functions have it, by name
+    epsilon: SupportsFloat,
+) -> pb.ActRequest:
+    name, number = name_and_version(policy, version)
     return pb.ActRequest(
-        policy=policy,
-        version=version,
-        observation=observation_tensor(observation),
-        with_values=with_values,
-        epsilon=epsilon,
+        policy=name,
+        version=number,
+        observation=observation,
+        with_values=flag("with_values", with_values),
+        epsilon=probability("epsilon", epsilon),
     )
 
 
-def batch_of(observations: Observation) -> Observation:
-    """Observations (n, *shape) in one array, where they come as a sequence of arrays."""
-    if isinstance(observations, np.ndarray):
-        return observations
-    tensors = [_numbers(one) for one in observations]
-    if len({array.dtype for array in tensors}) > 1:  # stacked, a whole number might be rounded
-        tensors = [_as_floats(array) for array in tensors]
-    try:
-        return np.stack(tensors)
-    except ValueError as error:
-        shapes = ", ".join(dict.fromkeys(str(array.shape) for array in tensors))
-        raise ValueError(f"observations: expected at least one, all of one shape, got {shapes or 'none'}") from error
-
-
 def action_of(response: pb.ActResponse) -> Action:
-    """What an Act answered."""
+    """The action that an Act answered."""
     return Action(
         action=to_array(response.action).copy(),
         policy=response.policy,
@@ -74,109 +108,62 @@ def action_of(response: pb.ActResponse) -> Action:
     )
 
 
-def step_of(response: pb.EpisodeResponse, epsilon: float) -> Action:
-    """What a step of an episode answered."""
-    return Action(
-        action=to_array(response.action).copy(),
-        policy=response.policy,
-        version=response.version,
-        values=to_array(response.values).copy() if response.HasField("values") else None,
-        explored=np.array(response.explored, np.bool_) if epsilon > 0 else None,
-    )
+def _policies_of(response: pb.ListPoliciesResponse) -> list[LivePolicy]:
+    return [LivePolicy.of(message) for message in response.policies]
 
 
-@dataclass(frozen=True, slots=True)
+def _policy_of(response: pb.GetPolicyResponse) -> LivePolicy:
+    return LivePolicy.of(response.policy)
+
+
 class EpisodeMessages:
-    """The requests of one stream of episodes."""
+    """The requests of one stream of episodes, and what their responses say."""
 
-    policy: str
-    version: str
-    with_values: bool
-    epsilon: float
+    def __init__(self, policy: str, version: Version, *, with_values: bool, epsilon: SupportsFloat) -> None:
+        """Check the arguments that hold for the whole stream; raises InvalidArgument."""
+        self._policy, self._version = name_and_version(policy, version)
+        self._with_values = flag("with_values", with_values)
+        self._epsilon = probability("epsilon", epsilon)
+        self._is_playing = False
 
-    def observe(self, observation: Observation, reward: float | None, *, is_first: bool) -> pb.EpisodeRequest:
-        """An observation: the first of an episode starts it.
+    def observe(self, observation: ArrayLike, reward: SupportsFloat | None) -> pb.EpisodeRequest:
+        """The request with an observation: the first of an episode starts it.
 
         Raises:
-            ValueError: there is a reward with the first one.
+            InvalidArgument: one of them is not what it must be, or there is a reward with the first observation.
         """
         tensor = observation_tensor(observation)
-        if not is_first:
-            return pb.EpisodeRequest(step=pb.EpisodeStep(observation=tensor, reward=reward))
-        if reward is not None:
-            raise ValueError(f"reward: expected none with the first observation of an episode, got {reward}")
+        earned = reward_of(reward)
+        if self._is_playing:
+            return pb.EpisodeRequest(step=pb.EpisodeStep(observation=tensor, reward=earned))
+        if earned is not None:
+            raise InvalidArgument("reward", "none with the first observation of an episode", described(reward))
         start = pb.EpisodeStart(
-            policy=self.policy,
-            version=self.version,
-            with_values=self.with_values,
-            epsilon=self.epsilon,
+            policy=self._policy,
+            version=self._version,
+            with_values=self._with_values,
+            epsilon=self._epsilon,
             observation=tensor,
         )
         return pb.EpisodeRequest(start=start)
 
-    @staticmethod
-    def end(reward: float | None, *, truncated: bool) -> pb.EpisodeRequest:
-        """The end of an episode."""
-        return pb.EpisodeRequest(end=pb.EpisodeEnd(reward=reward, truncated=truncated))
+    def end(self, reward: SupportsFloat | None, *, truncated: bool) -> pb.EpisodeRequest:
+        """The request that ends an episode; raises InvalidArgument."""
+        end = pb.EpisodeEnd(reward=reward_of(reward), truncated=flag("truncated", truncated))
+        return pb.EpisodeRequest(end=end)
 
+    def action(self, response: pb.EpisodeResponse) -> Action:
+        """The action that a step was answered with; the episode goes on."""
+        self._is_playing = True
+        return Action(
+            action=to_array(response.action).copy(),
+            policy=response.policy,
+            version=response.version,
+            values=to_array(response.values).copy() if response.HasField("values") else None,
+            explored=np.array(response.explored, np.bool_) if self._epsilon > 0 else None,
+        )
 
-def observation_tensor(observation: Observation) -> pb.Tensor:
-    """The numbers as they are; the service converts them to the policy's dtype where that changes none.
-
-    Raises:
-        ValueError: they are no numbers, of no one shape, or more than any dtype of the wire holds.
-    """
-    given = _numbers(observation)
-    carried = given.dtype if given.dtype.newbyteorder("<") in CODES else _WIDER[given.dtype.name]
-    try:
-        return to_tensor(cast(given, np.dtype(carried)))
-    except TensorError as error:
-        raise ValueError(f"observation: expected {error.expected}, got {error.got}") from error
-
-
-_WIDER = {
-    "float16": np.float32,
-    "int8": np.int32,
-    "int16": np.int32,
-    "uint16": np.int32,
-    "uint32": np.int64,
-    "uint64": np.int64,
-}
-"""What carries a dtype that the wire does not know."""
-
-
-def _numbers(observation: Observation) -> NDArray[Any]:
-    """The observation as an array of numbers, none of them rounded; raises ValueError."""
-    if isinstance(observation, np.ma.MaskedArray) and np.ma.is_masked(observation):
-        raise ValueError("observation: expected a number in every place, got a masked array that hides some")
-    try:
-        given = np.asarray(observation)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise ValueError(f"observation: expected numbers in lists of equal lengths ({error})") from error
-    if given.dtype == object:
-        raise ValueError(f"observation: {_objection(given)}")
-    if given.dtype.kind not in "fiub" or given.dtype.itemsize > 8:  # noqa: PLR2004 - bytes of float64
-        raise ValueError(f"observation: expected real numbers of at most 64 bits, got {given.dtype} {given.shape}")
-    if given.dtype.kind == "f" and not isinstance(observation, np.ndarray) and (np.abs(given) >= 1 << 53).any():
-        for item in np.asarray(observation, object).ravel():
-            number = item.item() if isinstance(item, (np.generic, np.ndarray)) else item
-            if isinstance(number, int) and int(float(number)) != number:
-                raise ValueError(f"observation: expected numbers that float64 holds beside its floats, got {number}")
-    return given
-
-
-def _objection(given: NDArray[Any]) -> str:
-    """What is wrong with what numpy makes no numbers of."""
-    odd = [item for item in given.ravel() if not isinstance(item, (int, float, np.number))]
-    if not odd:
-        large = next((item for item in given.ravel() if isinstance(item, int) and abs(item) >= 1 << 63), None)
-        return f"expected whole numbers below 2^63 in size, got {str(large)[:30]}; write a float, such as 1e30"
-    return f"expected real numbers of at most 64 bits, got {type(odd[0]).__name__}"
-
-
-def _as_floats(array: NDArray[Any]) -> NDArray[np.float64]:
-    """The numbers as float64, where that holds them; raises ValueError."""
-    try:
-        return cast(array, np.dtype(np.float64))
-    except TensorError as error:
-        raise ValueError(f"observations: expected {error.expected} beside floats, got {error.got}") from error
+    def episode_return(self, response: pb.EpisodeResponse) -> float | None:
+        """The return that an end was answered with; the episode is over."""
+        self._is_playing = False
+        return response.episode_return if response.HasField("episode_return") else None

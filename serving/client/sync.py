@@ -1,38 +1,31 @@
 """The client for programs with threads."""
 
-import itertools
-import queue
-import threading
-import time
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Self, SupportsFloat
 
-import grpc
+from numpy.typing import ArrayLike
 
-from polserve.protos.polserve.v1 import budget_pb2_grpc, policy_pb2_grpc
-from polserve.protos.polserve.v1 import policy_pb2 as pb
-from polserve.serving.client.budget import BudgetDay, Split, allocate_request, split_of
-from polserve.serving.client.channel import (
-    DEFAULT_TARGET,
+from polserve.serving.client.arguments import (
     DEFAULT_TIMEOUT_S,
-    ChannelOptions,
-    ClientError,
-    Link,
-    channel_options,
-    check_target,
+    Version,
+    connections_of,
+    options_of,
+    timeout_of,
 )
+from polserve.serving.client.budget import BudgetDay, Split, allocate_call
+from polserve.serving.client.live import LivePolicy
 from polserve.serving.client.messages import (
     Action,
     EpisodeMessages,
-    Observation,
-    act_request,
-    action_of,
-    batch_of,
-    step_of,
+    act_batch_call,
+    act_call,
+    policies_call,
+    policy_call,
 )
-
-WATCH_S = 0.1
-"""Between two looks at whether an episode's answer is overdue."""
+from polserve.serving.client.observations import Observations
+from polserve.serving.client.target import DEFAULT_TARGET, full_target
+from polserve.serving.client.transport import GrpcTransport, Stream, Transport
 
 
 class PolicyClient:
@@ -44,105 +37,112 @@ class PolicyClient:
         *,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         connections: int = 1,
-        options: ChannelOptions | None = None,
+        options: Mapping[str, int | str] | None = None,
     ) -> None:
-        """Connect to `target`, host:port, at the first call.
+        """Connect to a service at the first call.
 
         Args:
-            target: of the service.
-            timeout_s: after which a call, or a step of an episode, fails.
-            connections: used in turn; a service of several processes answers each in one of them.
+            target: where the service is, host or host:port; the port is 50051 where none is written.
+            timeout_s: seconds after which a call, or a step of an episode, fails.
+            connections: how many to keep, used in turn; a service of several processes answers each in one of them.
             options: gRPC channel arguments, before our own.
 
         Raises:
-            ValueError: `target` is no host:port, or `connections` below 1.
+            InvalidArgument: an argument is not what it must be.
         """
-        check_target(target)
-        if connections < 1:
-            raise ValueError(f"connections: expected at least 1, got {connections}")
-        self._link = Link(target, options)
-        self._timeout_s = timeout_s
-        self._channels = [
-            grpc.insecure_channel(target, options=channel_options(target, options)) for _ in range(connections)
-        ]
-        self._stubs = itertools.cycle([policy_pb2_grpc.PolicyServiceStub(channel) for channel in self._channels])
-        self._budgets = itertools.cycle([budget_pb2_grpc.BudgetServiceStub(channel) for channel in self._channels])
+        seconds, n, given = timeout_of(timeout_s), connections_of(connections), options_of(options)
+        self._transport: Transport = GrpcTransport(full_target(target), seconds, n, given)
+
+    @classmethod
+    def over(cls, transport: Transport) -> Self:
+        """A client whose calls something else answers, such as functions in this process: see `polserve.testing`."""
+        client = cls.__new__(cls)
+        client._transport = transport  # noqa: SLF001 - its own class
+        return client
 
     def act(
         self,
         policy: str,
-        observation: Observation,
+        observation: ArrayLike,
         *,
-        version: str = "",
+        version: Version = "",
         with_values: bool = False,
-        epsilon: float = 0.0,
+        epsilon: SupportsFloat = 0.0,
     ) -> Action:
-        """The action of a live version for one observation, or for each of a batch.
+        """Ask for the action of a live version for one observation, or for each of a batch.
 
         Args:
-            policy: its name.
-            observation: (*shape) or (n, *shape). An array must have the policy's dtype; lists take it.
-            version: "" for the champion, "7" for that version, "@challenger" for that alias.
-            with_values: ask for the Q-values too.
+            policy: its name; "cartpole/1" and "cartpole@challenger" name a version too.
+            observation: (*shape) or (n, *shape): an array, lists, or what numpy makes an array of. Numbers of another
+                dtype than the policy's are converted where that changes none but by rounding a float to the nearest.
+            version: "" or None for the champion, 7 or "7" for that version, "@challenger" for that alias.
+            with_values: whether to ask for the Q-values too.
             epsilon: probability that an action is drawn uniformly instead.
 
         Raises:
+            InvalidArgument: an argument is not what it must be; nothing was sent.
             ClientError: the service refused the call or did not answer.
         """
-        request = act_request(policy, observation, version, with_values=with_values, epsilon=epsilon)
-        return action_of(self._call(next(self._stubs).Act, request))
+        return self._transport.call(act_call(policy, observation, version, with_values=with_values, epsilon=epsilon))
 
     def act_batch(
         self,
         policy: str,
-        observations: Observation,
+        observations: Observations,
         *,
-        version: str = "",
+        version: Version = "",
         with_values: bool = False,
-        epsilon: float = 0.0,
+        epsilon: SupportsFloat = 0.0,
     ) -> Action:
-        """The actions for n observations: an array (n, *shape), or a sequence of n arrays (*shape).
+        """Ask for the actions for n observations: an array (n, *shape), or n arrays (*shape) in turn.
 
         Raises:
+            InvalidArgument: an argument is not what it must be; nothing was sent.
             ClientError: the service refused the call or did not answer.
         """
-        return self.act(policy, batch_of(observations), version=version, with_values=with_values, epsilon=epsilon)
+        call = act_batch_call(policy, observations, version, with_values=with_values, epsilon=epsilon)
+        return self._transport.call(call)
 
-    def allocate(self, policy: str, today: BudgetDay, *, version: str = "") -> Split:
-        """How a live allocator splits what is left of a budget today; the split never exceeds it.
+    def allocate(self, policy: str, today: BudgetDay, *, version: Version = "") -> Split:
+        """Ask an allocator to split what is left of a budget today; the split never exceeds it.
 
         Raises:
+            InvalidArgument: an argument is not what it must be; nothing was sent.
             ClientError: the service refused the call or did not answer.
-            ValueError: the question cannot be sent.
         """
-        return split_of(self._call(next(self._budgets).Allocate, allocate_request(policy, today, version)))
+        return self._transport.call(allocate_call(policy, today, version))
 
-    def episode(self, policy: str, *, version: str = "", with_values: bool = False, epsilon: float = 0.0) -> "Episode":
-        """A stream of episodes, to be used in a `with` block; each keeps the version that it begins with."""
-        messages = EpisodeMessages(policy, version, with_values, epsilon)
-        return Episode(next(self._stubs), messages, self._link, self._timeout_s)
+    def episode(
+        self, policy: str, *, version: Version = "", with_values: bool = False, epsilon: SupportsFloat = 0.0
+    ) -> "Episode":
+        """Open a stream of episodes, for a `with` block; each episode keeps the version that it begins with.
 
-    def policies(self) -> list[pb.LivePolicy]:
-        """What is live, by name: versions, aliases and specs.
+        Raises:
+            InvalidArgument: an argument is not what it must be; nothing was sent.
+        """
+        messages = EpisodeMessages(policy, version, with_values=with_values, epsilon=epsilon)
+        return Episode(self._transport.open_stream(), messages)
+
+    def policies(self) -> list[LivePolicy]:
+        """Ask what is live: policies by name, with their versions, aliases and specs.
 
         Raises:
             ClientError: the service did not answer.
         """
-        return list(self._call(next(self._stubs).ListPolicies, pb.ListPoliciesRequest()).policies)
+        return self._transport.call(policies_call())
 
-    def policy(self, name: str) -> pb.LivePolicy:
-        """What is live of one policy.
+    def policy(self, name: str) -> LivePolicy:
+        """Ask what is live of one policy.
 
         Raises:
+            InvalidArgument: `name` is no policy's name.
             ClientError: it is not live, or the service did not answer.
         """
-        policy: pb.LivePolicy = self._call(next(self._stubs).GetPolicy, pb.GetPolicyRequest(policy=name)).policy
-        return policy
+        return self._transport.call(policy_call(name))
 
     def close(self) -> None:
         """Close the connections."""
-        for channel in self._channels:
-            channel.close()
+        self._transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -152,73 +152,44 @@ class PolicyClient:
     ) -> None:
         self.close()
 
-    def _call(self, method: Any, request: Any) -> Any:
-        until = time.monotonic() + self._timeout_s
-        attempt = 0
-        while True:
-            attempt += 1
-            try:
-                response = method(request, timeout=max(0.0, until - time.monotonic()))
-            except grpc.RpcError as error:
-                pause_s = self._link.retry_after_s(error, attempt, until)
-                if pause_s is None:
-                    raise self._link.error(error.code(), error.details()) from error
-                time.sleep(pause_s)
-            else:
-                self._link.answered()
-                return response
-
 
 class Episode:
     """One or more episodes, in turn, on one stream; for one thread."""
 
-    def __init__(self, stub: Any, messages: EpisodeMessages, link: Link, timeout_s: float) -> None:
+    def __init__(self, stream: Stream, messages: EpisodeMessages) -> None:
+        self._stream = stream
         self._messages = messages
-        self._link = link
-        self._timeout_s = timeout_s
-        self._is_playing = False
-        self._due: float | None = None
-        self._is_overdue = False
-        self._ended = threading.Event()
-        self._requests: queue.SimpleQueue[pb.EpisodeRequest | None] = queue.SimpleQueue()
-        self._responses = stub.Episode(iter(self._requests.get, None))
-        threading.Thread(target=self._watch, name="episode-watch", daemon=True).start()
 
-    def act(self, observation: Observation, reward: float | None = None) -> Action:
-        """The action for the next observation; the first one, and the first after `end`, begin an episode.
+    def act(self, observation: ArrayLike, reward: SupportsFloat | None = None) -> Action:
+        """Ask for the action for the next observation; the first one, and the first after `end`, begin an episode.
 
         Args:
             observation: one observation; one frame where the policy stacks frames, which the service does.
             reward: what the action before earned.
 
         Raises:
+            InvalidArgument: an argument is not what it must be, or there is a reward with the first observation;
+                nothing was sent, and the episode goes on.
             ClientError: the service refused it or did not answer; the stream has ended.
-            ValueError: there is a reward with the first observation.
         """
-        request = self._messages.observe(observation, reward, is_first=not self._is_playing)
-        response = self._ask(request)
-        self._is_playing = True
-        return step_of(response, self._messages.epsilon)
+        return self._messages.action(self._stream.ask(self._messages.observe(observation, reward)))
 
-    def end(self, reward: float | None = None, *, truncated: bool = False) -> float | None:
-        """The return of the episode, which has ended; None if no reward was reported.
+    def end(self, reward: SupportsFloat | None = None, *, truncated: bool = False) -> float | None:
+        """End the episode; return its return, or None if no reward was reported.
 
         Args:
             reward: what the last action earned.
-            truncated: ended by a limit of time, not by the environment.
+            truncated: whether a limit of time ended it, not the environment.
 
         Raises:
+            InvalidArgument: an argument is not what it must be; nothing was sent.
             ClientError: the service did not answer, or no episode was going on.
         """
-        response = self._ask(self._messages.end(reward, truncated=truncated))
-        self._is_playing = False
-        return response.episode_return if response.HasField("episode_return") else None
+        return self._messages.episode_return(self._stream.ask(self._messages.end(reward, truncated=truncated)))
 
     def close(self) -> None:
         """End the stream; the service forgets it."""
-        self._ended.set()
-        self._requests.put(None)
-        self._responses.cancel()
+        self._stream.close()
 
     def __enter__(self) -> Self:
         return self
@@ -227,29 +198,3 @@ class Episode:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-    def _ask(self, request: pb.EpisodeRequest) -> pb.EpisodeResponse:
-        self._requests.put(request)
-        self._due = time.monotonic() + self._timeout_s
-        try:
-            response: pb.EpisodeResponse = next(self._responses)
-        except grpc.RpcError as error:
-            if self._is_overdue:
-                message = f"no answer within {self._timeout_s:g} s"
-                raise ClientError(grpc.StatusCode.DEADLINE_EXCEEDED, message) from error
-            raise self._link.error(error.code(), error.details()) from error
-        except StopIteration:
-            raise ClientError(grpc.StatusCode.CANCELLED, "the stream has ended") from None
-        finally:
-            self._due = None
-        self._link.answered()
-        return response
-
-    def _watch(self) -> None:
-        """Cancel the stream when an answer is overdue: gRPC's own deadline is for the stream as a whole."""
-        while not self._ended.wait(min(WATCH_S, self._timeout_s)):
-            due = self._due  # looked at once: the other thread sets it back
-            if due is not None and time.monotonic() > due:
-                self._is_overdue = True
-                self._responses.cancel()
-                return

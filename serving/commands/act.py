@@ -39,8 +39,8 @@ def act(
             answer = client.act(policy, array, version=version, with_values=with_values)
         except ValueError as error:
             raise typer.BadParameter(f"{error}; --observation was {shown}") from error
-        specs = {live.version: live.spec for live in client.policy(policy).versions}
-    labels = specs[answer.version].action.discrete.labels if answer.version in specs else ()
+        spaces = {live.version: live.action for live in client.policy(policy).versions}
+    labels = spaces[answer.version].labels if answer.version in spaces else ()
     values = None if answer.values is None else answer.values.tolist()
     if as_json:
         print(json.dumps({"action": answer.action.tolist(), "version": answer.version, "values": values}))

@@ -37,9 +37,7 @@ def allocate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with money in micros.")] = False,
 ) -> None:
     """Ask the service how to split what is left of a budget today."""
-    from polserve.protos.polserve.v1 import policy_pb2 as pb
     from polserve.serving.client import BudgetDay, PolicyClient
-    from polserve.serving.client.messages import live_version
 
     policy, version = split_name(policy, version)
     left = _micros("--remaining", remaining)
@@ -48,10 +46,14 @@ def allocate(
     caps = {name: _micros("--cap", text) for name, text in _pairs("--cap", cap)}
     require_service(target, wait)
     with PolicyClient(target) as client:
-        live = live_version(client.policy(policy), version) or pb.LiveVersion()  # the service tells that it is not live
-        block = live.spec.allocation
-        channels = {**dict.fromkeys(block.channels, ()), **dict.fromkeys([*floors, *caps], ()), **past}
-        days = horizon if horizon is not None else max(1, block.max_horizon_days)
+        live = client.policy(policy).live_version(version)  # where it is not live, the service says so
+        allocator = live.allocation if live else None
+        channels = {
+            **dict.fromkeys(allocator.channels if allocator else (), ()),
+            **dict.fromkeys([*floors, *caps], ()),
+            **past,
+        }
+        days = horizon if horizon is not None else allocator.max_horizon_days if allocator else 1
         on_schedule = left * days // max(1, days - day) if 0 <= day < days else left
         today = BudgetDay(
             day=day,
@@ -86,9 +88,8 @@ def allocate(
         why = "" if split.bounds[name] == "none" else f"  ({split.bounds[name]})"
         print(f"{name:<{width}}  {micros / MICROS:>14,.2f}{why}")
     print(f"{'left for later':<{width}}  {split.unspent_micros / MICROS:>14,.2f}")
-    print(
-        f"by {split.policy}/{split.version}, in {block.currency}; equal parts: {split.equal_split_micros / MICROS:,.2f}"
-    )
+    currency = allocator.currency if allocator else ""
+    print(f"by {split.policy}/{split.version}, in {currency}; equal parts: {split.equal_split_micros / MICROS:,.2f}")
 
 
 def _pairs(option: str, texts: Pairs) -> list[tuple[str, str]]:

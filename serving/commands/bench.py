@@ -34,14 +34,14 @@ def bench(
     import numpy as np
 
     from polserve.serving.client import PolicyClient
-    from polserve.serving.client.messages import act_request, live_version
+    from polserve.serving.client.messages import act_request
     from polserve.serving.load_generator import Plan, sample_observation
 
     name, version = split_name(policy, "")
     require_service(target, wait)
     with PolicyClient(target) as client:
         live = client.policy(name)
-        spec = (live_version(live, version) or live.versions[-1]).spec.observation
+        spec = (live.live_version(version) or live.versions[-1]).message.spec.observation
         observation = sample_observation(spec, batch, np.random.default_rng(0))
         client.act(name, observation, version=version)  # what is wrong with the request is said once, and at once
     request = act_request(name, observation, version, with_values=False, epsilon=0.0)

@@ -9,7 +9,7 @@ from polserve.serving.commands.target import DEFAULT_TARGET, DEFAULT_WAIT_S, Tar
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from polserve.protos.polserve.v1 import policy_pb2 as pb
+    from polserve.serving.client import EvaluationSummary, LivePolicy, LiveVersion
 
 UNKNOWN = "-"
 """In place of the returns of a version that nobody evaluated."""
@@ -32,14 +32,14 @@ def policies(
     with PolicyClient(target) as client:
         live = client.policies()
     if as_json:
-        print(json_format.MessageToJson(pb.ListPoliciesResponse(policies=live)))
+        print(json_format.MessageToJson(pb.ListPoliciesResponse(policies=[policy.message for policy in live])))
     elif not live:
         print("no policy is live; the service's /readyz says why")
     else:
         print_table(layouts(live))
 
 
-def layouts(live: "Sequence[pb.LivePolicy]") -> list[list[tuple[str, ...]]]:
+def layouts(live: "Sequence[LivePolicy]") -> list[list[tuple[str, ...]]]:
     """Lay the table out in each form that it may be printed in, the fullest first."""
     rows = [_row(policy, version) for policy in live for version in policy.versions]
     full = [("version", "aliases", "environment", "return", "interval", "random"), *rows]
@@ -47,17 +47,16 @@ def layouts(live: "Sequence[pb.LivePolicy]") -> list[list[tuple[str, ...]]]:
     return [full, without_interval, [row[:4] for row in full], [(*row[:2], row[3]) for row in full]]
 
 
-def _row(policy: "pb.LivePolicy", live: "pb.LiveVersion") -> tuple[str, ...]:
-    aliases = sorted(alias for alias, number in policy.aliases.items() if number == live.version)
-    name, environment = f"{policy.name}/{live.version}", live.spec.environment.id or UNKNOWN
-    return (name, " ".join(f"@{alias}" for alias in aliases) or UNKNOWN, environment, *_returns(live.spec.evaluation))
+def _row(policy: "LivePolicy", live: "LiveVersion") -> tuple[str, ...]:
+    name, environment = f"{policy.name}/{live.version}", live.environment or UNKNOWN
+    return (name, " ".join(policy.aliases_of(live)) or UNKNOWN, environment, *_returns(live.evaluation))
 
 
-def _returns(evaluation: "pb.Evaluation") -> "Iterator[str]":
+def _returns(evaluation: "EvaluationSummary | None") -> "Iterator[str]":
     """Mean, interval and the random policy's mean."""
-    if not evaluation.episodes:
+    if evaluation is None:
         yield from (UNKNOWN, UNKNOWN, UNKNOWN)
         return
     yield f"{evaluation.mean:.1f}"
-    yield f"{evaluation.interval_low:.1f} to {evaluation.interval_high:.1f}"
+    yield "{:.1f} to {:.1f}".format(*evaluation.interval)
     yield f"{evaluation.random_mean:.1f}"

@@ -6,13 +6,12 @@ import typer
 
 
 def _check(target: str) -> str:
-    from polserve.serving.client.channel import check_target
+    from polserve.serving.client.target import full_target
 
     try:
-        check_target(target)
+        return full_target(target)
     except ValueError as error:
         raise typer.BadParameter(str(error).removeprefix("target: ")) from error
-    return target
 
 
 Target = Annotated[

@@ -11,7 +11,7 @@ from polserve.serving.commands.target import DEFAULT_TARGET, DEFAULT_WAIT_S, Tar
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from polserve.protos.polserve.v1 import policy_pb2 as pb
+    from polserve.serving.client import LivePolicy
 
     Counts = Mapping[tuple[str, str], float]
 
@@ -54,12 +54,11 @@ def watch(
             time.sleep(interval)
 
 
-def _rows(live: "Sequence[pb.LivePolicy]", rates: "Counts | None") -> "list[tuple[str, ...]]":
+def _rows(live: "Sequence[LivePolicy]", rates: "Counts | None") -> "list[tuple[str, ...]]":
     rows: list[tuple[str, ...]] = [("version", "aliases", "observations/s")]
     for policy in live:
         for version in policy.versions:
-            aliases = sorted(alias for alias, number in policy.aliases.items() if number == version.version)
             rate = None if rates is None else rates.get((policy.name, version.version), 0.0)
-            named = " ".join(f"@{alias}" for alias in aliases) or "-"
+            named = " ".join(policy.aliases_of(version)) or "-"
             rows.append((f"{policy.name}/{version.version}", named, "-" if rate is None else f"{rate:,.1f}"))
     return rows

@@ -239,16 +239,6 @@ def test_where_nobody_answers_the_error_says_what_to_do(ask: Callable[..., str])
             ask(target)
 
 
-@pytest.mark.parametrize("kind", [PolicyClient, AsyncPolicyClient])
-def test_what_is_no_address_or_number_is_refused(kind: Callable[..., object]) -> None:
-    nonsense = ("localhost", "http://localhost:50051", "localhost:grpc", "localhost:70000", ":50051", "::1:50051")
-    for target in (*nonsense, "a,b:1", "localhost:\uff15"):
-        with pytest.raises(ValueError, match="target: expected host:port such as 'localhost:50051', got"):
-            kind(target)
-    with pytest.raises(ValueError, match="connections: expected at least 1, got 0"):
-        kind("localhost:50051", connections=0)
-
-
 def test_channel_options_come_before_our_own(running: Running) -> None:
     with (
         PolicyClient(running.target, options={"grpc.max_receive_message_length": 10}) as client,

@@ -62,11 +62,11 @@ def test_a_version_may_be_written_behind_the_name(running: Running, name: str) -
     assert result.stdout.endswith("by cartpole/1\n")
 
 
-@pytest.mark.parametrize("target", ["localhost", "http://localhost:50051"])
-def test_a_target_without_a_port_or_with_a_scheme_is_bad_usage(target: str) -> None:
+@pytest.mark.parametrize("target", ["localhost:", "http://localhost:50051"])
+def test_a_target_with_an_empty_port_or_a_scheme_is_bad_usage(target: str) -> None:
     result = polserve("policies", "--target", target)
     assert result.returncode == 2
-    assert "expected host:port" in result.stderr
+    assert "expected host or host:port" in result.stderr
 
 
 def test_promote_makes_no_store_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.serving.cli import GROUP, build
+from polserve.serving.client import LivePolicy
 from polserve.serving.commands.policies import layouts
 from polserve.serving.commands.tables import aligned, choose
 from polserve.serving.settings import Settings
@@ -79,7 +80,7 @@ def test_a_narrow_terminal_gets_fewer_columns_and_a_pipe_gets_all() -> None:
     live = pb.LivePolicy(
         name="adbudget", versions=[pb.LiveVersion(version="1", spec=spec)], aliases={"champion": "1", "canary": "1"}
     )
-    tables = [aligned(rows) for rows in layouts([live])]
+    tables = [aligned(rows) for rows in layouts([LivePolicy.of(live)])]
     assert choose(tables, None)[1].split() == [
         *("adbudget/1", "@canary", "@champion", "polserve/AdBudgetDaily-v0"),
         *("71979.2", "70105.1", "to", "73793.6", "0.0"),

@@ -7,7 +7,6 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.polserve.v1 import policy_pb2_grpc
 from polserve.serving.client import ClientError, PolicyClient
-from polserve.serving.client.messages import live_version
 from tests.support.running import Running
 from tests.support.versions import make_version
 
@@ -145,23 +144,13 @@ def test_a_message_above_the_limit_is_refused(running: Running) -> None:
     assert refusal.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-def test_a_version_is_found_as_the_service_finds_it() -> None:
-    versions = [pb.LiveVersion(version=number) for number in ("1", "2")]
-    live = pb.LivePolicy(versions=versions, aliases={"stable": "2", "next": "1"}, default_version="2")
-    found = {asked: live_version(live, asked) for asked in ("", "1", "@next", "@gone", "3")}
-    numbers = {asked: version.version for asked, version in found.items() if version is not None}
-    assert numbers == {"": "2", "1": "1", "@next": "1"}
-    live.default_version = ""
-    assert live_version(live, "") is None
-
-
 def test_policies_are_listed_with_versions_aliases_and_specs(client: PolicyClient) -> None:
     policy, frames = client.policies()
     assert frames.name == "frames"
     assert policy == client.policy("cartpole")
-    assert policy.default_version == policy.aliases["champion"] == "1"
+    assert policy.default == policy.aliases["champion"] == "1"
     assert (policy.name, dict(policy.aliases)) == ("cartpole", {"champion": "1"})
-    assert policy.versions[0].spec == make_version().spec
+    assert policy.versions[0].message.spec == make_version().spec
     assert policy.versions[0].sha256 == make_version().sha256
     with pytest.raises(ClientError, match="NOT_FOUND: policy: no policy 'go' is live"):
         client.policy("go")

@@ -17,7 +17,7 @@ from polserve.protos.polserve.v1 import policy_pb2_grpc
 from polserve.protos.shared.names import SCHEMA_VERSION, SPEC_KEY
 from polserve.protos.tensors import TensorError, cast
 from polserve.serving.client import AsyncPolicyClient, ClientError, PolicyClient
-from polserve.serving.client.messages import batch_of, observation_tensor
+from polserve.serving.client.observations import batch_of, observation_tensor
 from tests.support.running import Running, polserve, service, wait_until
 
 TICK = 2**53 - 1

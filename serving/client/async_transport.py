@@ -1,0 +1,111 @@
+"""The calls of the asyncio client over gRPC: stubs used in turn, retries, and streams with deadlines."""
+
+import asyncio
+import itertools
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import grpc
+import grpc.aio
+
+from polserve.protos.polserve.v1 import budget_pb2_grpc, policy_pb2_grpc
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.serving.client.channel import Link, channel_options
+from polserve.serving.client.errors import ClientError
+from polserve.serving.client.messages import Call, T
+
+
+class AsyncStream(Protocol):
+    """A stream of episodes: each request gets one response."""
+
+    async def ask(self, request: pb.EpisodeRequest) -> pb.EpisodeResponse:
+        """Send a request and return its response; raises ClientError."""
+
+    async def close(self) -> None:
+        """End the stream."""
+
+
+class AsyncTransport(Protocol):
+    """What carries a client's calls to whatever answers them."""
+
+    async def call(self, call: Call[T]) -> T:
+        """Make a call and return what it answered; raises ClientError."""
+
+    def open_stream(self) -> AsyncStream:
+        """Open a stream of episodes."""
+
+    async def close(self) -> None:
+        """Free what it holds."""
+
+
+class AsyncGrpcTransport:
+    """Connections to a service, for one event loop."""
+
+    def __init__(self, target: str, timeout_s: float, connections: int, options: Mapping[str, int | str]) -> None:
+        """Connect at the first call, to a target with its port."""
+        self._link = Link(target, options)
+        self._timeout_s = timeout_s
+        arguments = channel_options(target, options)
+        self._channels = [grpc.aio.insecure_channel(target, options=arguments) for _ in range(connections)]
+        self._stubs: itertools.cycle[Any] = itertools.cycle(
+            [policy_pb2_grpc.PolicyServiceStub(channel) for channel in self._channels]
+        )
+        self._budgets: itertools.cycle[Any] = itertools.cycle(
+            [budget_pb2_grpc.BudgetServiceStub(channel) for channel in self._channels]
+        )
+
+    async def call(self, call: Call[T]) -> T:
+        """Make a call, again while the service is full; raises ClientError."""
+        stub = next(self._budgets) if call.method == "Allocate" else next(self._stubs)
+        method = getattr(stub, call.method)
+        attempts = self._link.attempts(self._timeout_s)
+        while True:
+            try:
+                response = await method(call.request, timeout=attempts.timeout_s())
+            except grpc.aio.AioRpcError as error:
+                await asyncio.sleep(attempts.pause_s(error))
+            else:
+                self._link.answered()
+                return call.read(response)
+
+    def open_stream(self) -> AsyncStream:
+        """Open a stream of episodes."""
+        return AsyncGrpcStream(next(self._stubs), self._link, self._timeout_s)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for channel in self._channels:
+            await channel.close()
+
+
+class AsyncGrpcStream:
+    """A stream of episodes over gRPC; for one task."""
+
+    def __init__(self, stub: Any, link: Link, timeout_s: float) -> None:
+        self._link = link
+        self._timeout_s = timeout_s
+        self._call = stub.Episode()
+
+    async def ask(self, request: pb.EpisodeRequest) -> pb.EpisodeResponse:
+        """Send a request and return its response; raises ClientError."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._call.write(request)
+                response = await self._call.read()
+        except TimeoutError as error:
+            self._call.cancel()
+            message = f"no answer within {self._timeout_s:g} s"
+            raise ClientError(grpc.StatusCode.DEADLINE_EXCEEDED, message) from error
+        except grpc.aio.AioRpcError as error:
+            raise self._link.error(error.code(), error.details()) from error
+        except asyncio.InvalidStateError as error:  # written to after its end
+            raise self._link.error(await self._call.code(), await self._call.details()) from error
+        if response is grpc.aio.EOF:
+            raise self._link.error(await self._call.code(), await self._call.details())
+        self._link.answered()
+        answer: pb.EpisodeResponse = response
+        return answer
+
+    async def close(self) -> None:
+        """End the stream; the service forgets it."""
+        self._call.cancel()

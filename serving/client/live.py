@@ -1,0 +1,242 @@
+"""What is live on a service: policies, their versions, and what each takes, answers and earned."""
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.tensors import DTYPES
+from polserve.serving.client.arguments import Version, version_text
+
+
+@dataclass(frozen=True, slots=True)
+class ObservationSpace:
+    """What one observation of a policy is."""
+
+    dtype: str
+    """The policy's own, such as "float32"; the service converts numbers of another where that changes none."""
+    shape: tuple[int, ...]
+    """Shape of one observation, the stack of frames included."""
+    frames: int
+    """Length of the stack, the first axis of the shape; 0 where there is none."""
+    low: tuple[float, ...]
+    """Lowest values: one for each component, one for all, or none."""
+    high: tuple[float, ...]
+    """Highest values, likewise."""
+    is_bounded: bool
+    """Whether an observation outside the bounds is refused."""
+    names: tuple[str, ...]
+    """Names of the components of a flat observation, or none."""
+    units: tuple[str, ...]
+    """Units of the components, or none."""
+
+    def __str__(self) -> str:
+        return f"{self.dtype or 'any dtype'} {self.shape}"
+
+
+@dataclass(frozen=True, slots=True)
+class ActionSpace:
+    """What an action of a policy is: one of `n` numbers, or a float32 vector from `low` to `high`."""
+
+    n: int | None
+    """The number of actions, 0 to n - 1; None where they are continuous."""
+    labels: tuple[str, ...] = ()
+    """Names of the n actions, or none."""
+    low: tuple[float, ...] = ()
+    """Lowest value of each component of a continuous action, in the environment's own units."""
+    high: tuple[float, ...] = ()
+    """Highest value of each component, likewise."""
+    names: tuple[str, ...] = ()
+    """Names of the components, or none."""
+    units: tuple[str, ...] = ()
+    """Units of the components, or none."""
+
+    def __str__(self) -> str:
+        if self.n is None:
+            return f"float32 ({len(self.low)},)" if self.low else "any action"
+        return f"{self.n} actions" + (f" ({', '.join(self.labels)})" if self.labels else "")
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSummary:
+    """Returns of a version's episodes in evaluation."""
+
+    episodes: int
+    mean: float
+    iqm: float
+    """Interquartile mean."""
+    interval: tuple[float, float]
+    """Bootstrap interval of the mean."""
+    confidence: float
+    """Confidence of the interval, such as 0.95."""
+    random_mean: float
+    """Mean return of the uniformly random policy."""
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"return {self.mean:.1f} ({low:.1f} to {high:.1f}; random {self.random_mean:.1f})"
+
+
+@dataclass(frozen=True, slots=True)
+class Allocator:
+    """What an allocator of budgets takes."""
+
+    channels: tuple[str, ...]
+    currency: str
+    """ISO 4217."""
+    history_days: int
+    """Days of past spend that it reads, for each channel."""
+    max_horizon_days: int
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class LiveVersion:
+    """A version that answers, and what its spec says."""
+
+    version: str
+    algorithm: str
+    environment: str
+    """Gymnasium id of the environment that it was trained in; "" where there is none."""
+    observation: ObservationSpace
+    action: ActionSpace
+    evaluation: EvaluationSummary | None
+    """None where nobody evaluated it."""
+    allocation: Allocator | None
+    """None where it allocates no budgets."""
+    sha256: str
+    """Checksum of model.onnx, hexadecimal."""
+    message: pb.LiveVersion = field(compare=False)
+    """The protobuf message, with the whole spec."""
+
+    @classmethod
+    def of(cls, message: pb.LiveVersion) -> "LiveVersion":
+        """The version that a message describes."""
+        spec = message.spec
+        return cls(
+            version=message.version,
+            algorithm=spec.algorithm,
+            environment=spec.environment.id,
+            observation=_observation(spec.observation),
+            action=_action(spec.action),
+            evaluation=_evaluation(spec.evaluation) if spec.evaluation.episodes else None,
+            allocation=_allocation(spec.allocation) if spec.HasField("allocation") else None,
+            sha256=message.sha256,
+            message=message,
+        )
+
+    def __repr__(self) -> str:
+        return f"<version {self.version}: {self.described()}>"
+
+    def described(self) -> str:
+        """A line about it: the environment, what it takes and answers, and what it earned."""
+        parts = [self.environment, f"{self.observation} -> {self.action}", str(self.evaluation or "not evaluated")]
+        return ", ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class LivePolicy:
+    """A policy that is live: its versions and aliases."""
+
+    name: str
+    versions: tuple[LiveVersion, ...]
+    """Oldest first."""
+    aliases: Mapping[str, str]
+    """The version that each alias names."""
+    default: str
+    """The version that answers where a call names none; "" where none does."""
+    message: pb.LivePolicy = field(compare=False)
+    """The protobuf message."""
+
+    @classmethod
+    def of(cls, message: pb.LivePolicy) -> "LivePolicy":
+        """The policy that a message describes."""
+        return cls(
+            name=message.name,
+            versions=tuple(LiveVersion.of(version) for version in message.versions),
+            aliases=dict(message.aliases),
+            default=message.default_version,
+            message=message,
+        )
+
+    def live_version(self, version: Version = "") -> LiveVersion | None:
+        """The version that answers to `version`, as in a call; None where none does.
+
+        Raises:
+            InvalidArgument: `version` is no version.
+        """
+        asked = version_text(version)
+        number = self.aliases.get(asked[1:], "") if asked.startswith("@") else asked or self.default
+        return next((live for live in self.versions if live.version == number), None)
+
+    def aliases_of(self, version: LiveVersion) -> list[str]:
+        """Aliases that name a version, each with its @."""
+        return [f"@{alias}" for alias, number in sorted(self.aliases.items()) if number == version.version]
+
+    def __repr__(self) -> str:
+        versions = ", ".join(" ".join([live.version, *self.aliases_of(live)]) for live in self.versions)
+        default = self.live_version() or next(iter(self.versions), None)
+        about = f": {default.described()}" if default else ""
+        return f"<policy {self.name}, versions {versions or 'none'}{about}>"
+
+    def _repr_html_(self) -> str:
+        head = ("version", "aliases", "environment", "observation", "action", "return")
+        return _table(head, [self._row(live) for live in self.versions])
+
+    def _row(self, live: LiveVersion) -> tuple[str, ...]:
+        """The cells of a version's line in the table."""
+        name, aliases = f"{self.name}/{live.version}", " ".join(self.aliases_of(live))
+        earned = "" if live.evaluation is None else str(live.evaluation).removeprefix("return ")
+        return (name, aliases, live.environment, str(live.observation), str(live.action), earned)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    def line(tag: str, cells: Sequence[str]) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+    return f"<table>{line('th', head)}{''.join(line('td', row) for row in rows)}</table>"
+
+
+def _observation(spec: pb.ObservationSpec) -> ObservationSpace:
+    return ObservationSpace(
+        dtype=DTYPES[spec.dtype].name if spec.dtype in DTYPES else "",
+        shape=tuple(spec.shape),
+        frames=spec.frames,
+        low=tuple(spec.low),
+        high=tuple(spec.high),
+        is_bounded=spec.is_bounded,
+        names=tuple(component.name for component in spec.components),
+        units=tuple(component.unit for component in spec.components),
+    )
+
+
+def _action(spec: pb.ActionSpec) -> ActionSpace:
+    if spec.WhichOneof("space") == "discrete":
+        return ActionSpace(n=spec.discrete.n, labels=tuple(spec.discrete.labels))
+    space = spec.continuous
+    return ActionSpace(
+        n=None,
+        low=tuple(space.low),
+        high=tuple(space.high),
+        names=tuple(component.name for component in space.components),
+        units=tuple(component.unit for component in space.components),
+    )
+
+
+def _evaluation(message: pb.Evaluation) -> EvaluationSummary:
+    return EvaluationSummary(
+        episodes=message.episodes,
+        mean=message.mean,
+        iqm=message.iqm,
+        interval=(message.interval_low, message.interval_high),
+        confidence=message.confidence,
+        random_mean=message.random_mean,
+    )
+
+
+def _allocation(message: pb.AllocationSpec) -> Allocator:
+    return Allocator(
+        channels=tuple(message.channels),
+        currency=message.currency,
+        history_days=message.history_days,
+        max_horizon_days=message.max_horizon_days,
+    )

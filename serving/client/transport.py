@@ -1,0 +1,125 @@
+"""The calls of the synchronous client over gRPC: stubs used in turn, retries, and streams with deadlines."""
+
+import itertools
+import queue
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import grpc
+
+from polserve.protos.polserve.v1 import budget_pb2_grpc, policy_pb2_grpc
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.serving.client.channel import Link, channel_options
+from polserve.serving.client.errors import ClientError
+from polserve.serving.client.messages import Call, T
+
+WATCH_S = 0.1
+"""Between two looks at whether an episode's answer is overdue."""
+
+
+class Stream(Protocol):
+    """A stream of episodes: each request gets one response."""
+
+    def ask(self, request: pb.EpisodeRequest) -> pb.EpisodeResponse:
+        """Send a request and return its response; raises ClientError."""
+
+    def close(self) -> None:
+        """End the stream."""
+
+
+class Transport(Protocol):
+    """What carries a client's calls to whatever answers them."""
+
+    def call(self, call: Call[T]) -> T:
+        """Make a call and return what it answered; raises ClientError."""
+
+    def open_stream(self) -> Stream:
+        """Open a stream of episodes."""
+
+    def close(self) -> None:
+        """Free what it holds."""
+
+
+class GrpcTransport:
+    """Connections to a service."""
+
+    def __init__(self, target: str, timeout_s: float, connections: int, options: Mapping[str, int | str]) -> None:
+        """Connect at the first call, to a target with its port."""
+        self._link = Link(target, options)
+        self._timeout_s = timeout_s
+        arguments = channel_options(target, options)
+        self._channels = [grpc.insecure_channel(target, options=arguments) for _ in range(connections)]
+        self._stubs = itertools.cycle([policy_pb2_grpc.PolicyServiceStub(channel) for channel in self._channels])
+        self._budgets = itertools.cycle([budget_pb2_grpc.BudgetServiceStub(channel) for channel in self._channels])
+
+    def call(self, call: Call[T]) -> T:
+        """Make a call, again while the service is full; raises ClientError."""
+        stub = next(self._budgets) if call.method == "Allocate" else next(self._stubs)
+        method = getattr(stub, call.method)
+        attempts = self._link.attempts(self._timeout_s)
+        while True:
+            try:
+                response = method(call.request, timeout=attempts.timeout_s())
+            except grpc.RpcError as error:
+                time.sleep(attempts.pause_s(error))
+            else:
+                self._link.answered()
+                return call.read(response)
+
+    def open_stream(self) -> Stream:
+        """Open a stream of episodes."""
+        return GrpcStream(next(self._stubs), self._link, self._timeout_s)
+
+    def close(self) -> None:
+        """Close the connections."""
+        for channel in self._channels:
+            channel.close()
+
+
+class GrpcStream:
+    """A stream of episodes over gRPC; for one thread."""
+
+    def __init__(self, stub: Any, link: Link, timeout_s: float) -> None:
+        self._link = link
+        self._timeout_s = timeout_s
+        self._due: float | None = None
+        self._is_overdue = False
+        self._ended = threading.Event()
+        self._requests: queue.SimpleQueue[pb.EpisodeRequest | None] = queue.SimpleQueue()
+        self._responses = stub.Episode(iter(self._requests.get, None))
+        threading.Thread(target=self._watch, name="episode-watch", daemon=True).start()
+
+    def ask(self, request: pb.EpisodeRequest) -> pb.EpisodeResponse:
+        """Send a request and return its response; raises ClientError."""
+        self._requests.put(request)
+        self._due = time.monotonic() + self._timeout_s
+        try:
+            response: pb.EpisodeResponse = next(self._responses)
+        except grpc.RpcError as error:
+            if self._is_overdue:
+                message = f"no answer within {self._timeout_s:g} s"
+                raise ClientError(grpc.StatusCode.DEADLINE_EXCEEDED, message) from error
+            raise self._link.error(error.code(), error.details()) from error
+        except StopIteration:
+            raise ClientError(grpc.StatusCode.CANCELLED, "the stream has ended") from None
+        finally:
+            self._due = None
+        self._link.answered()
+        return response
+
+    def close(self) -> None:
+        """End the stream; the service forgets it."""
+        self._ended.set()
+        self._requests.put(None)
+        self._responses.cancel()
+
+    def _watch(self) -> None:
+        """Cancel the stream when an answer is overdue: gRPC's own deadline is for the stream as a whole."""
+        while not self._ended.wait(min(WATCH_S, self._timeout_s)):
+            due = self._due  # looked at once: the other thread sets it back
+            if due is not None and time.monotonic() > due:
+                self._is_overdue = True
+                self._responses.cancel()
+                return
