@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +26,8 @@ from polserve.serving.client import ClientError, PolicyClient
 from polserve.training.environments.making import EVALUATION_FIRST_SEED
 from polserve.training.errors import TrainingError
 from polserve.training.evaluation.statistics import summarise
-from polserve.training.learning.loop import Progress
-from polserve.training.runs.pipeline import finish as finish_run
+from polserve.training.learning.loop import Loop, Progress
+from polserve.training.runs.evaluating import Trained, make_version
 from polserve.training.runs.presets import PRESETS
 from polserve.training.runs.stages import Stages
 from polserve.training.runs.trainee import build_trainee
@@ -49,18 +49,17 @@ ROUNDING = 1e-6
 Regrets = NDArray[np.float64]
 
 
-class Quiet:
-    """A monitor that keeps the throughput."""
+@dataclass
+class Speed:
+    """How fast training went when it was last told, apart for the environments and the learner."""
 
+    loop: Loop
     environment_steps_per_s = samples_per_s = 0.0
 
-    def report(self, progress: Progress, _metrics: object) -> None:
+    def watch(self, progress: Progress) -> None:
         """Remember how fast it goes."""
-        if progress.samples_per_s:
-            self.environment_steps_per_s, self.samples_per_s = progress.environment_steps_per_s, progress.samples_per_s
-
-    def save(self, _state: object) -> None:
-        """Nothing is kept."""
+        if progress.is_report_due and (figures := self.loop.figures()).samples_per_s:
+            self.environment_steps_per_s, self.samples_per_s = figures.environment_steps_per_s, figures.samples_per_s
 
 
 def train(seed: int, channels: int, steps: int | None, folder: Path) -> dict[str, float]:
@@ -69,16 +68,16 @@ def train(seed: int, channels: int, steps: int | None, folder: Path) -> dict[str
     environment = replace(preset.environment, kwargs={"n_channels": channels})
     loop = replace(preset.loop, steps=steps or preset.loop.steps, selection_episodes=200 if channels < 3 else 50)  # noqa: PLR2004
     recipe = replace(preset, policy=f"adbudget-{seed}", environment=environment, loop=loop)
-    trainee, quiet, started = build_trainee(recipe, seed), Quiet(), time.monotonic()
+    started = time.monotonic()
+    trainee = build_trainee(recipe, seed)
+    speed = Speed(trainee.loop)
     with contextlib.closing(trainee):
-        outcome = trainee.loop.run(quiet)
-        trainee.agent.load_weights(outcome.weights)
-        stages = Stages(Console(quiet=True))
-        _, version = finish_run(recipe, trainee, outcome, pb.Provenance(seed=seed), stages=stages)
+        trained = Trained(recipe, trainee, trainee.train(speed.watch), pb.Provenance(seed=seed))
+        _, version = make_version(trained, Stages(Console(quiet=True)))
     version.write(folder / recipe.policy / "1")
     agent = recipe.agent
-    consumed = quiet.samples_per_s / (recipe.replay.updates_per_vector_step * agent.batch_size / recipe.loop.n_envs)
-    return {"seconds": time.monotonic() - started, "environment_ratio": quiet.environment_steps_per_s / consumed}
+    consumed = speed.samples_per_s / (recipe.replay.updates_per_vector_step * agent.batch_size / recipe.loop.n_envs)
+    return {"seconds": time.monotonic() - started, "environment_ratio": speed.environment_steps_per_s / consumed}
 
 
 def plan_regrets(plans: Sequence[NDArray[np.float64]], contexts: Sequence[Context], best: Regrets) -> Regrets:

@@ -82,26 +82,16 @@ class Run:
     mean_return: float
 
 
-class Silent:
-    """A monitor that does nothing."""
-
-    def report(self, *_: object) -> None:
-        """Nothing."""
-
-    def save(self, *_: object) -> None:
-        """Nothing."""
-
-
 def ours(problem: Problem, seed: int, steps: int) -> Run:
     """Train by the preset."""
     recipe = replace(problem.recipe, loop=replace(problem.recipe.loop, steps=steps))
     started = time.perf_counter()
     trainee = build_trainee(recipe, seed, "cpu")
-    outcome = trainee.loop.run(Silent())
+    result = trainee.train()
     wall_s = time.perf_counter() - started
     trainee.close()
-    trainee.agent.load_weights(outcome.weights)
-    return Run("polserve", seed, outcome.step, wall_s, evaluate(problem, trainee.agent.greedy))
+    trainee.agent.load_weights(result.weights)
+    return Run("polserve", seed, result.step, wall_s, evaluate(problem, trainee.agent.greedy))
 
 
 def stable_baselines3(problem: Problem, seed: int, steps: int) -> Run:

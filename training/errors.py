@@ -5,6 +5,7 @@ TrainingError
 +-- UnsupportedEnvironment  the agent cannot learn in this environment's spaces
 +-- FaultyEnvironment       the environment raised, or gave what Gymnasium's API or its own spaces do not allow
 +-- InvalidOption           a hyper-parameter has no such name or not such a value
++-- TrainingDiverged        training came to its end, and no score was a number
 +-- CheckpointError         a checkpoint is missing, damaged, or of another run
 +-- ExportRefused           the exported graph does not answer as the trained network does
 +-- RegistryError           the MLflow registry lacks something or does not answer
@@ -36,6 +37,10 @@ class InvalidOption(TrainingError):
     """A hyper-parameter has no such name or not such a value."""
 
     exit_code = 2
+
+
+class TrainingDiverged(TrainingError):
+    """Training came to its end, and no score was a number."""
 
 
 class CheckpointError(TrainingError):

@@ -110,7 +110,8 @@ def train(
         recipe, facts = _made_from(data, recipe, seed, _json_object(env_kwargs), console)
     console.print(f"training {recipe.policy} in {recipe.environment.id}, seed {seed}; checkpoints in {folder}")
     with console.status("importing torch and MLflow"):
-        from polserve.training.runs.pipeline import RunOptions, train_policy
+        from polserve.training.runs.beginning import RunOptions
+        from polserve.training.runs.pipeline import train_policy
     run_options = RunOptions(folder, resume, register, device.value, init_from)
     return _report(train_policy(recipe, seed, run_options, console, facts), recipe, folder, console)
 
@@ -120,10 +121,10 @@ def _report(result: "RunResult", recipe: "Recipe", folder: Path, console: "Conso
     import math
 
     if result.evaluation is None:
-        best = result.outcome.best_return
-        score = "" if math.isnan(best) else f"; best greedy return {best:.1f}"
+        best = result.training.best_score
+        score = "" if math.isnan(best) else f"; best greedy evaluation {best:.1f}"
         console.print(
-            f"stopped at step {result.outcome.step:,}{score}; "
+            f"stopped at step {result.training.step:,}{score}; "
             f"saved in {folder}: give the same command with --resume to go on",
         )
         raise typer.Exit(130)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector.utils import batch_space
@@ -108,10 +109,15 @@ def greedy(policy: nn.Module) -> ChooseActions:
 
 
 def random_policy(environment: EnvironmentSpec, seed: int) -> ChooseActions:
-    """The policy that draws every action uniformly from the action space."""
+    """The policy that draws every action uniformly from the environment's action space."""
     env = make_env(environment)
     space = env.action_space
     env.close()
+    return random_actions(space, seed)
+
+
+def random_actions(space: gym.Space[Any], seed: int) -> ChooseActions:
+    """The policy that draws every action uniformly from `space`."""
     batched: dict[int, Any] = {}
 
     def choose_actions(observations: NDArray[Any]) -> NDArray[Any]:

@@ -1,15 +1,14 @@
-"""The training loop: act, store, learn, evaluate. It knows no algorithm."""
+"""The training loop: act, store, learn, evaluate. It knows no algorithm, and nobody who watches it."""
 
-import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from polserve.training.environments.making import VecEnv
-from polserve.training.errors import CheckpointError, InvalidOption
+from polserve.training.errors import CheckpointError, TrainingDiverged
 from polserve.training.learning.agents.agent import Agent, Weights
 from polserve.training.learning.collector import ChooseActions, Collector
 from polserve.training.learning.hyperparameters import LoopConfig, RewardConfig
@@ -19,6 +18,7 @@ from polserve.training.learning.throughput import Throughput
 from polserve.training.learning.updates import Learner
 
 RECENT_EPISODES = 100
+"""Training episodes whose mean return is reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,51 +36,52 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where training stands."""
+    """Where training stands after a step of all environments."""
 
     step: int
     steps: int
+    """Environment steps at most."""
     episodes: int
-    recent_return: float | None
-    """Mean over the latest training episodes; None before the first ended."""
-    best_return: float | None
-    """Mean of the best greedy evaluation; None before the first."""
-    elapsed_s: float
-    steps_per_s: float
-    """Environment steps, everything included."""
-    environment_steps_per_s: float
-    """The environments alone, with what they do to their frames."""
-    samples_per_s: float
-    """Transitions learned from, the learner alone; 0 before it began."""
-
-
-class Monitor(Protocol):
-    """Who wants to know how training goes."""
-
-    def report(self, progress: Progress, metrics: Mapping[str, float]) -> None:
-        """Called every `log_every` steps, with figures by metric path."""
-
-    def save(self, state: Mapping[str, Any]) -> None:
-        """Called with a complete state now and then, and at the end."""
+    best_score: float | None
+    """Score of the best greedy evaluation; None before the first."""
+    is_report_due: bool
+    """Whether `log_every` steps went by, or training is over."""
+    is_over: bool = False
+    """Whether nothing more is learned, at the end or because that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Figures:
+    """What can be told of training since it was last told."""
+
+    recent_return: float | None
+    """Mean over the latest training episodes; None before the first ended."""
+    environment_steps_per_s: float
+    """Steps of the environments alone, with what they do to their frames."""
+    samples_per_s: float
+    """Transitions learned from, the learner alone; 0 before it began."""
+    metrics: Mapping[str, float]
+    """Figures of agent and loop, by metric path."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
     """What training left."""
 
     weights: Weights
-    """Of the best greedy evaluation; the latest where it was asked to stop before the first."""
-    best_return: float
-    """NaN where it was asked to stop before the first."""
+    """Weights of the best greedy evaluation; the latest where training was asked to stop before the first."""
+    best_score: float
+    """Score of these weights; NaN where training was asked to stop before the first evaluation."""
     step: int
     episodes: int
-    elapsed_s: float
     curve: list[tuple[int, float]]
     """(step, score) of every greedy evaluation."""
     score_name: str
     """What the scores are."""
     is_complete: bool
-    """False when it was asked to stop before its end."""
+    """False when training was asked to stop before its end."""
+    elapsed_s: float = 0.0
+    """Time that training took, with that of the run that it was resumed from."""
 
 
 class Loop:
@@ -96,52 +97,82 @@ class Loop:
         self._collector = Collector(parts.envs, seed, is_life_terminal=config.life_loss_is_terminal)
         self._step = 0
         self._episodes = 0
-        self._elapsed_before_s = 0.0
         self._recent: deque[float] = deque(maxlen=RECENT_EPISODES)
         self._curve: list[tuple[int, float]] = []
         self._best: Weights | None = None
-        self._best_return = -np.inf
+        self._best_score = -np.inf
         self._learning = Throughput()
+        self._is_complete = False
 
-    def run(self, monitor: Monitor, should_stop: Callable[[], bool] = lambda: False) -> Outcome:
-        """Train until the steps are used, the return is reached, or `should_stop` says so."""
-        started = time.monotonic()
+    def run(self, should_stop: Callable[[], bool] = lambda: False) -> Iterator[Progress]:
+        """Train, and yield where it stands after each step of all environments, and at the end.
+
+        It ends when the steps are used, the return is reached, or `should_stop` says so; whoever leaves off iterating
+        may go on with `run` again.
+        """
         try:
-            self._learn(monitor, should_stop, started)
+            yield from self._learn(should_stop)
             if self._best is None or self._curve[-1][0] < self._step:  # where an earlier run was interrupted in it
                 self.evaluate(should_stop)
-            is_complete = True
+            self._is_complete = True
         except Interrupted:
-            is_complete = False
-        elapsed_s = time.monotonic() - started
-        self._report(monitor, elapsed_s)
-        monitor.save(self.state(elapsed_s))
-        return self._outcome(elapsed_s, is_complete=is_complete)
+            self._is_complete = False
+        yield self._progress(is_report_due=True, is_over=True)
 
     def evaluate(self, should_stop: Callable[[], bool] = lambda: False) -> None:
-        """Score the greedy policy; the weights are kept if they are the best so far.
+        """Score the greedy policy; keep its weights if they are the best so far.
 
         Raises:
             Interrupted: `should_stop` said so before the end.
         """
         score = self._parts.score(interruptible(self._agent.greedy, should_stop))
         self._curve.append((self._step, score))
-        if score > self._best_return:
-            self._best_return, self._best = score, self._agent.weights()
+        if score > self._best_score:
+            self._best_score, self._best = score, self._agent.weights()
 
-    def state(self, elapsed_s: float = 0.0) -> dict[str, Any]:
-        """Everything that `load_state` needs; `elapsed_s` is the time since this loop began."""
+    def figures(self) -> Figures:
+        """What can be told of training; rates are those since the last call."""
+        recent = float(np.mean(self._recent)) if self._recent else None
+        metrics = {**self._agent.losses(), **self._agent.exploration(self._step)}
+        if recent is not None:
+            metrics["charts/episodic_return"] = recent
+        if self._curve:
+            metrics["charts/greedy_return"] = self._curve[-1][1]
+        return Figures(recent, self._collector.throughput.look(), self._learning.look(), metrics)
+
+    def result(self) -> TrainingResult:
+        """What training left.
+
+        Raises:
+            TrainingDiverged: it came to its end, and no score was a number.
+        """
+        if self._best is None and self._is_complete:
+            raise TrainingDiverged(
+                f"no greedy evaluation gave a number (the last one {self._curve[-1][1]}): training diverged, or the "
+                "environment's rewards are no numbers; lower the learning rate, or mend the environment"
+            )
+        return TrainingResult(
+            weights=self._best if self._best is not None else self._agent.weights(),
+            best_score=self._best_score if self._best is not None else np.nan,
+            step=self._step,
+            episodes=self._episodes,
+            curve=self._curve,
+            score_name=self._parts.score_name,
+            is_complete=self._is_complete,
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Everything that `load_state` needs."""
         return {
             "agent": self._agent.state(),
             "learner": self._parts.learner.state(),
             "rng": rng_state(self._rng),
             "step": self._step,
             "episodes": self._episodes,
-            "elapsed_s": self._elapsed_before_s + elapsed_s,
             "recent": list(self._recent),
             "curve": list(self._curve),
             "best": self._best,
-            "best_return": self._best_return,
+            "best_score": self._best_score,
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -160,14 +191,13 @@ class Loop:
         self._parts.learner.load_state(state["learner"])
         restore_rng(self._rng, state["rng"])
         self._step, self._episodes = state["step"], state["episodes"]
-        self._elapsed_before_s = state["elapsed_s"]
         self._recent.extend(state["recent"])
         self._curve = [(step, value) for step, value in state["curve"]]
-        self._best, self._best_return = state["best"], state["best_return"]
+        self._best, self._best_score = state["best"], state["best_score"]
 
-    def _learn(self, monitor: Monitor, should_stop: Callable[[], bool], started: float) -> None:
+    def _learn(self, should_stop: Callable[[], bool]) -> Iterator[Progress]:
         """Learn until the steps are used or the return is reached; raises Interrupted if asked to stop before."""
-        config, saved = self._config, started
+        config = self._config
         while not self._is_reached():
             if should_stop():
                 raise Interrupted
@@ -175,13 +205,10 @@ class Loop:
             self._advance()
             if _crosses(before, self._step, config.evaluate_every) or self._step >= config.steps:
                 self.evaluate(should_stop)
-            if _crosses(before, self._step, config.log_every):
-                self._report(monitor, time.monotonic() - started)
-            if time.monotonic() - saved > config.checkpoint_every_s:
-                saved = time.monotonic()
-                monitor.save(self.state(saved - started))
+            yield self._progress(is_report_due=_crosses(before, self._step, config.log_every))
 
     def _advance(self) -> None:
+        """Step every environment once, and learn what is due."""
         step = self._collector.step(lambda observations: self._agent.explore(observations, self._step, self._rng))
         self._step += int(step.is_real.sum())
         for episode in self._collector.finished():
@@ -192,51 +219,11 @@ class Loop:
 
     def _is_reached(self) -> bool:
         stop_return = self._config.stop_return
-        return self._step >= self._config.steps or (stop_return is not None and self._best_return >= stop_return)
+        return self._step >= self._config.steps or (stop_return is not None and self._best_score >= stop_return)
 
-    def _report(self, monitor: Monitor, elapsed_s: float) -> None:
-        recent = float(np.mean(self._recent)) if self._recent else None
-        total_s = self._elapsed_before_s + elapsed_s
-        progress = Progress(
-            step=self._step,
-            steps=self._config.steps,
-            episodes=self._episodes,
-            recent_return=recent,
-            best_return=self._best_return if self._curve else None,
-            elapsed_s=total_s,
-            steps_per_s=self._step / max(total_s, 1e-9),
-            environment_steps_per_s=self._collector.throughput.look(),
-            samples_per_s=self._learning.look(),
-        )
-        metrics = {
-            **self._agent.losses(),
-            **self._agent.exploration(self._step),
-            "charts/sps": progress.steps_per_s,
-            "charts/environment_sps": progress.environment_steps_per_s,
-            "charts/samples_per_s": progress.samples_per_s,
-        }
-        if recent is not None:
-            metrics["charts/episodic_return"] = recent
-        if self._curve:
-            metrics["charts/greedy_return"] = self._curve[-1][1]
-        monitor.report(progress, metrics)
-
-    def _outcome(self, elapsed_s: float, *, is_complete: bool) -> Outcome:
-        if self._best is None and is_complete:
-            raise InvalidOption(
-                f"no greedy evaluation gave a number (the last one {self._curve[-1][1]}): training diverged, or the "
-                "environment's rewards are no numbers; lower the learning rate, or mend the environment"
-            )
-        return Outcome(
-            weights=self._best if self._best is not None else self._agent.weights(),
-            best_return=self._best_return if self._best is not None else np.nan,
-            step=self._step,
-            episodes=self._episodes,
-            elapsed_s=self._elapsed_before_s + elapsed_s,
-            curve=self._curve,
-            score_name=self._parts.score_name,
-            is_complete=is_complete,
-        )
+    def _progress(self, *, is_report_due: bool, is_over: bool = False) -> Progress:
+        best = self._best_score if self._curve else None
+        return Progress(self._step, self._config.steps, self._episodes, best, is_report_due, is_over)
 
 
 def _crosses(before: int, after: int, every: int) -> bool:

@@ -11,11 +11,12 @@ import torch
 from polserve.training.errors import CheckpointError
 from polserve.training.runs.folder import FILE_NAME
 
-FORMAT = 2
+FORMAT = 3
+"""Of what is written; the format before is read too."""
 
 
 def save(folder: Path, state: Mapping[str, Any]) -> Path:
-    """`folder/checkpoint.pt` holds `state`: nested dicts of tensors, numpy arrays, numbers and strings.
+    """Write `state` to `folder/checkpoint.pt`: nested dicts of tensors, numpy arrays, numbers and strings.
 
     Raises:
         CheckpointError: the disk does not take it; the last complete one is still there.
@@ -38,7 +39,7 @@ def save(folder: Path, state: Mapping[str, Any]) -> Path:
 
 
 def load(folder: Path) -> dict[str, Any]:
-    """What `save` wrote, with numpy arrays in place of the arrays.
+    """Read what `save` wrote, with tensors in place of the arrays.
 
     Raises:
         CheckpointError: there is none, it is damaged, or another version of polserve wrote it.
@@ -51,10 +52,17 @@ def load(folder: Path) -> dict[str, Any]:
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{path} is not a complete checkpoint ({reason}); start the run anew") from error
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
+    if not isinstance(state, dict) or state.get("format") not in {FORMAT, FORMAT - 1}:
         raise CheckpointError(f"{path}: expected checkpoint format {FORMAT}; resume with the version that wrote it")
-    del state["format"]
-    return state
+    return _renamed(state) if state.pop("format") < FORMAT else state
+
+
+def _renamed(state: dict[str, Any]) -> dict[str, Any]:
+    """A state of format 2 under the names of format 3."""
+    loop, origin = state["loop"], state.pop("origin")
+    loop["best_score"] = loop.pop("best_return")
+    initial = {"description": origin.pop("initial_weights"), **origin}
+    return {**state, "elapsed_s": loop.pop("elapsed_s"), "initial_weights": initial}
 
 
 def _to_tensors(value: Any) -> Any:

@@ -15,34 +15,35 @@ from polserve.training.versions.version import read_weights
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
-    """What lies before a run's first step."""
+class InitialWeights:
+    """The weights that a run begins with."""
 
-    initial_weights: str = ""
-    """What the weights are of, for people; "" for random ones."""
+    description: str = ""
+    """Where they are from, for people; "" for random ones."""
     environment_steps: int = 0
     """Steps that they were trained for."""
     hours: float = 0.0
-    """Wall time that this took."""
+    """Wall time that their training took."""
 
 
-def load(source: Path) -> tuple[Weights, Origin]:
-    """The weights in a run's folder, of its best evaluation, or in a policy version's, such as policies/mspacman/1.
+def read_weights_of(source: Path) -> tuple[Weights, InitialWeights]:
+    """Read the weights in a run's folder, of its best evaluation, or in a policy version's, like policies/mspacman/1.
 
     Raises:
         CheckpointError: there are none.
     """
     if (source / run_folder.FILE_NAME).exists():
         saved = checkpoint.load(source)
-        loop, before = saved["loop"], Origin(**saved["origin"])
+        loop, before = saved["loop"], InitialWeights(**saved["initial_weights"])
         name = f"MLflow run {saved['run_id']} at step {loop['step']:,}"
         steps = loop["step"] + before.environment_steps
-        return loop["best"] or loop["agent"]["online"], Origin(name, steps, loop["elapsed_s"] / 3600 + before.hours)
+        hours = saved["elapsed_s"] / 3600 + before.hours
+        return loop["best"] or loop["agent"]["online"], InitialWeights(name, steps, hours)
     if (source / MODEL_FILE).exists():
         spec = OnnxPolicy(source / MODEL_FILE).spec
         weights = {name: torch.from_numpy(array) for name, array in read_weights(source / MODEL_FILE).items()}
         past = spec.provenance
-        return weights, Origin(f"{spec.name}/{source.name}", past.environment_steps, past.training_hours)
+        return weights, InitialWeights(f"{spec.name}/{source.name}", past.environment_steps, past.training_hours)
     raise CheckpointError(
         f"--init-from {source}: expected a folder with {run_folder.FILE_NAME} (a run's) or {MODEL_FILE} (a policy "
         "version's, such as policies/mspacman/1); got neither"

@@ -1,23 +1,61 @@
 """Training progress for a person: a bar on a terminal, a line now and then elsewhere."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from polserve.training.learning.loop import Figures
 from polserve.training.learning.loop import Progress as TrainingProgress
 
 LINE_INTERVAL_S = 10.0
 MOST_BAR, LEAST_BAR = 16, 4
-"""Characters of the bar."""
+"""Characters of the bar, where there is much room and little."""
 STEPS_WIDTH = len("8,000,000/8,000,000")
 TIME_WIDTH = 7
 """Characters of a time, as in 0:01:23."""
 WIDE = 100
 """Columns from which on there is room for the time that went by, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where training stands and how fast it goes, as people are told."""
+
+    progress: TrainingProgress
+    figures: Figures
+    elapsed_s: float
+
+    @property
+    def steps_per_s(self) -> float:
+        """Environment steps per second, everything included."""
+        return self.progress.step / max(self.elapsed_s, 1e-9)
+
+    def metrics(self) -> dict[str, float]:
+        """Figures by metric path."""
+        return {
+            **self.figures.metrics,
+            "charts/sps": self.steps_per_s,
+            "charts/environment_sps": self.figures.environment_steps_per_s,
+            "charts/samples_per_s": self.figures.samples_per_s,
+        }
+
+    def words(self) -> Iterator[str]:
+        """What is known of training, the most telling first."""
+        progress, figures = self.progress, self.figures
+        if figures.recent_return is not None:
+            yield f"return {figures.recent_return:.1f}"
+        if progress.best_score is not None:
+            yield f"best greedy {progress.best_score:.1f}"
+        yield f"{progress.episodes:,} episodes"
+        yield f"{self.steps_per_s:,.0f} steps/s"
+        yield f"environments {figures.environment_steps_per_s:,.0f} steps/s"
+        if figures.samples_per_s:
+            yield f"learner {figures.samples_per_s:,.0f} samples/s"
 
 
 class ProgressDisplay:
@@ -31,14 +69,15 @@ class ProgressDisplay:
         self._task = TaskID(0)
         self._printed = time.monotonic()
 
-    def show(self, progress: TrainingProgress) -> None:
-        """Training stands here."""
+    def show(self, standing: Standing) -> None:
+        """Show where training stands."""
+        progress = standing.progress
         if self._bar is not None:
-            figures = ", ".join(_fitting(progress, self._room(progress)))
+            figures = ", ".join(_fitting(standing.words(), self._room(progress)))
             self._bar.update(self._task, completed=progress.step, total=progress.steps, figures=figures)
         elif time.monotonic() - self._printed > LINE_INTERVAL_S:
             self._printed = time.monotonic()
-            figures = ", ".join(_figures(progress))
+            figures = ", ".join(standing.words())
             self._console.print(f"{self._title}: step {progress.step:,} of at most {progress.steps:,}, {figures}")
 
     @property
@@ -76,24 +115,11 @@ class ProgressDisplay:
             self._bar.stop()
 
 
-def _fitting(progress: TrainingProgress, room: int) -> Iterator[str]:
-    """The first of the figures that together need no more than `room` characters."""
-    for figure in _figures(progress):
-        room -= len(figure)
+def _fitting(words: Iterable[str], room: int) -> Iterator[str]:
+    """The first of the words that together need no more than `room` characters."""
+    for word in words:
+        room -= len(word)
         if room < 0:
             return
-        yield figure
+        yield word
         room -= len(", ")
-
-
-def _figures(progress: TrainingProgress) -> Iterator[str]:
-    """What is known of training, the most telling first."""
-    if progress.recent_return is not None:
-        yield f"return {progress.recent_return:.1f}"
-    if progress.best_return is not None:
-        yield f"best greedy {progress.best_return:.1f}"
-    yield f"{progress.episodes:,} episodes"
-    yield f"{progress.steps_per_s:,.0f} steps/s"
-    yield f"environments {progress.environment_steps_per_s:,.0f} steps/s"
-    if progress.samples_per_s:
-        yield f"learner {progress.samples_per_s:,.0f} samples/s"

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from polserve.training.environments.making import EVALUATION_FIRST_SEED
 from polserve.training.evaluation.statistics import ReturnSummary, bin_range
-from polserve.training.learning.loop import Outcome
+from polserve.training.learning.loop import TrainingResult
 from polserve.training.tasks.task import MEAN_RETURN
 
 
@@ -30,13 +30,13 @@ class EvaluationResult:
     """Published scores in this environment, where some are known."""
 
 
-def write_report(folder: Path, outcome: Outcome, result: EvaluationResult) -> None:
-    """`folder` holds learning_curve.png, returns.png, evaluation.md and evaluation.json."""
+def write_report(folder: Path, training: TrainingResult, result: EvaluationResult) -> None:
+    """Write into `folder` learning_curve.png, returns.png, evaluation.md and evaluation.json."""
     folder.mkdir(parents=True, exist_ok=True)
     mpl.use("agg")
-    _learning_curve(folder / "learning_curve.png", outcome, result)
+    _learning_curve(folder / "learning_curve.png", training, result)
     _returns(folder / "returns.png", result)
-    (folder / "evaluation.md").write_text(_markdown(outcome, result))
+    (folder / "evaluation.md").write_text(_markdown(training, result))
     (folder / "evaluation.json").write_text(
         json.dumps(
             {
@@ -51,14 +51,14 @@ def write_report(folder: Path, outcome: Outcome, result: EvaluationResult) -> No
     )
 
 
-def _learning_curve(path: Path, outcome: Outcome, result: EvaluationResult) -> None:
+def _learning_curve(path: Path, training: TrainingResult, result: EvaluationResult) -> None:
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    steps, means = zip(*outcome.curve, strict=True)
+    steps, means = zip(*training.curve, strict=True)
     axes.plot(steps, means, marker=".", label="greedy evaluation")
-    if outcome.score_name == MEAN_RETURN:
+    if training.score_name == MEAN_RETURN:
         axes.axhline(result.random_summary.mean, linestyle="--", color="grey", label="random policy")
-    axes.set(xlabel="environment steps", ylabel=outcome.score_name, title=f"{result.policy} on {result.environment}")
+    axes.set(xlabel="environment steps", ylabel=training.score_name, title=f"{result.policy} on {result.environment}")
     axes.legend()
     figure.savefig(path, dpi=120)
 
@@ -74,15 +74,16 @@ def _returns(path: Path, result: EvaluationResult) -> None:
     figure.savefig(path, dpi=120)
 
 
-def _markdown(outcome: Outcome, result: EvaluationResult) -> str:
+def _markdown(training: TrainingResult, result: EvaluationResult) -> str:
     rows = [
         f"| {name} | {s.episodes} | {s.mean:.2f} | {s.interval_low:.2f} to {s.interval_high:.2f} | {s.median:.2f} "
         f"| {s.iqm:.2f} | {s.standard_deviation:.2f} |"
         for name, s in ((result.policy, result.summary), ("random", result.random_summary))
     ]
     story = (
-        f"Trained for {outcome.step:,} environment steps ({outcome.episodes:,} episodes, {outcome.elapsed_s:.0f} s). "
-        f"The checkpoint with the best greedy evaluation ({outcome.score_name} {outcome.best_return:.2f}) was kept; "
+        f"Trained for {training.step:,} environment steps ({training.episodes:,} episodes, "
+        f"{training.elapsed_s:.0f} s). "
+        f"The checkpoint with the best greedy evaluation ({training.score_name} {training.best_score:.2f}) was kept; "
         "the figures below are of other seeds."
     )
     if result.published:

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from polserve.training.tasks.task import StageProgress
+
 LINE_INTERVAL_S = 10.0
 BAR_WIDTH = 16
 """With the longest title, a stage fits into 80 columns."""
@@ -60,6 +62,6 @@ class Stages:
             bar.update(task, completed=total)
 
 
-def counted(stage: Stage, before: int = 0) -> Callable[[int], None]:
+def counted_from(stage: StageProgress, before: int) -> Callable[[int], None]:
     """What tells a stage how many parts are done, of which `before` were done earlier."""
     return lambda done: stage.reach(before + done)

@@ -1,6 +1,10 @@
 """A recipe and a seed made into an agent in its environments."""
 
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -18,16 +22,18 @@ from polserve.training.learning.agents.exploration import Exploration
 from polserve.training.learning.agents.pqn import PqnAgent
 from polserve.training.learning.compute import Compute, Device, choose, set_threads
 from polserve.training.learning.hyperparameters import DdpgConfig, DqnConfig, PqnConfig
-from polserve.training.learning.loop import Loop, Parts
+from polserve.training.learning.loop import Loop, Parts, Progress, TrainingResult
 from polserve.training.learning.networks import ValueNetwork
 from polserve.training.learning.replay import Replay
 from polserve.training.learning.updates import ReplayLearner, RolloutLearner
 from polserve.training.learning.views import View
-from polserve.training.runs.initial_weights import Origin
-from polserve.training.runs.initial_weights import load as load_origin
+from polserve.training.runs.initial_weights import InitialWeights, read_weights_of
 from polserve.training.runs.preflight import check_seed, inspect_for
 from polserve.training.runs.recipe import Recipe
 from polserve.training.tasks.task import TaskSetup
+
+_BUILDING = Lock()
+"""Held while networks draw their first weights from torch's generator, which all threads share."""
 
 
 class Trainee:
@@ -37,27 +43,47 @@ class Trainee:
         """Build everything from the seed alone."""
         self.facts = facts
         """What the environment showed."""
-        set_threads(recipe.threads)
-        compute = choose(device)
-        self.device = compute.device
         self.setup = recipe.task.set_up(recipe.environment, recipe.loop)
         """What the task brings to this run."""
         self.notes = _notes(recipe, facts, self.setup)
         """What a person should know of the environment before hours are spent in it, a sentence each."""
-        torch.manual_seed(seed)
-        make_parts = _continuous if isinstance(recipe.agent, DdpgConfig) else _discrete
-        parts = make_parts(recipe, self.setup, compute)
+        set_threads(recipe.threads)
+        compute = choose(device)
+        self.device = compute.device
+        parts = _build_parts(recipe, self.setup, compute, seed)
         self._envs = parts.envs
         self.agent = parts.agent
         self.loop = Loop(parts, recipe.rewards, recipe.loop, seed)
+        self._before_s = 0.0
+        self._started: float | None = None
 
-    def begin_from(self, folder: Path) -> Origin:
-        """The agent has the weights of the run or policy version in `folder`.
+    def train(
+        self,
+        watch: Callable[[Progress], None] = lambda _: None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> TrainingResult:
+        """Learn to the end, or until `should_stop` says so; `watch` is told where training stands after each step.
+
+        Raises:
+            TrainingDiverged: no score was a number.
+        """
+        self._started = time.monotonic()
+        for progress in self.loop.run(should_stop):
+            watch(progress)
+        return replace(self.loop.result(), elapsed_s=self.elapsed_s)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Time of training, with that of the run that it was resumed from."""
+        return self._before_s + (0.0 if self._started is None else time.monotonic() - self._started)
+
+    def begin_from(self, folder: Path) -> InitialWeights:
+        """Give the agent the weights of the run or policy version in `folder`.
 
         Raises:
             CheckpointError: there are none, or they are of another network.
         """
-        found, origin = load_origin(folder)
+        found, initial = read_weights_of(folder)
         weights = {name: found[name] for name in self.agent.weights() if name in found}
         try:
             self.agent.load_weights(weights)
@@ -65,7 +91,16 @@ class Trainee:
             reason = " ".join(str(error).split())
             raise CheckpointError(f"--init-from {folder}: its weights are of another network ({reason})") from error
         self.loop.evaluate()  # so that what is kept at the end is no worse than what it began with
-        return origin
+        return initial
+
+    def state(self) -> dict[str, Any]:
+        """Everything that `load_state` needs to go on."""
+        return {"loop": self.loop.state(), "elapsed_s": self.elapsed_s}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave; raises CheckpointError where that does not fit."""
+        self.loop.load_state(state["loop"])
+        self._before_s = state["elapsed_s"]
 
     def close(self) -> None:
         """Close the environments."""
@@ -88,6 +123,14 @@ def _notes(recipe: Recipe, facts: EnvironmentFacts, setup: TaskSetup) -> tuple[s
     is_convolved = not isinstance(recipe.agent, DdpgConfig)
     said = "" if setup.preprocessing else view.statement(is_convolved=is_convolved)
     return (*facts.cautions, *facts.notes, *([said] if said else []))
+
+
+def _build_parts(recipe: Recipe, setup: TaskSetup, compute: Compute, seed: int) -> Parts:
+    """What a loop works with; torch's own generator is left as it was."""
+    make_parts = _continuous if isinstance(recipe.agent, DdpgConfig) else _discrete
+    with _BUILDING, torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # networks draw on the CPU, and move to the device then
+        return make_parts(recipe, setup, compute)
 
 
 def _discrete(recipe: Recipe, setup: TaskSetup, compute: Compute) -> Parts:

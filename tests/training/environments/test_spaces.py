@@ -29,14 +29,6 @@ LOOP = LoopConfig(steps=40, n_envs=2, selection_episodes=2, evaluate_every=40)
 REPLAY = ReplayConfig(learning_starts=20, replay_capacity=100)
 
 
-class Silent:
-    """A monitor that nobody listens to."""
-
-    def report(self, *_: object) -> None: ...
-
-    def save(self, *_: object) -> None: ...
-
-
 def seen(space: spaces.Space[Any]) -> type[Line]:
     """A line that is observed as a sample of the space."""
 
@@ -51,7 +43,7 @@ def seen(space: spaces.Space[Any]) -> type[Line]:
 
 def learn(make: Any, algo: str) -> None:
     with registered(make) as spec:
-        build_trainee(Recipe("odd", spec, LOOP, agent=AGENTS[algo], replay=REPLAY), 0).loop.run(Silent())
+        build_trainee(Recipe("odd", spec, LOOP, agent=AGENTS[algo], replay=REPLAY), 0).train()
 
 
 def named_wrapper(message: str) -> str:

@@ -202,7 +202,7 @@ def test_a_continuous_policy_is_trained_and_registered_by_its_preset(tmp_path: P
     assert (continuous.components[0].name, continuous.components[0].unit) == ("torque", "N m")
     recipe = with_options(PRESETS["pendulum"], ["selection_episodes=2"])
     trainee = build_trainee(recipe, 0)
-    assert trainee.begin_from(model.parent).initial_weights.startswith("pendulum/")
+    assert trainee.begin_from(model.parent).description.startswith("pendulum/")
     observations = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
     assert trainee.agent.greedy(observations) == pytest.approx(OnnxPolicy(model).act(observations), abs=1e-5)
 

@@ -1,8 +1,7 @@
 import itertools
 import math
 import resource
-from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from rich.console import Console
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.names import MIN_GOLDEN
 from polserve.training.environments.making import EnvironmentSpec
-from polserve.training.errors import CheckpointError, InvalidOption
+from polserve.training.errors import CheckpointError, InvalidOption, TrainingDiverged
 from polserve.training.evaluation.episodes import cut_off, play_episodes, random_policy
 from polserve.training.learning.hyperparameters import (
     DqnConfig,
@@ -22,13 +21,15 @@ from polserve.training.learning.hyperparameters import (
     NetworkConfig,
     ReplayConfig,
 )
-from polserve.training.learning.loop import Loop, Outcome, Progress
+from polserve.training.learning.loop import Loop, Progress, TrainingResult
 from polserve.training.runs import checkpoint
 from polserve.training.runs import folder as run_folder
+from polserve.training.runs.initial_weights import InitialWeights
 from polserve.training.runs.presets import PRESETS
+from polserve.training.runs.progress import Standing
 from polserve.training.runs.recipe import Recipe, with_options
 from polserve.training.runs.stages import Stages
-from polserve.training.runs.trainee import build_trainee
+from polserve.training.runs.trainee import Trainee, build_trainee
 from tests.support.exports import export_cartpole
 from tests.support.strangers import Line, registered
 
@@ -43,24 +44,13 @@ RECIPE = Recipe(
 )
 
 
-class Recorder:
-    """A monitor that keeps what it was told."""
-
-    def __init__(self) -> None:
-        self.progress: list[Progress] = []
-        self.metrics: list[Mapping[str, float]] = []
-        self.saved: Mapping[str, Any] = {}
-
-    def report(self, progress: Progress, metrics: Mapping[str, float]) -> None:
-        self.progress.append(progress)
-        self.metrics.append(metrics)
-
-    def save(self, state: Mapping[str, Any]) -> None:
-        self.saved = state
+def train(recipe: Recipe = RECIPE, seed: int = 0) -> TrainingResult:
+    return build_trainee(recipe, seed).train()
 
 
-def train(recipe: Recipe = RECIPE, seed: int = 0, monitor: Recorder | None = None) -> Outcome:
-    return build_trainee(recipe, seed).loop.run(monitor or Recorder())
+def kept(trainee: Trainee) -> dict[str, Any]:
+    """What a checkpoint holds of a run."""
+    return {**trainee.state(), "run_id": "abc", "initial_weights": asdict(InitialWeights("", 500, 1.0))}
 
 
 def test_a_run_is_a_pure_function_of_its_seed() -> None:
@@ -72,66 +62,88 @@ def test_a_run_is_a_pure_function_of_its_seed() -> None:
 
 
 def test_the_best_evaluated_weights_are_kept_not_the_last() -> None:
-    outcome = train()
-    assert outcome.best_return == max(mean for _, mean in outcome.curve)
-    assert outcome.is_complete
-    assert outcome.step >= 1_500
+    result = train()
+    assert result.best_score == max(mean for _, mean in result.curve)
+    assert result.is_complete
+    assert result.step >= 1_500
 
 
 def test_training_stops_at_the_return_asked_for() -> None:
-    outcome = train(replace(RECIPE, loop=replace(RECIPE.loop, stop_return=1.0)))
-    assert len(outcome.curve) == 1
+    result = train(replace(RECIPE, loop=replace(RECIPE.loop, stop_return=1.0)))
+    assert len(result.curve) == 1
 
 
 def test_progress_and_metrics_are_reported_by_path() -> None:
-    monitor = Recorder()
-    train(monitor=monitor)
-    last = monitor.progress[-1]
-    assert (last.step, last.steps) == (monitor.progress[-1].step, 1_500)
+    told: list[Progress] = []
+    trainee = build_trainee(RECIPE, 0)
+    result = trainee.train(told.append)
+    last = told[-1]
+    assert (last.step, last.steps, last.is_over) == (result.step, 1_500, True)
     assert last.episodes > 0
-    assert last.recent_return is not None
+    standing = Standing(last, trainee.loop.figures(), trainee.elapsed_s)
+    assert standing.figures.recent_return is not None
     expected = {"losses/td", "losses/q_mean", "charts/epsilon", "charts/sps", "charts/episodic_return"}
-    assert expected <= monitor.metrics[-1].keys()
+    assert expected <= standing.metrics().keys()
+    assert [progress.step // 250 for progress in told if progress.is_report_due] == [1, 2, 3, 4, 5, 6, 6]
+
+
+def test_a_loop_that_is_left_off_goes_on_where_it_was() -> None:
+    whole, trainee = train(), build_trainee(RECIPE, 0)
+    for progress in trainee.loop.run():
+        if progress.step >= 700:
+            break
+    result = trainee.train()
+    assert (result.step, result.curve) == (whole.step, whole.curve)
+    for name, tensor in result.weights.items():
+        assert torch.equal(tensor, whole.weights[name])
+
+
+def test_training_leaves_torchs_own_generator_as_it_was() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    train(replace(RECIPE, loop=replace(RECIPE.loop, steps=300)))
+    assert torch.equal(torch.rand(3), expected)
 
 
 def test_an_interrupted_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
-    monitor = Recorder()
     calls = iter(range(10_000))
-    partial = build_trainee(RECIPE, 0).loop.run(monitor, should_stop=lambda: next(calls) >= 150)
+    begun = build_trainee(RECIPE, 0)
+    partial = begun.train(should_stop=lambda: next(calls) >= 150)
     assert not partial.is_complete
-    checkpoint.save(tmp_path, monitor.saved)
+    checkpoint.save(tmp_path, begun.state())
 
     resumed = build_trainee(RECIPE, 0)
-    resumed.loop.load_state(checkpoint.load(tmp_path))
-    outcome = resumed.loop.run(Recorder())
+    resumed.load_state(checkpoint.load(tmp_path))
+    result = resumed.train()
 
-    assert outcome.is_complete
-    assert outcome.episodes >= partial.episodes
-    assert outcome.curve[: len(partial.curve)] == partial.curve
-    assert outcome.elapsed_s > partial.elapsed_s
+    assert result.is_complete
+    assert result.episodes >= partial.episodes
+    assert result.curve[: len(partial.curve)] == partial.curve
+    assert result.elapsed_s > partial.elapsed_s
 
 
 def test_an_evaluation_ends_when_asked_and_is_made_up_for(tmp_path: Path) -> None:
     short = replace(RECIPE, loop=replace(RECIPE.loop, steps=8, n_envs=1, selection_episodes=2))
     for calls, is_evaluated in ((8, False), (9, False), (10**9, True)):
-        monitor, asked = Recorder(), itertools.count()
+        asked = itertools.count()
         trainee = build_trainee(short, 0)
-        outcome = trainee.loop.run(monitor, should_stop=lambda: next(asked) >= calls)  # noqa: B023 - called at once
-        assert outcome.is_complete == is_evaluated
-        assert math.isnan(outcome.best_return) != is_evaluated
+        result = trainee.train(should_stop=lambda: next(asked) >= calls)  # noqa: B023 - called at once
+        assert result.is_complete == is_evaluated
+        assert math.isnan(result.best_score) != is_evaluated
         if not is_evaluated:
-            assert outcome.step <= 8
-            checkpoint.save(tmp_path, monitor.saved)
+            assert result.step <= 8
+            checkpoint.save(tmp_path, trainee.state())
             resumed = build_trainee(short, 0)
-            resumed.loop.load_state(checkpoint.load(tmp_path))
-            assert resumed.loop.run(Recorder()).curve[-1][0] == 8
+            resumed.load_state(checkpoint.load(tmp_path))
+            assert resumed.train().curve[-1][0] == 8
 
 
 def test_an_episode_without_end_is_cut_off_in_an_evaluation() -> None:
     with registered(Line, max_episode_steps=None) as spec:
         played = play_episodes(random_policy(spec, 0), spec, 3, 0, max_steps=50)
         loop = LoopConfig(steps=4, n_envs=1, selection_episodes=1, max_evaluation_steps=50)
-        assert build_trainee(Recipe("line", spec, loop), 0).loop.run(Recorder()).is_complete
+        assert build_trainee(Recipe("line", spec, loop), 0).train().is_complete
     assert [(episode.length, episode.is_cut_off) for episode in played] == [(50, True)] * 3
     assert cut_off(played, 50, "go on").startswith("3 of 3 episodes were cut off after 50 steps")
     with registered(Line, max_episode_steps=50) as spec:
@@ -140,25 +152,25 @@ def test_an_episode_without_end_is_cut_off_in_an_evaluation() -> None:
 
 @pytest.mark.filterwarnings("ignore")  # MLflow warns at its import
 def test_few_short_episodes_leave_enough_golden_observations() -> None:
-    from polserve.training.runs.pipeline import finish
+    from polserve.training.runs.evaluating import Trained, make_version
 
     with registered(Line, max_episode_steps=5) as spec:
         loop = LoopConfig(steps=4, n_envs=1, selection_episodes=1, evaluation_episodes=2)
         recipe = Recipe("line", spec, loop)
         trainee = build_trainee(recipe, 0)
-        outcome, stages = trainee.loop.run(Recorder()), Stages(Console(quiet=True))
-        evaluation, version = finish(recipe, trainee, outcome, pb.Provenance(), stages=stages)
+        trained = Trained(recipe, trainee, trainee.train(), pb.Provenance())
+        evaluation, version = make_version(trained, Stages(Console(quiet=True)))
     assert len(version.golden["observation"]) >= MIN_GOLDEN
     assert evaluation.summary.episodes == 2
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
-    monitor = Recorder()
-    train(monitor=monitor)
-    checkpoint.save(tmp_path, monitor.saved)
+    trainee = build_trainee(RECIPE, 0)
+    trainee.train()
+    checkpoint.save(tmp_path, trainee.state())
     other = replace(RECIPE, network=NetworkConfig(hidden_sizes=(32,)))
     with pytest.raises(CheckpointError, match="does not fit this run's network"):
-        build_trainee(other, 0).loop.load_state(checkpoint.load(tmp_path))
+        build_trainee(other, 0).load_state(checkpoint.load(tmp_path))
 
 
 def test_a_truncated_checkpoint_is_refused_and_a_missing_one_named(tmp_path: Path) -> None:
@@ -182,8 +194,9 @@ def test_a_checkpoint_that_was_there_before_is_set_aside(tmp_path: Path) -> None
 def test_training_that_never_scores_a_number_ends_with_what_to_do() -> None:
     parts = replace(build_trainee(RECIPE, 0).loop._parts, score=lambda _choose: float("nan"))  # noqa: SLF001
     loop = Loop(parts, RECIPE.rewards, replace(RECIPE.loop, steps=200), 0)
-    with pytest.raises(InvalidOption, match="no greedy evaluation gave a number"):
-        loop.run(Recorder())
+    assert not any(progress.is_over for progress in list(loop.run())[:-1])
+    with pytest.raises(TrainingDiverged, match="no greedy evaluation gave a number"):
+        loop.result()
 
 
 def test_a_crash_while_saving_leaves_the_last_checkpoint(tmp_path: Path) -> None:
@@ -195,8 +208,26 @@ def test_a_crash_while_saving_leaves_the_last_checkpoint(tmp_path: Path) -> None
 
 def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:
     torch.save({"format": 1, "loop": {}}, tmp_path / run_folder.FILE_NAME)
-    with pytest.raises(CheckpointError, match="expected checkpoint format 2; resume with the version that wrote it"):
+    with pytest.raises(CheckpointError, match="expected checkpoint format 3; resume with the version that wrote it"):
         checkpoint.load(tmp_path)
+
+
+def test_a_checkpoint_of_the_format_before_is_read(tmp_path: Path) -> None:
+    trainee = build_trainee(RECIPE, 0)
+    result = trainee.train()
+    now = kept(trainee)
+    loop = {**now["loop"], "elapsed_s": 12.0, "best_return": now["loop"]["best_score"]}
+    del loop["best_score"]
+    origin = {"initial_weights": "weights", "environment_steps": 500, "hours": 1.0}
+    path = checkpoint.save(tmp_path, {"loop": loop, "run_id": "abc", "origin": origin})
+    torch.save({**torch.load(path, weights_only=True), "format": 2}, path)
+
+    resumed = build_trainee(RECIPE, 0)
+    resumed.load_state(checkpoint.load(tmp_path))
+    again = resumed.train()
+    assert (again.best_score, again.curve) == (result.best_score, result.curve)
+    assert again.elapsed_s > 12.0
+    assert InitialWeights(**checkpoint.load(tmp_path)["initial_weights"]) == InitialWeights("weights", 500, 1.0)
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_and_no_partial_one(tmp_path: Path) -> None:
@@ -218,17 +249,15 @@ def test_a_replay_larger_than_the_memory_is_refused_before_training_with_its_byt
 
 
 def test_a_run_begins_with_the_weights_of_another_runs_checkpoint(tmp_path: Path) -> None:
-    monitor = Recorder()
     earlier = build_trainee(RECIPE, 0)
-    outcome = earlier.loop.run(monitor)
-    before = {"initial_weights": "", "environment_steps": 500, "hours": 1.0}
-    checkpoint.save(tmp_path, {"loop": monitor.saved, "run_id": "abc", "origin": before})
+    result = earlier.train()
+    checkpoint.save(tmp_path, kept(earlier))
     later = build_trainee(RECIPE, 1)
-    origin = later.begin_from(tmp_path)
-    assert origin.environment_steps == 500 + outcome.step
-    assert origin.initial_weights == f"MLflow run abc at step {outcome.step:,}"
+    initial = later.begin_from(tmp_path)
+    assert initial.environment_steps == 500 + result.step
+    assert initial.description == f"MLflow run abc at step {result.step:,}"
     for name, tensor in later.agent.weights().items():
-        assert torch.equal(tensor, outcome.weights[name])
+        assert torch.equal(tensor, result.weights[name])
     assert later.loop.state()["curve"][0][0] == 0, "what it began with was evaluated, and is to be beaten"
 
 

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from polserve.training.runs import stages
-from polserve.training.runs.stages import Stages, counted
+from polserve.training.runs.stages import Stages, counted_from
 
 TITLES = ("exporting, and checking the graph", "drawing the learning curve and the returns", "playing 2,000 episodes")
 
@@ -36,7 +36,7 @@ def test_elsewhere_a_long_stage_says_what_is_left(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(stages, "LINE_INTERVAL_S", -1.0)
     shown, output = console(is_terminal=False)
     with Stages(shown).stage("solving", 4) as stage:
-        counted(stage, 2)(1)
+        counted_from(stage, 2)(1)
         stage.reach(9)
     assert output.getvalue().splitlines() == [
         "solving",

@@ -1,0 +1,121 @@
+"""How a run begins: anew, from the weights of another, or where its checkpoint left it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mlflow import MlflowClient
+from rich.console import Console
+
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.training.environments.inspection import EnvironmentFacts
+from polserve.training.learning.compute import Device
+from polserve.training.registry.store import connect
+from polserve.training.registry.tracking import TrackedRun
+from polserve.training.runs import checkpoint
+from polserve.training.runs import folder as run_folder
+from polserve.training.runs.identity import check_same_run, identity_of
+from polserve.training.runs.initial_weights import InitialWeights
+from polserve.training.runs.preflight import Beginning, check_beginning
+from polserve.training.runs.recipe import Recipe
+from polserve.training.runs.trainee import Trainee, build_trainee
+from polserve.training.versions.provenance import describe_run, git_commit, machine
+
+EXPERIMENT = "polserve"
+"""MLflow experiment of all runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a run is carried out; none of it changes what is learned."""
+
+    folder: Path
+    """Folder of the checkpoint and of the report."""
+    is_resumed: bool
+    is_registered: bool
+    """Whether a version is registered at the end."""
+    device: Device = "auto"
+    init_from: Path | None = None
+    """Folder of a run or a policy version whose weights to begin with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run that has begun."""
+
+    recipe: Recipe
+    seed: int
+    options: RunOptions
+    trainee: Trainee
+    initial: InitialWeights
+    """The weights that it began with."""
+    tracked: TrackedRun
+    """The run as MLflow keeps it."""
+    client: MlflowClient
+    provenance: pb.Provenance
+    """Where its version will have come from; the length of this run is still to be added."""
+
+    def state(self) -> dict[str, Any]:
+        """Everything that `begin` needs to go on."""
+        return {
+            **self.trainee.state(),
+            "run_id": self.tracked.run_id,
+            "identity": identity_of(self.recipe, self.seed),
+            "initial_weights": asdict(self.initial),
+        }
+
+
+def begin(
+    recipe: Recipe, seed: int, options: RunOptions, console: Console, facts: EnvironmentFacts | None = None
+) -> Run:
+    """Begin a run, or go on with the one whose checkpoint is in the folder; `facts` where they are known already.
+
+    A checkpoint that another run left in the folder is renamed, and not overwritten.
+
+    Raises:
+        TrainingError: something that the user can mend.
+    """
+    check_beginning(recipe, Beginning(options.folder, options.is_resumed, options.init_from))
+    trainee = build_trainee(recipe, seed, options.device, facts)
+    for note in trainee.notes:
+        console.print(f"note: {note}")
+    saved = checkpoint.load(options.folder) if options.is_resumed else None
+    client = connect()
+    if saved is not None:
+        check_same_run(saved["identity"], identity_of(recipe, seed))
+        trainee.load_state(saved)
+        initial = InitialWeights(**saved["initial_weights"])
+        tracked = TrackedRun(client, saved["run_id"])
+    else:
+        initial = trainee.begin_from(options.init_from) if options.init_from else InitialWeights()
+        tags = _tags(recipe, seed, trainee, initial)
+        tracked = TrackedRun.start(client, EXPERIMENT, f"{recipe.policy}-seed{seed}", tags)
+        if aside := run_folder.set_aside(options.folder):
+            console.print(f"another run's checkpoint was there: it is {aside} now; --resume would have gone on with it")
+        tracked.log_params({**recipe.params(), "seed": seed})
+    provenance = _provenance(recipe.params(), seed, tracked.run_id, initial, trainee.device)
+    return Run(recipe, seed, options, trainee, initial, tracked, client, provenance)
+
+
+def _provenance(
+    settings: Mapping[str, object], seed: int, run_id: str, initial: InitialWeights, device: torch.device
+) -> pb.Provenance:
+    """Where the version will have come from, told by the code that this process runs."""
+    provenance = describe_run(run_id, seed, settings, device)
+    provenance.initial_weights = initial.description
+    provenance.environment_steps, provenance.training_hours = initial.environment_steps, initial.hours
+    return provenance
+
+
+def _tags(recipe: Recipe, seed: int, trainee: Trainee, initial: InitialWeights) -> dict[str, str]:
+    return {
+        "policy": recipe.policy,
+        "env_id": recipe.environment.id,
+        "algo": trainee.agent.algorithm,
+        "seed": str(seed),
+        "git_commit": git_commit(),
+        "machine": machine(trainee.device),
+        "init_from": initial.description,
+    }

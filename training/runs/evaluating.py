@@ -1,0 +1,102 @@
+"""From trained weights to a policy version: played on held-out seeds, described, exported."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.shared.names import MIN_GOLDEN
+from polserve.training.environments.making import EVALUATION_FIRST_SEED
+from polserve.training.evaluation.episodes import ObservationSample, cut_off, greedy, play_episodes, random_actions
+from polserve.training.evaluation.statistics import summarise
+from polserve.training.learning.interrupts import interruptible
+from polserve.training.learning.loop import TrainingResult
+from polserve.training.runs.recipe import Recipe
+from polserve.training.runs.report import EvaluationResult
+from polserve.training.runs.stages import counted_from
+from polserve.training.runs.trainee import Trainee
+from polserve.training.tasks.task import Narrator
+from polserve.training.versions.export import export_policy
+from polserve.training.versions.specs import TrainedPolicy, build_spec
+from polserve.training.versions.version import PolicyVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A trainee at the end of its training, and what is known of it."""
+
+    recipe: Recipe
+    trainee: Trainee
+    result: TrainingResult
+    provenance: pb.Provenance
+    """Where the weights that it began with came from, and this run."""
+
+
+def make_version(
+    trained: Trained, narrator: Narrator, should_stop: Callable[[], bool] = lambda: False
+) -> tuple[EvaluationResult, PolicyVersion]:
+    """Evaluate the best weights beside the random policy, and export them.
+
+    Raises:
+        Interrupted: `should_stop` said so in the evaluation.
+        ExportRefused: the graph does not answer as the network does.
+    """
+    recipe, trainee, result = trained.recipe, trained.trainee, trained.result
+    trainee.agent.load_weights(result.weights)
+    policy = trainee.agent.policy()
+    acting = interruptible(greedy(policy), should_stop)
+    sample = ObservationSample(acting, trainee.setup.golden_size, np.random.default_rng(trained.provenance.seed))
+    evaluation = _evaluate(trained, sample, narrator, should_stop)
+    if missing := max(0, MIN_GOLDEN - len(sample.observations())):  # where few episodes are short
+        first_seed = EVALUATION_FIRST_SEED + recipe.loop.evaluation_episodes
+        play_episodes(sample, recipe.environment, missing, first_seed, recipe.loop.max_evaluation_steps)
+    spec = build_spec(
+        TrainedPolicy(
+            name=recipe.policy,
+            algorithm=trainee.agent.algorithm,
+            environment=recipe.environment,
+            facts=trainee.facts,
+            provenance=_with_length(trained.provenance, result),
+            evaluation=evaluation.summary,
+            random_mean=evaluation.random_summary.mean,
+        )
+    )
+    with narrator.stage("exporting, and checking the graph"):
+        return evaluation, export_policy(policy, spec, sample.observations())
+
+
+def _evaluate(
+    trained: Trained, choose_actions: ObservationSample, narrator: Narrator, should_stop: Callable[[], bool]
+) -> EvaluationResult:
+    """Play whole episodes of the policy and of the random one on the evaluation seeds."""
+    recipe, environment, loop = trained.recipe, trained.recipe.environment, trained.recipe.loop
+    episodes, max_steps = loop.evaluation_episodes, loop.max_evaluation_steps
+    by_chance = interruptible(random_actions(trained.trainee.facts.action_space, 0), should_stop)
+    with narrator.stage(f"playing {2 * episodes:,} evaluation episodes", 2 * episodes) as stage:
+        played, at_random = (
+            play_episodes(
+                player, environment, episodes, EVALUATION_FIRST_SEED, max_steps, report=counted_from(stage, before)
+            )
+            for player, before in ((choose_actions, 0), (by_chance, episodes))
+        )
+    returns = [episode.episode_return for episode in played]
+    random_returns = [episode.episode_return for episode in at_random]
+    return EvaluationResult(
+        policy=recipe.policy,
+        environment=environment.id,
+        returns=returns,
+        random_returns=random_returns,
+        summary=summarise(returns),
+        random_summary=summarise(random_returns),
+        cut_off=cut_off(played, max_steps, "--set max_evaluation_steps=N lets them go on"),
+        published=recipe.task.published_scores(environment.id),
+    )
+
+
+def _with_length(provenance: pb.Provenance, result: TrainingResult) -> pb.Provenance:
+    whole = pb.Provenance()
+    whole.CopyFrom(provenance)
+    whole.environment_steps += result.step
+    whole.training_hours += result.elapsed_s / 3600
+    return whole

@@ -1,0 +1,50 @@
+"""What watches a run while it learns: shows and logs where it stands, and saves checkpoints."""
+
+import time
+
+from rich.console import Console
+
+from polserve.training.errors import CheckpointError, RegistryError
+from polserve.training.learning.loop import Progress
+from polserve.training.runs import checkpoint
+from polserve.training.runs.beginning import Run
+from polserve.training.runs.progress import ProgressDisplay, Standing
+
+
+class Monitor:
+    """Shows, logs and saves one run."""
+
+    def __init__(self, run: Run, display: ProgressDisplay, console: Console) -> None:
+        """Begin to count the time to the first checkpoint."""
+        self.unsaved: CheckpointError | None = None
+        """Why the latest checkpoint was not saved; None where it was."""
+        self._run = run
+        self._display = display
+        self._console = console
+        self._saved = time.monotonic()
+
+    def watch(self, progress: Progress) -> None:
+        """Report and save what is due at this point of training."""
+        if progress.is_report_due:
+            self._report(progress)
+        if progress.is_over or time.monotonic() - self._saved > self._run.recipe.loop.checkpoint_every_s:
+            self._saved = time.monotonic()
+            self._save()
+
+    def _report(self, progress: Progress) -> None:
+        """Show and log; what MLflow does not take now is sent with the next report."""
+        standing = Standing(progress, self._run.trainee.loop.figures(), self._run.trainee.elapsed_s)
+        self._display.show(standing)
+        try:
+            self._run.tracked.log_metrics(standing.metrics(), progress.step)
+        except RegistryError as error:
+            self._console.print(f"warning: {error}; training goes on")
+
+    def _save(self) -> None:
+        """Save a checkpoint; hours of training do not end because one could not be."""
+        try:
+            checkpoint.save(self._run.options.folder, self._run.state())
+            self.unsaved = None
+        except CheckpointError as error:
+            self.unsaved = error
+            self._console.print(f"warning: {error}; training goes on")
