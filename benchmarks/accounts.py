@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 
 from polserve.protos.shared.names import MICROS
 from polserve.serving.client import BudgetDay, PolicyClient
-from polserve.training.tasks.adbudget.context import DAYS_A_WEEK, Context
+from polserve.training.tasks.adbudget.contexts import DAYS_A_WEEK, Context
 
 
 def play_contexts(
     client: PolicyClient, policy: str, contexts: Sequence[Context], history_days: int
 ) -> list[NDArray[np.float64]]:
-    """The spends (days, channels) in money that the policy answers for each context.
+    """Spends (days, channels) in money that the policy answers for each context.
 
     Raises:
         AssertionError: an answer overspent, or does not add up.

@@ -31,15 +31,16 @@ from polserve.training.runs.evaluating import Trained, make_version
 from polserve.training.runs.presets import PRESETS
 from polserve.training.runs.stages import Stages
 from polserve.training.runs.trainee import build_trainee
-from polserve.training.tasks.adbudget.context import Context, default_scenario, read_contexts
-from polserve.training.tasks.adbudget.optimum import Problem, solve_all
-from polserve.training.tasks.adbudget.rules import (
+from polserve.training.tasks.adbudget.accounts import default_account
+from polserve.training.tasks.adbudget.contexts import Context, read_contexts
+from polserve.training.tasks.adbudget.plans.optimum import Problem, solve_all
+from polserve.training.tasks.adbudget.plans.rules import (
     Resolve,
     Rule,
     best_share,
     even,
     fixed_share,
-    play,
+    play_rule,
     proportional,
     regret,
 )
@@ -63,7 +64,7 @@ class Speed:
 
 
 def train(seed: int, channels: int, steps: int | None, folder: Path) -> dict[str, float]:
-    """A version of the seed's policy in folder/adbudget-SEED/1; the value is how long it took and how fast it went."""
+    """Train the seed's policy into folder/adbudget-SEED/1; return how long it took and how fast it went."""
     preset = PRESETS["adbudget"]
     environment = replace(preset.environment, kwargs={"n_channels": channels})
     loop = replace(preset.loop, steps=steps or preset.loop.steps, selection_episodes=200 if channels < 3 else 50)  # noqa: PLR2004
@@ -91,13 +92,13 @@ def plan_regrets(plans: Sequence[NDArray[np.float64]], contexts: Sequence[Contex
 
 @contextlib.contextmanager
 def service_of(folder: Path) -> Iterator[PolicyClient]:
-    """A client of a service with the versions in `folder`."""
+    """Client of a service with the versions in `folder`."""
     with polserve("--policies", str(folder)) as server, PolicyClient(f"127.0.0.1:{server.port}") as client:
         yield client
 
 
 def row(name: str, regrets: Regrets) -> tuple[str, ...]:
-    """A line of the table."""
+    """Line of the table."""
     interval = summarise(100 * regrets)
     return (
         name,
@@ -109,7 +110,7 @@ def row(name: str, regrets: Regrets) -> tuple[str, ...]:
 
 def compare(seeds: int, channels: int, steps: int | None, n_contexts: int) -> dict[str, float]:
     """Train the seeds, play the contexts, print the table."""
-    contexts = default_scenario(channels).draw_many(np.random.default_rng(EVALUATION_FIRST_SEED + 1), n_contexts)
+    contexts = default_account(channels).draw_many(np.random.default_rng(EVALUATION_FIRST_SEED + 1), n_contexts)
     with tempfile.TemporaryDirectory() as folder:
         solved = solve_all(contexts)
         with ProcessPoolExecutor(2) as pool:
@@ -130,8 +131,8 @@ def compare(seeds: int, channels: int, steps: int | None, n_contexts: int) -> di
     }
     rows = [row(f"policy of seed {seed}", regrets) for seed, regrets in enumerate(trained)]
     rows.append(row("mean of the seeds' policies", np.mean(trained, axis=0)))
-    rows.append(row("solved anew every day", regret(play(Resolve(contexts), contexts)[1], best)))
-    by_rule = {name: regret(play(rule, contexts)[1], best) for name, rule in rules.items()}
+    rows.append(row("solved anew every day", regret(play_rule(Resolve(contexts), contexts)[1], best)))
+    by_rule = {name: regret(play_rule(rule, contexts)[1], best) for name, rule in rules.items()}
     rows += [row(name, regrets) for name, regrets in by_rule.items()]
     columns = ("regret", "mean", "95 % interval", "95th percentile")
     show(f"{channels} channels, {n_contexts} held-out contexts, through Allocate", columns, rows)

@@ -34,7 +34,7 @@ ACTIONS = 9
 FILLED = 2_000
 N_ENVS = 64
 TURNS = 5
-"""Of the environments in a round: short ones, so that what else the machine does meets both sides alike."""
+"""Turns of the environments in a round: short ones, so that what else the machine does meets both sides alike."""
 
 
 class Ours:
@@ -105,7 +105,7 @@ def samples_per_s(side: Ours | Theirs, batch_size: int, n: int) -> float:
 
 
 def steps_per_s(envs: VecEnv, n: int, rng: np.random.Generator) -> float:
-    """Steps per second under random actions."""
+    """Rate of steps per second under random actions."""
     actions = rng.integers(ACTIONS, size=(n, envs.num_envs))
     started = time.perf_counter()
     for action in actions:

@@ -59,7 +59,7 @@ class Problem:
 
 
 def in_environment(recipe: Recipe, environment_id: str, stop_return: float) -> Recipe:
-    """The recipe in another environment."""
+    """Recipe in another environment."""
     loop = replace(recipe.loop, stop_return=stop_return)
     return replace(recipe, environment=EnvironmentSpec(environment_id), loop=loop)
 

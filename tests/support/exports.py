@@ -20,9 +20,9 @@ from polserve.training.learning.agents.ddpg import DdpgAgent
 from polserve.training.learning.compute import choose
 from polserve.training.learning.hyperparameters import DdpgConfig, NetworkConfig
 from polserve.training.learning.networks import GreedyPolicy, ValueNetwork
+from polserve.training.tasks.adbudget.accounts import default_account
 from polserve.training.tasks.adbudget.allocator import AllocationFeatures, SpendPlan
 from polserve.training.tasks.adbudget.campaigns import Campaigns
-from polserve.training.tasks.adbudget.context import default_scenario
 from polserve.training.tasks.adbudget.environment import ALLOCATION_ID
 from polserve.training.tasks.atari.screens import FRAME_SHAPE, SCREEN_SHAPE, Screens
 from polserve.training.tasks.catalog import look_at
@@ -103,11 +103,11 @@ def export_allocator(n_channels: int = 2) -> PolicyVersion:
     """A version of an untrained allocator: its spends are those of the reference plan, nearly."""
     torch.manual_seed(0)
     environment = EnvironmentSpec(ALLOCATION_ID, {"n_channels": n_channels})
-    scenario = default_scenario(n_channels)
+    account = default_account(n_channels)
     space = Box(-1.0, 1.0, (n_channels,), np.float32)
-    design = ActorDesign(NetworkConfig(hidden_sizes=(8,)), space, AllocationFeatures(scenario), SpendPlan(scenario))
+    design = ActorDesign(NetworkConfig(hidden_sizes=(8,)), space, AllocationFeatures(account), SpendPlan(account))
     policy = DdpgAgent(DdpgConfig(), design, choose("cpu")).policy()
-    campaigns = Campaigns.of(scenario.draw_many(np.random.default_rng(0), 80))
+    campaigns = Campaigns.of(account.draw_many(np.random.default_rng(0), 80))
     summary = ReturnSummary(100, 1.0, 1.0, 1.0, 1.0, 0.5, 1.5, 0.95)
     trained = TrainedPolicy(
         "adbudget", "td3", environment, look_at(environment), pb.Provenance(run_id="run-0"), summary, 0.5

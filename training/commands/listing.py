@@ -56,14 +56,14 @@ def _group(name: str, config: Any) -> Iterator[str]:
 
 
 def _text(value: object) -> str:
-    """The value in the form that --set takes."""
+    """Value in the form that --set takes."""
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) or value is None else str(value)
 
 
 def _docstrings() -> dict[str, dict[str, str]]:
-    """What stands below each field, by class and name; Python does not keep it at run time."""
+    """Docstrings of fields by class and name; Python does not keep them at run time."""
     classes = [node for node in ast.parse(inspect.getsource(hyperparameters)).body if isinstance(node, ast.ClassDef)]
     return {node.name: dict(_fields(node)) for node in classes}
 

@@ -183,7 +183,7 @@ def _check_takes_data(recipe: "Recipe", what: Text) -> None:
 def _made_from(
     data: Path, recipe: "Recipe", seed: int, given: dict[str, Any], console: "Console"
 ) -> "tuple[Recipe, EnvironmentFacts]":
-    """The recipe for the environment that the records in `data` describe, and what that shows.
+    """Make the recipe for the environment that the records in `data` describe; return what that shows, too.
 
     The records do not tell all: `given` may.
     """
@@ -199,7 +199,7 @@ def _made_from(
 
 
 def _policy_name(text: str) -> str:
-    """A policy's name from an environment's id: what comes after a slash, in lower case, with the version in it."""
+    """Policy's name from an environment's id: what comes after a slash, in lower case, with the version in it."""
     return text.rsplit("/", 1)[-1].lower()
 
 

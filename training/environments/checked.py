@@ -42,7 +42,7 @@ class Checked(gym.Wrapper[Any, Any, Any, Any]):
         self._steps = 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """The first observation of an episode, cast."""
+        """Begin an episode; return its first observation, cast."""
         self._seed, self._steps = seed, 0
         try:
             observation, info = reset_of(self.env.reset(seed=seed, options=options))
@@ -51,7 +51,7 @@ class Checked(gym.Wrapper[Any, Any, Any, Any]):
             raise self._told(error) from error
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """A step with the action in the space's dtype; what it answers, cast."""
+        """Step with the action in the space's dtype; return what that gives, cast."""
         self._steps += 1
         if self._action_dtype is not None:
             action = np.asarray(action, self._action_dtype)
@@ -102,7 +102,7 @@ class CheckedVec(VectorWrapper[Array, Array, Array, Array, Array]):
         self._action_dtype = space.dtype if isinstance(space, Box) else None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
-        """The first observations (n, *shape), cast."""
+        """Begin an episode in each; return the first observations (n, *shape), cast."""
         self._steps = 0
         try:
             observation, info = reset_of(self.env.reset(seed=seed, options=options))
@@ -111,7 +111,7 @@ class CheckedVec(VectorWrapper[Array, Array, Array, Array, Array]):
             raise self._told(error) from error
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
-        """A step of each; what they answer, cast."""
+        """Step each of them; return what they give, cast."""
         self._steps += 1
         if self._action_dtype is not None:
             actions = np.asarray(actions, self._action_dtype)

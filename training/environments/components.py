@@ -18,7 +18,7 @@ MOST_NAMES = 4096
 
 
 MOST_CHARACTERS = 200
-"""Of a name."""
+"""Most characters of a name."""
 
 
 class Part(NamedTuple):
@@ -26,13 +26,13 @@ class Part(NamedTuple):
 
     name: str
     key: str
-    """Of the Dict that it comes from."""
+    """Key of the Dict that it comes from."""
     is_quantity: bool
     """Whether it is what the key names, and no 0 or 1 for one of its values."""
 
 
 def parts(space: gym.Space[Any]) -> list[Part]:
-    """The numbers that a Dict or a Tuple is flattened to, named by its keys; none where it has too many of them."""
+    """Numbers that a Dict or a Tuple is flattened to, named by its keys; none where it has too many of them."""
     if not isinstance(space, (Dict, Tuple)):
         return []
     found = list(islice(_parts(space, "", ""), MOST_NAMES + 1))
@@ -40,7 +40,7 @@ def parts(space: gym.Space[Any]) -> list[Part]:
 
 
 def told_components(environment_id: str, space: gym.Space[Any], told: Any) -> Pairs:
-    """What metadata["observation_components"] says of a space; of a Dict, one for each key or one for each number.
+    """Names and units that metadata["observation_components"] gives; of a Dict, one for each key or for each number.
 
     Raises:
         UnsupportedEnvironment: it is of another form or length.
@@ -58,7 +58,7 @@ def told_components(environment_id: str, space: gym.Space[Any], told: Any) -> Pa
 
 
 def told_pairs(environment_id: str, key: str, told: Any, *lengths: int) -> Pairs:
-    """What metadata says of numbers, as many as one of `lengths`; () where it says nothing."""
+    """Names and units that metadata gives, as many as one of `lengths`; () where it gives none."""
     try:
         pairs = tuple((str(name), str(unit)) for name, unit in told or ())
     except (TypeError, ValueError):
@@ -74,7 +74,7 @@ def _is_name(*texts: str) -> bool:
 
 
 def told_labels(environment_id: str, space: gym.Space[Any], told: Any) -> tuple[str, ...]:
-    """What metadata["action_labels"] says; () where it says nothing.
+    """Labels that metadata["action_labels"] gives; () where it gives none.
 
     Raises:
         UnsupportedEnvironment: these are not the names of as many discrete actions as there are.

@@ -23,7 +23,7 @@ class Description:
     components: Pairs = ()
     """(name, unit) of each component of the observation."""
     labels: tuple[str, ...] = ()
-    """Of each discrete action."""
+    """Name of each discrete action."""
     action_components: Pairs = ()
     """(name, unit) of each component of a continuous action."""
     left_out: tuple[str, ...] = ()
@@ -54,7 +54,7 @@ _KNOWN: Mapping[str, Description] = {
 
 
 def describe(environment_id: str, env: gym.Env[Any, Any]) -> Description:
-    """What is known of the innermost environment, or what it says, as far as it holds for what wrappers make of it.
+    """Names and units that are known of an environment or told by it, as far as they hold for what wrappers make of it.
 
     Atari games name their actions. Any environment may say it itself: `metadata["observation_components"]`, a list of
     [name, unit], `metadata["action_labels"]`, a list of names, and `metadata["action_components"]`, as the first. So
@@ -91,7 +91,7 @@ def _innermost(environment_id: str, env: gym.Env[Any, Any]) -> Description:
 def _through(
     environment_id: str, description: Description, inner: gym.Env[Any, Any], layer: gym.Env[Any, Any]
 ) -> Description:
-    """The names as they hold after a layer, which may tell its own."""
+    """Names as they hold after a layer, which may tell its own."""
     if type(layer) is wrappers.FlattenObservation and not description.components:
         components = tuple((part.name, "") for part in parts(inner.observation_space))
         description = replace(description, components=components)
@@ -105,7 +105,7 @@ def _through(
 def _told(
     environment_id: str, description: Description, env: gym.Env[Any, Any], inherited: Mapping[str, Any]
 ) -> Description:
-    """The names that the environment's metadata tells, where they are not only `inherited`, in place of the others."""
+    """Names that the environment's metadata tells, where they are not only `inherited`, in place of the others."""
     if not isinstance(env.metadata, Mapping):
         got = type(env.metadata).__name__
         raise UnsupportedEnvironment(f"{environment_id}: metadata: expected a dict, got {got}; write metadata = {{}}")

@@ -15,7 +15,7 @@ from polserve.training.errors import FaultyEnvironment, TrainingError
 RESET = "reset(self, *, seed=None, options=None) returns (observation, info)"
 STEP = "step(self, action) returns (observation, reward, terminated, truncated, info)"
 MOST_CHARACTERS = 300
-"""Of what an exception says."""
+"""Most characters of what an exception says."""
 MOST = float(np.finfo(np.float32).max)
 """Greatest size of an observation's number and of a reward: networks compute in float32."""
 WANTED = f"expected a finite number of at most {MOST:.2g}"
@@ -42,7 +42,7 @@ class NotFinite(OddValue):
 def told(
     environment_id: str, call: str, error: BaseException, component: Callable[[tuple[int, ...]], str]
 ) -> TrainingError:
-    """What went wrong in a call of the environment; `component` names a component of its observations."""
+    """Error for what went wrong in a call of the environment; `component` names a component of its observations."""
     if isinstance(error, TrainingError):
         return error
     if isinstance(error, NotFinite):
@@ -53,7 +53,7 @@ def told(
 
 
 def raised(environment_id: str, call: str, error: BaseException) -> FaultyEnvironment:
-    """An exception from within an environment, with the line of its author's code that raised it."""
+    """Error for an exception from within an environment, with the line of its author's code that raised it."""
     reason = " ".join(str(error).split())[:MOST_CHARACTERS]
     said = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _OWN not in Path(frame.filename).parents]
@@ -63,14 +63,14 @@ def raised(environment_id: str, call: str, error: BaseException) -> FaultyEnviro
 
 
 def reset_of(result: Any) -> tuple[Any, dict[str, Any]]:
-    """The observation and info that a reset returned; raises Fault."""
+    """Observation and info that a reset returned; raises Fault."""
     if not isinstance(result, (tuple, list)) or len(result) != 2 or not isinstance(result[1], (dict, type(None))):  # noqa: PLR2004 - a pair
         raise Fault(f"returned {_kind(result)}, Gymnasium's {RESET}")
     return result[0], result[1] or {}
 
 
 def step_of(result: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-    """What a step returned, as plain numbers; raises Fault."""
+    """Values that a step returned, as plain numbers; raises Fault."""
     n = len(result) if isinstance(result, (tuple, list)) else 1
     if n != 5:  # noqa: PLR2004 - see STEP
         raise Fault(f"returned {n} value{'s' * (n != 1)}, Gymnasium's API has 5; {STEP}")
@@ -95,7 +95,7 @@ def check_rewards(rewards: NDArray[Any]) -> None:
 
 
 def observation_of(given: Any, box: Box) -> NDArray[Any]:
-    """The observation as an array of the space's dtype and shape, every number finite; raises Fault.
+    """Observation as an array of the space's dtype and shape, every number finite; raises Fault.
 
     A number may be rounded, from float64 to float32. It may not become another one, from 0.5 to 0.
     """
@@ -148,7 +148,7 @@ def _flag(name: str, given: Any) -> bool:
 
 
 def _kind(value: object) -> str:
-    """A value for a sentence: itself where that is short, else what it is."""
+    """Value in words: itself where that is short, else what it is."""
     if isinstance(value, (tuple, list)):
         return f"{type(value).__name__} of {len(value)}"
     if isinstance(value, np.ndarray):

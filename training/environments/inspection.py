@@ -67,7 +67,7 @@ def inspect_environment(
     check_spaces: CheckSpaces = accept_spaces,
     spec_part: Callable[[gym.Env[Any, Any]], pb.PolicySpec] = lambda _env: pb.PolicySpec(),
 ) -> EnvironmentFacts:
-    """What the environment shows in two resets and a few random steps.
+    """Look at the environment in two resets and a few random steps.
 
     Args:
         spec: which environment.
@@ -99,7 +99,7 @@ def inspect_environment(
 
 
 def check_fits(spec: EnvironmentSpec, policy: pb.PolicySpec) -> tuple[str, ...]:
-    """What returns in the environment do not mean, where a policy can play in it.
+    """Check that a policy can play in the environment; return what its returns there do not mean.
 
     Raises:
         UnsupportedEnvironment: it cannot: observations or actions are others.
@@ -143,7 +143,7 @@ def _try(spec: EnvironmentSpec, env: gym.Env[Any, Any]) -> bool:
 
 
 def _inner_fault(environment_id: str, env: gym.Env[Any, Any]) -> FaultyEnvironment | None:
-    """What the innermost faulty layer does wrong, of which those around it only feel the effect."""
+    """Error of the innermost faulty layer, of which those around it only feel the effect."""
     for layer in layers(env):
         if isinstance(layer, Checked):
             return None
@@ -188,7 +188,7 @@ def _on_rewards(spec: EnvironmentSpec, env: gym.Env[Any, Any]) -> list[str]:
 
 
 def _on_wrappers(spec: EnvironmentSpec, env: gym.Env[Any, Any]) -> list[str]:
-    """What callers of the policy have to do as the wrappers do."""
+    """Sentences on what callers of the policy have to do as the wrappers do."""
     notes = []
     chain = [layer for layer in layers(env) if not (spec.frames and isinstance(layer, FrameStackObservation))]
     pairs = list(pairwise(chain))

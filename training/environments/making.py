@@ -70,7 +70,7 @@ class EnvironmentSpec:
 
 
 def from_message(policy: pb.PolicySpec, module: str) -> EnvironmentSpec:
-    """The environment that a policy's spec states.
+    """Environment that a policy's spec states.
 
     The module is the caller's to name: a spec that came over the network must not choose what is imported here.
     """
@@ -149,7 +149,7 @@ def _are_alike(environment_id: str, kwargs_json: str, module: str, _entries: tup
 
 
 def _vectorised(spec: EnvironmentSpec, n: int) -> VecEnv:
-    """The environment's vectorised implementation."""
+    """Environment's vectorised implementation."""
     try:
         return gym.make_vec(spec.registered, n, "vector_entry_point", **spec.kwargs)
     except Exception as error:  # likewise
@@ -169,7 +169,7 @@ def _together(spec: EnvironmentSpec, n: int) -> VecEnv:
 
 
 def _prepared(env: Env, spec: EnvironmentSpec, *, is_info_kept: bool) -> gym.Wrapper[Array, Any, Array, Any]:
-    """The environment with what we put around any: the checks, and the stack where the spec has frames."""
+    """Put around the environment what we put around any: the checks, and the stack where the spec has frames."""
     _check_spaces(spec, env)
     check_keeps_no_statistics(spec.id, env)
     checked = Checked(env, spec.id, is_info_kept=is_info_kept)
@@ -190,7 +190,7 @@ def register(spec: EnvironmentSpec) -> None:
     if spec.module:
         _import_module(spec)
     if spec.id not in gym.registry:
-        importlib.import_module(TASKS).register(spec)
+        importlib.import_module(TASKS).register_own(spec)
     if spec.id not in gym.registry:
         near = difflib.get_close_matches(spec.id, gym.registry, n=3, cutoff=0.5)
         hint = f"near it: {', '.join(near)}" if near else "name the module that registers it with --module"

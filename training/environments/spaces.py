@@ -13,16 +13,16 @@ from polserve.training.errors import UnsupportedEnvironment
 Floats: TypeAlias = NDArray[np.float32]
 
 CARRIED = ("float32", "float64", "uint8", "int32", "int64", "bool")
-"""Of observations, in a policy version and on the wire."""
+"""Dtypes of observations, in a policy version and on the wire."""
 WIDER = {"int8": "int32", "int16": "int32", "uint16": "int32", "uint32": "int64", "float16": "float32"}
 """What holds every value of a dtype that is not carried."""
 MOST_COMBINATIONS = 4096
-"""Of parts of an action that one Discrete can number and a network can value."""
+"""Most combinations of an action's parts that one Discrete can number and a network can value."""
 HOW_TO_WRAP = "docs/own-environment.md shows how to register a wrapped one"
 
 
 def carried(space: Box) -> Box:
-    """The space itself, or where no policy version carries its dtype one of the next wider dtype."""
+    """Space itself, or where no policy version carries its dtype one of the next wider dtype."""
     if space.dtype.name not in WIDER:
         return space
     wider = np.dtype(WIDER[space.dtype.name])
@@ -30,7 +30,7 @@ def carried(space: Box) -> Box:
 
 
 def observation_box(space: gym.Space[Any], environment_id: str) -> Box:
-    """The space of the observations that a policy version carries.
+    """Space of the observations that a policy version carries.
 
     Raises:
         UnsupportedEnvironment: it can carry none of them.
@@ -44,7 +44,7 @@ def observation_box(space: gym.Space[Any], environment_id: str) -> Box:
 
 
 def discrete_actions(space: gym.Space[Any], environment_id: str) -> int:
-    """The number of actions of a Discrete space that starts at 0.
+    """Count the actions of a Discrete space that starts at 0.
 
     Raises:
         UnsupportedEnvironment: the space is another.
@@ -58,7 +58,7 @@ def discrete_actions(space: gym.Space[Any], environment_id: str) -> int:
 
 
 def continuous_actions(space: gym.Space[Any], environment_id: str) -> Box:
-    """The space, which must be a Box of one axis with finite bounds.
+    """Space itself, which must be a Box of one axis with finite bounds.
 
     Raises:
         UnsupportedEnvironment: the space is another.
@@ -72,7 +72,7 @@ def continuous_actions(space: gym.Space[Any], environment_id: str) -> Box:
 
 
 def float32_bounds(space: Box) -> tuple[Floats, Floats]:
-    """The lowest and the highest float32 within the bounds, which float64 may state between two of them."""
+    """Lowest and the highest float32 within the bounds, which float64 may state between two of them."""
     with np.errstate(over="ignore"):  # a bound beyond float32 becomes infinite, and its neighbour is the largest
         low, high = space.low.astype(np.float32), space.high.astype(np.float32)
     low = np.where(low < space.low, np.nextafter(low, np.float32(np.inf)), low)
@@ -89,7 +89,7 @@ def component_bounds(box: Box) -> tuple[list[float], list[float]]:
 
 
 def short(space: object) -> str:
-    """The space in one line."""
+    """Space in one line."""
     text = " ".join(str(space).split())
     return text if len(text) <= 160 else f"{text[:157]}..."  # noqa: PLR2004 - characters that are still read
 

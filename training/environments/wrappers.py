@@ -14,9 +14,9 @@ SAME_OBSERVATIONS: tuple[type, ...] = (
     wrappers.DtypeObservation,
     wrappers.DelayObservation,
 )
-"""Of these the numbers mean what they meant, in their order."""
+"""Wrappers after which the numbers mean what they meant, in their order."""
 SAME_ACTIONS: tuple[type, ...] = (wrappers.ClipAction, wrappers.StickyAction)
-"""Likewise of actions."""
+"""Wrappers after which actions mean what they meant."""
 STATISTICS = ("obs_rms", "ob_rms")
 """Attributes of wrappers that normalise observations, here and in the libraries before."""
 KEEPS_MEANING = "keeps_meaning"
@@ -24,7 +24,7 @@ KEEPS_MEANING = "keeps_meaning"
 
 
 def layers(env: gym.Env[Any, Any]) -> list[gym.Env[Any, Any]]:
-    """The environment itself, and each wrapper around it, outwards."""
+    """Environment itself, and each wrapper around it, outwards."""
     found = [env]
     while isinstance(found[-1], gym.Wrapper):
         found.append(found[-1].env)
@@ -46,7 +46,7 @@ def changes_actions(layer: gym.Env[Any, Any], inner: gym.Env[Any, Any]) -> bool:
 
 
 def step_limit(env: gym.Env[Any, Any]) -> int | None:
-    """Steps after which a wrapper truncates an episode; None where none does."""
+    """Find the number of steps after which a wrapper truncates an episode; None where none does."""
     limits = [layer._max_episode_steps for layer in layers(env) if isinstance(layer, wrappers.TimeLimit)]  # noqa: SLF001
     return min(limits) if limits else None
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from polserve.training.environments.limits import MAX_EVALUATION_STEPS
 from polserve.training.environments.making import EnvironmentSpec, VecEnv, make_env, make_vec
-from polserve.training.learning.collector import ChooseActions, Episode
+from polserve.training.learning.collector import ChooseActions, FinishedEpisode
 
 MAX_ENVS = 100
 """Environments stepped together in an evaluation."""
@@ -27,7 +27,7 @@ def play_together(  # noqa: PLR0913 - the last one is for who waits
     max_steps: int = MAX_EVALUATION_STEPS,
     *,
     report: Callable[[int], None] = lambda _: None,
-) -> list[Episode]:
+) -> list[FinishedEpisode]:
     """Play `episodes` whole episodes in what `make_envs` makes of their number, reset with `first_seed` and on.
 
     An episode that goes on after `max_steps` is cut off there. `report` is told how many are over, as they end.
@@ -35,7 +35,7 @@ def play_together(  # noqa: PLR0913 - the last one is for who waits
     Episode i was reset with seed `first_seed + i`; in vectorised implementations that draw for all environments
     together, an episode's start depends on `first_seed` and on the number of episodes.
     """
-    played: list[Episode] = []
+    played: list[FinishedEpisode] = []
     envs = make_envs(min(episodes, MAX_ENVS))
     try:
         while len(played) < episodes:
@@ -54,7 +54,7 @@ def play_episodes(  # noqa: PLR0913 - likewise
     max_steps: int = MAX_EVALUATION_STEPS,
     *,
     report: Callable[[int], None] = lambda _: None,
-) -> list[Episode]:
+) -> list[FinishedEpisode]:
     """Play whole episodes in ordinary environments, so that each depends on its own seed alone."""
     return play_together(
         choose_actions,
@@ -66,7 +66,7 @@ def play_episodes(  # noqa: PLR0913 - likewise
     )
 
 
-def cut_off(played: Sequence[Episode], max_steps: int, how: str) -> str:
+def cut_off(played: Sequence[FinishedEpisode], max_steps: int, how: str) -> str:
     """That episodes were cut off, in a sentence that says `how` to let them go on; "" where none was."""
     n = sum(episode.is_cut_off for episode in played)
     if not n:
@@ -76,7 +76,7 @@ def cut_off(played: Sequence[Episode], max_steps: int, how: str) -> str:
 
 def _one_each(
     choose_actions: ChooseActions, envs: Any, seed: int, max_steps: int, report: Callable[[int], None]
-) -> list[Episode]:
+) -> list[FinishedEpisode]:
     observation, _ = envs.reset(seed=seed)
     returns = np.zeros(envs.num_envs, np.float64)
     lengths = np.zeros(envs.num_envs, np.int64)
@@ -90,7 +90,7 @@ def _one_each(
         if is_over.all():
             break
     ended = zip(returns, lengths, is_over, strict=True)
-    return [Episode(float(value), int(length), is_cut_off=not ended) for value, length, ended in ended]
+    return [FinishedEpisode(float(value), int(length), is_cut_off=not ended) for value, length, ended in ended]
 
 
 def _report_sum(report: Callable[[int], None], before: int, over: int) -> None:

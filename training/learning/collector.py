@@ -15,7 +15,7 @@ ChooseActions: TypeAlias = Callable[[NDArray[Any]], NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Episode:
+class FinishedEpisode:
     """A finished episode: its undiscounted return and its length in steps."""
 
     episode_return: float
@@ -36,9 +36,9 @@ class Collector:
         self._is_over = np.zeros(envs.num_envs, np.bool_)
         self._returns = np.zeros(envs.num_envs, np.float64)
         self._lengths = np.zeros(envs.num_envs, np.int64)
-        self._finished: list[Episode] = []
+        self._finished: list[FinishedEpisode] = []
         self.throughput = Throughput()
-        """Of the environments."""
+        """Speed of the environments."""
 
     def step(self, choose_actions: ChooseActions) -> VectorStep:
         """Step every environment once.
@@ -66,8 +66,8 @@ class Collector:
         self._lives = lives
         return step
 
-    def finished(self) -> list[Episode]:
-        """The episodes that ended since the last call."""
+    def finished(self) -> list[FinishedEpisode]:
+        """Episodes that ended since the last call."""
         finished, self._finished = self._finished, []
         return finished
 
@@ -75,7 +75,7 @@ class Collector:
         self._returns[step.is_real] += step.reward_t[step.is_real]
         self._lengths[step.is_real] += 1
         for index in np.flatnonzero(step.is_over):
-            self._finished.append(Episode(float(self._returns[index]), int(self._lengths[index])))
+            self._finished.append(FinishedEpisode(float(self._returns[index]), int(self._lengths[index])))
             self._returns[index] = 0.0
             self._lengths[index] = 0
 

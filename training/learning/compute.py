@@ -19,12 +19,12 @@ class Compute:
     has_bfloat16: bool
 
     def autocast(self, *, is_mixed: bool) -> torch.autocast:
-        """The context in which a network computes: in bfloat16 where that is wanted and faster."""
+        """Context in which a network computes: in bfloat16 where that is wanted and faster."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=is_mixed and self.has_bfloat16)
 
 
 def choose(device: Device = "auto") -> Compute:
-    """The device of that name; "auto" is the GPU where there is one.
+    """Device of that name; "auto" is the GPU where there is one.
 
     Raises:
         InvalidOption: there is no GPU.

@@ -61,22 +61,22 @@ class RewardConfig:
         require(self.reward_scale > 0, "reward_scale", "a positive number", self.reward_scale)
 
     def apply(self, step: VectorStep) -> VectorStep:
-        """The step with its reward treated."""
+        """Step with its reward treated."""
         return replace(step, reward_t=treat(step.reward_t, self.reward_treatment, self.reward_scale))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayConfig:
-    """How a replay memory is kept and learned from; steps are environment steps."""
+    """How a replay is kept and learned from; steps are environment steps."""
 
     replay_capacity: int = 100_000
-    """Transitions remembered."""
+    """Transitions kept."""
     learning_starts: int = 1_000
-    """Steps remembered before the first update."""
+    """Steps kept before the first update."""
     updates_per_vector_step: int = 4
     """Updates each time that all environments were stepped once."""
     checkpoint_replay: bool = True
-    """Save the memory with each checkpoint; without it a resumed run fills a new one first."""
+    """Save the replay with each checkpoint; without it a resumed run fills a new one first."""
 
     def __post_init__(self) -> None:
         """Check the ranges; raises InvalidOption."""
@@ -94,11 +94,11 @@ class NetworkConfig:
     dueling: bool = False
     """One stream for the state's value and one for the actions' advantages (Wang et al. 2016)."""
     quantiles: int = 1
-    """Of the return, per action (QR-DQN, Dabney et al. 2018, has 200); 1 learns the mean alone."""
+    """Quantiles of the return, per action (QR-DQN, Dabney et al. 2018, has 200); 1 learns the mean alone."""
     layer_norm: bool = False
     """Normalise before every activation (PQN, Gallici et al. 2024)."""
     padding: Padding = "valid"
-    """Of the convolutions; "same" is that of Geron 2017."""
+    """Padding of the convolutions; "same" is that of Geron 2017."""
     pixels: Pixels = "unit"
     """Scale of a pixel x from 0 to 255: "unit" is x / 255, "guide" is (x - 128) / 128 - 1 as in Geron 2017."""
     mixed_precision: bool = False
@@ -134,7 +134,7 @@ class ExplorationConfig:
         require(exponent is None or exponent > 1, "repeat_exponent", "a number above 1", exponent)
 
     def epsilon(self, step: int) -> float:
-        """The probability of a random action at environment step `step`."""
+        """Probability of a random action at environment step `step`."""
         return linear(step, self.epsilon_start, self.epsilon_end, self.epsilon_steps)
 
 
@@ -143,9 +143,9 @@ class DqnConfig:
     """Hyper-parameters of DQN. Defaults suit small control problems; steps are environment steps."""
 
     learning_rate: float = 1e-3
-    """Of Adam (Kingma and Ba 2015), at the start."""
+    """Learning rate of Adam (Kingma and Ba 2015), at the start."""
     learning_rate_end: float = 1e-3
-    """Of Adam after `learning_rate_updates`; linear in between."""
+    """Learning rate of Adam after `learning_rate_updates`; linear in between."""
     learning_rate_updates: int = 1
     """Updates over which the learning rate moves to its end."""
     adam_epsilon: float = 1e-8
@@ -159,7 +159,7 @@ class DqnConfig:
     double: bool = True
     """Choose the target's action by the online network (van Hasselt et al. 2016)."""
     loss: Loss = "huber"
-    """Of the TD error; Huber's bound is 1, the error clipping of Mnih et al. 2015. Quantiles have their own."""
+    """Loss of the TD error; Huber's bound is 1, the error clipping of Mnih et al. 2015. Quantiles have their own."""
     max_grad_norm: float | None = None
     """Gradients are scaled down to this L2 norm; None leaves them, since the Huber loss bounds them already."""
     target_tau: float = 0.01
@@ -183,12 +183,12 @@ class DqnConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PqnConfig:
-    """Hyper-parameters of PQN; lambda, rollout, epochs and optimiser as its authors have them for Atari."""
+    """Hyper-parameters of PQN; lambda, trajectory length, epochs and optimiser as its authors have them for Atari."""
 
     learning_rate: float = 2.5e-4
-    """Of RAdam (Liu et al. 2020), at the start."""
+    """Learning rate of RAdam (Liu et al. 2020), at the start."""
     learning_rate_end: float = 2.5e-5
-    """Of RAdam after `learning_rate_updates`; linear in between."""
+    """Learning rate of RAdam after `learning_rate_updates`; linear in between."""
     learning_rate_updates: int = 1_000_000
     """Updates over which the learning rate moves to its end."""
     rollout_steps: int = 32
@@ -196,11 +196,11 @@ class PqnConfig:
     epochs: int = 2
     """Times that each of them is learned from."""
     batch_size: int = 256
-    """Steps per update, nearly: a rollout is split into batches of one size."""
+    """Steps per update, nearly: the trajectories are split into batches of one size."""
     discount: float = 0.99
     """gamma, per step."""
     trace_decay: float = 0.65
-    """lambda: how far rewards reach back, from 0 for one step to 1 for the whole rollout."""
+    """lambda: how far rewards reach back, from 0 for one step to 1 for the whole trajectory."""
     max_grad_norm: float = 10.0
     """Gradients are scaled down to this L2 norm."""
 
@@ -219,9 +219,9 @@ class DdpgConfig:
     """Hyper-parameters of DDPG; noise is in halves of the action's range, steps are environment steps."""
 
     actor_learning_rate: float = 1e-4
-    """Of Adam, for the actor; Lillicrap et al. 2016."""
+    """Learning rate of Adam, for the actor; Lillicrap et al. 2016."""
     critic_learning_rate: float = 1e-3
-    """Of Adam, for the critics; Lillicrap et al. 2016."""
+    """Learning rate of Adam, for the critics; Lillicrap et al. 2016."""
     learning_rate_end: float = 1.0
     """Factor of both learning rates after `learning_rate_updates`; linear in between."""
     learning_rate_updates: int = 1
@@ -237,7 +237,7 @@ class DdpgConfig:
     noise_start: float = 0.2
     """Standard deviation of the Gaussian exploration noise at step 0."""
     noise_end: float = 0.2
-    """The same from `noise_steps` on."""
+    """Standard deviation of the noise from `noise_steps` on."""
     noise_steps: int = 1
     """Steps over which it moves to its end."""
     random_steps: int = 0

@@ -16,7 +16,7 @@ class Interrupted(Exception):
 
 
 def interruptible(choose_actions: ChooseActions, should_stop: Callable[[], bool]) -> ChooseActions:
-    """The same policy, which raises Interrupted in place of an action once `should_stop` says so."""
+    """Policy that acts as the given one, and raises Interrupted in place of an action once `should_stop` says so."""
 
     def choose(observations: NDArray[Any]) -> NDArray[Any]:
         if should_stop():
@@ -27,7 +27,7 @@ def interruptible(choose_actions: ChooseActions, should_stop: Callable[[], bool]
 
 
 class InterruptFlag:
-    """As a context manager, catches the first SIGINT or SIGTERM; calling it tells whether one came."""
+    """Flag that, as a context manager, catches the first SIGINT or SIGTERM; calling it tells whether one came."""
 
     def __init__(self) -> None:
         self._is_raised = False

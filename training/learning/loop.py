@@ -51,7 +51,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class TrainingFigures:
     """What can be told of training since it was last told."""
 
     recent_return: float | None
@@ -66,7 +66,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """What training left."""
+    """Best weights, and the story of training."""
 
     weights: Weights
     """Weights of the best greedy evaluation; the latest where training was asked to stop before the first."""
@@ -130,18 +130,18 @@ class Loop:
         if score > self._best_score:
             self._best_score, self._best = score, self._agent.weights()
 
-    def figures(self) -> Figures:
-        """What can be told of training; rates are those since the last call."""
+    def figures(self) -> TrainingFigures:
+        """Figures that can be told of training; rates are those since the last call."""
         recent = float(np.mean(self._recent)) if self._recent else None
         metrics = {**self._agent.losses(), **self._agent.exploration(self._step)}
         if recent is not None:
             metrics["charts/episodic_return"] = recent
         if self._curve:
             metrics["charts/greedy_return"] = self._curve[-1][1]
-        return Figures(recent, self._collector.throughput.look(), self._learning.look(), metrics)
+        return TrainingFigures(recent, self._collector.throughput.look(), self._learning.look(), metrics)
 
     def result(self) -> TrainingResult:
-        """What training left.
+        """Best weights, and the story of training.
 
         Raises:
             TrainingDiverged: it came to its end, and no score was a number.

@@ -13,7 +13,7 @@ from polserve.training.learning.views import Arranged, View
 NATURE = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
 """Channels, kernel and stride of the convolutions of Mnih et al. 2015 (Nature 518, table of methods)."""
 SMALL = ((32, 3, 1), (64, 3, 2), (64, 3, 2))
-"""The same for images that those would leave nothing of; with padding, so that no edge is lost."""
+"""Convolutions for images that those would leave nothing of; with padding, so that no edge is lost."""
 
 
 class ValueNetwork(nn.Module):

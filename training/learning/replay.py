@@ -1,4 +1,4 @@
-"""The memory of steps that agents learn from."""
+"""The replay: the latest steps, from which agents draw what they learn from."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -12,7 +12,7 @@ from polserve.training.learning.transitions import Sampling, Transitions, Vector
 from polserve.training.machine.free_memory import check_memory
 
 STEP_BYTES = 7
-"""Of a stored step beside observation and action: a float32 and three booleans."""
+"""Bytes of a stored step beside observation and action: a float32 and three booleans."""
 
 
 class Replay:
@@ -61,7 +61,7 @@ class Replay:
         return sum(array.nbytes for array in _arrays(self._rows).values())
 
     def __len__(self) -> int:
-        """Steps stored, resets included."""
+        """Count the steps stored, resets included."""
         return int(min(self._added, len(self._rows.reward_t)) * self._rows.reward_t.shape[1])
 
     def add(self, step: VectorStep) -> None:
@@ -107,7 +107,7 @@ class Replay:
         )
 
     def state(self) -> dict[str, Any]:
-        """What `load_state` needs to restore the contents: views of the filled rows, and which is the oldest."""
+        """Return views of the filled rows, and which is the oldest: all that `load_state` needs."""
         filled = len(self) // self._rows.reward_t.shape[1]
         rows = {name: array[:filled] for name, array in _arrays(self._rows).items()}
         return {"added": filled, "oldest": self._added % filled if self._added > filled else 0, "rows": rows}
@@ -116,7 +116,7 @@ class Replay:
         """Restore the contents that `state` gave; what is added next begins new episodes.
 
         Raises:
-            CheckpointError: they do not fit this memory.
+            CheckpointError: they do not fit this replay.
         """
         oldest = int(state["oldest"])
         for name, array in _arrays(self._rows).items():
@@ -133,7 +133,7 @@ class Replay:
         self._cut()
 
     def _observations(self, times: NDArray[np.int64], envs: NDArray[np.int64]) -> NDArray[Any]:
-        """The observations at `times`, each with the frames of its episode before it where they are stacks."""
+        """Observations at `times`, each with the frames of its episode before it where they are stacks."""
         stored, n_rows = self._rows, len(self._rows.reward_t)
         if not self._stack:
             return np.asarray(stored.observation_tm1[times % n_rows, envs])
@@ -157,7 +157,7 @@ class Replay:
             self._rows.is_real[last] = False
 
     def _starts(self, rng: np.random.Generator, n_step: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Times and environments of real steps with `n_step` rows after them, and their stack's before."""
+        """Draw times and environments of real steps with `n_step` rows after them, and their stack's before."""
         n_rows, n_envs = self._rows.reward_t.shape
         oldest, end = max(0, self._added - n_rows), self._added - n_step
         oldest += max(0, self._stack - 1) if oldest or self._is_restored else 0

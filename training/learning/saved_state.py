@@ -9,7 +9,7 @@ import torch
 
 
 def rng_state(rng: np.random.Generator) -> str:
-    """The generator's state as JSON (its integers exceed 64 bits)."""
+    """Write the generator's state as JSON (its integers exceed 64 bits)."""
     return json.dumps(rng.bit_generator.state)
 
 
@@ -19,5 +19,5 @@ def restore_rng(rng: np.random.Generator, state: str) -> None:
 
 
 def to_arrays(tensors: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray[Any, Any]]:
-    """The numpy views of tensors that were saved as arrays."""
+    """Numpy views of tensors that were saved as arrays."""
     return {name: tensor.numpy() for name, tensor in tensors.items()}

@@ -15,7 +15,7 @@ class Throughput:
 
     @contextlib.contextmanager
     def timing(self) -> Iterator[None]:
-        """The time of the block counts."""
+        """Count the time of the block."""
         started = time.perf_counter()
         try:
             yield

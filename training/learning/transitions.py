@@ -39,7 +39,7 @@ class Transitions:
 
 
 @dataclass(frozen=True, slots=True)
-class Rollout:
+class Trajectories:
     """Consecutive steps of n environments, and the observations that they led to."""
 
     observation: NDArray[Any]  # (steps + 1, n, *shape); row t + 1 is what step t led to
@@ -50,7 +50,7 @@ class Rollout:
     is_real: NDArray[np.bool_]  # (steps, n)
 
     @classmethod
-    def of(cls, steps: Sequence[VectorStep]) -> "Rollout":
+    def of(cls, steps: Sequence[VectorStep]) -> "Trajectories":
         """All steps but the last, which only says where the one before it led to."""
 
         def stack(name: str) -> NDArray[Any]:

@@ -14,7 +14,7 @@ LEAST_SIDE = 36
 SMALLEST = 5
 """Pixels of the side of what is still an image to small convolutions."""
 MOST_CHANNELS = 16
-"""Of an image whose channels come last; more are taken for a side."""
+"""Most channels of an image whose channels come last; more are taken for a side."""
 HIGHEST_PIXEL = 255
 HEIGHT_WIDTH, IMAGE, STACK = 2, 3, 4
 """Axes of a grey image, of one with channels, and of a stack of those."""
@@ -32,7 +32,7 @@ class View:
 
     @classmethod
     def of(cls, box: Box) -> Self:
-        """As an image where it has the shape of one, and pixels or sides of some length; else as a vector."""
+        """View as an image where it has the shape of one, and pixels or sides of some length; else as a vector."""
         shape = tuple(box.shape)
         has_pixels = bool((box.low == 0).all() and (box.high == HIGHEST_PIXEL).all())
         channels = _channels(shape, has_pixels=has_pixels)
@@ -40,7 +40,7 @@ class View:
 
     @classmethod
     def of_stack(cls, shape: Sequence[int]) -> Self:
-        """A stack (stack, height, width) of screens from 0 to 255; any other shape is a vector of numbers as they are.
+        """View a stack (stack, height, width) of grey images from 0 to 255 as it is, and any other shape as a vector.
 
         What the exported graph makes of an environment's frames is that.
         """
@@ -89,7 +89,7 @@ class Arranged(nn.Module):
         self._channels = view.channels
 
     def forward(self, images: Tensor) -> Tensor:
-        """The same images."""
+        """Rearrange the images."""
         if self._channels == "last":
             return images.permute(0, 3, 1, 2)
         if self._channels == "none":

@@ -24,7 +24,7 @@ from polserve.training.errors import (
 )
 from polserve.training.evaluation.comparison import compare
 from polserve.training.evaluation.episodes import cut_off
-from polserve.training.learning.collector import Episode
+from polserve.training.learning.collector import FinishedEpisode
 from polserve.training.promotion.evidence import Evidence, metrics, write_evidence
 from polserve.training.promotion.match import Match, Player, first_seed, play_match
 from polserve.training.promotion.rules import Criteria, Rule, decide
@@ -177,7 +177,7 @@ def _check_comparable(ours: _Contender, theirs: _Contender) -> None:
         )
 
 
-def _check_finite(name: str, played: Sequence[Episode], first_seed: int) -> None:
+def _check_finite(name: str, played: Sequence[FinishedEpisode], first_seed: int) -> None:
     """Raise PromotionRefused where a return is no finite number: no figure can be made of it."""
     for index, game in enumerate(played):
         if not math.isfinite(game.episode_return):

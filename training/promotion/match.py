@@ -13,12 +13,12 @@ from polserve.training.environments.limits import MAX_EVALUATION_STEPS
 from polserve.training.environments.making import EVALUATION_FIRST_SEED, EnvironmentSpec, VecEnv, make_vec
 from polserve.training.errors import TrainingError
 from polserve.training.evaluation.episodes import play_together
-from polserve.training.learning.collector import Episode
+from polserve.training.learning.collector import FinishedEpisode
 from polserve.training.machine.workers import worker_pool
 from polserve.training.promotion.rules import LAST_SEED, MOST_GAMES
 from polserve.training.versions.onnx_policy import OnnxPolicy
 
-Games: TypeAlias = list[Episode]
+Games: TypeAlias = list[FinishedEpisode]
 """Game i was played on the first seed and i."""
 
 CHUNK = 12

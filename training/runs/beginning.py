@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mlflow import MlflowClient
 from rich.console import Console
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.training.environments.inspection import EnvironmentFacts
 from polserve.training.learning.compute import Device
+from polserve.training.registry.pages import run_page
 from polserve.training.registry.store import connect
 from polserve.training.registry.tracking import TrackedRun
+from polserve.training.registry.versions import PolicyRegistry
 from polserve.training.runs import checkpoint
 from polserve.training.runs import folder as run_folder
 from polserve.training.runs.identity import check_same_run, identity_of
@@ -53,7 +54,9 @@ class Run:
     """The weights that it began with."""
     tracked: TrackedRun
     """The run as MLflow keeps it."""
-    client: MlflowClient
+    registry: PolicyRegistry
+    page: str
+    """Where MLflow shows the run."""
     provenance: pb.Provenance
     """Where its version will have come from; the length of this run is still to be added."""
 
@@ -96,7 +99,8 @@ def begin(
             console.print(f"another run's checkpoint was there: it is {aside} now; --resume would have gone on with it")
         tracked.log_params({**recipe.params(), "seed": seed})
     provenance = _provenance(recipe.params(), seed, tracked.run_id, initial, trainee.device)
-    return Run(recipe, seed, options, trainee, initial, tracked, client, provenance)
+    page = run_page(client, tracked.run_id)
+    return Run(recipe, seed, options, trainee, initial, tracked, PolicyRegistry(client), page, provenance)
 
 
 def _provenance(

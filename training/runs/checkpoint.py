@@ -12,7 +12,7 @@ from polserve.training.errors import CheckpointError
 from polserve.training.runs.folder import FILE_NAME
 
 FORMAT = 3
-"""Of what is written; the format before is read too."""
+"""Format that is written; the one before is read too."""
 
 
 def save(folder: Path, state: Mapping[str, Any]) -> Path:
@@ -58,7 +58,7 @@ def load(folder: Path) -> dict[str, Any]:
 
 
 def _renamed(state: dict[str, Any]) -> dict[str, Any]:
-    """A state of format 2 under the names of format 3."""
+    """State of format 2 under the names of format 3."""
     loop, origin = state["loop"], state.pop("origin")
     loop["best_score"] = loop.pop("best_return")
     initial = {"description": origin.pop("initial_weights"), **origin}

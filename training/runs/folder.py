@@ -6,7 +6,7 @@ from pathlib import Path
 from polserve.training.errors import CheckpointError
 
 FILE_NAME = "checkpoint.pt"
-"""Of the checkpoint."""
+"""Name of the checkpoint's file."""
 
 
 def prepare(folder: Path) -> None:
@@ -24,7 +24,7 @@ def prepare(folder: Path) -> None:
 
 
 def set_aside(folder: Path) -> Path | None:
-    """A checkpoint in `folder`, which a run that begins there would overwrite, has the name that is returned instead.
+    """Rename the checkpoint in `folder`, which a run that begins there would overwrite; return its new name.
 
     Raises:
         CheckpointError: it cannot be renamed.

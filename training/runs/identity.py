@@ -8,7 +8,7 @@ from polserve.training.runs.recipe import Recipe
 
 
 def identity_of(recipe: Recipe, seed: int) -> dict[str, str]:
-    """What must be the same for a run to be resumed, by name: everything but how long it goes on."""
+    """Collect the settings that must be the same for a run to be resumed, by name: all but how long it goes on."""
     replay = asdict(recipe.replay)
     del replay["checkpoint_replay"]
     settings = {

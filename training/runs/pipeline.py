@@ -14,9 +14,7 @@ from polserve.training.environments.inspection import EnvironmentFacts
 from polserve.training.errors import RegistryError
 from polserve.training.learning.interrupts import Interrupted, InterruptFlag
 from polserve.training.learning.loop import TrainingResult
-from polserve.training.registry.pages import run_page
 from polserve.training.registry.version_names import VersionName
-from polserve.training.registry.versions import PolicyRegistry
 from polserve.training.runs.beginning import Run, RunOptions, begin
 from polserve.training.runs.evaluating import Trained, make_version
 from polserve.training.runs.monitor import Monitor
@@ -102,14 +100,13 @@ def publish(run: Run, learned: Learned, stages: Stages) -> RunResult:
         run.tracked.log_metrics(_write_reports(run, learned, Path(folder), stages), result.step)
         shutil.copytree(folder, run.options.folder / REPORT, dirs_exist_ok=True)
         run.tracked.log_files(Path(folder))
-    run_id, page = run.tracked.run_id, run_page(run.client, run.tracked.run_id)
+    run_id = run.tracked.run_id
     if not run.options.is_registered:
-        return RunResult(result, run_id, evaluation, None, page=page)
+        return RunResult(result, run_id, evaluation, None, page=run.page)
     with stages.stage("registering the version"):
-        registry = PolicyRegistry(run.client)
-        number = registry.register(learned.version, run_id)
-        is_champion = registry.resolve(VersionName(run.recipe.policy)) == number
-    return RunResult(result, run_id, evaluation, number, is_champion, page)
+        number = run.registry.register(learned.version, run_id)
+        is_champion = run.registry.resolve(VersionName(run.recipe.policy)) == number
+    return RunResult(result, run_id, evaluation, number, is_champion, run.page)
 
 
 def _write_reports(run: Run, learned: Learned, folder: Path, stages: Stages) -> dict[str, float]:

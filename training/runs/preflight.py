@@ -24,7 +24,7 @@ class Beginning:
     """Where a run is kept, and what it begins with."""
 
     folder: Path
-    """Of the checkpoint."""
+    """Folder of the checkpoint."""
     is_resumed: bool = False
     init_from: Path | None = None
     """Folder of a run or a policy version whose weights to begin with."""
@@ -55,7 +55,7 @@ def check_beginning(recipe: Recipe, beginning: Beginning) -> None:
 
 
 def inspect_for(recipe: Recipe) -> EnvironmentFacts:
-    """What the recipe's environment shows, in which its agent can act.
+    """Look at the recipe's environment, and check that its agent can act there.
 
     Raises:
         TrainingError: it cannot be made, does not keep to its API, or has spaces that the agent cannot learn in.

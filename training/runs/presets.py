@@ -110,7 +110,7 @@ PRESETS: Mapping[str, Recipe] = {
         chosen_task=ATARI,
         threads=0,
     ),
-    # Neither replay memory nor target network (Gallici et al. 2024).
+    # Neither replay nor target network (Gallici et al. 2024).
     "mspacman-pqn": Recipe(
         policy="mspacman-pqn",
         environment=MS_PACMAN,

@@ -9,8 +9,8 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from polserve.training.learning.loop import Figures
 from polserve.training.learning.loop import Progress as TrainingProgress
+from polserve.training.learning.loop import TrainingFigures
 
 LINE_INTERVAL_S = 10.0
 MOST_BAR, LEAST_BAR = 16, 4
@@ -27,7 +27,7 @@ class Standing:
     """Where training stands and how fast it goes, as people are told."""
 
     progress: TrainingProgress
-    figures: Figures
+    figures: TrainingFigures
     elapsed_s: float
 
     @property
@@ -36,7 +36,7 @@ class Standing:
         return self.progress.step / max(self.elapsed_s, 1e-9)
 
     def metrics(self) -> dict[str, float]:
-        """Figures by metric path."""
+        """TrainingFigures by metric path."""
         return {
             **self.figures.metrics,
             "charts/sps": self.steps_per_s,
@@ -45,7 +45,7 @@ class Standing:
         }
 
     def words(self) -> Iterator[str]:
-        """What is known of training, the most telling first."""
+        """Figures of training in words, the most telling first."""
         progress, figures = self.progress, self.figures
         if figures.recent_return is not None:
             yield f"return {figures.recent_return:.1f}"
@@ -116,7 +116,7 @@ class ProgressDisplay:
 
 
 def _fitting(words: Iterable[str], room: int) -> Iterator[str]:
-    """The first of the words that together need no more than `room` characters."""
+    """Words from the first on that together need no more than `room` characters."""
     for word in words:
         room -= len(word)
         if room < 0:

@@ -35,9 +35,9 @@ class Recipe:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     agent: DqnConfig | PqnConfig | DdpgConfig = field(default_factory=DqnConfig)
     exploration: ExplorationConfig = field(default_factory=ExplorationConfig)
-    """Of an agent with discrete actions."""
+    """How an agent with discrete actions explores."""
     replay: ReplayConfig = field(default_factory=ReplayConfig)
-    """Of an agent that learns from a replay memory."""
+    """How an agent keeps a replay, where it learns from one."""
     rewards: RewardConfig = field(default_factory=RewardConfig)
     chosen_task: Task | None = None
     """The kind of problem; None for the task that knows the environment, else control."""
@@ -72,7 +72,7 @@ class Recipe:
         return {name: getattr(self, name) for name in names}
 
     def params(self) -> dict[str, object]:
-        """The value of every setting, by name."""
+        """Value of every setting, by name."""
         return {
             "environment": self.environment.id,
             "environment_kwargs": self.environment.kwargs_json,
@@ -84,7 +84,7 @@ class Recipe:
 
 
 def with_options(recipe: Recipe, options: Sequence[str]) -> Recipe:
-    """The recipe with `name=value` options in place of its hyper-parameters.
+    """Recipe with `name=value` options in place of its hyper-parameters.
 
     Raises:
         InvalidOption: there is no such hyper-parameter, or the value is not of its type.

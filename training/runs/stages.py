@@ -63,5 +63,5 @@ class Stages:
 
 
 def counted_from(stage: StageProgress, before: int) -> Callable[[int], None]:
-    """What tells a stage how many parts are done, of which `before` were done earlier."""
+    """Make what tells a stage how many parts are done, of which `before` were done earlier."""
     return lambda done: stage.reach(before + done)

@@ -25,7 +25,7 @@ from polserve.training.learning.hyperparameters import DdpgConfig, DqnConfig, Pq
 from polserve.training.learning.loop import Loop, Parts, Progress, TrainingResult
 from polserve.training.learning.networks import ValueNetwork
 from polserve.training.learning.replay import Replay
-from polserve.training.learning.updates import ReplayLearner, RolloutLearner
+from polserve.training.learning.updates import ReplayLearner, TrajectoryLearner
 from polserve.training.learning.views import View
 from polserve.training.runs.initial_weights import InitialWeights, read_weights_of
 from polserve.training.runs.preflight import check_seed, inspect_for
@@ -108,7 +108,7 @@ class Trainee:
 
 
 def build_trainee(recipe: Recipe, seed: int, device: Device = "auto", facts: EnvironmentFacts | None = None) -> Trainee:
-    """The agent, environments and loop of a recipe, a pure function of the seed; `facts` where they are known already.
+    """Build the agent, environments and loop of a recipe by the seed alone; `facts` where they are known already.
 
     Raises:
         InvalidOption: the seed is among those kept for evaluation.
@@ -126,7 +126,7 @@ def _notes(recipe: Recipe, facts: EnvironmentFacts, setup: TaskSetup) -> tuple[s
 
 
 def _build_parts(recipe: Recipe, setup: TaskSetup, compute: Compute, seed: int) -> Parts:
-    """What a loop works with; torch's own generator is left as it was."""
+    """Build what a loop works with, and leave torch's own generator as it was."""
     make_parts = _continuous if isinstance(recipe.agent, DdpgConfig) else _discrete
     with _BUILDING, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # networks draw on the CPU, and move to the device then
@@ -134,7 +134,7 @@ def _build_parts(recipe: Recipe, setup: TaskSetup, compute: Compute, seed: int) 
 
 
 def _discrete(recipe: Recipe, setup: TaskSetup, compute: Compute) -> Parts:
-    """An agent that learns the values of actions."""
+    """Build an agent that learns the values of actions."""
     envs = setup.make_envs(recipe.loop.n_envs)
     box = observation_box(envs.single_observation_space, recipe.environment.id)
     n_actions = discrete_actions(envs.single_action_space, recipe.environment.id)
@@ -143,7 +143,7 @@ def _discrete(recipe: Recipe, setup: TaskSetup, compute: Compute) -> Parts:
     exploration = Exploration(recipe.exploration, n_actions)
     if isinstance(recipe.agent, PqnConfig):
         pqn = PqnAgent(recipe.agent, actor, exploration)
-        return Parts(pqn, RolloutLearner(pqn), envs, setup.score, setup.score_name)
+        return Parts(pqn, TrajectoryLearner(pqn), envs, setup.score, setup.score_name)
     assert isinstance(recipe.agent, DqnConfig)  # noqa: S101 - for the type checker
     dqn = DqnAgent(recipe.agent, actor, exploration)
     replay = _replay(recipe, np.zeros(box.shape, box.dtype), np.zeros((), np.int64))
@@ -151,7 +151,7 @@ def _discrete(recipe: Recipe, setup: TaskSetup, compute: Compute) -> Parts:
 
 
 def _continuous(recipe: Recipe, setup: TaskSetup, compute: Compute) -> Parts:
-    """An agent that learns the actions themselves."""
+    """Build an agent that learns the actions themselves."""
     assert isinstance(recipe.agent, DdpgConfig)  # noqa: S101 - for the type checker
     envs = setup.make_envs(recipe.loop.n_envs)
     box = observation_box(envs.single_observation_space, recipe.environment.id)

@@ -17,11 +17,11 @@ TASKS = (ADBUDGET, ATARI, CONTROL)
 
 
 def task_for(environment_id: str) -> Task:
-    """The task that knows the environment by its id, else control."""
+    """Task that knows the environment by its id, else control."""
     return next((task for task in TASKS if task.knows(environment_id)), CONTROL)
 
 
-def register(environment: EnvironmentSpec) -> None:
+def register_own(environment: EnvironmentSpec) -> None:
     """Make the environment known to Gymnasium where it is one of a task's.
 
     Raises:
@@ -32,16 +32,16 @@ def register(environment: EnvironmentSpec) -> None:
 
 
 def look_at(environment: EnvironmentSpec, check_spaces: CheckSpaces = accept_spaces) -> EnvironmentFacts:
-    """What the environment shows, with what tasks tell of it.
+    """Look at an environment, and ask the tasks what they know of it.
 
     Raises:
         TrainingError: as `inspect_environment`.
     """
-    return inspect_environment(environment, check_spaces, spec_part)
+    return inspect_environment(environment, check_spaces, spec_part_of)
 
 
-def spec_part(env: gym.Env[Any, Any]) -> pb.PolicySpec:
-    """What tasks add to the spec of policies for this environment."""
+def spec_part_of(env: gym.Env[Any, Any]) -> pb.PolicySpec:
+    """Part of the spec that tasks tell of policies for this environment."""
     whole = pb.PolicySpec()
     for task in TASKS:
         if (part := task.spec_part(env)) is not None:

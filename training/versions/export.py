@@ -21,7 +21,7 @@ from polserve.training.versions.version import PolicyVersion
 
 
 def export_policy(policy: nn.Module, spec: pb.PolicySpec, observations: NDArray[Any]) -> PolicyVersion:
-    """The version of a trained policy.
+    """Export a trained policy as a version.
 
     Args:
         policy: from observations (n, *shape) to actions, or to actions and values.

@@ -47,12 +47,12 @@ class OnnxPolicy:
         return dict(zip(self.outputs, self._session.run(None, {OBSERVATION: observations}), strict=True))
 
     def act(self, observations: NDArray[Any]) -> NDArray[Any]:
-        """The actions for observations (n, *shape)."""
+        """Actions for observations (n, *shape)."""
         return self.run(observations)[ACTION]
 
 
 def measure_parity(model: bytes, golden: dict[str, NDArray[Any]]) -> float:
-    """The largest difference between the graph's values (or continuous actions) and the golden ones.
+    """Measure the largest difference between the graph's values (or continuous actions) and the golden ones.
 
     Raises:
         ExportRefused: it exceeds the tolerance, a discrete action differs, or there are too few observations.

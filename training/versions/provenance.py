@@ -14,7 +14,7 @@ from polserve.training.machine.cores import cores
 
 
 def describe_run(run_id: str, seed: int, settings: Mapping[str, object], device: torch.device) -> pb.Provenance:
-    """What is known of a run as it begins; its length is for the caller to add."""
+    """Provenance that is known as a run begins; its length is for the caller to add."""
     return pb.Provenance(
         run_id=run_id,
         git_commit=git_commit(),
@@ -26,7 +26,7 @@ def describe_run(run_id: str, seed: int, settings: Mapping[str, object], device:
 
 
 def machine(device: torch.device) -> str:
-    """The kind of machine that this is: cores, processor, and the GPU where that is the device."""
+    """Kind of machine that this is: cores, processor, and the GPU where that is the device."""
     cpu = f"{cores()} CPU cores"
     processor = re.search(r"^model name\s*:\s*(.+)$", _read(Path("/proc/cpuinfo")), re.MULTILINE)
     described = f"{cpu} ({processor.group(1)})" if processor else cpu
@@ -38,7 +38,7 @@ def _read(path: Path) -> str:
 
 
 def git_commit() -> str:
-    """The commit of this code, with "-dirty" where it was changed; empty outside a checkout."""
+    """Commit of this code, with "-dirty" where it was changed; empty outside a checkout."""
     folder = Path(__file__).resolve().parent
     try:
         commit = _git(folder, "rev-parse", "HEAD")

@@ -33,7 +33,7 @@ class TrainedPolicy:
 
 
 def build_spec(trained: TrainedPolicy) -> pb.PolicySpec:
-    """The spec of a trained policy, all but its parity, which the export measures."""
+    """Spec of a trained policy, all but its parity, which the export measures."""
     environment, facts = trained.environment, trained.facts
     spec = pb.PolicySpec(
         schema_version=SCHEMA_VERSION,

@@ -23,7 +23,7 @@ class PolicyVersion:
 
     @property
     def sha256(self) -> str:
-        """Of the model's bytes, hexadecimal."""
+        """Checksum of the model's bytes, hexadecimal."""
         return hashlib.sha256(self.model.SerializeToString()).hexdigest()
 
     def write(self, folder: Path) -> Path:
@@ -35,7 +35,7 @@ class PolicyVersion:
 
 
 def read_weights(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays in an exported graph: the network's weights, by the names that it gives them, and others."""
+    """Read the arrays in an exported graph: the network's weights, by the names that it gives them, and others."""
     prefix = "network."  # where there is something around the network
     initializers = onnx.load(path).graph.initializer
     return {tensor.name.removeprefix(prefix): onnx.numpy_helper.to_array(tensor).copy() for tensor in initializers}

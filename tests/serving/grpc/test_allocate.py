@@ -22,8 +22,8 @@ from polserve.serving.client import AsyncPolicyClient, BudgetDay, ClientError, P
 from polserve.serving.errors import RolloutRefused
 from polserve.serving.ledger import Binding, allocate
 from polserve.serving.policy import Policy
+from polserve.training.tasks.adbudget.accounts import default_account
 from polserve.training.tasks.adbudget.campaigns import Campaigns, affordable
-from polserve.training.tasks.adbudget.context import default_scenario
 from tests.support.running import Running, polserve, service, wait_until
 from tests.support.versions import make_allocator_version, make_version, with_spec
 
@@ -69,7 +69,7 @@ def test_spends_and_what_is_left_for_later_add_up_to_what_remained(client: Polic
 
 
 def test_the_service_asks_the_graph_what_the_environment_shows() -> None:
-    contexts = default_scenario().draw_many(np.random.default_rng(5), 3)
+    contexts = default_account().draw_many(np.random.default_rng(5), 3)
     campaigns = Campaigns.of(contexts)
     campaigns.spend(np.array([[300.0, 200.0]] * 3))
     contract = AllocationContract(make_allocator_version().spec)

@@ -19,8 +19,8 @@ from polserve.training.learning.transitions import Transitions
 from polserve.training.runs.presets import PRESETS
 from polserve.training.runs.recipe import with_options
 from polserve.training.runs.trainee import build_trainee
-from polserve.training.tasks.adbudget.context import CHANNELS
-from polserve.training.tasks.adbudget.history import Truth, simulate_history, write_history
+from polserve.training.tasks.adbudget.accounts import CHANNELS
+from polserve.training.tasks.adbudget.history.history import Truth, simulate_history, write_history
 from polserve.training.versions.onnx_policy import OnnxPolicy
 from tests.support.running import environment, polserve
 

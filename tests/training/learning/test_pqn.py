@@ -8,17 +8,19 @@ from polserve.training.environments.making import EnvironmentSpec
 from polserve.training.learning.agents.losses import q_lambda_target
 from polserve.training.learning.agents.pqn import PqnAgent
 from polserve.training.learning.hyperparameters import ExplorationConfig, LoopConfig, NetworkConfig, PqnConfig
-from polserve.training.learning.transitions import Rollout, VectorStep
+from polserve.training.learning.transitions import Trajectories, VectorStep
 from polserve.training.runs.recipe import Recipe
 from polserve.training.runs.trainee import build_trainee
 
 GAMMA, LAMBDA = 0.9, 0.5
 
 
-def rollout(*, terminated: tuple[int, ...] = (), over: tuple[int, ...] = (), resets: tuple[int, ...] = ()) -> Rollout:
+def trajectories(
+    *, terminated: tuple[int, ...] = (), over: tuple[int, ...] = (), resets: tuple[int, ...] = ()
+) -> Trajectories:
     """Four steps of one environment with rewards 1, 2, 3 and 4."""
     steps = np.arange(4)[:, None]
-    return Rollout(
+    return Trajectories(
         observation=np.zeros((5, 1, 4), np.float32),
         action_tm1=np.zeros((4, 1), np.int64),
         reward_t=np.array([[1.0], [2.0], [3.0], [4.0]], np.float32),
@@ -31,7 +33,7 @@ def rollout(*, terminated: tuple[int, ...] = (), over: tuple[int, ...] = (), res
 BEST = np.array([[10.0], [20.0], [30.0], [40.0]], np.float32)
 
 
-def targets(steps: Rollout) -> list[float]:
+def targets(steps: Trajectories) -> list[float]:
     return q_lambda_target(BEST, steps, GAMMA, LAMBDA)[:, 0].tolist()  # type: ignore[no-any-return]
 
 
@@ -40,23 +42,23 @@ def test_targets_mix_rewards_and_values_back_from_the_rollouts_end() -> None:
     third = 3 + GAMMA * (LAMBDA * last + (1 - LAMBDA) * 30)
     second = 2 + GAMMA * (LAMBDA * third + (1 - LAMBDA) * 20)
     first = 1 + GAMMA * (LAMBDA * second + (1 - LAMBDA) * 10)
-    assert targets(rollout()) == pytest.approx([first, second, third, last])
+    assert targets(trajectories()) == pytest.approx([first, second, third, last])
 
 
 def test_nothing_follows_a_terminal_state() -> None:
-    assert targets(rollout(terminated=(1,), resets=(2,)))[1] == 2
+    assert targets(trajectories(terminated=(1,), resets=(2,)))[1] == 2
 
 
 def test_an_episode_that_was_cut_off_is_worth_its_last_value_and_nothing_of_the_next() -> None:
-    assert targets(rollout(over=(1,), resets=(2,)))[1] == pytest.approx(2 + GAMMA * 20)
+    assert targets(trajectories(over=(1,), resets=(2,)))[1] == pytest.approx(2 + GAMMA * 20)
 
 
 def test_a_lost_life_ends_the_return_but_not_the_rollout() -> None:
-    steps = rollout()
+    steps = trajectories()
     steps.is_terminated[1] = True
     found = targets(steps)
     assert found[1] == 2
-    assert found[2] == targets(rollout())[2]
+    assert found[2] == targets(trajectories())[2]
 
 
 def test_a_rollout_ends_where_its_last_step_led() -> None:
@@ -71,7 +73,7 @@ def test_a_rollout_ends_where_its_last_step_led() -> None:
         )
         for t in range(4)
     ]
-    made = Rollout.of(steps)
+    made = Trajectories.of(steps)
     assert made.observation.shape == (4, 2, 4)
     assert made.action_tm1[:, 0].tolist() == [0, 1, 2]
 

@@ -6,12 +6,12 @@ import re
 import pytest
 from rich.console import Console
 
-from polserve.training.learning.loop import Figures, Progress
+from polserve.training.learning.loop import Progress, TrainingFigures
 from polserve.training.runs.progress import ProgressDisplay, Standing
 
 LATE = Standing(
     Progress(step=3_499_968, steps=8_000_000, episodes=12_345, best_score=2345.6, is_report_due=True),
-    Figures(recent_return=-1234.5, environment_steps_per_s=12_345.6, samples_per_s=123_456.7, metrics={}),
+    TrainingFigures(recent_return=-1234.5, environment_steps_per_s=12_345.6, samples_per_s=123_456.7, metrics={}),
     elapsed_s=3600.0,
 )
 

@@ -29,7 +29,7 @@ class ValueActor:
 
     @torch.no_grad()
     def greedy(self, observations: NDArray[Any], network: ValueNetwork | None = None) -> NDArray[Any]:
-        """The actions (n,) int64 of the highest value."""
+        """Actions (n,) int64 of the highest value."""
         actions: NDArray[Any] = self.quantiles(observations, network).mean(dim=2).argmax(dim=1).cpu().numpy()
         return actions
 
@@ -48,7 +48,7 @@ class ValueActor:
         return (values if isinstance(values, Tensor) else torch.from_numpy(values)).to(self.compute.device)
 
     def weights(self, network: ValueNetwork | None = None) -> Weights:
-        """A copy of the weights of the network, or of another."""
+        """Copy of the weights of the network, or of another."""
         return {name: tensor.cpu().clone() for name, tensor in (network or self.network).state_dict().items()}
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:

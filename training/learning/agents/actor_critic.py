@@ -34,14 +34,14 @@ class ActorDesign:
 
     network: NetworkConfig
     space: Box
-    """Of the actions, (k,) with finite bounds."""
+    """Space of the actions, (k,) with finite bounds."""
     features: Features
     finishing: nn.Module | None = None
     """Exported around the actor: from observation and action to the action that is answered."""
 
     @property
     def n_components(self) -> int:
-        """Of an action."""
+        """Number of components of an action."""
         return int(np.prod(self.space.shape))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from polserve.training.learning.transitions import Rollout, Sampling, Transitions
+from polserve.training.learning.transitions import Sampling, Trajectories, Transitions
 
 Weights: TypeAlias = dict[str, Tensor]
 
@@ -23,7 +23,7 @@ class Agent(Protocol):
         """Actions (n, ...) for training at environment step `step`."""
 
     def greedy(self, observations: NDArray[Any]) -> NDArray[Any]:
-        """The actions (n, ...) that the agent holds to be best."""
+        """Actions (n, ...) that the agent holds to be best."""
 
     def losses(self) -> dict[str, float]:
         """Figures of the latest update, by metric path such as "losses/td"."""
@@ -32,7 +32,7 @@ class Agent(Protocol):
         """Figures of the exploration at environment step `step`, by metric path."""
 
     def weights(self) -> Weights:
-        """A copy of the weights that decide the greedy action."""
+        """Copy of the weights that decide the greedy action."""
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Take over what `weights` gave."""
@@ -44,11 +44,11 @@ class Agent(Protocol):
         """Take over what `state` gave."""
 
     def policy(self) -> nn.Module:
-        """The module to export: raw observation to action, and values where the algorithm has them."""
+        """Return the module to export: raw observation to action, and values where the algorithm has them."""
 
 
 class ReplayAgent(Agent, Protocol):
-    """An agent that learns from remembered transitions."""
+    """An agent that learns from transitions drawn from a replay."""
 
     @property
     def sampling(self) -> Sampling:
@@ -58,12 +58,12 @@ class ReplayAgent(Agent, Protocol):
         """Make one update from each of the batches, which follow one another."""
 
 
-class RolloutAgent(Agent, Protocol):
-    """An agent that learns from each rollout once, and forgets it."""
+class TrajectoryAgent(Agent, Protocol):
+    """An agent that learns from each trajectory once, and forgets it."""
 
     @property
-    def rollout_steps(self) -> int:
+    def trajectory_steps(self) -> int:
         """Steps of each environment that `learn` takes."""
 
-    def learn(self, rollout: Rollout, rng: np.random.Generator) -> int:
-        """Make updates from the rollout; returns the number of steps learned from."""
+    def learn(self, trajectories: Trajectories, rng: np.random.Generator) -> int:
+        """Make updates from the trajectories; return the number of steps learned from."""

@@ -64,7 +64,7 @@ class DdpgAgent:
 
     @torch.no_grad()
     def greedy(self, observations: NDArray[Any]) -> NDArray[Any]:
-        """The actor's actions (n, k) float32."""
+        """Actor's actions (n, k) float32."""
         actions: NDArray[Any] = self._acting(self._tensor(observations)).cpu().numpy()
         return actions
 
@@ -90,7 +90,7 @@ class DdpgAgent:
         return {"charts/noise": self._noise(step)}
 
     def weights(self) -> Weights:
-        """A copy of the actor's weights that it acts by."""
+        """Copy of the actor's weights that it acts by."""
         return {name: tensor.cpu().clone() for name, tensor in self._acting.state_dict().items()}
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:

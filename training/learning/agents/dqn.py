@@ -54,7 +54,7 @@ class DqnAgent:
         return self._exploration.choose(self.greedy(observations), step, rng)
 
     def greedy(self, observations: NDArray[Any]) -> NDArray[Any]:
-        """The actions (n,) int64 of the highest value."""
+        """Actions (n,) int64 of the highest value."""
         return self._actor.greedy(observations, self._acting)
 
     def learn(self, batches: Transitions) -> None:
@@ -92,7 +92,7 @@ class DqnAgent:
         return self._exploration.figures(step)
 
     def weights(self) -> Weights:
-        """A copy of the weights that it acts by."""
+        """Copy of the weights that it acts by."""
         return self._actor.weights(self._acting)
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:

@@ -19,7 +19,7 @@ class Exploration:
         self._repeated = np.zeros(0, np.int64)
 
     def choose(self, greedy: NDArray[np.int64], step: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """The actions (n,) to take at environment step `step` where `greedy` (n,) are the best ones."""
+        """Actions (n,) to take at environment step `step` where `greedy` (n,) are the best ones."""
         n, exponent = len(greedy), self._config.repeat_exponent
         is_random = rng.random(n) < self._config.epsilon(step)
         drawn = rng.integers(self._n_actions, size=n)

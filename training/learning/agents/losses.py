@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from polserve.training.learning.hyperparameters import Loss
-from polserve.training.learning.transitions import Rollout
+from polserve.training.learning.transitions import Trajectories
 
 
 def q_learning_target(q_t_target: Tensor, q_t_selector: Tensor, reward_t: Tensor, discount_t: Tensor) -> Tensor:
@@ -33,33 +33,33 @@ def q_learning_target(q_t_target: Tensor, q_t_selector: Tensor, reward_t: Tensor
 
 
 def q_lambda_target(
-    best_t: NDArray[np.float32], rollout: Rollout, discount: float, trace_decay: float
+    best_t: NDArray[np.float32], trajectories: Trajectories, discount: float, trace_decay: float
 ) -> NDArray[np.float32]:
-    """Q(lambda) targets (steps, n): rewards as far as the rollout and the episode reach, mixed with values on the way.
+    """Q(lambda) targets (steps, n): rewards as far as trajectory and episode reach, mixed with values on the way.
 
     R_t = r_t + gamma (lambda R_t+1 + (1 - lambda) max Q(s_t+1)), Gallici et al. 2024, equation 10; at the end of the
-    rollout or of an episode that was cut off, only the value is left; after a terminal state nothing is.
+    trajectory or of an episode that was cut off, only the value is left; after a terminal state nothing is.
 
     Args:
         best_t: (steps, n) highest value of the observation that each step led to.
-        rollout: of `steps` steps of n environments.
+        trajectories: of `steps` steps of n environments.
         discount: gamma.
         trace_decay: lambda.
     """
     target = np.empty_like(best_t)
     later = best_t[-1]
-    reaches_on = np.zeros(best_t.shape[1], np.bool_)  # whether the next step belongs to the same episode and rollout
+    reaches_on = np.zeros(best_t.shape[1], np.bool_)  # whether the next step belongs to the same episode and trajectory
     for t in range(len(best_t) - 1, -1, -1):
-        reaches_on = reaches_on & ~rollout.is_over[t]
+        reaches_on = reaches_on & ~trajectories.is_over[t]
         mixed = np.where(reaches_on, trace_decay * later + (1 - trace_decay) * best_t[t], best_t[t])
-        target[t] = rollout.reward_t[t] + discount * np.where(rollout.is_terminated[t], 0, mixed)
+        target[t] = trajectories.reward_t[t] + discount * np.where(trajectories.is_terminated[t], 0, mixed)
         later = target[t]
-        reaches_on = rollout.is_real[t]
+        reaches_on = trajectories.is_real[t]
     return target
 
 
 def take(values: Tensor, actions: Tensor) -> Tensor:
-    """Of values (n, actions, ...) those of one action each, (n, ...)."""
+    """Values (n, ...) of one action each, of values (n, actions, ...) of all."""
     return values[torch.arange(len(values), device=values.device), actions]
 
 

@@ -1,4 +1,4 @@
-"""Parallelised Q-learning without a replay memory or a target network: PQN, Gallici et al. 2024."""
+"""Parallelised Q-learning without a replay or a target network: PQN, Gallici et al. 2024."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,7 +15,7 @@ from polserve.training.learning.agents.losses import q_lambda_target, take, td_l
 from polserve.training.learning.hyperparameters import PqnConfig
 from polserve.training.learning.networks import GreedyPolicy
 from polserve.training.learning.schedules import linear
-from polserve.training.learning.transitions import Rollout
+from polserve.training.learning.transitions import Trajectories
 
 
 class PqnAgent:
@@ -35,7 +35,7 @@ class PqnAgent:
         return "pqn"
 
     @property
-    def rollout_steps(self) -> int:
+    def trajectory_steps(self) -> int:
         """Steps of each environment that `learn` takes."""
         return self._config.rollout_steps
 
@@ -44,14 +44,14 @@ class PqnAgent:
         return self._exploration.choose(self._actor.greedy(observations), step, rng)
 
     def greedy(self, observations: NDArray[Any]) -> NDArray[Any]:
-        """The actions (n,) int64 of the highest value."""
+        """Actions (n,) int64 of the highest value."""
         return self._actor.greedy(observations)
 
-    def learn(self, rollout: Rollout, rng: np.random.Generator) -> int:
-        """Make updates from every real step of the rollout, `epochs` times, in random order; returns their number."""
-        target = self._targets(rollout)[rollout.is_real]
-        observation_tm1 = rollout.observation[:-1][rollout.is_real]
-        action_tm1 = rollout.action_tm1[rollout.is_real]
+    def learn(self, trajectories: Trajectories, rng: np.random.Generator) -> int:
+        """Make updates from every real step, `epochs` times, in random order; return how many were learned from."""
+        target = self._targets(trajectories)[trajectories.is_real]
+        observation_tm1 = trajectories.observation[:-1][trajectories.is_real]
+        action_tm1 = trajectories.action_tm1[trajectories.is_real]
         for _ in range(self._config.epochs if len(target) else 0):
             for rows in self._batches(len(target), rng):
                 self._update(observation_tm1[rows], action_tm1[rows], target[rows])
@@ -70,7 +70,7 @@ class PqnAgent:
         return self._exploration.figures(step)
 
     def weights(self) -> Weights:
-        """A copy of the network's weights."""
+        """Copy of the network's weights."""
         return self._actor.weights()
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
@@ -93,11 +93,11 @@ class PqnAgent:
         return self._actor.policy()
 
     @torch.no_grad()
-    def _targets(self, rollout: Rollout) -> NDArray[np.float32]:
+    def _targets(self, trajectories: Trajectories) -> NDArray[np.float32]:
         """Targets (steps, n) of the values of the actions taken."""
-        steps = rollout.observation[1:]
+        steps = trajectories.observation[1:]
         best_t = np.stack([self._actor.quantiles(each).mean(dim=2).amax(dim=1).cpu().numpy() for each in steps])
-        return q_lambda_target(best_t, rollout, self._config.discount, self._config.trace_decay)
+        return q_lambda_target(best_t, trajectories, self._config.discount, self._config.trace_decay)
 
     def _batches(self, n: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
         order = rng.permutation(n)

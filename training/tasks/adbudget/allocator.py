@@ -14,14 +14,15 @@ from torch import Tensor
 
 from polserve.protos.shared.names import BUDGET_COMPONENTS
 from polserve.training.learning.agents.actor_critic import Features
-from polserve.training.tasks.adbudget.context import DAYS_A_WEEK, HISTORY_DAYS, Scenario
-from polserve.training.tasks.adbudget.optimum import solve
-from polserve.training.tasks.adbudget.response import Floats, Response
+from polserve.training.tasks.adbudget.accounts import Account
+from polserve.training.tasks.adbudget.contexts import DAYS_A_WEEK, HISTORY_DAYS
+from polserve.training.tasks.adbudget.curves.response import Floats, Response
+from polserve.training.tasks.adbudget.plans.optimum import solve
 
 MOST_DEMAND = 100.0
 """To an ordinary day; what is above counts as this, so that no request overflows float32."""
 SMALL = 0.02
-"""Of a half saturation: added before a logarithm is taken."""
+"""Part of a half saturation that is added before a logarithm is taken."""
 
 
 class Request:
@@ -37,25 +38,25 @@ class Request:
         self.days_left = (self.horizon_days - self.day).clamp(min=1.0)
 
 
-class _Account(torch.nn.Module):
+class _Known(torch.nn.Module):
     """What is known of an account: its channels and its weekdays."""
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, account: Account) -> None:
         super().__init__()
-        response = Response(scenario.channels)
-        week = torch.tensor(scenario.weekday_demand)
-        self.longest = scenario.horizon_days
-        self.cap_factor = scenario.cap_factor
+        response = Response(account.channels)
+        week = torch.tensor(account.weekday_demand)
+        self.longest = account.horizon_days
+        self.cap_factor = account.cap_factor
         self.week: Tensor
         self.later: Tensor
         self.half_saturation: Tensor
         self.retention: Tensor
         self.share: Tensor
         self.register_buffer("week", week, persistent=False)
-        self.register_buffer("later", _later_demand(week * scenario.mean_event, self.longest), persistent=False)
+        self.register_buffer("later", _later_demand(week * account.mean_event, self.longest), persistent=False)
         self.register_buffer("half_saturation", _constant(response.half_saturation), persistent=False)
         self.register_buffer("retention", _constant(response.retention), persistent=False)
-        self.register_buffer("share", _constant(reference_share(scenario)), persistent=False)
+        self.register_buffer("share", _constant(reference_share(account)), persistent=False)
 
     def pace(self, request: Request) -> tuple[Tensor, Tensor, Tensor]:
         """Today's demand, the expected demand of the later days together, and today's part of what is left."""
@@ -69,10 +70,10 @@ class _Account(torch.nn.Module):
 class AllocationFeatures(Features):
     """Observations of an account as features of order 1, free of the budget's scale where that carries no meaning."""
 
-    def __init__(self, scenario: Scenario) -> None:
-        channels = len(scenario.channels)
+    def __init__(self, account: Account) -> None:
+        channels = len(account.channels)
         super().__init__(7 + DAYS_A_WEEK + 4 * channels)
-        self.account = _Account(scenario)
+        self.account = _Known(account)
         weights = (1 - self.account.retention)[:, None] * self.account.retention[:, None] ** torch.arange(HISTORY_DAYS)
         self.weights: Tensor
         self.register_buffer("weights", weights, persistent=False)
@@ -113,9 +114,9 @@ class SpendPlan(torch.nn.Module):
     and the service in whole numbers; float32 here would lose cents either way.
     """
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, account: Account) -> None:
         super().__init__()
-        self.account = _Account(scenario)
+        self.account = _Known(account)
 
     def forward(self, observation: Tensor, action: Tensor) -> Tensor:
         """Spends (n, channels) of observations (n, components) and actions (n, channels)."""
@@ -126,10 +127,10 @@ class SpendPlan(torch.nn.Module):
 
 
 @cache  # a learner asks for it several times
-def reference_share(scenario: Scenario) -> Floats:
-    """The split (channels,) of the best plan for a middling budget, over the whole horizon."""
-    low, high = scenario.daily_budget
-    middling = replace(scenario, daily_budget=((low + high) / 2,) * 2, event_probability=0.0)
+def reference_share(account: Account) -> Floats:
+    """Split (channels,) of the best plan for a middling budget, over the whole horizon."""
+    low, high = account.daily_budget
+    middling = replace(account, daily_budget=((low + high) / 2,) * 2, event_probability=0.0)
     spends = solve(middling.draw(np.random.default_rng(0))).spends.sum(axis=0)
     share = np.asarray(spends / spends.sum())
     share.flags.writeable = False

@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 
 from polserve.protos.shared.names import BUDGET_COMPONENTS, spent_component
 from polserve.training.errors import require
-from polserve.training.tasks.adbudget.context import DAYS_A_WEEK, HISTORY_DAYS, Context
-from polserve.training.tasks.adbudget.response import Floats, Response
+from polserve.training.tasks.adbudget.contexts import DAYS_A_WEEK, HISTORY_DAYS, Context
+from polserve.training.tasks.adbudget.curves.response import Floats, Response
 
 
 def component_names(channels: Sequence[str], history_days: int = HISTORY_DAYS) -> list[str]:
-    """Of the observation, in order: those of `BUDGET_COMPONENTS`, then each channel's recent spends."""
+    """Names of the observation's components: those of `BUDGET_COMPONENTS`, then each channel's recent spends."""
     return [
         *BUDGET_COMPONENTS,
         *(spent_component(channel, ago) for channel in channels for ago in range(1, history_days + 1)),
@@ -81,7 +81,7 @@ class Campaigns:
 
     @property
     def weekday(self) -> NDArray[np.int64]:
-        """Of the present day (n,), 0 for Monday."""
+        """Weekday of the present day (n,), 0 for Monday."""
         return np.asarray((self.first_weekday + self.day) % DAYS_A_WEEK)
 
     @property
@@ -90,7 +90,7 @@ class Campaigns:
         return np.asarray(self.day >= self.horizon_days)
 
     def observe(self) -> NDArray[np.float32]:
-        """What an allocator is told (n, 6 + channels * history): the components are named by `component_names`."""
+        """Observation (n, 6 + channels * history) of each campaign; `component_names` names its components."""
         n = len(self.day)
         head = (self.day, self.horizon_days, self.budget, self.remaining, self.today(), self.weekday)
         observation = np.empty((n, len(BUDGET_COMPONENTS) + self.spent[0].size), np.float32)
@@ -104,7 +104,7 @@ class Campaigns:
         return np.where(self.is_over, 1.0, self.demand[np.arange(len(day)), day])
 
     def spend(self, wanted: Floats) -> Floats:
-        """The sales (n,) of a day on which `wanted` (n, channels) was spent, as far as caps and budgets allow.
+        """Spend `wanted` (n, channels), as far as caps and budgets allow, and end the day; return its sales (n,).
 
         Campaigns that are over sell nothing.
 

@@ -16,9 +16,10 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from polserve.training.errors import require
+from polserve.training.tasks.adbudget.accounts import Account, account_from
 from polserve.training.tasks.adbudget.campaigns import Campaigns, affordable, component_names
-from polserve.training.tasks.adbudget.context import HISTORY_DAYS, Scenario, scenario_from
-from polserve.training.tasks.adbudget.response import Response
+from polserve.training.tasks.adbudget.contexts import HISTORY_DAYS
+from polserve.training.tasks.adbudget.curves.response import Response
 
 Money: TypeAlias = NDArray[np.float32]
 SalesFunction: TypeAlias = Callable[..., float]
@@ -70,7 +71,7 @@ class AdBudgetEnv(gym.Env[Money, Money]):
         self._step = 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Money, dict[str, Any]]:
-        """The spends of the day before, at random within the observation's range, or the option `spends`."""
+        """Begin with spends of the day before at random within the observation's range, or the option `spends`."""
         super().reset(seed=seed)
         space = self.observation_space
         assert isinstance(space, Box)  # noqa: S101 - for the type checker
@@ -103,15 +104,15 @@ class AdBudgetEnv(gym.Env[Money, Money]):
         return np.clip(np.asarray(spends, np.float32), space.low, space.high)
 
 
-def _spaces(scenario: Scenario) -> tuple[Box, Box]:
-    """Of one account: what is observed, and spends from 0 to the highest cap."""
-    channels, days = len(scenario.channels), float(scenario.horizon_days)
-    highest_day = scenario.daily_budget[1]
-    widest = max(channel.half_saturation for channel in scenario.channels)  # past spends are drawn up to that
+def _spaces(account: Account) -> tuple[Box, Box]:
+    """Spaces of one account: what is observed, and spends from 0 to the highest cap."""
+    channels, days = len(account.channels), float(account.horizon_days)
+    highest_day = account.daily_budget[1]
+    widest = max(channel.half_saturation for channel in account.channels)  # past spends are drawn up to that
     most = highest_day * days
     high = [days, days, most, most, 10.0, 6.0, *([max(most, 10 * highest_day, 2 * widest)] * (channels * HISTORY_DAYS))]
     low = np.zeros(len(high), np.float32)
-    cap = scenario.cap_factor * highest_day
+    cap = account.cap_factor * highest_day
     return Box(low, np.array(high, np.float32)), Box(0.0, cap, (channels,), np.float32)
 
 
@@ -123,17 +124,21 @@ class AllocationVec(VectorEnv[Money, Money, NDArray[Any]]):
     def __init__(
         self,
         num_envs: int = 1,
-        scenario: Scenario | Mapping[str, Any] | None = None,
+        account: Account | Mapping[str, Any] | None = None,
         n_channels: int = 2,
+        scenario: Account | Mapping[str, Any] | None = None,
     ) -> None:
-        """Contexts are drawn from `scenario`, by default that of the first `n_channels` known channels."""
-        self.scenario = scenario_from(scenario, n_channels)
+        """Contexts are drawn from `account`, by default that of the first `n_channels` known channels.
+
+        Versions registered before it was called so name it `scenario`.
+        """
+        self.account = account_from(account or scenario, n_channels)
         self.num_envs = num_envs
-        self.single_observation_space, self.single_action_space = _spaces(self.scenario)
+        self.single_observation_space, self.single_action_space = _spaces(self.account)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        response = Response(self.scenario.channels)
-        self.campaigns = Campaigns(response, num_envs, self.scenario.horizon_days)
+        response = Response(self.account.channels)
+        self.campaigns = Campaigns(response, num_envs, self.account.horizon_days)
         self._is_over = np.zeros(num_envs, np.bool_)
 
     def reset(
@@ -141,7 +146,7 @@ class AllocationVec(VectorEnv[Money, Money, NDArray[Any]]):
     ) -> tuple[Money, dict[str, Any]]:
         """Day 0 of new contexts, or of the option `contexts`."""
         super().reset(seed=seed if isinstance(seed, int) or seed is None else seed[0])
-        contexts = (options or {}).get("contexts") or self.scenario.draw_many(self.np_random, self.num_envs)
+        contexts = (options or {}).get("contexts") or self.account.draw_many(self.np_random, self.num_envs)
         for index, context in enumerate(contexts):
             self.campaigns.begin(index, context)
         self._is_over[:] = False
@@ -150,10 +155,10 @@ class AllocationVec(VectorEnv[Money, Money, NDArray[Any]]):
     def step(self, actions: Money) -> tuple[Money, NDArray[Any], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
         """Spend a day in each account; the reward is the sales."""
         sales = self.campaigns.spend(np.asarray(actions, np.float64))
-        if sigma := self.scenario.sales_noise:
+        if sigma := self.account.sales_noise:
             sales = sales * self.np_random.lognormal(-(sigma**2) / 2, sigma, sales.shape)
         for index in np.flatnonzero(self._is_over):
-            self.campaigns.begin(int(index), self.scenario.draw(self.np_random))
+            self.campaigns.begin(int(index), self.account.draw(self.np_random))
         terminated = self.campaigns.is_over
         self._is_over = terminated
         return self.campaigns.observe(), sales, terminated, np.zeros_like(terminated), {}
@@ -169,13 +174,14 @@ class AllocationEnv(gym.Env[Money, Money]):
 
     def __init__(
         self,
-        scenario: Scenario | Mapping[str, Any] | None = None,
+        account: Account | Mapping[str, Any] | None = None,
         n_channels: int = 2,
         render_mode: str | None = None,
+        scenario: Account | Mapping[str, Any] | None = None,
     ) -> None:
-        """As `AllocationVec`."""
+        """Take what `AllocationVec` takes, for one account."""
         self.render_mode = render_mode
-        self._accounts = AllocationVec(1, scenario, n_channels)
+        self._accounts = AllocationVec(1, account, n_channels, scenario)
         self.observation_space = self._accounts.single_observation_space
         self.action_space = self._accounts.single_action_space
         names = self._accounts.campaigns.response.names
@@ -188,14 +194,14 @@ class AllocationEnv(gym.Env[Money, Money]):
         }
 
     @property
-    def scenario(self) -> Scenario:
-        """What contexts are drawn from."""
-        return self._accounts.scenario
+    def account(self) -> Account:
+        """The account that contexts are drawn from."""
+        return self._accounts.account
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Money, dict[str, Any]]:
         """Day 0 of a new context, or of the option `context`."""
         super().reset(seed=seed)
-        context = (options or {}).get("context") or self.scenario.draw(self.np_random)
+        context = (options or {}).get("context") or self.account.draw(self.np_random)
         observation, _ = self._accounts.reset(seed=seed, options={"contexts": [context]})
         return observation[0], {}
 

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from polserve.training.environments.making import SELECTION_FIRST_SEED, EnvironmentSpec, make_vec
 from polserve.training.errors import UnsupportedEnvironment
 from polserve.training.learning.collector import ChooseActions
+from polserve.training.tasks.adbudget.accounts import Account
 from polserve.training.tasks.adbudget.allocator import SpendPlan, reference_share
 from polserve.training.tasks.adbudget.campaigns import Campaigns
-from polserve.training.tasks.adbudget.context import DAYS_A_WEEK, Scenario
+from polserve.training.tasks.adbudget.contexts import DAYS_A_WEEK
+from polserve.training.tasks.adbudget.curves.response import Floats
 from polserve.training.tasks.adbudget.environment import ALLOCATION_ID, AllocationVec, Money
-from polserve.training.tasks.adbudget.optimum import solve_all
-from polserve.training.tasks.adbudget.response import Floats
-from polserve.training.tasks.adbudget.rules import play, regret
+from polserve.training.tasks.adbudget.plans.optimum import solve_all
+from polserve.training.tasks.adbudget.plans.rules import play_rule, regret
 
 
 class RelativeVec(VectorEnv[Money, Money, NDArray[Any]]):
@@ -36,23 +37,23 @@ class RelativeVec(VectorEnv[Money, Money, NDArray[Any]]):
         self._accounts = accounts
         self.num_envs = accounts.num_envs
         self.metadata = accounts.metadata
-        n_channels = len(accounts.scenario.channels)
+        n_channels = len(accounts.account.channels)
         self.single_observation_space = accounts.single_observation_space
         self.observation_space = accounts.observation_space
         self.single_action_space = Box(-1.0, 1.0, (n_channels,), np.float32)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self._plan = SpendPlan(accounts.scenario)
+        self._plan = SpendPlan(accounts.account)
         self._forecast = Forecast(accounts)
         self._observation = np.zeros(accounts.observation_space.shape or (), np.float32)
         self._potential = np.zeros(self.num_envs)
 
     @property
-    def scenario(self) -> Scenario:
+    def account(self) -> Account:
         """What contexts are drawn from."""
-        return self._accounts.scenario
+        return self._accounts.account
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Money, dict[str, Any]]:
-        """As the account's."""
+        """Begin day 0 of new contexts, as the account does."""
         self._observation, info = self._accounts.reset(seed=seed, options=options)
         self._potential = self._forecast()
         return self._observation, info
@@ -90,11 +91,11 @@ class RegretScore:
 
     NAME = "percentage of the best sales"
 
-    def __init__(self, scenario: Scenario, contexts: int) -> None:
+    def __init__(self, account: Account, contexts: int) -> None:
         """On contexts that are kept for selection; their optima are solved for here."""
-        self._contexts = scenario.draw_many(np.random.default_rng(SELECTION_FIRST_SEED), contexts)
+        self._contexts = account.draw_many(np.random.default_rng(SELECTION_FIRST_SEED), contexts)
         self._best = np.array([plan.sales for plan in solve_all(self._contexts)])
-        self._plan = SpendPlan(scenario)
+        self._plan = SpendPlan(account)
 
     def __call__(self, choose_actions: ChooseActions) -> float:
         """100 where nothing better is possible."""
@@ -104,7 +105,7 @@ class RegretScore:
             actions = torch.from_numpy(choose_actions(observation))
             return np.asarray(self._plan(torch.from_numpy(observation), actions), np.float64)
 
-        _, sales = play(rule, self._contexts)
+        _, sales = play_rule(rule, self._contexts)
         return 100 * float(1 - regret(sales, self._best).mean())
 
 
@@ -113,17 +114,17 @@ class Forecast:
 
     def __init__(self, accounts: AllocationVec) -> None:
         self._campaigns = accounts.campaigns
-        self._share = reference_share(accounts.scenario)
+        self._share = reference_share(accounts.account)
         response = accounts.campaigns.response
         self.scale = 100 / float(response.sales_max.sum())
         """Turns sales into hundredths of what all channels can sell in a day."""
-        self._mean_event = accounts.scenario.mean_event
-        self._week = np.array(accounts.scenario.weekday_demand)
-        self._ahead = np.arange(accounts.scenario.horizon_days)
+        self._mean_event = accounts.account.mean_event
+        self._week = np.array(accounts.account.weekday_demand)
+        self._ahead = np.arange(accounts.account.horizon_days)
         self._kept = response.retention ** (self._ahead[:, None] + 1.0)  # (days ahead, channels)
 
     def __call__(self, *, is_demand_known: bool = True) -> Floats:
-        """Of each campaign (n,); 0 where no day is left. The present day's demand may be known, or expected."""
+        """Forecast of each campaign (n,); 0 where no day is left. Today's demand may be known, or expected."""
         campaigns = self._campaigns
         left = campaigns.horizon_days - campaigns.day
         spend = np.minimum((campaigns.remaining / np.maximum(left, 1))[:, None] * self._share, campaigns.caps)

@@ -15,50 +15,52 @@ from polserve.training.environments.making import OWN_NAMESPACE, EnvironmentSpec
 from polserve.training.environments.wrappers import changes_actions, changes_observations, layers
 from polserve.training.errors import InvalidOption, require
 from polserve.training.learning.hyperparameters import LoopConfig
+from polserve.training.tasks.adbudget.accounts import Account, account_from
 from polserve.training.tasks.adbudget.campaigns import component_names
-from polserve.training.tasks.adbudget.context import HISTORY_DAYS, Scenario, scenario_from
+from polserve.training.tasks.adbudget.contexts import HISTORY_DAYS
 from polserve.training.tasks.adbudget.environment import ALLOCATION_ID, AllocationEnv
 from polserve.training.tasks.task import Narrator, ReportRequest, Task, TaskOptions, TaskSetup
 
 if TYPE_CHECKING:
-    from polserve.training.tasks.adbudget.fit import Fit
+    from polserve.training.tasks.adbudget.curves.fit import Fit
 
 NOT_IN_DATA = ("currency", "horizon_days")
 """What is known of an account beside its history."""
 
 
-def knows(environment_id: str) -> bool:
+def _knows(environment_id: str) -> bool:
     """Whether the environment is the daily account."""
     return environment_id == ALLOCATION_ID
 
 
-def register(environment: EnvironmentSpec) -> None:
+def _register(environment: EnvironmentSpec) -> None:
     """Make the environments of budgets known to Gymnasium when one of our own is asked for."""
     if environment.id.startswith(OWN_NAMESPACE):
         importlib.import_module("polserve.training.tasks.adbudget.registration")
 
 
-def spec_part(env: gym.Env[Any, Any]) -> pb.PolicySpec | None:
-    """The spec's block of an allocator; None for any other environment."""
-    account = env.unwrapped
-    if not isinstance(account, AllocationEnv):
+def _spec_part(env: gym.Env[Any, Any]) -> pb.PolicySpec | None:
+    """Spec's block of an allocator; None for any other environment."""
+    innermost = env.unwrapped
+    if not isinstance(innermost, AllocationEnv):
         return None
+    account = innermost.account
     around = pairwise(layers(env))
     if any(changes_observations(layer, inner) or changes_actions(layer, inner) for inner, layer in around):
         return None  # what a request for a budget carries is not what the policy takes
-    names = [channel.name for channel in account.scenario.channels]
+    names = [channel.name for channel in account.channels]
     return pb.PolicySpec(
         allocation=pb.AllocationSpec(
             channels=names,
-            currency=account.scenario.currency,
+            currency=account.currency,
             history_days=HISTORY_DAYS,
-            max_horizon_days=account.scenario.horizon_days,
+            max_horizon_days=account.horizon_days,
             components=component_names(names),
         )
     )
 
 
-def set_up(environment: EnvironmentSpec, loop: LoopConfig, fit: "Fit | None" = None) -> TaskSetup:
+def _set_up(environment: EnvironmentSpec, loop: LoopConfig, fit: "Fit | None" = None) -> TaskSetup:
     """Learn to depart from the reference plan, and select by the share of the best sales."""
     from polserve.training.tasks.adbudget.allocator import AllocationFeatures, SpendPlan
     from polserve.training.tasks.adbudget.relative import RegretScore, make_accounts
@@ -70,35 +72,35 @@ def set_up(environment: EnvironmentSpec, loop: LoopConfig, fit: "Fit | None" = N
         score_name=RegretScore.NAME,
         features=AllocationFeatures(account),
         finishing=SpendPlan(account),
-        write_report=partial(write_report, account, fit),
+        write_report=partial(_write_report, account, fit),
     )
 
 
-def write_report(account: Scenario, fit: "Fit | None", request: ReportRequest, narrator: Narrator) -> dict[str, float]:
+def _write_report(account: Account, fit: "Fit | None", request: ReportRequest, narrator: Narrator) -> dict[str, float]:
     """Write the page of the account, and say what the policy misses of the best plans."""
-    from polserve.training.tasks.adbudget.evaluation import compare, parts
-    from polserve.training.tasks.adbudget.report import sentence, write_allocation_report
+    from polserve.training.tasks.adbudget.report.page import sentence, write_allocation_report
+    from polserve.training.tasks.adbudget.report.regret import measure_regret, parts_of
 
-    with narrator.stage("comparing with the best plans", parts(account, fit)) as stage:
-        comparison = compare(request.policy, account, request.episodes, fit, stage.advance)
+    with narrator.stage("comparing with the best plans", parts_of(account, fit)) as stage:
+        regrets = measure_regret(request.policy, account, request.episodes, fit, stage.advance)
     with narrator.stage("drawing the curves and the plans"):
-        write_allocation_report(request.folder, request.name, comparison, fit)
-    for line in comparison.lines:
+        write_allocation_report(request.folder, request.name, regrets, fit)
+    for line in regrets.lines:
         narrator.say(f"regret {line.mean_regret:8.3%}, 95th percentile {line.p95_regret:8.3%}  {line.name}")
-    for difference in comparison.differences:
-        narrator.say(sentence(difference, comparison.policy.contexts))
-    policy = comparison.policy
+    for difference in (regrets.to_best_rule, regrets.to_resolved):
+        narrator.say(sentence(difference, regrets.policy.contexts))
+    policy = regrets.policy
     return {"evaluation/mean_regret": policy.mean_regret, "evaluation/p95_regret": policy.p95_regret}
 
 
-def configure(environment: EnvironmentSpec, options: TaskOptions, narrator: Narrator) -> tuple[Task, EnvironmentSpec]:
-    """The task for the account whose history is in `options.data`; `options.given` may tell what that does not.
+def _configure(environment: EnvironmentSpec, options: TaskOptions, narrator: Narrator) -> tuple[Task, EnvironmentSpec]:
+    """Make the task for the account whose history is in `options.data`; `options.given` may tell what that does not.
 
     Raises:
         InvalidOption: the file is no history, or what is given is told by it.
     """
-    from polserve.training.tasks.adbudget.fit import MEMBERS, fit_response
-    from polserve.training.tasks.adbudget.history import read_history
+    from polserve.training.tasks.adbudget.curves.fit import MEMBERS, fit_response
+    from polserve.training.tasks.adbudget.history.history import read_history
 
     given = options.given
     if unknown := given.keys() - NOT_IN_DATA:
@@ -111,27 +113,27 @@ def configure(environment: EnvironmentSpec, options: TaskOptions, narrator: Narr
     require(currency == history.currency or not history.currency, "--env-kwargs: currency", history.currency, currency)
     with narrator.stage(f"fitting response curves to {len(history.sales)} days", MEMBERS) as stage:
         fit = fit_response(history, np.random.default_rng(options.seed), MEMBERS, stage.reach)
-    account = asdict(fit.scenario()) | dict(given)
+    account = asdict(fit.account()) | dict(given)
     narrator.say(f"fitted {len(history.sales)} days of {options.data}: R squared {fit.r_squared:.3f}")
     for line in fit.statement():
         narrator.say(line)
     if not currency:
         narrator.say(f"the history tells no currency: amounts are taken for {account['currency']}")
-    return replace(ADBUDGET, set_up=partial(set_up, fit=fit)), replace(environment, kwargs={"scenario": account})
+    return replace(ADBUDGET, set_up=partial(_set_up, fit=fit)), replace(environment, kwargs={"account": account})
 
 
-def _account_of(kwargs: Mapping[str, Any]) -> Scenario:
-    """The account that the environment makes of its keyword arguments."""
-    return scenario_from(kwargs.get("scenario"), kwargs.get("n_channels", 2))
+def _account_of(kwargs: Mapping[str, Any]) -> Account:
+    """Account that the environment makes of its keyword arguments."""
+    return account_from(kwargs.get("account") or kwargs.get("scenario"), kwargs.get("n_channels", 2))
 
 
 ADBUDGET = Task(
     "adbudget",
-    knows=knows,
-    register=register,
-    spec_part=spec_part,
-    set_up=set_up,
+    knows=_knows,
+    register=_register,
+    spec_part=_spec_part,
+    set_up=_set_up,
     data_kind="an account's history",
-    configure=configure,
+    configure=_configure,
     takes_kwargs=True,
 )

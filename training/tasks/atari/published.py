@@ -22,5 +22,5 @@ _BY_ENVIRONMENT: Mapping[str, PublishedScores] = {"ALE/MsPacman-v5": MS_PACMAN, 
 
 
 def published_scores(environment_id: str) -> PublishedScores | None:
-    """The published scores of the environment's game; None where there are none here."""
+    """Look up the published scores of the environment's game; None where there are none here."""
     return _BY_ENVIRONMENT.get(environment_id)

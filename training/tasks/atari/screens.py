@@ -19,7 +19,7 @@ SCREEN_SHAPE = (88, 80)
 ROWS = slice(1, 176, 2)
 COLUMNS = slice(None, None, 2)
 BACKGROUND_SUM = 448
-"""Of the three colours of Ms. Pac-Man's maze."""
+"""Sum of the three colours of Ms. Pac-Man's maze."""
 
 
 def to_screens(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:

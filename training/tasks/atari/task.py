@@ -20,7 +20,7 @@ GOLDEN_FRAMES = 64
 """Golden observations: stacks of colour frames take 400 KB each before they are compressed."""
 
 
-def register_games(environment: EnvironmentSpec) -> None:
+def _register_games(environment: EnvironmentSpec) -> None:
     """Make Atari games known to Gymnasium, where the package is installed and the id is not known already.
 
     Raises:
@@ -37,7 +37,7 @@ def register_games(environment: EnvironmentSpec) -> None:
         raise UnknownEnvironment(f"{environment.id} is an Atari game and {PACKAGE} is not installed: {install}")
 
 
-def set_up(environment: EnvironmentSpec, loop: LoopConfig) -> TaskSetup:
+def _set_up(environment: EnvironmentSpec, loop: LoopConfig) -> TaskSetup:
     """Learn from grey screens, and select by the mean score of whole games."""
     from polserve.training.tasks.atari.screens import Screens
     from polserve.training.tasks.atari.vector import make_screens
@@ -53,4 +53,4 @@ def _sentence(environment_id: str) -> str:
     return f"Published scores of the game: random {scores.random}, human {scores.human}." if scores else ""
 
 
-ATARI = Task("atari", register=register_games, set_up=set_up, published_scores=_sentence)
+ATARI = Task("atari", register=_register_games, set_up=_set_up, published_scores=_sentence)

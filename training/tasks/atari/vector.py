@@ -74,14 +74,14 @@ class ScreenVec(VectorEnv[Screen, NDArray[Any], NDArray[Any]]):
         self._helper = ThreadPoolExecutor(1, thread_name_prefix="screens")
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Screen, dict[str, Any]]:
-        """The stacks (n, frames, 88, 80) of the first frames."""
+        """Begin a game in each; return the stacks (n, frames, 88, 80) of the first frames."""
         frames, info = self._games.reset(seed=seed, options=options)
         self._stack = np.repeat(self._screens(frames)[:, None], self._stack.shape[1], axis=1)
         self._is_over[:] = False
         return self._stack, info
 
     def step(self, actions: NDArray[Any]) -> StepResult:
-        """The stacks after one step of each game; a game that was over begins anew."""
+        """Step each game; return the stacks after that. A game that was over begins anew."""
         frames, rewards, terminated, truncated, info = self._games.step(actions)
         screens = self._screens(frames)
         self._stack = np.concatenate((self._stack[:, 1:], screens[:, None]), axis=1)  # anew: callers keep the old one

@@ -11,12 +11,12 @@ from gymnasium.utils.env_checker import check_env
 
 from polserve.training.environments.making import EnvironmentSpec, make_env, make_vec
 from polserve.training.errors import InvalidOption, UnsupportedEnvironment
+from polserve.training.tasks.adbudget.accounts import account_from, default_account
 from polserve.training.tasks.adbudget.allocator import AllocationFeatures, SpendPlan
 from polserve.training.tasks.adbudget.campaigns import Campaigns, component_names
-from polserve.training.tasks.adbudget.context import default_scenario, scenario_from
 from polserve.training.tasks.adbudget.environment import ALLOCATION_ID, AdBudgetEnv, AllocationEnv, AllocationVec
+from polserve.training.tasks.adbudget.plans.rules import MEAN_EVENT, play_rule, proportional
 from polserve.training.tasks.adbudget.relative import RegretScore, RelativeVec, make_accounts
-from polserve.training.tasks.adbudget.rules import MEAN_EVENT, play, proportional
 
 SPEC = EnvironmentSpec(ALLOCATION_ID, {"n_channels": 2})
 
@@ -86,11 +86,11 @@ def test_spends_that_are_no_numbers_are_refused(bad: list[float]) -> None:
 
 
 def test_the_vector_of_accounts_plays_as_single_accounts_do() -> None:
-    scenario = default_scenario(3)
-    contexts = scenario.draw_many(np.random.default_rng(0), 4)
-    vector = AllocationVec(4, scenario)
+    account = default_account(3)
+    contexts = account.draw_many(np.random.default_rng(0), 4)
+    vector = AllocationVec(4, account)
     observations, _ = vector.reset(options={"contexts": contexts})
-    singles = [AllocationEnv(scenario) for _ in contexts]
+    singles = [AllocationEnv(account) for _ in contexts]
     shown = [env.reset(options={"context": context})[0] for env, context in zip(singles, contexts, strict=True)]
     assert np.array_equal(observations, shown)
     rng = np.random.default_rng(1)
@@ -105,9 +105,9 @@ def test_the_vector_of_accounts_plays_as_single_accounts_do() -> None:
 
 
 def test_spends_never_exceed_budget_and_caps() -> None:
-    contexts = default_scenario(2).draw_many(np.random.default_rng(0), 50)
+    contexts = default_account(2).draw_many(np.random.default_rng(0), 50)
     rng = np.random.default_rng(1)
-    spends, _ = play(lambda campaigns: rng.normal(0, 3000, campaigns.caps.shape), contexts)
+    spends, _ = play_rule(lambda campaigns: rng.normal(0, 3000, campaigns.caps.shape), contexts)
     for plan, context in zip(spends, contexts, strict=True):
         assert plan.sum() <= context.budget * (1 + 1e-12)
         assert (plan >= 0).all()
@@ -115,9 +115,9 @@ def test_spends_never_exceed_budget_and_caps() -> None:
 
 
 def test_sales_noise_changes_no_spend_and_keeps_the_mean() -> None:
-    scenario = default_scenario(2)
-    context = scenario.draw(np.random.default_rng(0))
-    calm, noisy = AllocationVec(500, scenario), AllocationVec(500, replace(scenario, sales_noise=0.15))
+    account = default_account(2)
+    context = account.draw(np.random.default_rng(0))
+    calm, noisy = AllocationVec(500, account), AllocationVec(500, replace(account, sales_noise=0.15))
     actions = np.full((500, 2), 300.0, np.float32)
     for envs in (calm, noisy):
         envs.reset(seed=0, options={"contexts": [context] * 500})
@@ -129,7 +129,7 @@ def test_sales_noise_changes_no_spend_and_keeps_the_mean() -> None:
 
 
 def test_the_observation_has_a_name_for_every_number() -> None:
-    account = AllocationEnv(default_scenario(2))
+    account = AllocationEnv(default_account(2))
     names = component_names(["facebook", "instagram"])
     assert [name for name, _ in account.metadata["observation_components"]] == names
     observation, _ = account.reset(seed=0)
@@ -142,18 +142,18 @@ def test_the_observation_has_a_name_for_every_number() -> None:
 
 
 def test_the_middle_action_is_the_reference_plan() -> None:
-    scenario = default_scenario(2)
-    campaigns = Campaigns.of(scenario.draw_many(np.random.default_rng(0), 20))
-    plan = SpendPlan(scenario)
+    account = default_account(2)
+    campaigns = Campaigns.of(account.draw_many(np.random.default_rng(0), 20))
+    plan = SpendPlan(account)
     observation = torch.from_numpy(campaigns.observe())
     spends = plan(observation, torch.zeros(20, 2)).numpy()
-    rule = proportional(plan.account.share.numpy().astype(np.float64), scenario.weekday_demand)
+    rule = proportional(plan.account.share.numpy().astype(np.float64), account.weekday_demand)
     assert spends == pytest.approx(np.minimum(rule(campaigns), campaigns.caps), rel=1e-4)
     assert (plan(observation, -torch.ones(20, 2)) == 0).all()
 
 
 def test_features_are_finite_whatever_is_asked() -> None:
-    features = AllocationFeatures(default_scenario(2))
+    features = AllocationFeatures(default_account(2))
     zeros = torch.zeros(1, 62)
     huge = torch.full((1, 62), 9e12)
     huge[:, [0, 1, 5]] = torch.tensor([29.0, 30.0, 6.0])
@@ -163,28 +163,28 @@ def test_features_are_finite_whatever_is_asked() -> None:
 
 
 def test_shaped_rewards_add_up_to_the_gain_over_the_first_forecast() -> None:
-    scenario = default_scenario(2)
+    account = default_account(2)
     contexts = [
-        replace(context, demand=(MEAN_EVENT,) * 30) for context in scenario.draw_many(np.random.default_rng(0), 8)
+        replace(context, demand=(MEAN_EVENT,) * 30) for context in account.draw_many(np.random.default_rng(0), 8)
     ]
-    relative, plain = RelativeVec(AllocationVec(8, scenario)), Campaigns.of(contexts)
+    relative, plain = RelativeVec(AllocationVec(8, account)), Campaigns.of(contexts)
     relative.reset(seed=0, options={"contexts": contexts})
     forecast, scale = relative._forecast(), relative._forecast.scale  # noqa: SLF001
     total, sales, rng = np.zeros(8), np.zeros(8), np.random.default_rng(0)
     for _ in range(30):
         actions = rng.uniform(-1, 1, (8, 2)).astype(np.float32)
-        spends = SpendPlan(scenario)(torch.from_numpy(plain.observe()), torch.from_numpy(actions)).numpy()
+        spends = SpendPlan(account)(torch.from_numpy(plain.observe()), torch.from_numpy(actions)).numpy()
         sales += plain.spend(spends.astype(np.float64))
         total += relative.step(actions)[1]
     assert total / scale == pytest.approx(sales - forecast, rel=1e-4)
 
 
 def test_surprises_of_demand_change_no_value() -> None:
-    scenario = default_scenario(2)
-    relative = RelativeVec(AllocationVec(4000, scenario))
-    context = scenario.draw(np.random.default_rng(3))
+    account = default_account(2)
+    relative = RelativeVec(AllocationVec(4000, account))
+    context = account.draw(np.random.default_rng(3))
     rng = np.random.default_rng(4)
-    contexts = [replace(context, demand=(1.0, *scenario.draw(rng).demand[1:])) for _ in range(4000)]
+    contexts = [replace(context, demand=(1.0, *account.draw(rng).demand[1:])) for _ in range(4000)]
     relative.reset(seed=0, options={"contexts": contexts})
     expected = relative._forecast(is_demand_known=False)  # noqa: SLF001
     relative.step(np.zeros((4000, 2), np.float32))
@@ -195,11 +195,11 @@ def test_surprises_of_demand_change_no_value() -> None:
 
 
 def test_accounts_are_made_by_id_with_any_scenario() -> None:
-    scenario = {
+    account = {
         "channels": [{"name": "x", "retention": 0.1, "half_saturation": 5, "sales_max": 9}],
         "daily_budget": [1, 2],
     }
-    envs = make_vec(EnvironmentSpec(ALLOCATION_ID, {"scenario": scenario}), 3)
+    envs = make_vec(EnvironmentSpec(ALLOCATION_ID, {"account": account}), 3)
     assert envs.action_space.shape == (3, 1)
     with pytest.raises(UnsupportedEnvironment, match="expected an environment of budgets"):
         make_accounts(EnvironmentSpec("CartPole-v1"), 2)
@@ -211,13 +211,13 @@ def test_accounts_are_made_by_id_with_any_scenario() -> None:
         ({"channels": []}, "channels: expected at least one"),
     ):
         with pytest.raises(InvalidOption, match=message):
-            scenario_from({**scenario, **change})
-    with pytest.raises(InvalidOption, match=r"scenario: expected an object.*no 'daily_budget'"):
-        scenario_from({"channels": []})
+            account_from({**account, **change})
+    with pytest.raises(InvalidOption, match=r"account: expected an object.*no 'daily_budget'"):
+        account_from({"channels": []})
 
 
 def test_a_policy_that_keeps_to_the_reference_plan_scores_what_the_rule_does() -> None:
-    scenario = default_scenario(2)
-    score = RegretScore(scenario, 10)
+    account = default_account(2)
+    score = RegretScore(account, 10)
     assert 97 < score(lambda observations: np.zeros((len(observations), 2), np.float32)) < 99.5
     assert score(lambda observations: np.ones((len(observations), 2), np.float32)) < 90

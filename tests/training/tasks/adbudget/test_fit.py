@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from polserve.training.tasks.adbudget.context import CHANNELS, WEEKDAY_DEMAND
-from polserve.training.tasks.adbudget.fit import fit_response
-from polserve.training.tasks.adbudget.history import History, Truth, simulate_history
-from polserve.training.tasks.adbudget.regression import SalesModel
-from polserve.training.tasks.adbudget.response import Response
+from polserve.training.tasks.adbudget.accounts import CHANNELS
+from polserve.training.tasks.adbudget.contexts import WEEKDAY_DEMAND
+from polserve.training.tasks.adbudget.curves.fit import fit_response
+from polserve.training.tasks.adbudget.curves.regression import SalesModel
+from polserve.training.tasks.adbudget.curves.response import Response
+from polserve.training.tasks.adbudget.history.history import History, Truth, simulate_history
 
 TRUTH = Truth(channels=(CHANNELS["facebook"], CHANNELS["search"]), base_sales=1500.0)
 
@@ -74,15 +75,15 @@ def test_budgets_of_an_account_that_hardly_spends_are_those_of_its_days_of_spend
 def test_budgets_to_learn_with_are_near_those_that_were_seen() -> None:
     known = history(120)
     fit = fit_response(known, np.random.default_rng(0), members=2)
-    low, high = fit.scenario().daily_budget
+    low, high = fit.account().daily_budget
     assert low < known.spends.sum(axis=1).mean() < high
-    assert fit.scenario().channels == fit.channels
+    assert fit.account().channels == fit.channels
 
 
 def test_the_currency_of_a_history_is_that_of_its_budgets() -> None:
     fit = fit_response(replace(history(90), currency="EUR"), np.random.default_rng(0), members=2)
-    assert fit.scenario().currency == "EUR"
-    assert replace(fit, history=history(90)).scenario().currency == "USD"
+    assert fit.account().currency == "EUR"
+    assert replace(fit, history=history(90)).account().currency == "USD"
 
 
 def test_the_simulator_is_a_pure_function_of_its_seed() -> None:

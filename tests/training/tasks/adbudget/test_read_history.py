@@ -10,8 +10,14 @@ import numpy as np
 import pytest
 
 from polserve.training.errors import InvalidOption
-from polserve.training.tasks.adbudget.context import CHANNELS
-from polserve.training.tasks.adbudget.history import History, Truth, read_history, simulate_history, write_history
+from polserve.training.tasks.adbudget.accounts import CHANNELS
+from polserve.training.tasks.adbudget.history.history import (
+    History,
+    Truth,
+    read_history,
+    simulate_history,
+    write_history,
+)
 
 DAYS = 70
 FIRST = date(2026, 1, 1)

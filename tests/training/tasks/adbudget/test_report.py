@@ -9,21 +9,21 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
+from polserve.training.tasks.adbudget.accounts import CHANNELS, Account, default_account
 from polserve.training.tasks.adbudget.allocator import SpendPlan
-from polserve.training.tasks.adbudget.context import CHANNELS, Scenario, default_scenario
-from polserve.training.tasks.adbudget.evaluation import Comparison, Difference, compare, parts
-from polserve.training.tasks.adbudget.figures import fitted_sales, plans, response_curves
-from polserve.training.tasks.adbudget.fit import Fit, fit_response
-from polserve.training.tasks.adbudget.history import Truth, simulate_history
-from polserve.training.tasks.adbudget.report import sentence, write_allocation_report
+from polserve.training.tasks.adbudget.curves.fit import Fit, fit_response
+from polserve.training.tasks.adbudget.history.history import Truth, simulate_history
+from polserve.training.tasks.adbudget.report.figures import fitted_sales, plans, response_curves
+from polserve.training.tasks.adbudget.report.page import sentence, write_allocation_report
+from polserve.training.tasks.adbudget.report.regret import Difference, RegretReport, measure_regret, parts_of
 
 
 class ReferencePlan(torch.nn.Module):
     """A policy that keeps to the reference plan."""
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, account: Account) -> None:
         super().__init__()
-        self._plan = SpendPlan(scenario)
+        self._plan = SpendPlan(account)
 
     def forward(self, observation: torch.Tensor) -> torch.Tensor:
         spends: torch.Tensor = self._plan(observation, torch.zeros(len(observation), 2))
@@ -38,23 +38,24 @@ def fit() -> Fit:
 
 
 @pytest.fixture(scope="module")
-def compared(fit: Fit) -> tuple[Comparison, int]:
-    scenario, advanced = fit.scenario(horizon_days=12), []
-    comparison = compare(ReferencePlan(scenario), scenario, 12, fit, lambda: advanced.append(1))
-    return comparison, len(advanced)
+def compared(fit: Fit) -> tuple[RegretReport, int]:
+    account, advanced = fit.account(horizon_days=12), []
+    report = measure_regret(ReferencePlan(account), account, 12, fit, lambda: advanced.append(1))
+    return report, len(advanced)
 
 
-def test_the_optimum_misses_nothing_and_a_solver_less_than_any_rule(compared: tuple[Comparison, int]) -> None:
-    policy, optimum, resolved, *rules, elsewhere = compared[0].lines
-    assert (optimum.mean_regret, optimum.missed_sales) == (0.0, 0.0)
-    assert 0 <= resolved.mean_regret < min(line.mean_regret for line in [policy, *rules])
-    assert all(line.violations == 0 and line.contexts == 12 for line in compared[0].lines[:-1])
-    assert elsewhere.contexts == 3 * 12
+def test_the_optimum_misses_nothing_and_a_solver_less_than_any_rule(compared: tuple[RegretReport, int]) -> None:
+    report, _ = compared
+    assert (report.optimum.mean_regret, report.optimum.missed_sales) == (0.0, 0.0)
+    assert 0 <= report.resolved.mean_regret < min(line.mean_regret for line in [report.policy, *report.rules])
+    assert all(line.violations == 0 and line.contexts == 12 for line in report.lines[:-1])
+    assert report.other_worlds is not None
+    assert report.other_worlds.contexts == 3 * 12
 
 
-def test_progress_is_told_as_often_as_was_said_before(compared: tuple[Comparison, int], fit: Fit) -> None:
-    comparison, advanced = compared
-    assert advanced == parts(comparison.scenario, fit)
+def test_progress_is_told_as_often_as_was_said_before(compared: tuple[RegretReport, int], fit: Fit) -> None:
+    report, advanced = compared
+    assert advanced == parts_of(report.account, fit)
 
 
 @pytest.mark.parametrize(
@@ -71,8 +72,8 @@ def test_a_policy_is_better_only_where_the_interval_says_so(low: float, high: fl
     assert f"95 % interval {100 * low:+.3f} to {100 * high:+.3f}, paired over 200 contexts" in sentence(difference, 200)
 
 
-def test_the_difference_is_taken_context_by_context(compared: tuple[Comparison, int]) -> None:
-    to_rule, to_solver = compared[0].differences
+def test_the_difference_is_taken_context_by_context(compared: tuple[RegretReport, int]) -> None:
+    to_rule, to_solver = compared[0].to_best_rule, compared[0].to_resolved
     by_name = {line.name: line.mean_regret for line in compared[0].lines}
     policy = compared[0].policy.mean_regret
     for difference in (to_rule, to_solver):
@@ -82,10 +83,10 @@ def test_the_difference_is_taken_context_by_context(compared: tuple[Comparison, 
     assert to_solver.low > 0
 
 
-def test_no_legend_covers_what_it_explains(compared: tuple[Comparison, int], fit: Fit) -> None:
-    comparison, _ = compared
-    pictures = [plans(comparison), response_curves(comparison.scenario, fit), fitted_sales(fit, "EUR")]
-    pictures.append(response_curves(default_scenario(5), None))
+def test_no_legend_covers_what_it_explains(compared: tuple[RegretReport, int], fit: Fit) -> None:
+    report, _ = compared
+    pictures = [plans(report), response_curves(report.account, fit), fitted_sales(fit, "EUR")]
+    pictures.append(response_curves(default_account(5), None))
     for figure in pictures:
         figure.draw_without_rendering()
         (legend,) = figure.legends
@@ -96,15 +97,15 @@ def labels(figure: Figure) -> list[str]:
     return [text for axes in figure.axes for text in (axes.get_xlabel(), axes.get_ylabel()) if text]
 
 
-def test_axes_of_money_name_the_currency(compared: tuple[Comparison, int], fit: Fit) -> None:
-    curves = labels(response_curves(compared[0].scenario, fit))
+def test_axes_of_money_name_the_currency(compared: tuple[RegretReport, int], fit: Fit) -> None:
+    curves = labels(response_curves(compared[0].account, fit))
     assert curves == 2 * ["steady spend a day (EUR)", "sales a day (EUR)"]
     assert labels(plans(compared[0]))[0] == "spend a day (EUR)"
     assert labels(fitted_sales(fit, "EUR")) == ["sales a day (EUR)"]
 
 
-def test_every_observed_day_is_marked_on_its_curve(compared: tuple[Comparison, int], fit: Fit) -> None:
-    figure = response_curves(compared[0].scenario, fit)
+def test_every_observed_day_is_marked_on_its_curve(compared: tuple[RegretReport, int], fit: Fit) -> None:
+    figure = response_curves(compared[0].account, fit)
     for axes, spends in zip(figure.axes, fit.history.spends.T, strict=True):
         (marks,) = (line for line in axes.lines if line.get_label() == "a day")
         assert np.array_equal(np.asarray(marks.get_xdata()), spends)
@@ -120,7 +121,7 @@ def test_fitted_sales_stand_beside_the_actual_ones(fit: Fit) -> None:
 
 
 def test_the_page_needs_nothing_else_and_gives_figures_in_money(
-    compared: tuple[Comparison, int], fit: Fit, tmp_path: Path
+    compared: tuple[RegretReport, int], fit: Fit, tmp_path: Path
 ) -> None:
     write_allocation_report(tmp_path, "shop", compared[0], fit)
     page = (tmp_path / "allocation.html").read_text(encoding="utf-8")

@@ -9,18 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polserve.training.errors import InvalidOption
+from polserve.training.tasks.adbudget.accounts import CHANNELS, default_account
 from polserve.training.tasks.adbudget.campaigns import Campaigns, affordable
-from polserve.training.tasks.adbudget.context import (
-    CHANNELS,
-    Context,
-    default_scenario,
-    from_json,
-    read_contexts,
-    to_json,
-    write_contexts,
-)
-from polserve.training.tasks.adbudget.optimum import Problem, even_plan, solve, solve_all, solve_by_dynamic_programming
-from polserve.training.tasks.adbudget.response import (
+from polserve.training.tasks.adbudget.contexts import Context, from_json, read_contexts, to_json, write_contexts
+from polserve.training.tasks.adbudget.curves.response import (
     Channel,
     Response,
     geometric_adstock,
@@ -28,11 +20,18 @@ from polserve.training.tasks.adbudget.response import (
     logistic,
     michaelis_menten,
 )
-from polserve.training.tasks.adbudget.rules import Resolve, even, play, proportional, regret
+from polserve.training.tasks.adbudget.plans.optimum import (
+    Problem,
+    even_plan,
+    solve,
+    solve_all,
+    solve_by_dynamic_programming,
+)
+from polserve.training.tasks.adbudget.plans.rules import Resolve, even, play_rule, proportional, regret
 
 
 def context(n_channels: int = 2, seed: int = 0, **changes: object) -> Context:
-    drawn = default_scenario(n_channels).draw(np.random.default_rng(seed))
+    drawn = default_account(n_channels).draw(np.random.default_rng(seed))
     return replace(drawn, **changes)  # type: ignore[arg-type]
 
 
@@ -160,7 +159,7 @@ def test_solving_anew_every_day_is_nearly_optimal_and_rules_are_not() -> None:
     longer = [context(seed=seed) for seed in range(2)]
     drawn = [replace(one, demand=one.demand[:8], budget=one.budget * 8 / 30) for one in longer]
     best = np.array([solve(one).sales for one in drawn])
-    resolved, simple = (regret(play(rule, drawn)[1], best) for rule in (Resolve(drawn), even))
+    resolved, simple = (regret(play_rule(rule, drawn)[1], best) for rule in (Resolve(drawn), even))
     assert (resolved >= -1e-6).all()
     assert resolved.mean() < 0.005
     assert simple.mean() > 0.02
@@ -168,15 +167,15 @@ def test_solving_anew_every_day_is_nearly_optimal_and_rules_are_not() -> None:
 
 def test_the_proportional_rule_spends_all_of_the_budget() -> None:
     drawn = [context(seed=seed) for seed in range(3)]
-    spends, _ = play(proportional(np.array([0.6, 0.4]), drawn[0].weekday_demand), drawn)
+    spends, _ = play_rule(proportional(np.array([0.6, 0.4]), drawn[0].weekday_demand), drawn)
     assert spends.sum(axis=(1, 2)) == pytest.approx([one.budget for one in drawn])
 
 
 def test_weekdays_are_each_contexts_own() -> None:
     usual = context()
     doubled = replace(usual, weekday_demand=(2.0,) * 7)
-    _, sales = play(even, [usual, doubled])
-    plans = [Problem(one).sales(play(even, [one])[0][0]) for one in (usual, doubled)]
+    _, sales = play_rule(even, [usual, doubled])
+    plans = [Problem(one).sales(play_rule(even, [one])[0][0]) for one in (usual, doubled)]
     assert sales == pytest.approx(plans)
     assert sales[1] > 1.5 * sales[0]
 
@@ -184,7 +183,7 @@ def test_weekdays_are_each_contexts_own() -> None:
 def test_no_money_and_no_past_has_no_regret() -> None:
     nothing = context(budget=0.0, past_spends=((), ()))
     assert solve(nothing).relative_gap == 0
-    _, sales = play(even, [nothing])
+    _, sales = play_rule(even, [nothing])
     assert regret(sales, np.array([solve(nothing).sales])).tolist() == [0.0]
 
 

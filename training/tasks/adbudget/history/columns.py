@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from polserve.training.errors import InvalidOption, require
-from polserve.training.tasks.adbudget.currencies import CODES, code_of
-from polserve.training.tasks.adbudget.sheets import REPLACEMENT, Sheet
+from polserve.training.tasks.adbudget.history.currencies import CODES, code_of
+from polserve.training.tasks.adbudget.history.sheets import REPLACEMENT, Sheet
 
 WANTED = "a header with date, <channel>_spend for each channel, and sales, each once"
 UNIT = r"(?:[\s_-]+(?P<suffix>[^()\[\]]+)|[\s_-]*[(\[](?P<unit>[^()\[\]]*)[)\]])?"
@@ -40,7 +40,7 @@ def is_header(cells: Sequence[str]) -> bool:
 
 
 def find_columns(sheet: Sheet) -> Columns:
-    """The columns that are used; others are nobody's business.
+    """Find the columns that are used; others are left alone.
 
     Raises:
         InvalidOption: one is missing, is there twice, or has a unit that is no money.
@@ -75,7 +75,7 @@ def find_columns(sheet: Sheet) -> Columns:
 
 
 def currency_of(sheet: Sheet, columns: Columns) -> str:
-    """The account's currency, by its ISO 4217 code, or "" where the sheet tells none.
+    """Account's currency, by its ISO 4217 code, or "" where the sheet tells none.
 
     Raises:
         InvalidOption: there are two, or a cell tells none that is known.

@@ -10,12 +10,13 @@ from torch import nn
 
 from polserve.training.environments.making import EVALUATION_FIRST_SEED
 from polserve.training.evaluation.statistics import summarise
+from polserve.training.tasks.adbudget.accounts import Account
 from polserve.training.tasks.adbudget.campaigns import Campaigns
-from polserve.training.tasks.adbudget.context import Context, Scenario
-from polserve.training.tasks.adbudget.fit import Fit
-from polserve.training.tasks.adbudget.optimum import Plan, solve_all
-from polserve.training.tasks.adbudget.response import Floats
-from polserve.training.tasks.adbudget.rules import (
+from polserve.training.tasks.adbudget.contexts import Context
+from polserve.training.tasks.adbudget.curves.fit import Fit
+from polserve.training.tasks.adbudget.curves.response import Floats
+from polserve.training.tasks.adbudget.plans.optimum import Plan, solve_all
+from polserve.training.tasks.adbudget.plans.rules import (
     Resolve,
     Rule,
     at_random,
@@ -23,7 +24,7 @@ from polserve.training.tasks.adbudget.rules import (
     caps_until_gone,
     even,
     fixed_share,
-    play,
+    play_rule,
     proportional,
     regret,
 )
@@ -35,7 +36,7 @@ RESOLVED = "solved anew every day"
 HINDSIGHT = "in hindsight"
 
 Advance: TypeAlias = Callable[[], None]
-"""Called when a part is done, of `parts` in all."""
+"""Called when a part is done, of `parts_of` in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,25 +62,34 @@ class Difference:
     other: str
     mean: float
     low: float
-    """Of the 95 % interval, by a bootstrap of the contexts."""
+    """Lower end of the 95 % interval, by a bootstrap of the contexts."""
     high: float
 
     @property
-    def verdict(self) -> str:
-        """What the interval supports."""
+    def direction(self) -> str:
+        """The comparison, in words, that the interval supports."""
         if self.high < 0:
             return "less than"
         return "more than" if self.low > 0 else "provably neither more nor less than"
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """A policy beside the optimum and others."""
+class RegretReport:
+    """What a policy misses of the best plans, beside the optimum and other allocators."""
 
-    scenario: Scenario
-    lines: tuple[Line, ...]
-    differences: tuple[Difference, ...]
-    """To the best simple rule, and to solving anew every day."""
+    account: Account
+    policy: Line
+    optimum: Line
+    resolved: Line
+    """Solving anew every day."""
+    rules: tuple[Line, ...]
+    """Simple rules, and chance."""
+    other_worlds: Line | None
+    """The policy, where the truth is another curve that the history allows; None without a history."""
+    to_best_rule: Difference
+    """The policy's difference to the best rule of one fixed share."""
+    to_resolved: Difference
+    """The policy's difference to solving anew every day."""
     example: Context
     best: Floats  # (days, channels), of the example
     own: Floats  # (days, channels), the policy's
@@ -87,13 +97,14 @@ class Comparison:
     """Relative, of the optima: no plan sells more than they do by more than this."""
 
     @property
-    def policy(self) -> Line:
-        """The policy's line."""
-        return self.lines[0]
+    def lines(self) -> tuple[Line, ...]:
+        """All allocators, in the order in which tables show them."""
+        elsewhere = () if self.other_worlds is None else (self.other_worlds,)
+        return (self.policy, self.optimum, self.resolved, *self.rules, *elsewhere)
 
 
 def rule_of(policy: nn.Module) -> Rule:
-    """What an exported module does on each day."""
+    """Rule that does on each day what an exported module does."""
 
     @torch.no_grad()
     def rule(campaigns: Campaigns) -> Floats:
@@ -102,33 +113,43 @@ def rule_of(policy: nn.Module) -> Rule:
     return rule
 
 
-def parts(scenario: Scenario, fit: Fit | None) -> int:
-    """How often `compare` calls `advance`."""
-    return 4 + scenario.horizon_days + (len(fit.ensemble) if fit else 0)
+def parts_of(account: Account, fit: Fit | None) -> int:
+    """How often `measure_regret` calls `advance`."""
+    return 4 + account.horizon_days + (len(fit.ensemble) if fit else 0)
 
 
-def compare(policy: nn.Module, scenario: Scenario, n_contexts: int, fit: Fit | None, advance: Advance) -> Comparison:
-    """The policy on held-out contexts, beside the certified optimum, re-solving every day, rules, and chance."""
+def measure_regret(
+    policy: nn.Module, account: Account, n_contexts: int, fit: Fit | None, advance: Advance
+) -> RegretReport:
+    """Play the policy on held-out contexts, beside the certified optimum, re-solving every day, rules, and chance."""
     rng = np.random.default_rng(EVALUATION_FIRST_SEED)
-    contexts = scenario.draw_many(rng, n_contexts)
+    contexts = account.draw_many(rng, n_contexts)
     plans = solve_all(contexts)
     best = np.array([plan.sales for plan in plans])
     advance()
-    rules = {POLICY: rule_of(policy), RESOLVED: _advancing(Resolve(contexts), advance)}
-    rules |= _simple_rules(contexts, best, advance)
-    rules |= {"equal split, even pace": even, "at random": at_random(rng)}
+    by_share = _simple_rules(contexts, best, advance)
+    rules = {**by_share, "equal split, even pace": even, "at random": at_random(rng)}
     rules["the caps until the money is gone"] = caps_until_gone
-    played = {name: play(rule, contexts) for name, rule in rules.items()}
+    allocators = {POLICY: rule_of(policy), RESOLVED: _advancing(Resolve(contexts), advance), **rules}
+    played = {name: play_rule(rule, contexts) for name, rule in allocators.items()}
     advance()
-    lines = [_line(name, *what, contexts, best) for name, what in played.items()]
-    lines.insert(1, _optimum(contexts, plans))
-    if fit is not None:
-        lines.append(_in_other_worlds(policy, contexts[:WORLD_CONTEXTS], fit, advance))
+    lines = {name: _line(name, *what, contexts, best) for name, what in played.items()}
     regrets = {name: regret(sales, best) for name, (_, sales) in played.items()}
-    simple = min((name for name in rules if HINDSIGHT in name), key=lambda name: float(regrets[name].mean()))
-    differences = tuple(_difference(regrets[POLICY], regrets[other], other) for other in (simple, RESOLVED))
-    gap = max(plan.relative_gap for plan in plans)
-    return Comparison(scenario, tuple(lines), differences, contexts[0], plans[0].spends, played[POLICY][0][0], gap)
+    best_rule = min(by_share, key=lambda name: float(regrets[name].mean()))
+    return RegretReport(
+        account=account,
+        policy=lines[POLICY],
+        optimum=_optimum(contexts, plans),
+        resolved=lines[RESOLVED],
+        rules=tuple(lines[name] for name in rules),
+        other_worlds=_in_other_worlds(policy, contexts[:WORLD_CONTEXTS], fit, advance) if fit is not None else None,
+        to_best_rule=_difference(regrets[POLICY], regrets[best_rule], best_rule),
+        to_resolved=_difference(regrets[POLICY], regrets[RESOLVED], RESOLVED),
+        example=contexts[0],
+        best=plans[0].spends,
+        own=played[POLICY][0][0],
+        largest_gap=max(plan.relative_gap for plan in plans),
+    )
 
 
 def _simple_rules(contexts: Sequence[Context], best: Floats, advance: Advance) -> dict[str, Rule]:
@@ -174,11 +195,11 @@ def _optimum(contexts: Sequence[Context], plans: Sequence[Plan]) -> Line:
 
 
 def _in_other_worlds(policy: nn.Module, contexts: Sequence[Context], fit: Fit, advance: Advance) -> Line:
-    """The policy where the truth is another curve that the history allows as well."""
+    """Play the policy where the truth is another curve that the history allows as well."""
     worlds, spends, sales = [], [], []
     for channels in fit.ensemble:
         alike = [replace(context, channels=channels) for context in contexts]
-        spent, sold = play(rule_of(policy), alike)
+        spent, sold = play_rule(rule_of(policy), alike)
         worlds += alike
         spends.append(spent)
         sales.append(sold)

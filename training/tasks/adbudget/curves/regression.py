@@ -6,13 +6,13 @@ import numpy as np
 from scipy.optimize import least_squares
 from scipy.signal import lfilter
 
-from polserve.training.tasks.adbudget.context import DAYS_A_WEEK
-from polserve.training.tasks.adbudget.history import History
-from polserve.training.tasks.adbudget.response import Channel, Floats
+from polserve.training.tasks.adbudget.contexts import DAYS_A_WEEK
+from polserve.training.tasks.adbudget.curves.response import Channel, Floats
+from polserve.training.tasks.adbudget.history.history import History
 
 RETENTION_RANGE = (0.0, 0.95)
 SLOPE_RANGE = (0.4, 1.0)
-"""Of the Hill curve: concave, as in Meridian and PyMC-Marketing."""
+"""Range of the Hill curve's exponent: concave, as in Meridian and PyMC-Marketing."""
 HALF_SATURATION_RANGE = (0.05, 10.0)
 """To the channel's mean spend on the days that it was used."""
 STARTS = 3
@@ -62,7 +62,7 @@ class SalesModel:
         return [middle, *(middle + spread * rng.uniform(-1, 1, len(middle)) for _ in range(STARTS - 1))]
 
     def fit(self, sales: Floats, start: Floats) -> tuple[Floats, float]:
-        """The parameters that explain `sales` best, and what they leave."""
+        """Find the parameters that explain `sales` best; return them and what they leave."""
 
         def residuals(parameters: Floats) -> Floats:
             return self._relative_sales(parameters) - sales / self._mean_sales
@@ -78,11 +78,11 @@ class SalesModel:
         return np.asarray(result.x), float(result.cost)
 
     def sales(self, parameters: Floats) -> Floats:
-        """Expected sales (days,)."""
+        """Compute the expected sales (days,)."""
         return self._relative_sales(parameters) * self._mean_sales
 
     def derivatives(self, parameters: Floats) -> Floats:
-        """Derivatives (days, parameters) of the expected sales, in mean sales, by the parameters."""
+        """Compute the derivatives (days, parameters) of the expected sales, in mean sales, by the parameters."""
         retention, half, slope, most = parameters[: 4 * self._n].reshape(4, self._n)
         shares = self._shares(parameters)
         bend = shares.share * (1 - shares.share)
@@ -95,7 +95,7 @@ class SalesModel:
         return np.column_stack([by_channel, shares.week, self._is_weekday * shares.level[:, None]])
 
     def channels(self, parameters: Floats) -> tuple[Channel, ...]:
-        """The channels that the parameters describe."""
+        """Channels that the parameters describe."""
         retention, half, slope, most = parameters[: 4 * self._n].reshape(4, self._n)
         scale = self._weekday_mean(parameters) * self._mean_sales
         return tuple(
@@ -119,7 +119,7 @@ class SalesModel:
         return tuple(week.tolist())
 
     def _relative_sales(self, parameters: Floats) -> Floats:
-        """Expected sales (days,), in mean sales."""
+        """Compute the expected sales (days,), in mean sales."""
         shares = self._shares(parameters)
         return np.asarray(shares.week * shares.level)
 
@@ -132,13 +132,13 @@ class SalesModel:
         return _Shares(adstock, share, week, parameters[4 * self._n] + share @ most)
 
     def _adstock_change(self, retention: Floats) -> Floats:
-        """Derivative of the adstock (days, channels), in mean spends, by each channel's retention."""
+        """Compute the derivative of the adstock (days, channels), in mean spends, by each channel's retention."""
         before = np.zeros_like(self._spends)
         before[1:] = self._filtered((1 - retention) * self._spends, retention)[:-1]
         return self._filtered(before - self._spends, retention)
 
     def _filtered(self, added: Floats, retention: Floats) -> Floats:
-        """What is kept of the day before, and what is `added` on each day (days, channels)."""
+        """Sum, on each day (days, channels), of what is kept of the day before and what is `added`."""
         return np.column_stack([
             lfilter([1.0], [1.0, -kept], column) for kept, column in zip(retention, added.T, strict=True)
         ])  # fmt: skip

@@ -9,18 +9,18 @@ RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT 
 USD UYU UZS VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG
 """
 CODES = frozenset(_CODES.split())
-"""Of the money that is in use."""
+"""Codes of the money that is in use."""
 _OF_SMALL_UNITS = """
 CLP COP CRC DJF GNF HUF IDR IQD IRR ISK JPY KHR KMF KRW KZT LAK LBP MGA MMK MNT NGN PYG RWF SOS SYP TZS UGX UZS
 VND VUV XAF XOF XPF
 """
 OF_SMALL_UNITS = frozenset(_OF_SMALL_UNITS.split())
-"""Of which a day's spend is often millions, and a whole number."""
+"""Codes of currencies of which a day's spend is often millions, and a whole number."""
 SIGNS = {"€": "EUR", "£": "GBP", "₹": "INR", "₺": "TRY", "₪": "ILS", "₫": "VND", "₩": "KRW", "zł": "PLN"}
 """Signs that stand for one currency; $, ¥ and kr stand for several."""
 
 
 def code_of(text: str) -> str:
-    """The code that a code in any case or a sign stands for, or "" where it is none."""
+    """Code that a code in any case or a sign stands for, or "" where it is none."""
     text = text.strip()
     return SIGNS.get(text.casefold(), text.upper() if text.upper() in CODES else "")

@@ -11,8 +11,8 @@ from itertools import product
 from math import isfinite
 
 from polserve.training.errors import InvalidOption
-from polserve.training.tasks.adbudget.context import MOST_MONEY
-from polserve.training.tasks.adbudget.sheets import REPLACEMENT, Cell
+from polserve.training.tasks.adbudget.contexts import MOST_MONEY
+from polserve.training.tasks.adbudget.history.sheets import REPLACEMENT, Cell
 
 PLAIN = f"a plain number such as 1234.56, from 0 to {MOST_MONEY:g}"
 MISSING = frozenset({"", "-", "--", "\N{EN DASH}", "\N{EM DASH}", "n/a", "na", "nan", "null", "none", "nil"})
@@ -39,7 +39,7 @@ class _Style:
     thousands: str
 
     def value(self, text: str) -> float | None:
-        """What a text means, or None where it is not written so."""
+        """Read the number that a text means, or None where it is not written so."""
         decimal, thousands = re.escape(self.decimal), re.escape(self.thousands)
         whole = rf"(?:\d+|[1-9]\d{{0,2}}(?:{thousands}\d{{3}})+)"
         if re.fullmatch(rf"\+?(?:{whole}(?:{decimal}\d*)?|{decimal}\d+)", text, re.ASCII):
@@ -55,7 +55,7 @@ STYLES = [
 
 
 def read_amounts(cells: Sequence[Cell]) -> list[float]:
-    """The numbers of a column.
+    """Read the numbers of a column.
 
     Raises:
         InvalidOption: a cell is no amount, or the column can be read in two ways.
@@ -122,7 +122,7 @@ def _refuse(cells: Sequence[Cell], readings: dict[_Style, list[float | None]]) -
 
 
 def _trouble(text: str) -> str:
-    """What a cell has that no number of any style has, and what to do; or ""."""
+    """Words on what a cell has that no number of any style has, and what to do; or ""."""
     if text.casefold() in MISSING:
         return "; what is missing is not 0: write 0 where there was nothing, or the amount"
     return next((said for pattern, said in TROUBLES.items() if re.fullmatch(pattern, text, re.DOTALL)), "")

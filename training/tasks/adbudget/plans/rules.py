@@ -6,10 +6,11 @@ from typing import TypeAlias
 
 import numpy as np
 
+from polserve.training.tasks.adbudget.accounts import EVENT_PROBABILITY, mean_event
 from polserve.training.tasks.adbudget.campaigns import Campaigns
-from polserve.training.tasks.adbudget.context import DAYS_A_WEEK, EVENT_PROBABILITY, Context, mean_event
-from polserve.training.tasks.adbudget.interior import best_spends
-from polserve.training.tasks.adbudget.response import Floats
+from polserve.training.tasks.adbudget.contexts import DAYS_A_WEEK, Context
+from polserve.training.tasks.adbudget.curves.response import Floats
+from polserve.training.tasks.adbudget.plans.interior import best_spends
 
 Rule: TypeAlias = Callable[[Campaigns], Floats]
 """From campaigns to the spends (n, channels) of the present day; what is too much is scaled down by them."""
@@ -19,18 +20,18 @@ MEAN_EVENT = mean_event(EVENT_PROBABILITY)
 
 
 def even(campaigns: Campaigns) -> Floats:
-    """What is left, in equal parts over the days left and the channels."""
+    """Spend what is left in equal parts over the days left and the channels."""
     channels = campaigns.caps.shape[1]
     return np.repeat((campaigns.remaining / _days_left(campaigns))[:, None] / channels, channels, axis=1)
 
 
 def fixed_share(share: Floats) -> Rule:
-    """What is left in equal parts over the days left, split by `share` (channels,)."""
+    """Rule that spends what is left in equal parts over the days left, split by `share` (channels,)."""
     return lambda campaigns: np.asarray((campaigns.remaining / _days_left(campaigns))[:, None] * share)
 
 
 def proportional(share: Floats, weekday_demand: Sequence[float]) -> Rule:
-    """What is left in proportion to demand, today's as known and later days' as expected, split by `share`."""
+    """Rule that spends in proportion to demand, today's as known and later days' as expected, split by `share`."""
     week = np.array(weekday_demand)
 
     def rule(campaigns: Campaigns) -> Floats:
@@ -45,7 +46,7 @@ def proportional(share: Floats, weekday_demand: Sequence[float]) -> Rule:
 
 
 def caps_until_gone(campaigns: Campaigns) -> Floats:
-    """The most that may be spent, until nothing is left."""
+    """Spend the most that may be spent, until nothing is left."""
     return campaigns.caps
 
 
@@ -58,11 +59,11 @@ class Resolve:
     """Model predictive control: every day, the best plan for what is left, of which the first day is carried out."""
 
     def __init__(self, contexts: Sequence[Context]) -> None:
-        """The contexts of the campaigns; of their demand only the present day's is looked at."""
+        """Take the contexts of the campaigns, of whose demand only the present day's is looked at."""
         self._contexts = contexts
 
     def __call__(self, campaigns: Campaigns) -> Floats:
-        """The first day (n, channels) of each best plan."""
+        """First day (n, channels) of each best plan."""
         spends = np.zeros_like(campaigns.caps)
         going = np.flatnonzero(~campaigns.is_over & (campaigns.remaining > 0)).tolist()
         if going:
@@ -71,7 +72,7 @@ class Resolve:
         return spends
 
     def _today(self, campaigns: Campaigns, index: int) -> Context:
-        """What is left of a context, as far as it is known."""
+        """Context of what is left, as far as it is known."""
         context, day = self._contexts[index], int(campaigns.day[index])
         return replace(
             context,
@@ -82,7 +83,7 @@ class Resolve:
         )
 
 
-def play(rule: Rule, contexts: Sequence[Context]) -> tuple[Floats, Floats]:
+def play_rule(rule: Rule, contexts: Sequence[Context]) -> tuple[Floats, Floats]:
     """Spends (n, days, channels) and sales (n,) of a rule over whole horizons."""
     campaigns = Campaigns.of(contexts)
     spends, sales = [], np.zeros(len(contexts))
@@ -98,14 +99,14 @@ def regret(sales: Floats, best: Floats) -> Floats:
 
 
 def best_share(contexts: Sequence[Context], best: Floats, rule: Callable[[Floats], Rule]) -> Floats:
-    """The fixed share (channels,) of least mean regret on these very contexts: tuned in hindsight.
+    """Find the fixed share (channels,) of least mean regret on these very contexts: tuned in hindsight.
 
     By coordinate search, from the share that each channel has in half saturations.
     """
     share = contexts[0].response.half_saturation / contexts[0].response.half_saturation.sum()
 
     def mean_regret(candidate: Floats) -> float:
-        return float(regret(play(rule(candidate), contexts)[1], best).mean())
+        return float(regret(play_rule(rule(candidate), contexts)[1], best).mean())
 
     least = mean_regret(share)
     for factor in (1.5, 1.2, 1.1, 1.05, 1.02):

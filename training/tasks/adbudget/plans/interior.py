@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import solveh_banded
 
-from polserve.training.tasks.adbudget.context import Context
-from polserve.training.tasks.adbudget.response import Floats, Response
+from polserve.training.tasks.adbudget.contexts import Context
+from polserve.training.tasks.adbudget.curves.response import Floats, Response
 
 TOLERANCE = 1e-9
-"""Of the sales: what the plans may miss, by the method's own account."""
+"""Part of the sales that the plans may miss, by the method's own account."""
 MOST_STEPS = 60
 """Twenty are usual."""
 CENTRING = 0.1
@@ -102,7 +102,7 @@ class _Program:
         return bool((_total(np.abs(residual) * reach) <= TOLERANCE).all())
 
     def step(self, point: _Point) -> _Point:
-        """The next iterate: a Newton step towards smaller products of slacks and prices, cut at the bounds."""
+        """Next iterate: a Newton step towards smaller products of slacks and prices, cut at the bounds."""
         spends, room = point.spends, self._caps - point.spends
         slack = self._budget - _total(spends)
         pairs = 2 * self.count + 1
@@ -133,7 +133,7 @@ class _Program:
         return np.asarray(_total(of_spends) + point.price * slack)
 
     def _solve(self, point: _Point, right: Floats) -> Floats:
-        """The adstocks (k, n, days, channels) that the linearised conditions ask for, for k right-hand sides."""
+        """Adstocks (k, n, days, channels) that the linearised conditions ask for, for k right-hand sides."""
         retained = self._retention
         stiffness = point.floor_price / point.spends + point.cap_price / (self._caps - point.spends)
         stiffness = stiffness / (1 - retained) ** 2
@@ -161,7 +161,7 @@ class _Program:
         return adstock
 
     def _carried_back(self, marginal: Floats) -> Floats:
-        """Derivative by each spend, of what has the derivative `marginal` by each adstock."""
+        """Compute the derivative by each spend, of what has the derivative `marginal` by each adstock."""
         gradient, retained = np.empty_like(marginal), self._retention[:, 0]
         later = np.zeros_like(marginal[:, 0])
         for day in reversed(range(marginal.shape[1])):
@@ -170,13 +170,13 @@ class _Program:
         return gradient
 
     def _in_adstock(self, by_spend: Floats) -> Floats:
-        """Derivative by each adstock, of what has the derivative `by_spend`: the inverse of `_carried_back`."""
+        """Compute the derivative by each adstock, of what has the derivative `by_spend`: undo `_carried_back`."""
         inner = by_spend / (1 - self._retention)
         inner[:, :-1] -= self._retention * inner[:, 1:]
         return np.asarray(inner)
 
     def _in_spends(self, adstock: Floats) -> Floats:
-        """Changes of the spends that make these changes of the adstock."""
+        """Compute the changes of the spends that make these changes of the adstock."""
         spends = adstock.copy()
         spends[:, 1:] -= self._retention * adstock[:, :-1]
         return np.asarray(spends / (1 - self._retention))

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from polserve.training.tasks.adbudget.context import Scenario
-from polserve.training.tasks.adbudget.history import History
-from polserve.training.tasks.adbudget.regression import SalesModel
-from polserve.training.tasks.adbudget.response import Channel, Floats, Response
+from polserve.training.tasks.adbudget.accounts import Account
+from polserve.training.tasks.adbudget.curves.regression import SalesModel
+from polserve.training.tasks.adbudget.curves.response import Channel, Floats, Response
+from polserve.training.tasks.adbudget.history.history import History
 
 MEMBERS = 20
 """Histories of the bootstrap."""
@@ -25,7 +25,7 @@ QUANTILES = (0.05, 0.95)
 LEAST_VARIATION = 0.1
 """A channel whose spend varies less looks like sales that come anyway."""
 MOST_CORRELATION = 0.95
-"""Of two channels' spends that can still be told apart."""
+"""Greatest correlation of two channels' spends that can still be told apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Curve:
     observed: tuple[float, float]
     """Least and greatest spend on the days that the channel was used: beyond it, the curve is an extrapolation."""
     relative_width: float
-    """Of the interval at the mean spend, to its middle."""
+    """Width of the interval at the mean spend, to its middle."""
     variation: float
     """Standard deviation of the spend over all days, to its mean."""
     twin: str = ""
@@ -72,19 +72,19 @@ class Fit:
     """Sales of the history's days by the fit."""
 
     def statement(self) -> list[str]:
-        """What can be said of each channel, and what cannot."""
+        """Sentences on what can be said of each channel, and what cannot."""
         return [_statement(curve) for curve in self.curves]
 
-    def scenario(self, horizon_days: int = 30) -> Scenario:
+    def account(self, horizon_days: int = 30) -> Account:
         """Budgets from half of the least daily spends that were seen to half as much again as the greatest."""
         low, high = self.daily_spend
-        scenario = Scenario(
+        account = Account(
             channels=self.channels,
             daily_budget=(round(max(0.5 * low, 0.05 * high), 2), round(1.5 * high, 2)),
             horizon_days=horizon_days,
             weekday_demand=self.weekday_demand,
         )
-        return replace(scenario, currency=self.history.currency) if self.history.currency else scenario
+        return replace(account, currency=self.history.currency) if self.history.currency else account
 
 
 def fit_response(
@@ -93,7 +93,7 @@ def fit_response(
     members: int = MEMBERS,
     report: Callable[[int], None] | None = None,
 ) -> Fit:
-    """The response of sales to spends, fitted to a history and to `members` bootstrap ones; `report` counts them."""
+    """Fit the response of sales to spends to a history and to `members` bootstrap ones; `report` counts them."""
     model = SalesModel(history)
     best = min((model.fit(history.sales, start) for start in model.starts(rng)), key=lambda fitted: fitted[1])[0]
     expected = model.sales(best)
@@ -122,7 +122,7 @@ def fit_response(
 
 
 def _blocks(ratio: Floats, rng: np.random.Generator) -> Floats:
-    """As many ratios, drawn in blocks of neighbouring days."""
+    """Draw as many ratios, in blocks of neighbouring days."""
     count = -(-len(ratio) // BLOCK_DAYS)
     starts = rng.integers(0, len(ratio) - BLOCK_DAYS + 1, count)
     return np.concatenate([ratio[start : start + BLOCK_DAYS] for start in starts])[: len(ratio)]
@@ -152,7 +152,7 @@ def _curve(history: History, index: int, channels: Sequence[Channel], ensemble: 
 
 
 def _twin(history: History, index: int) -> str:
-    """The channel that is hardest to tell from channel `index`, if it cannot be."""
+    """Channel that is hardest to tell from channel `index`, if it cannot be."""
     spends = history.spends
     for other, name in enumerate(history.channels):
         own, its = (spends[:, which] - spends[:, which].mean() for which in (index, other))

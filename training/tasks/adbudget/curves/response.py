@@ -18,7 +18,7 @@ Floats: TypeAlias = NDArray[np.float64]
 Numbers: TypeAlias = Floats | float
 Saturation = Literal["hill", "logistic"]
 SMALLEST_SHARE = 1e-9
-"""Of the half saturation: the slope of a Hill curve below 1 is infinite at an adstock of 0."""
+"""Least adstock that derivatives are taken at, to the half saturation: at 0, that of a Hill curve may be infinite."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,7 @@ class Response:
 
     @classmethod
     def of_each(cls, accounts: Sequence[Sequence[Channel]]) -> "Response":
-        """The channels of n accounts side by side, as many in each: for adstock (n, days, channels)."""
+        """Channels of n accounts side by side, as many in each: for adstock (n, days, channels)."""
         response = cls([channel for channels in accounts for channel in channels])
         for name in ("retention", "half_saturation", "sales_max", "slope", "_is_logistic"):
             setattr(response, name, getattr(response, name).reshape(len(accounts), 1, -1))
@@ -95,7 +95,7 @@ class Response:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the channels."""
+        """Names of the channels."""
         return tuple(channel.name for channel in self.channels)
 
     def sales(self, adstock: Floats) -> Floats:
@@ -106,7 +106,7 @@ class Response:
         return np.asarray(self.sales_max * share)
 
     def marginal_sales(self, adstock: Floats) -> Floats:
-        """Derivative of `sales` by the adstock (..., channels)."""
+        """Compute the derivative of `sales` by the adstock (..., channels)."""
         adstock = np.maximum(adstock, SMALLEST_SHARE * self.half_saturation)
         share = hill(adstock, self.half_saturation, self.slope)
         slope = self.slope * share * (1 - share) / adstock

@@ -10,62 +10,63 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from polserve.training.tasks.adbudget.evaluation import Comparison, Difference
-from polserve.training.tasks.adbudget.figures import fitted_sales, plans, response_curves
-from polserve.training.tasks.adbudget.fit import Fit
+from polserve.training.tasks.adbudget.curves.fit import Fit
+from polserve.training.tasks.adbudget.report.figures import fitted_sales, plans, response_curves
+from polserve.training.tasks.adbudget.report.regret import Difference, RegretReport
 
 PAGE = "allocation.html"
 
 
-def write_allocation_report(folder: Path, name: str, comparison: Comparison, fit: Fit | None) -> None:
+def write_allocation_report(folder: Path, name: str, report: RegretReport, fit: Fit | None) -> None:
     """`folder` holds allocation.html, a page that needs nothing else, its pictures and allocation.json."""
     folder.mkdir(parents=True, exist_ok=True)
     mpl.use("agg")
-    pictures = {"allocation": plans(comparison), "response_curves": response_curves(comparison.scenario, fit)}
+    pictures = {"allocation": plans(report), "response_curves": response_curves(report.account, fit)}
     if fit is not None:
-        pictures["fitted_sales"] = fitted_sales(fit, comparison.scenario.currency)
+        pictures["fitted_sales"] = fitted_sales(fit, report.account.currency)
     for file, picture in pictures.items():
         picture.savefig(folder / f"{file}.png", dpi=120)
     figures = {
-        "currency": comparison.scenario.currency,
-        "lines": [asdict(line) for line in comparison.lines],
-        "differences": [asdict(difference) for difference in comparison.differences],
-        "largest_gap": comparison.largest_gap,
+        "currency": report.account.currency,
+        "lines": [asdict(line) for line in report.lines],
+        "differences": [asdict(difference) for difference in (report.to_best_rule, report.to_resolved)],
+        "largest_gap": report.largest_gap,
     }
     (folder / "allocation.json").write_text(json.dumps(figures, indent=2))
-    (folder / PAGE).write_text(_page(name, comparison, fit, pictures), encoding="utf-8")
+    (folder / PAGE).write_text(_page(name, report, fit, pictures), encoding="utf-8")
 
 
 def sentence(difference: Difference, contexts: int) -> str:
-    """What can be said of the policy and another allocator, with its interval."""
+    """Sentence on the policy and another allocator, with the interval of their difference."""
     return (
-        f"The policy misses {difference.verdict} the allocator '{difference.other}': {100 * difference.mean:+.3f} "
+        f"The policy misses {difference.direction} the allocator '{difference.other}': {100 * difference.mean:+.3f} "
         f"percentage points of the best sales, 95 % interval {100 * difference.low:+.3f} to "
         f"{100 * difference.high:+.3f}, paired over {contexts} contexts."
     )
 
 
-def _page(name: str, comparison: Comparison, fit: Fit | None, pictures: dict[str, Figure]) -> str:
-    scenario, money = comparison.scenario, comparison.scenario.currency
+def _page(name: str, report: RegretReport, fit: Fit | None, pictures: dict[str, Figure]) -> str:
+    account, money = report.account, report.account.currency
     rows = "".join(
         f"<tr><td>{html.escape(line.name)}</td><td>{line.contexts}</td><td>{line.mean_regret:.3%}</td>"
         f"<td>{line.p95_regret:.3%}</td><td>{line.missed_sales:,.0f}</td><td>{line.budget_spent:.1%}</td>"
         f"<td>{line.violations}</td></tr>"
-        for line in comparison.lines
+        for line in report.lines
     )
     said = "".join(
-        f"<li>{html.escape(sentence(each, comparison.policy.contexts))}</li>" for each in comparison.differences
+        f"<li>{html.escape(sentence(each, report.policy.contexts))}</li>"
+        for each in (report.to_best_rule, report.to_resolved)
     )
-    low, high = scenario.daily_budget
+    low, high = account.daily_budget
     return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(name)}</title><style>
 body {{ font-family: sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em }} img {{ max-width: 100% }}
 table {{ border-collapse: collapse }} tr + tr {{ border-top: 1px solid #ddd }}
 td, th {{ padding: .2em .8em; text-align: right }} td:first-child, th:first-child {{ text-align: left }}
 </style></head><body>
-<h1>{html.escape(name)}: {len(scenario.channels)} channels, {scenario.horizon_days} days, {money}</h1>
+<h1>{html.escape(name)}: {len(account.channels)} channels, {account.horizon_days} days, {money}</h1>
 <h2>What it misses of the best plan</h2>
 <p>Regret is the share of the best plan's sales, within the horizon, that was missed. The optimum is certified: no plan
-sells more than it by more than a share of {comparison.largest_gap:.1e}. Contexts are budgets of {low:,.0f} to
+sells more than it by more than a share of {report.largest_gap:.1e}. Contexts are budgets of {low:,.0f} to
 {high:,.0f} {money} a day, with events and past spends at random.</p>
 <table><tr><th>allocator</th><th>contexts</th><th>mean regret</th><th>95th percentile</th>
 <th>sales missed a horizon ({money})</th><th>budget spent</th><th>violations</th></tr>{rows}</table>
@@ -77,7 +78,7 @@ counted in what was carried out: wishes beyond a budget or a cap are scaled down
 <h2>Spends beside the optimum's</h2>{_image("spends by day", pictures["allocation"])}
 <h2>What it is good for, and what not</h2>
 <ul><li>It answers in a constant time, without a solver, for budgets of {low:,.0f} to {high:,.0f} {money} a day over at
-most {scenario.horizon_days} days. Outside of that it answers too, untested.</li>
+most {account.horizon_days} days. Outside of that it answers too, untested.</li>
 <li>Where the curves are known and concave, solving anew every day is cheap. Where it misses less by the comparison
 above, prefer it wherever a solver can run.</li>
 <li>It is as good as its curves. Where a channel is not identified, its split is a guess, however small the regret.</li>

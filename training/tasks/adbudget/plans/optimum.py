@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from polserve.training.tasks.adbudget.context import Context
-from polserve.training.tasks.adbudget.interior import SMALLEST_MONEY, best_spends
-from polserve.training.tasks.adbudget.response import Floats
+from polserve.training.tasks.adbudget.contexts import Context
+from polserve.training.tasks.adbudget.curves.response import Floats
+from polserve.training.tasks.adbudget.plans.interior import SMALLEST_MONEY, best_spends
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +49,12 @@ class Problem:
         return float(self._demand @ self._response.sales(self._adstock(spends)).sum(axis=1))
 
     def gradient(self, spends: Floats) -> Floats:
-        """Derivative of the sales by each spend (days, channels)."""
+        """Compute the derivative of the sales by each spend (days, channels)."""
         marginal = self._demand[:, None] * self._response.marginal_sales(self._adstock(spends))
         return np.asarray(np.einsum("cts,tc->sc", self._carry, marginal))
 
     def best_response(self, gradient: Floats) -> Floats:
-        """The feasible plan (days, channels) that is best where sales are linear with this gradient: a knapsack."""
+        """Feasible plan (days, channels) that is best where sales are linear with this gradient: a knapsack."""
         order = np.argsort(-gradient, axis=None)
         caps = self.caps.ravel()[order]
         before = np.concatenate([[0.0], np.cumsum(caps)[:-1]])
@@ -73,22 +73,22 @@ class Problem:
 
 
 def even_plan(problem: Problem) -> Floats:
-    """The budget in equal parts over days and channels, as far as the caps allow."""
+    """Budget in equal parts over days and channels, as far as the caps allow."""
     return np.asarray(np.minimum(problem.budget / problem.caps.size, problem.caps))
 
 
 def solve(context: Context) -> Plan:
-    """The best plan of a context."""
+    """Find the best plan of a context."""
     return solve_all([context])[0]
 
 
 def solve_all(contexts: Sequence[Context]) -> list[Plan]:
-    """The best plan of each context."""
+    """Find the best plan of each context."""
     return [certified(*each) for each in zip(contexts, best_spends(contexts), strict=True)]
 
 
 def certified(context: Context, spends: Floats) -> Plan:
-    """The spends as a plan that keeps to the caps and the budget, with what it sells and its gap."""
+    """Make of the spends a plan that keeps to the caps and the budget, with what it sells and its gap."""
     problem = Problem(context)
     spends = np.clip(spends, 0.0, problem.caps)
     spends *= min(1.0, problem.budget / max(spends.sum(), SMALLEST_MONEY))

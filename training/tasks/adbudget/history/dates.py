@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 
 from polserve.training.errors import InvalidOption
-from polserve.training.tasks.adbudget.sheets import Cell
+from polserve.training.tasks.adbudget.history.sheets import Cell
 
 DAY = "a day such as 2026-01-31"
 YEARS = range(1990, 2101)
@@ -23,7 +23,7 @@ EPOCHS = (date(1899, 12, 30), date(1904, 1, 1))
 
 
 def read_days(cells: Sequence[Cell]) -> list[date]:
-    """The days of a column.
+    """Read the days of a column.
 
     Raises:
         InvalidOption: a cell is no day, or the column can be read in two ways.

@@ -6,22 +6,22 @@ import numpy as np
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
-from polserve.training.tasks.adbudget.context import Scenario
-from polserve.training.tasks.adbudget.evaluation import Comparison
-from polserve.training.tasks.adbudget.fit import Fit
-from polserve.training.tasks.adbudget.response import Response
+from polserve.training.tasks.adbudget.accounts import Account
+from polserve.training.tasks.adbudget.curves.fit import Fit
+from polserve.training.tasks.adbudget.curves.response import Response
+from polserve.training.tasks.adbudget.report.regret import RegretReport
 
 COLUMNS = 4
 """Curves side by side."""
 
 
-def response_curves(scenario: Scenario, fit: Fit | None) -> Figure:
+def response_curves(account: Account, fit: Fit | None) -> Figure:
     """Sales by steady spend of each channel; of a fit, with intervals and the days that were observed."""
-    n = len(scenario.channels)
+    n = len(account.channels)
     rows, columns = -(-n // COLUMNS), min(n, COLUMNS)
     figure = Figure(figsize=(max(4 * columns, 6), 3.2 * rows + 0.4), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for index, (axis, channel) in enumerate(zip(axes, scenario.channels, strict=False)):
+    for index, (axis, channel) in enumerate(zip(axes, account.channels, strict=False)):
         if fit is None:
             spends = np.linspace(0, 3 * channel.half_saturation, 60)
             axis.plot(spends, Response([channel]).sales(spends[:, None])[:, 0], label="the simulator's curve")
@@ -33,8 +33,8 @@ def response_curves(scenario: Scenario, fit: Fit | None) -> Figure:
             days = fit.history.spends[:, index]
             base = axis.get_xaxis_transform()  # heights in parts of the axis
             axis.plot(days, np.full_like(days, 0.02), "|", color="black", alpha=0.4, transform=base, label="a day")
-        axis.set(title=channel.name, xlabel=f"steady spend a day ({scenario.currency})", ylim=(0, None))
-        axis.set(ylabel=f"sales a day ({scenario.currency})")
+        axis.set(title=channel.name, xlabel=f"steady spend a day ({account.currency})", ylim=(0, None))
+        axis.set(ylabel=f"sales a day ({account.currency})")
     for axis in axes[n:]:
         axis.set_axis_off()
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small")
@@ -42,7 +42,7 @@ def response_curves(scenario: Scenario, fit: Fit | None) -> Figure:
 
 
 def fitted_sales(fit: Fit, currency: str) -> Figure:
-    """The sales of each day of a history beside those of the fit."""
+    """Draw the sales of each day of a history beside those of the fit."""
     history = fit.history
     days = [history.first_day + timedelta(days=day) for day in range(len(history.sales))]
     figure = Figure(figsize=(9, 3.4), layout="constrained")
@@ -58,15 +58,15 @@ def fitted_sales(fit: Fit, currency: str) -> Figure:
     return figure
 
 
-def plans(comparison: Comparison) -> Figure:
-    """The policy's spends by day beside the optimum's, over each day's demand."""
-    example, currency = comparison.example, comparison.scenario.currency
+def plans(report: RegretReport) -> Figure:
+    """Draw the policy's spends by day beside the optimum's, over each day's demand."""
+    example, currency = report.example, report.account.currency
     figure = Figure(figsize=(9, 5.4), layout="constrained")
     spends, demand = figure.subplots(2, sharex=True, height_ratios=(4, 1))
-    days = np.arange(len(comparison.own))
+    days = np.arange(len(report.own))
     for index, name in enumerate(example.names):
-        spends.plot(days, comparison.own[:, index], color=f"C{index}", label=f"{name}, this policy")
-        spends.plot(days, comparison.best[:, index], color=f"C{index}", linestyle=":", label=f"{name}, optimum")
+        spends.plot(days, report.own[:, index], color=f"C{index}", label=f"{name}, this policy")
+        spends.plot(days, report.best[:, index], color=f"C{index}", linestyle=":", label=f"{name}, optimum")
     budget = f"{example.budget:,.0f} {currency} over {example.horizon_days} days"
     spends.set(ylabel=f"spend a day ({currency})", ylim=(0, None), title=f"A held-out context: {budget}")
     demand.bar(days, example.day_demand, color="grey", alpha=0.6)

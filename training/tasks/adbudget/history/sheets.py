@@ -47,16 +47,16 @@ class Sheet:
     header_line: int
     header: tuple[str, ...]
     rows: tuple[tuple[int, tuple[str, ...]], ...]
-    """Of the file's line, and the cells."""
+    """Number of the file's line, and the cells."""
 
     def column(self, index: int) -> list[Cell]:
-        """The cells below a name of the header."""
+        """Cells below a name of the header."""
         name = self.header[index]
         return [(f"{self.path}, line {line}: {name}", cells[index]) for line, cells in self.rows]
 
 
 def read_sheet(path: Path, is_header: IsHeader, wanted: str) -> Sheet:
-    """The table in a file whose header `is_header` knows under one of the usual separators; `wanted` describes it.
+    """Read the table in a file whose header `is_header` knows under one of the usual separators; `wanted` describes it.
 
     Raises:
         InvalidOption: the file is no such table; the error names the line.
@@ -91,7 +91,7 @@ def _bytes(path: Path) -> bytes:
 
 
 def _text(path: Path) -> str:
-    """The file's text; what is no UTF-8 becomes replacement characters, which only ignored columns may have."""
+    """File's text; what is no UTF-8 becomes replacement characters, which only ignored columns may have."""
     data = _bytes(path)
     for start, what in OTHER_FILES.items():
         if data.startswith(start):
@@ -127,7 +127,7 @@ def _records(path: Path, text: str, separator: str, skipped: int) -> Iterator[tu
 
 
 def _filled(path: Path, line: int, cells: tuple[str, ...], header: tuple[str, ...]) -> tuple[str, ...]:
-    """The cells as many as the header's: what is missing or too much may only be empty ends of the line."""
+    """Make the cells as many as the header's: what is missing or too much may only be empty ends of the line."""
     where, n = f"{path}, line {line}", len(header)
     if len(cells) > n:
         hint = "; a number with a comma must be quoted, or written with a point" if any(cells[n:]) else ""
@@ -141,13 +141,13 @@ def _filled(path: Path, line: int, cells: tuple[str, ...], header: tuple[str, ..
 
 
 def _likely(text: str, separators: Sequence[str]) -> str:
-    """The separator that the first line has most of."""
+    """Separator that the first line has most of."""
     first = next((line for line in text.splitlines() if line.strip()), "")
     return max(separators, key=first.count)
 
 
 def _header_below(path: Path, text: str, separators: Sequence[str], is_header: IsHeader) -> int:
-    """The line of a header among the first ones, or 0."""
+    """Line of a header among the first ones, or 0."""
     for number, line in enumerate(text.splitlines()[:PREAMBLE], start=1):
         for separator in separators:
             try:

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polserve.training.errors import require
-from polserve.training.tasks.adbudget.amounts import is_whole, read_amounts
-from polserve.training.tasks.adbudget.columns import WANTED, currency_of, find_columns, is_header
-from polserve.training.tasks.adbudget.context import DAYS_A_WEEK, WEEKDAY_DEMAND
-from polserve.training.tasks.adbudget.currencies import OF_SMALL_UNITS
-from polserve.training.tasks.adbudget.dates import read_days
-from polserve.training.tasks.adbudget.response import Channel, Floats, Response, geometric_adstock
-from polserve.training.tasks.adbudget.sheets import Cell, read_sheet
+from polserve.training.tasks.adbudget.contexts import DAYS_A_WEEK, WEEKDAY_DEMAND
+from polserve.training.tasks.adbudget.curves.response import Channel, Floats, Response, geometric_adstock
+from polserve.training.tasks.adbudget.history.amounts import is_whole, read_amounts
+from polserve.training.tasks.adbudget.history.columns import WANTED, currency_of, find_columns, is_header
+from polserve.training.tasks.adbudget.history.currencies import OF_SMALL_UNITS
+from polserve.training.tasks.adbudget.history.dates import read_days
+from polserve.training.tasks.adbudget.history.sheets import Cell, read_sheet
 
 LEAST_DAYS = 60
 """Fewer days tell next to nothing of carry-over and saturation."""
@@ -43,12 +43,12 @@ class History:
 
     @property
     def weekday(self) -> NDArray[np.int64]:
-        """Of each day (days,), 0 for Monday."""
+        """Weekday of each day (days,), 0 for Monday."""
         return np.asarray((self.first_day.weekday() + np.arange(len(self.sales))) % DAYS_A_WEEK)
 
 
 def read_history(path: Path) -> History:
-    """The history in a CSV file with the columns `date` (2026-01-31), `<channel>_spend` for each channel, and `sales`.
+    """Read a CSV file with the columns `date` (2026-01-31), `<channel>_spend` for each channel, and `sales`.
 
     A column `currency`, or a currency after a column's name, tells the money.
 
@@ -94,7 +94,7 @@ class Truth:
 
 
 def simulate_history(truth: Truth, days: int, rng: np.random.Generator, first_day: date = date(2024, 1, 1)) -> History:
-    """A history of a known truth: weekly campaigns of changing size, some weeks without, and daily ups and downs."""
+    """Simulate a history: weekly campaigns of changing size, some weeks without, and daily ups and downs."""
     response = Response(truth.channels)
     n = len(truth.channels)
     weeks = days // DAYS_A_WEEK + 1

@@ -1,0 +1,1 @@
+"""How sales respond to spends: the curves of channels, fitted to a history."""
