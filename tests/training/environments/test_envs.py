@@ -9,6 +9,7 @@ from gymnasium.spaces import Box, Dict, Discrete
 from numpy.typing import NDArray
 
 from polserve.training.environments.descriptions import describe
+from polserve.training.environments.inspection import inspect_environment
 from polserve.training.environments.making import EnvironmentSpec, make_env, make_vec
 from polserve.training.environments.spaces import component_bounds, discrete_actions, observation_box
 from polserve.training.errors import InvalidOption, UnknownEnvironment, UnsupportedEnvironment
@@ -48,6 +49,16 @@ def corridor() -> Iterator[EnvironmentSpec]:
     gym.register("Corridor-v0", Corridor)  # type: ignore[arg-type]
     yield EnvironmentSpec("Corridor-v0")
     del gym.registry["Corridor-v0"]
+
+
+def test_an_environment_is_made_by_a_callable_that_is_registered_nowhere() -> None:
+    spec = EnvironmentSpec("mine", maker=Corridor)
+    assert make_env(spec).observation_space.shape == (1,)
+    assert make_vec(spec, 3).num_envs == 3
+    assert inspect_environment(spec).action_space == Corridor.action_space
+    played = play_episodes(random_policy(spec, 0), spec, 3, 0)
+    assert [episode.length for episode in played] == [2, 2, 2]
+    assert "mine" not in gym.registry
 
 
 @pytest.mark.filterwarnings("ignore:.*out of date")

@@ -194,13 +194,18 @@ def test_surprises_of_demand_change_no_value() -> None:
     assert np.ptp(expected) < 1e-6
 
 
-def test_accounts_are_made_by_id_with_any_scenario() -> None:
+def test_environments_are_made_by_id_for_any_account() -> None:
     account = {
         "channels": [{"name": "x", "retention": 0.1, "half_saturation": 5, "sales_max": 9}],
         "daily_budget": [1, 2],
     }
     envs = make_vec(EnvironmentSpec(ALLOCATION_ID, {"account": account}), 3)
     assert envs.action_space.shape == (3, 1)
+    older = EnvironmentSpec(ALLOCATION_ID, {"scenario": account})  # as versions registered earlier state it
+    for made in (make_env(older), make_vec(older, 3)):
+        innermost = made.unwrapped
+        assert isinstance(innermost, (AllocationEnv, AllocationVec))
+        assert innermost.account == account_from(account)
     with pytest.raises(UnsupportedEnvironment, match="expected an environment of budgets"):
         make_accounts(EnvironmentSpec("CartPole-v1"), 2)
     for change, message in (
