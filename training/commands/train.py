@@ -53,16 +53,19 @@ def train(
         ),
     ] = None,
     name: Annotated[Text, typer.Option(help="Name of the policy in the registry.")] = None,
-    seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed that everything random follows from.")] = 0,
     steps: Annotated[int | None, typer.Option(help="Environment steps at most.", min=1)] = None,
     option: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="A hyper-parameter; repeat for more. --list has the names."),
     ] = None,
     is_list: Annotated[
-        bool, typer.Option("--list", help="Print presets and hyper-parameters, or those of one preset, and train not.")
+        bool,
+        typer.Option(
+            "--list", help="Print the presets and hyper-parameters, or those of one preset, without training."
+        ),
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint.")] = False,
     init_from: Annotated[
         Path | None,
         typer.Option(
@@ -70,13 +73,16 @@ def train(
         ),
     ] = None,
     run_dir: Annotated[Path | None, typer.Option(help="Folder of the checkpoint. [runs/<policy>-seed<seed>]")] = None,
-    device: Annotated[Device, typer.Option(help="Where to learn; auto is the GPU where there is one.")] = Device.AUTO,
+    device: Annotated[
+        Device, typer.Option(help="Device to learn on; auto takes the GPU if there is one.")
+    ] = Device.AUTO,
     threads: Annotated[int | None, typer.Option(help="CPU threads, 0 for all cores. [the preset's]", min=0)] = None,
     register: Annotated[bool, typer.Option(help="Register a version at the end.")] = True,
 ) -> None:
     """Train a policy and register a version of it in MLflow.
 
-    It is evaluated and exported before. MLFLOW_TRACKING_URI says where MLflow is; without it, ./mlflow.db is.
+    The policy is evaluated and exported first. MLFLOW_TRACKING_URI names the MLflow server; without it, runs and
+    versions are kept in ./mlflow.db.
     """
     import dataclasses
 
@@ -146,9 +152,7 @@ def _recipe(preset: Text, algo: Algorithm | None, env: Text, module: str, env_kw
     import dataclasses
 
     from polserve.training.environments.making import EnvironmentSpec
-    from polserve.training.learning.hyperparameters import DdpgConfig, NetworkConfig, PqnConfig
-    from polserve.training.runs.presets import PRESETS
-    from polserve.training.runs.recipe import Recipe
+    from polserve.training.runs.presets import PRESETS, recipe_for
 
     if preset is not None:
         if preset not in PRESETS:
@@ -164,12 +168,7 @@ def _recipe(preset: Text, algo: Algorithm | None, env: Text, module: str, env_kw
     if not module:  # as gymnasium.make takes it
         module, _, env = env.rpartition(":")
     environment = EnvironmentSpec(env, _json_object(env_kwargs), module)
-    recipe = Recipe(name or _policy_name(env), environment)
-    if algo is Algorithm.PQN:  # which needs the normalisation in place of a target network
-        return dataclasses.replace(recipe, agent=PqnConfig(), network=NetworkConfig(layer_norm=True))
-    if algo is Algorithm.DDPG:
-        return dataclasses.replace(recipe, agent=DdpgConfig(), network=NetworkConfig(hidden_sizes=(256, 256)))
-    return recipe
+    return recipe_for(algo.value, environment, name or _policy_name(env))
 
 
 def _check_takes_data(recipe: "Recipe", what: Text) -> None:

@@ -2,8 +2,10 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Literal, get_args
 
 from polserve.training.environments.making import EnvironmentSpec
+from polserve.training.errors import require
 from polserve.training.learning.hyperparameters import (
     DdpgConfig,
     DqnConfig,
@@ -18,6 +20,8 @@ from polserve.training.runs.recipe import Recipe
 from polserve.training.tasks.adbudget.environment import ALLOCATION_ID
 from polserve.training.tasks.atari.task import ATARI
 
+Algorithm = Literal["dqn", "pqn", "ddpg"]
+"""What can be trained."""
 MS_PACMAN = EnvironmentSpec("ALE/MsPacman-v5", frames=4)
 ARCADE_LOOP = LoopConfig(
     steps=8_000_000,
@@ -193,3 +197,18 @@ PRESETS: Mapping[str, Recipe] = {
         threads=0,
     ),
 }
+
+
+def recipe_for(algorithm: Algorithm, environment: EnvironmentSpec, policy: str) -> Recipe:
+    """Make the recipe of an algorithm with its own defaults, for an environment without a preset.
+
+    Raises:
+        InvalidOption: there is no such algorithm.
+    """
+    require(algorithm in get_args(Algorithm), "algo", " or ".join(get_args(Algorithm)), algorithm)
+    recipe = Recipe(policy, environment)
+    if algorithm == "pqn":  # which needs the normalisation in place of a target network
+        return dataclasses.replace(recipe, agent=PqnConfig(), network=NetworkConfig(layer_norm=True))
+    if algorithm == "ddpg":
+        return dataclasses.replace(recipe, agent=DdpgConfig(), network=NetworkConfig(hidden_sizes=(256, 256)))
+    return recipe
