@@ -20,8 +20,8 @@ QUANTILES = (0.5, 0.9, 0.99, 0.999, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What to ask, and how often."""
+class LoadSchedule:
+    """What a load asks of a service, and how often."""
 
     target: str
     request: pb.ActRequest
@@ -31,36 +31,43 @@ class Plan:
     rate: float | None = None
     """Calls that become due each second, whether or not those before are answered; None: each follows another."""
     warm_up_s: float = 1.0
-    """At the start, and not counted."""
+    """Seconds at the start that are not counted."""
     connections: int = 8
     timeout_s: float = 10.0
 
 
 @dataclass(slots=True)
-class Outcome:
-    """What became of the calls."""
+class LoadResult:
+    """What became of the calls of a load."""
 
     latencies_s: list[float] = field(default_factory=list)
-    """Of the answered ones."""
+    """Seconds that each answered call took, from when it was due."""
     codes: Counter[str] = field(default_factory=Counter)
-    """Of all, by the name of their status."""
+    """Number of calls by the name of their status."""
     seconds: float = 0.0
-    """From the first call that counts to the last answer."""
+    """Seconds from the first call that counts to the last answer."""
 
     def quantiles(self) -> dict[float, float]:
-        """Latencies in seconds, by share of the calls that took at most so long; empty without an answer."""
+        """Compute latencies in seconds, by the share of calls that took at most so long; empty without an answer."""
         if not self.latencies_s:
             return {}
         return dict(zip(QUANTILES, np.quantile(self.latencies_s, QUANTILES).tolist(), strict=True))
 
 
-def run_load(plan: Plan, on_progress: Callable[[float, int], None] = lambda _elapsed, _calls: None) -> Outcome:
-    """What became of a planned load; `on_progress` hears of seconds and calls now and then."""
-    return asyncio.run(_Generator(plan, on_progress).run())
+def run_load(
+    schedule: LoadSchedule, on_progress: Callable[[float, int], None] = lambda _elapsed, _calls: None
+) -> LoadResult:
+    """Make the calls of a schedule; return what became of them.
+
+    Args:
+        schedule: the calls to make.
+        on_progress: called now and then with the seconds that have passed and the calls made so far.
+    """
+    return asyncio.run(_Generator(schedule, on_progress).run())
 
 
 def sample_observation(spec: pb.ObservationSpec, n: int, rng: np.random.Generator) -> NDArray[np.generic]:
-    """Observations that the policy takes: (n, *shape) for n above 1, else (*shape); within its bounds where finite."""
+    """Draw observations that the policy takes: (n, *shape) for n above 1, else (*shape); within finite bounds."""
     dtype = DTYPES[spec.dtype]
     shape = (*((n,) if n > 1 else ()), *spec.shape)
     if dtype.kind == "f":
@@ -76,51 +83,51 @@ def _bounds(spec: pb.ObservationSpec) -> tuple[NDArray[np.float64], NDArray[np.f
 class _Generator:
     """Makes the calls, in one event loop."""
 
-    def __init__(self, plan: Plan, on_progress: Callable[[float, int], None]) -> None:
-        self._plan = plan
+    def __init__(self, schedule: LoadSchedule, on_progress: Callable[[float, int], None]) -> None:
+        self._schedule = schedule
         self._on_progress = on_progress
-        self._message = plan.request.SerializeToString()
-        self._outcome = Outcome()
+        self._message = schedule.request.SerializeToString()
+        self._result = LoadResult()
         self._started = 0.0
         self._n_calls = 0
 
-    async def run(self) -> Outcome:
+    async def run(self) -> LoadResult:
         """Make the calls, and wait for the last answer."""
-        plan = self._plan
+        schedule = self._schedule
         options: ChannelOptions = {"grpc.enable_retries": 0}  # every failure is counted
         channels = [
-            grpc.aio.insecure_channel(plan.target, options=channel_options(plan.target, options))
-            for _ in range(plan.connections)
+            grpc.aio.insecure_channel(schedule.target, options=channel_options(schedule.target, options))
+            for _ in range(schedule.connections)
         ]
         calls: list[grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = [
             channel.unary_unary(METHOD) for channel in channels
         ]
-        self._started = time.perf_counter() + plan.warm_up_s
+        self._started = time.perf_counter() + schedule.warm_up_s
         watcher = asyncio.create_task(self._watch())
         try:
-            if plan.rate is None:
-                await asyncio.gather(*(self._repeat(calls[i % len(calls)]) for i in range(plan.concurrency)))
+            if schedule.rate is None:
+                await asyncio.gather(*(self._repeat(calls[i % len(calls)]) for i in range(schedule.concurrency)))
             else:
-                await self._arrive(calls, plan.rate)
+                await self._arrive(calls, schedule.rate)
         finally:
             watcher.cancel()
             await asyncio.gather(*(channel.close() for channel in channels))
-        self._outcome.seconds = time.perf_counter() - self._started
-        return self._outcome
+        self._result.seconds = time.perf_counter() - self._started
+        return self._result
 
     async def _repeat(self, call: "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]") -> None:
-        until = self._started + self._plan.duration_s
+        until = self._started + self._schedule.duration_s
         while (now := time.perf_counter()) < until:
             await self._call(call, now)
 
     async def _arrive(self, calls: "list[grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]]", rate: float) -> None:
         begin = time.perf_counter()
         running: set[asyncio.Task[None]] = set()
-        for i in range(round(rate * (self._plan.warm_up_s + self._plan.duration_s))):
+        for i in range(round(rate * (self._schedule.warm_up_s + self._schedule.duration_s))):
             due = begin + i / rate
             if (wait := due - time.perf_counter()) > 0:
                 await asyncio.sleep(wait)
-            while len(running) >= self._plan.concurrency:
+            while len(running) >= self._schedule.concurrency:
                 await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             # Counted from when it was due: a call that had to wait here waited for the service.
             task = asyncio.create_task(self._call(calls[i % len(calls)], due))
@@ -131,15 +138,15 @@ class _Generator:
     async def _call(self, call: "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]", due: float) -> None:
         code = grpc.StatusCode.OK
         try:
-            await call(self._message, timeout=self._plan.timeout_s)
+            await call(self._message, timeout=self._schedule.timeout_s)
         except grpc.aio.AioRpcError as error:
             code = error.code()
         self._n_calls += 1
         if due < self._started:
             return
-        self._outcome.codes[code.name] += 1
+        self._result.codes[code.name] += 1
         if code is grpc.StatusCode.OK:
-            self._outcome.latencies_s.append(time.perf_counter() - due)
+            self._result.latencies_s.append(time.perf_counter() - due)
 
     async def _watch(self) -> None:
         begin = time.perf_counter()

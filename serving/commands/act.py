@@ -6,18 +6,18 @@ from typing import Annotated
 import typer
 
 from polserve.serving.commands.target import DEFAULT_TARGET, DEFAULT_WAIT_S, Target, Wait, require_service
-from polserve.serving.commands.version_names import split_name
+from polserve.serving.commands.version_option import split_name
 
 MOST_SHOWN = 200
 """Characters of an observation that an error repeats."""
 
 
 def act(
-    policy: Annotated[str, typer.Argument(help="POLICY, POLICY/VERSION or POLICY@ALIAS.")],
-    observation: Annotated[str, typer.Option(help="The observation, or a batch of them, as JSON.")],
+    policy: Annotated[str, typer.Argument(help="Policy to ask: NAME, NAME/VERSION or NAME@ALIAS.")],
+    observation: Annotated[str, typer.Option(help="Observation, or a batch of them, as a JSON list.")],
     *,
-    version: Annotated[str, typer.Option(help='"" for the champion, a number, or "@alias".')] = "",
-    with_values: Annotated[bool, typer.Option("--values", help="Print the Q-values too.")] = False,
+    version: Annotated[str, typer.Option(help='Version to ask: a number or "@alias". [default: the champion]')] = "",
+    with_values: Annotated[bool, typer.Option("--values", help="Print the Q-values, too.")] = False,
     target: Target = DEFAULT_TARGET,
     wait: Wait = DEFAULT_WAIT_S,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

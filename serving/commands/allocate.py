@@ -9,34 +9,45 @@ import typer
 
 from polserve.protos.shared.names import MICROS
 from polserve.serving.commands.target import DEFAULT_TARGET, DEFAULT_WAIT_S, Target, Wait, require_service
-from polserve.serving.commands.version_names import split_name
+from polserve.serving.commands.version_option import split_name
 
 MOST_MICROS = 2**63 - 1
 Pairs = list[str] | None
 
 
 def allocate(
-    policy: Annotated[str, typer.Argument(help="POLICY, POLICY/VERSION or POLICY@ALIAS.")] = "adbudget",
+    policy: Annotated[str, typer.Argument(help="Policy to ask: NAME, NAME/VERSION or NAME@ALIAS.")] = "adbudget",
     *,
-    remaining: Annotated[str, typer.Option(help="What is left of the budget, in units of the currency.")],
+    remaining: Annotated[str, typer.Option(help="Money left of the budget, such as 27400 or 99.95.")],
     total: Annotated[
-        str | None, typer.Option(help="The budget at the start. [so much that what is left is on schedule]")
+        str | None, typer.Option(help="Budget at the start. [default: what makes --remaining on schedule]")
     ] = None,
-    day: Annotated[int, typer.Option(help="Of the horizon, 0 for the first.")] = 0,
-    horizon: Annotated[int | None, typer.Option(help="Days. [the policy's longest]")] = None,
-    weekday: Annotated[int | None, typer.Option(help="0 for Monday. [today's]")] = None,
-    demand: Annotated[float, typer.Option(help="Expected today, to an ordinary day of this weekday.")] = 1.0,
+    day: Annotated[int, typer.Option(help="Day of the horizon; 0 is the first.")] = 0,
+    horizon: Annotated[
+        int | None, typer.Option(help="Length of the horizon in days. [default: the policy's longest]")
+    ] = None,
+    weekday: Annotated[int | None, typer.Option(help="Day of the week; 0 is Monday. [default: today's]")] = None,
+    demand: Annotated[float, typer.Option(help="Demand expected today; 1 is an ordinary day of this weekday.")] = 1.0,
     spent: Annotated[
-        Pairs, typer.Option(metavar="CHANNEL=AMOUNT,...", help="Newest day first; repeat for each channel.")
+        Pairs,
+        typer.Option(
+            metavar="CHANNEL=AMOUNT,...", help="Money that a channel spent, newest day first; repeat for each channel."
+        ),
     ] = None,
-    floor: Annotated[Pairs, typer.Option(metavar="CHANNEL=AMOUNT", help="To spend at least; repeat for more.")] = None,
-    cap: Annotated[Pairs, typer.Option(metavar="CHANNEL=AMOUNT", help="To spend at most; repeat for more.")] = None,
-    version: Annotated[str, typer.Option(help='"" for the champion, a number, or "@alias".')] = "",
+    floor: Annotated[
+        Pairs, typer.Option(metavar="CHANNEL=AMOUNT", help="Least that a channel must spend today; repeat for more.")
+    ] = None,
+    cap: Annotated[
+        Pairs, typer.Option(metavar="CHANNEL=AMOUNT", help="Most that a channel may spend today; repeat for more.")
+    ] = None,
+    version: Annotated[str, typer.Option(help='Version to ask: a number or "@alias". [default: the champion]')] = "",
     target: Target = DEFAULT_TARGET,
     wait: Wait = DEFAULT_WAIT_S,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with money in micros.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON, with money in micros (millionths of a unit).")
+    ] = False,
 ) -> None:
-    """Ask the service how to split what is left of a budget today."""
+    """Ask the service how to split a budget today."""
     from polserve.serving.client import BudgetDay, PolicyClient
 
     policy, version = split_name(policy, version)
@@ -104,7 +115,7 @@ def _pairs(option: str, texts: Pairs) -> list[tuple[str, str]]:
 
 
 def _micros(option: str, text: str) -> int:
-    """Money as written, exactly; raises BadParameter."""
+    """Read money exactly as written; raise BadParameter where it is none."""
     try:
         micros = Decimal(text.strip().replace("_", "")) * MICROS
         is_money = 0 <= micros <= MOST_MICROS and micros == micros.to_integral_value()

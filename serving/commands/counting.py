@@ -1,4 +1,4 @@
-"""How many observations a service answers, by what it counts on its page /metrics."""
+"""How many observations a service answers, read off its page /metrics."""
 
 import re
 import time
@@ -13,7 +13,7 @@ TIMEOUT_S = 2.0
 
 
 class Counter:
-    """Rates between two looks at a page of metrics."""
+    """A page of metrics, read again and again for the rates between two looks."""
 
     def __init__(self, url: str) -> None:
         self.problem = ""
@@ -27,11 +27,11 @@ class Counter:
         self._looked = 0.0
 
     def per_second(self) -> dict[tuple[str, str], float] | None:
-        """Observations a second since the last look, by policy and version; None where that is not known."""
+        """Look again; return observations a second since the last look by policy and version, None if not known."""
         now = time.monotonic()
         try:
             with self._opener.open(self._url, timeout=TIMEOUT_S) as page:
-                counts = counted(page.read().decode())
+                counts = observation_counts(page.read().decode())
         except (OSError, ValueError) as error:
             self.problem = f"no metrics at {self._url} ({error}); give their address with --metrics"
             return None
@@ -42,8 +42,8 @@ class Counter:
         return {name: max(0.0, count - before.get(name, 0.0)) / seconds for name, count in counts.items()}
 
 
-def counted(text: str) -> dict[tuple[str, str], float]:
-    """Observations answered so far, by policy and version."""
+def observation_counts(text: str) -> dict[tuple[str, str], float]:
+    """Read the observations answered so far off the page's text; return them by policy and version."""
     counts: dict[tuple[str, str], float] = {}
     for match in COUNTED.finditer(text):
         labels = dict(LABEL.findall(match["labels"]))

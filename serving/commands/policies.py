@@ -19,14 +19,14 @@ def policies(
     *,
     target: Target = DEFAULT_TARGET,
     wait: Wait = DEFAULT_WAIT_S,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the whole specs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the complete specs.")] = False,
 ) -> None:
-    """List what is live: versions, aliases, returns."""
+    """List the live versions, their aliases and returns."""
     from google.protobuf import json_format
 
     from polserve.protos.polserve.v1 import policy_pb2 as pb
+    from polserve.protos.shared.tables import print_table
     from polserve.serving.client import PolicyClient
-    from polserve.serving.commands.tables import print_table
 
     require_service(target, wait)
     with PolicyClient(target) as client:
@@ -36,7 +36,7 @@ def policies(
     elif not live:
         print("no policy is live; the service's /readyz says why")
     else:
-        print_table(layouts(live))
+        print_table(*layouts(live))
 
 
 def layouts(live: "Sequence[LivePolicy]") -> list[list[tuple[str, ...]]]:

@@ -1,11 +1,20 @@
-"""The options that say where the service is, and how long it is waited for."""
+"""The options that say where the service is, and how long to wait for it."""
 
+import math
 from typing import Annotated
 
 import typer
 
 
+def finite(number: float | None) -> float | None:
+    """Refuse inf and nan, for which nothing can wait."""
+    if number is not None and not math.isfinite(number):
+        raise typer.BadParameter(f"expected a finite number, got {number}")
+    return number
+
+
 def _check(target: str) -> str:
+    """Complete the address of a service; refuse what is none."""
     from polserve.serving.client.target import full_target
 
     try:
@@ -15,21 +24,29 @@ def _check(target: str) -> str:
 
 
 Target = Annotated[
-    str, typer.Option(help="Address of the service, host:port.", envvar="POLSERVE_TARGET", callback=_check)
+    str, typer.Option(help="Address of the service, as host:port.", envvar="POLSERVE_TARGET", callback=_check)
 ]
 DEFAULT_TARGET = "localhost:50051"
 Wait = Annotated[
-    float, typer.Option(help="Seconds that a service which is starting is waited for.", envvar="POLSERVE_WAIT_S", min=0)
+    float,
+    typer.Option(
+        help="Seconds to wait for a service that is still starting.", envvar="POLSERVE_WAIT_S", min=0, callback=finite
+    ),
 ]
 DEFAULT_WAIT_S = 10.0
 
 
 def require_service(target: str, wait_s: float) -> None:
-    """Return once the service is there, and ready if that does not take longer than `wait_s`.
+    """Return once a service is there, and ready if that does not take longer than `wait_s`.
+
+    What is not live then, the service's answer to the call itself tells best.
 
     Raises:
         NoService: none is there.
     """
-    from polserve.serving.commands.waiting import require_service as require
+    from polserve.serving.commands.waiting import wait_until_ready
+    from polserve.serving.errors import NoService
 
-    require(target, wait_s)
+    state = wait_until_ready(target, wait_s)
+    if not state.is_there:
+        raise NoService(target, state.reason, state.waited_s)

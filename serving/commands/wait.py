@@ -4,18 +4,22 @@ from typing import Annotated
 
 import typer
 
-from polserve.serving.commands.target import DEFAULT_TARGET, Target
+from polserve.serving.commands.target import DEFAULT_TARGET, Target, finite
 
 
 def wait(
-    policy: Annotated[str, typer.Argument(help="A policy that must be live. [all that the service is to have]")] = "",
+    policy: Annotated[
+        str, typer.Argument(help="Policy that must be live. [default: all that the service is to have]")
+    ] = "",
     *,
-    timeout: Annotated[float, typer.Option(help="Seconds after which the exit code is 1.", min=0)] = 60.0,
+    timeout: Annotated[
+        float, typer.Option(help="Give up after this many seconds, with exit code 1.", min=0, callback=finite)
+    ] = 60.0,
     target: Target = DEFAULT_TARGET,
 ) -> None:
     """Wait until the service is ready, for scripts.
 
-    The exit code is 0 once it is, and 1 when the time is up.
+    The exit code is 0 as soon as the service is ready, and 1 if the time is up before.
     """
     from polserve.serving.commands.waiting import wait_until_ready
     from polserve.serving.errors import NoService

@@ -1,4 +1,4 @@
-"""Until a service is ready: what the commands of a client wait for, and what is known when they give up."""
+"""Waiting until a service is ready, and what is known of it when the time is up."""
 
 import sys
 import time
@@ -8,12 +8,11 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from polserve.serving.client.channel import channel_options
-from polserve.serving.errors import NoService
 
 ATTEMPT_TIMEOUT_S = 2.0
 ATTEMPT_INTERVAL_S = 0.2
 FIRST_WORD_S = 1.0
-"""Until it is said that somebody is waited for."""
+"""Seconds until the user is told what is waited for."""
 WORD_INTERVAL_S = 2.0
 SERVING = health_pb2.HealthCheckResponse.SERVING
 ANSWERS_NOTHING = "it answers, and has nothing live yet; /readyz on its HTTP port says why"
@@ -21,7 +20,7 @@ ANSWERS_NOTHING = "it answers, and has nothing live yet; /readyz on its HTTP por
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """How a service stands."""
+    """How a service stands: ready, or why not."""
 
     reason: str = ""
     """Why it is not ready; empty if it is."""
@@ -33,12 +32,12 @@ class State:
 
 
 def wait_until_ready(target: str, timeout_s: float, policy: str = "", *, is_patient: bool = False) -> State:
-    """How the service stands once it is ready, or when the time is up; says on stderr that it is waited for.
+    """Wait until the service is ready or the time is up, saying so on stderr; return how it stands then.
 
     Args:
         target: host:port.
-        timeout_s: at most; 0 asks once.
-        policy: that must be live; "" for all that the service is to have.
+        timeout_s: the longest to wait; 0 asks once.
+        policy: the one that must be live; "" for all that the service is to have.
         is_patient: wait even for what is unlikely to come, such as the address of a container that does not run yet.
     """
     began = time.monotonic()
@@ -54,21 +53,8 @@ def wait_until_ready(target: str, timeout_s: float, policy: str = "", *, is_pati
         time.sleep(min(ATTEMPT_INTERVAL_S, timeout_s - waited))
 
 
-def require_service(target: str, timeout_s: float) -> None:
-    """Return once a service is there, and ready if that does not take longer than `timeout_s`.
-
-    What is not live then, the service's answer to the call itself tells best.
-
-    Raises:
-        NoService: none is there.
-    """
-    state = wait_until_ready(target, timeout_s)
-    if not state.is_there:
-        raise NoService(target, state.reason, state.waited_s)
-
-
 def ask(target: str, policy: str = "") -> State:
-    """How the service stands now.
+    """Ask the service how it stands now.
 
     NOTE: on a connection of its own, since a channel that failed waits before it tries again.
     """
@@ -97,7 +83,7 @@ def _of_error(code: grpc.StatusCode, details: str, policy: str) -> State:
 
 
 def _of_connection(details: str) -> State:
-    """Why no connection came about, by what gRPC says of it."""
+    """Read off gRPC's words why no connection came about."""
     hopeless = {
         "Failed parsing HTTP/2": "what answers there speaks no gRPC; polserve's own HTTP port does not either",
         "resolving": "the host has no address",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from polserve.serving.commands.target import DEFAULT_TARGET, DEFAULT_WAIT_S, Target, Wait, require_service
+from polserve.serving.commands.target import DEFAULT_TARGET, DEFAULT_WAIT_S, Target, Wait, finite, require_service
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,20 +20,22 @@ def watch(
     *,
     metrics: Annotated[
         str,
-        typer.Option(help="Address of the page that counts answers. [port 8080 of the target's host]"),
+        typer.Option(help="Address of the metrics page. [default: port 8080 of the target's host]"),
     ] = "",
-    interval: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.1)] = 1.0,
+    interval: Annotated[
+        float, typer.Option(help="Seconds between two updates.", min=0.1, max=86_400, callback=finite)
+    ] = 1.0,
     target: Target = DEFAULT_TARGET,
     wait: Wait = DEFAULT_WAIT_S,
 ) -> None:
-    """Show what is live and how much it answers, until Ctrl-C."""
+    """Show live versions and their rates, until Ctrl-C."""
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
 
+    from polserve.protos.shared.tables import aligned
     from polserve.serving.client import ClientError, PolicyClient
     from polserve.serving.commands.counting import Counter
-    from polserve.serving.commands.tables import aligned
 
     require_service(target, wait)
     counter = Counter(metrics or f"http://{target.rpartition(':')[0]}:8080/metrics")

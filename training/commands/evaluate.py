@@ -53,7 +53,7 @@ def evaluate(
     found = None if has_store() else _bundled(policy)
     if found is None:
         reach()
-    from polserve.training.commands.tables import print_table
+    from polserve.protos.shared.tables import print_table
     from polserve.training.environments.inspection import check_fits
     from polserve.training.environments.making import EVALUATION_FIRST_SEED, from_message
     from polserve.training.evaluation.episodes import cut_off, play_episodes, random_policy
@@ -90,7 +90,7 @@ def evaluate(
             ("published random", "", f"{published.random:.2f}"),
             ("published human", "", f"{published.human:.2f}"),
         ]
-    print_table(columns, rows)
+    print_table([columns, *rows])
 
 
 def _row(player: str, summary: "ReturnSummary") -> tuple[str, ...]:
@@ -102,8 +102,8 @@ def _row(player: str, summary: "ReturnSummary") -> tuple[str, ...]:
 def _bundled(text: str) -> Path:
     """The graph of a bundled version."""
     from polserve.protos.shared.names import CHAMPION, MODEL_FILE
+    from polserve.protos.shared.version_names import VersionName
     from polserve.training.errors import RegistryError
-    from polserve.training.registry.version_names import VersionName
 
     name = VersionName.parse(text)
     bundled = Path(__file__).resolve().parents[2] / "policies"
@@ -117,8 +117,8 @@ def _bundled(text: str) -> Path:
 
 def _load(text: str, bundled: Path | None) -> "tuple[str, OnnxPolicy]":
     """The version's full name and its graph: the `bundled` one, or one of the registry where that has the policy."""
+    from polserve.protos.shared.version_names import VersionName
     from polserve.training.registry.store import connect
-    from polserve.training.registry.version_names import VersionName
     from polserve.training.registry.versions import PolicyRegistry
     from polserve.training.versions.onnx_policy import OnnxPolicy
 

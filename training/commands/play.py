@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from polserve.serving.commands.target import DEFAULT_TARGET, DEFAULT_WAIT_S, Target, Wait, require_service
-from polserve.serving.commands.version_names import split_name
+from polserve.serving.commands.version_option import split_name
 from polserve.training.environments.limits import MAX_EVALUATION_STEPS
 
 

@@ -131,8 +131,8 @@ def _promote(policy: str, terms: "Terms", forced: str, show: "Show") -> None:
 
 def _ballot(registry: "PolicyRegistry", policy: str) -> "Ballot":
     """Which version stands against which."""
+    from polserve.protos.shared.version_names import VersionName
     from polserve.training.registry.decisions import Ballot
-    from polserve.training.registry.version_names import VersionName
 
     name = VersionName.parse(policy)
     candidate = registry.resolve(name) if name.version or name.alias else registry.newest(name.policy)
@@ -141,13 +141,13 @@ def _ballot(registry: "PolicyRegistry", policy: str) -> "Ballot":
 
 def _print_text(case: "Case", verdict: "Verdict") -> None:
     """The table, and what came of it where that is good."""
-    from polserve.training.commands.tables import print_table
+    from polserve.protos.shared.tables import print_table
     from polserve.training.promotion.evidence import columns, rows
     from polserve.training.registry.versions import Outcome
 
     if case.evidence is not None:
         print(case.evidence.title)
-        print_table(columns(case.evidence), rows(case.evidence.comparison))
+        print_table([columns(case.evidence), *rows(case.evidence.comparison)])
     if verdict.outcome is Outcome.STANDING:
         print(verdict.reason)
     elif verdict.outcome in {Outcome.PROMOTED, Outcome.FORCED}:

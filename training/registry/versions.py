@@ -20,10 +20,10 @@ from mlflow.types import Schema, TensorSpec
 
 from polserve.protos.shared.alias_history import HISTORY_TAG, earlier, parse_history
 from polserve.protos.shared.names import CHAMPION, GOLDEN_FILE, MODEL_FILE, OBSERVATION, POLICY_TAG, SHA256_TAG
+from polserve.protos.shared.version_names import VersionName
 from polserve.training.errors import RaceLost, RegistryError
 from polserve.training.registry.aliases import AliasMove, ChampionAlias, champion_of, mover
 from polserve.training.registry.store import registry_errors
-from polserve.training.registry.version_names import VersionName
 from polserve.training.versions.version import PolicyVersion
 
 LARGEST_EXAMPLE_BYTES = 100_000

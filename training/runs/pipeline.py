@@ -10,11 +10,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from polserve.protos.shared.version_names import VersionName
 from polserve.training.environments.inspection import EnvironmentFacts
 from polserve.training.errors import RegistryError
 from polserve.training.learning.interrupts import Interrupted, InterruptFlag
 from polserve.training.learning.loop import TrainingResult
-from polserve.training.registry.version_names import VersionName
 from polserve.training.runs.beginning import Run, RunOptions, begin
 from polserve.training.runs.evaluating import Trained, make_version
 from polserve.training.runs.monitor import Monitor

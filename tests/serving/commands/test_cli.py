@@ -132,6 +132,11 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         (["train", "--algo", "sarsa", "--env", "CartPole-v1"], "'sarsa' is not"),
         (["promote", "cartpole", "--force"], "--force needs a --reason"),
         (["fly"], "No such command 'fly'"),
+        (["wait", "--timeout", "inf"], "'--timeout': expected a finite number, got inf"),
+        (["policies", "--wait", "nan"], "'--wait' (env var: 'POLSERVE_WAIT_S'): Input should be"),
+        (["bench", "cartpole", "--rate", "inf"], "'--rate': expected a finite number, got inf"),
+        (["watch", "--interval", "1e300"], "'--interval'"),
+        (["act", "cartpole/1", "--version", "2", "--observation", "[0]"], "expected a version once"),
     ],
 )
 def test_bad_usage_exits_2(command: Callable[[list[str]], Refusal], arguments: list[str], message: str) -> None:

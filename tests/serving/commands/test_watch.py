@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from polserve.serving.client import PolicyClient
-from polserve.serving.commands.counting import Counter, counted
+from polserve.serving.commands.counting import Counter, observation_counts
 from tests.support.running import Running, environment
 
 
@@ -23,10 +23,10 @@ def test_what_is_counted_is_what_was_answered(running: Running, monkeypatch: pyt
     counter = Counter(f"{running.http_url}/metrics")
     assert counter.per_second() is None, "one look tells no rate"
     monkeypatch.delenv("http_proxy")
-    before = counted(running.metrics()).get(("cartpole", "1"), 0.0)
+    before = observation_counts(running.metrics()).get(("cartpole", "1"), 0.0)
     with PolicyClient(running.target) as client:
         client.act("cartpole", [[0.0] * 4] * 7)
-    assert counted(running.metrics())["cartpole", "1"] - before == 7
+    assert observation_counts(running.metrics())["cartpole", "1"] - before == 7
     rates = counter.per_second()
     assert rates is not None
     assert rates["cartpole", "1"] > 0

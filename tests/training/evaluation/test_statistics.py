@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from polserve.protos.shared.version_names import VersionName
 from polserve.training.evaluation.statistics import summarise
 from polserve.training.learning.schedules import linear
-from polserve.training.registry.version_names import VersionName
 
 
 def test_the_summary_of_known_returns() -> None:

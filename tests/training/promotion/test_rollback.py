@@ -5,9 +5,9 @@ from mlflow import MlflowClient
 
 from polserve.protos.shared.alias_history import HISTORY_TAG, Move, extended
 from polserve.protos.shared.names import CHAMPION
+from polserve.protos.shared.version_names import VersionName
 from polserve.training.errors import RegistryError
 from polserve.training.registry import aliases
-from polserve.training.registry.version_names import VersionName
 from polserve.training.registry.versions import PolicyRegistry
 from tests.support.following import promoted
 from tests.support.promoting import champion, command, history

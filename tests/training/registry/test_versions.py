@@ -10,11 +10,11 @@ import pytest
 from mlflow import MlflowClient
 
 from polserve.protos.shared.names import CHAMPION, SHA256_TAG
+from polserve.protos.shared.version_names import VersionName
 from polserve.serving.client import PolicyClient
 from polserve.training.errors import RegistryError
 from polserve.training.registry.store import connect
 from polserve.training.registry.tracking import TrackedRun
-from polserve.training.registry.version_names import VersionName
 from polserve.training.registry.versions import PolicyRegistry
 from tests.support.following import OBSERVATION, serve, version
 from tests.support.running import environment, wait_until

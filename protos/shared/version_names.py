@@ -13,7 +13,7 @@ class VersionName:
 
     @classmethod
     def parse(cls, text: str) -> "VersionName":
-        """The name that `text` writes."""
+        """Read the name that `text` writes."""
         policy, _, rest = text.partition("@") if "@" in text else text.partition("/")
         if "@" in text:
             return cls(policy.rstrip("/"), alias=rest)
