@@ -52,7 +52,7 @@ class Measured:
     calls_per_s: float
 
 
-WORKER = b"polserve.serving.workers.child"
+WORKER = b"polserve.serving.workers.worker_process"
 """The module that a worker process runs; the service's other children answer nothing."""
 
 

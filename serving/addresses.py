@@ -1,4 +1,4 @@
-"""Addresses that the service listens on, as they are written, and why one of them cannot be had."""
+"""Addresses that the service listens on: how they are written, and why one of them cannot be bound."""
 
 import errno
 import socket
@@ -7,16 +7,16 @@ from typing import Any
 from polserve.serving.errors import PortInUse
 
 PRIVILEGED = 1024
-"""Ports below need rights that most programs have not."""
+"""Lowest port that a program without special rights may bind."""
 
 
 def spelled(host: str, port: int) -> str:
-    """host:port as clients and URLs have it, with brackets around an address of IPv6."""
+    """Write host:port as clients and URLs have it, with brackets around an address of IPv6."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def resolve(host: str, port: int) -> tuple[socket.AddressFamily, Any]:
-    """Family and address, with its scope where it has one, to bind a listening socket to; raises OSError."""
+    """Look up the family and address to bind a listening socket to, with its scope; raises OSError."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except UnicodeError as error:
@@ -26,7 +26,7 @@ def resolve(host: str, port: int) -> tuple[socket.AddressFamily, Any]:
 
 
 def unavailable(setting: str, host: str, port: int, error: OSError) -> PortInUse:
-    """The error that says why an address cannot be bound, and what to do.
+    """Explain why an address cannot be bound, and what to do.
 
     Args:
         setting: the flag that names the port, without its dashes.
@@ -49,7 +49,7 @@ def unavailable(setting: str, host: str, port: int, error: OSError) -> PortInUse
 
 
 def why_not(host: str, port: int) -> OSError:
-    """What keeps an address from being bound, for a library that does not tell."""
+    """Find out what keeps an address from being bound, for a library that does not say."""
     try:
         family, address = resolve(host, port)
         with socket.socket(family, socket.SOCK_STREAM) as probe:

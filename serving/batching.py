@@ -8,8 +8,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 import numpy as np
 import structlog
@@ -17,16 +17,8 @@ from numpy.typing import NDArray
 
 from polserve.serving.errors import DROPPED, Expired, NotReady, Overloaded
 from polserve.serving.metrics.answers import AnsweringMetrics
-from polserve.serving.policy import Answer, Pace, Policy
+from polserve.serving.policy import Answer, Policy
 
-Batching: TypeAlias = Literal["auto", "on", "off"]
-
-PROBE = 16
-"""Observations in the batch that is timed when a version is loaded."""
-SLOW_S = 100e-6
-"""A run of the model below this is not worth a hand-over to another thread."""
-WORTH = 0.8
-"""Batching pays where an observation in a batch takes at most this share of a lone one's time."""
 MAX_WAITING_BYTES = 256 * 2**20
 """Observations that wait, at most: a few calls may be as large as a message may be."""
 RETRY_AFTER_S = 0.1
@@ -184,27 +176,3 @@ def timed_act(
     answer = policy.act(observations, with_values=with_values, is_wanted=is_wanted)
     metrics.policy(policy).observe_inference(time.perf_counter() - started)
     return answer
-
-
-def measure_pace(policy: Policy, batching: Batching) -> Pace:
-    """How long the policy takes for observations of zeros on this machine, and whether to batch it.
-
-    Args:
-        policy: its current pace does not matter.
-        batching: "on" or "off" decides; with "auto" a version is batched where it is slow and batching pays.
-    """
-    observations = np.zeros((PROBE, *policy.observation.shape), policy.observation.dtype)
-    alone_s = _fastest_s(policy, observations[:1])
-    in_batch_s = _fastest_s(policy, observations[:PROBE]) / PROBE
-    pays = alone_s > SLOW_S and in_batch_s < WORTH * alone_s
-    return replace(Pace(alone_s, in_batch_s), is_batched=pays if batching == "auto" else batching == "on")
-
-
-def _fastest_s(policy: Policy, observations: NDArray[Any]) -> float:
-    """Shortest of a few runs: what else the machine does only ever makes a run longer."""
-    times = []
-    for _ in range(5):
-        started = time.perf_counter()
-        policy.act(observations)
-        times.append(time.perf_counter() - started)
-    return min(times)

@@ -12,7 +12,7 @@ from polserve.serving.policy import Policy
 
 @dataclass(frozen=True, slots=True)
 class LivePolicy:
-    """The live versions of one policy; immutable, so that a reader always sees one consistent state."""
+    """The live versions of one policy, which never change, so that a reader always sees one consistent state."""
 
     name: str
     versions: Mapping[str, Policy]
@@ -21,14 +21,14 @@ class LivePolicy:
 
 
 Live: TypeAlias = Mapping[str, LivePolicy]
-"""By policy name."""
+"""What is live, by policy name."""
 
 
 class Epoch(Protocol):
     """The number of the state that answers; it only grows, and may be shared by several processes."""
 
     def read(self) -> int:
-        """The number now."""
+        """Return the number of the state that answers now."""
 
 
 class Catalog:
@@ -56,13 +56,13 @@ class Catalog:
         return self._live
 
     def stage(self, epoch: int, live: Live) -> None:
-        """`live` will take the place of what is live when the epoch reaches this number."""
+        """Let `live` take the place of what is live when the epoch reaches this number."""
         self.live()
         with self._lock:
             self._staged = (epoch, live)
 
     def policy(self, name: str) -> LivePolicy:
-        """The live versions of one policy.
+        """Return the live versions of one policy.
 
         Raises:
             UnknownPolicy: none is live.
@@ -77,7 +77,7 @@ class Catalog:
             raise UnknownPolicy(name, live) from None
 
     def default(self, live: LivePolicy) -> str:
-        """The version that answers to version ""; "" where none does."""
+        """Return the number of the version that answers to version ""; "" where none does."""
         return next((live.aliases[alias] for alias in self._order if alias in live.aliases), "")
 
     def is_live(self, policy: Policy) -> bool:
@@ -86,7 +86,7 @@ class Catalog:
         return live is not None and live.versions.get(policy.version) is policy
 
     def resolve(self, name: str, version: str) -> Policy:
-        """The version that answers to `version`: "" for the default, a number, or "@alias".
+        """Find the version that answers to `version`: "" for the default, a number, or "@alias".
 
         Raises:
             UnknownPolicy: no such policy is live.

@@ -7,7 +7,7 @@ PolserveError
 +-- NotReady             nothing can be answered now: starting, or draining
 +-- Overloaded           there is no room for more work now
 +-- Expired              the time that a call or an episode had is over
-+-- RolloutRefused       a version has not proved to be the policy that was trained
++-- RolloutRefused       a version may not go live
 +-- ConfigurationError   a setting is not what it must be
 +-- PortInUse            a port cannot be bound
 +-- NoService            no service is ready where one was looked for
@@ -21,7 +21,7 @@ DROPPED = "dropped before the model: the deadline has passed, or the client has 
 
 
 class PolserveError(Exception):
-    """Base of the errors that are somebody's to mend."""
+    """Base of the errors that a caller or an operator can mend."""
 
     is_user_error = True  # the command line prints it as one line
     exit_code = 1
@@ -68,7 +68,7 @@ class Expired(PolserveError):
 
 
 class RolloutRefused(PolserveError):
-    """A version has not proved to be the policy that was trained."""
+    """A version may not go live: it is not the policy that was trained, too slow, or unlike the live version."""
 
 
 class ConfigurationError(PolserveError):
@@ -92,7 +92,7 @@ class NoService(PolserveError):
 
 
 def one_line(error: BaseException) -> str:
-    """The first line of what an error says, without passwords in it, or its class where it says nothing."""
+    """Return the first line of what an error says, without passwords in it, or its class where it says nothing."""
     return without_passwords((str(error).strip().splitlines() or [""])[0]) or type(error).__name__
 
 

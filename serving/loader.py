@@ -1,57 +1,61 @@
-"""The versions that this process has loaded, after another one has proven them, and stages to answer."""
+"""The versions that a worker has loaded, after the validator accepted them, and stages to answer."""
 
 import weakref
 from collections.abc import Mapping
 
 import structlog
 
-from polserve.serving.batching import Batching
 from polserve.serving.catalog import Catalog, LivePolicy
-from polserve.serving.errors import PolserveError
+from polserve.serving.errors import RolloutRefused
 from polserve.serving.policy import Policy
-from polserve.serving.sources.source import Desired, VersionRef
-from polserve.serving.validation.verification import load
+from polserve.serving.versions import AcceptedVersion, LiveVersions, every
 
 log = structlog.get_logger()
 
 
-class Shelf:
-    """Loads versions for a catalog; one thread uses it."""
+class VersionLoader:
+    """Loads policies for a catalog and keeps them; one thread uses it."""
 
-    def __init__(self, catalog: Catalog, batching: Batching = "auto") -> None:
+    def __init__(self, catalog: Catalog) -> None:
         """Start empty."""
         self._catalog = catalog
-        self._batching = batching
-        self._policies = dict[VersionRef, Policy]()
+        self._policies = dict[AcceptedVersion, Policy]()
 
-    def prepare(self, ref: VersionRef) -> str:
-        """The version is loaded; or why not."""
-        if ref in self._policies:
-            return ""
+    def prepare(self, version: AcceptedVersion) -> None:
+        """Load a version, unless that was done.
+
+        Raises:
+            RolloutRefused: it cannot be loaded.
+        """
+        if version in self._policies:
+            return
+        ref = version.ref
         try:
-            policy = load(ref, self._batching)
-        except PolserveError as refusal:
-            return str(refusal)
+            policy = Policy.load_registered(ref, version.pace)
+        except RolloutRefused:
+            raise
         except Exception as error:
             log.exception("version_not_loaded", policy=ref.policy, version=ref.version)
-            return f"unexpected {type(error).__name__}; the service's log has the details"
-        self._policies[ref] = policy
+            raise RolloutRefused(f"unexpected {type(error).__name__}; the service's log has the details") from error
+        self._policies[version] = policy
         unloading = weakref.finalize(policy, log.info, "version_unloaded", policy=ref.policy, version=ref.version)
         unloading.atexit = False
-        return ""
 
-    def stage(self, epoch: int, live: Desired) -> str:
-        """`live` will answer when the epoch reaches this number, and all else is forgotten; or why it cannot."""
-        wanted = {ref for refs in live.values() for ref in refs.values()}
-        reasons = [reason for reason in map(self.prepare, wanted) if reason]
-        if not reasons:
-            self._catalog.stage(epoch, {name: self._live_policy(name, refs) for name, refs in live.items()})
-            self._policies = {ref: policy for ref, policy in self._policies.items() if ref in wanted}
-        return "; ".join(reasons)
+    def stage(self, epoch: int, live: LiveVersions) -> None:
+        """Make `live` answer when the epoch reaches this number, and forget everything else.
 
-    def _live_policy(self, name: str, refs: Mapping[str, VersionRef]) -> LivePolicy:
+        Raises:
+            RolloutRefused: a version of it cannot be loaded; then nothing changes.
+        """
+        wanted = set(every(live))
+        for version in wanted:
+            self.prepare(version)
+        self._catalog.stage(epoch, {name: self._live_policy(name, named) for name, named in live.items()})
+        self._policies = {version: policy for version, policy in self._policies.items() if version in wanted}
+
+    def _live_policy(self, name: str, named: Mapping[str, AcceptedVersion]) -> LivePolicy:
         return LivePolicy(
             name,
-            versions={ref.version: self._policies[ref] for ref in refs.values()},
-            aliases={alias: ref.version for alias, ref in refs.items()},
+            versions={version.ref.version: self._policies[version] for version in named.values()},
+            aliases={alias: version.ref.version for alias, version in named.items()},
         )

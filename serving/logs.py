@@ -6,7 +6,7 @@ import structlog
 
 
 def configure_logs() -> None:
-    """Every event goes to standard error as logfmt."""
+    """Send every event to standard error as logfmt."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,

@@ -1,125 +1,141 @@
-"""From what should be live to what is: every version proves itself, then all switch at once, or it is refused."""
+"""The way of a version onto the service: validated, loaded by every worker, and switched to; or refused."""
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeAlias
 
 import structlog
 
 from polserve.protos.shared.names import CHAMPION
-from polserve.serving.sources.source import Desired, Trial, Verdict, VersionRef
+from polserve.serving.errors import RolloutRefused
+from polserve.serving.versions import (
+    AcceptedVersion,
+    ByAlias,
+    DesiredVersions,
+    LiveVersions,
+    RolloutResult,
+    VersionRef,
+    every,
+)
+
+Validate: TypeAlias = Callable[[VersionRef, VersionRef | None], AcceptedVersion]
+"""Checks a version beside the live one, if there is one; raises RolloutRefused."""
 
 log = structlog.get_logger()
 
 
-class Prover(Protocol):
-    """Who tries versions."""
+class Workers(Protocol):
+    """Who answers calls, as the rollout needs them."""
 
-    def prove(self, ref: VersionRef, live: VersionRef | None) -> Trial:
-        """Whether the version is the policy that was trained and may take the place of `live`; or why not."""
+    def prepare(self, version: AcceptedVersion) -> None:
+        """Load the version, in every one of them; raises RolloutRefused where one cannot."""
 
-
-class Crew(Protocol):
-    """Those who answer calls, as the rollout needs them."""
-
-    def prepare(self, ref: VersionRef) -> str:
-        """Every one of them holds the version, ready to answer; or why not."""
-
-    def switch(self, live: Desired) -> None:
-        """From now on every call is answered by `live`, all of which was prepared."""
+    def switch(self, live: LiveVersions) -> None:
+        """Answer every call that comes from now on by `live`, all of which was prepared."""
 
 
 class Rollout:
-    """Makes a crew follow what a source desires; a bad version never replaces a good one."""
+    """Makes the workers follow what a source desires; a bad version never replaces a good one."""
 
-    def __init__(self, prover: Prover, crew: Crew, *, is_list_fixed: bool) -> None:
-        """With a fixed list of policies, the last version of one goes on though nothing names it any more."""
-        self._prover = prover
-        self._crew = crew
+    def __init__(self, validate: Validate, workers: Workers, *, is_list_fixed: bool) -> None:
+        """Start with nothing live.
+
+        With a fixed list of policies, the last version of one goes on though nothing names it any more.
+        """
+        self._validate = validate
+        self._workers = workers
         self._is_list_fixed = is_list_fixed
-        self._live: Desired | None = None
-        self._proven: dict[VersionRef, str] = {}
-        """Versions that proved good, and the runs that made them."""
+        self._live: LiveVersions | None = None
+        self._accepted: dict[VersionRef, AcceptedVersion] = {}
         self._refused: set[VersionRef] = set()
 
     @property
-    def aliases(self) -> Mapping[str, Mapping[str, str]]:
-        """What is live: by policy and alias, the version."""
-        live = self._live or {}
-        return {name: {alias: ref.version for alias, ref in refs.items()} for name, refs in live.items()}
+    def live(self) -> LiveVersions:
+        """Which version answers."""
+        return self._live or {}
 
     @property
-    def runs(self) -> Mapping[tuple[str, str], str]:
-        """By policy and version, the run that made it."""
-        return {(ref.policy, ref.version): run_id for ref, run_id in self._proven.items()}
+    def aliases(self) -> ByAlias[str]:
+        """The number of the version that answers."""
+        return {name: {alias: one.ref.version for alias, one in named.items()} for name, named in self.live.items()}
 
-    def apply(self, desired: Desired) -> list[Verdict]:
-        """Everything desired that proves good is live; what is refused leaves things as they were.
+    def apply(self, desired: DesiredVersions) -> list[RolloutResult]:
+        """Bring live what is desired and accepted; what is refused leaves things as they were.
 
         A refused version is tried again only after its reference changed, or was not desired for a while.
 
         Returns:
             How the versions fared that were tried.
         """
-        self._refused &= {ref for refs in desired.values() for ref in refs.values()}
+        self._refused &= set(every(desired))
         is_first = self._live is None
-        verdicts: list[Verdict] = []
-        live = dict(self._live or {})
+        results: list[RolloutResult] = []
+        live = dict(self.live)
         for name, refs in desired.items():
-            chosen = self._roll(refs, live.get(name, {}), verdicts)
+            chosen = self._roll_out(refs, live.get(name, {}), results)
             if chosen or not self._is_list_fixed:
                 live[name] = chosen
             if not is_first:  # no policy waits for another; at the start none answers before all can
                 self._switch(live)
         if not self._is_list_fixed:
-            live = {name: refs for name, refs in live.items() if name in desired}
+            live = {name: named for name, named in live.items() if name in desired}
         self._switch(live)
-        return verdicts
+        return results
 
-    def _switch(self, live: Desired) -> None:
-        """`live` answers from now on, the policies of which it has a version."""
-        after = {name: refs for name, refs in live.items() if refs}
+    def _switch(self, live: LiveVersions) -> None:
+        """Answer by `live` from now on, but for the policies of which it has no version."""
+        after = {name: named for name, named in live.items() if named}
         if after == self._live:
             return
-        self._crew.switch(after)
-        before, self._live = self._live or {}, after
-        kept = {ref for refs in after.values() for ref in refs.values()}
-        self._proven = {ref: run_id for ref, run_id in self._proven.items() if ref in kept}
+        self._workers.switch(after)
+        before, self._live = self.live, after
+        self._accepted = {version.ref: version for version in every(after)}
         _log_changes(before, after)
 
-    def _roll(
-        self, refs: Mapping[str, VersionRef], before: Mapping[str, VersionRef], verdicts: list[Verdict]
-    ) -> Mapping[str, VersionRef]:
-        """What is to be live of one policy, by alias; an alias that names a bad version keeps the one before."""
+    def _roll_out(
+        self,
+        refs: Mapping[str, VersionRef],
+        before: Mapping[str, AcceptedVersion],
+        results: list[RolloutResult],
+    ) -> Mapping[str, AcceptedVersion]:
+        """Choose what is to be live of one policy, by alias: one that names a refused version keeps the one before."""
         live = before.get(CHAMPION) or next(iter(before.values()), None)
         for ref in _champion_first(refs):
-            if ref not in self._proven and ref not in self._refused:
-                verdicts.append(self._try(ref, live))
-            if live is None and ref in self._proven:
-                live = ref
-        chosen = {alias: ref if ref in self._proven else before.get(alias) for alias, ref in refs.items()}
-        return {alias: ref for alias, ref in chosen.items() if ref is not None}
+            if ref not in self._accepted and ref not in self._refused:
+                results.append(self._try(ref, live.ref if live else None))
+            live = live or self._accepted.get(ref)
+        chosen = {alias: self._accepted.get(ref, before.get(alias)) for alias, ref in refs.items()}
+        return {alias: version for alias, version in chosen.items() if version is not None}
 
-    def _try(self, ref: VersionRef, live: VersionRef | None) -> Verdict:
-        """Remember the version as good, or as refused."""
-        trial = Trial(ref.problem) if ref.problem else self._prover.prove(ref, live)
-        reason = trial.reason or self._crew.prepare(ref)
-        if reason:
+    def _try(self, ref: VersionRef, live: VersionRef | None) -> RolloutResult:
+        """Validate and load a version, and remember it as accepted or as refused."""
+        try:
+            accepted = self._accept(ref, live)
+        except RolloutRefused as refusal:
             self._refused.add(ref)
-            log.warning("rollout_refused", policy=ref.policy, version=ref.version, reason=reason)
-        else:
-            self._proven[ref] = trial.run_id
-            log.info("rollout_prepared", policy=ref.policy, version=ref.version, sha256=ref.sha256)
-        return Verdict(ref.policy, ref.version, reason)
+            log.warning("rollout_refused", policy=ref.policy, version=ref.version, reason=str(refusal))
+            return RolloutResult(ref.policy, ref.version, str(refusal))
+        self._accepted[ref] = accepted
+        log.info("rollout_prepared", policy=ref.policy, version=ref.version, sha256=ref.sha256)
+        return RolloutResult(ref.policy, ref.version)
+
+    def _accept(self, ref: VersionRef, live: VersionRef | None) -> AcceptedVersion:
+        """Validate a version, and have the workers load it; raises RolloutRefused."""
+        if ref.problem is not None:
+            raise RolloutRefused(ref.problem)
+        accepted = self._validate(ref, live)
+        self._workers.prepare(accepted)
+        return accepted
 
 
 def _champion_first(refs: Mapping[str, VersionRef]) -> list[VersionRef]:
-    """The versions named, each once; what the champion is decides what the others may be."""
+    """Return the versions that aliases name, each once, the champion first: the others are compared with it."""
     return list(dict.fromkeys(refs[alias] for alias in sorted(refs, key=lambda alias: alias != CHAMPION)))
 
 
-def _log_changes(before: Desired, after: Desired) -> None:
+def _log_changes(before: LiveVersions, after: LiveVersions) -> None:
+    """Log the policies whose aliases name other versions than before."""
     for name in before.keys() - after.keys():
         log.info("policy_removed", policy=name)
-    for name, refs in after.items():
-        if refs != before.get(name):
-            log.info("aliases_switched", policy=name, **{alias: ref.version for alias, ref in refs.items()})
+    for name, named in after.items():
+        if named != before.get(name):
+            log.info("aliases_switched", policy=name, **{alias: one.ref.version for alias, one in named.items()})

@@ -1,4 +1,4 @@
-"""The whole service: a source, the rollout of what it desires, the crew that answers, and the pages over HTTP."""
+"""The whole service, from its parts: what should be live, what may be, who answers, and the pages over HTTP."""
 
 import threading
 import time
@@ -8,84 +8,28 @@ from typing import Any, Protocol
 import structlog
 from prometheus_client import CollectorRegistry
 
-from polserve.serving import rollout
 from polserve.serving.http.server import HttpServer
 from polserve.serving.metrics.service import ServiceMetrics
+from polserve.serving.rollout import Rollout, Workers
 from polserve.serving.settings import BUNDLED_POLICIES, Settings
 from polserve.serving.signals import EndSignals
-from polserve.serving.sources.folder import FolderSource
-from polserve.serving.sources.mlflow import FollowerConfig, MlflowSource
+from polserve.serving.sources.folder_source import FolderSource
+from polserve.serving.sources.follower_config import FollowerConfig
+from polserve.serving.sources.registry_source import RegistrySource
 from polserve.serving.sources.source import Source
-from polserve.serving.validation.validator import Prover
+from polserve.serving.validation.validator import Validator
 
 GRACE_S = 7.0
 """Seconds that calls in flight have to finish after SIGTERM; containers are usually killed after 10."""
 
 RETRY_DELAY_S = 1.0
-"""Before following begins again after an unexpected error."""
+"""Seconds before following begins again after an unexpected error."""
 
 log = structlog.get_logger()
 
 
-def make_source(settings: Settings) -> Source:
-    """The registry when a tracking URI is set, else a folder.
-
-    Raises:
-        ConfigurationError: neither can be used.
-    """
-    if settings.mlflow_tracking_uri:
-        return MlflowSource(
-            FollowerConfig(
-                tracking_uri=settings.mlflow_tracking_uri,
-                policies=settings.policy,
-                aliases=settings.aliases,
-                poll_interval_s=settings.poll_interval,
-                cache_dir=str(settings.registry_cache),
-                service=settings.service,
-                max_artifact_bytes=settings.max_artifact_mib * 2**20,
-            )
-        )
-    return FolderSource(settings.policies or BUNDLED_POLICIES, settings.policy, settings.poll_interval)
-
-
-class Crew(rollout.Crew, Protocol):
-    """Those who answer calls, as the service needs them."""
-
-    grpc_port: int
-
-    def start(self) -> None:
-        """Answer calls."""
-
-    def set_health(self, *, is_ready: bool) -> None:
-        """Tell health checkers whether the service is ready, and what is live."""
-
-    def state(self) -> Mapping[str, Any]:
-        """What /readyz says of the crew."""
-
-    def problem(self) -> str:
-        """Why calls cannot be answered; empty if they can."""
-
-    def drain(self, grace_s: float) -> None:
-        """Accept no more, finish what is in flight, close."""
-
-
-def make_crew(settings: Settings, registry: CollectorRegistry) -> Crew:
-    """One worker in this process, or several processes.
-
-    Raises:
-        PortInUse: the gRPC port cannot be bound.
-    """
-    if settings.workers == 1:
-        from polserve.serving.workers.local import LocalCrew
-
-        return LocalCrew(settings, registry)
-    from polserve.serving.workers.supervisor import ProcessCrew  # the supervisor needs neither gRPC nor ONNX Runtime
-
-    return ProcessCrew(settings, registry, GRACE_S)
-
-
 class Service:
-    """Follows its source and answers calls, from `start` to `stop`."""
+    """The service, which follows its source and answers calls from `start` to `stop`."""
 
     def __init__(self, settings: Settings) -> None:
         """Bind both ports.
@@ -94,45 +38,43 @@ class Service:
             ConfigurationError: the source cannot be used.
             PortInUse: a port cannot be bound.
         """
-        self._required = settings.policy
-        looked_for = " or ".join(f"@{alias}" for alias in settings.aliases)
-        self._nowhere = f": the registry was asked for {looked_for}" if settings.mlflow_tracking_uri else ""
+        self._settings = settings
         self._source = make_source(settings)
-        self._prover = Prover(settings)
-        self._prover.warm_up()  # while this process imports what it needs
+        self._validator = Validator(settings)
+        self._validator.warm_up()  # while this process imports what it needs
         registry = CollectorRegistry()
         self._metrics = ServiceMetrics(registry)
         self._http = HttpServer(settings.host, settings.http_port, self._exposition, self.readiness)
-        self._crew = make_crew(settings, registry)
-        self._rollout = rollout.Rollout(self._prover, self._crew, is_list_fixed=bool(settings.policy))
+        self._workers = make_workers(settings, registry)
+        self._rollout = Rollout(self._validator.validate, self._workers, is_list_fixed=bool(settings.policy))
         self._is_draining = False
-        self.grpc_port, self.http_port = self._crew.grpc_port, self._http.port
-        self._follower = threading.Thread(target=self._follow, name="rollout", daemon=True)
+        self.grpc_port, self.http_port = self._workers.grpc_port, self._http.port
+        self._following = threading.Thread(target=self._follow, name="rollout", daemon=True)
 
     def start(self) -> None:
         """Answer calls, and follow the source."""
         self._http.start()
-        self._crew.start()
-        self._follower.start()
+        self._workers.start()
+        self._following.start()
 
     def stop(self) -> None:
-        """Not ready, accept no more, finish what is in flight, close."""
+        """Become not ready, accept no more, finish what is in flight, close."""
         self._is_draining = True
-        self._crew.drain(GRACE_S)
-        self._prover.close()
+        self._workers.drain(GRACE_S)
+        self._validator.close()
         self._source.close()
         self._http.stop()
 
     def readiness(self) -> dict[str, Any]:
-        """Whether every required policy can answer, and why not."""
+        """Return what /readyz says: whether every required policy can answer, and why not."""
         live = self._rollout.aliases
-        reason = self._missing(live) or self._crew.problem()
+        reason = self._missing(live) or self._workers.problem()
         state: dict[str, Any] = {
-            "ready": not reason,
-            "reason": reason,
+            "ready": reason is None,
+            "reason": reason or "",
             "policies": dict(sorted(live.items())),
             "grpc_port": self.grpc_port,
-            **self._crew.state(),
+            **self._workers.state(),
         }
         if ignored := self._source.ignored():
             state["ignored"] = list(ignored)
@@ -147,14 +89,19 @@ class Service:
             }
         return state
 
-    def _missing(self, live: Mapping[str, Mapping[str, str]]) -> str:
-        """Why there is not everything to answer with; empty if there is."""
-        missing = sorted(set(self._required) - live.keys())
+    def _missing(self, live: Mapping[str, Mapping[str, str]]) -> str | None:
+        """Say which policies are missing to answer with; None if there are all."""
+        missing = sorted(set(self._settings.policy) - live.keys())
         if self._is_draining:
             return "draining"
         if missing:
             return f"no version is live of {', '.join(missing)}"
-        return "" if live else f"no policy is live{self._nowhere}"
+        if live:
+            return None
+        if not self._settings.mlflow_tracking_uri:
+            return "no policy is live"
+        looked_for = " or ".join(f"@{alias}" for alias in self._settings.aliases)
+        return f"no policy is live: the registry was asked for {looked_for}"
 
     def _follow(self) -> None:
         """Follow the source until the end; what goes wrong is logged, and following begins again."""
@@ -167,22 +114,81 @@ class Service:
                     time.sleep(RETRY_DELAY_S)
 
     def _apply_all(self) -> None:
+        """Bring live what the source desires, each time that it desires something else."""
         for desired in self._source.follow():
-            verdicts = self._rollout.apply(desired)
+            results = self._rollout.apply(desired)
+            self._metrics.observe_rollouts(results, self._rollout.live)
             live = self._rollout.aliases
-            self._metrics.observe_rollouts(verdicts, live, self._rollout.runs)
             missing = self._missing(live)
-            # NOTE: whoever of the crew answers the health check is up, so that only what is live counts.
-            self._crew.set_health(is_ready=not missing)
-            self._source.tell(verdicts, live)
-            if missing:
+            # NOTE: a worker that answers the health check is up, so that only what is live counts.
+            self._workers.set_health(is_ready=missing is None)
+            self._source.tell(results, live)
+            if missing is not None:
                 log.warning("not_ready", reason=missing)
 
     def _exposition(self) -> bytes:
+        """Write the page /metrics."""
         return self._metrics.exposition(self._source.registry())
 
 
-def run(settings: Settings, announce: Callable[[Service], None]) -> None:
+def make_source(settings: Settings) -> Source:
+    """Make the source: the registry when a tracking URI is set, else a folder.
+
+    Raises:
+        ConfigurationError: neither can be used.
+    """
+    if settings.mlflow_tracking_uri:
+        return RegistrySource(
+            FollowerConfig(
+                tracking_uri=settings.mlflow_tracking_uri,
+                policies=settings.policy,
+                aliases=settings.aliases,
+                poll_interval_s=settings.poll_interval,
+                cache_dir=str(settings.registry_cache),
+                service=settings.service,
+                max_artifact_bytes=settings.max_artifact_mib * 2**20,
+            )
+        )
+    return FolderSource(settings.policies or BUNDLED_POLICIES, settings.policy, settings.poll_interval)
+
+
+class RunningWorkers(Workers, Protocol):
+    """Who answers calls, as the service needs them beside the rollout."""
+
+    grpc_port: int
+
+    def start(self) -> None:
+        """Answer calls."""
+
+    def set_health(self, *, is_ready: bool) -> None:
+        """Tell health checkers whether the service is ready, and what is live."""
+
+    def state(self) -> Mapping[str, Any]:
+        """Return what /readyz says of the workers."""
+
+    def problem(self) -> str | None:
+        """Why calls cannot be answered; None if they can."""
+
+    def drain(self, grace_s: float) -> None:
+        """Accept no more, finish what is in flight, close."""
+
+
+def make_workers(settings: Settings, registry: CollectorRegistry) -> RunningWorkers:
+    """Make one worker in this process, or a supervisor of several processes.
+
+    Raises:
+        PortInUse: the gRPC port cannot be bound.
+    """
+    if settings.workers == 1:
+        from polserve.serving.workers.in_process import InProcessWorker
+
+        return InProcessWorker(settings, registry)
+    from polserve.serving.workers.supervisor import Supervisor  # the supervisor needs neither gRPC nor ONNX Runtime
+
+    return Supervisor(settings, registry, GRACE_S)
+
+
+def run_service(settings: Settings, announce: Callable[[Service], None]) -> None:
     """Serve until SIGTERM or SIGINT, then drain; `announce` is called once both ports are bound.
 
     Raises:

@@ -22,6 +22,7 @@ PREFIX = "POLSERVE_"
 """What the names of our variables begin with."""
 
 Port = Annotated[int, Field(ge=0, le=65535)]
+Batching = Literal["auto", "on", "off"]
 
 _LINK = re.compile(r"(tcp|udp|sctp)://")
 """What Kubernetes writes into the variables that it makes of Services."""
@@ -78,7 +79,7 @@ class Settings(BaseSettings):
     """Number of processes that answer calls."""
     seed: Annotated[int | None, Shown(default="another at each start")] = Field(None, ge=0)
     """Seed of the explored actions (epsilon); each process draws from a stream of its own."""
-    batching: Literal["auto", "on", "off"] = "auto"
+    batching: Batching = "auto"
     """Whether observations that wait at the same time go to the model together; auto measures where that pays."""
     max_batch: int = Field(32, ge=1, le=4096)
     """Largest number of observations that go to the model together."""

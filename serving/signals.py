@@ -1,4 +1,4 @@
-"""Waiting for the signals that end a process."""
+"""The signals that end a process, and how to wait for them."""
 
 import os
 import signal
@@ -6,7 +6,7 @@ from types import FrameType
 
 
 class EndSignals:
-    """SIGTERM and SIGINT, from now on; made in the main thread.
+    """SIGTERM and SIGINT, caught from now on; made in the main thread.
 
     NOTE: a handler that sets an Event can deadlock with a main thread that is just about to wait for it, and is not run
     at all while that thread sleeps, where the kernel gives the signal to another one. Python writes to the wake-up
@@ -21,9 +21,9 @@ class EndSignals:
             signal.signal(number, _nothing)
 
     def wait(self) -> None:
-        """Return when one has come; in any thread."""
+        """Wait in any thread until one has come."""
         os.read(self._read_end, 1)
 
 
 def _nothing(_number: int, _frame: FrameType | None) -> None:
-    """The wake-up descriptor says it all; without a handler the signal would end the process."""
+    """Do nothing: the wake-up descriptor tells of the signal, which would end the process without a handler."""

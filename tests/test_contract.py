@@ -7,12 +7,11 @@ import pytest
 from polserve.protos.generate import SOURCES, generate
 from polserve.protos.shared.names import CHAMPION
 from polserve.serving import client
-from polserve.serving.rollout import Rollout
 from polserve.serving.settings import BUNDLED_POLICIES
-from polserve.serving.sources.folder import FolderSource
+from polserve.serving.sources.folder_source import FolderSource
 from polserve.training.environments.making import EVALUATION_FIRST_SEED, EnvironmentSpec
 from polserve.training.evaluation.episodes import play_episodes
-from tests.support.local_workers import ShelfCrew
+from tests.support.local_workers import LoaderOnly
 
 
 def test_the_committed_stubs_are_what_the_proto_files_say(tmp_path: Path) -> None:
@@ -41,11 +40,11 @@ def test_the_clients_public_names_are_these() -> None:
     ]
 
 
-def test_every_bundled_policy_proves_itself_and_plays_as_well_as_its_spec_says() -> None:
-    crew = ShelfCrew()
-    verdicts = Rollout(crew, crew, is_list_fixed=False).apply(next(FolderSource(BUNDLED_POLICIES, [], 1.0).follow()))
-    assert [verdict.reason for verdict in verdicts] == [""] * len(verdicts)
-    policy = crew.catalog.resolve("cartpole", f"@{CHAMPION}")
+def test_every_bundled_policy_is_accepted_and_plays_as_well_as_its_spec_says() -> None:
+    workers = LoaderOnly()
+    results = workers.rollout().apply(next(FolderSource(BUNDLED_POLICIES, [], 1.0).follow()))
+    assert [result.refusal for result in results] == [None] * len(results)
+    policy = workers.catalog.resolve("cartpole", f"@{CHAMPION}")
     assert not policy.spec.provenance.git_commit.endswith("-dirty")
     played = play_episodes(
         lambda observations: policy.act(observations).actions,

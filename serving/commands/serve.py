@@ -26,7 +26,7 @@ def serve(**given: Any) -> None:
         structlog.get_logger().warning("foreign_variable_ignored", name=name)
 
     from polserve.serving.addresses import spelled
-    from polserve.serving.service import Service, run
+    from polserve.serving.service import Service, run_service
 
     settings = load_settings(given)
 
@@ -35,7 +35,7 @@ def serve(**given: Any) -> None:
         print(f"polserve: gRPC {spelled(settings.host, running.grpc_port)}, ", end="")
         print(f"HTTP http://{spelled(settings.host, running.http_port)}, following {source}", flush=True)
 
-    run(settings, announce)
+    run_service(settings, announce)
 
 
 def _parameter(form: SettingForm) -> inspect.Parameter:

@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def address(environment: Mapping[str, str], arguments: Sequence[str]) -> str:
-    """host:port of the pages, as the service that was started with these variables and arguments has it."""
+    """Return host:port of the pages of a service that was started with these variables and arguments."""
     host = _setting("host", environment, arguments) or DEFAULT_HOST
     port = int(float(_setting("http-port", environment, arguments) or DEFAULT_PORT))  # 8080.0 is one to `serve`, too
     host = host.removeprefix("[").removesuffix("]")
@@ -50,7 +50,7 @@ def address(environment: Mapping[str, str], arguments: Sequence[str]) -> str:
 
 
 def _setting(flag: str, environment: Mapping[str, str], arguments: Sequence[str]) -> str:
-    """What a flag, else a variable of any case, says; empty where neither says anything."""
+    """Return the value of a flag, else of a variable in any case; empty where neither is set."""
     for word, after in pairwise([*arguments, ""]):
         if word == f"--{flag}":
             return after.strip()

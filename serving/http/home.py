@@ -17,7 +17,7 @@ STYLE = (
 
 
 def as_text(state: Mapping[str, Any], host: str) -> str:
-    """The page for a terminal.
+    """Write the page for a terminal.
 
     Args:
         state: what /readyz says.
@@ -31,7 +31,7 @@ def as_text(state: Mapping[str, Any], host: str) -> str:
 
 
 def as_html(state: Mapping[str, Any], host: str) -> str:
-    """The same page for a browser."""
+    """Write the page for a browser."""
     rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in _rows(state))
     links = "".join(f'<li><a href="{path}">{path}</a>: {escape(meaning)}</li>' for path, meaning in PAGES.items())
     ignored = "".join(f"<li>{escape(line)}</li>" for line in state.get("ignored", ()))

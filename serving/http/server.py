@@ -23,7 +23,7 @@ Readiness: TypeAlias = Mapping[str, Any]
 
 
 class HttpServer:
-    """Pages for those who run the service."""
+    """The HTTP pages of the service: home, metrics and probes."""
 
     def __init__(self, host: str, port: int, metrics: Callable[[], bytes], readiness: Callable[[], Readiness]) -> None:
         """Bind the port; requests are answered after `start`.
@@ -55,13 +55,13 @@ class _Server(ThreadingHTTPServer):
     readiness: Callable[[], Readiness]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """One line instead of a traceback: a prober that hangs up is no error of ours."""
+        """Log one line instead of a traceback: a prober that hangs up is no error of ours."""
         del request
         log.warning("http_connection_failed", client=str(client_address), error=str(sys.exc_info()[1]))
 
 
 def _server(host: str, port: int) -> _Server:
-    """A server on an address of IPv4 or IPv6."""
+    """Make a server on an address of IPv4 or IPv6."""
     family, address = resolve(host, port)
 
     class Server(_Server):
@@ -71,7 +71,7 @@ def _server(host: str, port: int) -> _Server:
 
 
 def _without_port(host: str) -> str:
-    """The name in a Host header, whatever stands there."""
+    """Return the host in a Host header without its port, if it has one."""
     name, separator, port = host.rpartition(":")
     return name if separator and port.isdecimal() else host
 
@@ -99,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815 - the base class's name
 
     def _answer_home(self, state: Readiness) -> None:
-        """For a browser in HTML, else in plain text."""
+        """Answer with the home page: HTML for a browser, else plain text."""
         host = _without_port(self.headers.get("Host", "")) or "localhost"
         if "text/html" in self.headers.get("Accept", ""):
             self._answer(HTTPStatus.OK, "text/html; charset=utf-8", home.as_html(state, host).encode())
@@ -107,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.OK, TEXT, home.as_text(state, host).encode())
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Probes and scrapes come every few seconds: they are not logged."""
+        """Log nothing: probes and scrapes come every few seconds."""
 
     def _answer(self, status: HTTPStatus, content_type: str, body: bytes) -> None:
         self.send_response(status)

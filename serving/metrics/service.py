@@ -1,7 +1,7 @@
 """What the service as a whole measures, and the page that Prometheus scrapes."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from polserve.serving.sources.source import RegistryStatus, Verdict
+from polserve.serving.sources.source import RegistryStatus
+from polserve.serving.versions import LiveVersions, RolloutResult
 
 
 class ServiceMetrics:
@@ -35,17 +36,16 @@ class ServiceMetrics:
         build = Gauge("polserve_build_info", "1, with the version of polserve.", ("version",), registry=registry)
         build.labels(version("polserve")).set(1)
 
-    def observe_rollouts(
-        self, verdicts: Iterable[Verdict], aliases: Mapping[str, Mapping[str, str]], runs: Mapping[tuple[str, str], str]
-    ) -> None:
-        """These versions were tried; now each policy's aliases name these versions, which came from these runs."""
-        for verdict in verdicts:
+    def observe_rollouts(self, results: Iterable[RolloutResult], live: LiveVersions) -> None:
+        """Count the versions that were tried, and tell which ones answer now."""
+        for result in results:
+            ended = "live" if result.refusal is None else "refused"
             for outcome in ("live", "refused"):  # both, so that the first of a kind is seen as an increase from 0
-                self._rollouts.labels(verdict.policy, outcome).inc(outcome == ("refused" if verdict.reason else "live"))
+                self._rollouts.labels(result.policy, outcome).inc(outcome == ended)
         self._policy_info.clear()
-        for policy, named in aliases.items():
-            for alias, number in named.items():
-                self._policy_info.labels(policy, number, alias, runs.get((policy, number), "")).set(1)
+        for policy, named in live.items():
+            for alias, one in named.items():
+                self._policy_info.labels(policy, one.ref.version, alias, one.run_id).set(1)
 
     def exposition(self, registry_status: RegistryStatus | None) -> bytes:
         """The page that Prometheus scrapes."""

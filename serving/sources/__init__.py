@@ -1,1 +1,1 @@
-"""What should be live: from a folder, or from an MLflow registry."""
+"""Where the service learns what should be live: a folder, or an MLflow registry."""

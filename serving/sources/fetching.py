@@ -1,75 +1,102 @@
-"""From a version in the registry to its files in the cache; what fails is tried again, less and less often."""
+"""Downloads of versions from the registry to the cache; what fails is tried again, less and less often."""
 
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Protocol
 
 from polserve.protos.shared.names import GOLDEN_FILE, MODEL_FILE, SHA256_TAG
 from polserve.protos.shared.packages import missing_package
 from polserve.serving.errors import RolloutRefused, one_line
-from polserve.serving.sources.cache import Reference, VersionCache
-from polserve.serving.sources.registry import Artifact, Registry
+from polserve.serving.sources.cache import VersionCache
+from polserve.serving.versions import VersionRef
 
 MIB = 2**20
 SPARE_BYTES = 16 * MIB
-"""That stay free on the disk."""
+"""Bytes that stay free on the disk."""
 LONGEST_RETRY_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """A version that could not be had."""
+class Artifact:
+    """A file of a version, as a store lists it."""
 
-    problem: str
+    path: str
+    """Relative, as the store has it: not to be trusted."""
+    n_bytes: int
+
+
+class ArtifactStore(Protocol):
+    """Where the files of registered versions are; whatever a store does wrong is raised as it comes."""
+
+    def storage(self, policy: str, version: str) -> str:
+        """Return where a version's files are, for `files` and `download`."""
+
+    def files(self, storage: str) -> list[Artifact]:
+        """List the files in a folder, those in folders below it left out."""
+
+    def download(self, storage: str, target: Path) -> None:
+        """Write the file at `storage` into the folder `target`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a version could not be downloaded, and when to try again."""
+
+    reason: str
     delay_s: float
-    """Until it is tried again."""
+    """Seconds from the failure to the next try."""
     retry_at: float
-    """By the monotonic clock."""
+    """When it is tried again, by the monotonic clock."""
 
 
 class Fetcher:
-    """Brings the two files of a version that serving needs, and nothing else that a store may hold."""
+    """Downloads of the two files of a version that serving needs, and of nothing else that a store may hold."""
 
-    def __init__(self, registry: Registry, cache: VersionCache, *, max_bytes: int, retry_s: float) -> None:
-        """What fails is tried again after `retry_s`, then after twice as long, and so on."""
-        self._registry = registry
+    def __init__(self, store: ArtifactStore, cache: VersionCache, *, max_bytes: int, retry_s: float) -> None:
+        """Try what fails again after `retry_s`, then after twice as long, and so on."""
+        self._store = store
         self._cache = cache
         self._max_bytes = max_bytes
         self._retry_s = retry_s
-        self._failures: dict[Reference, Failure] = {}
+        self._failures: dict[VersionRef, Failure] = {}
 
-    def fetch(self, ref: Reference) -> Reference:
-        """The reference, whose files the cache holds; or with the problem that keeps it from holding them."""
+    def fetch(self, ref: VersionRef) -> None:
+        """Bring a version's files into the cache, unless it holds them.
+
+        Raises:
+            RolloutRefused: they cannot be had, or could not when they were last asked for, a short while ago.
+        """
         if self._cache.holds(ref):
             self._failures.pop(ref, None)
-            return ref
+            return
         failure = self._failures.get(ref)
-        if failure is None or time.monotonic() >= failure.retry_at:
-            try:
-                self._download(ref)
-            except Exception as error:  # noqa: BLE001 - whatever a store does wrong, the version cannot be had
-                delay_s = min(2 * failure.delay_s, LONGEST_RETRY_S) if failure else self._retry_s
-                failure = self._failures[ref] = Failure(_problem(error), delay_s, time.monotonic() + delay_s)
-            else:
-                self._failures.pop(ref, None)
-                return ref
-        return replace(ref, problem=failure.problem)
+        if failure is not None and time.monotonic() < failure.retry_at:
+            raise RolloutRefused(failure.reason)
+        try:
+            self._download(ref)
+        except Exception as error:
+            delay_s = min(2 * failure.delay_s, LONGEST_RETRY_S) if failure else self._retry_s
+            reason = str(error) if isinstance(error, RolloutRefused) else _reason(error)
+            self._failures[ref] = Failure(reason, delay_s, time.monotonic() + delay_s)
+            raise RolloutRefused(reason) from error
+        self._failures.pop(ref, None)
 
-    def forget_all_but(self, named: Iterable[Reference]) -> None:
-        """A version that is not named is tried at once when it is named again."""
-        kept = {replace(ref, problem="") for ref in named}
+    def forget_all_but(self, named: Iterable[VersionRef]) -> None:
+        """Forget the failures of versions that are not named, which are tried at once when they are named again."""
+        kept = {replace(ref, problem=None) for ref in named}
         self._failures = {ref: failure for ref, failure in self._failures.items() if ref in kept}
 
-    def _download(self, ref: Reference) -> None:
-        """The cache holds the version.
+    def _download(self, ref: VersionRef) -> None:
+        """Download a version into the cache.
 
         Raises:
             RolloutRefused: the store holds something else. What the store or the disk raises is passed on.
         """
         if not ref.sha256:
             raise RolloutRefused(f"the version has no tag {SHA256_TAG}; register it with `polserve train`")
-        storage = self._registry.storage(ref.policy, ref.version)
+        storage = self._store.storage(ref.policy, ref.version)
         paths = (PurePosixPath(MODEL_FILE), PurePosixPath(GOLDEN_FILE.as_posix()))
         sizes = [self._size(storage, path) for path in paths]
         self._check_room(sum(sizes))
@@ -78,19 +105,14 @@ class Fetcher:
             for path in paths:
                 target = folder / path.parent
                 target.mkdir(exist_ok=True)
-                self._registry.download(f"{storage}/{path}", target)
+                self._store.download(f"{storage}/{path}", target)
 
-        sha256 = self._cache.put(ref, fill)
-        if sha256 != ref.sha256:
-            raise RolloutRefused(
-                f"sha256 of model.onnx: expected {ref.sha256}, got {sha256}; it was truncated on the way, or changed "
-                "after it was registered"
-            )
+        self._cache.put(ref, fill)
 
     def _size(self, storage: str, path: PurePosixPath) -> int:
-        """The size of a file of the version, by what the store lists."""
+        """Return the size in bytes of a file of the version, as the store lists it."""
         folder = "" if path.parent == PurePosixPath() else f"/{path.parent}"
-        listed = self._registry.files(storage + folder)
+        listed = self._store.files(storage + folder)
         _check_paths(listed)
         sizes = [artifact.n_bytes for artifact in listed if PurePosixPath(artifact.path).name == path.name]
         if not sizes:
@@ -98,6 +120,7 @@ class Fetcher:
         return sizes[0]
 
     def _check_room(self, n_bytes: int) -> None:
+        """Raise RolloutRefused where a version is larger than it may be, or than there is room for."""
         if n_bytes > self._max_bytes:
             raise RolloutRefused(
                 f"the version is {n_bytes // MIB:,} MiB, the limit is {self._max_bytes // MIB:,}; "
@@ -119,8 +142,7 @@ def _check_paths(listed: Iterable[Artifact]) -> None:
             raise RolloutRefused(f"the version's artifacts have an unsafe path: {artifact.path!r}")
 
 
-def _problem(error: Exception) -> str:
-    if isinstance(error, RolloutRefused):
-        return str(error)
+def _reason(error: Exception) -> str:
+    """Say in one line why a download failed."""
     reason = missing_package(error) if isinstance(error, ModuleNotFoundError) else one_line(error)
     return f"its files cannot be had: {reason}"

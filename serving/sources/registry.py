@@ -11,13 +11,14 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from polserve.protos.shared.alias_history import HISTORY_TAG
 from polserve.protos.shared.names import POLICY_TAG, SHA256_TAG
+from polserve.serving.sources.fetching import Artifact
 
 PAGE = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A registered model."""
+    """A registered model, which holds the versions of one policy."""
 
     name: str
     aliases: dict[str, str]
@@ -28,15 +29,6 @@ class Model:
     """Milliseconds since 1970; tells it from one of the same name that was deleted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Artifact:
-    """A file of a version."""
-
-    path: str
-    """Relative, as the store has it: not to be trusted."""
-    n_bytes: int
-
-
 class Registry:
     """Registered models, their tags and their files; whatever a registry does wrong is raised as it comes."""
 
@@ -45,7 +37,7 @@ class Registry:
         self._client = MlflowClient()
 
     def model(self, name: str) -> Model | None:
-        """The registered model of that name, in one request; None where there is none."""
+        """Ask for the registered model of that name, in one request; None where there is none."""
         try:
             return _model(self._client.get_registered_model(name))
         except MlflowException as error:
@@ -54,7 +46,7 @@ class Registry:
             raise
 
     def policies(self) -> Iterator[Model]:
-        """Every registered model with the tag polserve.policy, in a request for each hundred models."""
+        """Yield every registered model with the tag polserve.policy, in a request for each hundred models."""
         token = None
         while True:
             page = self._client.search_registered_models(max_results=PAGE, page_token=token)
@@ -64,28 +56,28 @@ class Registry:
                 return
 
     def sha256(self, policy: str, version: str) -> str:
-        """Of the version's model.onnx, as registered; empty where it was not."""
+        """Ask for the checksum of a version's model.onnx, as registered; empty where it has none."""
         return str(self._client.get_model_version(policy, version).tags.get(SHA256_TAG, ""))
 
     def storage(self, policy: str, version: str) -> str:
-        """Where the version's files are, for `files` and `download`."""
+        """Ask where a version's files are, for `files` and `download`."""
         return str(self._client.get_model_version_download_uri(policy, version))
 
     def files(self, storage: str) -> list[Artifact]:
-        """The files in a folder, those in folders below it left out."""
+        """List the files in a folder, those in folders below it left out."""
         found = artifacts.list_artifacts(artifact_uri=storage)
         return [Artifact(str(info.path), int(info.file_size or 0)) for info in found if not info.is_dir]
 
-    def download(self, storage: str, target: Path) -> Path:
-        """The file at `storage`, in the folder `target`."""
-        return Path(artifacts.download_artifacts(artifact_uri=storage, dst_path=str(target)))
+    def download(self, storage: str, target: Path) -> None:
+        """Write the file at `storage` into the folder `target`."""
+        artifacts.download_artifacts(artifact_uri=storage, dst_path=str(target))
 
     def tag_version(self, policy: str, version: str, key: str, value: str) -> None:
-        """The version has the tag."""
+        """Set a tag of a version."""
         self._client.set_model_version_tag(policy, version, key, value)
 
     def write_history(self, policy: str, text: str) -> None:
-        """The record of @champion's moves is `text`."""
+        """Replace the record of @champion's moves by `text`."""
         self._client.set_registered_model_tag(policy, HISTORY_TAG, text)
 
 

@@ -1,73 +1,37 @@
-"""What a source of policy versions tells the service, and what it is told back."""
+"""What the service asks of a source of policy versions, and tells it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
-
-@dataclass(frozen=True, slots=True)
-class VersionRef:
-    """A policy version on this machine's disk that should be live."""
-
-    policy: str
-    version: str
-    folder: Path
-    sha256: str
-    """Of model.onnx, as registered, hexadecimal."""
-    stamp: str = ""
-    """Another when the files were changed, where that can be told: a refused version is then tried again."""
-    problem: str = ""
-    """Why the source cannot provide the files; one line, empty when it can."""
-
-
-Desired: TypeAlias = Mapping[str, Mapping[str, VersionRef]]
-"""By policy name and alias, which version should answer; a policy without an alias should not be live."""
+from polserve.serving.versions import ByAlias, DesiredVersions, RolloutResult
 
 
 @dataclass(frozen=True, slots=True)
 class RegistryStatus:
-    """How the registry did when it was last asked."""
+    """Whether the registry answered when it was last asked, and what is wrong."""
 
     is_up: bool
     last_success: float | None
     """Unix time; None before the first."""
     error: str
-    """One line: why it is not up, or what is wrong with single policies; empty if nothing is."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """What came of loading and proving a version; `reason` says why it is refused, and is empty if it is good."""
-
-    reason: str
-    run_id: str = ""
-    """The run that made it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """How the rollout of a version ended; `reason` is empty when it went live."""
-
-    policy: str
-    version: str
-    reason: str
+    """Why it is not up, or what is wrong with single policies, in one line; empty if nothing is."""
 
 
 class Source(Protocol):
-    """Where the wish for live versions comes from."""
+    """Where the service learns which versions should be live: a folder, or an MLflow registry."""
 
-    def follow(self) -> Iterator[Desired]:
-        """What is desired, now and at every change; ends after `close`."""
+    def follow(self) -> Iterator[DesiredVersions]:
+        """Yield what is desired, now and at every change; end after `close`."""
 
     def registry(self) -> RegistryStatus | None:
-        """The registry's state; None for a source without one, and before its first answer."""
+        """Return the registry's state; None for a source without one, and before its first answer."""
 
     def ignored(self) -> Sequence[str]:
-        """What was found and is not followed, each in a line with what was expected."""
+        """Return what was found and is not followed, each in a line with what was expected."""
 
-    def tell(self, verdicts: Sequence[Verdict], live: Mapping[str, Mapping[str, str]]) -> None:
-        """Take note of how versions fared, and of what is live now: by policy and alias, the version."""
+    def tell(self, results: Sequence[RolloutResult], live: ByAlias[str]) -> None:
+        """Take note of how versions fared, and of which version is live now."""
 
     def close(self) -> None:
-        """Stop following; `follow` ends."""
+        """Stop following, so that `follow` ends."""

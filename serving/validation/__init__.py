@@ -1,1 +1,1 @@
-"""The proof that a version is the policy that was trained, made in a process whose end harms nobody."""
+"""The checks that a version must pass before it may answer, in a process whose end harms nobody."""

@@ -1,30 +1,31 @@
-"""This side of the process that tries versions."""
+"""The service's side of the process that validates versions."""
 
 import contextlib
 import threading
 
 import structlog
 
-from polserve.serving.children.messages import ref_message
-from polserve.serving.children.process import ChildLost, ChildProcess
+from polserve.serving.errors import RolloutRefused
+from polserve.serving.processes.encoding import decode_accepted, encode_ref
+from polserve.serving.processes.parent import ChildLost, ChildProcess, ChildRefused
 from polserve.serving.settings import Settings
-from polserve.serving.sources.source import Trial, VersionRef
+from polserve.serving.versions import AcceptedVersion, VersionRef
 
 TRIES = 2
-"""Processes that may end while they try a version: one may have ended for another reason."""
+"""Processes that may end while they validate a version: one may have ended for another reason."""
 TIMEOUT_S = 120.0
-"""For one version."""
+"""Seconds for one version."""
 
 log = structlog.get_logger()
 
 
-class Prover:
-    """Tries versions in a process of its own, which is started when there is something to try."""
+class Validator:
+    """Validates versions in a process of its own, which is started when there is one to validate."""
 
     def __init__(self, settings: Settings) -> None:
         self._config = {
             "batching": settings.batching,
-            "gate": {
+            "limits": {
                 "allow_space_change": settings.allow_space_change,
                 "latency_budget_s": settings.latency_budget / 1000,
                 "max_slowdown": settings.max_slowdown,
@@ -33,51 +34,54 @@ class Prover:
         self._child: ChildProcess | None = None
         self._starting = threading.Lock()
         self._lock = threading.Lock()
-        """Of the child, and held for a moment only: who closes does not wait for a start."""
+        """Guards the child, and is held for a moment only: who closes does not wait for a start."""
         self._is_closed = False
 
-    def prove(self, ref: VersionRef, live: VersionRef | None) -> Trial:
-        """Whether the version is the policy that was trained and may take the place of `live`; or why not.
+    def validate(self, ref: VersionRef, live: VersionRef | None) -> AcceptedVersion:
+        """Check that a version is the policy that was trained and may take the place of `live`, and time it.
 
         Raises:
-            ChildLost: the prover was closed meanwhile, so that nothing is known.
+            RolloutRefused: it is not, or may not.
+            ChildLost: the validator was closed meanwhile, so that nothing is known.
         """
-        message = {"ref": ref_message(ref), "live": ref_message(live) if live else None}
+        request = {"ref": encode_ref(ref), "live": encode_ref(live) if live else None}
         problem = ""
         for _ in range(TRIES):
             try:
-                return Trial(**self._running().ask(message, TIMEOUT_S))
+                return decode_accepted(self._running().ask(request, TIMEOUT_S))
+            except ChildRefused as refusal:
+                raise RolloutRefused(str(refusal)) from refusal
             except ChildLost as error:
                 if self._is_closed:
                     raise
                 problem = str(error)
-                log.warning("prover_lost", policy=ref.policy, version=ref.version, error=problem)
-        return Trial(f"{TRIES} processes ended while they tried the version: {problem}")
+                log.warning("validator_lost", policy=ref.policy, version=ref.version, error=problem)
+        raise RolloutRefused(f"{TRIES} processes ended while they validated the version: {problem}")
 
     def warm_up(self) -> None:
-        """The process is being started; what it is to try first will not wait for that."""
+        """Start the process in the background, so that the first version does not wait for it."""
 
         def start() -> None:
-            with contextlib.suppress(ChildLost):  # it is started again when there is something to try
+            with contextlib.suppress(ChildLost):  # it is started again when there is something to validate
                 self._running()
 
-        threading.Thread(target=start, name="prover", daemon=True).start()
+        threading.Thread(target=start, name="validator", daemon=True).start()
 
     def close(self) -> None:
-        """The process has ended."""
+        """End the process; a validation under way is given up."""
         with self._lock:
             self._is_closed = True
             if self._child is not None:
                 self._child.kill()
 
     def _running(self) -> ChildProcess:
-        """The process, ready for work."""
+        """Return the process, ready for work; start one where there is none."""
         with self._starting:
             with self._lock:
                 if self._is_closed:
                     raise ChildLost("the service ends")
                 if self._child is not None and self._child.is_alive:
                     return self._child
-                child = self._child = ChildProcess("prover", "polserve.serving.validation.child")
+                child = self._child = ChildProcess("validator", "polserve.serving.validation.validator_process")
             child.configure(self._config)
             return child

@@ -1,1 +1,1 @@
-"""Those who answer calls: one worker in this process, or several processes and their supervisor."""
+"""Who answers calls: one worker in this process, or several processes and their supervisor."""

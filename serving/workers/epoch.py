@@ -1,26 +1,26 @@
-"""The number of the state that answers: raised in one place, and seen at once by every process that shares it."""
+"""The epoch: the number of the state that answers, seen at once by every process that shares it."""
 
 import mmap
 import os
 
 
 class LocalEpoch:
-    """For a single process."""
+    """The epoch of a single process."""
 
     def __init__(self) -> None:
         self._number = 0
 
     def read(self) -> int:
-        """The number now."""
+        """Return the number of the state that answers now."""
         return self._number
 
     def write(self, number: int) -> None:
-        """From now on `read` gives this number."""
+        """Make `read` give this number from now on."""
         self._number = number
 
 
 class SharedEpoch:
-    """In memory that processes share: what the supervisor writes, every worker reads with its next call."""
+    """An epoch in memory that processes share: what the supervisor writes, each worker reads with its next call."""
 
     def __init__(self, fd: int | None = None) -> None:
         """Share the memory behind a file descriptor, or make it."""
@@ -31,9 +31,9 @@ class SharedEpoch:
         self._number = memoryview(mmap.mmap(self.fd, mmap.PAGESIZE)).cast("Q")
 
     def read(self) -> int:
-        """The number now."""
+        """Return the number of the state that answers now."""
         return self._number[0]
 
     def write(self, number: int) -> None:
-        """From now on `read` gives this number, in every process."""
+        """Make `read` give this number from now on, in every process."""
         self._number[0] = number

@@ -14,7 +14,7 @@ LOCK_FILE = "lock"
 
 
 class MetricsFolder:
-    """In memory where there is such a place: the files are small, and written at every call."""
+    """A folder of shared metrics, in memory where there is such a place: its files are written at every call."""
 
     def __init__(self) -> None:
         """Make it, and remove those of services that were killed.
@@ -36,13 +36,13 @@ class MetricsFolder:
         )
 
     def remove(self) -> None:
-        """The folder is gone."""
+        """Delete the folder."""
         shutil.rmtree(self.path, ignore_errors=True)
         self._lock.close()
 
 
 def _hold(folder: Path) -> TextIO:
-    """The lock, held: it has its name only then, so that nobody takes the folder for a leftover."""
+    """Lock a folder; the lock file gets its name only then, so that nobody takes the folder for a leftover."""
     unnamed = folder / f"{LOCK_FILE}.new"
     lock = unnamed.open("w")
     fcntl.flock(lock, fcntl.LOCK_EX)
@@ -51,6 +51,7 @@ def _hold(folder: Path) -> TextIO:
 
 
 def _remove_leftovers(parent: Path) -> None:
+    """Delete the folders of services that were killed."""
     for folder in parent.glob(f"{PREFIX}*"):
         try:
             with (folder / LOCK_FILE).open("r+") as lock:

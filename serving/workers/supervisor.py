@@ -1,14 +1,15 @@
-"""A crew of several processes on one port, and their supervisor.
+"""Several worker processes on one port, and the supervisor that starts and replaces them.
 
-The kernel spreads connections over the processes (SO_REUSEPORT). A process that ends is replaced. A switch has two
-phases: every process stages the new state, then the supervisor raises the epoch that all of them share.
+The kernel spreads connections over the workers (SO_REUSEPORT). A worker that ends is replaced. A switch has two phases:
+every worker stages the new state, then the supervisor raises the epoch that all of them share.
 """
 
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -16,11 +17,12 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import mark_process_dead
 
 from polserve.serving.addresses import resolve, unavailable
-from polserve.serving.children.messages import Message, live_message, ref_message
-from polserve.serving.children.process import ChildLost, ChildProcess
+from polserve.serving.errors import RolloutRefused
 from polserve.serving.metrics.service import WorkerPids, collect_workers
+from polserve.serving.processes.encoding import Message, encode_accepted, encode_each
+from polserve.serving.processes.parent import ChildLost, ChildProcess, ChildRefused
 from polserve.serving.settings import Settings
-from polserve.serving.sources.source import Desired, VersionRef
+from polserve.serving.versions import AcceptedVersion, LiveVersions
 from polserve.serving.workers.epoch import SharedEpoch
 from polserve.serving.workers.metrics_folder import MetricsFolder
 
@@ -28,18 +30,27 @@ PREPARE_TIMEOUT_S = 120.0
 STAGE_TIMEOUT_S = 60.0
 ANSWER_TIMEOUT_S = 5.0
 START_S = 10.0
-"""For the first process to come up."""
+"""Seconds for the first worker to come up."""
 RESPAWN_DELAY_S = 0.5
-"""After a process that ended before it answered calls."""
+"""Seconds to wait after a worker that ended before it answered calls."""
 
 log = structlog.get_logger()
 
 
-class ProcessCrew:
-    """Supervises the processes that answer."""
+@dataclass(frozen=True, slots=True)
+class Replies:
+    """What came of one request to several workers; those that were lost are in neither."""
+
+    n_done: int
+    refusals: Mapping[ChildProcess, str]
+    """Why a worker did not do it."""
+
+
+class Supervisor:
+    """Starts the worker processes, replaces those that end, and passes on to all of them what goes live."""
 
     def __init__(self, settings: Settings, registry: CollectorRegistry, grace_s: float) -> None:
-        """Reserve the gRPC port; nothing is started yet. A worker has `grace_s` to finish what is in flight.
+        """Reserve the gRPC port; no worker is started yet. Each has `grace_s` at its end to finish what is in flight.
 
         Raises:
             PortInUse: it cannot be bound.
@@ -54,16 +65,17 @@ class ProcessCrew:
         self._pids = WorkerPids()
         collect_workers(registry, self._metrics.path, self._pids)
         self._lock = threading.RLock()
-        self._members: dict[int, ChildProcess] = {}
+        self._workers: dict[int, ChildProcess] = {}
+        """The workers that answer calls, by index."""
         self._lock_of_processes = threading.Lock()
         self._processes: dict[int, ChildProcess] = {}
-        """Those that start, too."""
-        self._live: Desired | None = None
+        """The workers that are only starting, too."""
+        self._live: LiveVersions | None = None
         self._is_ready = False
-        self._lost = ""
+        self._latest_loss: str | None = None
         """Why the latest worker did not start, or ended."""
         self._is_closing = threading.Event()
-        self._pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="crew")
+        self._pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="supervisor")
         self._keepers = [
             threading.Thread(target=self._keep, args=(index,), name=f"keeper-{index}", daemon=True)
             for index in range(settings.workers)
@@ -74,52 +86,59 @@ class ProcessCrew:
         for keeper in self._keepers:
             keeper.start()
         until = time.monotonic() + START_S
-        while not self._members and time.monotonic() < until:
+        while not self._workers and time.monotonic() < until:
             time.sleep(0.02)
 
-    def prepare(self, ref: VersionRef) -> str:
-        """Every process holds the version, ready to answer; or why not."""
-        message = {"do": "prepare", "ref": ref_message(ref)}
-        replies = self._ask_all(self._wait_for_members(), message, PREPARE_TIMEOUT_S)
-        if not replies:
-            return "every process that was to load it ended"
-        return next((reply["reason"] for reply in replies if reply["reason"]), "")
+    def prepare(self, version: AcceptedVersion) -> None:
+        """Have every worker load the version.
 
-    def switch(self, live: Desired) -> None:
-        """From now on every call is answered by `live`, in every process."""
+        Raises:
+            RolloutRefused: one of them cannot, or none lived to load it.
+            ChildLost: the service ends.
+        """
+        message = {"do": "prepare", "version": encode_accepted(version)}
+        replies = self._ask_all(self._wait_for_workers(), message, PREPARE_TIMEOUT_S)
+        if replies.refusals:
+            raise RolloutRefused("; ".join(sorted(set(replies.refusals.values()))))
+        if not replies.n_done:
+            raise RolloutRefused("every process that was to load it ended")
+
+    def switch(self, live: LiveVersions) -> None:
+        """Answer every call that comes from now on by `live`, in every worker."""
         with self._lock:
             epoch = self._epoch.read() + 1
-            message = {"do": "stage", "epoch": epoch, "live": live_message(live)}
-            members = list(self._members.values())
-            for member, reply in zip(members, self._pool.map(_asker(message, STAGE_TIMEOUT_S), members), strict=True):
-                if reply is not None and reply["reason"]:
-                    log.error("worker_cannot_follow", pid=member.pid, reason=reply["reason"])
-                    member.kill()  # another takes its place, and is not let in before it can
+            message = {"do": "stage", "epoch": epoch, "live": encode_each(live, encode_accepted)}
+            replies = self._ask_all(self._workers.values(), message, STAGE_TIMEOUT_S)
+            for worker, reason in replies.refusals.items():
+                log.error("worker_cannot_follow", pid=worker.pid, reason=reason)
+                worker.kill()  # another takes its place, and is not let in before it can
             self._live = live
             self._epoch.write(epoch)
 
     def set_health(self, *, is_ready: bool) -> None:
-        """Tell health checkers, in every process."""
+        """Tell health checkers of every worker whether the service is ready, and what is live."""
         with self._lock:
             self._is_ready = is_ready
-            self._ask_all(self._members.values(), {"do": "health", "is_ready": is_ready}, ANSWER_TIMEOUT_S)
+            self._ask_all(self._workers.values(), {"do": "health", "is_ready": is_ready}, ANSWER_TIMEOUT_S)
 
     def state(self) -> Mapping[str, Any]:
-        """What /readyz says of the crew."""
-        return {"workers": {"up": len(self._members), "of": self._settings.workers}}
+        """Return what /readyz says of the workers: how many are up."""
+        return {"workers": {"up": len(self._workers), "of": self._settings.workers}}
 
-    def problem(self) -> str:
-        """Why calls cannot be answered."""
-        return "" if self._members else f"no worker process is up{self._lost}"
+    def problem(self) -> str | None:
+        """Say why calls cannot be answered; None where they can."""
+        if self._workers:
+            return None
+        return "no worker process is up" + (f": {self._latest_loss}" if self._latest_loss else "")
 
     def drain(self, grace_s: float) -> None:
-        """Let every process finish what is in flight, and end."""
+        """Let every worker finish what is in flight, and end."""
         until = time.monotonic() + grace_s + 1.0
         with self._lock_of_processes:
             self._is_closing.set()
             processes = list(self._processes.values())
         for process in processes:
-            process.end()
+            process.terminate()
         for process in processes:
             process.wait(max(0.0, until - time.monotonic()))
         for keeper in self._keepers:
@@ -130,27 +149,27 @@ class ProcessCrew:
         self._metrics.remove()
 
     def _keep(self, index: int) -> None:
-        """See to it that there is a worker `index`, until the end."""
+        """Keep a worker `index` running, until the service ends."""
         while not self._is_closing.is_set():
             try:
                 worker = self._spawn(index)
             except (ChildLost, OSError) as error:  # the latter where no process can be started now
                 if self._is_closing.is_set():
                     return
-                self._lost = f": {error}"
+                self._latest_loss = str(error)
                 log.error("worker_not_started", worker=index, error=str(error))  # noqa: TRY400 - it says why in one line
                 self._is_closing.wait(RESPAWN_DELAY_S)
                 continue
             exit_code = worker.wait()
             with self._lock:
-                is_member = self._members.pop(index, None) is not None
+                is_up = self._workers.pop(index, None) is not None
                 self._pids.by_name.pop(str(index), None)
             if self._is_closing.is_set():
                 return
             mark_process_dead(worker.pid, str(self._metrics.path))
-            self._lost = f": worker process {worker.pid} ended with exit code {exit_code}"
+            self._latest_loss = f"worker process {worker.pid} ended with exit code {exit_code}"
             log.error("worker_ended", worker=index, pid=worker.pid, exit_code=exit_code)
-            if not is_member:
+            if not is_up:
                 self._is_closing.wait(RESPAWN_DELAY_S)
 
     def _spawn(self, index: int) -> ChildProcess:
@@ -178,56 +197,60 @@ class ProcessCrew:
 
     def _start_process(self) -> ChildProcess:
         environment = {"PROMETHEUS_MULTIPROC_DIR": str(self._metrics.path)}
-        return ChildProcess("worker", "polserve.serving.workers.child", environment=environment, fds=(self._epoch.fd,))
+        return ChildProcess(
+            "worker", "polserve.serving.workers.worker_process", environment=environment, fds=(self._epoch.fd,)
+        )
 
     def _admit(self, index: int, worker: ChildProcess) -> None:
-        """`worker` answers calls with what is live now; what takes long is done without holding up a switch."""
-        staged: Desired | None = None
+        """Let a worker answer calls, with what is live now; what takes long is done without holding up a switch."""
+        staged: LiveVersions | None = None
         while True:
             with self._lock:
                 if staged is self._live:
-                    _must(worker, {"do": "start"}, ANSWER_TIMEOUT_S)
-                    _must(worker, {"do": "health", "is_ready": self._is_ready}, ANSWER_TIMEOUT_S)
-                    self._members[index] = worker
+                    _must_do(worker, {"do": "start"}, ANSWER_TIMEOUT_S)
+                    _must_do(worker, {"do": "health", "is_ready": self._is_ready}, ANSWER_TIMEOUT_S)
+                    self._workers[index] = worker
                     self._pids.by_name[str(index)] = worker.pid
                     log.info("worker_up", worker=index, pid=worker.pid)
                     return
                 staged, epoch = self._live, self._epoch.read()
-            _must(worker, {"do": "stage", "epoch": epoch, "live": live_message(staged or {})}, STAGE_TIMEOUT_S)
+            live = encode_each(staged or {}, encode_accepted)
+            _must_do(worker, {"do": "stage", "epoch": epoch, "live": live}, STAGE_TIMEOUT_S)
 
-    def _wait_for_members(self) -> list[ChildProcess]:
+    def _wait_for_workers(self) -> list[ChildProcess]:
+        """Wait until a worker answers calls; return those that do."""
         while not self._is_closing.is_set():
             with self._lock:
-                if self._members:
-                    return list(self._members.values())
+                if self._workers:
+                    return list(self._workers.values())
             time.sleep(0.02)
         raise ChildLost("the service ends")
 
-    def _ask_all(self, members: Any, message: Message, timeout_s: float) -> list[Message]:
-        """The replies of those that gave one; a process that is lost is replaced by its keeper."""
-        replies = self._pool.map(_asker(message, timeout_s), list(members))
-        return [reply for reply in replies if reply is not None]
+    def _ask_all(self, workers: Iterable[ChildProcess], message: Message, timeout_s: float) -> Replies:
+        """Ask several workers at once; one that is lost is replaced by its keeper."""
+        asked = {worker: self._pool.submit(worker.ask, message, timeout_s) for worker in list(workers)}
+        n_done, refusals = 0, dict[ChildProcess, str]()
+        for worker, reply in asked.items():
+            try:
+                reply.result()
+                n_done += 1
+            except ChildRefused as refusal:
+                refusals[worker] = str(refusal)
+            except ChildLost as error:
+                log.warning("worker_lost", error=str(error))
+        return Replies(n_done, refusals)
 
 
-def _asker(message: Message, timeout_s: float) -> Any:
-    def ask(worker: ChildProcess) -> Message | None:
-        try:
-            return worker.ask(message, timeout_s)
-        except ChildLost as error:
-            log.warning("worker_lost", error=str(error))
-            return None
-
-    return ask
-
-
-def _must(worker: ChildProcess, message: Message, timeout_s: float) -> None:
-    reason = worker.ask(message, timeout_s)["reason"]
-    if reason:
-        raise ChildLost(f"worker process {worker.pid} cannot {message['do']}: {reason}")
+def _must_do(worker: ChildProcess, message: Message, timeout_s: float) -> None:
+    """Ask a worker that is starting; raises ChildLost where it does not do it."""
+    try:
+        worker.ask(message, timeout_s)
+    except ChildRefused as refusal:
+        raise ChildLost(f"worker process {worker.pid} cannot {message['do']}: {refusal}") from refusal
 
 
 def _reserve(host: str, port: int) -> socket.socket:
-    """A socket that holds the port for the workers, and takes no connection itself.
+    """Bind a socket that holds the port for the workers, and takes no connection itself.
 
     Raises:
         PortInUse: another program has it, even one that would share it.

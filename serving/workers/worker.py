@@ -1,4 +1,4 @@
-"""What answers calls in one process: the live versions, the model's queue, the episodes, the gRPC server."""
+"""A worker: everything in one process that it takes to answer calls."""
 
 from dataclasses import dataclass
 
@@ -14,31 +14,31 @@ from polserve.serving.grpc.budget import BudgetService
 from polserve.serving.grpc.episode import EpisodeHandler
 from polserve.serving.grpc.server import GrpcServer
 from polserve.serving.grpc.services import PolicyService, Services
-from polserve.serving.loader import Shelf
+from polserve.serving.loader import VersionLoader
 from polserve.serving.metrics.answers import AnsweringMetrics
 from polserve.serving.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Which of how many workers this is."""
+    """The place of one worker among all of them."""
 
     index: int = 0
     n: int = 1
 
     def of(self, total: int) -> int:
-        """This worker's part of something that all have together; the first ones take what does not divide."""
+        """Return this worker's part of what all share; the first ones take what does not divide."""
         return total // self.n + (self.index < total % self.n)
 
 
 class Worker:
-    """Answers calls from `start` to `drain`."""
+    """The live versions, the queue for the model, the episodes and the gRPC server of one process."""
 
     def __init__(self, settings: Settings, registry: CollectorRegistry, epoch: Epoch, share: Share) -> None:
-        """Nothing is live yet, and no port is bound."""
+        """Start with nothing live, and no port bound."""
         metrics = AnsweringMetrics(registry)
         self._catalog = Catalog(settings.aliases, epoch)
-        self.shelf = Shelf(self._catalog, settings.batching)
+        self.loader = VersionLoader(self._catalog)
         self._queue = InferenceQueue(metrics, max_waiting=settings.max_waiting, max_batch=settings.max_batch)
         rng = np.random.default_rng(None if settings.seed is None else [settings.seed, share.index])
         responder = Responder(self._catalog, metrics, self._queue, rng)
@@ -48,7 +48,7 @@ class Worker:
         self._grpc = GrpcServer(Services(service, BudgetService(responder)), streams, metrics, settings)
 
     def bind(self, host: str, port: int) -> int:
-        """The gRPC port that is bound; raises PortInUse."""
+        """Bind the gRPC port and return it; raises PortInUse."""
         return self._grpc.bind(host, port)
 
     def start(self) -> None:

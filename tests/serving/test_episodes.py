@@ -46,7 +46,7 @@ def active(running: Running) -> int:
 @pytest.mark.parametrize("with_values", [False, True])
 def test_the_service_stacks_the_frames_as_in_training(client: PolicyClient, with_values: bool) -> None:  # noqa: FBT001
     model = make_frames_version().model.SerializeToString()
-    policy = Policy("frames", "1", model)
+    policy = Policy.of_model("frames", "1", model)
     stack = np.repeat(FRAMES[:1], 4, axis=0)
     with client.episode("frames", with_values=with_values) as episode:
         for i, frame in enumerate(FRAMES):

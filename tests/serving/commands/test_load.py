@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.polserve.v1 import policy_pb2_grpc
 from polserve.protos.tensors import to_tensor
-from polserve.serving.batching import InferenceQueue, Work, measure_pace
+from polserve.serving.batching import InferenceQueue, Work
 from polserve.serving.client import PolicyClient
 from polserve.serving.errors import NotReady
 from polserve.serving.metrics.answers import AnsweringMetrics
@@ -95,19 +95,10 @@ def test_what_waits_together_is_answered_as_each_alone(policies: Path, tmp_path:
         assert "polserve_queue_seconds_count 700.0" in page
 
 
-def test_the_pace_decides_what_is_batched() -> None:
-    small = Policy("cartpole", "1", make_version().model.SerializeToString())
-    assert measure_pace(small, "auto").is_batched is False, "a hand-over would cost more than the model"
-    assert measure_pace(small, "on").is_batched is True
-    assert measure_pace(small, "off").is_batched is False
-    pace = measure_pace(small, "auto")
-    assert 0 < pace.alone_s <= pace.seconds(100)
-
-
 def test_a_queue_that_was_closed_takes_no_more() -> None:
     queue = InferenceQueue(AnsweringMetrics(CollectorRegistry()), max_waiting=4, max_batch=4)
     queue.close()
-    policy = Policy("cartpole", "1", make_version().model.SerializeToString())
+    policy = Policy.of_model("cartpole", "1", make_version().model.SerializeToString())
     with pytest.raises(NotReady, match="too late to be answered"):
         queue.put(Work(policy, OBSERVATION[np.newaxis], False, lambda: True, lambda _outcome: None))
 
@@ -116,7 +107,7 @@ def test_versions_of_one_number_with_other_components_are_counted_apart() -> Non
     metrics = AnsweringMetrics(CollectorRegistry())
     for n in (2, 5):
         version = make_allocator_version(n)
-        policy = Policy("adbudget", "1", version.model.SerializeToString())
+        policy = Policy.of_model("adbudget", "1", version.model.SerializeToString())
         metrics.policy(policy).observe_answer(policy.act(version.golden["observation"][:1]))
 
 

@@ -277,7 +277,7 @@ def test_an_allocation_block_that_does_not_fit_is_no_allocator(change: dict[str,
         spec.allocation.ClearField(name)
         getattr(spec.allocation, name).extend(values)
     with pytest.raises(RolloutRefused, match=message):
-        Policy("adbudget", "1", with_spec(version, spec).model.SerializeToString())
+        Policy.of_model("adbudget", "1", with_spec(version, spec).model.SerializeToString())
 
 
 def test_a_network_that_answers_no_number_spends_nothing() -> None:

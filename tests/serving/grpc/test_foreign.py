@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from polserve.protos.shared.packages import missing_package
-from polserve.serving.children.process import ChildProcess
 from polserve.serving.client import PolicyClient
 from polserve.serving.errors import ConfigurationError, PortInUse
 from polserve.serving.http.healthcheck import address
 from polserve.serving.http.server import HttpServer
+from polserve.serving.processes.parent import ChildProcess
 from polserve.serving.settings import ignore_foreign_variables, load_settings
 from tests.support.running import Running, environment, polserve, service, wait_until
 from tests.support.versions import make_version
@@ -200,7 +200,8 @@ def test_a_database_without_a_driver_is_named_in_readyz(tmp_path: Path) -> None:
 
 
 def test_a_process_that_ended_by_itself_leaves_no_zombie() -> None:
-    child = ChildProcess("child", "polserve.serving.validation.child")  # which ends where it is told nothing
+    # It ends where it is told nothing.
+    child = ChildProcess("child", "polserve.serving.validation.validator_process")
     assert child._process.stdin is not None  # noqa: SLF001
     child._process.stdin.close()  # noqa: SLF001
     until = time.monotonic() + 30

@@ -16,7 +16,8 @@ from polserve.serving.batching import MAX_WAITING_BYTES, InferenceQueue, Work
 from polserve.serving.client import ClientError, PolicyClient
 from polserve.serving.errors import Expired, InvalidRequest, Overloaded
 from polserve.serving.metrics.answers import AnsweringMetrics
-from polserve.serving.policy import PART_ROWS, Policy
+from polserve.serving.policy import Policy
+from polserve.serving.policy.observations import PART_ROWS
 from polserve.serving.settings import BUNDLED_POLICIES
 from tests.support.running import Running, service, wait_until
 from tests.support.versions import make_slow_version, make_version
@@ -27,7 +28,7 @@ N = 3 * PART_ROWS + 5
 
 @pytest.fixture(scope="module")
 def policy() -> Policy:
-    return Policy("cartpole", "1", make_version().model.SerializeToString())
+    return Policy.of_model("cartpole", "1", make_version().model.SerializeToString())
 
 
 def observations(n: int = N) -> np.ndarray:

@@ -1,3 +1,4 @@
+import os
 import signal
 import subprocess
 import sys
@@ -133,6 +134,11 @@ def test_a_folder_that_goes_away_and_comes_back_is_followed_again(tmp_path: Path
         wait_until(lambda: running.ready()["policies"] == {"cartpole": {"champion": "2"}}, running.log)
 
 
+def before_others(folder: Path) -> str:
+    """A PYTHONPATH with the folder in front of what is there."""
+    return os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
 def test_the_base_install_serves_without_torch_gymnasium_or_full_mlflow(policies: Path, tmp_path: Path) -> None:
     forbidden = ("torch", "gymnasium", "onnx", "scipy", "matplotlib", "sqlalchemy", "alembic")
     (tmp_path / "sitecustomize.py").write_text(
@@ -143,9 +149,9 @@ def test_the_base_install_serves_without_torch_gymnasium_or_full_mlflow(policies
         "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
         "sys.meta_path.insert(0, Absent())\n"
     )
-    env = environment(PYTHONPATH=str(tmp_path))
+    env = environment(PYTHONPATH=before_others(tmp_path))
     imported = subprocess.run(
-        [sys.executable, "-c", "import serving, torch"], capture_output=True, check=False, env=env
+        [sys.executable, "-c", "import polserve.serving, torch"], capture_output=True, check=False, env=env
     )
     assert b"No module named 'torch'" in imported.stderr, "the modules are absent indeed"
     with service("--policies", str(policies), folder=tmp_path, env=env) as running:
@@ -186,7 +192,7 @@ def test_a_sqlite_store_without_full_mlflow_is_refused_with_what_to_do(tmp_path:
         "import importlib.util\nfind = importlib.util.find_spec\n"
         "importlib.util.find_spec = lambda name, *a: None if name == 'sqlalchemy' else find(name, *a)\n"
     )
-    result = polserve("serve", MLFLOW_TRACKING_URI="sqlite:///mlflow.db", PYTHONPATH=str(tmp_path))
+    result = polserve("serve", MLFLOW_TRACKING_URI="sqlite:///mlflow.db", PYTHONPATH=before_others(tmp_path))
     assert result.returncode == 2
     assert "run `mlflow server --backend-store-uri ...` with that URI" in result.stderr
 

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from polserve.serving.children.process import ChildProcess
 from polserve.serving.client import ClientError, PolicyClient
+from polserve.serving.errors import RolloutRefused
+from polserve.serving.processes.parent import ChildProcess
 from polserve.serving.settings import load_settings
-from polserve.serving.sources.source import VersionRef
+from polserve.serving.versions import AcceptedVersion, Pace, VersionRef
 from polserve.serving.workers.metrics_folder import LOCK_FILE, PREFIX, MetricsFolder
-from polserve.serving.workers.supervisor import ProcessCrew
+from polserve.serving.workers.supervisor import Supervisor
 from tests.support.running import Running, polserve, service, wait_until
 from tests.support.versions import make_version
 
@@ -33,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def crew(folder: Path, tmp_path: Path) -> Iterator[Running]:
+def two_workers(folder: Path, tmp_path: Path) -> Iterator[Running]:
     with service("--policies", str(folder), *TWO, folder=tmp_path) as running:
         wait_until(running.is_up, running.log)
         yield running
@@ -93,7 +94,7 @@ class Load:
 def test_after_the_switch_no_process_answers_with_the_old_version_and_no_call_fails(
     folder: Path, tmp_path: Path
 ) -> None:
-    with crew(folder, tmp_path) as running:
+    with two_workers(folder, tmp_path) as running:
         with Load(running.target) as load:
             for number in range(2, 7):
                 promote(folder, number)
@@ -106,7 +107,7 @@ def test_after_the_switch_no_process_answers_with_the_old_version_and_no_call_fa
 
 
 def test_a_killed_process_loses_its_own_calls_only_and_is_replaced(folder: Path, tmp_path: Path) -> None:
-    with crew(folder, tmp_path) as running:
+    with two_workers(folder, tmp_path) as running:
         promote(folder, 2)
         wait_until(lambda: running.ready()["policies"]["cartpole"]["champion"] == "2")
         with Load(running.target) as load:
@@ -126,7 +127,7 @@ def test_a_killed_process_loses_its_own_calls_only_and_is_replaced(folder: Path,
 
 
 def test_one_page_tells_of_all_processes(folder: Path, tmp_path: Path) -> None:
-    with crew(folder, tmp_path) as running, PolicyClient(running.target, connections=30) as client:
+    with two_workers(folder, tmp_path) as running, PolicyClient(running.target, connections=30) as client:
         for _ in range(90):
             client.act("cartpole", OBSERVATION)
         page = running.metrics()
@@ -139,7 +140,7 @@ def test_one_page_tells_of_all_processes(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_bad_version_leaves_every_process_as_it_was(folder: Path, tmp_path: Path) -> None:
-    with crew(folder, tmp_path) as running:
+    with two_workers(folder, tmp_path) as running:
         bad = make_version(2).write(folder / ".2")
         (bad / "model.onnx").write_bytes(b"not a model")
         bad.rename(folder / "cartpole" / "2")
@@ -150,14 +151,14 @@ def test_a_bad_version_leaves_every_process_as_it_was(folder: Path, tmp_path: Pa
 
 
 def test_the_processes_end_when_their_supervisor_is_killed(folder: Path, tmp_path: Path) -> None:
-    with crew(folder, tmp_path) as running:
+    with two_workers(folder, tmp_path) as running:
         children = list(pids(running).values())
         running.process.kill()
         wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
 
 
-def test_a_port_that_another_crew_holds_is_named(folder: Path, tmp_path: Path) -> None:
-    with crew(folder, tmp_path) as running:
+def test_a_port_that_another_service_holds_is_named(folder: Path, tmp_path: Path) -> None:
+    with two_workers(folder, tmp_path) as running:
         port = running.target.rsplit(":", 1)[1]
         result = polserve("serve", "--policies", str(folder), "--workers", "2", "--grpc-port", port, "--http-port", "0")
         assert result.returncode == 1
@@ -166,13 +167,14 @@ def test_a_port_that_another_crew_holds_is_named(folder: Path, tmp_path: Path) -
 
 
 def test_a_version_that_no_process_lived_to_load_is_refused(folder: Path) -> None:
-    crew = ProcessCrew(load_settings({"workers": 2, "grpc_port": 0}), CollectorRegistry(), 1.0)
-    dead = ChildProcess("worker", "polserve.serving.workers.child")
+    supervisor = Supervisor(load_settings({"workers": 2, "grpc_port": 0}), CollectorRegistry(), 1.0)
+    dead = ChildProcess("worker", "polserve.serving.workers.worker_process")
     dead.kill()
-    crew._members[0] = dead  # noqa: SLF001 - as when it dies after it was asked
+    supervisor._workers[0] = dead  # noqa: SLF001 - as when it dies after it was asked
     version = VersionRef("cartpole", "1", folder / "cartpole" / "1", make_version().sha256)
-    assert crew.prepare(version) == "every process that was to load it ended"
-    crew.drain(0)
+    with pytest.raises(RolloutRefused, match="every process that was to load it ended"):
+        supervisor.prepare(AcceptedVersion(version, Pace(1e-5, 1e-5), ""))
+    supervisor.drain(0)
 
 
 def test_the_folder_of_metrics_of_a_killed_service_is_removed_by_the_next() -> None:

@@ -1,4 +1,4 @@
-"""Policy versions in a folder: policies/<name>/<version>/, the highest version answers."""
+"""A folder of policy versions as the source: of policies/<name>/<version>/ the highest version should be live."""
 
 import hashlib
 import threading
@@ -9,20 +9,21 @@ import structlog
 
 from polserve.protos.shared.names import CHAMPION, GOLDEN_FILE, MODEL_FILE, POLICY_NAME
 from polserve.serving.errors import ConfigurationError
-from polserve.serving.sources.source import Desired, RegistryStatus, Verdict, VersionRef
+from polserve.serving.sources.source import RegistryStatus
+from polserve.serving.versions import ByAlias, DesiredVersions, RolloutResult, VersionRef
 
 log = structlog.get_logger()
 
 
 class FolderSource:
-    """Follows a folder.
+    """The versions in a folder, followed as it changes.
 
     A policy or version may be copied in while the service runs: under a name that is none, such as .copying, and then
-    renamed. Whatever else is there and is not followed, is told.
+    renamed. Whatever else is there is not followed, and named in the log and on the pages.
     """
 
     def __init__(self, folder: Path, policies: Sequence[str], poll_interval_s: float) -> None:
-        """Read `folder`, only the `policies` named, or all of them when none is.
+        """Follow `folder`: only the `policies` named, or all of them when none is.
 
         Raises:
             ConfigurationError: there is no such folder, or it is that of one policy or version.
@@ -33,11 +34,11 @@ class FolderSource:
         self._poll_interval_s = poll_interval_s
         self._closed = threading.Event()
         self._hashes: dict[tuple[Path, str], str] = {}
-        self._desired: Desired = {}
+        self._desired: DesiredVersions = {}
         self._ignored: tuple[str, ...] = ()
 
-    def follow(self) -> Iterator[Desired]:
-        """The highest version of each policy, again whenever the folder changed."""
+    def follow(self) -> Iterator[DesiredVersions]:
+        """Yield the highest version of each policy, again whenever the folder changed."""
         is_first = True
         while True:
             before, self._desired = self._desired, self._read()
@@ -48,22 +49,22 @@ class FolderSource:
                 return
 
     def registry(self) -> RegistryStatus | None:
-        """None: a folder has no registry."""
+        """Return None: a folder has no registry."""
         return None
 
     def ignored(self) -> Sequence[str]:
-        """What is in the folder and not followed, with what was expected in its place."""
+        """Return what is in the folder and not followed, with what was expected in its place."""
         return self._ignored
 
-    def tell(self, verdicts: Sequence[Verdict], live: Mapping[str, Mapping[str, str]]) -> None:
-        """Nothing: a folder keeps no record."""
+    def tell(self, results: Sequence[RolloutResult], live: ByAlias[str]) -> None:
+        """Ignore it: a folder keeps no record."""
 
     def close(self) -> None:
         """Stop following."""
         self._closed.set()
 
-    def _read(self) -> Desired:
-        """What should be live; of what cannot be read, what was before."""
+    def _read(self) -> DesiredVersions:
+        """Read what should be live; of what cannot be read, what was before."""
         desired: dict[str, Mapping[str, VersionRef]] = {}
         ignored: list[str] = []
         try:
@@ -77,7 +78,7 @@ class FolderSource:
                 continue
             try:
                 if (newest := _newest(folder, ignored)) is not None:
-                    desired[name] = {CHAMPION: self._reference(name, newest)}
+                    desired[name] = {CHAMPION: self._ref(name, newest)}
             except OSError as error:
                 ignored.append(
                     f"{error.filename or folder}: cannot be read ({error.strerror}); what was live before stays"
@@ -87,14 +88,14 @@ class FolderSource:
         return desired
 
     def _tell_ignored(self, ignored: Sequence[str]) -> None:
-        """Log each once."""
+        """Log what is ignored, each once."""
         for line in ignored:
             if line not in self._ignored:
                 path, _, reason = line.partition(": ")
                 log.warning("ignored_in_folder", path=path, reason=reason)
         self._ignored = tuple(ignored)
 
-    def _reference(self, policy: str, folder: Path) -> VersionRef:
+    def _ref(self, policy: str, folder: Path) -> VersionRef:
         files = (folder / MODEL_FILE, folder / GOLDEN_FILE)
         stamp = " ".join(f"{file.stat().st_mtime_ns}/{file.stat().st_size}" for file in files if file.exists())
         if (folder, stamp) not in self._hashes:
@@ -124,12 +125,12 @@ def _check_level(folder: Path) -> None:
 
 
 def _visible(folder: Path) -> list[Path]:
-    """What is in the folder, but for what is still being copied: its name begins with a dot."""
+    """List what is in a folder, but for what is still being copied: its name begins with a dot."""
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def _newest(folder: Path, ignored: list[str]) -> Path | None:
-    """The folder of a policy's highest version; None where it has none. What is none is added to `ignored`."""
+    """Return the folder of a policy's highest version, or None; add to `ignored` what is no version."""
     if not folder.is_dir():
         ignored.append(f"{folder}: expected the folder of a policy, got another file")
         return None

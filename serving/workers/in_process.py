@@ -1,4 +1,4 @@
-"""A crew of one worker, in this process."""
+"""One worker, in this process."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from polserve.serving.settings import Settings
-from polserve.serving.sources.source import Desired, VersionRef
+from polserve.serving.versions import AcceptedVersion, LiveVersions
 from polserve.serving.workers.epoch import LocalEpoch
 from polserve.serving.workers.worker import Share, Worker
 
 
-class LocalCrew:
-    """Answers calls in this process."""
+class InProcessWorker:
+    """The only worker; it needs no supervisor."""
 
     def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
         """Bind the gRPC port.
@@ -29,28 +29,26 @@ class LocalCrew:
         """Answer calls."""
         self._worker.start()
 
-    def prepare(self, ref: VersionRef) -> str:
-        """The version is loaded, ready to answer; or why not."""
-        return self._worker.shelf.prepare(ref)
+    def prepare(self, version: AcceptedVersion) -> None:
+        """Load the version; raises RolloutRefused."""
+        self._worker.loader.prepare(version)
 
-    def switch(self, live: Desired) -> None:
-        """From now on every call is answered by `live`."""
+    def switch(self, live: LiveVersions) -> None:
+        """Answer every call that comes from now on by `live`."""
         epoch = self._epoch.read() + 1
-        if problem := self._worker.shelf.stage(epoch, live):
-            raise RuntimeError(problem)
+        self._worker.loader.stage(epoch, live)
         self._epoch.write(epoch)
 
     def set_health(self, *, is_ready: bool) -> None:
-        """Tell health checkers."""
+        """Tell health checkers whether the service is ready, and what is live."""
         self._worker.set_health(is_ready=is_ready)
 
     def state(self) -> Mapping[str, Any]:
-        """What /readyz says of the crew: nothing, it is this process."""
+        """Return what /readyz says of the workers: nothing, as the only one is this process."""
         return {}
 
-    def problem(self) -> str:
-        """Why calls cannot be answered; this process answers."""
-        return ""
+    def problem(self) -> None:
+        """Return None: this process answers."""
 
     def drain(self, grace_s: float) -> None:
         """Accept no more, finish what is in flight, close."""

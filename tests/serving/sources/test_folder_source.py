@@ -1,13 +1,15 @@
 """What is in a folder of policies is followed, or it is said why not."""
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
-from polserve.protos.shared.names import CHAMPION
+from polserve.protos.shared.names import CHAMPION, GOLDEN_FILE
 from polserve.serving.errors import ConfigurationError
-from polserve.serving.sources.folder import FolderSource
+from polserve.serving.sources.folder_source import FolderSource
 from tests.support.running import service, wait_until
 from tests.support.versions import make_version
 
@@ -91,6 +93,27 @@ def test_a_folder_of_another_level_is_refused(folder: Path, level: str, message:
     with pytest.raises(ConfigurationError, match="policies: expected a folder of policies/<name>/") as refusal:
         FolderSource(folder / level, [], 1.0)
     assert message in str(refusal.value)
+
+
+def test_a_folder_serves_its_highest_version_and_sees_a_new_one(tmp_path: Path) -> None:
+    for number in ("2", "10"):
+        make_version().write(tmp_path / "cartpole" / number)
+    (tmp_path / "cartpole" / "notes").mkdir()
+    source = FolderSource(tmp_path, [], poll_interval_s=0.01)
+    desired = source.follow()
+
+    assert next(desired)["cartpole"][CHAMPION].version == "10"
+    (tmp_path / "cartpole" / "10" / GOLDEN_FILE).touch()
+    os.utime(tmp_path / "cartpole" / "10" / GOLDEN_FILE, (1, 1))
+    assert next(desired)["cartpole"][CHAMPION].version == "10", "changed files are desired anew"
+    shutil.copytree(tmp_path / "cartpole" / "10", tmp_path / "cartpole" / ".11")
+    (tmp_path / "cartpole" / ".11").rename(tmp_path / "cartpole" / "11")
+    shutil.copytree(tmp_path / "cartpole", tmp_path / ".copying")
+    seen = next(desired)
+    assert seen["cartpole"][CHAMPION].version == "11"
+    assert seen.keys() == {"cartpole"}
+    source.close()
+    assert list(desired) == []
 
 
 def test_what_is_ignored_is_on_the_pages(folder: Path) -> None:

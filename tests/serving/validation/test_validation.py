@@ -16,14 +16,13 @@ from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.names import CHAMPION, MODEL_FILE
 from polserve.serving.client import PolicyClient
 from polserve.serving.errors import RolloutRefused
-from polserve.serving.policy import Pace, Policy
-from polserve.serving.rollout import Rollout
+from polserve.serving.policy import Policy
 from polserve.serving.settings import load_settings
-from polserve.serving.sources.source import VersionRef
-from polserve.serving.validation.gate import Gate, compare, prove
-from polserve.serving.validation.validator import Prover
+from polserve.serving.validation.acceptance import AcceptanceLimits, check_beside_live, validate
+from polserve.serving.validation.validator import Validator
+from polserve.serving.versions import Pace, VersionRef
 from polserve.training.versions.version import PolicyVersion
-from tests.support.local_workers import ShelfCrew
+from tests.support.local_workers import LoaderOnly, validate_here
 from tests.support.running import service, wait_until
 from tests.support.versions import make_frames_version, make_version, with_spec
 
@@ -73,7 +72,7 @@ def test_a_graph_that_cannot_do_what_was_trained_is_refused(
     tmp_path: Path, change: Callable[[onnx.ModelProto], object], message: str
 ) -> None:
     with pytest.raises(RolloutRefused, match=message):
-        prove(ref(changed(change), tmp_path), None, Gate())
+        validate_here(ref(changed(change), tmp_path))
 
 
 def spec_with(change: Callable[[pb.PolicySpec], object]) -> Policy:
@@ -81,7 +80,7 @@ def spec_with(change: Callable[[pb.PolicySpec], object]) -> Policy:
     spec = pb.PolicySpec()
     spec.CopyFrom(make_version().spec)
     change(spec)
-    return Policy("cartpole", "2", with_spec(make_version(), spec).model.SerializeToString())
+    return Policy.of_model("cartpole", "2", with_spec(make_version(), spec).model.SerializeToString())
 
 
 def swap_labels(spec: pb.PolicySpec) -> None:
@@ -115,25 +114,25 @@ def add_action(spec: pb.PolicySpec) -> None:
 def test_a_version_with_other_spaces_than_the_live_one_is_refused_unless_that_is_allowed(
     change: Callable[[pb.PolicySpec], object], message: str
 ) -> None:
-    live, candidate = Policy("cartpole", "1", make_version().model.SerializeToString()), spec_with(change)
+    live, candidate = Policy.of_model("cartpole", "1", make_version().model.SerializeToString()), spec_with(change)
     with pytest.raises(RolloutRefused, match=message):
-        compare(candidate, live, Gate())
-    compare(candidate, live, Gate(allow_space_change=True))
+        check_beside_live(candidate, live, AcceptanceLimits())
+    check_beside_live(candidate, live, AcceptanceLimits(allow_space_change=True))
 
 
 def test_names_that_only_one_of_two_specs_has_are_no_difference() -> None:
-    live = Policy("cartpole", "1", make_version().model.SerializeToString())
-    compare(spec_with(lambda spec: spec.action.discrete.ClearField("labels")), live, Gate())
+    live = Policy.of_model("cartpole", "1", make_version().model.SerializeToString())
+    check_beside_live(spec_with(lambda spec: spec.action.discrete.ClearField("labels")), live, AcceptanceLimits())
 
 
 def test_a_policy_with_other_observations_never_takes_the_place_of_a_live_one(tmp_path: Path) -> None:
-    crew = ShelfCrew()
-    rollout = Rollout(crew, crew, is_list_fixed=False)
+    workers = LoaderOnly()
+    rollout = workers.rollout()
     rollout.apply({"cartpole": {CHAMPION: ref(make_version(), tmp_path)}})
     other = ref(make_frames_version(), tmp_path, "2")
-    (verdict,) = rollout.apply({"cartpole": {CHAMPION: other}})
-    assert "observation space: expected float32 (4,), as the live version 1 has, got uint8" in verdict.reason
-    assert crew.catalog.resolve("cartpole", "").version == "1"
+    (result,) = rollout.apply({"cartpole": {CHAMPION: other}})
+    assert "observation space: expected float32 (4,), as the live version 1 has, got uint8" in str(result.refusal)
+    assert workers.catalog.resolve("cartpole", "").version == "1"
 
 
 @pytest.mark.parametrize(("alone_s", "is_refused"), [(0.0009, False), (0.0011, True), (0.1, True)])
@@ -141,28 +140,29 @@ def test_a_version_much_slower_than_the_live_one_is_refused_where_that_can_be_fe
     alone_s: float,
     is_refused: bool,  # noqa: FBT001 - a case
 ) -> None:
-    live, candidate = (Policy("cartpole", n, make_version().model.SerializeToString()) for n in ("1", "2"))
-    live.pace, candidate.pace = Pace(1e-5, 1e-6), Pace(alone_s, 1e-6)
+    model = make_version().model.SerializeToString()
+    live = Policy.of_model("cartpole", "1", model, Pace(1e-5, 1e-6))
+    candidate = Policy.of_model("cartpole", "2", model, Pace(alone_s, 1e-6))
     if is_refused:
         with pytest.raises(RolloutRefused, match=r"latency: .* the live version 1 takes 0.01 ms, allowed are 1 ms"):
-            compare(candidate, live, Gate())
+            check_beside_live(candidate, live, AcceptanceLimits())
     else:
-        compare(candidate, live, Gate())
-    compare(candidate, live, Gate(max_slowdown=1e6))
+        check_beside_live(candidate, live, AcceptanceLimits())
+    check_beside_live(candidate, live, AcceptanceLimits(max_slowdown=1e6))
 
 
 def test_a_version_that_takes_longer_than_the_budget_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RolloutRefused, match=r"latency: one observation takes .* ms, allowed are 1e-06 ms"):
-        prove(ref(make_version(), tmp_path), None, Gate(latency_budget_s=1e-9))
+        validate(ref(make_version(), tmp_path), None, AcceptanceLimits(latency_budget_s=1e-9))
 
 
 def test_files_that_a_source_cannot_provide_are_a_refusal_with_its_reason(tmp_path: Path) -> None:
-    crew = ShelfCrew()
-    rollout = Rollout(crew, crew, is_list_fixed=False)
+    workers = LoaderOnly()
+    rollout = workers.rollout()
     missing = replace(ref(make_version(), tmp_path), problem="the store is empty")
-    assert [verdict.reason for verdict in rollout.apply({"cartpole": {CHAMPION: missing}})] == ["the store is empty"]
+    assert [result.refusal for result in rollout.apply({"cartpole": {CHAMPION: missing}})] == ["the store is empty"]
     assert rollout.apply({"cartpole": {CHAMPION: missing}}) == [], "it is said once"
-    assert [v.reason for v in rollout.apply({"cartpole": {CHAMPION: replace(missing, problem="")}})] == [""]
+    assert [r.refusal for r in rollout.apply({"cartpole": {CHAMPION: replace(missing, problem=None)}})] == [None]
 
 
 def crashing() -> bytes:
@@ -194,7 +194,7 @@ def test_a_version_that_crashes_what_loads_it_is_refused_and_ends_nothing_that_a
         (folder / ".2" / MODEL_FILE).write_bytes(crashing())
         (folder / ".2").rename(folder / "cartpole" / "2")
         wait_until(lambda: "event=rollout_refused" in running.log.read_text(), running.log)
-        assert "2 processes ended while they tried the version: prover process" in running.log.read_text()
+        assert "2 processes ended while they validated the version: validator process" in running.log.read_text()
         assert "by signal 8" in running.log.read_text()
         with PolicyClient(running.target) as client:
             assert client.act("cartpole", np.zeros(4, np.float32)).version == "1"
@@ -206,17 +206,17 @@ def test_a_live_version_whose_files_are_gone_keeps_no_candidate_out(tmp_path: Pa
     live = ref(make_version(), tmp_path)
     candidate = ref(make_version(1), tmp_path, "2")
     (live.folder / MODEL_FILE).unlink()
-    assert prove(candidate, live, Gate()).version == "2"
+    assert validate_here(candidate, live).ref.version == "2"
 
 
 def test_closing_does_not_wait_for_a_process_that_is_starting() -> None:
-    prover = Prover(load_settings({}))
-    prover.warm_up()
-    wait_until(lambda: prover._child is not None)  # noqa: SLF001
-    child = prover._child  # noqa: SLF001
+    validator = Validator(load_settings({}))
+    validator.warm_up()
+    wait_until(lambda: validator._child is not None)  # noqa: SLF001
+    child = validator._child  # noqa: SLF001
     assert child is not None
     os.kill(child.pid, signal.SIGSTOP)  # it takes for ever to start
-    closing = threading.Thread(target=prover.close)
+    closing = threading.Thread(target=validator.close)
     closing.start()
     closing.join(10)
     assert not closing.is_alive()

@@ -1,4 +1,4 @@
-"""The proof that a version is the policy that was trained: checksum, graph, golden replay; and its pace here."""
+"""The golden observations, which a version must answer as the trainer's own network did."""
 
 from pathlib import Path
 from typing import Any
@@ -7,45 +7,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polserve.protos.shared.golden import Arrays, GoldenMismatch, check_golden
-from polserve.protos.shared.names import ACTION, GOLDEN_FILE, SHA256_TAG, VALUES
-from polserve.serving.batching import Batching, measure_pace
+from polserve.protos.shared.names import ACTION, GOLDEN_FILE, VALUES
 from polserve.serving.errors import RolloutRefused, one_line
 from polserve.serving.policy import Policy
-from polserve.serving.sources.source import VersionRef
 
 
-def load(ref: VersionRef, batching: Batching = "auto") -> Policy:
-    """The version in memory, warm, with its pace on this machine.
-
-    Raises:
-        RolloutRefused: it is not the file that was registered, or no policy version.
-    """
-    policy = Policy.load(ref.policy, ref.version, ref.folder)
-    if policy.sha256 != ref.sha256:
-        wanted = ref.sha256 or f"a tag {SHA256_TAG}"
-        raise RolloutRefused(f"sha256 of model.onnx: expected {wanted}, got {policy.sha256}")
-    try:
-        policy.pace = measure_pace(policy, batching)
-    except Exception as error:  # onnxruntime raises a dozen unrelated classes
-        raise RolloutRefused(f"an observation of zeros cannot be answered: {one_line(error)}") from error
-    return policy
-
-
-def verify(ref: VersionRef, batching: Batching = "auto") -> Policy:
-    """The loaded version, after it has answered as the trainer's network did, one by one and in batches.
+def check_golden_file(policy: Policy, folder: Path) -> None:
+    """Replay the golden observations in a version's folder, one by one and in batches.
 
     Raises:
-        RolloutRefused: it is not the file that was registered, no policy version, or answers otherwise.
+        RolloutRefused: there are none, the policy answers otherwise, or its actions are not those of its spec.
     """
-    policy = load(ref, batching)
-    golden = _read_golden(ref.folder / GOLDEN_FILE)
+    golden = _read_golden(folder / GOLDEN_FILE)
     replay_golden(policy, golden)
     _check_actions(policy, golden[ACTION])
-    return policy
 
 
 def _check_actions(policy: Policy, actions: NDArray[Any]) -> None:
-    """Raise where actions, which the graph gives too, are none of the spec's action space."""
+    """Raise RolloutRefused where actions, which the graph gives too, are outside of the spec's action space."""
     if policy.n_actions is None:
         if actions.dtype != np.float32 or actions.shape[1:] != (len(policy.components),):
             raise RolloutRefused(
@@ -59,7 +38,7 @@ def _check_actions(policy: Policy, actions: NDArray[Any]) -> None:
 
 
 def replay_golden(policy: Policy, golden: Arrays) -> None:
-    """`policy` answers the golden observations as the trainer's network did.
+    """Check that `policy` answers the golden observations as the trainer's network did.
 
     Raises:
         RolloutRefused: it answers otherwise, or not at all.

@@ -1,17 +1,18 @@
-"""What a version must be to take the place of a live one: of the same spaces, and not much slower."""
+"""What a version must be to answer: the policy that was trained, fast enough, and of the live version's spaces."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.tensors import DTYPES
-from polserve.serving.batching import Batching
 from polserve.serving.errors import RolloutRefused
 from polserve.serving.policy import Policy
-from polserve.serving.sources.source import VersionRef
-from polserve.serving.validation.verification import load, verify
+from polserve.serving.settings import Batching
+from polserve.serving.validation.golden_replay import check_golden_file
+from polserve.serving.validation.pace import measure_pace
+from polserve.serving.versions import AcceptedVersion, VersionRef
 
 NEGLIGIBLE_S = 1e-3
 """A version that takes no longer is never too slow in comparison."""
@@ -20,55 +21,64 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
-    """What may go live."""
+class AcceptanceLimits:
+    """How slow a version may be, and whether it may change what clients see."""
 
     allow_space_change: bool = False
     """Whether a version may have other observations or actions than the live one."""
     latency_budget_s: float = 0.05
-    """For one observation, at most."""
+    """Seconds that one observation may take."""
     max_slowdown: float = 20.0
-    """Times what the live version takes, at most."""
+    """How many times as long as the live version a version may take."""
 
 
-def prove(ref: VersionRef, live: VersionRef | None, gate: Gate, batching: Batching = "auto") -> Policy:
-    """The version, which is the policy that was trained and may take the place of `live`.
+def validate(
+    ref: VersionRef, live: VersionRef | None, limits: AcceptanceLimits, batching: Batching = "auto"
+) -> AcceptedVersion:
+    """Load a version, check that it is the policy that was trained and may take the place of `live`, and time it.
 
-    Where the files of `live` are gone or changed, it is not compared with the candidate.
+    Where the files of `live` are gone or changed, the candidate is not compared with it.
 
     Raises:
         RolloutRefused: it is not, or may not.
     """
-    policy = verify(ref, batching)
-    if policy.pace.alone_s > gate.latency_budget_s:
+    policy = Policy.load_registered(ref)
+    check_golden_file(policy, ref.folder)
+    candidate = replace(policy, pace=measure_pace(policy, batching))
+    if candidate.pace.alone_s > limits.latency_budget_s:
         raise RolloutRefused(
-            f"latency: one observation takes {_ms(policy.pace.alone_s)}, allowed are {_ms(gate.latency_budget_s)}; "
-            "raise --latency-budget if that is fast enough"
+            f"latency: one observation takes {_ms(candidate.pace.alone_s)}, allowed are "
+            f"{_ms(limits.latency_budget_s)}; raise --latency-budget if that is fast enough"
         )
     if live is not None and live != ref:
-        try:
-            current = load(live, batching)
-        except RolloutRefused as gone:  # which is no fault of the candidate, and would keep every one out
-            log.warning("live_version_gone", policy=live.policy, version=live.version, reason=str(gone))
-        else:
-            compare(policy, current, gate)
-    return policy
+        _check_beside_files(candidate, live, limits, batching)
+    return AcceptedVersion(ref, candidate.pace, candidate.spec.provenance.run_id)
 
 
-def compare(candidate: Policy, live: Policy, gate: Gate) -> None:
-    """Return if the candidate may take the place of the live version.
+def _check_beside_files(candidate: Policy, live: VersionRef, limits: AcceptanceLimits, batching: Batching) -> None:
+    """Compare with the live version, loaded and timed anew: both are timed on the same machine at the same time."""
+    try:
+        current = Policy.load_registered(live)
+    except RolloutRefused as gone:  # which is no fault of the candidate, and would keep every one out
+        log.warning("live_version_gone", policy=live.policy, version=live.version, reason=str(gone))
+    else:
+        check_beside_live(candidate, replace(current, pace=measure_pace(current, batching)), limits)
+
+
+def check_beside_live(candidate: Policy, live: Policy, limits: AcceptanceLimits) -> None:
+    """Check that the candidate may take the place of the live version.
 
     Raises:
         RolloutRefused: its spaces are others, or it is too slow beside it.
     """
-    if not gate.allow_space_change:
+    if not limits.allow_space_change:
         for name, ours, theirs in zip(_SPACES, _spaces(candidate.spec), _spaces(live.spec), strict=True):
             if ours != theirs and ours and theirs:
                 raise RolloutRefused(
                     f"{name}: expected {theirs}, as the live version {live.version} has, got {ours}; "
                     "clients rely on it; with --allow-space-change it may change"
                 )
-    allowed_s = max(NEGLIGIBLE_S, gate.max_slowdown * live.pace.alone_s)
+    allowed_s = max(NEGLIGIBLE_S, limits.max_slowdown * live.pace.alone_s)
     if candidate.pace.alone_s > allowed_s:
         raise RolloutRefused(
             f"latency: one observation takes {_ms(candidate.pace.alone_s)}, the live version {live.version} takes "
@@ -80,7 +90,7 @@ _SPACES = ("observation space", "observation components", "action space", "actio
 
 
 def _spaces(spec: pb.PolicySpec) -> tuple[str, ...]:
-    """What clients rely on, in words, in the order of `_SPACES`; empty where the spec names nothing."""
+    """Describe what clients rely on in a spec, in the order of `_SPACES`; empty where the spec names nothing."""
     seen, does = spec.observation, spec.action
     stack = f" in stacks of {seen.frames}" if seen.frames else ""
     bounds = f" from {list(seen.low)} to {list(seen.high)}" if seen.is_bounded else ""

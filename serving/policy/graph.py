@@ -1,0 +1,90 @@
+"""The ONNX graph of a policy version, loaded. The only module that imports onnxruntime."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import onnxruntime as ort
+from google.protobuf import json_format
+from numpy.typing import NDArray
+
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.shared.names import ACTION, MODEL_FILE, OBSERVATION, SCHEMA_VERSION, SPEC_KEY, VALUES
+from polserve.serving.errors import RolloutRefused, one_line
+
+_ORT_TYPES = {
+    "tensor(float)": pb.FLOAT32,
+    "tensor(double)": pb.FLOAT64,
+    "tensor(uint8)": pb.UINT8,
+    "tensor(int32)": pb.INT32,
+    "tensor(int64)": pb.INT64,
+    "tensor(bool)": pb.BOOL,
+}
+
+
+class Graph:
+    """A loaded graph with the spec in its metadata; `run` may be called from several threads at once."""
+
+    def __init__(self, model: bytes) -> None:
+        """Load a graph, and check that it is what its spec says.
+
+        Raises:
+            RolloutRefused: the bytes are no policy version.
+        """
+        self._session = _session(model)
+        self.spec = _spec(self._session)
+        self.has_values = _check_graph(self._session, self.spec)
+
+    def run(self, outputs: Sequence[str], observations: NDArray[Any]) -> list[NDArray[Any]]:
+        """Run the graph on observations (n, *shape); return its outputs of these names."""
+        given: list[NDArray[Any]] = self._session.run(outputs, {OBSERVATION: observations})
+        return given
+
+
+def _session(model: bytes) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    # One thread: these networks are small, and several threads are slower and burn CPU (onnxruntime#16304, #14018).
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4
+    try:
+        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises a dozen unrelated classes for a bad file
+        message = f"{MODEL_FILE} cannot be loaded as one self-contained ONNX graph: {one_line(error)}"
+        raise RolloutRefused(message) from error
+
+
+def _spec(session: ort.InferenceSession) -> pb.PolicySpec:
+    text = session.get_modelmeta().custom_metadata_map.get(SPEC_KEY)
+    if text is None:
+        raise RolloutRefused(f"{MODEL_FILE} has no metadata {SPEC_KEY!r}; export it with polserve")
+    try:
+        spec = json_format.Parse(text, pb.PolicySpec(), ignore_unknown_fields=True)
+    except json_format.ParseError as error:
+        raise RolloutRefused(f"{SPEC_KEY} is no PolicySpec: {error}") from error
+    if spec.schema_version != SCHEMA_VERSION:
+        raise RolloutRefused(
+            f"{SPEC_KEY} has schema version {spec.schema_version}, this server knows {SCHEMA_VERSION}; "
+            "export the policy again or upgrade the server"
+        )
+    return spec
+
+
+def _check_graph(session: ort.InferenceSession, spec: pb.PolicySpec) -> bool:
+    """Raise RolloutRefused where the graph is not what its spec says; return whether it answers with values."""
+    inputs = session.get_inputs()
+    outputs = {node.name: node for node in session.get_outputs()}
+    if [node.name for node in inputs] != [OBSERVATION] or ACTION not in outputs:
+        raise RolloutRefused(
+            "the graph must have one input 'observation' and an output 'action', got "
+            f"{[node.name for node in inputs]} and {list(outputs)}"
+        )
+    graph = (_ORT_TYPES.get(inputs[0].type), tuple(inputs[0].shape[1:]))
+    stated = (spec.observation.dtype, tuple(spec.observation.shape))
+    if graph != stated:
+        raise RolloutRefused(f"the graph takes {inputs[0].type} {graph[1]}, its spec says {stated}")
+    if not inputs[0].shape or isinstance(inputs[0].shape[0], int):
+        raise RolloutRefused(f"axis 0 of the observation must be dynamic, the shape is {inputs[0].shape}")
+    if spec.action.WhichOneof("space") is None:
+        raise RolloutRefused(f"{SPEC_KEY} has no action space")
+    return VALUES in outputs

@@ -1,0 +1,114 @@
+"""What an observation must be before a policy sees it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.shared.names import SPEC_KEY
+from polserve.protos.tensors import DTYPES, TensorError, cast
+from polserve.serving.errors import InvalidRequest, RolloutRefused
+
+PART_ROWS = 1024
+"""Observations that are worked on at once, at most: what ONNX Runtime takes beside them grows with their number."""
+PART_BYTES = 2 * 2**20
+"""Bytes that are worked on at once, at most; a single observation always is."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObservationContract:
+    """What an observation must be, compiled from the spec."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    low: NDArray[np.float64] | None
+    """Lowest values, broadcast to the shape; None where the bounds are not hard."""
+    high: NDArray[np.float64] | None
+
+    @classmethod
+    def of(cls, spec: pb.ObservationSpec) -> "ObservationContract":
+        """Compile the contract that a spec states.
+
+        Raises:
+            RolloutRefused: the bounds do not fit the shape, or there is no dtype.
+        """
+        shape = tuple(spec.shape)
+        if spec.dtype not in DTYPES:
+            raise RolloutRefused(f"{SPEC_KEY}: observation.dtype is {spec.dtype}, which is none of the known types")
+        low, high = (_bound(name, values, shape) for name, values in (("low", spec.low), ("high", spec.high)))
+        if not spec.is_bounded:
+            low = high = None
+        return cls(DTYPES[spec.dtype], shape, low, high)
+
+    def of_frame(self) -> "ObservationContract":
+        """Return the contract of one frame, where the first axis of the shape is a stack of them."""
+        low, high = (bound if bound is None else bound[-1] for bound in (self.low, self.high))
+        return ObservationContract(self.dtype, self.shape[1:], low, high)
+
+    def check(self, observation: NDArray[Any]) -> NDArray[Any]:
+        """Return observations as a batch (n, *shape) of the policy's dtype, n at least 1, finite and within bounds.
+
+        Numbers of another dtype are taken where the policy's holds them: floats are rounded to the nearest.
+
+        Raises:
+            InvalidRequest: they are not.
+        """
+        if observation.shape[-len(self.shape) or observation.ndim :] != self.shape or observation.ndim not in (
+            len(self.shape),
+            len(self.shape) + 1,
+        ):
+            expected = f"{self.shape} or {('N', *self.shape)}".replace("'", "")
+            raise InvalidRequest("observation.shape", expected, str(observation.shape))
+        if observation.shape[0:1] == (0,):
+            raise InvalidRequest("observation.shape", "at least one observation", str(observation.shape))
+        try:
+            observation = cast(observation, self.dtype)
+        except TensorError as error:
+            raise InvalidRequest("observation", error.expected, error.got) from error
+        batch = observation.reshape(-1, *self.shape)
+        is_batch = observation.ndim > len(self.shape)
+        for part in cut_into_parts(batch):
+            self._check_values(batch[part], part.start if is_batch else None)
+        return batch
+
+    def _check_values(self, rows: NDArray[Any], first: int | None) -> None:
+        """Raise InvalidRequest where a value may not be; `first` is the number of the first row in a batch."""
+        if rows.dtype.kind == "f" and not np.isfinite(rows).all():
+            index = _first(~np.isfinite(rows))
+            raise InvalidRequest("observation", "finite numbers", f"{rows[index]} at {_place(index, first)}")
+        if self.low is None or self.high is None:
+            return
+        is_outside = (rows < self.low) | (rows > self.high)
+        if is_outside.any():
+            index = _first(is_outside)
+            bounds = f"{self.low[index[1:]]} to {self.high[index[1:]]}"
+            raise InvalidRequest("observation", f"values within {bounds}", f"{rows[index]} at {_place(index, first)}")
+
+
+def cut_into_parts(rows: NDArray[Any]) -> Iterator[slice]:
+    """Cut rows into parts that take a bounded amount of memory to work on."""
+    size = max(1, min(PART_ROWS, PART_BYTES // max(1, rows[:1].nbytes)))
+    return (slice(start, start + size) for start in range(0, len(rows), size))
+
+
+def _first(is_bad: NDArray[np.bool_]) -> tuple[int, ...]:
+    """Return the index of the first value that is true."""
+    return tuple(int(i) for i in np.unravel_index(is_bad.argmax(), is_bad.shape))
+
+
+def _place(index: tuple[int, ...], first: int | None) -> list[int]:
+    """Return where the client has the value at `index` of some rows: in its one observation, or in its batch."""
+    return [*index[1:]] if first is None else [first + index[0], *index[1:]]
+
+
+def _bound(name: str, values: Any, shape: tuple[int, ...]) -> NDArray[np.float64] | None:
+    if not values:
+        return None
+    if len(values) not in (1, prod(shape)):
+        raise RolloutRefused(f"{SPEC_KEY}: observation.{name} has {len(values)} values, expected 1 or {prod(shape)}")
+    bound = np.asarray(values, np.float64)
+    return np.broadcast_to(bound if len(values) == 1 else bound.reshape(shape), shape)

@@ -1,0 +1,142 @@
+"""A policy version in memory, and how it answers."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.shared.names import ACTION, MODEL_FILE, SHA256_TAG, VALUES
+from polserve.serving.allocation import AllocationContract
+from polserve.serving.errors import DROPPED, Expired, RolloutRefused, one_line
+from polserve.serving.policy.graph import Graph
+from polserve.serving.policy.observations import ObservationContract, cut_into_parts
+from polserve.serving.versions import UNMEASURED, Pace, VersionRef
+
+FloatArray: TypeAlias = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a policy says to n observations."""
+
+    actions: NDArray[Any]  # (n,) int64, or (n, k) float32
+    values: FloatArray | None = None  # (n, a)
+
+
+@dataclass(frozen=True, eq=False)
+class Policy:
+    """A loaded version, which never changes; `act` may be called from several threads at once."""
+
+    name: str
+    version: str
+    sha256: str
+    """Checksum of its model.onnx, hexadecimal."""
+    spec: pb.PolicySpec
+    observation: ObservationContract
+    n_actions: int | None
+    """The number of actions, or None where they are continuous."""
+    components: tuple[str, ...]
+    """Names of a continuous action's components; empty where the actions are discrete."""
+    allocation: AllocationContract | None
+    """What it takes and gives as an allocator of budgets; None where it is none."""
+    pace: Pace
+    """How long it takes on this machine, as it was measured by whoever validated it."""
+    _graph: Graph = field(repr=False)
+
+    @classmethod
+    def of_model(cls, name: str, version: str, model: bytes, pace: Pace = UNMEASURED) -> Self:
+        """Build a policy from the bytes of a model.onnx.
+
+        Raises:
+            RolloutRefused: the bytes are no policy version.
+        """
+        graph = Graph(model)
+        spec = graph.spec
+        return cls(
+            name=name,
+            version=version,
+            sha256=hashlib.sha256(model).hexdigest(),
+            spec=spec,
+            observation=ObservationContract.of(spec.observation),
+            n_actions=spec.action.discrete.n if spec.action.WhichOneof("space") == "discrete" else None,
+            components=_components(spec.action.continuous),
+            allocation=AllocationContract(spec) if spec.HasField("allocation") else None,
+            pace=pace,
+            _graph=graph,
+        )
+
+    @classmethod
+    def load(cls, name: str, version: str, folder: Path, pace: Pace = UNMEASURED) -> Self:
+        """Load the version in `folder`, which holds model.onnx.
+
+        Raises:
+            RolloutRefused: there is no such file, or it is no policy version.
+        """
+        try:
+            model = (folder / MODEL_FILE).read_bytes()
+        except OSError as error:
+            raise RolloutRefused(f"{folder / MODEL_FILE} cannot be read: {error.strerror}") from error
+        return cls.of_model(name, version, model, pace)
+
+    @classmethod
+    def load_registered(cls, ref: VersionRef, pace: Pace = UNMEASURED) -> Self:
+        """Load a version and warm it up, so that its first call takes no longer than the others.
+
+        Raises:
+            RolloutRefused: it is not the file that was registered, no policy version, or cannot answer.
+        """
+        policy = cls.load(ref.policy, ref.version, ref.folder, pace)
+        if policy.sha256 != ref.sha256:
+            wanted = ref.sha256 or f"a tag {SHA256_TAG}"
+            raise RolloutRefused(f"sha256 of model.onnx: expected {wanted}, got {policy.sha256}")
+        try:
+            policy.act(policy.zeros(1))
+        except Exception as error:  # onnxruntime raises a dozen unrelated classes
+            raise RolloutRefused(f"an observation of zeros cannot be answered: {one_line(error)}") from error
+        return policy
+
+    def zeros(self, n: int) -> NDArray[Any]:
+        """Observations (n, *shape) of zeros, to warm up and to time with."""
+        return np.zeros((n, *self.observation.shape), self.observation.dtype)
+
+    def act(
+        self,
+        observations: NDArray[Any],
+        *,
+        with_values: bool = False,
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> Answer:
+        """Answer observations with greedy actions, and with values where they are asked for and there are any.
+
+        Args:
+            observations: (n, *shape) of the spec's dtype. ONNX Runtime gets many of them in parts, since it keeps for
+                good the memory that its largest run took.
+            with_values: whether the values are wanted.
+            is_wanted: asked before each part but the first.
+
+        Raises:
+            Expired: nobody wanted the answer any more.
+        """
+        names = [ACTION, VALUES] if with_values and self._graph.has_values else [ACTION]
+        slices = list(cut_into_parts(observations))
+        if len(slices) == 1:
+            return Answer(*self._graph.run(names, observations))
+        whole: list[NDArray[Any]] = []
+        for part in slices:
+            if whole and not is_wanted():
+                raise Expired(DROPPED)
+            outputs = self._graph.run(names, observations[part])
+            whole = whole or [np.empty((len(observations), *output.shape[1:]), output.dtype) for output in outputs]
+            for target, output in zip(whole, outputs, strict=True):
+                target[part] = output
+        return Answer(*whole)
+
+
+def _components(space: pb.ContinuousActions) -> tuple[str, ...]:
+    named = [component.name for component in space.components]
+    return tuple(named[i] if i < len(named) else str(i) for i in range(len(space.low)))

@@ -1,0 +1,146 @@
+"""The process that follows an MLflow registry, which is asked nowhere else.
+
+It tells the service what is desired and how the registry does, and hears how versions fared and what went live. It ends
+when the service does.
+"""
+
+import contextlib
+import fcntl
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import structlog
+
+from polserve.protos.shared.packages import missing_package
+from polserve.serving.errors import one_line
+from polserve.serving.processes.child import Parent, ParentGone
+from polserve.serving.processes.encoding import Message, encode_each, encode_ref
+from polserve.serving.sources.cache import VersionCache
+from polserve.serving.sources.follower import Follower
+from polserve.serving.sources.follower_config import FollowerConfig
+from polserve.serving.sources.registry import Registry
+from polserve.serving.versions import DesiredVersions, RolloutResult
+
+LOCK_FILE = ".lock"
+LOCK_TIMEOUT_S = 5.0
+"""Seconds for another follower, which may be ending, to let go of the cache."""
+LONGEST_BACKOFF_S = 30.0
+"""Seconds between two looks at a registry that does not answer, unless the poll interval is longer."""
+
+log = structlog.get_logger()
+
+
+class CannotFollow(Exception):
+    """The follower cannot do its work; the message says why, in one line."""
+
+
+def main() -> None:
+    """Follow until the service ends; tell it what makes that impossible, and exit with 1."""
+    parent = Parent.of_this_process()
+    with contextlib.suppress(ParentGone):
+        config = FollowerConfig(**parent.receive())
+        parent.say_ready()
+        try:
+            with _locked(Path(config.cache_dir)) as folder:
+                _follow(parent, config, VersionCache(folder))
+        except CannotFollow as error:
+            problem = str(error)
+        except ModuleNotFoundError as error:
+            problem = f"MLFLOW_TRACKING_URI: {missing_package(error)}"
+        except ParentGone:
+            raise
+        except Exception as error:
+            log.exception("follower_failed")
+            problem = f"the registry cannot be followed: {type(error).__name__}: {one_line(error)}"
+        parent.send({"registry": _down(problem)})
+        sys.exit(1)
+
+
+def _follow(parent: Parent, config: FollowerConfig, cache: VersionCache) -> None:
+    """Look at the registry again and again; raises ParentGone when the service ends."""
+    follower = Follower(config, Registry(config.tracking_uri), cache)
+    if good := follower.last_good():
+        parent.send({"desired": _encode(good)})
+    failures = 0
+    while True:
+        started = time.monotonic()
+        try:
+            desired = follower.desired()
+        except Exception as error:  # noqa: BLE001 - whatever the registry does wrong, the service goes on
+            failures += 1
+            started = time.monotonic()  # a look that failed may have waited for long
+            parent.send({"registry": _down(one_line(error))})
+        else:
+            failures = 0
+            parent.send({"desired": _encode(desired), "registry": {"is_up": True, "error": follower.problem}})
+        _listen(parent, follower, until=started + pause_s(config.poll_interval_s, failures))
+
+
+def _listen(parent: Parent, follower: Follower, until: float) -> None:
+    """Record what the service says until then, and what it has said by then."""
+    while True:
+        try:
+            told = parent.receive(max(0.0, until - time.monotonic()))
+        except TimeoutError:
+            return
+        follower.record([RolloutResult(**result) for result in told["results"]], told["live"])
+
+
+def pause_s(interval_s: float, failures: int) -> float:
+    """Seconds from one look at the registry to the next, after so many failures in a row.
+
+    Never more than `interval_s` while the registry answers, and up to a fifth less, so that many services do not ask
+    at the same moment; twice as long after each failure.
+    """
+    longest_s = max(interval_s, LONGEST_BACKOFF_S)
+    return min(interval_s * 2.0 ** min(failures, 10), longest_s) * random.uniform(0.8, 1.0)  # noqa: S311 - no secret
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[Path]:
+    """Hold the cache alone: two services would delete each other's versions.
+
+    Raises:
+        CannotFollow: versions cannot be kept there, or another service does.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            lock = (folder / LOCK_FILE).open("w")
+    except OSError as error:
+        raise CannotFollow(
+            f"cache-dir: versions cannot be kept in {folder} ({error.strerror}); "
+            "let this user write there, or choose another folder with --cache-dir"
+        ) from error
+    with lock:
+        until = time.monotonic() + LOCK_TIMEOUT_S
+        while not _try_lock(lock.fileno()):
+            if time.monotonic() > until:
+                raise CannotFollow(f"another service uses the cache {folder}; set another --service or --cache-dir")
+            time.sleep(0.1)
+        yield folder
+
+
+def _try_lock(fd: int) -> bool:
+    """Lock a file, if nobody else holds it; return whether it is held now."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _encode(versions: DesiredVersions) -> Message:
+    return encode_each(versions, encode_ref)
+
+
+def _down(problem: str) -> Message:
+    return {"is_up": False, "error": problem}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""An MLflow registry as the source: a child process follows it, and this side only reads what the child says.
+
+The registry client never runs in the process that answers calls: whatever it hangs on, no call waits for it.
+"""
+
+import importlib.util
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+
+import structlog
+
+from polserve.protos.shared.hosts import no_proxy
+from polserve.serving.errors import ConfigurationError
+from polserve.serving.processes.encoding import Message, decode_each, decode_ref
+from polserve.serving.processes.parent import ChildLost, ChildProcess
+from polserve.serving.sources.follower_config import FollowerConfig
+from polserve.serving.sources.source import RegistryStatus
+from polserve.serving.versions import ByAlias, DesiredVersions, RolloutResult
+
+RESTART_DELAY_S = 1.0
+"""Seconds before a follower that ended is started again; twice as long after each that never reached the registry."""
+LONGEST_RESTART_DELAY_S = 30.0
+END_TIMEOUT_S = 2.0
+"""Seconds for a follower to handle what it was told and end, before it is killed."""
+MLFLOW_LIMITS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+"""Defaults for the follower: by MLflow's own, one call to a dead registry waits for minutes."""
+
+log = structlog.get_logger()
+
+
+class RegistrySource:
+    """The aliases of an MLflow registry, followed through a child process."""
+
+    def __init__(self, config: FollowerConfig) -> None:
+        """Check that the registry can be spoken to at all; nothing is started yet.
+
+        Raises:
+            ConfigurationError: this installation cannot speak to such a tracking URI.
+        """
+        _check_uri(config.tracking_uri)
+        self._config = config
+        self._status: RegistryStatus | None = None
+        self._desired: DesiredVersions | None = None
+        self._closed = threading.Event()
+        self._child: ChildProcess | None = None
+
+    def follow(self) -> Iterator[DesiredVersions]:
+        """Yield what the registry's aliases name, downloaded; the last good versions while it cannot be reached."""
+        delay_s = RESTART_DELAY_S
+        while not self._closed.is_set():
+            child = self._child = _start()
+            try:
+                yield from self._listen(child)
+            finally:
+                exit_code = child.finish(END_TIMEOUT_S)
+            if self._closed.is_set():
+                return
+            was_up = self._status is None or self._status.is_up
+            if was_up:  # else what the child said last tells more
+                self._note({"is_up": False, "error": f"the registry follower ended with exit code {exit_code}"})
+            delay_s = RESTART_DELAY_S if was_up else min(2 * delay_s, LONGEST_RESTART_DELAY_S)
+            log.error("follower_ended", exit_code=exit_code, again_in_s=delay_s)
+            self._closed.wait(delay_s)
+
+    def registry(self) -> RegistryStatus | None:
+        """Return the registry's state as the child last told it."""
+        return self._status
+
+    def ignored(self) -> Sequence[str]:
+        """Return nothing: what is no policy has no tag, and is none of ours."""
+        return ()
+
+    def tell(self, results: Sequence[RolloutResult], live: ByAlias[str]) -> None:
+        """Pass on how versions fared, for their tags in the registry, and what is live, for the cache."""
+        if self._child is None:
+            return
+        try:
+            self._child.send({"results": [asdict(result) for result in results], "live": live})
+        except ChildLost:  # a new one is started, and asks again
+            log.warning("follower_not_told", results=len(results))
+
+    def close(self) -> None:
+        """Stop following, so that the child ends."""
+        self._closed.set()
+        if self._child is not None:
+            self._child.finish(END_TIMEOUT_S)
+
+    def _listen(self, child: ChildProcess) -> Iterator[DesiredVersions]:
+        """Yield what the child says is desired, at every change, until it ends."""
+        try:
+            child.configure(asdict(self._config), timeout_s=None)
+            while True:
+                message = child.receive()
+                if "registry" in message:
+                    self._note(message["registry"])
+                if "desired" in message and (desired := decode_each(message["desired"], decode_ref)) != self._desired:
+                    yield desired
+                    self._desired = desired  # only now: one that could not be applied is yielded again
+        except ChildLost:
+            return
+
+    def _note(self, registry: Message) -> None:
+        """Remember how the registry does, and log it when that changes."""
+        last = self._status.last_success if self._status else None
+        status = RegistryStatus(registry["is_up"], time.time() if registry["is_up"] else last, registry["error"])
+        if self._status is None or (status.is_up, status.error) != (self._status.is_up, self._status.error):
+            if status.is_up and not status.error:
+                log.info("registry_up")
+            else:
+                log.warning("registry_problem" if status.is_up else "registry_down", error=status.error)
+        self._status = status
+
+
+def _start() -> ChildProcess:
+    """Start a follower, which is not configured yet."""
+    environment = {**MLFLOW_LIMITS, **os.environ, "no_proxy": no_proxy(os.environ)}
+    return ChildProcess("follower", "polserve.serving.sources.follower_process", environment=environment)
+
+
+def _check_uri(uri: str) -> None:
+    """Raise ConfigurationError where this installation cannot speak to a tracking URI."""
+    scheme = uri.split(":", 1)[0].split("+", 1)[0]
+    is_full = all(importlib.util.find_spec(name) is not None for name in ("sqlalchemy", "alembic"))
+    if scheme not in ("http", "https") and not is_full:
+        raise ConfigurationError(
+            f"MLFLOW_TRACKING_URI: {scheme}: needs the full mlflow package, and only mlflow-skinny is installed, which "
+            f"speaks HTTP; run `mlflow server --backend-store-uri ...` with that URI where mlflow is installed and set "
+            "MLFLOW_TRACKING_URI to its http:// address"
+        )

@@ -1,0 +1,77 @@
+"""A worker process: answers calls, and does what its supervisor says on standard input.
+
+It ends when it is told to, when it gets SIGTERM, and when its supervisor ends.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from polserve.serving.metrics.answers import assume_no_forks
+from polserve.serving.processes.child import Parent, ParentGone
+from polserve.serving.processes.encoding import Message, decode_accepted, decode_each
+from polserve.serving.settings import Settings
+from polserve.serving.signals import EndSignals
+from polserve.serving.workers.epoch import SharedEpoch
+from polserve.serving.workers.worker import Share, Worker
+
+
+class SupervisedWorker:
+    """A worker that does what the supervisor's requests say."""
+
+    def __init__(self, config: Message) -> None:
+        """Make the worker that the supervisor configured; it answers no call yet."""
+        share = Share(config["index"], config["n"])
+        self.worker = Worker(
+            Settings(**config["settings"]), CollectorRegistry(), SharedEpoch(config["epoch_fd"]), share
+        )
+        self._address = (config["host"], config["port"])
+
+    def do(self, request: Message) -> Message:
+        """Do what a request says; raises RolloutRefused where a version cannot be loaded."""
+        match request["do"]:
+            case "prepare":
+                self.worker.loader.prepare(decode_accepted(request["version"]))
+            case "stage":
+                self.worker.loader.stage(request["epoch"], decode_each(request["live"], decode_accepted))
+            case "start":
+                self.worker.bind(*self._address)
+                self.worker.start()
+            case "health":
+                self.worker.set_health(is_ready=request["is_ready"])
+            case other:
+                raise ValueError(f"do: expected prepare, stage, start or health, got {other!r}")
+        return {}
+
+
+def main() -> None:
+    """Answer calls until the supervisor, or a signal, ends this process."""
+    parent = Parent.of_this_process()
+    signals = EndSignals()
+    try:
+        config = parent.receive()
+    except ParentGone:  # the service ended as it began
+        return
+    structlog.contextvars.bind_contextvars(worker=config["index"])
+    assume_no_forks()
+    supervised = SupervisedWorker(config)
+    threading.Thread(target=_obey, args=(parent, supervised), daemon=True).start()
+    signals.wait()
+    supervised.worker.drain(config["grace_s"])
+    os._exit(0)  # threads that load a version, or wait for a client, do not hold up the end
+
+
+def _obey(parent: Parent, supervised: SupervisedWorker) -> None:
+    """Do what the supervisor says until it is gone, then end this process."""
+    with contextlib.suppress(ParentGone):
+        parent.say_ready()
+        parent.serve(supervised.do)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main()

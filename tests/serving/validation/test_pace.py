@@ -1,0 +1,55 @@
+"""How fast a version is decides whether it is batched, and is measured once for all workers."""
+
+from pathlib import Path
+
+import pytest
+
+from polserve.serving.policy import Policy
+from polserve.serving.settings import load_settings
+from polserve.serving.validation.pace import measure_pace
+from polserve.serving.validation.validator import Validator
+from polserve.serving.versions import AcceptedVersion, Pace, VersionRef
+from tests.support.local_workers import LoaderOnly
+from tests.support.versions import make_version
+
+
+def test_the_pace_decides_what_is_batched() -> None:
+    small = Policy.of_model("cartpole", "1", make_version().model.SerializeToString())
+    assert measure_pace(small, "auto").is_batched is False, "a hand-over would cost more than the model"
+    assert measure_pace(small, "on").is_batched is True
+    assert measure_pace(small, "off").is_batched is False
+    pace = measure_pace(small, "auto")
+    assert 0 < pace.alone_s <= pace.seconds(100)
+
+
+@pytest.mark.parametrize("batching", ["on", "off"])
+def test_a_version_that_is_accepted_comes_with_the_pace_that_its_validator_measured(
+    tmp_path: Path, batching: str
+) -> None:
+    ref = VersionRef("cartpole", "1", make_version().write(tmp_path), make_version().sha256)
+    validator = Validator(load_settings({"batching": batching}))
+    try:
+        accepted = validator.validate(ref, None)
+    finally:
+        validator.close()
+    assert accepted.ref == ref
+    assert accepted.run_id == "run-0"
+    assert accepted.pace.is_batched is (batching == "on")
+    assert 0 < accepted.pace.in_batch_s <= accepted.pace.alone_s
+
+
+def test_every_worker_answers_at_the_pace_that_was_measured_once(tmp_path: Path) -> None:
+    ref = VersionRef("cartpole", "1", make_version().write(tmp_path), make_version().sha256)
+    accepted = AcceptedVersion(ref, Pace(alone_s=3.0, in_batch_s=0.5, is_batched=True), "run-0")
+    paces = []
+    for workers in (LoaderOnly(), LoaderOnly()):
+        workers.prepare(accepted)
+        workers.switch({"cartpole": {"champion": accepted}})
+        paces.append(workers.catalog.resolve("cartpole", "").pace)
+    assert paces == [accepted.pace] * 2
+
+
+def test_a_loaded_policy_cannot_be_changed() -> None:
+    policy = Policy.of_model("cartpole", "1", make_version().model.SerializeToString())
+    with pytest.raises(AttributeError, match="cannot assign to field 'pace'"):
+        policy.pace = Pace(1.0, 1.0)  # type: ignore[misc]
