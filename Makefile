@@ -13,7 +13,7 @@ told = { export PIP_PROGRESS_BAR=off; $(1); } >.venv/install.log 2>&1 & pid=$$!;
 	printf '  %s s, %s MB: %s\n' $$s "$$(du -sm .venv | cut -f 1)" "$$(grep -iv uninstall .venv/install.log | tail -n 1 | cut -c 1-90)"; done; \
 	wait $$pid || { tail -n 15 .venv/install.log; echo 'installing failed; the whole log is .venv/install.log'; exit 1; }
 
-.PHONY: help install demo serve test lint types protos bench image clean
+.PHONY: help install demo serve check test lint types protos bench image clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -34,7 +34,10 @@ demo: install  ## train two CartPole policies, promote one on evidence, serve an
 serve: install  ## serve the bundled policies
 	$(BIN)/polserve serve
 
-test: install  ## run the tests
+check: lint types  ## the fast lane: lint, types, and the tests that start no process and train nothing
+	$(BIN)/pytest --fast --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+test: install  ## run all the tests
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: install  ## check style, formatting and the import rules

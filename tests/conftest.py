@@ -9,7 +9,7 @@ from polserve.serving.client import PolicyClient
 from tests.support.running import Running, service, wait_until
 from tests.support.versions import make_frames_version, make_version
 
-pytest_plugins = ["tests.support.registry"]
+pytest_plugins = ["tests.support.lanes", "tests.support.registry", "pytester"]
 
 # Over the wire that is some 2,000 cases, and 100,000 with HYPOTHESIS_PROFILE=nightly.
 for profile, n_examples in (("default", 230), ("nightly", 11_200)):

@@ -1,19 +1,19 @@
-"""Fixtures of a real MLflow server, and of policies registered there."""
+"""Fixtures of a real MLflow server, and of policies registered there; mlflow is imported by who uses them."""
 
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from mlflow import MlflowClient
 
 from polserve.protos.shared.names import SHA256_TAG
-from polserve.training.registry.store import connect
-from polserve.training.registry.versions import PolicyRegistry
-from tests.support.following import promoted, register
 from tests.support.postgresql import postgresql, programs
 from tests.support.proxy import Proxy, proxy
 from tests.support.running import mlflow_server
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +38,9 @@ def proxied(mlflow_url: str) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def store(mlflow_url: str, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+def store(mlflow_url: str, monkeypatch: pytest.MonkeyPatch) -> "MlflowClient":
+    from polserve.training.registry.store import connect
+
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_url)
     return connect()
 
@@ -46,6 +48,9 @@ def store(mlflow_url: str, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
 @pytest.fixture(scope="session")
 def registered(mlflow_url: str) -> str:
     """A policy that the pipeline's own code registered twice: versions 1 and 2, which act differently."""
+    from polserve.training.registry.store import connect
+    from tests.support.following import register
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", mlflow_url)
         for seed in (0, 1):
@@ -54,8 +59,11 @@ def registered(mlflow_url: str) -> str:
 
 
 @pytest.fixture
-def policy(store: MlflowClient, registered: str, request: pytest.FixtureRequest) -> Iterator[str]:
+def policy(store: "MlflowClient", registered: str, request: pytest.FixtureRequest) -> Iterator[str]:
     """A name of this test's own with the same two versions; 1 is champion."""
+    from polserve.training.registry.versions import PolicyRegistry
+    from tests.support.following import promoted
+
     name = request.node.name.replace("[", "_").replace("]", "")[:60]
     for number in ("1", "2"):
         copied = store.copy_model_version(f"models:/{registered}/{number}", name)

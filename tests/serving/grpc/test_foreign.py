@@ -199,6 +199,7 @@ def test_a_database_without_a_driver_is_named_in_readyz(tmp_path: Path) -> None:
     assert error.startswith("MLFLOW_TRACKING_URI: the Python module MySQLdb is missing; pip install 'mysqlclient'")
 
 
+@pytest.mark.starts_processes
 def test_a_process_that_ended_by_itself_leaves_no_zombie() -> None:
     # It ends where it is told nothing.
     child = ChildProcess("child", "polserve.serving.validation.validator_process")

@@ -209,6 +209,7 @@ def test_a_live_version_whose_files_are_gone_keeps_no_candidate_out(tmp_path: Pa
     assert validate_here(candidate, live).ref.version == "2"
 
 
+@pytest.mark.starts_processes
 def test_closing_does_not_wait_for_a_process_that_is_starting() -> None:
     validator = Validator(load_settings({}))
     validator.warm_up()

@@ -166,6 +166,7 @@ def test_a_port_that_another_service_holds_is_named(folder: Path, tmp_path: Path
         assert len(result.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.starts_processes
 def test_a_version_that_no_process_lived_to_load_is_refused(folder: Path) -> None:
     supervisor = Supervisor(load_settings({"workers": 2, "grpc_port": 0}), CollectorRegistry(), 1.0)
     dead = ChildProcess("worker", "polserve.serving.workers.worker_process")

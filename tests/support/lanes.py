@@ -1,0 +1,155 @@
+"""The fast lane, `pytest --fast`: tests that start no process and import no torch.
+
+A file that imports torch, itself or by what it imports, is not collected there. A test that starts processes is left
+out where its code, its fixtures or their helpers name `subprocess`, or where it is marked `starts_processes`.
+Whatever gets through and starts one fails.
+"""
+
+import ast
+import importlib.util
+import inspect
+import multiprocessing
+import subprocess
+import sys
+import types
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+OURS = ("polserve", "tests")
+TESTS = Path(__file__).resolve().parents[1]
+STARTERS = (subprocess, multiprocessing)
+SLOW_IMPORT = "torch"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fast", action="store_true", help="only tests that start no process and import no torch")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "starts_processes: starts a process where its own code does not show it")
+    if config.getoption("--fast"):
+        sys.meta_path.insert(0, _Absent())
+
+
+class _Absent:
+    """Finds no torch, so that an import which `imports_torch` has overlooked is seen."""
+
+    def find_spec(self, name: str, _path: Sequence[str] | None = None, _target: object = None) -> ModuleSpec | None:
+        if name == SLOW_IMPORT:
+            raise ModuleNotFoundError("the fast lane has no torch", name=name)
+        return None
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    is_test = collection_path.name.startswith("test_") and collection_path.suffix == ".py"
+    return True if config.getoption("--fast") and is_test and imports_torch(collection_path) else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--fast"):
+        left_out = [item for item in items if starts_processes(item)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_process(request: pytest.FixtureRequest) -> Iterator[None]:
+    """In the fast lane, fail what starts a process."""
+
+    def refuse(*_arguments: object, **_options: object) -> NoReturn:
+        raise AssertionError("a test of the fast lane started a process: mark it with pytest.mark.starts_processes")
+
+    with pytest.MonkeyPatch.context() as patch:
+        if request.config.getoption("--fast"):
+            patch.setattr(subprocess.Popen, "__init__", refuse)
+            patch.setattr(subprocess.Popen, "__del__", lambda _self: None)
+            patch.setattr(multiprocessing.process.BaseProcess, "start", refuse)
+        yield
+
+
+def imports_torch(path: Path) -> bool:
+    """Whether a file imports torch when it is imported, itself or by what it imports of ours."""
+    seen: set[str] = set()
+    waiting = _imports(path)
+    while waiting:
+        name = waiting.pop()
+        if name.split(".")[0] == SLOW_IMPORT:
+            return True
+        if name.split(".")[0] in OURS and name not in seen:
+            seen.add(name)
+            waiting |= _imports_of(name)
+    return False
+
+
+def starts_processes(item: pytest.Item) -> bool:
+    """Whether a test's own code, its fixtures or their helpers name what starts processes."""
+    if not isinstance(item, pytest.Function) or item.get_closest_marker("starts_processes"):
+        return True
+    fixtures = item._fixtureinfo.name2fixturedefs.values()  # noqa: SLF001 - pytest has no public way
+    used = [definition.func for definitions in fixtures for definition in definitions]
+    functions = [item.function, *(function for function in used if function.__module__ != __name__)]
+    return any(_names_a_starter(function) for function in functions)
+
+
+@cache
+def _imports_of(module: str) -> set[str]:
+    """What a module of ours imports, and its packages; nothing for a name that is no module."""
+    packages = {module.rsplit(".", i)[0] for i in range(1, module.count(".") + 1)}
+    try:
+        spec = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        spec = None
+    origin = spec.origin if spec else None
+    return packages | (_imports(Path(origin)) if origin and origin.endswith(".py") else set())
+
+
+@cache
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def _imports(path: Path) -> set[str]:
+    """The names that a file imports when it is imported: modules, and what may be one."""
+    found: set[str] = set()
+    waiting: list[ast.stmt] = list(_parsed(path).body)
+    while waiting:
+        statement = waiting.pop()
+        if isinstance(statement, ast.Import):
+            found |= {alias.name for alias in statement.names}
+        elif isinstance(statement, ast.ImportFrom) and statement.module:
+            found |= {statement.module, *(f"{statement.module}.{alias.name}" for alias in statement.names)}
+        elif isinstance(statement, ast.Try | ast.With):
+            waiting += statement.body
+    return found
+
+
+@cache
+def _names_a_starter(function: Callable[..., Any]) -> bool:
+    return _reaches(function, set())
+
+
+def _reaches(value: object, seen: set[int]) -> bool:
+    """Whether a function or class of the tests names a starter, or something of the tests that does."""
+    if isinstance(value, type):
+        return any(_reaches(method, seen) for method in vars(value).values())
+    function = inspect.unwrap(value) if callable(value) else None
+    if not isinstance(function, types.FunctionType) or id(function) in seen:
+        return False
+    seen.add(id(function))
+    if not Path(function.__code__.co_filename).is_relative_to(TESTS):
+        return False
+    named = [function.__globals__.get(name) for name in _names(function.__code__)]
+    return any(value in STARTERS for value in named if isinstance(value, types.ModuleType)) or any(
+        _reaches(value, seen) for value in named
+    )
+
+
+def _names(code: types.CodeType) -> set[str]:
+    """The global names in a function and in what it defines."""
+    inner = [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
+    return set(code.co_names).union(*map(_names, inner))

@@ -1,0 +1,59 @@
+"""What `pytest --fast`, which `make check` runs, leaves out, and what it refuses."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.lanes import imports_torch
+
+PLUGINS = ("-p", "tests.support.lanes", "-p", "no:cacheprovider", "--fast")
+TESTS = Path(__file__).parent
+
+
+def test_a_test_that_starts_a_process_is_left_out_where_its_code_or_its_fixtures_show_it(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyfile(
+        """
+        import subprocess
+        import pytest
+
+        def start():
+            subprocess.run(["/bin/true"], check=True)
+
+        @pytest.fixture
+        def started():
+            start()
+
+        class Starter:
+            def go(self):
+                start()
+
+        def test_by_a_helper(): start()
+        def test_by_a_fixture(started): pass
+        def test_by_a_class(): Starter().go()
+        @pytest.mark.starts_processes
+        def test_that_says_so(): pass
+        def test_that_starts_none(): pass
+        """
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tests.support.lanes.TESTS", pytester.path)
+        pytester.runpytest_inprocess(*PLUGINS).assert_outcomes(passed=1, deselected=4)
+
+
+@pytest.mark.parametrize(
+    "start", ["__import__('subprocess').run(['/bin/true'])", "__import__('multiprocessing').Process().start()"]
+)
+def test_a_test_that_starts_a_process_unseen_fails(pytester: pytest.Pytester, start: str) -> None:
+    pytester.makepyfile(f"def test_one(): {start}")
+    result = pytester.runpytest_inprocess(*PLUGINS)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*mark it with pytest.mark.starts_processes*"])
+
+
+def test_a_file_that_imports_torch_by_whatever_way_is_left_out() -> None:
+    assert imports_torch(TESTS / "training/learning/test_dqn.py")
+    assert imports_torch(TESTS / "support/exports.py")
+    assert not imports_torch(TESTS / "conftest.py")
+    assert not [path for path in TESTS.glob("serving/**/*.py") if imports_torch(path)]
