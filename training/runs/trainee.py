@@ -47,6 +47,7 @@ class Trainee:
         """What the task brings to this run."""
         self.notes = _notes(recipe, facts, self.setup)
         """What a person should know of the environment before hours are spent in it, a sentence each."""
+        self._threads_before = torch.get_num_threads()
         set_threads(recipe.threads)
         compute = choose(device)
         self.device = compute.device
@@ -103,8 +104,9 @@ class Trainee:
         self._before_s = state["elapsed_s"]
 
     def close(self) -> None:
-        """Close the environments."""
+        """Close the environments, and let torch compute with as many threads as before."""
         self._envs.close()
+        torch.set_num_threads(self._threads_before)
 
 
 def build_trainee(recipe: Recipe, seed: int, device: Device = "auto", facts: EnvironmentFacts | None = None) -> Trainee:

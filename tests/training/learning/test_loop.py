@@ -106,6 +106,18 @@ def test_training_leaves_torchs_own_generator_as_it_was() -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
+def test_a_closed_trainee_leaves_torch_its_threads() -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        trainee = build_trainee(RECIPE, 0)
+        assert torch.get_num_threads() == 1
+        trainee.close()
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_an_interrupted_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     calls = iter(range(10_000))
     begun = build_trainee(RECIPE, 0)
