@@ -30,6 +30,20 @@ class ObservationSpace:
     units: tuple[str, ...]
     """Units of the components, or none."""
 
+    @classmethod
+    def of(cls, spec: pb.ObservationSpec) -> "ObservationSpace":
+        """The observations that a spec describes."""
+        return cls(
+            dtype=DTYPES[spec.dtype].name if spec.dtype in DTYPES else "",
+            shape=tuple(spec.shape),
+            frames=spec.frames,
+            low=tuple(spec.low),
+            high=tuple(spec.high),
+            is_bounded=spec.is_bounded,
+            names=tuple(component.name for component in spec.components),
+            units=tuple(component.unit for component in spec.components),
+        )
+
     def __str__(self) -> str:
         return f"{self.dtype or 'any dtype'} {self.shape}"
 
@@ -50,6 +64,20 @@ class ActionSpace:
     """Names of the components, or none."""
     units: tuple[str, ...] = ()
     """Units of the components, or none."""
+
+    @classmethod
+    def of(cls, spec: pb.ActionSpec) -> "ActionSpace":
+        """The actions that a spec describes."""
+        if spec.WhichOneof("space") == "discrete":
+            return cls(n=spec.discrete.n, labels=tuple(spec.discrete.labels))
+        space = spec.continuous
+        return cls(
+            n=None,
+            low=tuple(space.low),
+            high=tuple(space.high),
+            names=tuple(component.name for component in space.components),
+            units=tuple(component.unit for component in space.components),
+        )
 
     def __str__(self) -> str:
         if self.n is None:
@@ -72,6 +100,18 @@ class EvaluationSummary:
     random_mean: float
     """Mean return of the uniformly random policy."""
 
+    @classmethod
+    def of(cls, message: pb.Evaluation) -> "EvaluationSummary":
+        """The summary that a spec holds."""
+        return cls(
+            episodes=message.episodes,
+            mean=message.mean,
+            iqm=message.iqm,
+            interval=(message.interval_low, message.interval_high),
+            confidence=message.confidence,
+            random_mean=message.random_mean,
+        )
+
     def __str__(self) -> str:
         low, high = self.interval
         return f"return {self.mean:.1f} ({low:.1f} to {high:.1f}; random {self.random_mean:.1f})"
@@ -87,6 +127,16 @@ class Allocator:
     history_days: int
     """Days of past spend that it reads, for each channel."""
     max_horizon_days: int
+
+    @classmethod
+    def of(cls, message: pb.AllocationSpec) -> "Allocator":
+        """The allocator that a spec describes."""
+        return cls(
+            channels=tuple(message.channels),
+            currency=message.currency,
+            history_days=message.history_days,
+            max_horizon_days=message.max_horizon_days,
+        )
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -116,10 +166,10 @@ class LiveVersion:
             version=message.version,
             algorithm=spec.algorithm,
             environment=spec.environment.id,
-            observation=_observation(spec.observation),
-            action=_action(spec.action),
-            evaluation=_evaluation(spec.evaluation) if spec.evaluation.episodes else None,
-            allocation=_allocation(spec.allocation) if spec.HasField("allocation") else None,
+            observation=ObservationSpace.of(spec.observation),
+            action=ActionSpace.of(spec.action),
+            evaluation=EvaluationSummary.of(spec.evaluation) if spec.evaluation.episodes else None,
+            allocation=Allocator.of(spec.allocation) if spec.HasField("allocation") else None,
             sha256=message.sha256,
             message=message,
         )
@@ -194,49 +244,3 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
     return f"<table>{line('th', head)}{''.join(line('td', row) for row in rows)}</table>"
-
-
-def _observation(spec: pb.ObservationSpec) -> ObservationSpace:
-    return ObservationSpace(
-        dtype=DTYPES[spec.dtype].name if spec.dtype in DTYPES else "",
-        shape=tuple(spec.shape),
-        frames=spec.frames,
-        low=tuple(spec.low),
-        high=tuple(spec.high),
-        is_bounded=spec.is_bounded,
-        names=tuple(component.name for component in spec.components),
-        units=tuple(component.unit for component in spec.components),
-    )
-
-
-def _action(spec: pb.ActionSpec) -> ActionSpace:
-    if spec.WhichOneof("space") == "discrete":
-        return ActionSpace(n=spec.discrete.n, labels=tuple(spec.discrete.labels))
-    space = spec.continuous
-    return ActionSpace(
-        n=None,
-        low=tuple(space.low),
-        high=tuple(space.high),
-        names=tuple(component.name for component in space.components),
-        units=tuple(component.unit for component in space.components),
-    )
-
-
-def _evaluation(message: pb.Evaluation) -> EvaluationSummary:
-    return EvaluationSummary(
-        episodes=message.episodes,
-        mean=message.mean,
-        iqm=message.iqm,
-        interval=(message.interval_low, message.interval_high),
-        confidence=message.confidence,
-        random_mean=message.random_mean,
-    )
-
-
-def _allocation(message: pb.AllocationSpec) -> Allocator:
-    return Allocator(
-        channels=tuple(message.channels),
-        currency=message.currency,
-        history_days=message.history_days,
-        max_horizon_days=message.max_horizon_days,
-    )

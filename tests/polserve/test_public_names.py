@@ -20,9 +20,12 @@ PUBLIC = {
     "InvalidArgument",
     "LivePolicy",
     "LiveVersion",
+    "LoadedPolicy",
     "ObservationSpace",
     "PolicyClient",
     "Split",
+    "load",
+    "testing",
 }
 
 

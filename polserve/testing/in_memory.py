@@ -1,0 +1,222 @@
+"""Clients whose calls are answered in this process, by functions."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import grpc
+import numpy as np
+from google.protobuf.message import Message
+from numpy.typing import NDArray
+
+from polserve.protos.polserve.v1 import budget_pb2
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.shared.names import CHAMPION, POLICY_NAME
+from polserve.protos.tensors import to_array, to_tensor
+from polserve.serving.client import Action, AsyncPolicyClient, ClientError, InvalidArgument, PolicyClient
+from polserve.serving.client.errors import described
+from polserve.serving.client.messages import Call, T
+from polserve.serving.errors import PolserveError, UnknownPolicy, UnknownVersion
+from polserve.testing.budgets import answer_allocate
+
+PolicyFunction: TypeAlias = Callable[[Any], Any]
+"""From one observation (an array, as it was sent) to an action; from a BudgetDay to spends in micros by channel.
+
+An action is a whole number, or the components of a continuous one; or an `Action`, such as `polserve.load(...).act`
+returns.
+"""
+
+VERSION = "1"
+"""The version that every function is."""
+
+
+def client(policies: PolicyFunction | Mapping[str, PolicyFunction]) -> PolicyClient:
+    """Make a `PolicyClient` that functions answer, without a service.
+
+    Arguments are checked and converted as on the way to a service. What a function raises comes out of the call: to
+    test what an application does when the service fails, raise a `ClientError`. Nothing is explored: `epsilon` is
+    taken, and the action is the function's own.
+
+    Args:
+        policies: the function of each policy by name, or one function for every name. It is called with one observation
+            at a time, with each frame of an episode, and with the day of an allocation.
+
+    Raises:
+        InvalidArgument: they are no functions, or not named as policies are.
+    """
+    return PolicyClient.over(InMemoryTransport(policies))
+
+
+def async_client(policies: PolicyFunction | Mapping[str, PolicyFunction]) -> AsyncPolicyClient:
+    """Make an `AsyncPolicyClient` that functions answer, without a service; as `client`."""
+    return AsyncPolicyClient.over(AsyncInMemoryTransport(policies))
+
+
+class InMemoryTransport:
+    """Answers calls by functions."""
+
+    def __init__(self, policies: PolicyFunction | Mapping[str, PolicyFunction]) -> None:
+        """Check the functions and their names; raises InvalidArgument."""
+        self._functions = policies if isinstance(policies, Mapping) else None
+        self._any = None if isinstance(policies, Mapping) else policies
+        expected = "a function, or a mapping of policies' names to functions"
+        named: Mapping[str, object] = {"any": policies} if self._functions is None else self._functions
+        for name, function in named.items():
+            if not isinstance(name, str) or not POLICY_NAME.fullmatch(name) or not callable(function):
+                raise InvalidArgument("policies", expected, f"{described(name)}: {described(function)}")
+
+    def call(self, call: Call[T]) -> T:
+        """Answer a call; raises what the function raises."""
+        return call.read(self._response(call.request, is_batch=call.is_batch))
+
+    def open_stream(self) -> "InMemoryStream":
+        """Open a stream of episodes."""
+        return InMemoryStream(self)
+
+    def close(self) -> None:
+        """Free nothing: functions hold no connection."""
+
+    def answer(self, policy: str, version: str, observation: NDArray[Any]) -> Action:
+        """What a policy's function answers to one observation; raises what the function raises."""
+        answered = self._function(policy, version)(observation)
+        values = answered.values if isinstance(answered, Action) else None
+        action = _action_array(answered.action if isinstance(answered, Action) else answered)
+        return Action(action=action, policy=policy, version=VERSION, values=values, explored=None)
+
+    def _response(self, request: Message, *, is_batch: bool) -> Message:
+        match request:
+            case pb.ActRequest():
+                return self._act(request, is_batch=is_batch)
+            case budget_pb2.AllocateRequest():
+                return answer_allocate(request, self._function(request.policy, request.version), VERSION)
+            case pb.GetPolicyRequest():
+                self._function(request.policy, "")
+                return pb.GetPolicyResponse(policy=_live(request.policy))
+            case _:
+                return pb.ListPoliciesResponse(policies=[_live(name) for name in sorted(self._functions or {})])
+
+    def _act(self, request: pb.ActRequest, *, is_batch: bool) -> pb.ActResponse:
+        observation = to_array(request.observation)
+        if not is_batch:
+            answer = self.answer(request.policy, request.version, observation)
+            action, values = to_tensor(answer.action), answer.values
+        else:
+            if not len(observation):
+                raise ClientError(grpc.StatusCode.INVALID_ARGUMENT, "observations: expected at least one, got none")
+            answers = [self.answer(request.policy, request.version, row) for row in observation]
+            action = to_tensor(np.stack([one.action for one in answers]))
+            every = [one.values for one in answers if one.values is not None]
+            values = np.stack(every) if len(every) == len(answers) else None
+        n = len(observation) if is_batch else 1
+        return pb.ActResponse(
+            policy=request.policy,
+            version=VERSION,
+            action=action,
+            values=to_tensor(values) if request.with_values and values is not None else None,
+            explored=[False] * n if request.epsilon else (),
+        )
+
+    def _function(self, policy: str, version: str) -> PolicyFunction:
+        """The function that answers; raises ClientError as a service does where there is none."""
+        function = self._functions.get(policy) if self._functions is not None else self._any
+        if function is None:
+            raise _not_found(UnknownPolicy(policy, self._functions or ()))
+        if version not in {"", VERSION, f"@{CHAMPION}"}:
+            raise _not_found(UnknownVersion(policy, version, [VERSION], [CHAMPION]))
+        return function
+
+
+class InMemoryStream:
+    """A stream of episodes that functions play."""
+
+    def __init__(self, transport: InMemoryTransport) -> None:
+        self._transport = transport
+        self._start: pb.EpisodeStart | None = None
+        self._step = 0
+        self._return: float | None = None
+
+    def ask(self, request: pb.EpisodeRequest) -> pb.EpisodeResponse:
+        """Answer one request, as the service does; raises what the function raises."""
+        if request.HasField("start"):
+            self._start, self._step, self._return = request.start, 0, None
+            return self._act(request.start, request.start.observation)
+        if self._start is None:
+            message = "message: expected a start before anything else"
+            raise ClientError(grpc.StatusCode.INVALID_ARGUMENT, message)
+        part = request.end if request.HasField("end") else request.step
+        if part.HasField("reward"):
+            self._return = (self._return or 0.0) + part.reward
+        if isinstance(part, pb.EpisodeStep):
+            return self._act(self._start, part.observation)
+        start, self._start = self._start, None
+        return pb.EpisodeResponse(policy=start.policy, version=VERSION, step=self._step, episode_return=self._return)
+
+    def close(self) -> None:
+        """End the stream."""
+        self._start = None
+
+    def _act(self, start: pb.EpisodeStart, observation: pb.Tensor) -> pb.EpisodeResponse:
+        answer = self._transport.answer(start.policy, start.version, to_array(observation))
+        self._step += 1
+        return pb.EpisodeResponse(
+            policy=start.policy,
+            version=VERSION,
+            step=self._step,
+            action=to_tensor(answer.action),
+            values=to_tensor(answer.values) if start.with_values and answer.values is not None else None,
+        )
+
+
+class AsyncInMemoryTransport:
+    """`InMemoryTransport` for asyncio."""
+
+    def __init__(self, policies: PolicyFunction | Mapping[str, PolicyFunction]) -> None:
+        """Check the functions and their names; raises InvalidArgument."""
+        self._transport = InMemoryTransport(policies)
+
+    async def call(self, call: Call[T]) -> T:
+        """Answer a call; raises what the function raises."""
+        return self._transport.call(call)
+
+    def open_stream(self) -> "AsyncInMemoryStream":
+        """Open a stream of episodes."""
+        return AsyncInMemoryStream(self._transport)
+
+    async def close(self) -> None:
+        """Free nothing: functions hold no connection."""
+
+
+class AsyncInMemoryStream:
+    """`InMemoryStream` for asyncio."""
+
+    def __init__(self, transport: InMemoryTransport) -> None:
+        self._stream = InMemoryStream(transport)
+
+    async def ask(self, request: pb.EpisodeRequest) -> pb.EpisodeResponse:
+        """Answer one request; raises what the function raises."""
+        return self._stream.ask(request)
+
+    async def close(self) -> None:
+        """End the stream."""
+        self._stream.close()
+
+
+def _action_array(action: object) -> NDArray[Any]:
+    """An action as the service sends it: int64, or float32; raises InvalidArgument."""
+    expected = "a whole number, numbers or an Action from the function"
+    try:
+        array = np.asarray(action)
+    except ValueError as error:
+        raise InvalidArgument("policies", expected, described(action)) from error
+    kind = {"i": np.int64, "u": np.int64, "b": np.int64, "f": np.float32}.get(array.dtype.kind)
+    if kind is None:
+        raise InvalidArgument("policies", expected, described(action))
+    return array.astype(kind)
+
+
+def _live(name: str) -> pb.LivePolicy:
+    versions = [pb.LiveVersion(version=VERSION, spec=pb.PolicySpec(name=name))]
+    return pb.LivePolicy(name=name, versions=versions, aliases={CHAMPION: VERSION}, default_version=VERSION)
+
+
+def _not_found(error: PolserveError) -> ClientError:
+    return ClientError(grpc.StatusCode.NOT_FOUND, str(error))

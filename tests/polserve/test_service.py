@@ -1,0 +1,34 @@
+"""A real service for as long as a test needs it."""
+
+import grpc
+import pytest
+
+from polserve import ClientError, InvalidArgument, PolicyClient, testing
+from polserve.testing.running import ServiceFailed
+
+
+def test_a_real_service_answers_until_the_block_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLSERVE_POLICIES", "/nowhere")  # a developer's own setting steers no test
+    with testing.service(options=["--policy", "cartpole"]) as target, PolicyClient(target) as client:
+        assert [policy.name for policy in client.policies()] == ["cartpole"]
+        assert client.act("cartpole", [0, 0, 0, 0]).version == "1"
+    with PolicyClient(target, timeout_s=2) as client, pytest.raises(ClientError) as gone:
+        client.act("cartpole", [0, 0, 0, 0])
+    assert gone.value.code is grpc.StatusCode.UNAVAILABLE
+
+
+def test_a_service_that_does_not_start_says_why() -> None:
+    with (
+        pytest.raises(ServiceFailed, match=r"(?s)ended with exit code 2: .*--nonsense"),
+        testing.service(options=["--nonsense"]),
+    ):
+        pytest.fail("there is no service")
+
+
+@pytest.mark.parametrize("policies", ["/nowhere", 5, b"policies"])
+def test_what_is_no_folder_of_policies_is_refused(policies: str) -> None:
+    with (
+        pytest.raises(InvalidArgument, match="policies: expected a folder of policies/<name>/<version>/, or None"),
+        testing.service(policies),
+    ):
+        pytest.fail("there is no service")
