@@ -46,8 +46,12 @@ __all__ = [
     "testing",
 ]
 
-_HOMES = dict.fromkeys(__all__, "polserve.serving.client") | dict.fromkeys(("LoadedPolicy", "load"), "polserve.loading")
-"""The module of each public name but `testing`, which is one; imported when the name is first used."""
+_HOMES = {
+    **dict.fromkeys(__all__, "polserve.serving.client"),
+    **dict.fromkeys(("LoadedPolicy", "load"), "polserve.loading"),
+    "testing": "polserve.testing",
+}
+"""The module of each public name, or that it is; imported when the name is first used."""
 
 if not Path(__file__).with_name("serving").is_dir():  # a checkout that lost its links
     __path__.append(str(Path(__file__).parents[1]))
@@ -56,11 +60,17 @@ if not Path(__file__).with_name("serving").is_dir():  # a checkout that lost its
 if not TYPE_CHECKING:  # so that a type checker knows the public names, and no others
 
     def __getattr__(name: str) -> object:
-        """The public name, from its module."""
+        """Return the public name, from its module; where that cannot be imported, say what is in the way."""
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        is_module = name == "testing"
-        value: object = import_module("polserve.testing") if is_module else getattr(import_module(_HOMES[name]), name)
+        try:
+            module = import_module(_HOMES[name])
+            value: object = module if name == "testing" else getattr(module, name)
+        except (ImportError, AttributeError) as error:
+            reason = import_module("polserve.protos.shared.imports").why_import_failed(error)
+            if reason is None:
+                raise
+            raise ImportError(reason) from error
         globals()[name] = value  # the next use finds it at once
         return value
 

@@ -34,12 +34,16 @@ gym.register("Door-v0", Door, max_episode_steps=5)
 EPISODE = """
 import sys
 import polserve
-from polserve.serving.client import PolicyClient
+from polserve import PolicyClient
 
 with PolicyClient(sys.argv[1]) as client, client.episode("cartpole") as episode:
     actions = [episode.act([0.0, 0.0, 0.01 * step, 0.0]).action for step in range(3)]
 print(polserve.__file__, len(actions))
 """
+
+
+pytestmark = pytest.mark.timeout(900)
+"""A minute on a quiet machine: six programs import MLflow or torch."""
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +52,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     folder = tmp_path_factory.mktemp("application")
     wheel = build(copy_source(folder / "source", has_links=True), "wheel", folder)
     environment = install(wheel, folder / "environment")
-    for name in ("protos", "serving"):
+    for name in ("protos", "serving", "training"):
         (environment.site / name).mkdir()
         (environment.site / name / "__init__.py").write_text("raise SystemExit('of an older polserve')\n")
     return environment

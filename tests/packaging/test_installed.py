@@ -37,7 +37,7 @@ def published() -> set[str]:
         for path in (ROOT / folder).rglob("*"):
             is_ours = path.is_file() and "__pycache__" not in path.parts and not path.name.endswith(".log")
             inside = path.relative_to(ROOT / folder)
-            if is_ours and not (folder == "polserve" and len(inside.parts) > 1):  # what lies behind its links
+            if is_ours and not (ROOT / folder / inside.parts[0]).is_symlink():
                 names.add(str(Path("polserve") / ("" if folder == "polserve" else folder) / inside))
     return names
 

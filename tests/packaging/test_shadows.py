@@ -44,6 +44,16 @@ def test_a_file_that_hides_a_library_is_named_by_each_command_that_needs_it(
     assert error.count("\n") == 1
 
 
+def test_a_folder_named_grpc_beside_a_script_is_named(tmp_path: Path) -> None:
+    (tmp_path / "grpc").mkdir()
+    (tmp_path / "grpc" / "__init__.py").write_text("")
+    (tmp_path / "app.py").write_text("from polserve import PolicyClient\n")
+    last_line = python("app.py", folder=tmp_path).splitlines()[-1]
+    assert last_line.startswith(
+        f"ImportError: {tmp_path}/grpc/__init__.py was imported as the module grpc, and hides /"
+    )
+
+
 def test_folders_named_as_ours_were_hide_nothing(tmp_path: Path) -> None:
     for name in ("protos", "serving", "training", "policies", "tests", "commands"):
         (tmp_path / name).mkdir()

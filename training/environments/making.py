@@ -202,8 +202,8 @@ def register(spec: EnvironmentSpec) -> None:
 
 def _import_module(spec: EnvironmentSpec) -> None:
     """Import the module that registers the environment; raises UnknownEnvironment where that fails."""
-    if (folder := str(Path.cwd())) not in sys.path:
-        sys.path.append(folder)  # an installed program's path lacks it
+    if (folder := str(Path.cwd())) not in sys.path[:1]:
+        sys.path.insert(0, folder)  # an installed program's path lacks it; first, as `python -m` has it
     try:
         importlib.import_module(spec.module)
     except Exception as error:  # whatever a module of the user's own raises
