@@ -1,6 +1,5 @@
 import itertools
 import math
-import resource
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ from polserve.training.learning.hyperparameters import (
 )
 from polserve.training.learning.loop import Loop, Progress, TrainingResult
 from polserve.training.runs import checkpoint
-from polserve.training.runs import folder as run_folder
 from polserve.training.runs.initial_weights import InitialWeights
 from polserve.training.runs.presets import PRESETS
 from polserve.training.runs.progress import Standing
@@ -185,43 +183,12 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
         build_trainee(other, 0).load_state(checkpoint.load(tmp_path))
 
 
-def test_a_truncated_checkpoint_is_refused_and_a_missing_one_named(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="start the run without --resume"):
-        checkpoint.load(tmp_path)
-    path = checkpoint.save(tmp_path, {"loop": {"step": 1}})
-    path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(CheckpointError, match="is not a complete checkpoint"):
-        checkpoint.load(tmp_path)
-
-
-def test_a_checkpoint_that_was_there_before_is_set_aside(tmp_path: Path) -> None:
-    assert run_folder.set_aside(tmp_path) is None
-    for step in (1, 2):
-        checkpoint.save(tmp_path, {"step": step})
-        assert run_folder.set_aside(tmp_path) == tmp_path / f"checkpoint-{step}.pt"
-    (tmp_path / "checkpoint-1.pt").rename(tmp_path / run_folder.FILE_NAME)
-    assert checkpoint.load(tmp_path) == {"step": 1}
-
-
 def test_training_that_never_scores_a_number_ends_with_what_to_do() -> None:
     parts = replace(build_trainee(RECIPE, 0).loop._parts, score=lambda _choose: float("nan"))  # noqa: SLF001
     loop = Loop(parts, RECIPE.rewards, replace(RECIPE.loop, steps=200), 0)
     assert not any(progress.is_over for progress in list(loop.run())[:-1])
     with pytest.raises(TrainingDiverged, match="no greedy evaluation gave a number"):
         loop.result()
-
-
-def test_a_crash_while_saving_leaves_the_last_checkpoint(tmp_path: Path) -> None:
-    checkpoint.save(tmp_path, {"step": 1})
-    with pytest.raises(AttributeError):
-        checkpoint.save(tmp_path, {"step": lambda: 2})  # cannot be written
-    assert checkpoint.load(tmp_path) == {"step": 1}
-
-
-def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:
-    torch.save({"format": 1, "loop": {}}, tmp_path / run_folder.FILE_NAME)
-    with pytest.raises(CheckpointError, match="expected checkpoint format 3; resume with the version that wrote it"):
-        checkpoint.load(tmp_path)
 
 
 def test_a_checkpoint_of_the_format_before_is_read(tmp_path: Path) -> None:
@@ -240,19 +207,6 @@ def test_a_checkpoint_of_the_format_before_is_read(tmp_path: Path) -> None:
     assert (again.best_score, again.curve) == (result.best_score, result.curve)
     assert again.elapsed_s > 12.0
     assert InitialWeights(**checkpoint.load(tmp_path)["initial_weights"]) == InitialWeights("weights", 500, 1.0)
-
-
-def test_a_full_disk_leaves_the_last_checkpoint_and_no_partial_one(tmp_path: Path) -> None:
-    checkpoint.save(tmp_path, {"step": 1})
-    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, unlimited[1]))  # a disk with room for 100 KB
-    try:
-        with pytest.raises(CheckpointError, match="the one before it is kept; make room there"):
-            checkpoint.save(tmp_path, {"step": 2, "weights": torch.zeros(1_000_000)})
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
-    assert checkpoint.load(tmp_path) == {"step": 1}
-    assert [path.name for path in tmp_path.iterdir()] == [run_folder.FILE_NAME]
 
 
 def test_a_replay_larger_than_the_memory_is_refused_before_training_with_its_bytes() -> None:
