@@ -51,7 +51,7 @@ types: install  ## check types
 protos: install  ## generate the Python messages and stubs
 	$(BIN)/python -m polserve.protos.generate
 
-bench: install  ## print the tables of the README (hours; QUICK=1 for a short run)
+bench: install  ## measure the figures in docs/benchmarks.md (hours; QUICK=1 for a short run)
 	for name in startup act transports rollout peers control promotion arcade frames adbudget ledger; do $(BIN)/python -m benchmarks.$$name $(if $(QUICK),--quick) || exit 1; done
 
 image: ## build the container image with docker, or ENGINE=podman
