@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.load import ROOT
 from polserve.serving.client import ClientError, PolicyClient
 
 THREADS = 2
@@ -43,7 +44,7 @@ def calling(target: str, policy: str, size: int, *, processes: int, rate: float)
     """`rate` calls a second with observations of zeros (size,) until the block is left; then the value is filled."""
     command = [sys.executable, "-m", "benchmarks.callers", target, policy, str(size), str(rate / processes)]
     callers = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)  # noqa: S603
         for _ in range(processes)
     ]
     calls = Calls()

@@ -50,17 +50,17 @@ def main() -> None:
     parser.add_argument("--http-port", type=int, default=18080, help="a free port")
     arguments = parser.parse_args()
     rounds = 3 if arguments.quick else 9
-    sides: dict[str, list[float]] = {"interpreter": [], "import serving": [], BARE: [], "serve until ready": []}
+    sides: dict[str, list[float]] = {"interpreter": [], "import polserve": [], BARE: [], "serve until ready": []}
     for _ in range(rounds):
         sides["interpreter"].append(import_s("pass"))
-        sides["import serving"].append(import_s("import serving"))
+        sides["import polserve"].append(import_s("import polserve"))
         sides[BARE].append(import_s(BARE))
         sides["serve until ready"].append(ready_s(arguments.http_port))
     rows = [(name, f"{median(times):.3f} s", f"{min(times):.3f} s") for name, times in sides.items()]
     show(f"start-up, {rounds} rounds", ("what", "median", "fastest"), rows)
     finish(
         {
-            "import_serving_s": median(sides["import serving"]),
+            "import_polserve_s": median(sides["import polserve"]),
             "serve_ready_s": median(sides["serve until ready"]),
             "libraries_s": median(sides[BARE]),
             "ratio": median(sides["serve until ready"]) / median(sides[BARE]),

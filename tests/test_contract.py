@@ -11,6 +11,7 @@ from polserve.serving.settings import BUNDLED_POLICIES
 from polserve.serving.sources.folder_source import FolderSource
 from polserve.training.environments.making import EVALUATION_FIRST_SEED, EnvironmentSpec
 from polserve.training.evaluation.episodes import play_episodes
+from tests.support.lanes import imports_torch
 from tests.support.local_workers import LoaderOnly
 
 
@@ -20,6 +21,13 @@ def test_the_committed_stubs_are_what_the_proto_files_say(tmp_path: Path) -> Non
     assert generated
     for path in generated:
         assert (SOURCES / path).read_text() == (tmp_path / path).read_text(), f"{path}: run `make protos`"
+
+
+@pytest.mark.parametrize("package", ["evaluation", "promotion", "registry", "environments"])
+def test_what_plays_and_promotes_policies_imports_no_torch(package: str) -> None:
+    modules = list(SOURCES.parent.glob(f"training/{package}/*.py"))
+    assert modules
+    assert [path.name for path in modules if imports_torch(path)] == []
 
 
 def test_one_module_leans_on_what_grpcio_keeps_private() -> None:

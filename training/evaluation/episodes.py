@@ -2,18 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
-import torch
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
-from torch import nn
 
 from polserve.training.environments.limits import MAX_EVALUATION_STEPS
 from polserve.training.environments.making import EnvironmentSpec, VecEnv, make_env, make_vec
 from polserve.training.learning.collector import ChooseActions, FinishedEpisode
+
+if TYPE_CHECKING:
+    from torch import nn
 
 MAX_ENVS = 100
 """Environments stepped together in an evaluation."""
@@ -97,8 +98,9 @@ def _report_sum(report: Callable[[int], None], before: int, over: int) -> None:
     report(before + over)
 
 
-def greedy(policy: nn.Module) -> ChooseActions:
+def greedy(policy: "nn.Module") -> ChooseActions:
     """The actions of the module that is exported, on the CPU."""
+    import torch  # an evaluation of a graph needs none
 
     @torch.no_grad()
     def choose_actions(observations: NDArray[Any]) -> NDArray[Any]:
