@@ -74,7 +74,7 @@ def readme_commands(*, are_run_here: bool) -> list[str]:
 
 def is_defined(name: str) -> bool:
     """Whether a dotted name is a module of ours, or something that one defines at its top."""
-    path = ROOT.joinpath(*name.split(".")[1:])
+    path = ROOT.joinpath(*name.split("."))
     if path.is_dir() or path.with_suffix(".py").exists():
         return True
     owner = next(
