@@ -66,7 +66,7 @@ def test_train_lists_every_hyper_parameter_with_its_meaning() -> None:
     listed = CliRunner().invoke(build(["train"]), ["train", "--list"]).output
     assert "cartpole        DQN in CartPole-v1" in listed
     assert all(any(line.split()[:1] == [name] for line in listed.splitlines()) for name in PRESETS)
-    assert "learning_rate=0.001\n      Of Adam (Kingma and Ba 2015), at the start." in listed
+    assert "learning_rate=0.001\n      Learning rate of Adam (Kingma and Ba 2015), at the start." in listed
     own = CliRunner().invoke(build(["train"]), ["train", "mountaincar", "--set", "discount=0.5", "--list"]).output
     assert "discount=0.5\n      gamma, per step.\n" in own
     assert "actor_learning_rate" not in own
