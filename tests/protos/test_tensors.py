@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
-from polserve.protos.tensors import DTYPES, TensorError, to_array, to_tensor
+from polserve.protos.tensors import DTYPES, TensorError, cast, to_array, to_tensor
 
 DTYPE_STRATEGY = st.sampled_from(list(DTYPES.values()))
 
@@ -67,3 +67,34 @@ def test_values_that_are_no_integers_of_the_type_are_refused(value: float) -> No
 def test_an_array_that_the_wire_cannot_carry_is_refused() -> None:
     with pytest.raises(TensorError, match="expected float32 or"):
         to_tensor(np.zeros(2, np.complex64))
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        (np.array([2**24 + 2, -(2**62), -(2**63), 0]), np.float32),
+        (np.array([-(2.0**63)]), np.int64),
+        (np.array([2**31 - 1.0]), np.int32),
+        (np.array([np.inf]), np.float32),
+        (np.array([0, 1]), np.bool_),
+    ],
+)
+def test_a_cast_keeps_every_number(given: np.ndarray, wanted: type[np.generic]) -> None:
+    assert cast(given, np.dtype(wanted)).tolist() == given.tolist()
+
+
+@pytest.mark.parametrize(
+    ("number", "wanted"),
+    [
+        (np.int64(2**24 + 1), np.float32),
+        (np.int64(2**53 + 1), np.float64),
+        (np.float64(2**63), np.int64),
+        (np.int64(300), np.uint8),
+        (np.int64(2), np.bool_),
+        (np.float64(np.nan), np.int32),
+        (np.float64(1e39), np.float32),
+    ],
+)
+def test_a_cast_that_would_change_a_number_is_refused(number: np.generic, wanted: type[np.generic]) -> None:
+    with pytest.raises(TensorError, match=r"values: expected .* at \[1\]"):
+        cast(np.array([0, number]), np.dtype(wanted))

@@ -65,11 +65,6 @@ def test_asyncio_plays_the_same_episodes(running: Running, client: PolicyClient)
     asyncio.run(play())
 
 
-def test_a_reward_comes_with_the_observation_after_the_action(client: PolicyClient) -> None:
-    with client.episode("cartpole") as episode, pytest.raises(ValueError, match="expected none with the first"):
-        episode.act(GOLDEN["observation"][0], reward=1.0)
-
-
 def test_an_episode_that_the_service_ended_stays_ended(client: PolicyClient) -> None:
     with client.episode("cartpole") as episode:
         for _ in range(2):
@@ -252,3 +247,9 @@ def test_frames_are_whole_numbers_of_a_byte_or_refused(client: PolicyClient) -> 
     scaled = FRAMES[0] / 255
     with client.episode("frames") as episode, pytest.raises(ClientError, match="expected whole numbers from 0 to 255"):
         episode.act(scaled)
+
+
+@pytest.mark.parametrize("ask", [act, act_async, play, play_async])
+def test_a_port_that_speaks_http_is_told_as_such(running: Running, ask: Callable[..., str]) -> None:
+    with pytest.raises(ClientError, match=r"speaks no gRPC; if it is polserve's port for HTTP \(8080\), give the one"):
+        ask(running.http_url.removeprefix("http://"))

@@ -15,9 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.polserve.v1 import policy_pb2_grpc
 from polserve.protos.shared.names import SCHEMA_VERSION, SPEC_KEY
-from polserve.protos.tensors import TensorError, cast
 from polserve.serving.client import AsyncPolicyClient, ClientError, PolicyClient
-from polserve.serving.client.observations import batch_of, observation_tensor
 from tests.support.running import Running, polserve, service, wait_until
 
 TICK = 2**53 - 1
@@ -127,76 +125,3 @@ def test_a_fraction_for_a_policy_of_whole_numbers_is_refused_with_its_place(odd:
         "observation: expected whole numbers from -9223372036854775808 to 9223372036854775807, got 2.5 at [1, 0]"
         in str(refusal.value)
     )
-
-
-@pytest.mark.parametrize(
-    ("observation", "message"),
-    [
-        (["a"], "expected real numbers of at most 64 bits, got <U1"),
-        ([None], "expected real numbers of at most 64 bits, got NoneType"),
-        ([2**64], "expected whole numbers below 2^63 in size, got 18446744073709551616; write a float"),
-        ([np.int64(2**53 + 1), 0.5], "expected numbers that float64 holds beside its floats, got 9007199254740993"),
-        ([np.array(2**53 + 1), 0.5], "expected numbers that float64 holds beside its floats, got 9007199254740993"),
-        (
-            np.ma.array([0.0, 1.0], mask=[False, True]),
-            "expected a number in every place, got a masked array that hides some",
-        ),
-        (
-            [2**63],
-            "expected whole numbers from -9223372036854775808 to",
-        ),
-        ([2**60 + 1, 0.5], "expected numbers that float64 holds beside its floats, got 1152921504606846977"),
-        ([[1, 2], [3]], "expected numbers in lists of equal lengths"),
-        (np.zeros(4, np.complex64), "expected real numbers of at most 64 bits, got complex64"),
-    ],
-)
-def test_what_is_no_number_is_refused_before_it_is_sent(observation: Any, message: str) -> None:
-    with pytest.raises(ValueError, match="observation: ") as refusal:
-        observation_tensor(observation)
-    assert message in str(refusal.value)
-
-
-@pytest.mark.parametrize(
-    ("observations", "message"),
-    [
-        ([np.array([2**53 + 1]), np.array([0.5])], "expected numbers that float64 holds beside floats"),
-        ([np.array([2**63 + 1], np.uint64), np.array([-1])], "expected numbers that float64 holds beside floats"),
-        ([np.zeros(3), np.zeros(4)], "expected at least one, all of one shape, got (3,), (4,)"),
-        ([], "expected at least one, all of one shape, got none"),
-    ],
-)
-def test_what_makes_no_batch_is_refused_before_it_is_sent(observations: Any, message: str) -> None:
-    with pytest.raises(ValueError, match="observations: ") as refusal:
-        batch_of(observations)
-    assert message in str(refusal.value)
-
-
-@pytest.mark.parametrize(
-    ("given", "wanted"),
-    [
-        (np.array([2**24 + 2, -(2**62), -(2**63), 0]), np.float32),
-        (np.array([-(2.0**63)]), np.int64),
-        (np.array([2**31 - 1.0]), np.int32),
-        (np.array([np.inf]), np.float32),
-        (np.array([0, 1]), np.bool_),
-    ],
-)
-def test_a_cast_keeps_every_number(given: np.ndarray, wanted: type[np.generic]) -> None:
-    assert cast(given, np.dtype(wanted)).tolist() == given.tolist()
-
-
-@pytest.mark.parametrize(
-    ("number", "wanted"),
-    [
-        (np.int64(2**24 + 1), np.float32),
-        (np.int64(2**53 + 1), np.float64),
-        (np.float64(2**63), np.int64),
-        (np.int64(300), np.uint8),
-        (np.int64(2), np.bool_),
-        (np.float64(np.nan), np.int32),
-        (np.float64(1e39), np.float32),
-    ],
-)
-def test_a_cast_that_would_change_a_number_is_refused(number: np.generic, wanted: type[np.generic]) -> None:
-    with pytest.raises(TensorError, match=r"values: expected .* at \[1\]"):
-        cast(np.array([0, number]), np.dtype(wanted))
