@@ -2,14 +2,13 @@
 
 echo-*: answers an empty message, the floor of a way to serve; act-*: what one writes by hand around ONNX Runtime for
 the bundled CartPole policy, without checks and metrics. *-threads and *-aio are grpcio's public servers; *-callback
-answers in the callback of the receive operation, through an executor given to the public server; *-loop is the
-completion loop of `polserve.serving.grpc`.
+answers in the callback of the receive operation, through an executor given to the public server.
 """
 
 import asyncio
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,8 +18,6 @@ import numpy as np
 from grpc._cython import cygrpc  # type: ignore[attr-defined]  # private: no types
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
-from polserve.serving.grpc.act import Call
-from polserve.serving.grpc.completion import CompletionLoop
 from polserve.serving.policy import Policy
 from polserve.serving.settings import BUNDLED_POLICIES
 
@@ -84,25 +81,6 @@ def serve_callback(answer: Answer) -> None:
     _run(server)
 
 
-def serve_loop(answer: Answer) -> None:
-    """Serve with polserve's completion loop, and nothing else of it."""
-
-    class Uncounted:
-        def begin(self) -> float:
-            return 0.0
-
-        def end(self, started: float, code: str) -> None:
-            pass
-
-    def handle(calls: Sequence[Call]) -> None:
-        for call in calls:
-            call.reply(answer(call.message))
-
-    server = grpc.server(ThreadPoolExecutor(1), options=OPTIONS)
-    loop = CompletionLoop(server, f"/{SERVICE}/Act", handle, Uncounted(), max_waiting=1024)
-    _run(server, loop.start)
-
-
 async def serve_aio(answer: Answer) -> None:
     """Serve with grpc.aio."""
 
@@ -118,10 +96,9 @@ async def serve_aio(answer: Answer) -> None:
     await server.wait_for_termination()
 
 
-def _run(server: grpc.Server, then: Callable[[], None] = lambda: None) -> None:
+def _run(server: grpc.Server) -> None:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    then()
     print(port, flush=True)
     signal.sigwait({signal.SIGTERM})
     server.stop(0)
@@ -135,7 +112,7 @@ def main() -> None:
         asyncio.run(serve_aio(answer))
     else:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        {"threads": serve_threads, "callback": serve_callback, "loop": serve_loop}[how](answer)
+        {"threads": serve_threads, "callback": serve_callback}[how](answer)
 
 
 if __name__ == "__main__":

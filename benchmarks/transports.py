@@ -1,4 +1,4 @@
-"""Four ways in which grpcio can answer a unary call: an empty answer, and a CartPole network behind it.
+"""Three ways in which grpcio can answer a unary call: an empty answer, and a CartPole network behind it.
 
 The ground of docs/adr/0005. CPU of the server for a call, and latency, at (connections x streams).
 """
@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.load import Measured, Shape, act_message, require_h2load, rival
 from benchmarks.tables import finish, options, show
 
-WAYS = ("threads", "aio", "callback", "loop")
+WAYS = ("threads", "aio", "callback")
 SHAPES = (Shape(1, 1), Shape(8, 8), Shape(32, 10))
 MESSAGE = act_message("cartpole", np.array([0.01, 0.02, 0.03, 0.04], np.float32))
 

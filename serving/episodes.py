@@ -1,25 +1,27 @@
-"""Episodes: what a stream holds between two observations, and which streams are open."""
+"""Episodes: what the service keeps of one between two observations, and which streams of them are open."""
 
+import asyncio
 import math
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from prometheus_client import Gauge
 
 from polserve.serving.errors import Expired, InvalidRequest, NotReady, Overloaded, PolserveError
-from polserve.serving.policy import Policy
+from polserve.serving.policy import ObservationContract, Policy
+from polserve.serving.rounds import Call
 
 RETRY_AFTER_S = 1.0
 DRAINING = "draining: this process ends; open a new stream, another one will answer it"
 
 
-class Episode:
-    """One episode: its version, which never changes, its frame stack and its return."""
+class EpisodeState:
+    """One open episode: its version, which never changes, its frame stack and its return."""
+
+    __slots__ = ("_has_frames", "_stack", "contract", "episode_return", "epsilon", "policy", "step", "with_values")
 
     def __init__(self, policy: Policy, *, with_values: bool, epsilon: float) -> None:
         self.policy = policy
@@ -30,7 +32,7 @@ class Episode:
         self.episode_return: float | None = None
         """Sum of the rewards; None while none was reported."""
         self._has_frames = policy.spec.observation.frames > 0
-        self.contract = policy.observation.of_frame() if self._has_frames else policy.observation
+        self.contract = frame_contract(policy)
         """What one observation of a step must be."""
         self._stack: NDArray[Any] | None = None
 
@@ -67,17 +69,9 @@ class Episode:
         self.episode_return = (self.episode_return or 0.0) + reward
 
 
-class Stream(Protocol):
-    """An open stream, as the table sees it."""
-
-    playing: Policy | None
-    """The version of the episode that is going on; None between two episodes."""
-
-    def idle_s(self) -> float:
-        """Seconds since the client last did something."""
-
-    def end(self, error: PolserveError) -> None:
-        """End it for this reason; another thread serves it."""
+def frame_contract(policy: Policy) -> ObservationContract:
+    """What one observation of a step must be: a frame, where the policy takes a stack of them."""
+    return policy.observation.of_frame() if policy.spec.observation.frames else policy.observation
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,80 +89,87 @@ class Limits:
 class OpenStreams:
     """The open streams of this process: not too many, none idle for long, none after the end.
 
-    Episodes keep their version when another goes live, but not for ever: its memory is to be free in the end.
+    Episodes keep their version when another goes live, but not for ever: its memory is to be free in the end. The state
+    of a stream's call is its EpisodeState, or None between two episodes. Used by the loop's thread.
     """
 
-    def __init__(self, gauge: Gauge, limits: Limits, is_live: Callable[[Policy], bool]) -> None:
-        self.max_open = limits.max_open
+    def __init__(self, limits: Limits, is_live: Callable[[Policy], bool], tell: Callable[[int], None]) -> None:
+        """`tell` gets the number of open streams whenever it changes."""
         self.is_draining = False
-        self._gauge = gauge
         self._limits = limits
         self._is_live = is_live
+        self._tell = tell
         self._retired: dict[Policy, float] = {}
         """Versions that are played and no longer live, and since when."""
-        self._streams: set[Stream] = set()
-        self._lock = threading.Lock()
-        self._closed = threading.Event()
-        threading.Thread(target=self._reap, name="episode-reaper", daemon=True).start()
+        self._calls: set[Call] = set()
 
-    def open(self, stream: Stream) -> None:
-        """`stream` is open now.
+    @property
+    def n_open(self) -> int:
+        """Number of open streams."""
+        return len(self._calls)
+
+    def open(self, call: Call) -> None:
+        """Let a stream begin.
 
         Raises:
             Overloaded: as many as there may be are open.
             NotReady: this process is ending.
         """
-        with self._lock:
-            if self.is_draining:
-                raise NotReady(DRAINING)
-            if len(self._streams) >= self.max_open:
-                raise Overloaded(f"{self.max_open} episodes are open, which is the limit", RETRY_AFTER_S)
-            self._streams.add(stream)
-            self._gauge.set(len(self._streams))
+        if self.is_draining:
+            raise NotReady(DRAINING)
+        if len(self._calls) >= self._limits.max_open:
+            raise Overloaded(f"{self._limits.max_open} episodes are open, which is the limit", RETRY_AFTER_S)
+        self._calls.add(call)
+        self._tell(len(self._calls))
 
-    def close(self, stream: Stream) -> None:
-        """`stream` is open no more."""
-        with self._lock:
-            self._streams.discard(stream)
-            self._gauge.set(len(self._streams))
+    def close(self, call: Call) -> None:
+        """Forget a stream, and the episode on it."""
+        call.state = None
+        self._calls.discard(call)
+        self._tell(len(self._calls))
 
     def drain(self) -> None:
         """End the streams between two episodes now; the others may play theirs to the end."""
-        with self._lock:
-            self.is_draining = True
-        self._end_where(lambda stream: stream.playing is None, NotReady(DRAINING))
+        self.is_draining = True
+        self._end_where(lambda call: call.state is None, NotReady(DRAINING))
 
     def end_all(self) -> None:
         """End every stream."""
-        self._closed.set()
-        self._end_where(lambda _stream: True, NotReady(DRAINING))
+        self._end_where(lambda _call: True, NotReady(DRAINING))
 
-    def _reap(self) -> None:
+    def watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """End what is idle or has outlived its version, from now on."""
+        self.reap()
         limits = self._limits
-        idle = Expired(f"no message came for {limits.idle_s:g} s; the episode's state is freed")
-        while not self._closed.wait(min(1.0, limits.idle_s / 4, limits.retired_s / 4)):
-            self._end_where(lambda stream: stream.idle_s() > limits.idle_s, idle)
-            self._end_outlived()
+        loop.call_later(min(1.0, limits.idle_s / 4, limits.retired_s / 4), self.watch, loop)
 
-    def _end_outlived(self) -> None:
-        """End the episodes of versions that were replaced too long ago."""
+    def reap(self) -> None:
+        """End what is idle or has outlived its version now."""
+        if not self._calls:
+            self._retired.clear()
+            return
+        since = time.monotonic() - self._limits.idle_s
+        idle = Expired(f"no message came for {self._limits.idle_s:g} s; the episode's state is freed")
+        self._end_where(lambda call: call.active_at < since, idle)
         for policy in self._outlived():
             error = NotReady(
                 f"{policy.name}/{policy.version} was replaced more than {self._limits.retired_s:g} s ago and is "
                 "unloaded; start a new episode"
             )
-            self._end_where(lambda stream, policy=policy: stream.playing is policy, error)  # type: ignore[misc]
+            self._end_where(lambda call, policy=policy: _played(call) is policy, error)  # type: ignore[misc]
 
     def _outlived(self) -> list[Policy]:
         """The versions that have been played for too long after they were replaced."""
-        with self._lock:
-            played = {stream.playing for stream in self._streams if stream.playing is not None}
+        played = {policy for call in self._calls if (policy := _played(call)) is not None}
         now = time.monotonic()
         self._retired = {policy: self._retired.get(policy, now) for policy in played if not self._is_live(policy)}
         return [policy for policy, since in self._retired.items() if now - since > self._limits.retired_s]
 
-    def _end_where(self, condition: Callable[[Stream], bool], error: PolserveError) -> None:
-        with self._lock:
-            ending = [stream for stream in self._streams if condition(stream)]
-        for stream in ending:
-            stream.end(error)
+    def _end_where(self, condition: Callable[[Call], bool], error: PolserveError) -> None:
+        for call in [call for call in self._calls if condition(call)]:
+            call.fail(error)
+
+
+def _played(call: Call) -> Policy | None:
+    state: EpisodeState | None = call.state
+    return None if state is None else state.policy

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import structlog
 from prometheus_client import CollectorRegistry
 
+from polserve.serving.grpc.fronts import choose_front
 from polserve.serving.http.server import HttpServer
 from polserve.serving.metrics.service import ServiceMetrics
 from polserve.serving.rollout import Rollout, Workers
@@ -38,12 +39,13 @@ class Service:
             ConfigurationError: the source cannot be used.
             PortInUse: a port cannot be bound.
         """
+        settings = settings.model_copy(update={"front": choose_front(settings.front)})
         self._settings = settings
         self._source = make_source(settings)
         self._validator = Validator(settings)
         self._validator.warm_up()  # while this process imports what it needs
         registry = CollectorRegistry()
-        self._metrics = ServiceMetrics(registry)
+        self._metrics = ServiceMetrics(registry, settings.front)
         self._http = HttpServer(settings.host, settings.http_port, self._exposition, self.readiness)
         self._workers = make_workers(settings, registry)
         self._rollout = Rollout(self._validator.validate, self._workers, is_list_fixed=bool(settings.policy))

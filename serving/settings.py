@@ -81,24 +81,24 @@ class Settings(BaseSettings):
     """Seed of the explored actions (epsilon); each process draws from a stream of its own."""
     batching: Batching = "auto"
     """Whether observations that wait at the same time go to the model together; auto measures where that pays."""
-    max_batch: int = Field(32, ge=1, le=4096)
+    max_batch: int = Field(256, ge=1, le=4096)
     """Largest number of observations that go to the model together."""
     max_waiting: int = Field(1024, ge=1)
-    """Largest number of calls that wait in one process; more are refused with RESOURCE_EXHAUSTED."""
+    """Largest number of calls that wait for slow models in one process; more are refused with RESOURCE_EXHAUSTED."""
     max_streams: int = Field(1024, ge=1, le=2**31 - 1)
     """Largest number of calls at the same time on one connection."""
     max_message_mib: int = Field(64, ge=1, le=1024)
     """Largest message, in MiB."""
     keepalive: float = Field(60.0, ge=1, le=86_400, validation_alias="POLSERVE_KEEPALIVE_S")
     """Seconds of silence after which a connection is probed; one that does not answer within 20 s is closed."""
-    max_episodes: int = Field(256, ge=1, le=8192)
+    max_episodes: int = Field(10_000, ge=1, le=1_000_000)
     """Largest number of open episode streams, shared out among the processes."""
     episode_idle: float = Field(300.0, gt=0, le=86_400, validation_alias="POLSERVE_EPISODE_IDLE_S")
     """Seconds without a message after which an episode stream is ended."""
     retire_after: float = Field(3600.0, gt=0, le=604_800, validation_alias="POLSERVE_RETIRE_AFTER_S")
     """Seconds that episodes may go on with a version that is no longer live; then they end with UNAVAILABLE."""
-    completion_loop: bool = True
-    """Answer Act on gRPC's completion queue if its self-test passes; otherwise a public grpc.server answers."""
+    front: Literal["auto", "nghttp2", "grpcio"] = "auto"
+    """What carries gRPC: nghttp2, or the public server of grpcio; auto takes nghttp2 if its self-test passes."""
     mlflow_tracking_uri: Annotated[
         str | None,
         Shown(

@@ -29,8 +29,8 @@ def policies(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 KINDS = {
-    "completion-loop": ("--completion-loop",),
-    "public-server": ("--no-completion-loop",),
+    "nghttp2": ("--front", "nghttp2"),
+    "grpcio": ("--front", "grpcio"),
     "two-processes": ("--workers", "2"),
 }
 """Of services: whoever answers, a caller cannot tell."""

@@ -2,8 +2,8 @@
 
 import uuid
 from dataclasses import dataclass
+from enum import IntEnum
 
-import grpc
 import structlog
 
 from polserve.serving.errors import (
@@ -11,18 +11,46 @@ from polserve.serving.errors import (
     InvalidRequest,
     NotReady,
     Overloaded,
-    PolserveError,
     UnknownPolicy,
     UnknownVersion,
 )
+from polserve.serving.handlers.health import UnknownService
+from polserve.serving.http2.wire import ENCODINGS, TooLarge, UnknownEncoding, WireError
 
-_CODES: dict[type[PolserveError], grpc.StatusCode] = {
-    InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
-    UnknownPolicy: grpc.StatusCode.NOT_FOUND,
-    UnknownVersion: grpc.StatusCode.NOT_FOUND,
-    NotReady: grpc.StatusCode.UNAVAILABLE,
-    Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    Expired: grpc.StatusCode.DEADLINE_EXCEEDED,
+
+class Code(IntEnum):
+    """The status codes of gRPC."""
+
+    OK = 0
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    OUT_OF_RANGE = 11
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    DATA_LOSS = 15
+    UNAUTHENTICATED = 16
+
+
+_CODES: dict[type[Exception], Code] = {
+    InvalidRequest: Code.INVALID_ARGUMENT,
+    UnknownPolicy: Code.NOT_FOUND,
+    UnknownVersion: Code.NOT_FOUND,
+    NotReady: Code.UNAVAILABLE,
+    Overloaded: Code.RESOURCE_EXHAUSTED,
+    Expired: Code.DEADLINE_EXCEEDED,
+    UnknownService: Code.NOT_FOUND,
+    WireError: Code.INTERNAL,
+    TooLarge: Code.RESOURCE_EXHAUSTED,
+    UnknownEncoding: Code.UNIMPLEMENTED,
 }
 """The status of each error that may reach a client; any other is INTERNAL with an id to search the log for."""
 
@@ -39,19 +67,35 @@ log = structlog.get_logger()
 class Status:
     """How a call ends that is not answered."""
 
-    code: grpc.StatusCode
+    code: Code
     details: str
     trailing_metadata: tuple[tuple[str, str], ...] = ()
 
 
+class Rejected(Exception):
+    """A call ends with a status that gRPC itself prescribes."""
+
+    def __init__(self, status: Status) -> None:
+        super().__init__(status.details)
+        self.status = status
+
+
 def status_of(error: BaseException) -> Status:
     """The status that tells a client of `error`; what is nobody's fault but ours is logged, under an id."""
-    code = _CODES.get(type(error)) if isinstance(error, PolserveError) else None
+    if isinstance(error, Rejected):
+        return error.status
+    code = _CODES.get(type(error))  # type: ignore[arg-type]
     if code is None:
         error_id = uuid.uuid4().hex[:12]
         log.error("internal_error", error_id=error_id, exc_info=error)
-        return Status(grpc.StatusCode.INTERNAL, f"internal error {error_id}; the server's log has the details")
+        return Status(Code.INTERNAL, f"internal error {error_id}; the server's log has the details")
     details = str(error).encode()[:MAX_DETAILS_BYTES].decode(errors="ignore")
+    return Status(code, details, _trailing(error))
+
+
+def _trailing(error: BaseException) -> tuple[tuple[str, str], ...]:
     if isinstance(error, Overloaded):
-        return Status(code, details, ((RETRY_HINT, str(round(error.retry_after_s * 1000))),))
-    return Status(code, details)
+        return ((RETRY_HINT, str(round(error.retry_after_s * 1000))),)
+    if isinstance(error, UnknownEncoding):
+        return (("grpc-accept-encoding", ",".join(ENCODINGS)),)
+    return ()

@@ -5,7 +5,8 @@ processes.
 """
 
 import os
-import time
+from bisect import bisect_left
+from collections.abc import Sequence
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, values
@@ -34,27 +35,69 @@ def assume_no_forks() -> None:
 
 
 class RpcMetrics:
-    """Of one method, by the names that public dashboards know."""
+    """Calls of one method, by the names that public dashboards know; published by `flush`, many at a time."""
 
-    def __init__(self, started: Counter, handled: Counter, handling: Histogram, labels: tuple[str, str, str]) -> None:
+    def __init__(
+        self,
+        families: "tuple[Counter, Counter, Histogram]",
+        labels: tuple[str, str, str],
+        unpublished: "set[RpcMetrics]",
+    ) -> None:
+        """`families` are those of calls begun, ended and timed; `unpublished` gets whoever has counted something."""
+        started, handled, handling = families
         self._started = started.labels(*labels)
         self._handling = handling.labels(*labels)
         self._handled = handled
         self._labels = labels
+        self._unpublished = unpublished
         self._codes: dict[str, Counter] = {}
+        self._n_begun = 0
+        self._ended: dict[str, int] = {}
+        self._seconds: list[float] = []
 
-    def begin(self) -> float:
-        """A call began; the value is for `end`."""
-        self._started.inc()
-        return time.perf_counter()
+    def begin(self) -> None:
+        """Count a call that has begun."""
+        self._n_begun += 1
+        self._unpublished.add(self)
 
-    def end(self, started: float, code: str) -> None:
-        """The call that began at `started` was answered with the status `code`."""
-        child = self._codes.get(code)
-        if child is None:
-            child = self._codes[code] = self._handled.labels(*self._labels, code)
-        child.inc()
-        self._handling.observe(time.perf_counter() - started)
+    def end(self, seconds: float, code: str) -> None:
+        """Count a call that has ended with this status, after so many seconds."""
+        self._ended[code] = self._ended.get(code, 0) + 1
+        self._seconds.append(seconds)
+        self._unpublished.add(self)
+
+    def flush(self) -> None:
+        """Publish what was counted."""
+        if self._n_begun:
+            self._started.inc(self._n_begun)
+            self._n_begun = 0
+        if not self._seconds:
+            return
+        for code, n in self._ended.items():
+            child = self._codes.get(code)
+            if child is None:
+                child = self._codes[code] = self._handled.labels(*self._labels, code)
+            child.inc(n)
+        observe_many(self._handling, [(seconds, 1) for seconds in self._seconds])
+        self._ended.clear()
+        self._seconds.clear()
+
+
+def observe_many(histogram: Histogram, values: Sequence[tuple[float, int]]) -> None:
+    """Observe each value so many times, by one change of each bucket instead of one a value.
+
+    NOTE: prometheus-client has no public way to do it; a test compares the outcome with that of `observe`.
+    """
+    bounds: Sequence[float] = histogram._upper_bounds  # noqa: SLF001
+    counts: dict[int, int] = {}
+    total = 0.0
+    for value, n in values:
+        index = bisect_left(bounds, value)
+        counts[index] = counts.get(index, 0) + n
+        total += value * n
+    histogram._sum.inc(total)  # noqa: SLF001
+    for index, n in counts.items():
+        histogram._buckets[index].inc(n)  # noqa: SLF001
 
 
 class PolicyMetrics:
@@ -67,17 +110,19 @@ class PolicyMetrics:
         self._return = metrics.episode_return.labels(*labels)
         self._gained = metrics.episode_return_parts.labels(*labels, "+")
         self._lost = metrics.episode_return_parts.labels(*labels, "-")
+        self._terminated = metrics.episodes_ended.labels(*labels, "terminated")
+        self._truncated = metrics.episodes_ended.labels(*labels, "truncated")
         self._actions = [metrics.actions.labels(*labels, str(i)) for i in range(policy.n_actions or 0)]
         self._components = [metrics.action_value.labels(*labels, name) for name in policy.components]
 
-    def observe_answer(self, answer: Answer) -> None:
-        """The version answered so."""
+    def count_run(self, answer: Answer, seconds: float) -> None:
+        """Count a run of the model that took `seconds` and gave this answer."""
         actions = answer.actions
+        self._inference.observe(seconds)
         self._observations.inc(len(actions))
         if not self._actions:
             for child, column in zip(self._components, actions.T, strict=True):
-                for value in column.tolist():
-                    child.observe(value)
+                observe_many(child, [(value, 1) for value in column.tolist()])
         elif len(actions) == 1:
             self._actions[actions[0]].inc()
         else:
@@ -85,15 +130,13 @@ class PolicyMetrics:
                 if count:
                     self._actions[action].inc(count)
 
-    def observe_inference(self, seconds: float) -> None:
-        """One run of the model took so long."""
-        self._inference.observe(seconds)
-
-    def observe_return(self, episode_return: float) -> None:
-        """An episode ended with this return."""
-        self._return.observe(episode_return)
-        part = self._gained if episode_return >= 0 else self._lost
-        part.inc(abs(episode_return))
+    def count_episode(self, episode_return: float | None, *, is_truncated: bool) -> None:
+        """Count an episode that was played to its end; its return is None where no reward was reported."""
+        (self._truncated if is_truncated else self._terminated).inc()
+        if episode_return is not None:
+            self._return.observe(episode_return)
+            part = self._gained if episode_return >= 0 else self._lost
+            part.inc(abs(episode_return))
 
 
 class AnsweringMetrics:
@@ -118,11 +161,11 @@ class AnsweringMetrics:
         self.inference = self._histogram("polserve_inference_seconds", "Time of one run of the model.", answering)
         self.queue = self._histogram(
             "polserve_queue_seconds",
-            "Time that a call waited, where calls are batched or queued.",
+            "Time that a call waited for its model.",
             (),
         )
         self.batch_size = self._histogram(
-            "polserve_batch_size", "Observations in one run, where they are batched or queued.", (), BATCH_BUCKETS
+            "polserve_batch_size", "Observations in one run of a model.", (), BATCH_BUCKETS
         )
         self.episodes_active = Gauge(
             "polserve_episodes_active",
@@ -138,15 +181,35 @@ class AnsweringMetrics:
             "Sum of the absolute returns, by their sign: a sum that falls would be no counter.",
             (*answering, "sign"),
         )
+        self.episodes_ended = self._counter(
+            "polserve_episodes_ended", "Episodes that were played to their end.", (*answering, "end")
+        )
         self._rpcs: dict[tuple[str, str, str], RpcMetrics] = {}
+        self._unpublished: set[RpcMetrics] = set()
         self._policies: dict[tuple[str, str, int | None, tuple[str, ...]], PolicyMetrics] = {}
 
     def rpc(self, kind: str, service: str, method: str) -> RpcMetrics:
         """The metrics of one method; `kind` is "unary", "server_stream" or "bidi_stream"."""
         labels = (kind, service, method)
         if labels not in self._rpcs:
-            self._rpcs[labels] = RpcMetrics(self._started, self._handled, self._handling, labels)
+            self._rpcs[labels] = RpcMetrics((self._started, self._handled, self._handling), labels, self._unpublished)
         return self._rpcs[labels]
+
+    def flush(self) -> None:
+        """Publish what was counted of calls."""
+        for rpc in self._unpublished:
+            rpc.flush()
+        self._unpublished.clear()
+
+    def count_run(self, policy: Policy, answer: Answer, seconds: float, waited: Sequence[tuple[float, int]]) -> None:
+        """Count a run of a model; `waited` is seconds, and how many callers waited so."""
+        self.batch_size.observe(len(answer.actions))
+        observe_many(self.queue, waited)
+        self.policy(policy).count_run(answer, seconds)
+
+    def count_episode(self, policy: Policy, episode_return: float | None, *, is_truncated: bool) -> None:
+        """Count an episode that was played to its end; its return is None where no reward was reported."""
+        self.policy(policy).count_episode(episode_return, is_truncated=is_truncated)
 
     def policy(self, policy: Policy) -> PolicyMetrics:
         """The metrics of one version."""

@@ -24,7 +24,8 @@ from polserve.serving.versions import LiveVersions, RolloutResult
 class ServiceMetrics:
     """Gauges that speak for all processes, in the registry whose page is scraped."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, front: str) -> None:
+        """`front` is what carries gRPC."""
         disable_created_metrics()  # a `_created` series for each child would double the page
         self._registry = registry
         labels = ("policy", "version", "alias", "run_id")
@@ -33,8 +34,13 @@ class ServiceMetrics:
         )
         self._rollouts = Counter("polserve_rollouts", "Versions tried.", ("policy", "outcome"), registry=registry)
         self._registry_gauges: tuple[Gauge, Gauge] | None = None
-        build = Gauge("polserve_build_info", "1, with the version of polserve.", ("version",), registry=registry)
-        build.labels(version("polserve")).set(1)
+        build = Gauge(
+            "polserve_build_info",
+            "1, with the version of polserve and what carries gRPC.",
+            ("version", "front"),
+            registry=registry,
+        )
+        build.labels(version("polserve"), front).set(1)
 
     def observe_rollouts(self, results: Iterable[RolloutResult], live: LiveVersions) -> None:
         """Count the versions that were tried, and tell which ones answer now."""

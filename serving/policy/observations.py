@@ -29,6 +29,11 @@ class ObservationContract:
     """Lowest values, broadcast to the shape; None where the bounds are not hard."""
     high: NDArray[np.float64] | None
 
+    @property
+    def n_bytes(self) -> int:
+        """Size of one observation."""
+        return prod(self.shape) * self.dtype.itemsize
+
     @classmethod
     def of(cls, spec: pb.ObservationSpec) -> "ObservationContract":
         """Compile the contract that a spec states.

@@ -26,6 +26,8 @@ class Answer:
 
     actions: NDArray[Any]  # (n,) int64, or (n, k) float32
     values: FloatArray | None = None  # (n, a)
+    explored: NDArray[np.bool_] | None = None  # (n,)
+    """For which observations the action was drawn at random; None where none could be."""
 
 
 @dataclass(frozen=True, eq=False)

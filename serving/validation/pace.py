@@ -12,8 +12,6 @@ from polserve.serving.versions import Pace
 PROBE = 16
 """Observations in the batch that is timed."""
 RUNS = 5
-SLOW_S = 100e-6
-"""A run of the model below this is not worth a hand-over to another thread."""
 WORTH = 0.8
 """Batching pays where an observation in a batch takes at most this share of a lone one's time."""
 
@@ -23,11 +21,11 @@ def measure_pace(policy: Policy, batching: Batching = "auto") -> Pace:
 
     Args:
         policy: the version to time.
-        batching: "on" or "off" decides; with "auto" a version is batched where it is slow and batching pays.
+        batching: "on" or "off" decides; with "auto" a version is batched where that pays.
     """
     alone_s = _fastest_s(policy, policy.zeros(1))
     in_batch_s = _fastest_s(policy, policy.zeros(PROBE)) / PROBE
-    pays = alone_s > SLOW_S and in_batch_s < WORTH * alone_s
+    pays = in_batch_s < WORTH * alone_s
     return Pace(alone_s, in_batch_s, is_batched=pays if batching == "auto" else batching == "on")
 
 

@@ -5,17 +5,16 @@ from dataclasses import dataclass
 import numpy as np
 from prometheus_client import CollectorRegistry
 
-from polserve.serving.answering import Responder
-from polserve.serving.batching import InferenceQueue
 from polserve.serving.catalog import Catalog, Epoch
 from polserve.serving.episodes import Limits, OpenStreams
-from polserve.serving.grpc.act import ActHandler
-from polserve.serving.grpc.budget import BudgetService
-from polserve.serving.grpc.episode import EpisodeHandler
-from polserve.serving.grpc.server import GrpcServer
-from polserve.serving.grpc.services import PolicyService, Services
+from polserve.serving.grpc.fronts import make_carrier, most_streams
+from polserve.serving.grpc.server import Answering, GrpcServer, make_loop
+from polserve.serving.handlers.health import Health
+from polserve.serving.handlers.methods import Parts, make_methods
+from polserve.serving.inference import Capacity, Inference
 from polserve.serving.loader import VersionLoader
 from polserve.serving.metrics.answers import AnsweringMetrics
+from polserve.serving.rounds import Rounds
 from polserve.serving.settings import Settings
 
 
@@ -32,20 +31,25 @@ class Share:
 
 
 class Worker:
-    """The live versions, the queue for the model, the episodes and the gRPC server of one process."""
+    """The live versions, the models, the episodes and the gRPC server of one process."""
 
     def __init__(self, settings: Settings, registry: CollectorRegistry, epoch: Epoch, share: Share) -> None:
         """Start with nothing live, and no port bound."""
         metrics = AnsweringMetrics(registry)
         self._catalog = Catalog(settings.aliases, epoch)
         self.loader = VersionLoader(self._catalog)
-        self._queue = InferenceQueue(metrics, max_waiting=settings.max_waiting, max_batch=settings.max_batch)
+        loop = make_loop()
+        rounds = Rounds(loop, metrics.flush)
         rng = np.random.default_rng(None if settings.seed is None else [settings.seed, share.index])
-        responder = Responder(self._catalog, metrics, self._queue, rng)
-        limits = Limits(share.of(settings.max_episodes), settings.episode_idle, settings.retire_after)
-        streams = OpenStreams(metrics.episodes_active, limits, self._catalog.is_live)
-        service = PolicyService(self._catalog, ActHandler(responder), EpisodeHandler(responder, streams, metrics))
-        self._grpc = GrpcServer(Services(service, BudgetService(responder)), streams, metrics, settings)
+        inference = Inference(metrics, rng, Capacity(settings.max_waiting, settings.max_batch), rounds.post)
+        max_open = min(share.of(settings.max_episodes), most_streams(settings.front))
+        limits = Limits(max_open, settings.episode_idle, settings.retire_after)
+        streams = OpenStreams(limits, self._catalog.is_live, metrics.episodes_active.set)
+        health = Health()
+        parts = Parts(self._catalog, inference, streams, health, metrics, rounds.post)
+        methods = make_methods(parts, metrics.rpc)
+        carrier = make_carrier(settings, methods, rounds, loop)
+        self._grpc = GrpcServer(loop, carrier, Answering(methods, inference, streams, health), rounds)
 
     def bind(self, host: str, port: int) -> int:
         """Bind the gRPC port and return it; raises PortInUse."""
@@ -62,4 +66,3 @@ class Worker:
     def drain(self, grace_s: float) -> None:
         """Accept no more, finish what is in flight, close."""
         self._grpc.drain(grace_s)
-        self._queue.close()

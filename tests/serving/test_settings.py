@@ -97,7 +97,7 @@ def test_every_worker_may_hold_an_episode() -> None:
         ({"seed": "-1"}, {}, "--seed: expected a whole number of at least 0, got '-1'"),
         ({"latency_budget": "0"}, {}, "--latency-budget: expected a number above 0, got '0'"),
         ({"batching": "maybe"}, {}, "--batching: expected auto, on or off, got 'maybe'"),
-        ({}, {"POLSERVE_COMPLETION_LOOP": "2"}, "POLSERVE_COMPLETION_LOOP: expected true or false, got '2'"),
+        ({}, {"POLSERVE_ALLOW_SPACE_CHANGE": "2"}, "POLSERVE_ALLOW_SPACE_CHANGE: expected true or false, got '2'"),
         ({}, {"POLSERVE_HOST": "[]"}, "POLSERVE_HOST: expected an address such as 127.0.0.1, or 0.0.0.0 for all"),
         ({}, {"POLSERVE_ALIASES": ","}, "POLSERVE_ALIASES: expected the name of an alias, such as champion, got ','"),
         ({"aliases": ["@"]}, {}, "--alias: expected the name of an alias, such as champion, got '@'"),

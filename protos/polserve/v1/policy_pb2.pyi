@@ -37,20 +37,18 @@ class Tensor(_message.Message):
     def __init__(self, dtype: _Optional[_Union[DataType, str]] = ..., shape: _Optional[_Iterable[int]] = ..., data: _Optional[bytes] = ..., values: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class ActRequest(_message.Message):
-    __slots__ = ("policy", "version", "observation", "with_values", "epsilon", "key")
+    __slots__ = ("policy", "version", "observation", "with_values", "epsilon")
     POLICY_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     OBSERVATION_FIELD_NUMBER: _ClassVar[int]
     WITH_VALUES_FIELD_NUMBER: _ClassVar[int]
     EPSILON_FIELD_NUMBER: _ClassVar[int]
-    KEY_FIELD_NUMBER: _ClassVar[int]
     policy: str
     version: str
     observation: Tensor
     with_values: bool
     epsilon: float
-    key: str
-    def __init__(self, policy: _Optional[str] = ..., version: _Optional[str] = ..., observation: _Optional[_Union[Tensor, _Mapping]] = ..., with_values: _Optional[bool] = ..., epsilon: _Optional[float] = ..., key: _Optional[str] = ...) -> None: ...
+    def __init__(self, policy: _Optional[str] = ..., version: _Optional[str] = ..., observation: _Optional[_Union[Tensor, _Mapping]] = ..., with_values: _Optional[bool] = ..., epsilon: _Optional[float] = ...) -> None: ...
 
 class ActResponse(_message.Message):
     __slots__ = ("policy", "version", "action", "values", "explored")
@@ -77,20 +75,18 @@ class EpisodeRequest(_message.Message):
     def __init__(self, start: _Optional[_Union[EpisodeStart, _Mapping]] = ..., step: _Optional[_Union[EpisodeStep, _Mapping]] = ..., end: _Optional[_Union[EpisodeEnd, _Mapping]] = ...) -> None: ...
 
 class EpisodeStart(_message.Message):
-    __slots__ = ("policy", "version", "epsilon", "with_values", "key", "observation")
+    __slots__ = ("policy", "version", "epsilon", "with_values", "observation")
     POLICY_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     EPSILON_FIELD_NUMBER: _ClassVar[int]
     WITH_VALUES_FIELD_NUMBER: _ClassVar[int]
-    KEY_FIELD_NUMBER: _ClassVar[int]
     OBSERVATION_FIELD_NUMBER: _ClassVar[int]
     policy: str
     version: str
     epsilon: float
     with_values: bool
-    key: str
     observation: Tensor
-    def __init__(self, policy: _Optional[str] = ..., version: _Optional[str] = ..., epsilon: _Optional[float] = ..., with_values: _Optional[bool] = ..., key: _Optional[str] = ..., observation: _Optional[_Union[Tensor, _Mapping]] = ...) -> None: ...
+    def __init__(self, policy: _Optional[str] = ..., version: _Optional[str] = ..., epsilon: _Optional[float] = ..., with_values: _Optional[bool] = ..., observation: _Optional[_Union[Tensor, _Mapping]] = ...) -> None: ...
 
 class EpisodeStep(_message.Message):
     __slots__ = ("observation", "reward")

@@ -7,6 +7,7 @@ import pytest
 
 from polserve.serving.cli import main
 from tests.support.running import Running, polserve, service, wait_until
+from tests.support.versions import make_slow_version
 
 Refusal: TypeAlias = tuple[object, str]
 """Exit code and standard error."""
@@ -190,12 +191,12 @@ def test_bench_counts_calls_and_tells_their_latency(running: Running) -> None:
     assert "p99.9" in result.stdout
 
 
-def test_bench_counts_failures_by_their_status_and_waiting_as_latency(tmp_path: Path, policies: Path) -> None:
-    options = ("--policies", str(policies), "--batching", "on", "--max-waiting", "2")
-    with service(*options, folder=tmp_path) as running:
+def test_bench_counts_failures_by_their_status_and_waiting_as_latency(tmp_path: Path) -> None:
+    make_slow_version(3000).write(tmp_path / "policies" / "slow" / "1")
+    with service("--policies", str(tmp_path / "policies"), "--max-waiting", "2", folder=tmp_path) as running:
         wait_until(running.is_up, running.log)
         load = ("--concurrency", "64", "--duration", "0.5")
-        result = polserve("bench", "frames", "--target", running.target, "--json", *load)
+        result = polserve("bench", "slow", "--target", running.target, "--json", *load)
         assert {"OK", "RESOURCE_EXHAUSTED"} == set(json.loads(result.stdout)["codes"])
     result = polserve("bench", "cartpole", "--target", running.target, "--wait", "0")
     assert result.returncode == 1

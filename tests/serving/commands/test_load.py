@@ -13,9 +13,7 @@ from prometheus_client import CollectorRegistry
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.polserve.v1 import policy_pb2_grpc
 from polserve.protos.tensors import to_tensor
-from polserve.serving.batching import InferenceQueue, Work
 from polserve.serving.client import PolicyClient
-from polserve.serving.errors import NotReady
 from polserve.serving.metrics.answers import AnsweringMetrics
 from polserve.serving.policy import Policy
 from polserve.serving.workers.worker import Share
@@ -34,7 +32,7 @@ HUGE = np.zeros((3_900_000, 4), np.float32)
 """Nearly as large as a message may be."""
 
 
-@pytest.fixture(scope="module", params=["completion-loop", "public-server"])
+@pytest.fixture(scope="module", params=["nghttp2", "grpcio"])
 def queued(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A service with a slow policy, which lets few calls wait."""
     folder = tmp_path_factory.mktemp("queued")
@@ -95,20 +93,12 @@ def test_what_waits_together_is_answered_as_each_alone(policies: Path, tmp_path:
         assert "polserve_queue_seconds_count 700.0" in page
 
 
-def test_a_queue_that_was_closed_takes_no_more() -> None:
-    queue = InferenceQueue(AnsweringMetrics(CollectorRegistry()), max_waiting=4, max_batch=4)
-    queue.close()
-    policy = Policy.of_model("cartpole", "1", make_version().model.SerializeToString())
-    with pytest.raises(NotReady, match="too late to be answered"):
-        queue.put(Work(policy, OBSERVATION[np.newaxis], False, lambda: True, lambda _outcome: None))
-
-
 def test_versions_of_one_number_with_other_components_are_counted_apart() -> None:
     metrics = AnsweringMetrics(CollectorRegistry())
     for n in (2, 5):
         version = make_allocator_version(n)
         policy = Policy.of_model("adbudget", "1", version.model.SerializeToString())
-        metrics.policy(policy).observe_answer(policy.act(version.golden["observation"][:1]))
+        metrics.count_run(policy, policy.act(version.golden["observation"][:1]), 0.001, [(0.0, 1)])
 
 
 def test_a_full_queue_refuses_at_once_and_says_when_to_try_again(queued: Running) -> None:

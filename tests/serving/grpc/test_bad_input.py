@@ -19,7 +19,7 @@ from tests.support.versions import make_version
 SERVICE = "/polserve.v1.PolicyService/"
 OBSERVATION = make_version().golden["observation"][0]
 ACT = pb.ActRequest(
-    policy="cartpole", version="@champion", observation=to_tensor(OBSERVATION), with_values=True, epsilon=0.5, key="k"
+    policy="cartpole", version="@champion", observation=to_tensor(OBSERVATION), with_values=True, epsilon=0.5
 ).SerializeToString()
 EXPECTED = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "UNIMPLEMENTED"}
 
@@ -58,7 +58,7 @@ METHODS = ("Act", "Episode", "ListPolicies", "GetPolicy")
 
 @pytest.mark.parametrize("method", ["Act", "Episode"])
 def test_a_message_cut_at_any_byte_is_answered_or_refused(raw: Raw, method: str) -> None:
-    start = pb.EpisodeStart(policy="cartpole", observation=to_tensor(OBSERVATION), epsilon=0.5, key="k")
+    start = pb.EpisodeStart(policy="cartpole", observation=to_tensor(OBSERVATION), epsilon=0.5)
     message = ACT if method == "Act" else pb.EpisodeRequest(start=start).SerializeToString()
     codes = {raw.code(method, message[:length]) for length in range(len(message))}
     assert codes <= EXPECTED

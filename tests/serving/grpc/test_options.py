@@ -13,16 +13,16 @@ import pytest
 from grpc._cython import cygrpc  # type: ignore[attr-defined]  # its file is looked into
 
 from polserve.serving.client.channel import channel_options
-from polserve.serving.grpc.server import server_options
-from polserve.serving.settings import Settings
+from polserve.serving.grpc.threads import ServerLimits
 
+LIMITS = ServerLimits(2**26, 1024, 1024, 60.0, is_port_shared=False)
 LIBRARY = Path(cygrpc.__file__).read_bytes()
 PING_INTERVAL_MS = 400
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SETTINGS, PING, GOAWAY = 4, 6, 7
 
 
-@pytest.mark.parametrize("name", sorted({name for name, _ in [*server_options(Settings()), *channel_options("", {})]}))
+@pytest.mark.parametrize("name", sorted({name for name, _ in [*LIMITS.options(), *channel_options("", {})]}))
 def test_every_option_of_a_channel_or_server_is_one_that_the_library_has(name: str) -> None:
     assert name.encode() + b"\0" in LIBRARY
 
@@ -30,7 +30,7 @@ def test_every_option_of_a_channel_or_server_is_one_that_the_library_has(name: s
 @contextmanager
 def server_with_pings() -> Iterator[int]:
     """A server with our options, but for pings that may come sooner."""
-    server = grpc.server(ThreadPoolExecutor(1), options=server_options(Settings(), PING_INTERVAL_MS))
+    server = grpc.server(ThreadPoolExecutor(1), options=LIMITS.options(PING_INTERVAL_MS))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     yield port
@@ -62,5 +62,5 @@ def test_a_client_that_pings_more_often_is_sent_away() -> None:
 
 
 def test_a_ping_every_ten_seconds_is_allowed() -> None:
-    allowed_ms = dict(server_options(Settings()))["grpc.http2.min_ping_interval_without_data_ms"]
+    allowed_ms = dict(LIMITS.options())["grpc.http2.min_ping_interval_without_data_ms"]
     assert 8_000 <= allowed_ms < 10_000

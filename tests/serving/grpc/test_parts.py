@@ -1,21 +1,15 @@
 """A message may be large; what it costs beside its own size may not."""
 
-import threading
-import weakref
-from collections.abc import Callable
 from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
-from prometheus_client import CollectorRegistry
 
 from polserve.protos.polserve.v1 import budget_pb2, budget_pb2_grpc, policy_pb2_grpc
 from polserve.protos.polserve.v1 import policy_pb2 as pb
-from polserve.serving.batching import MAX_WAITING_BYTES, InferenceQueue, Work
 from polserve.serving.client import ClientError, PolicyClient
-from polserve.serving.errors import Expired, InvalidRequest, Overloaded
-from polserve.serving.metrics.answers import AnsweringMetrics
+from polserve.serving.errors import Expired, InvalidRequest
 from polserve.serving.policy import Policy
 from polserve.serving.policy.observations import PART_ROWS
 from polserve.serving.settings import BUNDLED_POLICIES
@@ -96,52 +90,6 @@ def test_what_is_past_its_deadline_is_not_worked_on_to_the_end(tmp_path: Path) -
             client.act("slow", np.zeros((400_000, 4), np.float32))  # ten seconds of work and more
         assert late.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
         client.act("slow", np.zeros((64, 4), np.float32))  # goes through the same queue, and is soon answered
-
-
-class Gate:
-    """Keeps the inference thread busy until it is opened."""
-
-    def __init__(self) -> None:
-        self._reached, self._opened = threading.Event(), threading.Event()
-
-    def is_wanted(self) -> bool:
-        self._reached.set()
-        return self._opened.wait(30) and False
-
-    def wait(self) -> None:
-        assert self._reached.wait(30)
-
-    def open(self) -> None:
-        self._opened.set()
-
-
-def work(policy: Policy, batch: np.ndarray, is_wanted: Callable[[], bool], done: Callable[[object], None]) -> Work:
-    return Work(policy, batch, with_values=False, is_wanted=is_wanted, done=done)
-
-
-def test_what_waits_is_bounded_in_bytes_too(policy: Policy) -> None:
-    queue = InferenceQueue(AnsweringMetrics(CollectorRegistry()), max_waiting=100, max_batch=32)
-    gate, large = Gate(), np.zeros((MAX_WAITING_BYTES // 32, 4), np.float32)  # half of what may wait
-    queue.put(work(policy, observations(1), gate.is_wanted, print))
-    gate.wait()
-    for _ in range(2):
-        queue.put(work(policy, large, lambda: False, print))
-    with pytest.raises(Overloaded, match="256 MiB of observations wait for the model"):
-        queue.put(work(policy, observations(1), lambda: True, print))
-    gate.open()
-    queue.close()
-
-
-def test_what_was_answered_is_not_held_until_there_is_more_to_do(policy: Policy) -> None:
-    queue = InferenceQueue(AnsweringMetrics(CollectorRegistry()), max_waiting=100, max_batch=32)
-    answered = threading.Event()
-    batch = observations()
-    held = weakref.ref(batch)
-    queue.put(work(policy, batch, lambda: True, lambda _answer: answered.set()))
-    del batch
-    assert answered.wait(30)
-    wait_until(lambda: held() is None)
-    queue.close()
 
 
 def test_a_request_for_a_split_may_not_be_large(running: Running) -> None:

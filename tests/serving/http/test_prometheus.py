@@ -64,7 +64,7 @@ def value(url: str, query: str) -> float:
     return float(series[0]["value"][1]) if len(series) == 1 else -1.0
 
 
-@pytest.fixture(scope="module", params=["completion-loop", "two-processes"])
+@pytest.fixture(scope="module", params=["nghttp2", "two-processes"])
 def scraped(
     request: pytest.FixtureRequest, policies: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Running, str]]:

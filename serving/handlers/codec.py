@@ -8,10 +8,9 @@ from numpy.typing import NDArray
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.tensors import TensorError, to_array, to_tensor
-from polserve.serving.answering import Explored
 from polserve.serving.catalog import LivePolicy
 from polserve.serving.errors import InvalidRequest
-from polserve.serving.policy import ObservationContract, Policy
+from polserve.serving.policy import Answer, ObservationContract, Policy
 
 M = TypeVar("M", bound=Message)
 
@@ -75,10 +74,9 @@ class AnswerForm:
         return cls(has_values_form(observation), n_axes > len(contract.shape) if n_axes else None)
 
 
-def encode_answer(form: AnswerForm, policy: Policy, explored: Explored) -> pb.ActResponse:
+def encode_answer(form: AnswerForm, policy: Policy, answer: Answer) -> pb.ActResponse:
     """The response, in the form and with the leading axes of the request's observation."""
-    answer, as_values = explored.answer, form.as_values
-    actions, values = answer.actions, answer.values
+    actions, values, as_values = answer.actions, answer.values, form.as_values
     is_batch = len(actions) > 1 if form.is_batch is None else form.is_batch
     if not is_batch:
         actions = actions[0, ...]
@@ -88,7 +86,7 @@ def encode_answer(form: AnswerForm, policy: Policy, explored: Explored) -> pb.Ac
         version=policy.version,
         action=to_tensor(actions, as_values=as_values),
         values=None if values is None else to_tensor(values, as_values=as_values),
-        explored=() if explored.is_explored is None else explored.is_explored.tolist(),
+        explored=() if answer.explored is None else answer.explored.tolist(),
     )
 
 
@@ -97,16 +95,15 @@ def has_values_form(tensor: pb.Tensor) -> bool:
     return bool(tensor.values) and not tensor.data
 
 
-def encode_step(policy: Policy, step: int, explored: Explored, *, as_values: bool) -> pb.EpisodeResponse:
+def encode_step(policy: Policy, step: int, answer: Answer, *, as_values: bool) -> pb.EpisodeResponse:
     """The response to one observation of an episode."""
-    answer = explored.answer
     return pb.EpisodeResponse(
         policy=policy.name,
         version=policy.version,
         step=step,
         action=to_tensor(answer.actions[0, ...], as_values=as_values),
         values=None if answer.values is None else to_tensor(answer.values[0], as_values=as_values),
-        explored=explored.is_explored is not None and bool(explored.is_explored[0]),
+        explored=answer.explored is not None and bool(answer.explored[0]),
     )
 
 

@@ -1,0 +1,425 @@
+"""A connection of the nghttp2 front: bytes from the socket become calls, answers become bytes."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from polserve.serving.errors import Overloaded
+from polserve.serving.grpc.statuses import Code, Rejected, Status
+from polserve.serving.grpc.stream import MAX_QUEUED_BYTES, StreamCall
+from polserve.serving.http2 import engine
+from polserve.serving.http2.wire import PREFIX_BYTES, WireError, parse_timeout
+from polserve.serving.rounds import Method, Rounds
+
+GREETING_S = 20.0
+"""For a client to say that it speaks HTTP/2."""
+PROBE_TIMEOUT_S = 20.0
+"""For the answer to a ping, before a connection is taken for dead."""
+MIN_PING_INTERVAL_S = 9.0
+"""Clients may probe a silent connection as often as this: every 10 s, and a little less, since clocks differ."""
+PING_STRIKES = 2
+"""Pings that come sooner, before a client is sent away."""
+LINGER_S = 0.05
+"""For a client to end a stream that was answered already, before it is reset."""
+MOST_LINGERING = 20
+"""Times that; then a stream is reset though its client has not read all."""
+LARGE_BYTES = 64 * 1024
+"""A message of more has its room set aside before it is read."""
+GRACE_S = 1.0
+"""For the answer to the ping that says that a client knows of the end, before the end."""
+RETRY_AFTER_S = 0.1
+
+CONTENT_TYPES = frozenset((b"application/grpc", b"application/grpc+proto"))
+WRONG_PROTOCOL = b"this port speaks gRPC, over HTTP/2; pages are served on the HTTP port\n"
+NOT_HTTP2 = (
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: "
+    b"%d\r\n\r\n%s" % (len(WRONG_PROTOCOL), WRONG_PROTOCOL)
+)
+UNKNOWN_METHOD = Rejected(Status(Code.UNIMPLEMENTED, "Method not found!"))
+_ENDING = b"polserve"
+_PROBE = b"silence?"
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Limits:
+    """What connections may take."""
+
+    max_message_bytes: int
+    max_streams: int
+    """Calls at once on a connection."""
+    max_reserved_bytes: int
+    """Of large messages that are being received or answered, over all connections."""
+    keepalive_s: float
+    """Silence after which a connection is probed."""
+    min_ping_interval_s: float = MIN_PING_INTERVAL_S
+    reserved_bytes: int = 0
+    """Of `max_reserved_bytes`, now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """What all connections share."""
+
+    methods: Mapping[bytes, Method]
+    """By their paths."""
+    unknown: Method
+    """Stands for what is called and does not exist."""
+    rounds: Rounds
+    limits: Limits
+    loop: asyncio.AbstractEventLoop
+    connections: "set[Connection]"
+
+
+class Connection(asyncio.Protocol):
+    """The service's end of a connection."""
+
+    def __init__(self, front: Front) -> None:
+        self.front = front
+        self.rounds, self.limits, self.loop = front.rounds, front.limits, front.loop
+        self.calls: dict[int, StreamCall] = {}
+        """Those whose streams are open, by the stream's number."""
+        self.n_sent = 0
+        """Messages that were sent."""
+        self.received_at = time.monotonic()
+        self.h2 = engine.server_connection(front.limits.max_streams)
+        self._transport: Any = None
+        self._peer = ""
+        self._greeting: bytes | None = b""
+        """What has come of HTTP/2's preface; None once that is whole."""
+        self._is_paused = self._is_probed = False
+        self._is_closing = False
+        """Whether it ends as soon as what is in hand is answered."""
+        self._is_dead = False
+        """Whether nothing more that comes is looked at."""
+        self._fresh: list[StreamCall] = []
+        """Calls that have just begun and have a deadline."""
+        self._stalled: set[StreamCall] = set()
+        self._n_open = 0
+        """Calls that have not ended."""
+        self._pinged_at, self._n_sent_at_ping, self._strikes = -1e9, -1, 0
+        self._reactions: dict[type, Callable[[Any], None]] = {
+            engine.DataReceived: self._take_data,
+            engine.RequestReceived: self._take_request,
+            engine.StreamClosed: self._take_end_of_stream,
+            engine.TrailersReceived: self._take_trailers,
+            engine.PingReceived: self._take_ping,
+            engine.PingAcknowledged: self._take_ping_answer,
+        }
+
+    # What asyncio calls
+
+    def connection_made(self, transport: Any) -> None:
+        """Wait for the client's greeting: what speaks HTTP/1 is to get no frames of HTTP/2."""
+        self._transport = transport
+        self._peer = str(transport.get_extra_info("peername"))
+        transport.set_write_buffer_limits(high=1 << 20)
+        self.front.connections.add(self)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """Cancel the calls."""
+        self._is_dead = True
+        self.front.connections.discard(self)
+        for call in list(self.calls.values()):
+            call.abandon()
+        self.calls.clear()
+        self._stalled.clear()
+
+    def pause_writing(self) -> None:
+        """Send no more for now: the client does not read."""
+        self._is_paused = True
+
+    def resume_writing(self) -> None:
+        """Send again."""
+        self._is_paused = False
+        self.rounds.touch(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came."""
+        self.received_at = time.monotonic()
+        self._is_probed = False
+        if self._is_dead or not (self._greeting is None or self._greet(data)):
+            return
+        h2 = self.h2
+        try:
+            h2.receive_data(data)
+        except engine.NGH2Error as error:
+            self._break_off(error)
+            return
+        reactions = self._reactions
+        for event in h2.events():
+            reaction = reactions.get(type(event))
+            if reaction is not None:
+                reaction(event)
+        for call in self._fresh:
+            call.wait_for_message()
+        self._fresh.clear()
+        self.rounds.touch(self)
+
+    # What calls use
+
+    def flush(self) -> None:
+        """Send what is to be sent."""
+        if self._is_paused or self._greeting is not None or self._transport.is_closing():
+            return
+        try:
+            out = self.h2.data_to_send()
+        except engine.NGH2Error as error:
+            self._break_off(error)
+            return
+        if out:
+            self._transport.write(out)
+        if self._stalled:
+            self._resume_stalled()
+        if self._is_closing and not self._n_open and not self.h2.queued_body_size():
+            self._transport.close()
+
+    def acknowledge(self, stream_id: int, n_bytes: int) -> None:
+        """Let the client send as many bytes more."""
+        if n_bytes and not self._is_dead:
+            with contextlib.suppress(engine.NGH2Error):  # the connection has ended
+                self.h2.acknowledge_received_data(n_bytes, stream_id)
+
+    def queued_bytes(self, stream_id: int) -> int:
+        """Bytes of a stream's answers that could not be sent yet, since the client does not read them."""
+        try:
+            return self.h2.queued_body_size(stream_id)
+        except engine.NGH2Error:
+            return 0
+
+    def stall(self, call: StreamCall) -> None:
+        """Take in no more of a call until its client has read what it was answered."""
+        call.is_stalled = True
+        self._stalled.add(call)
+
+    def reserve(self, call: StreamCall, n_bytes: int) -> None:
+        """Set room aside for a large message that is coming.
+
+        Raises:
+            Overloaded: there is none.
+        """
+        if n_bytes <= LARGE_BYTES or n_bytes <= call.reserved:
+            return
+        limits = self.limits
+        if limits.reserved_bytes and limits.reserved_bytes + n_bytes - call.reserved > limits.max_reserved_bytes:
+            in_hand = f"{limits.reserved_bytes >> 20} MiB of large messages are in hand, which is the limit"
+            raise Overloaded(in_hand, RETRY_AFTER_S)
+        limits.reserved_bytes += n_bytes - call.reserved
+        call.reserved = n_bytes
+
+    def release(self, call: StreamCall) -> None:
+        """Give the room back that was set aside for a large message."""
+        self.limits.reserved_bytes -= call.reserved
+        call.reserved = 0
+
+    def ended(self, call: StreamCall) -> None:
+        """Take notice that a call has ended; its stream may live on for a moment."""
+        self._n_open -= 1
+        self.release(call)
+        self._stalled.discard(call)
+        if self._is_dead:
+            return
+        is_unread = call.method.kind != "unary" and self.queued_bytes(call.stream_id) > MAX_QUEUED_BYTES
+        if is_unread or not call.is_half_closed:
+            self.loop.call_later(LINGER_S, self._reset, call.stream_id, 1)
+
+    # The end
+
+    def drain(self) -> None:
+        """Tell the client to call elsewhere, answer what is in hand, and close."""
+        try:
+            self.h2.send_shutdown_notice()
+            self.h2.ping(_ENDING)  # the client has read the notice when it answers
+        except engine.NGH2Error:
+            self.close()
+            return
+        self.rounds.touch(self)
+        self.loop.call_later(GRACE_S, self.close)
+
+    def close(self) -> None:
+        """Take no more calls, and close once those in hand are answered."""
+        if self._is_closing:
+            return
+        self._is_closing = True
+        try:
+            self.h2.send_goaway()
+        except engine.NGH2Error:
+            self.abort()
+        self.rounds.touch(self)
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def look_after(self, now: float) -> None:
+        """Probe the connection where it has been silent, and end it where nobody answers."""
+        silent_s = now - self.received_at
+        if self._greeting is not None and silent_s > GREETING_S:
+            self.abort()
+        elif self._is_probed and silent_s > self.limits.keepalive_s + PROBE_TIMEOUT_S:
+            log.info("connection_dead", client=self._peer, silent_s=round(silent_s))
+            self.abort()
+        elif not self._is_probed and silent_s > self.limits.keepalive_s:
+            self._is_probed = True
+            try:
+                self.h2.ping(_PROBE)
+            except engine.NGH2Error:
+                self.abort()
+            self.rounds.touch(self)
+
+    # What comes
+
+    def _greet(self, data: bytes) -> bool:
+        """Whether what comes first is HTTP/2, as far as it has come."""
+        seen = (self._greeting or b"") + data[: len(engine.PREFACE)]
+        if seen.startswith(engine.PREFACE):
+            self._greeting = None
+            return True
+        if engine.PREFACE.startswith(seen):
+            self._greeting = seen
+            return True
+        self._is_dead = True
+        self._transport.write(NOT_HTTP2)
+        self._transport.close()
+        return False
+
+    def _break_off(self, error: engine.NGH2Error) -> None:
+        """End a connection whose client breaks the rules of HTTP/2."""
+        log.info("connection_refused", client=self._peer, error=f"{type(error).__name__}: {error}")
+        self._is_dead = True
+        with contextlib.suppress(engine.NGH2Error):
+            self._transport.write(self.h2.data_to_send())  # nghttp2 says why
+        self._transport.close()
+
+    def _take_request(self, event: engine.RequestReceived) -> None:
+        fields = dict(event.headers)
+        stream_id = event.stream_id
+        if fields.get(b":method") != b"POST":
+            self._refuse_http(stream_id, b"405")
+            return
+        content_type = fields.get(b"content-type", b"")
+        if content_type not in CONTENT_TYPES and not content_type.startswith(b"application/grpc"):
+            self._refuse_http(stream_id, b"415")
+            return
+        method = self.front.methods.get(fields[b":path"], self.front.unknown)
+        call = StreamCall(self, stream_id, method, None, self.received_at)
+        call.is_half_closed = event.end_stream
+        self.calls[stream_id] = call
+        self._n_open += 1
+        method.counter.begin()
+        try:
+            self._begin(call, fields, content_type)
+        except Exception as error:  # noqa: BLE001 - every error must become a status
+            call.fail(error)
+        if event.end_stream:
+            call.end_input()
+
+    def _begin(self, call: StreamCall, fields: Mapping[bytes, bytes], content_type: bytes) -> None:
+        """Take in what the headers say; raises what refuses the call."""
+        if call.method is self.front.unknown:
+            raise UNKNOWN_METHOD
+        if content_type not in CONTENT_TYPES and not content_type.startswith(
+            (b"application/grpc;", b"application/grpc+proto;")
+        ):
+            details = f"content-type: expected application/grpc or application/grpc+proto, got {content_type[:80]!r}"
+            raise Rejected(Status(Code.UNIMPLEMENTED, details))
+        timeout = fields.get(b"grpc-timeout")
+        if timeout is not None:
+            call.deadline = call.started + parse_timeout(timeout)
+            self._fresh.append(call)
+        encoding = fields.get(b"grpc-encoding")
+        if encoding is not None:
+            call.use_encoding(encoding.decode("latin-1"))
+        call.method.handler.open(call)
+
+    def _take_data(self, event: engine.DataReceived) -> None:
+        call = self.calls.get(event.stream_id)
+        data = event.data
+        n = len(data)
+        if call is None or call.is_over:  # what is no longer wanted is not kept
+            self.acknowledge(event.stream_id, n)
+            if call is not None and event.end_stream:
+                call.is_half_closed = True
+            return
+        try:
+            if call.is_between_messages and n >= PREFIX_BYTES and data[0] == 0 and _length(data) == n - PREFIX_BYTES:
+                if n - PREFIX_BYTES > self.limits.max_message_bytes:
+                    call.receive(data)
+                call.receive_whole(data[PREFIX_BYTES:])
+            else:
+                call.receive(data)
+                call.wait()
+        except (WireError, Overloaded) as error:
+            call.fail(error)
+        if event.end_stream:
+            call.end_input()
+        call.acknowledge(n)
+
+    def _take_trailers(self, event: engine.TrailersReceived) -> None:
+        """HTTP/2 lets a request have trailers; gRPC has none: they end the stream."""
+        call = self.calls.get(event.stream_id)
+        if call is not None:
+            call.end_input()
+
+    def _take_end_of_stream(self, event: engine.StreamClosed) -> None:
+        call = self.calls.pop(event.stream_id, None)
+        if call is not None:
+            call.is_half_closed = True
+            call.abandon()
+
+    def _take_ping(self, _event: engine.PingReceived) -> None:
+        """Send a client away that pings too often; where it was sent something in between, a ping is no abuse."""
+        if self.n_sent != self._n_sent_at_ping:
+            self._n_sent_at_ping, self._strikes = self.n_sent, 0
+        elif self.received_at - self._pinged_at < self.limits.min_ping_interval_s:
+            self._strikes += 1
+        self._pinged_at = self.received_at
+        if self._strikes > PING_STRIKES and not self._is_dead:
+            log.info("too_many_pings", client=self._peer)
+            self._is_dead = True
+            self.h2.send_goaway(engine.ErrorCode.ENHANCE_YOUR_CALM, debug_data=b"too_many_pings")
+            self.flush()
+            self._transport.close()
+
+    def _take_ping_answer(self, event: engine.PingAcknowledged) -> None:
+        if event.opaque_data == _ENDING:
+            self.close()
+
+    def _refuse_http(self, stream_id: int, status: bytes) -> None:
+        """Answer what is no gRPC."""
+        headers = ((b":status", status), (b"content-type", b"text/plain"))
+        try:
+            self.h2.send_response(stream_id, headers)
+            self.h2.send_data(stream_id, WRONG_PROTOCOL, end_stream=True)
+        except engine.NGH2Error:
+            return
+        self.loop.call_later(LINGER_S, self._reset, stream_id, 1)
+
+    def _reset(self, stream_id: int, n_waited: int) -> None:
+        """Free a stream whose client does not end it, once it has read the answer."""
+        if self._transport.is_closing():
+            return
+        try:
+            if self.h2.queued_body_size(stream_id) and n_waited < MOST_LINGERING:
+                self.loop.call_later(LINGER_S, self._reset, stream_id, n_waited + 1)
+                return
+            self.h2.reset_stream(stream_id, engine.ErrorCode.NO_ERROR)
+        except engine.NGH2Error:  # it has ended
+            return
+        self.rounds.touch(self)
+
+    def _resume_stalled(self) -> None:
+        for call in [call for call in self._stalled if self.queued_bytes(call.stream_id) <= MAX_QUEUED_BYTES]:
+            self._stalled.discard(call)
+            call.resume()
+
+
+def _length(data: bytes) -> int:
+    return int.from_bytes(data[1:PREFIX_BYTES], "big")

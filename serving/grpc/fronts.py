@@ -1,0 +1,80 @@
+"""Which front carries the calls: nghttp2 where it works, else grpcio's public server."""
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from polserve.serving.errors import ConfigurationError, one_line
+from polserve.serving.grpc.carrier import Carrier
+from polserve.serving.rounds import Method, Rounds
+from polserve.serving.settings import Settings
+
+LARGE_MESSAGES = 4
+"""As many of the largest messages may be in hand at once."""
+
+log = structlog.get_logger()
+
+
+def choose_front(wanted: str) -> str:
+    """The front to use: "nghttp2" or "grpcio".
+
+    Args:
+        wanted: one of the two, or "auto" for the first where it works.
+
+    Raises:
+        ConfigurationError: nghttp2 is wanted, and does not work here.
+    """
+    if wanted == "grpcio":
+        return wanted
+    try:
+        from polserve.serving.http2 import engine
+
+        engine.self_test()
+    except Exception as error:
+        problem = f"{type(error).__name__}: {one_line(error)}"
+        if wanted == "nghttp2":
+            raise ConfigurationError(
+                f"front: expected one that works on this machine, got nghttp2 ({problem}); "
+                "install ngh2, or choose --front grpcio"
+            ) from error
+        log.warning("front_unusable", front="nghttp2", problem=problem, used="grpcio")
+        return "grpcio"
+    return "nghttp2"
+
+
+def most_streams(front: str) -> int:
+    """How many streams a front can hold open."""
+    if choose_front(front) == "nghttp2":
+        return 2**31
+    from polserve.serving.grpc.threads import MOST_STREAMS
+
+    return MOST_STREAMS - 4  # which are for those that are refused
+
+
+def make_carrier(
+    settings: Settings, methods: Sequence[Method], rounds: Rounds, loop: asyncio.AbstractEventLoop
+) -> Carrier:
+    """The carrier that the settings name; "auto" stands for one that was chosen by `choose_front`."""
+    max_message_bytes = settings.max_message_mib * 2**20
+    if choose_front(settings.front) == "nghttp2":
+        from polserve.serving.grpc.connection import Limits
+        from polserve.serving.grpc.nghttp2 import Nghttp2Carrier
+
+        limits = Limits(
+            max_message_bytes=max_message_bytes,
+            max_streams=settings.max_streams,
+            max_reserved_bytes=LARGE_MESSAGES * max_message_bytes,
+            keepalive_s=settings.keepalive,
+        )
+        return Nghttp2Carrier(methods, rounds, limits, is_port_shared=settings.workers > 1)
+    from polserve.serving.grpc.threads import GrpcioCarrier, ServerLimits
+
+    server = ServerLimits(
+        max_message_bytes=max_message_bytes,
+        max_streams=settings.max_streams,
+        max_calls=settings.max_waiting + settings.max_episodes,
+        keepalive_s=settings.keepalive,
+        is_port_shared=settings.workers > 1,
+    )
+    return GrpcioCarrier(methods, rounds, loop, server)

@@ -1,0 +1,106 @@
+"""The nghttp2 front: a listening socket, and the connections that it brings."""
+
+import asyncio
+import socket
+import time
+from collections.abc import Sequence
+
+from polserve.serving.addresses import resolve, unavailable
+from polserve.serving.grpc.connection import Connection, Front, Limits
+from polserve.serving.handlers.base import Quiet
+from polserve.serving.rounds import Call, Method, Rounds
+
+BACKLOG = 1024
+"""Connections that wait to be accepted."""
+POLL_S = 0.01
+
+
+class Uncounted:
+    """The counter of calls of what does not exist."""
+
+    def begin(self) -> None:
+        """Count nothing."""
+
+    def end(self, seconds: float, code: str) -> None:
+        """Count nothing."""
+
+
+class _Nothing(Quiet):
+    """Handles what does not exist: it is refused before."""
+
+    def handle(self, calls: Sequence[Call]) -> None:
+        """Never called."""
+
+
+class Nghttp2Carrier:
+    """Carries gRPC over nghttp2, in the loop that answers the calls."""
+
+    def __init__(
+        self, methods: Sequence[Method], rounds: Rounds, limits: Limits, *, is_port_shared: bool = False
+    ) -> None:
+        """With `is_port_shared` other processes of ours may listen on the same port."""
+        self._limits = limits
+        self._is_port_shared = is_port_shared
+        self._rounds = rounds
+        self._methods = {method.path.encode(): method for method in methods}
+        self._unknown = Method("", "", "unary", _Nothing(), Uncounted())
+        self._connections: set[Connection] = set()
+        self._socket: socket.socket | None = None
+        self._server: asyncio.Server | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    def bind(self, host: str, port: int) -> int:
+        """Reserve the port, any where it is 0, and return it.
+
+        Raises:
+            PortInUse: it cannot be bound.
+        """
+        try:
+            family, address = resolve(host, port)
+            listening = socket.socket(family, socket.SOCK_STREAM)
+            try:
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if self._is_port_shared:
+                    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                listening.bind(address)
+                listening.listen(BACKLOG)
+            except OSError:
+                listening.close()
+                raise
+        except OSError as error:
+            raise unavailable("grpc-port", host, port, error) from error
+        listening.setblocking(False)
+        self._socket = listening
+        return int(listening.getsockname()[1])
+
+    async def start(self) -> None:
+        """Accept connections."""
+        loop = asyncio.get_running_loop()
+        front = Front(self._methods, self._unknown, self._rounds, self._limits, loop, self._connections)
+        if self._socket is None:
+            raise RuntimeError("bind comes before start")
+        self._server = await loop.create_server(lambda: Connection(front), sock=self._socket, backlog=BACKLOG)
+        self._sweep(loop)
+
+    async def drain(self) -> None:
+        """Accept no more, tell clients to call elsewhere, and return once all calls in hand are answered."""
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._connections):
+            connection.drain()
+        while self._connections:  # noqa: ASYNC110 - they go by themselves
+            await asyncio.sleep(POLL_S)
+
+    async def close(self) -> None:
+        """End the connections that are left."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for connection in list(self._connections):
+            connection.abort()
+        await asyncio.sleep(0)
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = time.monotonic()
+        for connection in list(self._connections):
+            connection.look_after(now)
+        self._sweeper = loop.call_later(min(1.0, self._limits.keepalive_s / 4), self._sweep, loop)

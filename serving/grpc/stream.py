@@ -1,0 +1,305 @@
+"""A call on an HTTP/2 stream: its messages come in whole, its answers go out with gRPC's headers and trailers."""
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from polserve.serving.errors import DROPPED, Expired
+from polserve.serving.grpc.statuses import Code, Rejected, Status, status_of
+from polserve.serving.http2.engine import Header, NGH2Error
+from polserve.serving.http2.wire import MessageReader, decompress, frame, percent_encode
+from polserve.serving.rounds import Method
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from polserve.serving.grpc.connection import Connection
+
+HEADERS: tuple[Header, ...] = ((b":status", b"200"), (b"content-type", b"application/grpc"))
+OK: tuple[Header, ...] = ((b"grpc-status", b"0"),)
+MAX_QUEUED_BYTES = 64 * 1024
+"""Of a stream's answers that its client has not read: while there are more, its messages are not taken in."""
+MAX_INBOX_BYTES = 64 * 1024
+"""Of a stream's messages that wait for their turn, before their client is kept from sending more."""
+EXPANSION = 16
+"""Times its size that a compressed message is taken for, before it is decompressed."""
+
+NO_MESSAGE = Rejected(Status(Code.UNIMPLEMENTED, "the method takes exactly one request message"))
+CUT_OFF = Rejected(Status(Code.INTERNAL, "the client ended the stream in the middle of a message"))
+
+
+class StreamCall:
+    """A call that has come over a stream of a connection."""
+
+    __slots__ = (
+        "_encoding",
+        "_inbox",
+        "_inbox_bytes",
+        "_is_busy",
+        "_is_unary",
+        "_message",
+        "_pieces",
+        "_reader",
+        "_timer",
+        "_unacknowledged",
+        "active_at",
+        "connection",
+        "deadline",
+        "has_begun",
+        "is_half_closed",
+        "is_over",
+        "is_stalled",
+        "method",
+        "reserved",
+        "size",
+        "started",
+        "state",
+        "stream_id",
+    )
+
+    def __init__(
+        self, connection: "Connection", stream_id: int, method: Method, deadline: float | None, now: float
+    ) -> None:
+        self.connection = connection
+        self.stream_id = stream_id
+        self.method = method
+        self.deadline = deadline
+        """By the monotonic clock."""
+        self.started = self.active_at = now
+        self.state: Any = None
+        self.size = 0
+        """Bytes of the message that is to be answered now."""
+        self.is_over = self.is_half_closed = self.is_stalled = self.has_begun = False
+        self.reserved = 0
+        """Bytes that were set aside for a large message."""
+        self._is_unary = method.kind != "bidi_stream"
+        self._is_busy = False
+        self._message: bytes = b""
+        self._pieces: tuple[int, list[bytes]] | None = None
+        self._reader: MessageReader | None = None
+        self._encoding = ""
+        self._inbox: deque[tuple[int, list[bytes]]] | None = None
+        self._inbox_bytes = 0
+        self._unacknowledged = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def message(self) -> bytes:
+        """The message that is to be answered now; put together, and decompressed, when it is looked at.
+
+        Raises:
+            WireError: it cannot be decompressed.
+        """
+        if self._pieces is not None:
+            flag, pieces = self._pieces
+            self._pieces = None
+            self._message = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            if flag:
+                self._message = decompress(self._message, self._encoding, self.connection.limits.max_message_bytes)
+        return self._message
+
+    @message.setter
+    def message(self, message: bytes) -> None:
+        self._message = message
+        self._pieces = None
+
+    def is_wanted(self) -> bool:
+        """Whether somebody still waits: the deadline has not passed, and the client has not gone."""
+        return not self.is_over and (self.deadline is None or time.monotonic() < self.deadline)
+
+    # What comes in
+
+    def use_encoding(self, encoding: str) -> None:
+        """Decompress messages in this way, where their flag says so."""
+        self._encoding = encoding
+
+    def receive_whole(self, message: bytes) -> None:
+        """Take a message that came in one piece."""
+        if self._is_busy:
+            self._put_by(0, [message], len(message))
+        else:
+            self._begin(0, [message], len(message))
+
+    def receive(self, data: bytes) -> None:
+        """Take a piece of what the client sends, wherever it was cut."""
+        if self._reader is None:
+            self._reader = MessageReader(self.connection.limits.max_message_bytes)
+        for flag, pieces in self._reader.feed(data):
+            take = self._put_by if self._is_busy else self._begin
+            take(flag, pieces, sum(map(len, pieces)))
+            if self.is_over:
+                return
+        self.connection.reserve(self, self._reader.wanted)
+
+    @property
+    def is_between_messages(self) -> bool:
+        """Whether the next byte begins a message."""
+        return self._reader is None or self._reader.is_between
+
+    def acknowledge(self, n_bytes: int) -> None:
+        """Let the client send as many bytes more, now or when it has read what it was answered."""
+        self._unacknowledged += n_bytes
+        if not self.is_stalled and self._inbox_bytes <= MAX_INBOX_BYTES:
+            self.connection.acknowledge(self.stream_id, self._unacknowledged)
+            self._unacknowledged = 0
+
+    def end_input(self) -> None:
+        """Take notice that the client sends no more."""
+        self.is_half_closed = True
+        if self.is_over:
+            return
+        if self._reader is not None and not self._reader.is_between:
+            self.fail(CUT_OFF)
+        elif self._is_unary:
+            if not self._is_busy:
+                self.fail(NO_MESSAGE)
+        elif not self._is_busy:
+            self._half_close()
+
+    def resume(self) -> None:
+        """Go on with what was put by, now that the client has read what it was answered."""
+        self.is_stalled = False
+        self.acknowledge(0)
+        self.connection.rounds.add(self)
+
+    def _begin(self, flag: int, pieces: list[bytes], size: int) -> None:
+        """Have a message answered."""
+        self._is_busy = True
+        self.size = size * EXPANSION if flag else size
+        if flag or len(pieces) > 1:
+            self._pieces = (flag, pieces)
+        else:
+            self._message = pieces[0]
+        if self._is_unary:
+            self.connection.rounds.add(self)
+            return
+        self.active_at = self.connection.received_at
+        if self.connection.queued_bytes(self.stream_id) > MAX_QUEUED_BYTES:
+            self.connection.stall(self)
+        else:
+            self.connection.rounds.add(self)
+
+    def _put_by(self, flag: int, pieces: list[bytes], size: int) -> None:
+        """Keep a message of a stream until those before it are answered; of a unary call only the first counts."""
+        if self._is_unary:
+            return
+        if self._inbox is None:
+            self._inbox = deque()
+        self._inbox.append((flag, pieces))
+        self._inbox_bytes += size
+
+    # What goes out
+
+    def reply(self, response: bytes) -> None:
+        """Send a message, the answer to `message`. It ends a unary call, and lets a stream go on."""
+        if self.is_over:
+            return
+        if len(response) > self.connection.limits.max_message_bytes:
+            details = f"the answer has {len(response)} bytes, which is more than a message may have"
+            self.fail(Rejected(Status(Code.RESOURCE_EXHAUSTED, details)))
+            return
+        connection = self.connection
+        h2, stream_id = connection.h2, self.stream_id
+        try:
+            if not self.has_begun:
+                self.has_begun = True
+                h2.send_response(stream_id, HEADERS)
+            h2.send_data(stream_id, frame(response))
+            if self.method.kind == "unary":
+                h2.send_trailers(stream_id, OK)
+        except NGH2Error:  # the stream was reset, or the connection has ended: nobody waits
+            return
+        connection.n_sent += 1
+        connection.rounds.touch(connection)
+        if self.method.kind == "unary":
+            self._end("OK")
+        else:
+            self._go_on()
+
+    def fail(self, error: BaseException) -> None:
+        """End the call with the status of an error; nothing where it has ended."""
+        if self.is_over:
+            return
+        status = status_of(error)
+        trailers: list[Header] = [(b"grpc-status", b"%d" % status.code)]
+        if status.details:
+            trailers.append((b"grpc-message", percent_encode(status.details)))
+        trailers.extend((name.encode(), value.encode()) for name, value in status.trailing_metadata)
+        self._send_trailers(trailers)
+        self._end(status.code.name)
+
+    def finish(self) -> None:
+        """End a stream with OK."""
+        if not self.is_over:
+            self._send_trailers(OK)
+            self._end("OK")
+
+    def wait(self) -> None:
+        """See to it that the call ends at its deadline, since it is not answered at once."""
+        if self.deadline is not None and self._timer is None and not self.is_over:
+            delay_s = max(0.0, self.deadline - time.monotonic())
+            self._timer = self.connection.loop.call_later(delay_s, self._expire)
+
+    def wait_for_message(self) -> None:
+        """See to it that the call ends at its deadline, where it is not about to be answered."""
+        if not (self._is_unary and self._is_busy):
+            self.wait()
+
+    def abandon(self) -> None:
+        """Forget the call, since its client has gone."""
+        if not self.is_over:
+            self._end("CANCELLED")
+
+    def _expire(self) -> None:
+        self._timer = None
+        self.fail(Expired(DROPPED if self.method.kind == "unary" else "the call's deadline has passed"))
+
+    def _send_trailers(self, trailers: "tuple[Header, ...] | list[Header]") -> None:
+        h2 = self.connection.h2
+        try:
+            if self.has_begun:
+                h2.send_trailers(self.stream_id, trailers)
+            else:
+                h2.send_response(self.stream_id, (*HEADERS, *trailers), end_stream=True)
+        except NGH2Error:
+            return
+        self.connection.rounds.touch(self.connection)
+
+    def _go_on(self) -> None:
+        """Take the next message of a stream, where there is one and its client reads what it is answered."""
+        now = time.monotonic()
+        self.active_at = now
+        self._message = b""
+        if self.reserved:
+            self.connection.release(self)
+        if not self._is_busy:  # an answer that no message asked for, such as to a watcher
+            return
+        if self._inbox:
+            flag, pieces = self._inbox.popleft()
+            size = sum(map(len, pieces))
+            self._inbox_bytes -= size
+            self._begin(flag, pieces, size)
+            if self._unacknowledged:
+                self.acknowledge(0)
+        else:
+            if self.method.kind == "bidi_stream":
+                self._is_busy = False
+            if self.is_half_closed:
+                self._half_close()
+
+    def _half_close(self) -> None:
+        try:
+            self.method.handler.half_close(self)
+        except Exception as error:  # noqa: BLE001 - every error must become a status
+            self.fail(error)
+
+    def _end(self, code: str) -> None:
+        self.is_over = True
+        self._inbox = self._reader = self._pieces = None
+        self._message = b""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.method.counter.end(time.monotonic() - self.started, code)
+        self.method.handler.close(self)
+        self.connection.ended(self)

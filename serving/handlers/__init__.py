@@ -1,0 +1,1 @@
+"""The methods of the service, from request message to response message, whatever carries them."""

@@ -1,0 +1,203 @@
+"""PolicyService.Episode: state machines without threads, whose steps go to the model together."""
+
+import functools
+import weakref
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.tensors import MOST_AXES
+from polserve.serving.catalog import Catalog
+from polserve.serving.episodes import DRAINING, EpisodeState, OpenStreams
+from polserve.serving.errors import InvalidRequest, NotReady
+from polserve.serving.handlers.act import TOO_MANY_AXES, any_wanted
+from polserve.serving.handlers.base import parts_of, rows_of
+from polserve.serving.handlers.codec import decode_observation, encode_step, has_values_form, parse
+from polserve.serving.inference import Inference, Question, Result, check_epsilon
+from polserve.serving.policy import Answer, Policy
+from polserve.serving.rounds import Call
+
+
+class EpisodeCounter(Protocol):
+    """Where ended episodes are counted."""
+
+    def count_episode(self, policy: Policy, episode_return: float | None, *, is_truncated: bool) -> None:
+        """Count an episode that was played to its end; its return is None where no reward was reported."""
+
+
+class Alike(NamedTuple):
+    """What steps have in common that can be answered as one."""
+
+    policy: Policy
+    with_values: bool
+    epsilon: float
+    dtype: int
+    shape: tuple[int, ...]
+    n_bytes: int
+
+
+class Step(NamedTuple):
+    """An observation of an episode, which waits for an action."""
+
+    call: Call
+    episode: EpisodeState
+    request: pb.EpisodeStart | pb.EpisodeStep
+    data: bytes
+
+
+class EpisodeHandler:
+    """Plays episodes on streams; every request gets one response, in order."""
+
+    def __init__(self, catalog: Catalog, inference: Inference, streams: OpenStreams, counter: EpisodeCounter) -> None:
+        self._catalog = catalog
+        self._inference = inference
+        self._streams = streams
+        self._counter = counter
+        self._known = weakref.WeakKeyDictionary[Policy, dict[int, bytes]]()
+        """A serialised response with one discrete action and no step, by policy and action."""
+
+    def open(self, call: Call) -> None:
+        """Let a stream begin; raises where there are too many."""
+        self._streams.open(call)
+
+    def half_close(self, call: Call) -> None:
+        """End a stream when its client does."""
+        call.finish()
+
+    def close(self, call: Call) -> None:
+        """Forget the stream."""
+        self._streams.close(call)
+
+    def handle(self, calls: Sequence[Call]) -> None:
+        """Answer one message of each stream, the steps among them together."""
+        groups: dict[Alike, list[Step]] = {}
+        for call in calls:
+            try:
+                step = self._take(call)
+            except Exception as error:  # noqa: BLE001 - every error must become a status
+                call.fail(error)
+                continue
+            if step is not None:
+                groups.setdefault(_alike(step), []).append(step)
+        for alike, steps in groups.items():
+            self._act(alike, steps)
+
+    def _take(self, call: Call) -> Step | None:
+        """What the call's message asks the model; None if it was answered."""
+        if self._streams.is_draining and call.state is None:
+            raise NotReady(DRAINING)
+        request = parse(pb.EpisodeRequest, call.message)
+        match request.WhichOneof("message"):
+            case "step":
+                episode = _current(call, "step")
+                if request.step.HasField("reward"):
+                    episode.reward(request.step.reward)
+                return Step(call, episode, request.step, request.step.observation.data)
+            case "start":
+                return self._start(call, request.start)
+            case "end":
+                self._end(call, _current(call, "end"), request.end)
+                return None
+            case _:
+                raise InvalidRequest("message", "start, step or end", "none of them")
+
+    def _start(self, call: Call, start: pb.EpisodeStart) -> Step | None:
+        policy = self._catalog.resolve(start.policy, start.version)
+        check_epsilon(policy, start.epsilon)
+        call.state = episode = EpisodeState(policy, with_values=start.with_values, epsilon=start.epsilon)
+        if start.HasField("observation"):
+            return Step(call, episode, start, start.observation.data)
+        call.reply(pb.EpisodeResponse(policy=policy.name, version=policy.version).SerializeToString())
+        return None
+
+    def _end(self, call: Call, episode: EpisodeState, end: pb.EpisodeEnd) -> None:
+        if end.HasField("reward"):
+            episode.reward(end.reward)
+        call.state = None
+        policy, episode_return = episode.policy, episode.episode_return
+        self._counter.count_episode(policy, episode_return, is_truncated=end.truncated)
+        response = pb.EpisodeResponse(
+            policy=policy.name, version=policy.version, step=episode.step, episode_return=episode_return
+        )
+        call.reply(response.SerializeToString())
+        if self._streams.is_draining:
+            call.fail(NotReady(DRAINING))
+
+    def _act(self, alike: Alike, steps: list[Step]) -> None:
+        """Ask for the actions of steps that are alike."""
+        batch = rows_of(steps[0].episode.contract, alike.dtype, alike.shape, [step.data for step in steps])
+        if batch is None or len(batch) != len(steps):  # one of them is wrong, or in the form for people
+            for step in steps:
+                self._act_alone(alike, step)
+            return
+        rows = batch
+        if alike.policy.spec.observation.frames:
+            stacks = [step.episode.observe(batch[i : i + 1]) for i, step in enumerate(steps)]
+            rows = stacks[0] if len(stacks) == 1 else np.concatenate(stacks)
+        else:
+            for step in steps:
+                step.episode.step += 1
+        size = self._inference.rows_together(alike.policy)
+        parts = parts_of(len(steps), size)
+        self._inference.ask([self._question(alike, steps[part], rows[part]) for part in parts])
+
+    def _act_alone(self, alike: Alike, step: Step) -> None:
+        try:
+            rows = step.episode.observe(decode_observation(step.request, step.episode.contract))
+        except Exception as error:  # noqa: BLE001 - every error must become a status
+            step.call.fail(error)
+        else:
+            self._inference.ask([self._question(alike, [step], rows)])
+
+    def _question(self, alike: Alike, steps: list[Step], rows: NDArray[Any]) -> Question:
+        calls = [step.call for step in steps]
+        react = functools.partial(self._reply, steps)
+        return Question(
+            alike.policy, rows, alike.with_values, alike.epsilon, any_wanted(calls), react, n_callers=len(steps)
+        )
+
+    def _reply(self, steps: list[Step], result: Result) -> None:
+        if isinstance(result, Exception):
+            for step in steps:
+                step.call.fail(result)
+            return
+        is_plain = result.values is None and result.explored is None and steps[0].episode.policy.n_actions is not None
+        actions = result.actions.tolist() if is_plain else ()
+        for i, (call, episode, request, data) in enumerate(steps):
+            if is_plain and data:
+                call.reply(self._encode_plain(episode, actions[i]))
+                continue
+            values = None if result.values is None else result.values[i : i + 1]
+            explored = None if result.explored is None else result.explored[i : i + 1]
+            answer = Answer(result.actions[i : i + 1], values, explored)
+            as_values = has_values_form(request.observation)
+            call.reply(encode_step(episode.policy, episode.step, answer, as_values=as_values).SerializeToString())
+
+    def _encode_plain(self, episode: EpisodeState, action: int) -> bytes:
+        """The response to a step that is a discrete action and nothing else.
+
+        Serialised messages that are joined are the message with the fields of both: all but the step is made once.
+        """
+        known = self._known.setdefault(episode.policy, {})
+        rest = known.get(action)
+        if rest is None:
+            answer = Answer(np.array([action], np.int64))
+            rest = known[action] = encode_step(episode.policy, 0, answer, as_values=False).SerializeToString()
+        return rest + pb.EpisodeResponse(step=episode.step).SerializeToString()
+
+
+def _current(call: Call, kind: str) -> EpisodeState:
+    episode: EpisodeState | None = call.state
+    if episode is None:
+        raise InvalidRequest("message", "a start before anything else of an episode", kind)
+    return episode
+
+
+def _alike(step: Step) -> Alike:
+    tensor = step.request.observation
+    shape = tuple(tensor.shape) if len(tensor.shape) <= MOST_AXES else TOO_MANY_AXES
+    episode = step.episode
+    return Alike(episode.policy, episode.with_values, episode.epsilon, tensor.dtype, shape, len(step.data))

@@ -1,0 +1,105 @@
+"""grpc.health.v1.Health: what can be answered now, told when asked, and to watchers when it changes."""
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+
+from grpc_health.v1 import health_pb2 as pb
+
+from polserve.serving.errors import PolserveError
+from polserve.serving.handlers.base import Each, Quiet
+from polserve.serving.handlers.codec import parse_small
+from polserve.serving.rounds import Call
+
+SERVICE = pb.DESCRIPTOR.services_by_name["Health"].full_name
+
+_SERVING = pb.HealthCheckResponse.SERVING
+_NOT_SERVING = pb.HealthCheckResponse.NOT_SERVING
+_UNKNOWN = pb.HealthCheckResponse.SERVICE_UNKNOWN
+
+
+class UnknownService(PolserveError):
+    """No policy of this name is live."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__(f"service: expected '' or the name of a live policy, got {service!r}")
+
+
+class Health:
+    """The state of the service, "", and of each policy by its name; used by the loop's thread."""
+
+    def __init__(self) -> None:
+        self._statuses: dict[str, pb.HealthCheckResponse.ServingStatus] = {"": _NOT_SERVING}
+        self._watchers: dict[Call, str] = {}
+        self._is_draining = False
+
+    def set(self, policies: AbstractSet[str], *, is_ready: bool) -> None:
+        """Note what is live, and tell the watchers."""
+        if self._is_draining:
+            return
+        statuses = {"": _SERVING if is_ready else _NOT_SERVING, **dict.fromkeys(policies, _SERVING)}
+        self._change(statuses)
+
+    def drain(self) -> None:
+        """Tell watchers that nothing more is answered here."""
+        self._change(dict.fromkeys(self._statuses, _NOT_SERVING))
+        self._is_draining = True
+
+    def status(self, service: str) -> pb.HealthCheckResponse.ServingStatus:
+        """The state of a service; SERVICE_UNKNOWN where it is none of ours."""
+        return self._statuses.get(service, _UNKNOWN)
+
+    def watch(self, call: Call, service: str) -> None:
+        """Tell the call how the service is, now and whenever that changes."""
+        self._watchers[call] = service
+        call.reply(_response(self.status(service)))
+
+    def forget(self, call: Call) -> None:
+        """Tell the call no more."""
+        self._watchers.pop(call, None)
+
+    def _change(self, statuses: dict[str, pb.HealthCheckResponse.ServingStatus]) -> None:
+        before, self._statuses = self._statuses, statuses
+        for call, service in list(self._watchers.items()):
+            if before.get(service, _UNKNOWN) != (now := self.status(service)):
+                call.reply(_response(now))
+
+
+def check(health: Health) -> Each:
+    """The handler of Check."""
+
+    def answer(request: pb.HealthCheckRequest) -> pb.HealthCheckResponse:
+        status = health.status(request.service)
+        if status == _UNKNOWN:
+            raise UnknownService(request.service)
+        return pb.HealthCheckResponse(status=status)
+
+    return Each(pb.HealthCheckRequest, answer)
+
+
+class Watch(Quiet):
+    """The handler of Watch."""
+
+    def __init__(self, health: Health) -> None:
+        self._health = health
+
+    def handle(self, calls: Sequence[Call]) -> None:
+        """Begin to watch."""
+        for call in calls:
+            try:
+                request = parse_small(pb.HealthCheckRequest, call.message)
+            except PolserveError as error:
+                call.fail(error)
+            else:
+                self._health.watch(call, request.service)
+
+    def half_close(self, call: Call) -> None:
+        """Go on: a watcher says what it watches, and no more."""
+
+    def close(self, call: Call) -> None:
+        """Tell it no more."""
+        self._health.forget(call)
+
+
+def _response(status: pb.HealthCheckResponse.ServingStatus) -> bytes:
+    response: bytes = pb.HealthCheckResponse(status=status).SerializeToString()
+    return response

@@ -1,0 +1,56 @@
+"""Every method that the service answers, with its handler."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from polserve.protos.polserve.v1 import budget_pb2, policy_pb2
+from polserve.serving.catalog import Catalog
+from polserve.serving.episodes import OpenStreams
+from polserve.serving.handlers import health as health_service
+from polserve.serving.handlers import reflection
+from polserve.serving.handlers.act import ActHandler
+from polserve.serving.handlers.budget import AllocateHandler
+from polserve.serving.handlers.episode import EpisodeCounter, EpisodeHandler
+from polserve.serving.handlers.health import Health, Watch, check
+from polserve.serving.handlers.listing import get_policy, list_policies
+from polserve.serving.handlers.reflection import Reflection
+from polserve.serving.inference import Inference, Post
+from polserve.serving.rounds import CallCounter, Kind, Method
+
+POLICY_SERVICE = policy_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name
+BUDGET_SERVICE = budget_pb2.DESCRIPTOR.services_by_name["BudgetService"].full_name
+SERVICES = (POLICY_SERVICE, BUDGET_SERVICE, health_service.SERVICE, reflection.SERVICE)
+
+CounterOf = Callable[[Kind, str, str], CallCounter]
+"""The counter of a method, by its kind, service and name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the handlers work with."""
+
+    catalog: Catalog
+    inference: Inference
+    streams: OpenStreams
+    health: Health
+    episodes: EpisodeCounter
+    post: Post
+
+
+def make_methods(parts: Parts, counter_of: CounterOf) -> list[Method]:
+    """The methods of all services."""
+    catalog, inference = parts.catalog, parts.inference
+    handlers = (
+        (POLICY_SERVICE, "Act", "unary", ActHandler(catalog, inference, parts.post)),
+        (POLICY_SERVICE, "Episode", "bidi_stream", EpisodeHandler(catalog, inference, parts.streams, parts.episodes)),
+        (POLICY_SERVICE, "ListPolicies", "unary", list_policies(catalog)),
+        (POLICY_SERVICE, "GetPolicy", "unary", get_policy(catalog)),
+        (BUDGET_SERVICE, "Allocate", "unary", AllocateHandler(catalog, inference)),
+        (health_service.SERVICE, "Check", "unary", check(parts.health)),
+        (health_service.SERVICE, "Watch", "server_stream", Watch(parts.health)),
+        (reflection.SERVICE, "ServerReflectionInfo", "bidi_stream", Reflection(SERVICES)),
+    )
+    return [
+        Method(service, name, kind, handler, counter_of(kind, service, name))  # type: ignore[arg-type]
+        for service, name, kind, handler in handlers
+    ]

@@ -1,0 +1,198 @@
+"""Rounds: what has arrived in one turn of the loop is answered together.
+
+Carriers add the calls that they receive; a callback at the end of the turn hands them, sorted by method, to the
+methods' handlers, and has the carriers send what was answered. All of it runs on the loop's thread, but `Rounds.post`.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias
+
+import structlog
+
+Kind: TypeAlias = Literal["unary", "server_stream", "bidi_stream"]
+
+MOST_CALLS = 256
+"""Calls of a round, at most: after these the loop looks at its connections again."""
+
+log = structlog.get_logger()
+
+
+class Call(Protocol):
+    """A call that a carrier has received, as handlers see it."""
+
+    size: int
+    """Bytes of the request that is to be answered now; more than that where it is compressed."""
+    is_over: bool
+    """Whether the call has ended."""
+    state: Any
+    """What the method's handler keeps of a stream."""
+    active_at: float
+    """When the client last sent or was sent something, by the monotonic clock."""
+
+    @property
+    def method(self) -> "Method":
+        """What is called."""
+
+    @property
+    def message(self) -> bytes:
+        """The request that is to be answered now; raises what keeps it from being read."""
+
+    @message.setter
+    def message(self, message: bytes) -> None: ...
+
+    def is_wanted(self) -> bool:
+        """Whether somebody still waits: the deadline has not passed, and the client has not gone."""
+
+    def reply(self, response: bytes) -> None:
+        """Send a serialised message: the answer to `message`. It ends a unary call, and lets a stream go on."""
+
+    def fail(self, error: BaseException) -> None:
+        """End the call with the status of an error; nothing where it has ended."""
+
+    def finish(self) -> None:
+        """End a stream with OK."""
+
+    def wait(self) -> None:
+        """See to it that the call ends at its deadline, since it is not answered at once."""
+
+
+class CallCounter(Protocol):
+    """Where the calls of a method are counted and timed."""
+
+    def begin(self) -> None:
+        """Count a call that has begun."""
+
+    def end(self, seconds: float, code: str) -> None:
+        """Count a call that has ended with this status."""
+
+
+class Handler(Protocol):
+    """What answers a method's calls; of the streams among them, each takes part with one message at a time."""
+
+    def handle(self, calls: Sequence[Call]) -> None:
+        """Answer each call's message, by its `reply` or `fail`, now or later."""
+
+    def open(self, call: Call) -> None:
+        """Take notice of a call that begins; raises to refuse it."""
+
+    def half_close(self, call: Call) -> None:
+        """Take notice that the client will send no more on a stream, and everything that it sent was answered."""
+
+    def close(self, call: Call) -> None:
+        """Forget a call: it has ended, however it did."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Method:
+    """A method that can be called."""
+
+    service: str
+    name: str
+    kind: Kind
+    handler: Handler
+    counter: CallCounter
+
+    @property
+    def path(self) -> str:
+        """What stands in a request's `:path`."""
+        return f"/{self.service}/{self.name}"
+
+
+class Flushed(Protocol):
+    """What has something to send at the end of a round."""
+
+    def flush(self) -> None:
+        """Send it."""
+
+
+class Rounds:
+    """Collects calls, and has them answered."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, publish: Callable[[], None]) -> None:
+        """`publish` is called at the end of each round, for what was counted in it."""
+        self._loop = loop
+        self._publish = publish
+        self._waiting: deque[Call] = deque()
+        self._touched: set[Flushed] = set()
+        self._is_due = False
+        self._posted: deque[Callable[[], None]] = deque()
+        self.now = time.monotonic()
+        """When the round began."""
+
+    def add(self, call: Call) -> None:
+        """Have the call's message answered in this turn of the loop, or in the next."""
+        self._waiting.append(call)
+        if not self._is_due:
+            self._is_due = True
+            self._loop.call_soon(self._answer)
+
+    def touch(self, flushed: Flushed) -> None:
+        """Have something sent at the end of the round."""
+        self._touched.add(flushed)
+        if not self._is_due:
+            self._is_due = True
+            self._loop.call_soon(self._answer)
+
+    def post(self, function: Callable[[], None]) -> None:
+        """Have a function called by the loop's thread; may be used by any thread."""
+        self._posted.append(function)
+        if len(self._posted) == 1:
+            try:
+                self._loop.call_soon_threadsafe(self._call_posted)
+            except RuntimeError:  # the loop has ended: nobody waits any more
+                self._posted.clear()
+
+    def _call_posted(self) -> None:
+        while self._posted:
+            function = self._posted[0]
+            try:
+                function()
+            except Exception:
+                log.exception("posted_call_failed")
+            self._posted.popleft()  # NOTE: after the call: while there is one, none has to wake the loop
+
+    def _answer(self) -> None:
+        self.now = time.monotonic()
+        n = 0
+        while self._waiting and n < MOST_CALLS:
+            n += self._handle_some(MOST_CALLS - n)
+        touched, self._touched = self._touched, set()
+        for flushed in touched:
+            try:
+                flushed.flush()
+            except Exception:
+                log.exception("flush_failed")
+        self._publish()
+        self._is_due = bool(self._waiting or self._touched)
+        if self._is_due:
+            self._loop.call_soon(self._answer)
+
+    def _handle_some(self, most: int) -> int:
+        """Hand what waits to the handlers, up to `most` calls; returns how many they were."""
+        waiting = self._waiting
+        if len(waiting) == 1:
+            call = waiting.popleft()
+            if not call.is_over:
+                self._hand(call.method, [call])
+            return 1
+        n = min(most, len(waiting))
+        by_method: dict[Method, list[Call]] = {}
+        for _ in range(n):
+            call = waiting.popleft()
+            if not call.is_over:
+                by_method.setdefault(call.method, []).append(call)
+        for method, calls in by_method.items():
+            self._hand(method, calls)
+        return n
+
+    @staticmethod
+    def _hand(method: Method, calls: Sequence[Call]) -> None:
+        try:
+            method.handler.handle(calls)
+        except Exception as error:  # noqa: BLE001 - whoever waits must be told, whatever it was
+            for call in calls:
+                call.fail(error)
