@@ -122,7 +122,7 @@ class LoadedPolicy:
 
 
 def _as_the_service_says(check: Callable[[], T]) -> T:
-    """The result of a check, whose refusal is raised as a client of the service gets it."""
+    """Return the result of a check, whose refusal is raised as a client of the service gets it."""
     try:
         return check()
     except InvalidRequest as refusal:
@@ -130,7 +130,7 @@ def _as_the_service_says(check: Callable[[], T]) -> T:
 
 
 def _folder_of(version: str | os.PathLike[str]) -> Path:
-    """The folder of a version that a person names; raises InvalidArgument."""
+    """Return the folder of a version that a person names; raises InvalidArgument."""
     if not isinstance(version, (str, os.PathLike)) or not os.fspath(version):
         raise _unknown(described(version))
     path = Path(version).expanduser()
@@ -144,7 +144,7 @@ def _folder_of(version: str | os.PathLike[str]) -> Path:
 
 
 def _version_in(folder: Path) -> Path | None:
-    """The folder itself where it is a version's, else its highest version, if it has one."""
+    """Return the folder itself where it is a version's, else its highest version, if it has one."""
     if (folder / MODEL_FILE).is_file():
         return folder
     versions = [path for path in folder.iterdir() if path.name.isdecimal() and (path / MODEL_FILE).is_file()]
@@ -152,7 +152,7 @@ def _version_in(folder: Path) -> Path | None:
 
 
 def _bundled(version: str) -> Path:
-    """The folder of a bundled version; raises InvalidArgument."""
+    """Return the folder of a bundled version; raises InvalidArgument."""
     try:
         name, number = name_and_version(version, "")
     except InvalidArgument as error:

@@ -37,7 +37,7 @@ class TensorError(ValueError):
 
 
 def dtype_code(dtype: np.dtype[Any]) -> pb.DataType:
-    """The DataType of a numpy type.
+    """Return the DataType of a numpy type.
 
     Raises:
         TensorError: the wire cannot carry it.
@@ -49,7 +49,7 @@ def dtype_code(dtype: np.dtype[Any]) -> pb.DataType:
 
 
 def to_tensor(array: NDArray[Any], *, as_values: bool = False) -> pb.Tensor:
-    """The message that holds `array`; with `as_values` in the form for people.
+    """Return the message that holds `array`; with `as_values` in the form for people.
 
     Raises:
         TensorError: the wire cannot carry its dtype.
@@ -61,7 +61,7 @@ def to_tensor(array: NDArray[Any], *, as_values: bool = False) -> pb.Tensor:
 
 
 def to_array(tensor: pb.Tensor, dtype: np.dtype[Any] | None = None, shape: Sequence[int] = ()) -> NDArray[Any]:
-    """The array that `tensor` holds; read-only where it shares the message's bytes.
+    """Return the array that `tensor` holds; read-only where it shares the message's bytes.
 
     Args:
         tensor: in either form.
@@ -120,7 +120,7 @@ def _shaped(array: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
 
 
 def cast(given: NDArray[Any], wanted: np.dtype[Any]) -> NDArray[Any]:
-    """The numbers of one dtype in another, where that changes none; floats are rounded to the nearest.
+    """Return the numbers of one dtype in another, where that changes none; floats are rounded to the nearest.
 
     Raises:
         TensorError: a number would become another, or infinite.

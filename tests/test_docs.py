@@ -73,7 +73,7 @@ def readme_commands(*, are_run_here: bool) -> list[str]:
 
 
 def is_defined(name: str) -> bool:
-    """Whether a dotted name is a module of ours, or something that one defines at its top."""
+    """Whether a dotted name is a module of ours, or something that one defines at its top or exports."""
     path = ROOT.joinpath(*name.split("."))
     if path.is_dir() or path.with_suffix(".py").exists():
         return True
@@ -81,7 +81,11 @@ def is_defined(name: str) -> bool:
         (file for file in (path.parent.with_suffix(".py"), path.parent / "__init__.py") if file.exists()), None
     )
     return owner is not None and bool(
-        re.search(rf"^(def|class) {path.name}\b|^{path.name}\b.* =", owner.read_text(), re.MULTILINE)
+        re.search(
+            rf'^(def|class) {path.name}\b|^{path.name}\b.* =|^__all__ = .*"{path.name}"',
+            owner.read_text(),
+            re.MULTILINE,
+        )
     )
 
 

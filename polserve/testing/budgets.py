@@ -56,7 +56,7 @@ def answer_allocate(request: pb.AllocateRequest, function: Callable[[Any], Any],
 
 
 def _spends(answered: object, names: list[str]) -> Mapping[str, int]:
-    """The spends that a function answered; raises InvalidArgument."""
+    """Return the spends that a function answered; raises InvalidArgument."""
     expected = f"spends in micros of {', '.join(names)} from the function"
     if not isinstance(answered, Mapping) or set(answered) != set(names):
         raise InvalidArgument("policies", expected, described(answered))
@@ -64,7 +64,7 @@ def _spends(answered: object, names: list[str]) -> Mapping[str, int]:
 
 
 def _day_of(request: pb.AllocateRequest) -> BudgetDay:
-    """The question of a request, as the client was asked it."""
+    """Return the question of a request, as the client was asked it."""
     return BudgetDay(
         day=request.day,
         horizon_days=request.horizon_days,

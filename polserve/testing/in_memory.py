@@ -14,7 +14,7 @@ from polserve.protos.shared.names import CHAMPION, POLICY_NAME
 from polserve.protos.tensors import to_array, to_tensor
 from polserve.serving.client import Action, AsyncPolicyClient, ClientError, InvalidArgument, PolicyClient
 from polserve.serving.client.errors import described
-from polserve.serving.client.messages import Call, T
+from polserve.serving.client.messages import ClientCall, T
 from polserve.serving.errors import PolserveError, UnknownPolicy, UnknownVersion
 from polserve.testing.budgets import answer_allocate
 
@@ -64,7 +64,7 @@ class InMemoryTransport:
             if not isinstance(name, str) or not POLICY_NAME.fullmatch(name) or not callable(function):
                 raise InvalidArgument("policies", expected, f"{described(name)}: {described(function)}")
 
-    def call(self, call: Call[T]) -> T:
+    def call(self, call: ClientCall[T]) -> T:
         """Answer a call; raises what the function raises."""
         return call.read(self._response(call.request, is_batch=call.is_batch))
 
@@ -76,7 +76,7 @@ class InMemoryTransport:
         """Free nothing: functions hold no connection."""
 
     def answer(self, policy: str, version: str, observation: NDArray[Any]) -> Action:
-        """What a policy's function answers to one observation; raises what the function raises."""
+        """Return what a policy's function answers to one observation; raises what the function raises."""
         answered = self._function(policy, version)(observation)
         values = answered.values if isinstance(answered, Action) else None
         action = _action_array(answered.action if isinstance(answered, Action) else answered)
@@ -116,7 +116,7 @@ class InMemoryTransport:
         )
 
     def _function(self, policy: str, version: str) -> PolicyFunction:
-        """The function that answers; raises ClientError as a service does where there is none."""
+        """Return the function that answers; raises ClientError as a service does where there is none."""
         function = self._functions.get(policy) if self._functions is not None else self._any
         if function is None:
             raise _not_found(UnknownPolicy(policy, self._functions or ()))
@@ -173,7 +173,7 @@ class AsyncInMemoryTransport:
         """Check the functions and their names; raises InvalidArgument."""
         self._transport = InMemoryTransport(policies)
 
-    async def call(self, call: Call[T]) -> T:
+    async def call(self, call: ClientCall[T]) -> T:
         """Answer a call; raises what the function raises."""
         return self._transport.call(call)
 
@@ -201,7 +201,7 @@ class AsyncInMemoryStream:
 
 
 def _action_array(action: object) -> NDArray[Any]:
-    """An action as the service sends it: int64, or float32; raises InvalidArgument."""
+    """Return an action as the service sends it: int64, or float32; raises InvalidArgument."""
     expected = "a whole number, numbers or an Action from the function"
     try:
         array = np.asarray(action)

@@ -71,7 +71,7 @@ def _folder(policies: str | os.PathLike[str]) -> Path:
 
 @contextlib.contextmanager
 def _process(command: Sequence[str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """A child process, which is asked to end when the block is left, and killed where it does not."""
+    """Start a child process, which is asked to end when the block is left, and killed where it does not."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("POLSERVE_", "MLFLOW_"))}
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=ours)  # noqa: S603
@@ -87,7 +87,7 @@ def _process(command: Sequence[str], log: Path) -> Iterator["subprocess.Popen[by
 
 
 def _announced(process: "subprocess.Popen[bytes]", log: Path, until: float) -> str:
-    """The target that the service prints once it listens."""
+    """Return the target that the service prints once it listens."""
     while True:
         found = _ANNOUNCED.search(_printed(log))
         if found is not None:
@@ -106,7 +106,7 @@ def _check(process: "subprocess.Popen[bytes]", log: Path, until: float) -> None:
 
 
 def _printed(log: Path) -> str:
-    """What the service has printed so far."""
+    """Return what the service has printed so far."""
     return log.read_text(errors="replace")
 
 

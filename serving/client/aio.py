@@ -49,7 +49,7 @@ class AsyncPolicyClient:
 
     @classmethod
     def over(cls, transport: AsyncTransport) -> Self:
-        """A client whose calls something else answers, such as functions in this process: see `polserve.testing`."""
+        """Return a client whose calls something else answers, such as functions: see `polserve.testing`."""
         client = cls.__new__(cls)
         client._transport = transport  # noqa: SLF001 - its own class
         return client

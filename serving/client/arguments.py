@@ -24,7 +24,7 @@ _VERSION = "'' or None for the champion, a number such as 7, or an alias such as
 
 
 def name_and_version(policy: str, version: Version) -> tuple[str, str]:
-    """Name and version of a call, as the service takes them.
+    """Return the name and the version of a call, as the service takes them.
 
     Args:
         policy: POLICY, POLICY/VERSION or POLICY@ALIAS.
@@ -53,7 +53,7 @@ def name_and_version(policy: str, version: Version) -> tuple[str, str]:
 
 
 def version_text(version: Version) -> str:
-    """A version as the service takes it.
+    """Return a version as the service takes it.
 
     Raises:
         InvalidArgument: it is none.
@@ -72,7 +72,7 @@ def version_text(version: Version) -> str:
 
 
 def policy_name(policy: str) -> str:
-    """The name of a policy, without a version.
+    """Return the name of a policy, without a version.
 
     Raises:
         InvalidArgument: it is none.
@@ -83,7 +83,7 @@ def policy_name(policy: str) -> str:
 
 
 def flag(argument: str, value: bool) -> bool:  # noqa: FBT001 - what it checks
-    """A choice between yes and no, of Python or numpy; 0 and 1 are taken too.
+    """Return True or False from what stands for it: a truth value of Python or numpy, 0 or 1.
 
     Raises:
         InvalidArgument: it is neither.
@@ -96,7 +96,7 @@ def flag(argument: str, value: bool) -> bool:  # noqa: FBT001 - what it checks
 
 
 def probability(argument: str, value: SupportsFloat) -> float:
-    """A number from 0 to 1.
+    """Return a probability as a float.
 
     Raises:
         InvalidArgument: it is none.
@@ -108,7 +108,7 @@ def probability(argument: str, value: SupportsFloat) -> float:
 
 
 def reward_of(value: SupportsFloat | None) -> float | None:
-    """A reward, where there is one.
+    """Return a reward as a float; None where there is none.
 
     Raises:
         InvalidArgument: it is no finite number.
@@ -122,7 +122,7 @@ def reward_of(value: SupportsFloat | None) -> float | None:
 
 
 def timeout_of(value: SupportsFloat) -> float:
-    """Seconds that a call may take.
+    """Return the seconds that a call may take.
 
     Raises:
         InvalidArgument: they are no number above 0, or more than a day.
@@ -134,7 +134,7 @@ def timeout_of(value: SupportsFloat) -> float:
 
 
 def connections_of(value: SupportsIndex) -> int:
-    """How many connections a client keeps.
+    """Return the number of connections that a client keeps.
 
     Raises:
         InvalidArgument: they are none, or absurdly many.
@@ -143,7 +143,7 @@ def connections_of(value: SupportsIndex) -> int:
 
 
 def options_of(value: Mapping[str, int | str] | None) -> dict[str, int | str]:
-    """Channel arguments of gRPC.
+    """Return channel arguments of gRPC, checked.
 
     Raises:
         InvalidArgument: they are no mapping of names to whole numbers or text.
@@ -160,7 +160,7 @@ def options_of(value: Mapping[str, int | str] | None) -> dict[str, int | str]:
 
 
 def whole(argument: str, value: SupportsIndex, low: int, high: int) -> int:
-    """A whole number within bounds, of Python or numpy.
+    """Return a whole number of Python or numpy as an int, within bounds.
 
     Raises:
         InvalidArgument: it is none; floats are not taken, nor True and False.
@@ -183,7 +183,7 @@ def is_text(value: object) -> bool:
 
 
 def number_of(value: object) -> float | None:
-    """A single real number as a float: of Python or numpy, or an array or tensor without axes; None if it is none."""
+    """Return a single real number as a float, from Python, numpy or a tensor without axes; None if it is none."""
     if isinstance(value, (str, bytes, bytearray, complex, np.complexfloating)) or getattr(value, "shape", ()) != ():
         return None
     try:

@@ -12,7 +12,7 @@ from polserve.protos.polserve.v1 import budget_pb2_grpc, policy_pb2_grpc
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.serving.client.channel import Link, channel_options
 from polserve.serving.client.errors import ClientError
-from polserve.serving.client.messages import Call, T
+from polserve.serving.client.messages import ClientCall, T
 
 
 class AsyncStream(Protocol):
@@ -28,7 +28,7 @@ class AsyncStream(Protocol):
 class AsyncTransport(Protocol):
     """What carries a client's calls to whatever answers them."""
 
-    async def call(self, call: Call[T]) -> T:
+    async def call(self, call: ClientCall[T]) -> T:
         """Make a call and return what it answered; raises ClientError."""
 
     def open_stream(self) -> AsyncStream:
@@ -54,7 +54,7 @@ class AsyncGrpcTransport:
             [budget_pb2_grpc.BudgetServiceStub(channel) for channel in self._channels]
         )
 
-    async def call(self, call: Call[T]) -> T:
+    async def call(self, call: ClientCall[T]) -> T:
         """Make a call, again while the service is full; raises ClientError."""
         stub = next(self._budgets) if call.method == "Allocate" else next(self._stubs)
         method = getattr(stub, call.method)

@@ -8,7 +8,7 @@ from typing import Any
 from polserve.protos.polserve.v1 import budget_pb2 as pb
 from polserve.serving.client.arguments import Version, is_text, name_and_version, number_of, whole
 from polserve.serving.client.errors import InvalidArgument, described
-from polserve.serving.client.messages import Call
+from polserve.serving.client.messages import ClientCall
 
 INT32 = 2**31
 INT64 = 2**63
@@ -56,14 +56,14 @@ class Split:
     """The version that answered."""
 
 
-def allocate_call(policy: str, today: BudgetDay, version: Version) -> Call[Split]:
-    """The call for one day.
+def allocate_call(policy: str, today: BudgetDay, version: Version) -> ClientCall[Split]:
+    """Return the call for one day.
 
     Raises:
         InvalidArgument: a field is not of its type, or beyond what the message holds; or a floor or cap is of a channel
             that `spent_micros` does not have.
     """
-    return Call("Allocate", _allocate_request(policy, today, version), _split_of)
+    return ClientCall("Allocate", _allocate_request(policy, today, version), _split_of)
 
 
 def _allocate_request(policy: str, today: BudgetDay, version: Version) -> pb.AllocateRequest:
@@ -125,7 +125,7 @@ def _demand(value: float | None) -> float | None:
 
 
 def _by_channel(argument: str, value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A mapping whose keys are names of channels; raises InvalidArgument."""
+    """Return a mapping whose keys are names of channels; raises InvalidArgument."""
     if not isinstance(value, Mapping):
         raise InvalidArgument(argument, "a mapping by the channels' names", described(value))
     for name in value:
@@ -135,7 +135,7 @@ def _by_channel(argument: str, value: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _amounts(channel: str, value: object) -> list[int]:
-    """The spends of a channel; raises InvalidArgument."""
+    """Return the spends of a channel; raises InvalidArgument."""
     argument = f"spent_micros[{channel!r}]"
     expected = "whole numbers, newest day first"
     if isinstance(value, (str, bytes, Mapping, AbstractSet)) or not isinstance(value, Iterable):

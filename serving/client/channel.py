@@ -62,7 +62,7 @@ _RETRIES = {
 
 
 def channel_options(target: str, options: ChannelOptions | None) -> list[tuple[str, int | str]]:
-    """The options of a channel to `target`, `options` before our own."""
+    """Return the options of a channel to `target`, `options` before our own."""
     own: dict[str, int | str] = {
         "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
         "grpc.max_send_message_length": MAX_MESSAGE_BYTES,
@@ -90,7 +90,7 @@ class Link:
         self._answered_at: float | None = None
 
     def attempts(self, timeout_s: float) -> "Attempts":
-        """The attempts of a call that begins now."""
+        """Return the attempts of a call that begins now."""
         return Attempts(self, self._most_attempts, time.monotonic() + timeout_s)
 
     def answered(self) -> None:
@@ -98,7 +98,7 @@ class Link:
         self._answered_at = time.monotonic()
 
     def error(self, code: grpc.StatusCode, details: str | None) -> ClientError:
-        """The error to raise for a failed call."""
+        """Return the error to raise for a failed call."""
         details = details or "no details"
         if code is grpc.StatusCode.UNAVAILABLE and NOT_HTTP2 in details:
             return ClientError(code, f"{_not_grpc(self._target)} ({details})")
@@ -151,7 +151,7 @@ class Attempts:
 
 
 def _not_grpc(target: str) -> str:
-    """What to say of a port at which something answers that speaks no gRPC."""
+    """Return what to say of a port at which something answers that speaks no gRPC."""
     other = "" if target.endswith(f":{DEFAULT_PORT}") else f", as in {target.rpartition(':')[0]}:{DEFAULT_PORT}"
     return (
         f"what answers at {target} speaks no gRPC; if it is polserve's port for HTTP (8080), give the one for gRPC "

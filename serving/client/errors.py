@@ -51,7 +51,7 @@ class InvalidArgument(ClientError, ValueError):
 
 
 def described(value: object) -> str:
-    """A value as an error repeats it: short, on one line, with its type where it is no text."""
+    """Return a value as an error repeats it: short, on one line, with its type where it is no text."""
     if isinstance(value, np.ndarray):
         return f"an array of {value.dtype} {value.shape}"
     text = " ".join(_short.repr(value).split())

@@ -32,7 +32,7 @@ class ObservationSpace:
 
     @classmethod
     def of(cls, spec: pb.ObservationSpec) -> "ObservationSpace":
-        """The observations that a spec describes."""
+        """Return the observations that a spec describes."""
         return cls(
             dtype=DTYPES[spec.dtype].name if spec.dtype in DTYPES else "",
             shape=tuple(spec.shape),
@@ -67,7 +67,7 @@ class ActionSpace:
 
     @classmethod
     def of(cls, spec: pb.ActionSpec) -> "ActionSpace":
-        """The actions that a spec describes."""
+        """Return the actions that a spec describes."""
         if spec.WhichOneof("space") == "discrete":
             return cls(n=spec.discrete.n, labels=tuple(spec.discrete.labels))
         space = spec.continuous
@@ -102,7 +102,7 @@ class EvaluationSummary:
 
     @classmethod
     def of(cls, message: pb.Evaluation) -> "EvaluationSummary":
-        """The summary that a spec holds."""
+        """Return the summary that a spec holds."""
         return cls(
             episodes=message.episodes,
             mean=message.mean,
@@ -130,7 +130,7 @@ class Allocator:
 
     @classmethod
     def of(cls, message: pb.AllocationSpec) -> "Allocator":
-        """The allocator that a spec describes."""
+        """Return the allocator that a spec describes."""
         return cls(
             channels=tuple(message.channels),
             currency=message.currency,
@@ -160,7 +160,7 @@ class LiveVersion:
 
     @classmethod
     def of(cls, message: pb.LiveVersion) -> "LiveVersion":
-        """The version that a message describes."""
+        """Return the version that a message describes."""
         spec = message.spec
         return cls(
             version=message.version,
@@ -178,7 +178,7 @@ class LiveVersion:
         return f"<version {self.version}: {self.described()}>"
 
     def described(self) -> str:
-        """A line about it: the environment, what it takes and answers, and what it earned."""
+        """Return a line about it: the environment, what it takes and answers, and what it earned."""
         parts = [self.environment, f"{self.observation} -> {self.action}", str(self.evaluation or "not evaluated")]
         return ", ".join(part for part in parts if part)
 
@@ -199,7 +199,7 @@ class LivePolicy:
 
     @classmethod
     def of(cls, message: pb.LivePolicy) -> "LivePolicy":
-        """The policy that a message describes."""
+        """Return the policy that a message describes."""
         return cls(
             name=message.name,
             versions=tuple(LiveVersion.of(version) for version in message.versions),
@@ -209,7 +209,7 @@ class LivePolicy:
         )
 
     def live_version(self, version: Version = "") -> LiveVersion | None:
-        """The version that answers to `version`, as in a call; None where none does.
+        """Return the version that answers to `version`, as in a call; None where none does.
 
         Raises:
             InvalidArgument: `version` is no version.
@@ -233,7 +233,7 @@ class LivePolicy:
         return _table(head, [self._row(live) for live in self.versions])
 
     def _row(self, live: LiveVersion) -> tuple[str, ...]:
-        """The cells of a version's line in the table."""
+        """Return the cells of a version's line in the table."""
         name, aliases = f"{self.name}/{live.version}", " ".join(self.aliases_of(live))
         earned = "" if live.evaluation is None else str(live.evaluation).removeprefix("return ")
         return (name, aliases, live.environment, str(live.observation), str(live.action), earned)

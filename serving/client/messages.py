@@ -36,7 +36,7 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
-class Call(Generic[T]):
+class ClientCall(Generic[T]):
     """One call of a client: the request, and how its response is read."""
 
     method: Method
@@ -49,34 +49,34 @@ class Call(Generic[T]):
 
 def act_call(
     policy: str, observation: ArrayLike, version: Version, *, with_values: bool, epsilon: SupportsFloat
-) -> Call[Action]:
-    """The call for one observation, or a batch; raises InvalidArgument."""
+) -> ClientCall[Action]:
+    """Return the call for one observation, or a batch; raises InvalidArgument."""
     request = act_request(policy, observation, version, with_values=with_values, epsilon=epsilon)
-    return Call("Act", request, action_of)
+    return ClientCall("Act", request, action_of)
 
 
 def act_batch_call(
     policy: str, observations: Observations, version: Version, *, with_values: bool, epsilon: SupportsFloat
-) -> Call[Action]:
-    """The call for several observations; raises InvalidArgument."""
+) -> ClientCall[Action]:
+    """Return the call for several observations; raises InvalidArgument."""
     tensor = observation_tensor(batch_of(observations), "observations")
-    return Call("Act", _act_request(policy, tensor, version, with_values, epsilon), action_of, is_batch=True)
+    return ClientCall("Act", _act_request(policy, tensor, version, with_values, epsilon), action_of, is_batch=True)
 
 
-def policies_call() -> Call[list[LivePolicy]]:
-    """The call that lists what is live."""
-    return Call("ListPolicies", pb.ListPoliciesRequest(), _policies_of)
+def policies_call() -> ClientCall[list[LivePolicy]]:
+    """Return the call that lists what is live."""
+    return ClientCall("ListPolicies", pb.ListPoliciesRequest(), _policies_of)
 
 
-def policy_call(name: str) -> Call[LivePolicy]:
-    """The call that describes one live policy; raises InvalidArgument."""
-    return Call("GetPolicy", pb.GetPolicyRequest(policy=policy_name(name)), _policy_of)
+def policy_call(name: str) -> ClientCall[LivePolicy]:
+    """Return the call that describes one live policy; raises InvalidArgument."""
+    return ClientCall("GetPolicy", pb.GetPolicyRequest(policy=policy_name(name)), _policy_of)
 
 
 def act_request(
     policy: str, observation: ArrayLike, version: Version, *, with_values: bool, epsilon: SupportsFloat
 ) -> pb.ActRequest:
-    """The request for one observation, or a batch; raises InvalidArgument."""
+    """Return the request for one observation, or a batch; raises InvalidArgument."""
     return _act_request(policy, observation_tensor(observation), version, with_values, epsilon)
 
 
@@ -98,7 +98,7 @@ def _act_request(
 
 
 def action_of(response: pb.ActResponse) -> Action:
-    """The action that an Act answered."""
+    """Return the action that an Act answered."""
     return Action(
         action=to_array(response.action).copy(),
         policy=response.policy,
@@ -127,7 +127,7 @@ class EpisodeMessages:
         self._is_playing = False
 
     def observe(self, observation: ArrayLike, reward: SupportsFloat | None) -> pb.EpisodeRequest:
-        """The request with an observation: the first of an episode starts it.
+        """Return the request with an observation: the first of an episode starts it.
 
         Raises:
             InvalidArgument: one of them is not what it must be, or there is a reward with the first observation.
@@ -148,12 +148,12 @@ class EpisodeMessages:
         return pb.EpisodeRequest(start=start)
 
     def end(self, reward: SupportsFloat | None, *, truncated: bool) -> pb.EpisodeRequest:
-        """The request that ends an episode; raises InvalidArgument."""
+        """Return the request that ends an episode; raises InvalidArgument."""
         end = pb.EpisodeEnd(reward=reward_of(reward), truncated=flag("truncated", truncated))
         return pb.EpisodeRequest(end=end)
 
     def action(self, response: pb.EpisodeResponse) -> Action:
-        """The action that a step was answered with; the episode goes on."""
+        """Return the action that a step was answered with; the episode goes on."""
         self._is_playing = True
         return Action(
             action=to_array(response.action).copy(),
@@ -164,6 +164,6 @@ class EpisodeMessages:
         )
 
     def episode_return(self, response: pb.EpisodeResponse) -> float | None:
-        """The return that an end was answered with; the episode is over."""
+        """Return the return that an end was answered with; the episode is over."""
         self._is_playing = False
         return response.episode_return if response.HasField("episode_return") else None

@@ -33,7 +33,7 @@ _FLOAT64_BITS = 53
 
 
 def observation_tensor(observation: ArrayLike, argument: str = "observation") -> pb.Tensor:
-    """The numbers as they are; the service converts them to the policy's dtype where that changes none.
+    """Return the numbers as they are; the service converts them to the policy's dtype where that changes none.
 
     Args:
         observation: numbers of any real dtype and layout: an array, nested lists or tuples of equal lengths, or what
@@ -75,7 +75,7 @@ def batch_of(observations: Observations) -> NDArray[Any]:
 
 
 def _numbers(observation: object, argument: str) -> NDArray[Any]:
-    """The observation as an array of numbers, none of them rounded; raises InvalidArgument."""
+    """Return the observation as an array of numbers, none of them rounded; raises InvalidArgument."""
     if type(observation) is not np.ndarray and _hides_numbers(observation):
         raise InvalidArgument(argument, "a number in every place", "a masked array that hides some")
     given = _array(observation, argument)
@@ -89,7 +89,7 @@ def _numbers(observation: object, argument: str) -> NDArray[Any]:
 
 
 def _array(observation: object, argument: str) -> NDArray[Any]:
-    """What numpy makes of an observation; raises InvalidArgument."""
+    """Return what numpy makes of an observation; raises InvalidArgument."""
     if type(observation) is np.ndarray:
         return observation
     try:
@@ -119,7 +119,7 @@ def _hides_numbers(observation: object) -> bool:
 
 
 def _unboxed(given: NDArray[Any], argument: str) -> NDArray[Any]:
-    """The numbers of an array of Python objects; raises InvalidArgument where one is none."""
+    """Return the numbers of an array of Python objects; raises InvalidArgument where one is none."""
     items = given.ravel().tolist()
     odd = [item for item in items if not isinstance(item, (int, float, np.number, np.bool_))]
     if odd:
@@ -141,13 +141,13 @@ def _check_mixed(observation: object, given: NDArray[Any], argument: str) -> Non
 
 
 def _leaves(boxes: NDArray[Any]) -> Iterator[object]:
-    """The numbers in an array of Python objects, as Python's own."""
+    """Return the numbers in an array of Python objects, as Python's own."""
     for item in boxes.ravel():
         yield item.item() if isinstance(item, (np.generic, np.ndarray)) else item
 
 
 def _as_floats(array: NDArray[Any]) -> NDArray[np.float64]:
-    """The numbers as float64, where that holds them; raises InvalidArgument."""
+    """Return the numbers as float64, where that holds them; raises InvalidArgument."""
     try:
         return cast(array, np.dtype(np.float64))
     except TensorError as error:

@@ -55,7 +55,7 @@ class PolicyClient:
 
     @classmethod
     def over(cls, transport: Transport) -> Self:
-        """A client whose calls something else answers, such as functions in this process: see `polserve.testing`."""
+        """Return a client whose calls something else answers, such as functions: see `polserve.testing`."""
         client = cls.__new__(cls)
         client._transport = transport  # noqa: SLF001 - its own class
         return client

@@ -14,7 +14,7 @@ _EXPECTED = f"host or host:port such as {DEFAULT_TARGET!r}"
 
 
 def full_target(target: str) -> str:
-    """The target with its port: 50051 where none is written.
+    """Return the target with its port: 50051 where none is written.
 
     Raises:
         InvalidArgument: it has a scheme, no host, a port that is none, or an address of IPv6 without its brackets.
@@ -32,12 +32,12 @@ def full_target(target: str) -> str:
 
 
 def host_of(target: str) -> str:
-    """The host of a full target, without brackets."""
+    """Return the host of a full target, without brackets."""
     return target.rpartition(":")[0].strip("[]")
 
 
 def _hint(text: str, host: str) -> str:
-    """What to do about a text that is no target."""
+    """Return what to do about a text that is no target."""
     if not text.strip():
         return f"leave it out for {DEFAULT_TARGET}"
     if "://" in text:

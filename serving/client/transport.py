@@ -13,7 +13,7 @@ from polserve.protos.polserve.v1 import budget_pb2_grpc, policy_pb2_grpc
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.serving.client.channel import Link, channel_options
 from polserve.serving.client.errors import ClientError
-from polserve.serving.client.messages import Call, T
+from polserve.serving.client.messages import ClientCall, T
 
 WATCH_S = 0.1
 """Between two looks at whether an episode's answer is overdue."""
@@ -32,7 +32,7 @@ class Stream(Protocol):
 class Transport(Protocol):
     """What carries a client's calls to whatever answers them."""
 
-    def call(self, call: Call[T]) -> T:
+    def call(self, call: ClientCall[T]) -> T:
         """Make a call and return what it answered; raises ClientError."""
 
     def open_stream(self) -> Stream:
@@ -54,7 +54,7 @@ class GrpcTransport:
         self._stubs = itertools.cycle([policy_pb2_grpc.PolicyServiceStub(channel) for channel in self._channels])
         self._budgets = itertools.cycle([budget_pb2_grpc.BudgetServiceStub(channel) for channel in self._channels])
 
-    def call(self, call: Call[T]) -> T:
+    def call(self, call: ClientCall[T]) -> T:
         """Make a call, again while the service is full; raises ClientError."""
         stub = next(self._budgets) if call.method == "Allocate" else next(self._stubs)
         method = getattr(stub, call.method)

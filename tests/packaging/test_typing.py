@@ -61,14 +61,14 @@ with PolicyClient(50051) as client:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """An environment with the built wheel."""
+    """Return an environment with the built wheel."""
     folder = tmp_path_factory.mktemp("typed")
     wheel = build(copy_source(folder / "source", has_links=True), "wheel", folder)
     return install(wheel, folder / "environment")
 
 
 def check(installed: Installed, folder: Path, program: str) -> list[str]:
-    """What `mypy --strict` says of a program, by lines."""
+    """Return what `mypy --strict` says of a program, by lines."""
     (folder / "application.py").write_text(program)
     python = str(installed.folder / "bin" / "python")
     cache = str(installed.folder / "mypy")  # what it learns of our modules holds for the next program

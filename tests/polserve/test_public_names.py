@@ -45,7 +45,7 @@ def test_a_name_that_is_none_is_told_as_python_does() -> None:
 
 
 def loaded(statement: str) -> set[str]:
-    """The heavy libraries that a fresh Python has loaded after a statement."""
+    """Return the heavy libraries that a fresh Python has loaded after a statement."""
     code = f"import sys; {statement}; print(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
     return {"torch", "onnxruntime", "mlflow", "grpc", "numpy", "gymnasium", "rich", "typer"} & set(

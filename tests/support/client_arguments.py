@@ -10,7 +10,7 @@ from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.tensors import to_tensor
 from polserve.serving.client import InvalidArgument, PolicyClient
 from polserve.serving.client.arguments import connections_of, options_of, timeout_of
-from polserve.serving.client.messages import Call, EpisodeMessages, T
+from polserve.serving.client.messages import ClientCall, EpisodeMessages, T
 from polserve.serving.client.target import full_target
 
 ANSWERS = {
@@ -25,7 +25,7 @@ class Recorder:
     def __init__(self) -> None:
         self.sent: list[Any] = []
 
-    def call(self, call: Call[T]) -> T:
+    def call(self, call: ClientCall[T]) -> T:
         self.sent.append(call.request)
         return call.read(ANSWERS[call.method])
 
@@ -37,7 +37,7 @@ class Recorder:
 
 
 def refusal_of(action: Callable[[], object]) -> InvalidArgument | None:
-    """What an action was refused with; None where it was done."""
+    """Return what an action was refused with; None where it was done."""
     try:
         action()
     except InvalidArgument as refusal:

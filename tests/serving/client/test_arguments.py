@@ -35,7 +35,7 @@ class Secretive:
 
 
 def looped() -> list[Any]:
-    """A list that holds itself."""
+    """Return a list that holds itself."""
     loop: list[Any] = []
     loop.append(loop)
     return loop
