@@ -101,7 +101,7 @@ class AllocationContract:
         _require(floors <= day.remaining_micros, "channels.floor_micros", what, f"{floors} ({stated})")
 
     def observe(self, day: Day) -> NDArray[np.float32]:
-        """The observation (1, components) of a day that was checked; money in units of the currency."""
+        """Return the observation (1, components) of a day that was checked; money in units of the currency."""
         values: dict[str, float] = {
             "day": day.day,
             "horizon_days": day.horizon_days,
@@ -116,7 +116,7 @@ class AllocationContract:
         return np.array([[values.get(name, 0.0) for name in self._components]], np.float32)
 
     def wishes(self, day: Day, spends: NDArray[np.float32]) -> list[Wish]:
-        """What the graph wants (channels,) in micros, in the order of the day's channels, within their limits.
+        """Return what the graph wants (channels,) in micros, in the order of the day's channels, within their limits.
 
         Raises:
             ArithmeticError: a spend is not finite, which no policy that was verified may answer.

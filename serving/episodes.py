@@ -37,7 +37,7 @@ class EpisodeState:
         self._stack: NDArray[Any] | None = None
 
     def observe(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """The next observation as the policy takes it, (1, *shape), with the frames before it where it stacks them.
+        """Take the next observation in; return it as the policy takes it, (1, *shape), with the frames before it.
 
         Args:
             batch: (1, *frame), checked by `contract`.
@@ -57,7 +57,7 @@ class EpisodeState:
         return self._stack[np.newaxis]
 
     def reward(self, reward: float) -> None:
-        """The last action earned `reward`.
+        """Add what the last action earned.
 
         Raises:
             InvalidRequest: no finite number, or there was no action.
@@ -70,7 +70,7 @@ class EpisodeState:
 
 
 def frame_contract(policy: Policy) -> ObservationContract:
-    """What one observation of a step must be: a frame, where the policy takes a stack of them."""
+    """Return what one observation of a step must be: a frame, where the policy takes a stack of them."""
     return policy.observation.of_frame() if policy.spec.observation.frames else policy.observation
 
 
@@ -159,7 +159,7 @@ class OpenStreams:
             self._end_where(lambda call, policy=policy: _played(call) is policy, error)  # type: ignore[misc]
 
     def _outlived(self) -> list[Policy]:
-        """The versions that have been played for too long after they were replaced."""
+        """Return the versions that have been played for too long after they were replaced."""
         played = {policy for call in self._calls if (policy := _played(call)) is not None}
         now = time.monotonic()
         self._retired = {policy: self._retired.get(policy, now) for policy in played if not self._is_live(policy)}

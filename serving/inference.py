@@ -232,7 +232,7 @@ def _run(group: Sequence[Question]) -> tuple[Result, float]:
 
 
 def split(group: Sequence[Question], *, max_rows: int, max_s: float) -> Iterator[Sequence[Question]]:
-    """The questions of one policy in parts that take the model at most `max_s`, and hold at most `max_rows`."""
+    """Yield the questions of one policy in parts that take the model at most `max_s`, and hold at most `max_rows`."""
     part: list[Question] = []
     n = 0
     for question in group:

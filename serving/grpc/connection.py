@@ -3,78 +3,40 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from polserve.serving.errors import Overloaded
-from polserve.serving.grpc.statuses import Code, Rejected, Status
+from polserve.serving.grpc.requests import Pings, begin, http_problem
+from polserve.serving.grpc.shared import Front
 from polserve.serving.grpc.stream import MAX_QUEUED_BYTES, StreamCall
 from polserve.serving.http2 import engine
-from polserve.serving.http2.wire import PREFIX_BYTES, WireError, parse_timeout
-from polserve.serving.rounds import Method, Rounds
+from polserve.serving.http2.wire import PREFIX_BYTES, WireError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 GREETING_S = 20.0
 """For a client to say that it speaks HTTP/2."""
 PROBE_TIMEOUT_S = 20.0
 """For the answer to a ping, before a connection is taken for dead."""
-MIN_PING_INTERVAL_S = 9.0
-"""Clients may probe a silent connection as often as this: every 10 s, and a little less, since clocks differ."""
-PING_STRIKES = 2
-"""Pings that come sooner, before a client is sent away."""
 LINGER_S = 0.05
 """For a client to end a stream that was answered already, before it is reset."""
 MOST_LINGERING = 20
 """Times that; then a stream is reset though its client has not read all."""
-LARGE_BYTES = 64 * 1024
-"""A message of more has its room set aside before it is read."""
 GRACE_S = 1.0
 """For the answer to the ping that says that a client knows of the end, before the end."""
-RETRY_AFTER_S = 0.1
 
-CONTENT_TYPES = frozenset((b"application/grpc", b"application/grpc+proto"))
 WRONG_PROTOCOL = b"this port speaks gRPC, over HTTP/2; pages are served on the HTTP port\n"
 NOT_HTTP2 = (
     b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: "
     b"%d\r\n\r\n%s" % (len(WRONG_PROTOCOL), WRONG_PROTOCOL)
 )
-UNKNOWN_METHOD = Rejected(Status(Code.UNIMPLEMENTED, "Method not found!"))
 _ENDING = b"polserve"
 _PROBE = b"silence?"
 
 log = structlog.get_logger()
-
-
-@dataclass(slots=True)
-class Limits:
-    """What connections may take."""
-
-    max_message_bytes: int
-    max_streams: int
-    """Calls at once on a connection."""
-    max_reserved_bytes: int
-    """Of large messages that are being received or answered, over all connections."""
-    keepalive_s: float
-    """Silence after which a connection is probed."""
-    min_ping_interval_s: float = MIN_PING_INTERVAL_S
-    reserved_bytes: int = 0
-    """Of `max_reserved_bytes`, now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Front:
-    """What all connections share."""
-
-    methods: Mapping[bytes, Method]
-    """By their paths."""
-    unknown: Method
-    """Stands for what is called and does not exist."""
-    rounds: Rounds
-    limits: Limits
-    loop: asyncio.AbstractEventLoop
-    connections: "set[Connection]"
 
 
 class Connection(asyncio.Protocol):
@@ -103,7 +65,7 @@ class Connection(asyncio.Protocol):
         self._stalled: set[StreamCall] = set()
         self._n_open = 0
         """Calls that have not ended."""
-        self._pinged_at, self._n_sent_at_ping, self._strikes = -1e9, -1, 0
+        self._pings = Pings(front.limits.min_ping_interval_s)
         self._reactions: dict[type, Callable[[Any], None]] = {
             engine.DataReceived: self._take_data,
             engine.RequestReceived: self._take_request,
@@ -199,19 +161,8 @@ class Connection(asyncio.Protocol):
         self._stalled.add(call)
 
     def reserve(self, call: StreamCall, n_bytes: int) -> None:
-        """Set room aside for a large message that is coming.
-
-        Raises:
-            Overloaded: there is none.
-        """
-        if n_bytes <= LARGE_BYTES or n_bytes <= call.reserved:
-            return
-        limits = self.limits
-        if limits.reserved_bytes and limits.reserved_bytes + n_bytes - call.reserved > limits.max_reserved_bytes:
-            in_hand = f"{limits.reserved_bytes >> 20} MiB of large messages are in hand, which is the limit"
-            raise Overloaded(in_hand, RETRY_AFTER_S)
-        limits.reserved_bytes += n_bytes - call.reserved
-        call.reserved = n_bytes
+        """Set room aside for a large message that is coming; raises Overloaded."""
+        call.reserved = self.limits.reserve(n_bytes, call.reserved)
 
     def release(self, call: StreamCall) -> None:
         """Give the room back that was set aside for a large message."""
@@ -301,12 +252,9 @@ class Connection(asyncio.Protocol):
     def _take_request(self, event: engine.RequestReceived) -> None:
         fields = dict(event.headers)
         stream_id = event.stream_id
-        if fields.get(b":method") != b"POST":
-            self._refuse_http(stream_id, b"405")
-            return
-        content_type = fields.get(b"content-type", b"")
-        if content_type not in CONTENT_TYPES and not content_type.startswith(b"application/grpc"):
-            self._refuse_http(stream_id, b"415")
+        problem = http_problem(fields)
+        if problem is not None:
+            self._refuse_http(stream_id, problem)
             return
         method = self.front.methods.get(fields[b":path"], self.front.unknown)
         call = StreamCall(self, stream_id, method, None, self.received_at)
@@ -315,29 +263,13 @@ class Connection(asyncio.Protocol):
         self._n_open += 1
         method.counter.begin()
         try:
-            self._begin(call, fields, content_type)
+            begin(call, fields, self.front.unknown)
+            if call.deadline is not None:
+                self._fresh.append(call)
         except Exception as error:  # noqa: BLE001 - every error must become a status
             call.fail(error)
         if event.end_stream:
             call.end_input()
-
-    def _begin(self, call: StreamCall, fields: Mapping[bytes, bytes], content_type: bytes) -> None:
-        """Take in what the headers say; raises what refuses the call."""
-        if call.method is self.front.unknown:
-            raise UNKNOWN_METHOD
-        if content_type not in CONTENT_TYPES and not content_type.startswith(
-            (b"application/grpc;", b"application/grpc+proto;")
-        ):
-            details = f"content-type: expected application/grpc or application/grpc+proto, got {content_type[:80]!r}"
-            raise Rejected(Status(Code.UNIMPLEMENTED, details))
-        timeout = fields.get(b"grpc-timeout")
-        if timeout is not None:
-            call.deadline = call.started + parse_timeout(timeout)
-            self._fresh.append(call)
-        encoding = fields.get(b"grpc-encoding")
-        if encoding is not None:
-            call.use_encoding(encoding.decode("latin-1"))
-        call.method.handler.open(call)
 
     def _take_data(self, event: engine.DataReceived) -> None:
         call = self.calls.get(event.stream_id)
@@ -375,13 +307,8 @@ class Connection(asyncio.Protocol):
             call.abandon()
 
     def _take_ping(self, _event: engine.PingReceived) -> None:
-        """Send a client away that pings too often; where it was sent something in between, a ping is no abuse."""
-        if self.n_sent != self._n_sent_at_ping:
-            self._n_sent_at_ping, self._strikes = self.n_sent, 0
-        elif self.received_at - self._pinged_at < self.limits.min_ping_interval_s:
-            self._strikes += 1
-        self._pinged_at = self.received_at
-        if self._strikes > PING_STRIKES and not self._is_dead:
+        """Send a client away that pings too often."""
+        if self._pings.is_abuse(self.received_at, self.n_sent) and not self._is_dead:
             log.info("too_many_pings", client=self._peer)
             self._is_dead = True
             self.h2.send_goaway(engine.ErrorCode.ENHANCE_YOUR_CALM, debug_data=b"too_many_pings")

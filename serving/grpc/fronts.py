@@ -17,7 +17,7 @@ log = structlog.get_logger()
 
 
 def choose_front(wanted: str) -> str:
-    """The front to use: "nghttp2" or "grpcio".
+    """Return the front to use: "nghttp2" or "grpcio".
 
     Args:
         wanted: one of the two, or "auto" for the first where it works.
@@ -55,11 +55,11 @@ def most_streams(front: str) -> int:
 def make_carrier(
     settings: Settings, methods: Sequence[Method], rounds: Rounds, loop: asyncio.AbstractEventLoop
 ) -> Carrier:
-    """The carrier that the settings name; "auto" stands for one that was chosen by `choose_front`."""
+    """Make the carrier that the settings name; "auto" stands for one that was chosen by `choose_front`."""
     max_message_bytes = settings.max_message_mib * 2**20
     if choose_front(settings.front) == "nghttp2":
-        from polserve.serving.grpc.connection import Limits
         from polserve.serving.grpc.nghttp2 import Nghttp2Carrier
+        from polserve.serving.grpc.shared import Limits
 
         limits = Limits(
             max_message_bytes=max_message_bytes,

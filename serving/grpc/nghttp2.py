@@ -6,7 +6,8 @@ import time
 from collections.abc import Sequence
 
 from polserve.serving.addresses import resolve, unavailable
-from polserve.serving.grpc.connection import Connection, Front, Limits
+from polserve.serving.grpc.connection import Connection
+from polserve.serving.grpc.shared import Front, Limits
 from polserve.serving.handlers.base import Quiet
 from polserve.serving.rounds import Call, Method, Rounds
 

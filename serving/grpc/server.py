@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 
 def make_loop() -> asyncio.AbstractEventLoop:
-    """A loop of uvloop where that is installed, else of asyncio."""
+    """Make a loop of uvloop where that is installed, else of asyncio."""
     try:
         import uvloop
     except ImportError:
@@ -57,7 +57,7 @@ class GrpcServer:
         self._thread = threading.Thread(target=self._run, name="front", daemon=True)
 
     def bind(self, host: str, port: int) -> int:
-        """The port that is bound, `port` unless that is 0; raises PortInUse."""
+        """Bind the port, any where it is 0, and return it; raises PortInUse."""
         return self._carrier.bind(host, port)
 
     def start(self) -> None:

@@ -81,7 +81,7 @@ class Rejected(Exception):
 
 
 def status_of(error: BaseException) -> Status:
-    """The status that tells a client of `error`; what is nobody's fault but ours is logged, under an id."""
+    """Return the status that tells a client of `error`; what is nobody's fault but ours is logged, under an id."""
     if isinstance(error, Rejected):
         return error.status
     code = _CODES.get(type(error))  # type: ignore[arg-type]

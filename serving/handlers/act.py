@@ -132,7 +132,7 @@ class ActHandler(Quiet):
         self._inference.ask(questions)
 
     def _question(self, call: Call, policy: Policy, request: pb.ActRequest) -> Question:
-        """What one call asks; raises InvalidRequest."""
+        """Return what one call asks; raises InvalidRequest."""
         observations = decode_observation(request, policy.observation)
         check_epsilon(policy, request.epsilon)
         form = AnswerForm.of(request.observation, policy.observation)

@@ -78,5 +78,5 @@ def rows_of(
 
 
 def parts_of(n: int, size: int) -> list[slice]:
-    """The numbers below n in runs of at most `size`."""
+    """Return slices of at most `size` that cover n things."""
     return [slice(start, min(n, start + size)) for start in range(0, n, size)]

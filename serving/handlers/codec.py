@@ -19,7 +19,7 @@ SMALL_BYTES = 1 << 20
 
 
 def parse(kind: type[M], data: bytes) -> M:
-    """The message that was sent, which may be as large as the transport takes it.
+    """Return the message that was sent, which may be as large as the transport takes it.
 
     Raises:
         InvalidRequest: it is none of this kind.
@@ -32,7 +32,7 @@ def parse(kind: type[M], data: bytes) -> M:
 
 
 def parse_small(kind: type[M], data: bytes) -> M:
-    """The message that was sent, of a kind that holds no observation.
+    """Return the message that was sent, of a kind that holds no observation.
 
     Raises:
         InvalidRequest: it is none of this kind, or absurdly large.
@@ -45,7 +45,7 @@ def parse_small(kind: type[M], data: bytes) -> M:
 def decode_observation(
     request: pb.ActRequest | pb.EpisodeStart | pb.EpisodeStep, contract: ObservationContract
 ) -> NDArray[Any]:
-    """The observations of a request as a checked batch (n, *shape).
+    """Return the observations of a request as a checked batch (n, *shape).
 
     Raises:
         InvalidRequest: they are not what the contract says.
@@ -69,13 +69,13 @@ class AnswerForm:
 
     @classmethod
     def of(cls, observation: pb.Tensor, contract: ObservationContract) -> "AnswerForm":
-        """The form of the answer to a decoded observation."""
+        """Return the form of the answer to a decoded observation."""
         n_axes = len(observation.shape)
         return cls(has_values_form(observation), n_axes > len(contract.shape) if n_axes else None)
 
 
 def encode_answer(form: AnswerForm, policy: Policy, answer: Answer) -> pb.ActResponse:
-    """The response, in the form and with the leading axes of the request's observation."""
+    """Return the response, in the form and with the leading axes of the request's observation."""
     actions, values, as_values = answer.actions, answer.values, form.as_values
     is_batch = len(actions) > 1 if form.is_batch is None else form.is_batch
     if not is_batch:
@@ -96,7 +96,7 @@ def has_values_form(tensor: pb.Tensor) -> bool:
 
 
 def encode_step(policy: Policy, step: int, answer: Answer, *, as_values: bool) -> pb.EpisodeResponse:
-    """The response to one observation of an episode."""
+    """Return the response to one observation of an episode."""
     return pb.EpisodeResponse(
         policy=policy.name,
         version=policy.version,
@@ -108,7 +108,7 @@ def encode_step(policy: Policy, step: int, answer: Answer, *, as_values: bool) -
 
 
 def encode_live(policy: LivePolicy, default_version: str) -> pb.LivePolicy:
-    """The message that describes what is live of one policy."""
+    """Return the message that describes what is live of one policy."""
     return pb.LivePolicy(
         name=policy.name,
         aliases=policy.aliases,

@@ -86,7 +86,7 @@ class EpisodeHandler:
             self._act(alike, steps)
 
     def _take(self, call: Call) -> Step | None:
-        """What the call's message asks the model; None if it was answered."""
+        """Return what the call's message asks the model; None if it was answered."""
         if self._streams.is_draining and call.state is None:
             raise NotReady(DRAINING)
         request = parse(pb.EpisodeRequest, call.message)
@@ -177,7 +177,7 @@ class EpisodeHandler:
             call.reply(encode_step(episode.policy, episode.step, answer, as_values=as_values).SerializeToString())
 
     def _encode_plain(self, episode: EpisodeState, action: int) -> bytes:
-        """The response to a step that is a discrete action and nothing else.
+        """Return the response to a step that is a discrete action and nothing else.
 
         Serialised messages that are joined are the message with the fields of both: all but the step is made once.
         """

@@ -45,7 +45,7 @@ class Health:
         self._is_draining = True
 
     def status(self, service: str) -> pb.HealthCheckResponse.ServingStatus:
-        """The state of a service; SERVICE_UNKNOWN where it is none of ours."""
+        """Return the state of a service; SERVICE_UNKNOWN where it is none of ours."""
         return self._statuses.get(service, _UNKNOWN)
 
     def watch(self, call: Call, service: str) -> None:
@@ -65,7 +65,7 @@ class Health:
 
 
 def check(health: Health) -> Each:
-    """The handler of Check."""
+    """Make the handler of Check."""
 
     def answer(request: pb.HealthCheckRequest) -> pb.HealthCheckResponse:
         status = health.status(request.service)

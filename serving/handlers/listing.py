@@ -7,7 +7,7 @@ from polserve.serving.handlers.codec import encode_live
 
 
 def list_policies(catalog: Catalog) -> Each:
-    """The handler of ListPolicies."""
+    """Make the handler of ListPolicies."""
 
     def answer(_request: pb.ListPoliciesRequest) -> pb.ListPoliciesResponse:
         live = catalog.live()
@@ -17,7 +17,7 @@ def list_policies(catalog: Catalog) -> Each:
 
 
 def get_policy(catalog: Catalog) -> Each:
-    """The handler of GetPolicy."""
+    """Make the handler of GetPolicy."""
 
     def answer(request: pb.GetPolicyRequest) -> pb.GetPolicyResponse:
         return pb.GetPolicyResponse(policy=_encode(catalog, catalog.policy(request.policy)))

@@ -38,7 +38,7 @@ class Parts:
 
 
 def make_methods(parts: Parts, counter_of: CounterOf) -> list[Method]:
-    """The methods of all services."""
+    """Make the methods of all services."""
     catalog, inference = parts.catalog, parts.inference
     handlers = (
         (POLICY_SERVICE, "Act", "unary", ActHandler(catalog, inference, parts.post)),

@@ -57,7 +57,7 @@ CONNECTION_WINDOW_BYTES = 16 << 20
 
 
 def server_connection(max_streams: int) -> Connection:
-    """The service's end of a new connection, which allows so many streams at once."""
+    """Make the service's end of a new connection, which allows so many streams at once."""
     limits = Configuration(
         auto_window_update=False,
         max_inbound_header_list_size=MAX_HEADER_LIST_BYTES,
@@ -82,7 +82,7 @@ def server_connection(max_streams: int) -> Connection:
 
 
 def client_connection() -> Connection:
-    """The client's end of a new connection."""
+    """Make the client's end of a new connection."""
     connection = Connection(Role.CLIENT, Configuration(max_inbound_header_list_size=MAX_HEADER_LIST_BYTES))
     connection.initiate_connection(
         {

@@ -32,7 +32,7 @@ class UnknownEncoding(WireError):
 
 
 def frame(message: bytes) -> bytes:
-    """The message with its prefix, uncompressed."""
+    """Return the message with its prefix, uncompressed."""
     return b"\0" + len(message).to_bytes(4, "big") + message
 
 
@@ -45,7 +45,7 @@ def parse_timeout(value: bytes) -> float:
 
 
 def format_timeout(seconds: float) -> bytes:
-    """The `grpc-timeout` of so many seconds, rounded up, in the finest unit whose number has at most 8 digits."""
+    """Return the `grpc-timeout` of so many seconds, rounded up, in the finest unit that takes at most 8 digits."""
     for unit in (b"u", b"m", b"S", b"M", b"H"):
         number = -int(-max(0.0, seconds) / _UNITS_S[unit] // 1)
         if number < 10**8:
@@ -54,22 +54,22 @@ def format_timeout(seconds: float) -> bytes:
 
 
 def percent_encode(text: str) -> bytes:
-    """The text as `grpc-message` has it."""
+    """Return the text as `grpc-message` has it."""
     return urllib.parse.quote(text, safe=_UNESCAPED).encode()
 
 
 def percent_decode(value: bytes) -> str:
-    """The text of a `grpc-message`; what is no valid encoding stays as it is."""
+    """Return the text of a `grpc-message`; what is no valid encoding stays as it is."""
     return urllib.parse.unquote_to_bytes(value).decode(errors="replace")
 
 
 def encode_binary(value: bytes) -> bytes:
-    """The value of a header whose name ends in `-bin`: base64 without padding."""
+    """Return the value of a header whose name ends in `-bin`: base64 without padding."""
     return base64.b64encode(value).rstrip(b"=")
 
 
 def decode_binary(value: bytes) -> list[bytes]:
-    """The values of a header whose name ends in `-bin`, with or without padding, joined by commas.
+    """Return the values of a header whose name ends in `-bin`, with or without padding, joined by commas.
 
     Raises:
         WireError: one is no base64.
@@ -84,7 +84,7 @@ def decode_binary(value: bytes) -> list[bytes]:
 
 
 def decompress(data: bytes, encoding: str, limit: int) -> bytes:
-    """A message that was compressed.
+    """Decompress a message.
 
     Raises:
         UnknownEncoding: in a way that is not known here.

@@ -189,7 +189,7 @@ class AnsweringMetrics:
         self._policies: dict[tuple[str, str, int | None, tuple[str, ...]], PolicyMetrics] = {}
 
     def rpc(self, kind: str, service: str, method: str) -> RpcMetrics:
-        """The metrics of one method; `kind` is "unary", "server_stream" or "bidi_stream"."""
+        """Return the metrics of one method; `kind` is "unary", "server_stream" or "bidi_stream"."""
         labels = (kind, service, method)
         if labels not in self._rpcs:
             self._rpcs[labels] = RpcMetrics((self._started, self._handled, self._handling), labels, self._unpublished)
@@ -212,7 +212,7 @@ class AnsweringMetrics:
         self.policy(policy).count_episode(episode_return, is_truncated=is_truncated)
 
     def policy(self, policy: Policy) -> PolicyMetrics:
-        """The metrics of one version."""
+        """Return the metrics of one version."""
         key = (policy.name, policy.version, policy.n_actions, policy.components)
         found = self._policies.get(key)
         if found is None:

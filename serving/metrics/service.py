@@ -54,7 +54,7 @@ class ServiceMetrics:
                 self._policy_info.labels(policy, one.ref.version, alias, one.run_id).set(1)
 
     def exposition(self, registry_status: RegistryStatus | None) -> bytes:
-        """The page that Prometheus scrapes."""
+        """Return the page that Prometheus scrapes."""
         if registry_status is not None:
             # Made when a registry is first heard of: without one, "the registry is down" would be a false alarm.
             up, last_success = self._registry_gauges = self._registry_gauges or self._make_registry_gauges()
@@ -74,7 +74,7 @@ class ServiceMetrics:
 
 
 def collect_workers(registry: CollectorRegistry, folder: Path, pids: "WorkerPids") -> None:
-    """The page of `registry` shows what all workers measured into `folder`, and each one's process metrics."""
+    """Show on the page of `registry` what all workers measured into `folder`, and each one's process metrics."""
     MultiProcessCollector(registry, path=str(folder))
     registry.register(ProcessesCollector(pids))
 
@@ -93,7 +93,7 @@ class ProcessesCollector(Collector):
         self._pids = pids
 
     def collect(self) -> Iterator[Metric]:
-        """The metrics of every process that is alive."""
+        """Return the metrics of every process that is alive."""
         merged: dict[str, Metric] = {}
         for name, pid in list(self._pids.by_name.items()):
             for metric in ProcessCollector(pid=lambda pid=pid: pid, registry=None).collect():  # type: ignore[misc]

@@ -117,7 +117,7 @@ class RawClient:
                 self._note(event)
 
     def wait(self, stream_id: int, seconds: float = 10.0) -> Stream:
-        """What came on a stream, once it is over."""
+        """Return what came on a stream, once it is over."""
         stream = self.streams[stream_id]
         until = time.monotonic() + seconds
         while not stream.is_closed and not self.is_closed and time.monotonic() < until:
@@ -125,7 +125,7 @@ class RawClient:
         return stream
 
     def call(self, path: str, pieces: Sequence[bytes], **changes: str | None) -> Stream:
-        """A call whose body is these pieces, each in frames of its own; what came back."""
+        """Make a call whose body is these pieces, each in frames of its own; return what came back."""
         stream_id = self.begin(path, end=not pieces, **changes)
         for i, piece in enumerate(pieces):
             self.send(stream_id, piece, end=i == len(pieces) - 1)
@@ -156,5 +156,5 @@ def _texts(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
 
 
 def framed(message: bytes) -> bytes:
-    """A message with gRPC's prefix."""
+    """Return a message with gRPC's prefix."""
     return frame(message)

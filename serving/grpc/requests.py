@@ -1,0 +1,65 @@
+"""What comes before a call's first message: its headers, and the pings beside it."""
+
+from collections.abc import Mapping
+
+from polserve.serving.grpc.statuses import Code, Rejected, Status
+from polserve.serving.grpc.stream import StreamCall
+from polserve.serving.http2.wire import parse_timeout
+from polserve.serving.rounds import Method
+
+CONTENT_TYPES = frozenset((b"application/grpc", b"application/grpc+proto"))
+ANY_CONTENT_TYPE = b"application/grpc"
+"""What a content type of gRPC begins with."""
+PING_STRIKES = 2
+"""Pings that come too soon, before a client is sent away."""
+
+UNKNOWN_METHOD = Rejected(Status(Code.UNIMPLEMENTED, "Method not found!"))
+
+
+def http_problem(fields: Mapping[bytes, bytes]) -> bytes | None:
+    """Return the status with which HTTP answers headers that are no gRPC's; None where they are."""
+    if fields.get(b":method") != b"POST":
+        return b"405"
+    return None if fields.get(b"content-type", b"").startswith(ANY_CONTENT_TYPE) else b"415"
+
+
+def begin(call: StreamCall, fields: Mapping[bytes, bytes], unknown: Method) -> None:
+    """Take in what a call's headers say; raises what refuses it.
+
+    Args:
+        call: has just come.
+        fields: its headers.
+        unknown: the method of calls whose method does not exist.
+    """
+    if call.method is unknown:
+        raise UNKNOWN_METHOD
+    content_type = fields[b"content-type"].partition(b";")[0].strip()
+    if content_type not in CONTENT_TYPES:
+        details = f"content-type: expected application/grpc or application/grpc+proto, got {content_type[:80]!r}"
+        raise Rejected(Status(Code.UNIMPLEMENTED, details))
+    timeout = fields.get(b"grpc-timeout")
+    if timeout is not None:
+        call.deadline = call.started + parse_timeout(timeout)
+    encoding = fields.get(b"grpc-encoding")
+    if encoding is not None:
+        call.use_encoding(encoding.decode("latin-1"))
+    call.method.handler.open(call)
+
+
+class Pings:
+    """Whether a client pings too often; where it was sent something in between, a ping is no abuse."""
+
+    __slots__ = ("_at", "_min_interval_s", "_n_sent", "_strikes")
+
+    def __init__(self, min_interval_s: float) -> None:
+        self._min_interval_s = min_interval_s
+        self._at, self._n_sent, self._strikes = -1e9, -1, 0
+
+    def is_abuse(self, now: float, n_sent: int) -> bool:
+        """Note a ping, when so many messages have been sent; return whether it is one too many."""
+        if n_sent != self._n_sent:
+            self._n_sent, self._strikes = n_sent, 0
+        elif now - self._at < self._min_interval_s:
+            self._strikes += 1
+        self._at = now
+        return self._strikes > PING_STRIKES

@@ -1,0 +1,66 @@
+"""What all connections of the nghttp2 front share: methods, limits, the rounds and the loop."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from polserve.serving.errors import Overloaded
+from polserve.serving.rounds import Method, Rounds
+
+if TYPE_CHECKING:
+    from polserve.serving.grpc.connection import Connection
+
+MIN_PING_INTERVAL_S = 9.0
+"""Clients may probe a silent connection as often as this: every 10 s, and a little less, since clocks differ."""
+LARGE_BYTES = 64 * 1024
+"""A message of more has its room set aside before it is read."""
+RETRY_AFTER_S = 0.1
+
+
+@dataclass(slots=True)
+class Limits:
+    """What connections may take."""
+
+    max_message_bytes: int
+    max_streams: int
+    """Calls at once on a connection."""
+    max_reserved_bytes: int
+    """Of large messages that are being received or answered, over all connections."""
+    keepalive_s: float
+    """Silence after which a connection is probed."""
+    min_ping_interval_s: float = MIN_PING_INTERVAL_S
+    reserved_bytes: int = 0
+    """Of `max_reserved_bytes`, now."""
+
+    def reserve(self, n_bytes: int, reserved: int) -> int:
+        """Set room aside for a message that is coming; return how much its call holds then.
+
+        Args:
+            n_bytes: the message's size, as far as it is known.
+            reserved: what the call holds already.
+
+        Raises:
+            Overloaded: there is none.
+        """
+        if n_bytes <= LARGE_BYTES or n_bytes <= reserved:
+            return reserved
+        if self.reserved_bytes and self.reserved_bytes + n_bytes - reserved > self.max_reserved_bytes:
+            in_hand = f"{self.reserved_bytes >> 20} MiB of large messages are in hand, which is the limit"
+            raise Overloaded(in_hand, RETRY_AFTER_S)
+        self.reserved_bytes += n_bytes - reserved
+        return n_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """What all connections share."""
+
+    methods: Mapping[bytes, Method]
+    """By their paths."""
+    unknown: Method
+    """Stands for what is called and does not exist."""
+    rounds: Rounds
+    limits: Limits
+    loop: asyncio.AbstractEventLoop
+    connections: "set[Connection]"
