@@ -26,6 +26,8 @@ _WIDER = {
 
 _REAL = "real numbers of at most 64 bits"
 _MOST_BYTES = 8
+_PLAIN = {float, int, bool}
+"""Types of which a list needs no closer look."""
 _MOST_DEPTH = 64
 """Of lists in lists, as numpy takes them; a list may hold itself."""
 _INT64_BITS = 63
@@ -113,8 +115,8 @@ def _hides_numbers(observation: object) -> bool:
         if isinstance(item, np.ma.MaskedArray):
             if np.ma.is_masked(item):
                 return True
-        elif isinstance(item, (list, tuple)) and depth < _MOST_DEPTH:
-            pending.extend((inner, depth + 1) for inner in item if not isinstance(inner, (float, int)))
+        elif isinstance(item, (list, tuple)) and depth < _MOST_DEPTH and not _PLAIN.issuperset(map(type, item)):
+            pending.extend((inner, depth + 1) for inner in item if type(inner) not in _PLAIN)
     return False
 
 
