@@ -17,10 +17,10 @@ from scipy import stats
 
 from benchmarks.tables import finish, options, show
 from polserve.training.evaluation.comparison import compare
-from polserve.training.promotion.rules import Criteria, Rule, decide
+from polserve.training.promotion.decision import Criteria, DecisionKind, Rule, decide
 
 GAP = 0.10
-"""By which a candidate is better."""
+"""The part by which a candidate is better."""
 MOST_FALSE, LEAST_TRUE = 0.05, 0.9
 """Of the rule *better*: parts of the equal pairs, and of those with a gap, that it may and must promote."""
 CHUNK = 50
@@ -48,7 +48,7 @@ class Scenario:
     """The most that a game can return."""
 
     def draw(self, rng: np.random.Generator, n: int, gap: float) -> tuple[Returns, Returns]:
-        """Returns (n,) of a candidate whose true return is 1 + `gap` times the champion's, and of the champion."""
+        """Draw returns (n,) of a candidate whose true return is 1 + `gap` times the champion's, and of the champion."""
         shared = rng.normal(size=n) * np.sqrt(self.correlation)
         scores = shared + rng.normal(size=(2, n)) * np.sqrt(1 - self.correlation)
         ours, theirs = self.quantile(stats.norm.cdf(scores))
@@ -87,16 +87,16 @@ class Trial:
     episodes: int
 
     def promoted(self, seed: int) -> Counter[Rule]:
-        """Of `CHUNK` pairs, those that each rule promotes."""
+        """Count the pairs that each rule promotes, of `CHUNK`."""
         rng, found = np.random.default_rng(seed), Counter[Rule]()
         for _ in range(CHUNK):
             comparison = compare(*BY_NAME[self.scenario].draw(rng, self.episodes, self.gap))
-            found.update(rule for rule in Rule if decide(comparison, Criteria(rule)).is_allowed)
+            found.update(rule for rule in Rule if decide(comparison, Criteria(rule))[0] is DecisionKind.PROMOTED)
         return found
 
 
 def rates(trial: Trial, pairs: int, pool: ProcessPoolExecutor) -> dict[Rule, float]:
-    """Parts of the pairs that each rule promotes."""
+    """Return the parts of the pairs that each rule promotes."""
     chunks = range(pairs // CHUNK)
     total = sum(pool.map(trial.promoted, chunks), Counter[Rule]())
     return {rule: total[rule] / (CHUNK * len(chunks)) for rule in Rule}

@@ -42,9 +42,9 @@ from polserve.training.versions.version import PolicyVersion
 SIZE = 4
 SMALL, LARGE = "small", "large"
 HIDDEN = {SMALL: (64, 64), LARGE: (1200, 1200)}
-"""Of a CartPole policy's size, and of 6 MB."""
+"""Hidden layers of a network of a CartPole policy's size, and of one of 6 MB."""
 PAUSE_S = 1.0
-"""From one switch to the next promotion."""
+"""The pause from one switch to the next promotion."""
 BLOCK = 10
 """Promotions in a stretch with them; a stretch without lasts as long."""
 TIMEOUT_S = 60.0
@@ -70,7 +70,7 @@ class Stretch:
 
 
 def make_version(name: str, action: int) -> PolicyVersion:
-    """An untrained version that always answers `action`."""
+    """Build an untrained version that always answers `action`."""
     torch.manual_seed(action)
     network = ValueNetwork(NetworkConfig(hidden_sizes=HIDDEN[name]), (SIZE,), 2)
     with torch.no_grad():
@@ -84,7 +84,7 @@ def make_version(name: str, action: int) -> PolicyVersion:
 
 
 def register_versions(store: MlflowClient) -> None:
-    """Versions 1 and 2 of each size, the first of which is champion."""
+    """Register versions 1 and 2 of each size, the first of which is champion."""
     for name in HIDDEN:
         for action in (0, 1):
             run = TrackedRun.start(store, "rollout", name, {})
@@ -94,7 +94,7 @@ def register_versions(store: MlflowClient) -> None:
 
 @contextlib.contextmanager
 def running(command: list[str], page: str, log: Path, environment: Mapping[str, str]) -> Iterator[None]:
-    """A Python program that answers at `page`, until the block is left."""
+    """Run a Python program, which answers at `page`, until the block is left."""
     with log.open("w") as output:
         process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", *command],
@@ -116,7 +116,7 @@ def running(command: list[str], page: str, log: Path, environment: Mapping[str, 
 
 
 def is_good(page: str) -> bool:
-    """Whether a page of ours answers 200."""
+    """Return whether a page of ours answers 200."""
     try:
         with urllib.request.urlopen(page, timeout=2) as response:  # noqa: S310 - our own http:// address
             return bool(response.status == 200)  # noqa: PLR2004
@@ -135,7 +135,7 @@ def wait_for(condition: Callable[[], bool], problem: str) -> None:
 
 @contextlib.contextmanager
 def serving(folder: Path, setting: Setting) -> Iterator[tuple[MlflowClient, str]]:
-    """A registry with the versions, and the target of a service that follows it."""
+    """Run a registry with the versions and a service that follows it; yield the registry's client and the target."""
     mlflow, grpc, http = free_port(), free_port(), free_port()
     url = f"http://127.0.0.1:{mlflow}"
     environment = {
@@ -159,7 +159,7 @@ def serving(folder: Path, setting: Setting) -> Iterator[tuple[MlflowClient, str]
 
 
 def promote(store: MlflowClient, client: PolicyClient, name: str, version: str) -> float:
-    """Seconds from the move of the alias to the first answer by the version."""
+    """Move the alias; return the seconds until the first answer by the version."""
     observation = np.zeros(SIZE, np.float32)
     moved = time.monotonic()
     store.set_registered_model_alias(name, CHAMPION, version)
@@ -170,7 +170,7 @@ def promote(store: MlflowClient, client: PolicyClient, name: str, version: str) 
 def promote_under_load(
     store: MlflowClient, target: str, setting: Setting
 ) -> tuple[Calls, list[float], list[Stretch], list[Stretch]]:
-    """What became of the calls, how long each promotion took, and the stretches with and without promotions."""
+    """Promote under load; return the calls, how long each promotion took, and the stretches with and without."""
     took: list[float] = []
     busy: list[Stretch] = []
     quiet: list[Stretch] = []
@@ -193,7 +193,7 @@ def promote_under_load(
 
 
 def latencies_ms(calls: Calls, stretches: list[Stretch]) -> NDArray[np.float64]:
-    """Of the calls that began in them."""
+    """Return the latencies of the calls that began in the stretches."""
     began, took = np.asarray(calls.began_s), np.asarray(calls.took_s)
     is_in = np.zeros(len(began), np.bool_)
     for stretch in stretches:

@@ -28,7 +28,7 @@ from polserve.protos.shared.hosts import no_proxy
 from polserve.serving.client import PolicyClient
 from polserve.training.environments.making import EVALUATION_FIRST_SEED
 from polserve.training.evaluation.episodes import play_episodes, random_policy
-from polserve.training.play import Player, environment_of, play
+from polserve.training.play import Player, environment_of, play_on_service
 
 POLICY = "cartpole"
 EPISODES = 10
@@ -40,15 +40,15 @@ WEAK = tuple(
 GAMES = ("--episodes", "100")
 FOLDER = Path("demo")
 WORD_INTERVAL_S = 4.0
-"""Between two lines that say who is waited for."""
+"""The time between two lines that say who is waited for."""
 LAST_LINES = 15
-"""Of the log of a server that ended."""
+"""Last lines of the log of a server that ended, which are shown."""
 STOP_TIMEOUT_S = 15.0
 HERE = "127.0.0.1"
 
 console = Console(highlight=False, soft_wrap=True)
 local = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-"""Asks servers on this machine, through no proxy."""
+"""The opener that asks servers on this machine, through no proxy."""
 
 
 def main(*, is_once: bool) -> None:
@@ -101,7 +101,7 @@ def _train_and_promote(mlflow_url: str, environment: Mapping[str, str]) -> None:
 
 
 def _run_folder() -> tuple[str, str]:
-    """The option that keeps a run apart from those of earlier demos."""
+    """Return the option that keeps a run apart from those of earlier demos."""
     return "--run-dir", tempfile.mkdtemp(prefix="run-", dir=FOLDER)
 
 
@@ -113,7 +113,7 @@ def _has_champion(mlflow_url: str) -> bool:
 
 
 def free_port(preferred: int) -> int:
-    """`preferred` if nobody listens there, else a port that is free now."""
+    """Return `preferred` if nobody listens there, else a port that is free now."""
     for port in (preferred, 0):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the servers do
@@ -125,7 +125,7 @@ def free_port(preferred: int) -> int:
 def _report(client: PolicyClient) -> None:
     """Play over the wire and print the returns beside the random agent's."""
     environment = environment_of(Player(client, POLICY))
-    played = list(play(Player(client, POLICY), EPISODES))
+    played = list(play_on_service(Player(client, POLICY), EPISODES))
     at_random = play_episodes(random_policy(environment, 0), environment, EPISODES, EVALUATION_FIRST_SEED)
     versions = ", ".join(sorted({f"{POLICY}/{version}" for episode in played for version in episode.versions}))
     console.print(f"5. {EPISODES} episodes of {environment.id} over gRPC, answered by {versions}:")
@@ -189,7 +189,7 @@ def _is_good(url: str) -> bool:
 
 @contextmanager
 def running(command: list[str], environment: Mapping[str, str], log: Path) -> Iterator[Server]:
-    """A program that runs until the block ends; its output goes to `log`."""
+    """Run a program until the block ends; its output goes to `log`."""
     with log.open("w") as output:
         # In a session of its own, so that Ctrl-C reaches it only through us, and its children end with it.
         process = subprocess.Popen(  # noqa: S603 - our own programs

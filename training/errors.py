@@ -13,6 +13,11 @@ TrainingError
 +-- RaceLost                somebody else moved the alias first
 """
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from polserve.training.promotion.decision import Decision
+
 
 class TrainingError(Exception):
     """Base of the errors that a user of the offline side can cause."""
@@ -56,11 +61,19 @@ class RegistryError(TrainingError):
 
 
 class PromotionRefused(TrainingError):
-    """The evidence does not allow the promotion."""
+    """The evidence does not allow the promotion, or there can be none."""
+
+    def __init__(self, message: str, decision: "Decision | None" = None) -> None:
+        super().__init__(message)
+        self.decision = decision
+        """The decision with its evidence; None where nobody could play."""
 
 
 class RaceLost(TrainingError):
     """Somebody else moved the alias first, or is about to."""
+
+    decision: "Decision | None" = None
+    """The decision on a candidate that came too late; None for a rollback."""
 
 
 def require(condition: bool, name: str, expected: str, got: object) -> None:  # noqa: FBT001 - an assertion for users

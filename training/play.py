@@ -22,9 +22,9 @@ from polserve.training.errors import UnknownEnvironment, UnsupportedEnvironment
 OnFrame: TypeAlias = Callable[[NDArray[np.uint8]], None]
 
 GIF_FRAMES = 600
-"""Frames of a picture at most, so that it stays of a size for a README."""
+"""The most frames of a picture, so that it stays of a size for a README."""
 GIF_WIDTH = 320
-"""Pixels; a wider frame is halved."""
+"""Pixels across; a wider frame is halved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class PlayedEpisode:
 
 
 def environment_of(player: "Player") -> EnvironmentSpec:
-    """The environment that the player's version was trained in.
+    """Return the environment that the player's version was trained in.
 
     Raises:
         ClientError: the policy is not live.
@@ -67,18 +67,18 @@ def check_renders(environment: EnvironmentSpec) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Player:
-    """Whom to ask for actions: a live policy, and "" or a version of it."""
+    """A live policy on a service that is asked for actions, and "" or a version of it."""
 
     client: PolicyClient
     policy: str
     version: str = ""
     module: str = ""
-    """That registers the environment's id, where Gymnasium does not know it."""
+    """The Python module that registers the environment's id, where Gymnasium does not know it."""
     max_steps: int = MAX_EVALUATION_STEPS
     """Steps after which an episode is cut off."""
 
 
-def play(
+def play_on_service(
     player: Player,
     episodes: int,
     *,
@@ -116,7 +116,7 @@ class _Game:
     on_frame: OnFrame | None
 
     def play(self, act: Callable[[NDArray[Any]], Action]) -> PlayedEpisode:
-        """Play it by the actions of `act`."""
+        """Play the episode by the actions of `act`."""
         with contextlib.redirect_stdout(sys.stderr):
             return self._play(act)
 

@@ -1,1 +1,1 @@
-"""What training and serving share beside messages: names, the golden comparison, records, and texts of errors."""
+"""What training and serving share beside messages: names, the golden check, the alias history, hosts, packages."""

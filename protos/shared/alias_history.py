@@ -1,4 +1,4 @@
-"""The record of an alias: MLflow keeps where it points, this keeps where it pointed before.
+"""The history of @champion: MLflow keeps where the alias points, this keeps where it pointed before.
 
 It is a tag of the registered model, written by those who move the alias, and by services for moves made by hand.
 """
@@ -17,25 +17,25 @@ MAX_BY_LENGTH = 200
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """The alias was pointed at a version."""
+    """A move of the alias to a version."""
 
     version: str
     at: str
-    """UTC, ISO 8601."""
+    """The moment of the move, in UTC, ISO 8601."""
     by: str
     """Who moved it, or who saw that it had moved."""
     is_rollback: bool = False
-    """It went back to a version that was champion before, in place of those after it."""
+    """Whether it went back to a version that was champion before, in place of those after it."""
 
     @classmethod
     def now(cls, version: str, by: str, *, is_rollback: bool = False) -> "Move":
-        """A move at this moment."""
+        """Return a move at this moment."""
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         return cls(version, at, by[:MAX_BY_LENGTH], is_rollback)
 
 
 def parse_history(text: str) -> list[Move]:
-    """The moves in a tag's text; none where it is not what `extended` writes."""
+    """Read the moves in a tag's text; there are none where it is not what `extended` writes."""
     try:
         return [Move(**move) for move in json.loads(text)]
     except (ValueError, TypeError):
@@ -43,17 +43,17 @@ def parse_history(text: str) -> list[Move]:
 
 
 def extended(text: str, move: Move) -> str:
-    """The tag's text with one more move, the oldest ones left out where there are too many."""
+    """Return the tag's text with one more move, the oldest ones left out where there are too many."""
     return json.dumps([asdict(each) for each in [*parse_history(text), move][-MAX_MOVES:]])
 
 
 def points_at(text: str, version: str) -> bool:
-    """Whether the latest move on record was to `version`."""
+    """Return whether the latest move on record was to `version`."""
     return [move.version for move in parse_history(text)[-1:]] == [version]
 
 
 def earlier(moves: Sequence[Move], current: str) -> list[str]:
-    """The versions that were champion before `current`, latest first, without those that were rolled back from."""
+    """Return the versions that were champion before `current`, latest first, without those rolled back from."""
     stack: list[str] = []
     for move in [*moves, Move(current, "", "")]:
         if move.is_rollback and move.version in stack:
@@ -66,5 +66,5 @@ def earlier(moves: Sequence[Move], current: str) -> list[str]:
 
 
 def _last(stack: Sequence[str], version: str) -> int:
-    """The last index of `version`, or -1."""
+    """Return the last index of `version`, or -1."""
     return max((index for index, each in enumerate(stack) if each == version), default=-1)

@@ -1,6 +1,6 @@
-"""The comparison that proves a graph: it answers the golden observations as the trainer's own network did.
+"""The golden check: a graph answers the golden observations as the trainer's own network did.
 
-Both sides make it: the exporter before a version is registered, the service before it may answer.
+Both sides call it: the exporter before a version is registered, the service before it may answer.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from polserve.protos.shared.names import ACTION, MIN_GOLDEN, OBSERVATION, VALUES
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
-"""By name: observation, action, and values where the policy has them."""
+"""Arrays by name: observation, action, and values where the policy has them."""
 
 BATCHES = (1, 2, 17)
 """Batch sizes at which the graph must answer alike."""
@@ -28,7 +28,7 @@ class GoldenMismatch(ValueError):
 
 
 def check_golden(answer: Callable[[NDArray[Any]], Arrays], golden: Arrays) -> float:
-    """The largest difference of values (or continuous actions) over the golden set, at every batch size.
+    """Replay the golden set at every batch size; return the largest difference of values or continuous actions.
 
     Args:
         answer: from observations (n, *shape) to the graph's outputs by name.
@@ -55,7 +55,7 @@ def check_golden(answer: Callable[[NDArray[Any]], Arrays], golden: Arrays) -> fl
 
 
 def _difference(where: str, got: NDArray[Any], golden: Arrays, expected: NDArray[Any]) -> float:
-    """The difference of one output; 0 for discrete actions."""
+    """Return the largest difference of one output; 0 for discrete actions."""
     if got.shape != expected.shape or got.dtype != expected.dtype:
         raise GoldenMismatch(f"{where}: expected {expected.dtype} {expected.shape}, got {got.dtype} {got.shape}")
     if expected.dtype.kind == "i":
@@ -81,7 +81,7 @@ def _check_actions(where: str, got: NDArray[Any], golden: Arrays) -> None:
 
 
 def _values_of(actions: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
-    """The value (n,) of each action by values (n, a); NaN for one that there is not."""
+    """Return the value (n,) of each action by values (n, a); NaN for one that there is not."""
     is_action = (actions >= 0) & (actions < values.shape[1])
     chosen: NDArray[Any] = values[np.arange(len(actions)), np.where(is_action, actions, 0)]
     return np.where(is_action, chosen, np.nan)

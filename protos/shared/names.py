@@ -1,4 +1,4 @@
-"""Names inside a policy version and on its registry entry: what training writes and serving reads."""
+"""Names and numbers that training writes and serving reads, inside a policy version and on its registry entry."""
 
 import re
 from pathlib import Path
@@ -14,12 +14,12 @@ VALUES = "values"
 SPEC_KEY = "polserve.spec"
 """ONNX metadata key that holds a PolicySpec as JSON."""
 SCHEMA_VERSION = 1
-"""Of PolicySpec."""
+"""The schema version of the PolicySpec that this code writes."""
 
 MIN_GOLDEN = 64
-"""Observations that golden.npz holds at least."""
+"""The fewest observations that golden.npz may hold."""
 POLICY_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-"""Of a policy: it is the name of a folder too."""
+"""What the name of a policy matches: it is the name of a folder too."""
 
 POLICY_TAG = "polserve.policy"
 """Tag of a registered model that is a policy."""
@@ -29,11 +29,11 @@ CHAMPION = "champion"
 """The alias that answers where a request names no version."""
 
 MICROS = 1_000_000
-"""In a unit of a currency."""
+"""Micros in a unit of a currency."""
 BUDGET_COMPONENTS = ("day", "horizon_days", "total", "remaining", "demand", "weekday")
 """Components of an allocator's observation that are no channel's; money is in units of the currency."""
 
 
 def spent_component(channel: str, days_ago: int) -> str:
-    """The component of an allocator's observation that holds what a channel spent, 1 day ago or more."""
+    """Name the component of an allocator's observation that holds what a channel spent, 1 day ago or more."""
     return f"{channel}_spent_{days_ago}"

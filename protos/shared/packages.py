@@ -17,7 +17,7 @@ _PACKAGES = {
     "psycopg2": "psycopg2-binary",
     "pydantic_settings": "pydantic-settings",
 }
-"""Names under which modules are installed, where those are others."""
+"""Names under which modules are installed, where those differ from the modules' own."""
 _SPELLED_OUT = {"psycopg": ("psycopg2", "postgresql+psycopg2://"), "MySQLdb": ("pymysql", "mysql+pymysql://")}
 """Drivers that a database's plain address does not choose, and the address that does."""
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from mlflow import MlflowClient
 
 from polserve.serving.client import PolicyClient
-from polserve.training.registry.aliases import AliasMove, mover
+from polserve.training.registry.aliases import AliasMove, ChampionAlias, mover
 from polserve.training.registry.tracking import TrackedRun
-from polserve.training.registry.versions import Outcome, PolicyRegistry, Verdict
+from polserve.training.registry.versions import PolicyRegistry
 from polserve.training.versions.version import PolicyVersion
 from tests.support.running import Running, environment, service
 from tests.support.versions import make_version
@@ -42,7 +42,8 @@ def live(running: Running, policy: str) -> object:
     return running.ready()["policies"].get(policy)
 
 
-def promoted(registry: PolicyRegistry, policy: str, version: str, reason: str) -> None:
-    """The version is champion, without a game: as by force."""
-    registry.move(AliasMove(policy, version, registry.champion(policy), mover("promoted")))
-    registry.note(policy, version, Verdict(Outcome.PROMOTED, reason))
+def promoted(store: MlflowClient, policy: str, version: str, reason: str) -> None:
+    """Make the version champion without a game: as by force."""
+    registry = PolicyRegistry(store)
+    ChampionAlias(store).move(AliasMove(policy, version, registry.champion(policy), mover("promoted")))
+    registry.note_decision(policy, version, "promoted", reason)

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from polserve.protos.shared.alias_history import HISTORY_TAG, Move, parse_history
 from polserve.protos.shared.names import CHAMPION
 from polserve.serving.cli import build
-from polserve.training.registry.decisions import EXPERIMENT
+from polserve.training.promotion.record import EXPERIMENT
 
 FEW = ("--episodes", "30", "--processes", "1")
 

@@ -70,6 +70,6 @@ def policy(store: "MlflowClient", registered: str, request: pytest.FixtureReques
         sha256 = store.get_model_version(registered, number).tags[SHA256_TAG]
         store.set_model_version_tag(name, str(copied.version), SHA256_TAG, sha256)
     store.set_registered_model_tag(name, "polserve.policy", "true")
-    promoted(PolicyRegistry(store), name, "1", "the first version")
+    promoted(store, name, "1", "the first version")
     yield name
     store.delete_registered_model(name)

@@ -15,12 +15,12 @@ from polserve.training.environments.limits import MAX_EVALUATION_STEPS
 def play(
     policy: Annotated[str, typer.Argument(help="POLICY, POLICY/VERSION or POLICY@ALIAS.")],
     *,
-    version: Annotated[str, typer.Option(help='"" for the champion, a number, or "@alias".')] = "",
-    episodes: Annotated[int, typer.Option(help="Whole episodes to play.", min=1)] = 3,
+    version: Annotated[str, typer.Option(help='Ask this version: "" for the champion, a number, or "@alias".')] = "",
+    episodes: Annotated[int, typer.Option(help="Play so many whole episodes.", min=1)] = 3,
     max_steps: Annotated[
-        int, typer.Option(help="Steps after which an episode is cut off.", min=1)
+        int, typer.Option(help="Cut an episode off after so many steps.", min=1)
     ] = MAX_EVALUATION_STEPS,
-    module: Annotated[str, typer.Option(help="Python module that registers the environment.")] = "",
+    module: Annotated[str, typer.Option(help="Import this Python module, which registers the environment.")] = "",
     gif: Annotated[Path | None, typer.Option(help="Write the first episode as an animated GIF.")] = None,
     target: Target = DEFAULT_TARGET,
     wait: Wait = DEFAULT_WAIT_S,
@@ -29,8 +29,7 @@ def play(
     """Play episodes of a policy's environment against the service."""
     from polserve.serving.client import PolicyClient
     from polserve.training.environments.making import EVALUATION_FIRST_SEED
-    from polserve.training.play import GifWriter, Player
-    from polserve.training.play import play as play_episodes
+    from polserve.training.play import GifWriter, Player, play_on_service
 
     if gif and not gif.resolve().parent.is_dir():
         raise typer.BadParameter(f"--gif: expected a file in a folder that exists, got {gif}")
@@ -41,9 +40,9 @@ def play(
     require_service(target, wait)
     with PolicyClient(target) as client:
         player = Player(client, policy, version, module, max_steps)
-        played = list(play_episodes(player, 1, on_frame=writer.add)) if gif else []
+        played = list(play_on_service(player, 1, on_frame=writer.add)) if gif else []
         seed = EVALUATION_FIRST_SEED + len(played)
-        rest = play_episodes(player, episodes - len(played), first_seed=seed)
+        rest = play_on_service(player, episodes - len(played), first_seed=seed)
         for index, episode in enumerate((*played, *rest)):
             if as_json:
                 print(

@@ -1,6 +1,8 @@
-"""`polserve promote` and `polserve rollback`."""
+"""`polserve promote` and `polserve rollback`: the commands over `polserve.training.promotion`."""
 
+import contextlib
 import json
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,16 +10,18 @@ import typer
 
 from polserve.protos.shared.names import CHAMPION
 from polserve.training.environments.limits import MAX_EVALUATION_STEPS
-from polserve.training.promotion.rules import LAST_SEED, LEAST_GAMES, MOST_GAMES, Criteria, Rule
+from polserve.training.promotion.decision import (
+    LAST_SEED,
+    LEAST_GAMES,
+    MOST_GAMES,
+    Criteria,
+    Decision,
+    DecisionKind,
+    Rule,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from polserve.training.promotion.candidacy import Case, Terms
-    from polserve.training.registry.decisions import Ballot
-    from polserve.training.registry.versions import PolicyRegistry, Verdict
-
-    Show = Callable[[Case, Verdict], None]
+    from polserve.training.promotion.evidence import Evidence
 
 DEFAULTS = Criteria()
 
@@ -26,7 +30,8 @@ def promote(
     policy: Annotated[str, typer.Argument(help="POLICY for its newest version, POLICY/VERSION, or POLICY@ALIAS.")],
     *,
     rule: Annotated[
-        Rule, typer.Option(envvar="POLSERVE_PROMOTION_RULE", help="What the games must show of the candidate.")
+        Rule,
+        typer.Option(envvar="POLSERVE_PROMOTION_RULE", help="Require games that show it better, or no worse."),
     ] = DEFAULTS.rule,
     margin: Annotated[
         float,
@@ -34,7 +39,8 @@ def promote(
             envvar="POLSERVE_PROMOTION_MARGIN",
             min=0.0,
             max=1.0,
-            help="What it may lose: of the IQM by --rule not-worse, of the mean by either; a part of the champion's.",
+            help="Let the candidate lose this part of the champion's figure: of the IQM by --rule not-worse, of the "
+            "mean by either.",
         ),
     ] = DEFAULTS.margin,
     episodes: Annotated[
@@ -43,18 +49,18 @@ def promote(
             envvar="POLSERVE_PROMOTION_EPISODES",
             min=LEAST_GAMES,
             max=MOST_GAMES,
-            help="Games of each, on as many seeds.",
+            help="Let each play so many games, on as many seeds.",
         ),
     ] = DEFAULTS.episodes,
-    processes: Annotated[int, typer.Option(min=0, help="That play; 0 for one on each core.")] = 0,
-    max_steps: Annotated[int, typer.Option(help="Steps after which a game is cut off.", min=1)] = MAX_EVALUATION_STEPS,
-    module: Annotated[str, typer.Option(help="Python module that registers the environment.")] = "",
+    processes: Annotated[int, typer.Option(min=0, help="Play in so many processes; 0 for one on each core.")] = 0,
+    max_steps: Annotated[int, typer.Option(help="Cut a game off after so many steps.", min=1)] = MAX_EVALUATION_STEPS,
+    module: Annotated[str, typer.Option(help="Import this Python module, which registers the environment.")] = "",
     seed: Annotated[
         int | None,
-        typer.Option(min=0, max=LAST_SEED - MOST_GAMES, help="Of the first game. [follows from the two versions]"),
+        typer.Option(min=0, max=LAST_SEED - MOST_GAMES, help="Seed the first game so. [follows from the two versions]"),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Promote without playing.")] = False,
-    reason: Annotated[str, typer.Option(help="Why, with --force; kept in the registry.")] = "",
+    reason: Annotated[str, typer.Option(help="Say why, with --force; the registry keeps it.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Make a version @champion if its games allow it.
@@ -65,102 +71,80 @@ def promote(
         raise typer.BadParameter("--force needs a --reason")
     if reason and not force:
         raise typer.BadParameter("--reason goes with --force; without it the games are the reason")
-    _check_registry()
-    from polserve.training.machine.cores import cores
-    from polserve.training.promotion.candidacy import Terms
+    _reach_registry()
+    from rich.console import Console
 
-    terms = Terms(Criteria(rule, margin, episodes), module, processes or cores(), seed, max_steps)
-    _promote(policy, terms, reason, _print_json if as_json else _print_text)
+    from polserve.training.errors import PromotionRefused, RaceLost
+    from polserve.training.evaluation.game_progress import ConsoleProgress
+    from polserve.training.promotion.promote import promote
+
+    show = _print_json if as_json else _print_text
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # an environment that prints is no part of the answer
+            decision = promote(
+                policy,
+                rule=rule,
+                margin=margin,
+                episodes=episodes,
+                max_steps=max_steps,
+                module=module,
+                seed=seed,
+                processes=processes,
+                force_reason=reason,
+                progress=ConsoleProgress(Console(stderr=True, highlight=False, soft_wrap=True), "pairs of games"),
+            )
+    except (PromotionRefused, RaceLost) as refused:
+        if refused.decision is not None:
+            show(refused.decision)
+        raise
+    show(decision)
 
 
 def rollback(
     policy: Annotated[str, typer.Argument(help="Name of the policy.")],
     *,
-    to: Annotated[str, typer.Option(metavar="VERSION", help="An earlier champion. [the one before]")] = "",
+    to: Annotated[str, typer.Option(metavar="VERSION", help="Go back to this earlier champion. [the one before]")] = "",
 ) -> None:
     """Make the version @champion that was champion before."""
-    _check_registry()
-    from polserve.training.registry.store import connect
-    from polserve.training.registry.versions import PolicyRegistry
+    _reach_registry()
+    from polserve.training.promotion.rollback import rollback
 
-    before, after = PolicyRegistry(connect(is_created=False)).rollback(policy, to)
-    print(f"{policy}/{after} is @{CHAMPION} again, in place of {before}")
+    move = rollback(policy, to=to)
+    print(f"{policy}/{move.version} is @{CHAMPION} again, in place of {move.replaces}")
 
 
-def _check_registry() -> None:
+def _reach_registry() -> None:
     """Raise RegistryError where none answers: told before torch and mlflow are imported, which takes seconds."""
     from polserve.training.registry.address import reach
+    from polserve.training.registry.program import prepare_program
 
+    prepare_program()
     reach(is_created=False)
 
 
-def _promote(policy: str, terms: "Terms", forced: str, show: "Show") -> None:
-    """Promote on the evidence, or for the reason `forced` where it is not ""."""
-    from rich.console import Console
-
-    from polserve.training.errors import PromotionRefused, RaceLost
-    from polserve.training.promotion.candidacy import ALL_THE_SAME, Case, conclude, examine, hint, judge
-    from polserve.training.registry.decisions import DecisionLog
-    from polserve.training.registry.store import connect
-    from polserve.training.registry.versions import Outcome, PolicyRegistry, Verdict
-
-    client = connect(is_created=False)
-    registry = PolicyRegistry(client)
-    ballot = _ballot(registry, policy)
-    case = Case(ballot, terms)
-    if ballot.champion == ballot.candidate:
-        return show(case, Verdict(Outcome.STANDING, f"{ballot.name} is @{CHAMPION} already"))
-    if forced:
-        verdict = Verdict(Outcome.FORCED, forced)
-    elif ballot.champion is None:
-        verdict = Verdict(Outcome.PROMOTED, "there was no champion")
-    else:
-        case = examine(registry, case, Console(stderr=True, highlight=False, soft_wrap=True))
-        verdict = judge(case)
-    verdict = conclude(registry, DecisionLog(client), case, verdict)
-    show(case, verdict)
-    if verdict.outcome is Outcome.LOST:
-        raise RaceLost(verdict.reason)
-    if verdict.outcome is Outcome.REFUSED:
-        raise PromotionRefused(
-            f"{ballot.name} is not promoted, @{CHAMPION} stays {ballot.champion}: {verdict.reason}; "
-            f"every game is in MLflow run {verdict.run_id}; {hint(case)}{ALL_THE_SAME}"
-        )
-    return None
+def _print_text(decision: Decision) -> None:
+    """Print the table of the games, and what came of the candidacy where that is good."""
+    if decision.evidence is not None:
+        _print_evidence(decision.evidence)
+    if decision.kind is DecisionKind.STANDING:
+        print(decision.reason)
+    elif decision.is_champion:
+        forced = "forced: " if decision.kind is DecisionKind.FORCED else ""
+        print(f"{decision.candidacy.name} is @{CHAMPION} now: {forced}{decision.reason}")
 
 
-def _ballot(registry: "PolicyRegistry", policy: str) -> "Ballot":
-    """Which version stands against which."""
-    from polserve.protos.shared.version_names import VersionName
-    from polserve.training.registry.decisions import Ballot
-
-    name = VersionName.parse(policy)
-    candidate = registry.resolve(name) if name.version or name.alias else registry.newest(name.policy)
-    return Ballot(name.policy, candidate, registry.champion(name.policy))
-
-
-def _print_text(case: "Case", verdict: "Verdict") -> None:
-    """The table, and what came of it where that is good."""
+def _print_evidence(evidence: "Evidence") -> None:
     from polserve.protos.shared.tables import print_table
     from polserve.training.promotion.evidence import columns, rows
-    from polserve.training.registry.versions import Outcome
 
-    if case.evidence is not None:
-        print(case.evidence.title)
-        print_table([columns(case.evidence), *rows(case.evidence.comparison)])
-    if verdict.outcome is Outcome.STANDING:
-        print(verdict.reason)
-    elif verdict.outcome in {Outcome.PROMOTED, Outcome.FORCED}:
-        forced = "forced: " if verdict.outcome is Outcome.FORCED else ""
-        print(f"{case.ballot.name} is @{CHAMPION} now: {forced}{verdict.reason}")
+    print(evidence.title)
+    print_table([columns(evidence), *rows(evidence.comparison)])
 
 
-def _print_json(case: "Case", verdict: "Verdict") -> None:
-    evidence = case.evidence
+def _print_json(decision: Decision) -> None:
+    candidacy, evidence = decision.candidacy, decision.evidence
+    versions = {"policy": candidacy.policy, "candidate": candidacy.candidate, "champion": candidacy.champion}
+    found = {"outcome": decision.kind, "reason": decision.reason, "run_id": decision.run_id}
     games = {"environment": evidence.environment, "first_seed": evidence.first_seed} if evidence else {}
     comparison = asdict(evidence.comparison) if evidence else None
-    print(
-        json.dumps(
-            {**asdict(case.ballot), **asdict(verdict), **asdict(case.terms.criteria), **games, "comparison": comparison}
-        )
-    )
+    print(json.dumps({**versions, **found, **asdict(candidacy.criteria), **games, "comparison": comparison}))

@@ -88,6 +88,7 @@ def train(
 
     from rich.console import Console
 
+    from polserve.training.registry.program import prepare_program
     from polserve.training.runs.preflight import Beginning, check
     from polserve.training.runs.recipe import with_options
 
@@ -110,6 +111,7 @@ def train(
     if data is not None:
         _check_takes_data(recipe, preset or env)
     folder = run_dir or Path("runs") / f"{recipe.policy}-seed{seed}"
+    prepare_program()
     facts = check(recipe, seed, Beginning(folder, resume, init_from))
     console = Console(highlight=False, soft_wrap=True)
     if data is not None:

@@ -15,7 +15,7 @@ FloatArray: TypeAlias = NDArray[np.float64]
 CountArray: TypeAlias = NDArray[np.uint8]
 
 CONFIDENCE = 0.95
-"""Of each interval, both ends together."""
+"""The confidence of each interval, both ends together."""
 RESAMPLES = 5_000
 """Bootstrap resamples; from one draw to another, 2.5 % beyond an end are 2.3 to 2.7 %."""
 BLOCK_NUMBERS = 20_000
@@ -25,11 +25,11 @@ ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
-    """The returns of one of the two policies in numbers."""
+class SideStatistics:
+    """The returns of one side of a match in numbers."""
 
     iqm: float
-    """Interquartile mean: of the middle half (Agarwal et al. 2021)."""
+    """The interquartile mean, that of the middle half (Agarwal et al. 2021)."""
     mean: float
     standard_deviation: float
 
@@ -48,10 +48,10 @@ class Comparison:
     """A candidate beside the champion, over games on the same seeds."""
 
     episodes: int
-    candidate: Side
-    champion: Side
+    candidate: SideStatistics
+    champion: SideStatistics
     iqm_difference: Estimate
-    """The candidate's less the champion's."""
+    """The candidate's IQM less the champion's."""
     mean_difference: Estimate
     improvement: Estimate
     """Probability that a game of the candidate's returns more than one of the champion's, of any two games, a tie being
@@ -62,7 +62,7 @@ class Comparison:
 def compare(
     candidate: Sequence[float] | FloatArray, champion: Sequence[float] | FloatArray, confidence: float = CONFIDENCE
 ) -> Comparison:
-    """The comparison of returns (n,) and (n,), where game i of both was played on the same seed.
+    """Compare returns (n,) and (n,), where game i of both was played on the same seed.
 
     A resample draws seeds, and takes both games of each: what a lucky seed gives to both cancels out. The resamples are
     the same every time, so the result is a function of the returns alone.
@@ -87,13 +87,13 @@ def compare(
     return Comparison(ours.size, *sides, iqm, mean, improvement, confidence)
 
 
-def _side(returns: FloatArray) -> Side:
-    return Side(float(stats.trim_mean(returns, CUT)), float(returns.mean()), float(returns.std(ddof=1)))
+def _side(returns: FloatArray) -> SideStatistics:
+    return SideStatistics(float(stats.trim_mean(returns, CUT)), float(returns.mean()), float(returns.std(ddof=1)))
 
 
 @lru_cache(maxsize=1)
 def _resamples(n: int) -> CountArray:
-    """How often each of n seeds is in each resample (resamples, n); always the same ones."""
+    """Count how often each of n seeds is in each resample (resamples, n); always the same ones."""
     rng, counts = np.random.default_rng(0), np.empty((RESAMPLES, n), np.uint8)
     for block in _blocks(counts):
         rows = len(block)
@@ -108,7 +108,7 @@ def _blocks(counts: CountArray) -> Iterator[CountArray]:
 
 
 def _statistics(counts: CountArray, ours: FloatArray, theirs: FloatArray) -> FloatArray:
-    """Differences of IQM and of mean, and the probability of improvement (3, b), in resamples (b, n) of the seeds."""
+    """Compute differences of IQM and mean, and the probability of improvement (3, b), in resamples (b, n) of seeds."""
     n = ours.size
     (sorted_ours, up_to_ours), (sorted_theirs, up_to_theirs) = _ranked(counts, ours), _ranked(counts, theirs)
     below = np.searchsorted(sorted_theirs, ours, "left")
@@ -125,7 +125,7 @@ def _statistics(counts: CountArray, ours: FloatArray, theirs: FloatArray) -> Flo
 
 
 def _ranked(counts: CountArray, returns: FloatArray) -> tuple[FloatArray, NDArray[np.int32]]:
-    """The returns in order (n,), and how many games of each resample are among the first k of them (b, n + 1)."""
+    """Order the returns (n,), and count the games of each resample that are among the first k of them (b, n + 1)."""
     order = np.argsort(returns)
     up_to = np.zeros((len(counts), returns.size + 1), np.int32)
     np.cumsum(counts[:, order], axis=1, dtype=np.int32, out=up_to[:, 1:])
@@ -133,7 +133,7 @@ def _ranked(counts: CountArray, returns: FloatArray) -> tuple[FloatArray, NDArra
 
 
 def _iqms(ordered: FloatArray, up_to: NDArray[np.int32]) -> FloatArray:
-    """The interquartile mean of each resample (b,): as `scipy.stats.trim_mean` of it, without writing it out."""
+    """Compute the IQM of each resample (b,): as `scipy.stats.trim_mean` of it, without writing it out."""
     n = ordered.size
     cut = int(CUT * n)
     # Of the games in order, the resample's middle half takes those from number `cut` to number `n - cut`.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 MAX_ENVS = 100
-"""Environments stepped together in an evaluation."""
+"""The most environments stepped together in an evaluation."""
 
 
 def play_together(  # noqa: PLR0913 - the last one is for who waits
@@ -68,7 +68,7 @@ def play_episodes(  # noqa: PLR0913 - likewise
 
 
 def cut_off(played: Sequence[FinishedEpisode], max_steps: int, how: str) -> str:
-    """That episodes were cut off, in a sentence that says `how` to let them go on; "" where none was."""
+    """Say that episodes were cut off, and `how` to let them go on; "" where none was."""
     n = sum(episode.is_cut_off for episode in played)
     if not n:
         return ""
@@ -99,7 +99,7 @@ def _report_sum(report: Callable[[int], None], before: int, over: int) -> None:
 
 
 def greedy(policy: "nn.Module") -> ChooseActions:
-    """The actions of the module that is exported, on the CPU."""
+    """Return a function that acts as the module that is exported, on the CPU."""
     import torch  # an evaluation of a graph needs none
 
     @torch.no_grad()
@@ -111,7 +111,7 @@ def greedy(policy: "nn.Module") -> ChooseActions:
 
 
 def random_policy(environment: EnvironmentSpec, seed: int) -> ChooseActions:
-    """The policy that draws every action uniformly from the environment's action space."""
+    """Return the policy that draws every action uniformly from the environment's action space."""
     env = make_env(environment)
     space = env.action_space
     env.close()
@@ -143,7 +143,7 @@ class ObservationSample:
         self._kept: NDArray[Any] | None = None
 
     def __call__(self, observations: NDArray[Any]) -> NDArray[Any]:
-        """Actions of the other policy."""
+        """Act as the other policy, and remember observations."""
         # The observations with the largest of independent random keys are a uniform sample without replacement.
         keys = self._rng.random(len(observations))
         if self._kept is None:
@@ -158,7 +158,7 @@ class ObservationSample:
         return self._choose_actions(observations)
 
     def observations(self) -> NDArray[Any]:
-        """The sample (n, *shape).
+        """Return the sample (n, *shape).
 
         Raises:
             ValueError: no observation was met.

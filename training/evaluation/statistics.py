@@ -15,22 +15,22 @@ CUT = 0.25
 
 @dataclass(frozen=True, slots=True)
 class ReturnSummary:
-    """Returns of n episodes in numbers, and an interval of their mean."""
+    """The returns of n episodes in numbers, with an interval of their mean."""
 
     episodes: int
     mean: float
     median: float
     iqm: float
-    """Interquartile mean: of the middle half (Agarwal et al. 2021)."""
+    """The interquartile mean, that of the middle half (Agarwal et al. 2021)."""
     standard_deviation: float
     interval_low: float
-    """Of the mean, by percentile bootstrap."""
+    """The lower end of the interval of the mean, by percentile bootstrap."""
     interval_high: float
     confidence: float
 
 
 def summarise(returns: Sequence[float] | NDArray[np.float64], confidence: float = 0.95) -> ReturnSummary:
-    """Summary of the returns of at least two episodes.
+    """Summarise the returns of at least two episodes.
 
     Raises:
         ValueError: there are fewer than two returns.
@@ -64,7 +64,7 @@ def summarise(returns: Sequence[float] | NDArray[np.float64], confidence: float 
 
 
 def bin_range(values: Sequence[float]) -> tuple[float, float]:
-    """Ends of a histogram of the values, far enough apart for bins though the values be large and alike."""
+    """Return the ends of a histogram of the values, far enough apart for bins though they be large and alike."""
     lowest, highest = min(values), max(values)
     least = max(1.0, 1e-6 * abs(lowest), 1e-6 * abs(highest)) / 2
     return (lowest, highest) if highest - lowest > 1e-6 * least else (lowest - least, highest + least)

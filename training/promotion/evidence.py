@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import matplotlib as mpl
@@ -16,21 +16,23 @@ BINS = 40
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Two versions, and their returns in the same games."""
+    """The returns of a candidate and of the champion in the same games, and their comparison."""
 
     candidate: str
-    """As in cartpole/3."""
+    """The candidate's name, as in cartpole/3."""
     champion: str
     environment: str
     first_seed: int
-    candidate_returns: Sequence[float]
-    champion_returns: Sequence[float]
+    max_steps: int
+    """Steps after which a game was cut off."""
+    candidate_returns: Sequence[float] = field(repr=False)
+    champion_returns: Sequence[float] = field(repr=False)
     """Game i of either was played on seed `first_seed + i`."""
     comparison: Comparison
 
     @property
     def title(self) -> str:
-        """Who played what."""
+        """A sentence that says who played what."""
         last_seed = self.first_seed + self.comparison.episodes - 1
         games = (
             f"{self.comparison.episodes} games of {self.environment} each, on seeds {self.first_seed} to {last_seed}"
@@ -39,13 +41,13 @@ class Evidence:
 
 
 def columns(evidence: Evidence) -> list[str]:
-    """Heads of the table."""
+    """Return the heads of the table."""
     interval = f"{evidence.comparison.confidence:.0%} interval"
     return ["return", evidence.candidate, evidence.champion, "difference", interval]
 
 
 def rows(comparison: Comparison) -> list[list[str]]:
-    """Cells of the table, below `columns`."""
+    """Return the cells of the table, below `columns`."""
     ours, theirs = comparison.candidate, comparison.champion
     chance = comparison.improvement
     return [
@@ -57,7 +59,7 @@ def rows(comparison: Comparison) -> list[list[str]]:
 
 
 def metrics(comparison: Comparison) -> dict[str, float]:
-    """The figures by metric path."""
+    """Return the figures of a comparison by metric path."""
     sides = {"candidate": comparison.candidate, "champion": comparison.champion}
     estimates = {
         "difference/iqm": comparison.iqm_difference,
@@ -73,7 +75,7 @@ def metrics(comparison: Comparison) -> dict[str, float]:
 
 
 def write_evidence(folder: Path, evidence: Evidence) -> None:
-    """`folder` holds comparison.md, comparison.json and returns.png."""
+    """Write comparison.md, comparison.json and returns.png into `folder`."""
     mpl.use("agg")
     (folder / "comparison.md").write_text(_markdown(evidence))
     (folder / "comparison.json").write_text(json.dumps(asdict(evidence), indent=2))
@@ -87,7 +89,7 @@ def _markdown(evidence: Evidence) -> str:
 
 
 def _plot(path: Path, evidence: Evidence) -> None:
-    """Both distributions above, the differences of the pairs below."""
+    """Draw both distributions above, the differences of the pairs below."""
     figure = Figure(figsize=(7, 6), layout="constrained")
     above, below = figure.subplots(2)
     sides = (
@@ -109,7 +111,7 @@ def _plot(path: Path, evidence: Evidence) -> None:
 
 
 def _figure(value: float, sign: str = "") -> str:
-    """As people write it: hundredths, or three digits of what is less than one."""
+    """Write a number as people do: hundredths, or three digits of what is less than one."""
     is_small = 0 < abs(value) < 1
     return f"{value:{sign},.{3 if is_small else 2}{'g' if is_small else 'f'}}"
 

@@ -1,4 +1,4 @@
-"""Two policies play the same games."""
+"""A match: two policies play the same games."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -15,11 +15,11 @@ from polserve.training.errors import TrainingError
 from polserve.training.evaluation.episodes import play_together
 from polserve.training.learning.collector import FinishedEpisode
 from polserve.training.machine.workers import worker_pool
-from polserve.training.promotion.rules import LAST_SEED, MOST_GAMES
+from polserve.training.promotion.decision import LAST_SEED, MOST_GAMES
 from polserve.training.versions.onnx_policy import OnnxPolicy
 
 Games: TypeAlias = list[FinishedEpisode]
-"""Game i was played on the first seed and i."""
+"""The games of one side; game i was played on the seed that is i above the first."""
 
 CHUNK = 12
 """Games of each policy that a process plays at once; how many processes there are changes no game."""
@@ -28,8 +28,8 @@ ENVS = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Player:
-    """A policy, and the environment that its spec states."""
+class Side:
+    """One side of a match: a policy, and the environment that its spec states."""
 
     graph: Path
     environment: EnvironmentSpec
@@ -37,19 +37,19 @@ class Player:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Who plays which games."""
+    """Two sides and the games that both play."""
 
-    candidate: Player
-    champion: Player
+    candidate: Side
+    champion: Side
     episodes: int
-    """Of each."""
+    """Games of each side."""
     first_seed: int
     max_steps: int = MAX_EVALUATION_STEPS
     """Steps after which a game is cut off."""
 
 
 def first_seed(*sha256: str) -> int:
-    """The seed of the first game between the versions with these checksums, in whatever order.
+    """Return the seed of the first game between the versions with these checksums, in whatever order.
 
     The same for the same two, so that nobody asks again until the games are lucky ones, and another for others, so that
     no policy is chosen for being good at one fixed set of games.
@@ -60,7 +60,12 @@ def first_seed(*sha256: str) -> int:
 
 
 def play_match(match: Match, processes: int, on_played: Callable[[int], None]) -> tuple[Games, Games]:
-    """The games of the candidate and of the champion; `on_played` hears of games as they end.
+    """Play the match; return the games of the candidate and of the champion.
+
+    Args:
+        match: who plays which games.
+        processes: processes that play; how many there are changes no game.
+        on_played: hears, as games end, how many more pairs of games are over.
 
     Raises:
         TrainingError: an environment cannot be made or is faulty, or a process died.
@@ -92,13 +97,13 @@ def play_match(match: Match, processes: int, on_played: Callable[[int], None]) -
 
 
 def _play_both(match: Match, seed: int, episodes: int) -> tuple[Games, Games]:
-    ours, theirs = (_play(player, seed, episodes, match.max_steps) for player in (match.candidate, match.champion))
+    ours, theirs = (_play(side, seed, episodes, match.max_steps) for side in (match.candidate, match.champion))
     return ours, theirs
 
 
-def _play(player: Player, seed: int, episodes: int, max_steps: int) -> Games:
-    make_envs = partial(_make_few, player.environment)
-    return play_together(OnnxPolicy(player.graph).act, make_envs, episodes, seed, max_steps)
+def _play(side: Side, seed: int, episodes: int, max_steps: int) -> Games:
+    make_envs = partial(_make_few, side.environment)
+    return play_together(OnnxPolicy(side.graph).act, make_envs, episodes, seed, max_steps)
 
 
 def _joined(parts: Sequence[Games]) -> Games:

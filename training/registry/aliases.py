@@ -28,29 +28,29 @@ from polserve.training.registry.store import registry_errors
 INTENT_TAG = "polserve.champion.intent"
 """Tag of a registered model: who is about to move @champion, as JSON."""
 INTENT_LIFE_S = 60.0
-"""After which an intent is of a process that died."""
+"""The age of an intent after which its process is taken to have died."""
 SETTLE_S = 1.0
-"""Between saying so and going on: others that found no intent before ours have written theirs by then."""
+"""The wait between saying so and going on: others that found no intent before ours have written theirs by then."""
 OUTCOME_TIMEOUT_S = 5.0
-"""For whoever was first to end, so that the loser can say who won."""
+"""The longest wait for whoever was first to end, so that the loser can say who won."""
 LOOK_INTERVAL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class AliasMove:
-    """@champion is to point at a version, in place of the one that this was decided against."""
+    """A move of @champion to a version, in place of the one that the move was decided against."""
 
     policy: str
     version: str
     replaces: str | None
-    """None where there was no champion."""
+    """The champion that the move was decided against; None where there was none."""
     by: str
     is_rollback: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """Somebody is about to move the alias."""
+    """The announcement that somebody is about to move the alias."""
 
     token: str
     version: str
@@ -61,13 +61,13 @@ class Intent:
 
     @classmethod
     def of(cls, move: AliasMove) -> "Intent":
-        """The intent to make this move, now."""
+        """Return the intent to make this move, as of now."""
         at = datetime.now(UTC).isoformat(timespec="seconds")
         return cls(secrets.token_hex(8), move.version, move.replaces, move.by, at)
 
     @classmethod
     def on(cls, model: RegisteredModel) -> "Intent | None":
-        """The one that stands; None where there is none, or where it is not what we write."""
+        """Return the intent that stands; None where there is none, or where it is not what we write."""
         try:
             return cls(**json.loads(model.tags[INTENT_TAG]))
         except (KeyError, ValueError, TypeError):
@@ -84,7 +84,7 @@ class Intent:
 
 
 def mover(command: str) -> str:
-    """Who moves an alias, for the record: the command, the user and the machine."""
+    """Return who moves an alias, for the record: the command, the user and the machine."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name
@@ -93,7 +93,7 @@ def mover(command: str) -> str:
 
 
 def champion_of(model: RegisteredModel) -> str | None:
-    """The version that @champion points at."""
+    """Return the version that @champion points at; None where there is no @champion."""
     version = model.aliases.get(CHAMPION)
     return None if version is None else str(version)
 
@@ -105,13 +105,13 @@ class ChampionAlias:
         self._client = client
 
     def move(self, move: AliasMove) -> None:
-        """The alias points at the version, and the history of the alias says so.
+        """Point the alias at the version, and write that into the history of the alias.
 
         Raises:
             RaceLost: somebody else moved it, or is about to; the alias is theirs.
             RegistryError: the store does not answer.
         """
-        with registry_errors():
+        with registry_errors(self._client):
             standing = Intent.on(self._model(move))
             if standing is not None and standing.is_fresh:
                 raise self._lost(move, standing)
@@ -125,7 +125,7 @@ class ChampionAlias:
                 self._record(move)
 
     def _write(self, move: AliasMove, intent: Intent) -> None:
-        """Our intent stands; raises RaceLost where another was written at the very moment, which a database refuses."""
+        """Write our intent; raise RaceLost where another was written at the very moment, which a database refuses."""
         try:
             self._client.set_registered_model_tag(move.policy, INTENT_TAG, json.dumps(asdict(intent)))
         except MlflowException:
@@ -163,7 +163,7 @@ class ChampionAlias:
 
     @contextlib.contextmanager
     def _withdrawn(self, move: AliasMove, intent: Intent) -> Iterator[None]:
-        """Our intent is gone when the block is left; where that fails, it expires."""
+        """Take our intent back when the block is left; where that fails, it expires."""
         try:
             yield
         finally:
@@ -172,7 +172,7 @@ class ChampionAlias:
                     self._client.delete_registered_model_tag(move.policy, INTENT_TAG)
 
     def _lost(self, move: AliasMove, rival: Intent | None) -> RaceLost:
-        """The error that says who won, as soon as that is known."""
+        """Build the error that says who won, as soon as that is known."""
         until = time.monotonic() + OUTCOME_TIMEOUT_S
         while champion_of(model := self._model(move)) == move.replaces and time.monotonic() < until:
             time.sleep(LOOK_INTERVAL_S)
@@ -191,7 +191,7 @@ class ChampionAlias:
 
 
 def _recorded(text: str, move: AliasMove) -> str:
-    """The history with the move, and with what stood before it if that is not on record."""
+    """Return the history with the move, and with what stood before it if that is not on record."""
     if move.replaces is not None and not points_at(text, move.replaces) and not points_at(text, move.version):
         text = extended(text, Move.now(move.replaces, f"seen by {move.by}"))
     return extended(text, Move.now(move.version, move.by, is_rollback=move.is_rollback))

@@ -1,8 +1,7 @@
-"""Where people find what a run recorded."""
+"""Addresses of pages: where people find what a run recorded."""
 
 from urllib.parse import unquote, urlsplit
 
-import mlflow
 from mlflow import MlflowClient
 
 from polserve.training.registry.address import is_server
@@ -10,14 +9,14 @@ from polserve.training.registry.store import registry_errors
 
 
 def run_page(client: MlflowClient, run_id: str) -> str:
-    """The address of a run's page, or where its files are and how its page is shown, where no server is.
+    """Return the address of a run's page, or where its files are and how its page is shown, where no server is.
 
     Raises:
         RegistryError: the run cannot be read.
     """
-    with registry_errors():
+    with registry_errors(client):
         info = client.get_run(run_id).info
-    uri = mlflow.get_tracking_uri()
+    uri = client.tracking_uri
     if is_server(uri):
         address = urlsplit(uri)
         host = address.netloc.rpartition("@")[2]  # what stands before is a password

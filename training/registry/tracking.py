@@ -7,9 +7,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModelInput, Metric, Param
+from mlflow.entities import Experiment, LifecycleStage, LoggedModelInput, Metric, Param, RunStatus
+from mlflow.exceptions import MlflowException
 
 from polserve.protos.shared.hosts import without_passwords
 from polserve.training.errors import RegistryError
@@ -17,7 +17,7 @@ from polserve.training.registry.address import is_server
 from polserve.training.registry.store import OF_A_SERVER, registry_errors
 
 FLUSH_INTERVAL_S = 2.0
-"""Metrics are sent together this often: one request each would cost more than a small update."""
+"""The time between two sendings of metrics: one request each would cost more than a small update."""
 
 
 class TrackedRun:
@@ -30,7 +30,7 @@ class TrackedRun:
         self._pending: list[Metric] = []
         self._flushed = time.monotonic()
         self._status = "FINISHED"
-        with registry_errors():
+        with registry_errors(client):
             client.update_run(run_id, status="RUNNING")
 
     @classmethod
@@ -40,17 +40,16 @@ class TrackedRun:
         Raises:
             RegistryError: it cannot be recorded, or its artifacts could not.
         """
-        with registry_errors():
-            of_runs = mlflow.set_experiment(experiment)
-            if of_runs.artifact_location.startswith("mlflow-artifacts:") and not is_server(mlflow.get_tracking_uri()):
-                raise RegistryError(f"the MLflow store {without_passwords(mlflow.get_tracking_uri())}: {OF_A_SERVER}")
-            experiment_id = of_runs.experiment_id
-            run = client.create_run(experiment_id, run_name=name, tags=dict(tags))
+        with registry_errors(client):
+            found = _experiment(client, experiment)
+            if found.artifact_location.startswith("mlflow-artifacts:") and not is_server(client.tracking_uri):
+                raise RegistryError(f"the MLflow store {without_passwords(client.tracking_uri)}: {OF_A_SERVER}")
+            run = client.create_run(found.experiment_id, run_name=name, tags=dict(tags))
         return cls(client, run.info.run_id)
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Record hyper-parameters."""
-        with registry_errors():
+        with registry_errors(self._client):
             self._client.log_batch(self.run_id, params=[Param(key, str(value)) for key, value in params.items()])
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
@@ -64,22 +63,22 @@ class TrackedRun:
         """Send the metrics that wait; those that cannot be sent wait on."""
         self._flushed = time.monotonic()
         if self._pending:
-            with registry_errors():
+            with registry_errors(self._client):
                 self._client.log_batch(self.run_id, metrics=self._pending)
             self._pending = []
 
     def log_files(self, folder: Path) -> None:
         """Record every file in `folder` as an artifact."""
-        with registry_errors():
+        with registry_errors(self._client):
             self._client.log_artifacts(self.run_id, str(folder))
 
     def link_model(self, model_id: str) -> None:
-        """The run is shown beside the logged model that it was about."""
-        with registry_errors():
+        """Link the run to the logged model that it was about, so that MLflow shows them together."""
+        with registry_errors(self._client):
             self._client.log_inputs(self.run_id, models=[LoggedModelInput(model_id)])
 
     def interrupt(self) -> None:
-        """The run will end as killed: it may be resumed."""
+        """Let the run end as killed: it may be resumed."""
         self._status = "KILLED"
 
     def __enter__(self) -> Self:
@@ -95,5 +94,40 @@ class TrackedRun:
                 self.flush()
         finally:
             # What went wrong before is what the user must hear of.
-            with contextlib.nullcontext() if kind is None else contextlib.suppress(RegistryError), registry_errors():
-                self._client.set_terminated(self.run_id, status=status)
+            with (
+                contextlib.nullcontext() if kind is None else contextlib.suppress(RegistryError),
+                registry_errors(self._client),
+            ):
+                self._end(status)
+
+    def _end(self, status: str) -> None:
+        """End the run without MLflow's printing of its address, which only a variable of the whole process forbids."""
+        store = self._client._tracking_client.store  # noqa: SLF001 - see above
+        store.update_run_info(self.run_id, RunStatus.from_string(status), int(time.time() * 1000), None)
+
+
+def tag_run(client: MlflowClient, run_id: str, tags: Mapping[str, str]) -> None:
+    """Set tags of a run, whether it goes on or has ended."""
+    with registry_errors(client):
+        for name, value in tags.items():
+            client.set_tag(run_id, name, value)
+
+
+def _experiment(client: MlflowClient, name: str) -> Experiment:
+    """Return the experiment of that name, made where there is none.
+
+    Raises:
+        RegistryError: it was deleted.
+        MlflowException: MLflow's own.
+    """
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            client.create_experiment(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # made by another process just now
+                raise
+        found = client.get_experiment_by_name(name)
+    if found.lifecycle_stage != LifecycleStage.ACTIVE:
+        raise RegistryError(f"the MLflow experiment {name!r} was deleted; restore it, or delete it for good")
+    return found

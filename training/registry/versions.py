@@ -1,11 +1,9 @@
 """Policy versions in the MLflow registry: registered, named by aliases, fetched."""
 
 import contextlib
-import logging
+import re
 import tempfile
 import time
-from dataclasses import dataclass
-from enum import StrEnum
 from hashlib import file_digest
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -13,12 +11,14 @@ from pathlib import Path
 import mlflow
 import numpy as np
 from mlflow import MlflowClient
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
+from mlflow.models import Model, ModelSignature
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.tracking.context.registry import resolve_tags
 from mlflow.types import Schema, TensorSpec
 
-from polserve.protos.shared.alias_history import HISTORY_TAG, earlier, parse_history
 from polserve.protos.shared.names import CHAMPION, GOLDEN_FILE, MODEL_FILE, OBSERVATION, POLICY_TAG, SHA256_TAG
 from polserve.protos.shared.version_names import VersionName
 from polserve.training.errors import RaceLost, RegistryError
@@ -33,87 +33,68 @@ DECISION_TAG = "polserve.promotion"
 DECISION_RUN_TAG = "polserve.promotion.run"
 """Tag of a version: the MLflow run that holds the evidence."""
 MAX_TAG_LENGTH = 1_000
+LOGGED_MODEL = re.compile("models:/(m-[0-9a-f]+)")
+"""Source of a version that a run logged; a copy of a version has another."""
 NOT_FOUND = "RESOURCE_DOES_NOT_EXIST"
-
-
-class Outcome(StrEnum):
-    """What became of a candidate."""
-
-    PROMOTED = "promoted"
-    FORCED = "forced"
-    REFUSED = "refused"
-    LOST = "lost"
-    """Somebody else moved the alias first."""
-    STANDING = "standing"
-    """It was champion already."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What became of a candidate, and why."""
-
-    outcome: Outcome
-    reason: str
-    run_id: str = ""
-    """Of the MLflow run that holds the evidence; "" for none."""
+ALREADY_EXISTS = "RESOURCE_ALREADY_EXISTS"
 
 
 class PolicyRegistry:
     """The registered models that are policies."""
 
     def __init__(self, client: MlflowClient) -> None:
-        self._client = client
+        self.client = client
 
     def register(self, version: PolicyVersion, run_id: str) -> str:
-        """A new version with its tags, and @champion where there was none; returns its number.
+        """Register a new version with its tags, as @champion where there was none; return its number.
 
         Raises:
             RegistryError: the store refused it, or stored other bytes.
         """
         name = version.spec.name
-        with registry_errors():
+        with registry_errors(self.client):
             number = self._log(version, run_id)
             stored = self._stored_sha256(name, number)
             if stored != version.sha256:
                 raise RegistryError(f"{name}/{number}: model.onnx was stored as {stored}, expected {version.sha256}")
-            self._client.set_registered_model_tag(name, POLICY_TAG, "true")
-            self._client.set_model_version_tag(name, number, SHA256_TAG, stored)
+            self.client.set_registered_model_tag(name, POLICY_TAG, "true")
+            self.client.set_model_version_tag(name, number, SHA256_TAG, stored)
             if self.champion(name) is None:
                 self._make_first(name, number)
         return number
 
     def has(self, policy: str) -> bool:
-        """Whether there is a registered model of that name."""
-        with registry_errors():
-            return any(model.name == policy for model in self._client.search_registered_models(f"name = '{policy}'"))
+        """Return whether there is a registered model of that name."""
+        with registry_errors(self.client):
+            return any(model.name == policy for model in self.client.search_registered_models(f"name = '{policy}'"))
 
     def model(self, policy: str) -> RegisteredModel:
-        """The registered model.
+        """Return the registered model of a policy.
 
         Raises:
             RegistryError: there is none of that name.
         """
-        with registry_errors():
+        with registry_errors(self.client):
             try:
-                return self._client.get_registered_model(policy)
+                return self.client.get_registered_model(policy)
             except MlflowException as error:
                 if error.error_code != NOT_FOUND:
                     raise
-                models = self._client.search_registered_models()
+                models = self.client.search_registered_models()
                 known = ", ".join(sorted(model.name for model in models if POLICY_TAG in model.tags)) or "none"
                 raise RegistryError(f"no policy {policy!r} is registered; registered are {known}") from error
 
     def resolve(self, name: VersionName) -> str:
-        """The number of the version that is meant.
+        """Return the number of the version that is meant.
 
         Raises:
             RegistryError: there is no such version or alias.
         """
         if name.version:
             newest = self.newest(name.policy)
-            with registry_errors():
+            with registry_errors(self.client):
                 try:
-                    return str(self._client.get_model_version(name.policy, name.version).version)
+                    return str(self.client.get_model_version(name.policy, name.version).version)
                 except MlflowException as error:
                     if error.error_code != NOT_FOUND:
                         raise
@@ -128,34 +109,45 @@ class PolicyRegistry:
         return str(aliases[alias])
 
     def newest(self, policy: str) -> str:
-        """The highest version number.
+        """Return the highest version number of a policy.
 
         Raises:
             RegistryError: there is no version.
         """
         self.model(policy)
-        with registry_errors():
-            versions = self._client.search_model_versions(f"name = '{policy}'")
-        if not versions:
+        numbers = self.numbers(policy)
+        if not numbers:
             raise RegistryError(f"{policy} has no version; train one with `polserve train`")
-        return str(max(int(version.version) for version in versions))
+        return max(numbers, key=int)
+
+    def numbers(self, policy: str) -> set[str]:
+        """Return the numbers of a policy's versions that exist."""
+        with registry_errors(self.client):
+            return {str(found.version) for found in self.client.search_model_versions(f"name = '{policy}'")}
+
+    def logged_model(self, policy: str, version: str) -> str | None:
+        """Return the id of the model that a run logged and the version is of; None for a copy of another version."""
+        source = self.version(policy, version).source or ""
+        return logged.group(1) if (logged := LOGGED_MODEL.fullmatch(source)) else None
 
     def download(self, policy: str, version: str, target: Path) -> Path:
-        """The folder below `target` that holds the version's files.
+        """Download a version's files to `target`; return the folder below it that holds them.
 
         Raises:
             RegistryError: they cannot be had.
         """
-        with registry_errors():
-            return Path(mlflow.artifacts.download_artifacts(f"models:/{policy}/{version}", dst_path=str(target)))
+        with registry_errors(self.client):
+            storage = self._storage(policy, version)
+            tracking_uri = self.client.tracking_uri
+            return Path(mlflow.artifacts.download_artifacts(storage, dst_path=str(target), tracking_uri=tracking_uri))
 
     def graph(self, policy: str, version: str, target: Path) -> tuple[Path, str]:
-        """The file of the version's graph, below `target`, and its sha256, which is the one that was registered.
+        """Download a version's graph to `target`; return its file and its sha256, which is the one that was registered.
 
         Raises:
             RegistryError: it is not, or it cannot be had.
         """
-        path = self.download(policy, version, target) / MODEL_FILE
+        path = self._download_graph(policy, version, target)
         sha256 = _sha256(path)
         stated = self.version(policy, version).tags.get(SHA256_TAG)
         if sha256 != stated:
@@ -165,91 +157,91 @@ class PolicyRegistry:
         return path, sha256
 
     def champion(self, policy: str) -> str | None:
-        """The version that is @champion; None where there is none."""
+        """Return the version that is @champion; None where there is none."""
         return champion_of(self.model(policy))
 
     def version(self, policy: str, version: str) -> ModelVersion:
-        """The entry of a version.
+        """Return the registry's entry of a version.
 
         Raises:
             RegistryError: there is none.
         """
-        with registry_errors():
-            return self._client.get_model_version(policy, version)
+        with registry_errors(self.client):
+            return self.client.get_model_version(policy, version)
 
-    def move(self, move: AliasMove) -> None:
-        """@champion has moved, unless somebody else was first.
-
-        Raises:
-            RaceLost: somebody was.
-        """
-        ChampionAlias(self._client).move(move)
-
-    def note(self, policy: str, version: str, verdict: Verdict) -> None:
-        """The version's tags say what became of it."""
+    def note_decision(self, policy: str, version: str, kind: str, reason: str, run_id: str = "") -> None:
+        """Write into the version's tags what was decided on it, and the MLflow run that holds the evidence, if any."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        text = f"{verdict.outcome} {moment} {verdict.reason}"[:MAX_TAG_LENGTH]
-        with registry_errors():
-            self._client.set_model_version_tag(policy, version, DECISION_TAG, text)
-            if verdict.run_id:
-                self._client.set_model_version_tag(policy, version, DECISION_RUN_TAG, verdict.run_id)
-
-    def rollback(self, policy: str, to: str = "") -> tuple[str, str]:
-        """@champion is the version that was champion before, or the one named; returns the versions before and after.
-
-        Raises:
-            RegistryError: no earlier champion is on record, or not the one that is named.
-            RaceLost: somebody else moved the alias in between.
-        """
-        current = self.resolve(VersionName(policy))
-        target = self._earlier(policy, current, to)
-        self.move(AliasMove(policy, target, current, mover("polserve rollback"), is_rollback=True))
-        return current, target
-
-    def _earlier(self, policy: str, current: str, wanted: str) -> str:
-        """The version to go back to; `wanted` is one that was champion at any time, "" the one before."""
-        moves = parse_history(self.model(policy).tags.get(HISTORY_TAG, ""))
-        with registry_errors():
-            existing = {str(found.version) for found in self._client.search_model_versions(f"name = '{policy}'")}
-        once = dict.fromkeys(move.version for move in reversed(moves) if move.version != current)
-        known = [version for version in (once if wanted else earlier(moves, current)) if version in existing]
-        if wanted in known or (known and not wanted):
-            return wanted or known[0]
-        missing = f"version {wanted} was not champion before {current}" if wanted else f"no champion before {current}"
-        others = f"on record are {', '.join(known)}" if known else "none is on record"
-        raise RegistryError(
-            f"{policy}: {missing}; {others}; "
-            f"promote the one you want: polserve promote {policy}/VERSION --force --reason ..."
-        )
+        with registry_errors(self.client):
+            text = f"{kind} {moment} {reason}"[:MAX_TAG_LENGTH]
+            self.client.set_model_version_tag(policy, version, DECISION_TAG, text)
+            if run_id:
+                self.client.set_model_version_tag(policy, version, DECISION_RUN_TAG, run_id)
 
     def _make_first(self, policy: str, version: str) -> None:
-        """The version is @champion, unless another became it just now."""
+        """Make the version @champion, unless another became it just now."""
         with contextlib.suppress(RaceLost):
-            self.move(AliasMove(policy, version, None, mover("polserve train")))
-            self.note(policy, version, Verdict(Outcome.PROMOTED, "the first version"))
+            ChampionAlias(self.client).move(AliasMove(policy, version, None, mover("polserve train")))
+            self.note_decision(policy, version, "promoted", "the first version")
 
     def _log(self, version: PolicyVersion, run_id: str) -> str:
-        logging.getLogger("mlflow").setLevel(logging.ERROR)
-        with tempfile.TemporaryDirectory() as folder, mlflow.start_run(run_id=run_id):
-            golden = Path(folder) / GOLDEN_FILE.name
-            example = version.golden[OBSERVATION][:2]
-            np.savez_compressed(golden, allow_pickle=False, **version.golden)
-            info = mlflow.onnx.log_model(
-                onnx_model=version.model,
-                name=version.spec.name,
-                registered_model_name=version.spec.name,
-                signature=_signature(version),
-                input_example={OBSERVATION: example} if example.nbytes <= LARGEST_EXAMPLE_BYTES else None,
-                pip_requirements=[f"{name}=={installed_version(name)}" for name in ("mlflow", "numpy", "onnxruntime")],
-                extra_files=[str(golden)],
-                onnx_execution_providers=["CPUExecutionProvider"],
-                save_as_external_data=False,
-            )
-        return str(info.registered_model_version)
+        """Log the version as a model of the run and register it; return its number.
+
+        By the client alone: `mlflow.onnx.log_model` reads and sets what is global to the process.
+        """
+        client, name = self.client, version.spec.name
+        run = client.get_run(run_id)
+        logged = client.create_logged_model(
+            run.info.experiment_id, name, run_id, tags=resolve_tags(), params=run.data.params
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            model = Model(logged.artifact_location, run_id, model_uuid=logged.model_id, model_id=logged.model_id)
+            _save(version, Path(folder), model)
+            client.log_model_artifacts(logged.model_id, str(Path(folder) / "model"))
+        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+        client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
+        try:
+            client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != ALREADY_EXISTS:
+                raise
+        source = f"models:/{logged.model_id}"
+        created = client.create_model_version(name, source, run_id, await_creation_for=0, model_id=logged.model_id)
+        return str(created.version)
 
     def _stored_sha256(self, policy: str, version: str) -> str:
         with tempfile.TemporaryDirectory() as folder:
-            return _sha256(self.download(policy, version, Path(folder)) / MODEL_FILE)
+            return _sha256(self._download_graph(policy, version, Path(folder)))
+
+    def _download_graph(self, policy: str, version: str, target: Path) -> Path:
+        """Download the version's graph alone to `target`, with none of the bars that MLflow shows for whole folders."""
+        target.mkdir(parents=True, exist_ok=True)
+        path = target / MODEL_FILE
+        with registry_errors(self.client):
+            repository = get_artifact_repository(self._storage(policy, version), tracking_uri=self.client.tracking_uri)
+            repository._download_file(MODEL_FILE, str(path))  # noqa: SLF001 - what every kind of store implements
+        return path
+
+    def _storage(self, policy: str, version: str) -> str:
+        return str(self.client.get_model_version_download_uri(policy, version))
+
+
+def _save(version: PolicyVersion, folder: Path, model: Model) -> None:
+    """Write the version into `folder`/model as MLflow's ONNX models are, described by `model`."""
+    golden = folder / GOLDEN_FILE.name
+    example = version.golden[OBSERVATION][:2]
+    np.savez_compressed(golden, allow_pickle=False, **version.golden)
+    mlflow.onnx.save_model(
+        version.model,
+        str(folder / "model"),
+        mlflow_model=model,
+        signature=_signature(version),
+        input_example={OBSERVATION: example} if example.nbytes <= LARGEST_EXAMPLE_BYTES else None,
+        pip_requirements=[f"{name}=={installed_version(name)}" for name in ("mlflow", "numpy", "onnxruntime")],
+        extra_files=[str(golden)],
+        onnx_execution_providers=["CPUExecutionProvider"],
+        save_as_external_data=False,
+    )
 
 
 def _sha256(path: Path) -> str:

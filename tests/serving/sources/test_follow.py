@@ -12,8 +12,8 @@ from polserve.serving.sources.cache import VersionCache
 from polserve.serving.sources.follower import Follower
 from polserve.serving.sources.follower_config import FollowerConfig
 from polserve.serving.sources.registry import Registry
+from polserve.training.promotion.rollback import rollback
 from polserve.training.registry.store import connect
-from polserve.training.registry.versions import PolicyRegistry
 from tests.support.following import OBSERVATION, SERVE, answering, live, promoted, register, serve, version
 from tests.support.proxy import proxy
 from tests.support.running import environment, service, wait_until
@@ -24,14 +24,13 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow warns at its import 
 def test_the_service_follows_the_alias_without_a_restart_and_tags_the_versions(
     mlflow_url: str, store: MlflowClient, policy: str, tmp_path: Path
 ) -> None:
-    registry = PolicyRegistry(store)
     with serve(mlflow_url, policy, tmp_path) as running:
         wait_until(lambda: running.ready()["ready"] is True, running.log)
         assert answering(running, policy) == "1"
 
-        promoted(registry, policy, "2", "for the test")
+        promoted(store, policy, "2", "for the test")
         wait_until(lambda: answering(running, policy) == "2", running.log)
-        assert registry.rollback(policy) == ("2", "1")
+        assert rollback(policy, tracking_uri=mlflow_url).version == "1"
         wait_until(lambda: answering(running, policy) == "1", running.log)
 
         with PolicyClient(running.target) as client:

@@ -12,8 +12,8 @@ import pytest
 
 from polserve.training.environments.making import EVALUATION_FIRST_SEED, EnvironmentSpec
 from polserve.training.evaluation.episodes import play_episodes
-from polserve.training.promotion.match import Match, Player, first_seed, play_match
-from polserve.training.promotion.rules import LAST_SEED, MOST_GAMES
+from polserve.training.promotion.decision import LAST_SEED, MOST_GAMES
+from polserve.training.promotion.match import Match, Side, first_seed, play_match
 from polserve.training.tasks.adbudget.environment import ALLOCATION_ID
 from polserve.training.versions.onnx_policy import OnnxPolicy
 from polserve.training.versions.version import PolicyVersion
@@ -24,13 +24,13 @@ from tests.support.versions import make_allocator_version, make_version
 CARTPOLE = EnvironmentSpec("CartPole-v1")
 
 
-def player(version: PolicyVersion, folder: Path, spec: EnvironmentSpec = CARTPOLE) -> Player:
-    return Player(version.write(folder / version.sha256) / "model.onnx", spec)
+def side(version: PolicyVersion, folder: Path, spec: EnvironmentSpec = CARTPOLE) -> Side:
+    return Side(version.write(folder / version.sha256) / "model.onnx", spec)
 
 
 @pytest.fixture
 def match(tmp_path: Path) -> Match:
-    return Match(player(make_version(3), tmp_path), player(make_version(0), tmp_path), 30, EVALUATION_FIRST_SEED)
+    return Match(side(make_version(3), tmp_path), side(make_version(0), tmp_path), 30, EVALUATION_FIRST_SEED)
 
 
 def test_game_i_of_either_is_played_on_seed_i(match: Match) -> None:
@@ -53,14 +53,14 @@ def test_the_number_of_processes_changes_no_game(match: Match) -> None:
 
 def test_policies_of_stacked_frames_play(tmp_path: Path) -> None:
     version, _ = export_arcade()
-    arcade = player(version, tmp_path, EnvironmentSpec("ALE/MsPacman-v5", frames=4))
+    arcade = side(version, tmp_path, EnvironmentSpec("ALE/MsPacman-v5", frames=4))
     ours, theirs = play_match(Match(arcade, arcade, 1, first_seed(version.sha256)), 1, lambda _: None)
     assert ours == theirs
     assert ours[0].episode_return > 0
 
 
 def test_allocators_play_and_their_returns_are_sales(tmp_path: Path) -> None:
-    allocator = player(make_allocator_version(), tmp_path, EnvironmentSpec(ALLOCATION_ID, {"n_channels": 2}))
+    allocator = side(make_allocator_version(), tmp_path, EnvironmentSpec(ALLOCATION_ID, {"n_channels": 2}))
     ours, theirs = play_match(Match(allocator, allocator, 2, EVALUATION_FIRST_SEED), 1, lambda _: None)
     assert ours == theirs
     assert min(game.episode_return for game in ours) > 0
@@ -81,11 +81,11 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from polserve.training.environments.making import EnvironmentSpec
-from polserve.training.promotion.match import Match, Player, play_match
+from polserve.training.promotion.match import Match, Side, play_match
 
 if __name__ == "__main__":
-    player = Player(Path(sys.argv[1]), EnvironmentSpec("CartPole-v1"))
-    play_match(Match(player, player, 10_000, 2_000_000_000), 2, lambda _: print("played", flush=True))
+    side = Side(Path(sys.argv[1]), EnvironmentSpec("CartPole-v1"))
+    play_match(Match(side, side, 10_000, 2_000_000_000), 2, lambda _: print("played", flush=True))
 """
 
 

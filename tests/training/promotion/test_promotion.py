@@ -83,7 +83,7 @@ def test_a_better_candidate_becomes_champion_and_its_evidence_is_kept(
 
 
 def test_a_worse_candidate_is_refused_with_the_table_and_a_record(store: MlflowClient, candidates: str) -> None:
-    promoted(PolicyRegistry(store), candidates, "3", "for the test")
+    promoted(store, candidates, "3", "for the test")
     answer = promote(candidates, "1")
     assert answer.exit_code == 1
     assert f"{candidates}/1 is not promoted, @champion stays 3: it is worse" in answer.error

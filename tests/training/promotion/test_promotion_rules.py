@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from polserve.training.evaluation.comparison import Estimate, compare
-from polserve.training.promotion.rules import Criteria, Rule, decide
+from polserve.training.evaluation.comparison import Comparison, Estimate, compare
+from polserve.training.promotion.decision import Criteria, DecisionKind, Rule, decide
 
 CEILING = [500.0] * 100
 Returns = list[float] | NDArray[np.float64]
@@ -15,6 +15,10 @@ Returns = list[float] | NDArray[np.float64]
 
 def spread(mean: float, seed: int = 0) -> NDArray[np.float64]:
     return np.random.default_rng(seed).normal(mean, 0.1 * abs(mean), 100)
+
+
+def allows(comparison: Comparison, criteria: Criteria) -> bool:
+    return decide(comparison, criteria)[0] is DecisionKind.PROMOTED
 
 
 @pytest.mark.parametrize(
@@ -40,31 +44,31 @@ def test_each_rule_allows_what_it_says(
     is_allowed: bool,  # noqa: FBT001 - a case
     reason: str,
 ) -> None:
-    decision = decide(compare(candidate, champion), Criteria(rule))
-    assert decision.is_allowed is is_allowed, decision.reason
-    assert reason in decision.reason
+    kind, found = decide(compare(candidate, champion), Criteria(rule))
+    assert (kind is DecisionKind.PROMOTED) is is_allowed, found
+    assert reason in found
 
 
 @pytest.mark.parametrize("rule", Rule)
 def test_failing_in_every_fifth_game_is_seen_though_the_middle_half_is_as_good(rule: Rule) -> None:
     candidate = [600.0] * 80 + [0.0] * 20
-    decision = decide(compare(candidate, CEILING), Criteria(rule))
-    assert not decision.is_allowed
-    assert "its worst games may be worse: difference of mean -20" in decision.reason
+    kind, reason = decide(compare(candidate, CEILING), Criteria(rule))
+    assert kind is DecisionKind.REFUSED
+    assert "its worst games may be worse: difference of mean -20" in reason
 
 
 @pytest.mark.parametrize("rule", Rule)
 def test_a_figure_that_is_no_number_allows_nothing(rule: Rule) -> None:
     sound, unknown = compare(spread(1_100), spread(1_000, 1)), Estimate(np.nan, np.nan, np.nan)
-    assert decide(sound, Criteria(rule)).is_allowed
-    assert not decide(replace(sound, iqm_difference=unknown), Criteria(rule)).is_allowed
-    assert not decide(replace(sound, mean_difference=unknown), Criteria(rule)).is_allowed
+    assert allows(sound, Criteria(rule))
+    assert not allows(replace(sound, iqm_difference=unknown), Criteria(rule))
+    assert not allows(replace(sound, mean_difference=unknown), Criteria(rule))
 
 
 def test_the_margin_is_a_part_of_the_champions_return() -> None:
     comparison = compare([450.0] * 100, CEILING)
-    assert not decide(comparison, Criteria(Rule.NOT_WORSE, margin=0.09)).is_allowed
-    assert decide(comparison, Criteria(Rule.NOT_WORSE, margin=0.11)).is_allowed
+    assert not allows(comparison, Criteria(Rule.NOT_WORSE, margin=0.09))
+    assert allows(comparison, Criteria(Rule.NOT_WORSE, margin=0.11))
 
 
 @pytest.mark.parametrize(("gap", "lowest", "highest"), [(0.0, 0.0, 0.06), (0.1, 0.9, 1.0)])
@@ -74,5 +78,5 @@ def test_it_errs_as_seldom_as_the_guide_says(gap: float, lowest: float, highest:
     promoted = 0
     for _ in range(150):
         ours, theirs = rng.gamma(25, 40, (2, criteria.episodes))  # of mean 1,000 and a spread of 20 %
-        promoted += decide(compare(ours * (1 + gap), theirs), criteria).is_allowed
+        promoted += allows(compare(ours * (1 + gap), theirs), criteria)
     assert lowest <= promoted / 150 <= highest

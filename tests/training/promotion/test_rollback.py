@@ -5,10 +5,10 @@ from mlflow import MlflowClient
 
 from polserve.protos.shared.alias_history import HISTORY_TAG, Move, extended
 from polserve.protos.shared.names import CHAMPION
-from polserve.protos.shared.version_names import VersionName
 from polserve.training.errors import RegistryError
+from polserve.training.promotion.rollback import rollback
 from polserve.training.registry import aliases
-from polserve.training.registry.versions import PolicyRegistry
+from polserve.training.registry.aliases import AliasMove
 from tests.support.following import promoted
 from tests.support.promoting import champion, command, history
 
@@ -20,17 +20,17 @@ def _is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aliases, "SETTLE_S", 0.0)
 
 
-@pytest.fixture
-def registry(store: MlflowClient) -> PolicyRegistry:
-    return PolicyRegistry(store)
+def moved(move: AliasMove) -> tuple[str | None, str]:
+    """Which version was replaced, and by which."""
+    return move.replaces, move.version
 
 
 @pytest.fixture
-def third(store: MlflowClient, registry: PolicyRegistry, policy: str) -> str:
+def third(store: MlflowClient, policy: str) -> str:
     """A policy whose versions 1, 2 and 3 were champion in turn."""
     store.copy_model_version(f"models:/{policy}/1", policy)
-    promoted(registry, policy, "2", "")
-    promoted(registry, policy, "3", "")
+    promoted(store, policy, "2", "")
+    promoted(store, policy, "3", "")
     return policy
 
 
@@ -48,10 +48,10 @@ def test_rolling_back_twice_goes_back_two_versions(store: MlflowClient, third: s
     assert history(store, third)[-1].by.startswith("polserve rollback by ")
 
 
-def test_without_an_earlier_champion_it_says_so(registry: PolicyRegistry, policy: str) -> None:
+def test_without_an_earlier_champion_it_says_so(store: MlflowClient, policy: str) -> None:
     with pytest.raises(RegistryError, match="no champion before 1; none is on record"):
-        registry.rollback(policy)
-    assert registry.resolve(VersionName(policy)) == "1"
+        rollback(policy)
+    assert champion(store, policy) == "1"
 
 
 def test_a_version_that_is_named_is_gone_back_to_directly(store: MlflowClient, third: str) -> None:
@@ -82,18 +82,14 @@ def test_deleted_versions_are_passed_over(store: MlflowClient, third: str) -> No
     assert champion(store, third) == "1"
 
 
-def test_a_move_by_hand_that_a_service_saw_is_part_of_the_history(
-    store: MlflowClient, registry: PolicyRegistry, third: str
-) -> None:
+def test_a_move_by_hand_that_a_service_saw_is_part_of_the_history(store: MlflowClient, third: str) -> None:
     store.set_registered_model_alias(third, CHAMPION, "1")
     text = store.get_registered_model(third).tags[HISTORY_TAG]
     store.set_registered_model_tag(third, HISTORY_TAG, extended(text, Move.now("1", "seen by polserve")))
-    promoted(registry, third, "2", "")
-    assert registry.rollback(third) == ("2", "1")
+    promoted(store, third, "2", "")
+    assert moved(rollback(third)) == ("2", "1")
 
 
-def test_a_move_by_hand_that_nobody_saw_is_rolled_back_too(
-    store: MlflowClient, registry: PolicyRegistry, policy: str
-) -> None:
+def test_a_move_by_hand_that_nobody_saw_is_rolled_back_too(store: MlflowClient, policy: str) -> None:
     store.set_registered_model_alias(policy, CHAMPION, "2")
-    assert registry.rollback(policy) == ("2", "1")
+    assert moved(rollback(policy)) == ("2", "1")

@@ -11,7 +11,7 @@ from polserve.serving.client import ClientError, PolicyClient
 from polserve.training.environments.making import EnvironmentSpec, make_env
 from polserve.training.evaluation.episodes import greedy
 from polserve.training.learning.networks import GreedyPolicy
-from polserve.training.play import Player, play
+from polserve.training.play import Player, play_on_service
 from polserve.training.tasks.atari.screens import to_screens
 from polserve.training.tasks.atari.vector import make_screens
 from tests.support.exports import export_arcade
@@ -113,7 +113,7 @@ def test_a_frame_of_another_game_is_answered_since_it_cannot_be_told(arcade: Pol
 
 def test_play_sends_each_frame_once_and_the_service_stacks_them(arcade: PolicyClient) -> None:
     drawn: list[tuple[int, ...]] = []
-    (played,) = play(Player(arcade, "arcade"), 1, on_frame=lambda frame: drawn.append(frame.shape))
+    (played,) = play_on_service(Player(arcade, "arcade"), 1, on_frame=lambda frame: drawn.append(frame.shape))
     assert played.versions == ("1",)
     assert len(drawn) == played.length
     assert set(drawn) == {(210, 160, 3)}

@@ -1,0 +1,119 @@
+"""`evaluate`: play a policy beside the random one; a version by name, one in a folder, or a function."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polserve.training.environments.inspection import check_fits, inspect_environment
+from polserve.training.environments.limits import MAX_EVALUATION_STEPS
+from polserve.training.environments.making import EnvironmentSpec, from_message
+from polserve.training.errors import InvalidOption, require
+from polserve.training.evaluation.evaluation import Evaluation, EvaluationGames, evaluate_beside_random
+from polserve.training.evaluation.game_progress import SILENT, GameProgress
+from polserve.training.registry.lookup import find_version
+from polserve.training.versions.onnx_policy import OnnxPolicy
+
+Actor: TypeAlias = Callable[[NDArray[Any]], Any]
+"""A policy as a function: from observations (n, *shape) to actions (n,) or (n, k)."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluatedPolicy:
+    """A policy that can play, and where."""
+
+    name: str
+    choose_actions: Actor
+    environment: EnvironmentSpec
+
+
+def evaluate(  # noqa: PLR0913 - keywords of a function that notebooks call, as the command's options
+    policy: str | Path | OnnxPolicy | Actor,
+    *,
+    episodes: int = 100,
+    max_steps: int = MAX_EVALUATION_STEPS,
+    env: str | EnvironmentSpec = "",
+    module: str = "",
+    tracking_uri: str | None = None,
+    progress: GameProgress = SILENT,
+) -> Evaluation:
+    """Play whole episodes of a policy and of the random one, on seeds that training never used.
+
+    Args:
+        policy: POLICY for its champion, POLICY/VERSION or POLICY@ALIAS, in the registry or bundled; the folder of a
+            version; a version's loaded graph; or a function from observations (n, *shape) to actions,
+            which needs `env`.
+        episodes: whole episodes of each, 2 or more.
+        max_steps: steps after which an episode is cut off.
+        env: Gymnasium id to play instead of the policy's own, with the same observations and actions.
+        module: Python module that registers the environment, where Gymnasium does not know it.
+        tracking_uri: the MLflow registry; None for that of MLFLOW_TRACKING_URI, or ./mlflow.db.
+        progress: hears of notes and of episodes as they end.
+
+    Returns:
+        The returns of both, their means, interquartile means and intervals.
+
+    Raises:
+        RegistryError: there is no such version or folder, or the registry does not answer.
+        UnsupportedEnvironment: the policy cannot play in the environment.
+        TrainingError: the environment cannot be made, or is faulty.
+        InvalidOption: an argument is out of range, or a function answers with other actions than asked for.
+    """
+    require(episodes > 1, "episodes", "2 or more", episodes)
+    require(max_steps > 0, "max_steps", "1 or more", max_steps)
+    found = find_policy(policy, env=env, module=module, tracking_uri=tracking_uri, progress=progress)
+    games = EvaluationGames(found.environment, episodes, max_steps)
+    return evaluate_beside_random(found.name, found.choose_actions, games, progress)
+
+
+def find_policy(
+    policy: str | Path | OnnxPolicy | Actor,
+    *,
+    env: str | EnvironmentSpec = "",
+    module: str = "",
+    tracking_uri: str | None = None,
+    progress: GameProgress = SILENT,
+) -> EvaluatedPolicy:
+    """Return the policy that is meant, with an environment in which it can play; arguments and errors as `evaluate`."""
+    if not isinstance(policy, (str, Path, OnnxPolicy)):
+        return _of_function(policy, _environment(env, module), progress)
+    if isinstance(policy, OnnxPolicy):
+        name, graph = policy.spec.name, policy
+    else:
+        name, graph = find_version(policy, tracking_uri, on_wait=progress.note)
+    environment = from_message(graph.spec, module)
+    if isinstance(env, EnvironmentSpec):
+        environment = env
+    elif env:
+        environment = replace(environment, id=env, kwargs={})
+    for caution in check_fits(environment, graph.spec):
+        progress.note(f"note: {caution}")
+    return EvaluatedPolicy(name, graph.act, environment)
+
+
+def _environment(env: str | EnvironmentSpec, module: str) -> EnvironmentSpec:
+    return env if isinstance(env, EnvironmentSpec) else EnvironmentSpec(env, module=module)
+
+
+def _of_function(function: Actor, environment: EnvironmentSpec, progress: GameProgress) -> EvaluatedPolicy:
+    if not callable(function):
+        raise InvalidOption(f"policy: expected a name, a folder or a function, got {function!r}")
+    if not environment.id:
+        raise InvalidOption("env: expected a Gymnasium id beside a function of observations, got none")
+    for caution in inspect_environment(environment).cautions:
+        progress.note(f"note: {caution}")
+    name = getattr(function, "__name__", type(function).__name__)
+
+    def choose_actions(observations: NDArray[Any]) -> NDArray[Any]:
+        actions = np.asarray(function(observations))
+        if actions.ndim == 0 or len(actions) != len(observations):
+            raise InvalidOption(
+                f"policy {name}: expected an action for each of {len(observations)} observations, got an array of "
+                f"shape {actions.shape}"
+            )
+        return actions
+
+    return EvaluatedPolicy(name, choose_actions, environment)

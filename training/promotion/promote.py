@@ -1,0 +1,147 @@
+"""`promote`: make a version @champion if its games allow it."""
+
+from dataclasses import replace
+
+from polserve.protos.shared.names import CHAMPION
+from polserve.protos.shared.version_names import VersionName
+from polserve.training.environments.limits import MAX_EVALUATION_STEPS
+from polserve.training.errors import InvalidOption, PromotionRefused, RaceLost, require
+from polserve.training.evaluation.game_progress import SILENT, GameProgress
+from polserve.training.machine.cores import cores
+from polserve.training.promotion.candidacy import ALL_THE_SAME, PlaySettings, gather_evidence
+from polserve.training.promotion.decision import (
+    LAST_SEED,
+    MOST_GAMES,
+    Candidacy,
+    Criteria,
+    Decision,
+    DecisionKind,
+    Rule,
+    decide,
+)
+from polserve.training.promotion.record import correct_record, record_decision
+from polserve.training.registry.aliases import AliasMove, ChampionAlias, mover
+from polserve.training.registry.store import connect
+from polserve.training.registry.versions import PolicyRegistry
+
+DEFAULTS = Criteria()
+
+
+def promote(  # noqa: PLR0913 - keywords of a function that notebooks call, as the command's options
+    policy: str,
+    *,
+    rule: Rule | str = DEFAULTS.rule,
+    margin: float = DEFAULTS.margin,
+    episodes: int = DEFAULTS.episodes,
+    max_steps: int = MAX_EVALUATION_STEPS,
+    module: str = "",
+    seed: int | None = None,
+    processes: int = 0,
+    force_reason: str = "",
+    tracking_uri: str | None = None,
+    progress: GameProgress = SILENT,
+) -> Decision:
+    """Make a version @champion if its games allow it: it and the champion play the same ones.
+
+    Services follow the alias by themselves. Every decision is recorded as an MLflow run with all games, and on the
+    version.
+
+    Args:
+        policy: POLICY for its newest version, POLICY/VERSION or POLICY@ALIAS.
+        rule: what the games must show of the candidate: "better" or "not-worse".
+        margin: what the candidate may lose, as a part of the champion's figure, 0 to 1: of the interquartile mean by
+            the rule "not-worse", of the mean by either.
+        episodes: games of each, on as many seeds, 30 to 10,000.
+        max_steps: steps after which a game is cut off.
+        module: Python module that registers the environment, where Gymnasium does not know it.
+        seed: seed of the first game; None for the one that follows from the two versions.
+        processes: processes that play; 0 for one on each core.
+        force_reason: promote without playing, for this reason, which is kept; "" to play.
+        tracking_uri: the MLflow registry; None for that of MLFLOW_TRACKING_URI, or ./mlflow.db.
+        progress: hears of notes and of games as they end.
+
+    Returns:
+        The decision, by which the candidate is @champion now, or was before.
+
+    Raises:
+        PromotionRefused: the evidence does not allow it, or there can be none; its `decision` says more.
+        RaceLost: somebody else moved the alias first.
+        RegistryError: the registry does not answer, lacks the version, or holds another than was registered.
+        InvalidOption: an argument is out of range.
+    """
+    criteria = Criteria(_rule(rule), margin, episodes)
+    settings = _settings(max_steps, module, seed, processes)
+    registry = PolicyRegistry(connect(tracking_uri, is_created=False, on_wait=progress.note))
+    candidacy = _candidacy(registry, policy, criteria)
+    if candidacy.champion == candidacy.candidate:
+        return Decision(candidacy, DecisionKind.STANDING, f"{candidacy.name} is @{CHAMPION} already")
+    if force_reason:
+        decision = Decision(candidacy, DecisionKind.FORCED, force_reason)
+    elif candidacy.champion is None:
+        decision = Decision(candidacy, DecisionKind.PROMOTED, "there was no champion")
+    else:
+        evidence = gather_evidence(registry, candidacy, settings, progress)
+        decision = Decision(candidacy, *decide(evidence.comparison, criteria), evidence)
+    return _carry_out(registry, decision)
+
+
+def _rule(rule: Rule | str) -> Rule:
+    try:
+        return Rule(rule)
+    except ValueError as error:
+        raise InvalidOption(f"rule: expected {' or '.join(Rule)}, got {rule!r}") from error
+
+
+def _settings(max_steps: int, module: str, seed: int | None, processes: int) -> PlaySettings:
+    require(max_steps >= 1, "max_steps", "1 or more", max_steps)
+    require(processes >= 0, "processes", "0 or more", processes)
+    require(seed is None or 0 <= seed <= LAST_SEED - MOST_GAMES, "seed", f"0 to {LAST_SEED - MOST_GAMES:,}", seed)
+    return PlaySettings(processes or cores(), seed, max_steps, module)
+
+
+def _candidacy(registry: PolicyRegistry, policy: str, criteria: Criteria) -> Candidacy:
+    """Find the versions that are meant."""
+    name = VersionName.parse(policy)
+    candidate = registry.resolve(name) if name.version or name.alias else registry.newest(name.policy)
+    return Candidacy(name.policy, candidate, registry.champion(name.policy), criteria)
+
+
+def _carry_out(registry: PolicyRegistry, decision: Decision) -> Decision:
+    """Record the decision, and move the alias if it is to move; raise where the candidate is not champion after.
+
+    The run is there before the alias moves: no promotion without its evidence.
+    """
+    candidacy = decision.candidacy
+    decision = record_decision(registry, decision)
+    if decision.kind is not DecisionKind.REFUSED:
+        move = AliasMove(candidacy.policy, candidacy.candidate, candidacy.champion, mover("polserve promote"))
+        try:
+            ChampionAlias(registry.client).move(move)
+        except RaceLost as lost:
+            lost.decision = decision = replace(decision, kind=DecisionKind.LOST, reason=str(lost))
+            correct_record(registry, decision)
+            _note(registry, decision)
+            raise
+    _note(registry, decision)
+    if decision.kind is DecisionKind.REFUSED:
+        raise _refusal(decision)
+    return decision
+
+
+def _note(registry: PolicyRegistry, decision: Decision) -> None:
+    candidacy = decision.candidacy
+    registry.note_decision(candidacy.policy, candidacy.candidate, decision.kind, decision.reason, decision.run_id)
+
+
+def _refusal(decision: Decision) -> PromotionRefused:
+    """Build the error that the candidate is refused; it says where the other rule would allow what this one did not."""
+    candidacy, remedy = decision.candidacy, ALL_THE_SAME
+    if decision.evidence is not None and candidacy.criteria.rule is Rule.BETTER:
+        lenient = replace(candidacy.criteria, rule=Rule.NOT_WORSE)
+        if decide(decision.evidence.comparison, lenient)[0] is DecisionKind.PROMOTED:
+            remedy = f"--rule {Rule.NOT_WORSE} would allow it; {ALL_THE_SAME}"
+    return PromotionRefused(
+        f"{candidacy.name} is not promoted, @{CHAMPION} stays {candidacy.champion}: {decision.reason}; "
+        f"every game is in MLflow run {decision.run_id}; {remedy}",
+        decision,
+    )
