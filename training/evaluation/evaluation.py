@@ -29,6 +29,8 @@ class Evaluation:
     random_summary: ReturnSummary
     cut_off: str = ""
     """A sentence that says how many episodes of the policy were cut off; "" where none was."""
+    published: str = ""
+    """A sentence on published scores in this environment; "" where none are known."""
 
     @property
     def mean(self) -> float:

@@ -9,11 +9,11 @@ from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.names import MIN_GOLDEN
 from polserve.training.environments.making import EVALUATION_FIRST_SEED
 from polserve.training.evaluation.episodes import ObservationSample, cut_off, greedy, play_episodes, random_actions
+from polserve.training.evaluation.evaluation import Evaluation
 from polserve.training.evaluation.statistics import summarise
 from polserve.training.learning.interrupts import interruptible
 from polserve.training.learning.loop import TrainingResult
 from polserve.training.runs.recipe import Recipe
-from polserve.training.runs.report import EvaluationResult
 from polserve.training.runs.stages import counted_from
 from polserve.training.runs.trainee import Trainee
 from polserve.training.tasks.task import Narrator
@@ -35,7 +35,7 @@ class Trained:
 
 def make_version(
     trained: Trained, narrator: Narrator, should_stop: Callable[[], bool] = lambda: False
-) -> tuple[EvaluationResult, PolicyVersion]:
+) -> tuple[Evaluation, PolicyVersion]:
     """Evaluate the best weights beside the random policy, and export them.
 
     Raises:
@@ -68,7 +68,7 @@ def make_version(
 
 def _evaluate(
     trained: Trained, choose_actions: ObservationSample, narrator: Narrator, should_stop: Callable[[], bool]
-) -> EvaluationResult:
+) -> Evaluation:
     """Play whole episodes of the policy and of the random one on the evaluation seeds."""
     recipe, environment, loop = trained.recipe, trained.recipe.environment, trained.recipe.loop
     episodes, max_steps = loop.evaluation_episodes, loop.max_evaluation_steps
@@ -82,7 +82,7 @@ def _evaluate(
         )
     returns = [episode.episode_return for episode in played]
     random_returns = [episode.episode_return for episode in at_random]
-    return EvaluationResult(
+    return Evaluation(
         policy=recipe.policy,
         environment=environment.id,
         returns=returns,

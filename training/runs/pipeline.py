@@ -13,6 +13,7 @@ from rich.console import Console
 from polserve.protos.shared.version_names import VersionName
 from polserve.training.environments.inspection import EnvironmentFacts
 from polserve.training.errors import RegistryError
+from polserve.training.evaluation.evaluation import Evaluation
 from polserve.training.learning.interrupts import Interrupted, InterruptFlag
 from polserve.training.learning.loop import TrainingResult
 from polserve.training.runs.beginning import Run, RunOptions, begin
@@ -20,7 +21,7 @@ from polserve.training.runs.evaluating import Trained, make_version
 from polserve.training.runs.monitor import Monitor
 from polserve.training.runs.progress import ProgressDisplay
 from polserve.training.runs.recipe import Recipe
-from polserve.training.runs.report import EvaluationResult, write_report
+from polserve.training.runs.report import write_report
 from polserve.training.runs.stages import Stages
 from polserve.training.tasks.task import ReportRequest
 from polserve.training.versions.version import PolicyVersion
@@ -34,7 +35,7 @@ class Learned:
     """A run that ended its training and was evaluated."""
 
     result: TrainingResult
-    evaluation: EvaluationResult
+    evaluation: Evaluation
     version: PolicyVersion
 
 
@@ -44,7 +45,7 @@ class RunResult:
 
     training: TrainingResult
     run_id: str
-    evaluation: EvaluationResult | None
+    evaluation: Evaluation | None
     version: str | None
     is_champion: bool = False
     """Whether the version is @champion."""

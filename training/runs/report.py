@@ -1,36 +1,20 @@
 """What a run leaves for people: the learning curve, the returns, the evaluation."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from polserve.training.environments.making import EVALUATION_FIRST_SEED
-from polserve.training.evaluation.statistics import ReturnSummary, bin_range
+from polserve.training.evaluation.evaluation import Evaluation
+from polserve.training.evaluation.statistics import bin_range
 from polserve.training.learning.loop import TrainingResult
 from polserve.training.tasks.task import MEAN_RETURN
 
 
-@dataclass(frozen=True, slots=True)
-class EvaluationResult:
-    """Returns of the trained policy and of the random one, each of whole episodes."""
-
-    policy: str
-    environment: str
-    returns: Sequence[float]
-    random_returns: Sequence[float]
-    summary: ReturnSummary
-    random_summary: ReturnSummary
-    cut_off: str = ""
-    """That episodes of the policy were cut off, where some were."""
-    published: str = ""
-    """Published scores in this environment, where some are known."""
-
-
-def write_report(folder: Path, training: TrainingResult, result: EvaluationResult) -> None:
+def write_report(folder: Path, training: TrainingResult, result: Evaluation) -> None:
     """Write into `folder` learning_curve.png, returns.png, evaluation.md and evaluation.json."""
     folder.mkdir(parents=True, exist_ok=True)
     mpl.use("agg")
@@ -51,7 +35,7 @@ def write_report(folder: Path, training: TrainingResult, result: EvaluationResul
     )
 
 
-def _learning_curve(path: Path, training: TrainingResult, result: EvaluationResult) -> None:
+def _learning_curve(path: Path, training: TrainingResult, result: Evaluation) -> None:
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     steps, means = zip(*training.curve, strict=True)
@@ -63,7 +47,7 @@ def _learning_curve(path: Path, training: TrainingResult, result: EvaluationResu
     figure.savefig(path, dpi=120)
 
 
-def _returns(path: Path, result: EvaluationResult) -> None:
+def _returns(path: Path, result: Evaluation) -> None:
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     span = bin_range([*result.returns, *result.random_returns])
@@ -74,7 +58,7 @@ def _returns(path: Path, result: EvaluationResult) -> None:
     figure.savefig(path, dpi=120)
 
 
-def _markdown(training: TrainingResult, result: EvaluationResult) -> str:
+def _markdown(training: TrainingResult, result: Evaluation) -> str:
     rows = [
         f"| {name} | {s.episodes} | {s.mean:.2f} | {s.interval_low:.2f} to {s.interval_high:.2f} | {s.median:.2f} "
         f"| {s.iqm:.2f} | {s.standard_deviation:.2f} |"

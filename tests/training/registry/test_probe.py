@@ -1,6 +1,7 @@
 """Before mlflow is imported, the registry is asked whether it is one, the way mlflow itself will ask."""
 
 import contextlib
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 from polserve.training.errors import RegistryError
 from polserve.training.registry import probe
 from polserve.training.registry.address import reach
+from polserve.training.registry.program import MLFLOW_SETTINGS, prepare_program
 from tests.support.running import free_port
 
 
@@ -19,6 +21,8 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.setenv(name, "")  # set back after the test, whatever the code under test did
         monkeypatch.setenv(name.upper(), "")
+    for name in MLFLOW_SETTINGS:
+        monkeypatch.setenv(name, os.environ.get(name, MLFLOW_SETTINGS[name]))
     monkeypatch.setattr(probe, "START_TIMEOUT_S", 0.0)
 
 
@@ -77,7 +81,21 @@ def test_a_registry_on_this_machine_is_reached_past_a_proxy_that_is_down(
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "corp.example")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_url)
+    prepare_program()
     assert reach() == mlflow_url
+
+
+def test_a_function_that_sets_no_variable_names_the_proxy_and_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with pytest.raises(RegistryError, match=r"cannot be reached through the proxy .*, or name the host in no_proxy"):
+        reach("http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize("uri", ["", "sqlite:///x.db", "http://[", "http://mlflow.example"])
+def test_a_program_sets_no_proxy_aside_for_another_machine(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    prepare_program()
+    assert os.environ["no_proxy"] == ""
 
 
 def test_a_registry_that_only_a_proxy_reaches_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
