@@ -61,7 +61,6 @@ def registered(mlflow_url: str) -> str:
 @pytest.fixture
 def policy(store: "MlflowClient", registered: str, request: pytest.FixtureRequest) -> Iterator[str]:
     """A name of this test's own with the same two versions; 1 is champion."""
-    from polserve.training.registry.versions import PolicyRegistry
     from tests.support.following import promoted
 
     name = request.node.name.replace("[", "_").replace("]", "")[:60]

@@ -7,6 +7,7 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 
+from polserve.protos.shared.names import SHA256_TAG
 from polserve.training.errors import InvalidOption, PromotionRefused, RaceLost, RegistryError
 from polserve.training.promotion.decision import Decision, DecisionKind
 from polserve.training.promotion.promote import promote
@@ -32,24 +33,34 @@ def uri(mlflow_url: str, policy: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return mlflow_url
 
 
+@pytest.fixture
+def like(store: MlflowClient, policy: str) -> str:
+    """A candidate that is the champion again: version 3 of the policy."""
+    copied = store.copy_model_version(f"models:/{policy}/1", policy)
+    sha256 = store.get_model_version(policy, "1").tags[SHA256_TAG]
+    store.set_model_version_tag(policy, str(copied.version), SHA256_TAG, sha256)
+    return f"{policy}/{copied.version}"
+
+
 def test_a_refused_candidate_raises_with_the_decision_and_every_return(
-    store: MlflowClient, policy: str, uri: str
+    store: MlflowClient, policy: str, like: str, uri: str
 ) -> None:
     with pytest.raises(PromotionRefused, match="it is not shown to be better") as refused:
-        promote(f"{policy}/2", episodes=30, processes=1, tracking_uri=uri)
+        promote(like, episodes=30, processes=1, tracking_uri=uri)
     decision = refused.value.decision
     assert decision is not None
     assert decision.evidence is not None
     assert decision.kind is DecisionKind.REFUSED
     assert not decision.is_champion
     assert len(decision.evidence.candidate_returns) == len(decision.evidence.champion_returns) == 30
-    assert decision_run(store, policy, "2").info.run_id == decision.run_id
+    assert decision_run(store, policy, "3").info.run_id == decision.run_id
     assert champion(store, policy) == "1"
 
 
-def test_a_rule_is_named_by_its_text_and_the_decision_is_returned(store: MlflowClient, policy: str, uri: str) -> None:
-    store.copy_model_version(f"models:/{policy}/1", policy)
-    decision = promote(f"{policy}/3", rule="not-worse", episodes=30, processes=1, tracking_uri=uri)
+def test_a_rule_is_named_by_its_text_and_the_decision_is_returned(
+    store: MlflowClient, policy: str, like: str, uri: str
+) -> None:
+    decision = promote(like, rule="not-worse", episodes=30, processes=1, tracking_uri=uri)
     assert (decision.kind, decision.is_champion) == (DecisionKind.PROMOTED, True)
     assert (decision.candidacy.candidate, decision.candidacy.champion) == ("3", "1")
     assert champion(store, policy) == "3"
@@ -65,16 +76,15 @@ def test_a_version_is_forced_with_a_reason_and_rolled_back(store: MlflowClient, 
 
 
 def test_a_candidate_that_came_too_late_raises_with_its_decision(
-    store: MlflowClient, policy: str, uri: str, monkeypatch: pytest.MonkeyPatch
+    store: MlflowClient, policy: str, like: str, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def record_late(registry: PolicyRegistry, decision: Decision) -> Decision:
         store.set_registered_model_alias(policy, "champion", "2")
         return record_decision(registry, decision)
 
     monkeypatch.setattr("polserve.training.promotion.promote.record_decision", record_late)
-    store.copy_model_version(f"models:/{policy}/1", policy)
     with pytest.raises(RaceLost) as lost:
-        promote(f"{policy}/3", force_reason="a race", tracking_uri=uri)
+        promote(like, force_reason="a race", tracking_uri=uri)
     assert lost.value.decision is not None
     assert lost.value.decision.kind is DecisionKind.LOST
     assert decision_run(store, policy, "3").data.tags["decision"] == "lost"

@@ -27,10 +27,10 @@ def _is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def strong(mlflow_url: str) -> str:
-    """A policy whose version balances the pole twice as long as those of `registered`."""
+    """A policy whose version balances the pole ten times as long as the first of `registered`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", mlflow_url)
-        register(connect(), "strong", 3)
+        register(connect(), "strong", 2)
     return "strong"
 
 
