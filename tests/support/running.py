@@ -20,7 +20,7 @@ from polserve.serving.addresses import spelled
 ROOT = Path(__file__).resolve().parents[2]
 """The repository."""
 
-TIMEOUT_S = 60.0
+TIMEOUT_S = 120.0
 
 
 def free_port() -> int:
@@ -164,7 +164,7 @@ def page(url: str) -> tuple[int, str]:
 
 
 def wait_until(condition: Callable[[], bool], log: Path | None = None) -> None:
-    """Return when `condition()` holds; fail with the log's end when it does not for a minute."""
+    """Return when `condition()` holds; fail with the log's end when it does not for two minutes."""
     until = time.monotonic() + TIMEOUT_S
     while not condition():
         if time.monotonic() > until:

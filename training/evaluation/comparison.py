@@ -7,7 +7,6 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from polserve.training.evaluation.statistics import CUT
 
@@ -88,6 +87,8 @@ def compare(
 
 
 def _side(returns: FloatArray) -> SideStatistics:
+    from scipy import stats  # which takes a second to import, and a process that plays games never needs
+
     return SideStatistics(float(stats.trim_mean(returns, CUT)), float(returns.mean()), float(returns.std(ddof=1)))
 
 

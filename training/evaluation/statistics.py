@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 RESAMPLES = 10_000
 """Bootstrap resamples; the interval's ends move by well under 1 % of its width from one draw to another."""
@@ -35,6 +34,8 @@ def summarise(returns: Sequence[float] | NDArray[np.float64], confidence: float 
     Raises:
         ValueError: there are fewer than two returns.
     """
+    from scipy import stats  # which takes a second to import, and a process that plays games never needs
+
     values = np.asarray(returns, np.float64)
     if values.size < 2:  # noqa: PLR2004 - a spread needs two
         raise ValueError(f"a summary needs at least two returns, got {values.size}")

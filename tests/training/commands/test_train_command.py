@@ -4,10 +4,12 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Run
 
 from tests.support.running import environment, program, wait_until
 
@@ -15,41 +17,74 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow warns at its import 
 
 SMALL = ("--set", "selection_episodes=5", "--set", "evaluate_every=1000", "--set", "checkpoint_every_s=1")
 TRAIN = ("-m", "polserve", "train", "cartpole", *SMALL)
+OF_ANOTHER_RUN = "of another run"
 
 
-def test_ctrl_c_saves_what_was_learned_and_resume_ends_the_same_run(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    checkpoint = tmp_path / "runs" / "cartpole-seed0" / "checkpoint.pt"
+@dataclass(frozen=True)
+class Interrupted:
+    """A run that Ctrl-C ended, in a folder where another run's checkpoint was."""
+
+    folder: Path
+    text: str
+    run: Run
+
+    def resume(self, *options: str) -> "subprocess.CompletedProcess[str]":
+        """Give the same command again, with --resume and `options`."""
+        return subprocess.run(
+            [sys.executable, *TRAIN, *options, "--resume"],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=self.folder,
+            env=environment(),
+        )
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
+    folder = tmp_path_factory.mktemp("interrupted")
+    log, checkpoint = folder / "log", folder / "runs" / "cartpole-seed0" / "checkpoint.pt"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_text(OF_ANOTHER_RUN)
     endless = ("--set", "stop_return=1000", "--steps", "1000000")
-    with program(*TRAIN, *endless, log=log, cwd=tmp_path) as process:
-        wait_until(checkpoint.exists, log)
+    with program(*TRAIN, *endless, log=log, cwd=folder) as process:
+        wait_until(lambda: checkpoint.with_name("checkpoint-1.pt").exists() and checkpoint.exists(), log)
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
-    text = log.read_text()
-    assert "give the same command with --resume to go on" in text
-    assert "Traceback" not in text
+    (run,) = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}").search_runs(["1"])
+    return Interrupted(folder, log.read_text(), run)
 
-    store = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
-    (interrupted,) = store.search_runs(["1"])
-    assert interrupted.info.status == "KILLED"
-    assert interrupted.data.metrics["charts/sps"] > 0
 
-    resumed = subprocess.run(
-        [sys.executable, *TRAIN, "--set", "stop_return=1", "--resume"],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=environment(),
-    )
+def test_ctrl_c_saves_what_was_learned_and_says_how_to_go_on(interrupted: Interrupted) -> None:
+    assert "give the same command with --resume to go on" in interrupted.text
+    assert "Traceback" not in interrupted.text
+    assert interrupted.run.info.status == "KILLED"
+    assert interrupted.run.data.metrics["charts/sps"] > 0
+
+
+def test_another_runs_checkpoint_is_kept_under_another_name(interrupted: Interrupted) -> None:
+    told = "another run's checkpoint was there: it is runs/cartpole-seed0/checkpoint-1.pt now"
+    assert told in interrupted.text
+    assert (interrupted.folder / "runs/cartpole-seed0/checkpoint-1.pt").read_text() == OF_ANOTHER_RUN
+
+
+def test_a_run_is_not_resumed_with_other_settings(interrupted: Interrupted) -> None:
+    refused = interrupted.resume("--set", "discount=0.9")
+    assert refused.returncode == 1
+    assert "discount was 0.995 and is 0.9; resume with the settings that the run was started with" in refused.stderr
+
+
+def test_resume_ends_the_same_run(interrupted: Interrupted, tmp_path: Path) -> None:
+    resumed = interrupted.resume("--set", "stop_return=1")
     assert resumed.returncode == 0, resumed.stderr
     assert "registered cartpole/1" in resumed.stdout
     assert "report: runs/cartpole-seed0/report\n" in resumed.stdout
     assert {"learning_curve.png", "returns.png", "evaluation.md"} < {
-        path.name for path in (tmp_path / "runs/cartpole-seed0/report").iterdir()
+        path.name for path in (interrupted.folder / "runs/cartpole-seed0/report").iterdir()
     }
+    store = MlflowClient(f"sqlite:///{interrupted.folder / 'mlflow.db'}")
     (finished,) = store.search_runs(["1"])
-    assert finished.info.run_id == interrupted.info.run_id
+    assert finished.info.run_id == interrupted.run.info.run_id
     assert finished.info.status == "FINISHED"
     check_run(store, finished.info.run_id, tmp_path)
 
@@ -66,29 +101,6 @@ def check_run(store: MlflowClient, run_id: str, folder: Path) -> None:
     evaluation = json.loads((artifacts / "evaluation.json").read_text())
     assert len(evaluation["returns"]) == 100
     assert evaluation["random"]["mean"] < 50
-
-
-def test_a_run_leaves_another_runs_checkpoint_and_is_not_resumed_with_other_settings(tmp_path: Path) -> None:
-    def train(*options: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, *TRAIN, "--steps", "1200", "--no-register", *options],
-            check=False,
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env=environment(),
-        )
-
-    earlier = tmp_path / "runs" / "cartpole-seed0" / "checkpoint.pt"
-    earlier.parent.mkdir(parents=True)
-    earlier.write_text("of another run")
-    begun = train()
-    assert begun.returncode == 0
-    assert "another run's checkpoint was there: it is runs/cartpole-seed0/checkpoint-1.pt now" in begun.stdout
-    assert earlier.with_name("checkpoint-1.pt").read_text() == "of another run"
-    refused = train("--resume", "--set", "discount=0.9")
-    assert refused.returncode == 1
-    assert "discount was 0.995 and is 0.9; resume with the settings that the run was started with" in refused.stderr
 
 
 def test_ctrl_c_in_the_evaluation_says_how_to_go_on(tmp_path: Path) -> None:

@@ -212,8 +212,9 @@ def test_an_allocator_is_trained_for_the_account_of_a_history(tmp_path: Path) ->
     write_history(tmp_path / "history.csv", simulate_history(truth, 200, np.random.default_rng(0)))
     lines = (tmp_path / "history.csv").read_text().splitlines()
     (tmp_path / "history.csv").write_text("\n".join([f"{lines[0]},currency", *(f"{line},EUR" for line in lines[1:])]))
-    few = ("--set", "selection_episodes=4", "--set", "evaluation_episodes=8", "--set", "evaluate_every=6000")
-    said = trained(tmp_path, "adbudget", "--data", "history.csv", "--name", "shop", "--steps", "6000", *few)
+    sizes = {"learning_starts": 640, "evaluate_every": 1000, "selection_episodes": 4, "evaluation_episodes": 8}
+    few = [word for name, value in sizes.items() for word in ("--set", f"{name}={value}")]
+    said = trained(tmp_path, "adbudget", "--data", "history.csv", "--name", "shop", "--steps", "1000", *few)
     assert "fitted 200 days of history.csv: R squared 0." in said
     assert "display: identified" in said
     assert "solved anew every day" in said
