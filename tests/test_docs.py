@@ -232,3 +232,11 @@ def test_every_module_that_a_document_names_exists() -> None:
             r"`(?:python -m )?(polserve\.(?:protos|serving|testing|training)\b[\w.]*)`", document.read_text()
         ):
             assert is_defined(name), f"{document.relative_to(ROOT)}: {name}"
+
+
+def test_every_class_in_the_glossary_exists() -> None:
+    glossary = (ROOT / "docs/contributing.md").read_text().partition("## Glossary")[2]
+    named = set(re.findall(r"`([A-Z][a-z]\w+)`", "\n".join(line.split("|")[1] for line in glossary.splitlines()[4:])))
+    code = "\n".join(path.read_text() for side in ("serving", "training") for path in (ROOT / side).rglob("*.py"))
+    assert len(named) > 10
+    assert named <= set(re.findall(r"^class (\w+)", code, re.MULTILINE))
