@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,12 +74,26 @@ def frame_contract(policy: Policy) -> ObservationContract:
     return policy.observation.of_frame() if policy.spec.observation.frames else policy.observation
 
 
+def stack_bytes(policy: Policy) -> int:
+    """Return the size of what an episode of a policy keeps between two observations: its stack of frames."""
+    return policy.observation.n_bytes if policy.spec.observation.frames else 0
+
+
+class EpisodeCounter(Protocol):
+    """Where ended episodes are counted."""
+
+    def count_episode(self, policy: Policy, episode_return: float | None, *, is_truncated: bool) -> None:
+        """Count an episode that was played to its end; its return is None where no reward was reported."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What streams of episodes may take."""
 
     max_open: int
-    """Streams that are open at once."""
+    """Episodes that are open at once: a stream without slots holds one, also between two of them."""
+    max_state_bytes: int
+    """Frames that they keep."""
     idle_s: float
     """Seconds without a message."""
     retired_s: float
@@ -90,7 +104,7 @@ class OpenStreams:
     """The open streams of this process: not too many, none idle for long, none after the end.
 
     Episodes keep their version when another goes live, but not for ever: its memory is to be free in the end. The state
-    of a stream's call is its EpisodeState, or None between two episodes. Used by the loop's thread.
+    of a stream's call knows its policy, or is None between two episodes. Used by the loop's thread.
     """
 
     def __init__(self, limits: Limits, is_live: Callable[[Policy], bool], tell: Callable[[int], None]) -> None:
@@ -101,7 +115,9 @@ class OpenStreams:
         self._tell = tell
         self._retired: dict[Policy, float] = {}
         """Versions that are played and no longer live, and since when."""
-        self._calls: set[Call] = set()
+        self._calls: dict[Call, tuple[int, int]] = {}
+        """The open streams: how many episodes each holds, and the bytes of their state."""
+        self._n_episodes = self._n_bytes = 0
 
     @property
     def n_open(self) -> int:
@@ -117,15 +133,34 @@ class OpenStreams:
         """
         if self.is_draining:
             raise NotReady(DRAINING)
-        if len(self._calls) >= self._limits.max_open:
-            raise Overloaded(f"{self._limits.max_open} episodes are open, which is the limit", RETRY_AFTER_S)
-        self._calls.add(call)
+        self.hold(call, 1, 0)
         self._tell(len(self._calls))
+
+    def hold(self, call: Call, n_episodes: int, n_bytes: int) -> None:
+        """Let a stream hold so many episodes, whose state takes so many bytes, in the place of what it held.
+
+        Raises:
+            Overloaded: that is more than all streams together may hold.
+        """
+        limits = self._limits
+        held = self._calls.get(call, (0, 0))
+        if self._n_episodes - held[0] + n_episodes > limits.max_open:
+            are_open = f"{self._n_episodes} episodes are open"
+            more = "which is the limit" if n_episodes == 1 else f"and {n_episodes} more are above the limit"
+            raise Overloaded(f"{are_open}, {more}", RETRY_AFTER_S)
+        if self._n_bytes - held[1] + n_bytes > limits.max_state_bytes:
+            kept = f"the open episodes keep {self._n_bytes >> 20} MiB of frames, of {limits.max_state_bytes >> 20}"
+            raise Overloaded(kept, RETRY_AFTER_S)
+        self._calls[call] = (n_episodes, n_bytes)
+        self._n_episodes += n_episodes - held[0]
+        self._n_bytes += n_bytes - held[1]
 
     def close(self, call: Call) -> None:
         """Forget a stream, and the episode on it."""
         call.state = None
-        self._calls.discard(call)
+        n_episodes, n_bytes = self._calls.pop(call, (0, 0))
+        self._n_episodes -= n_episodes
+        self._n_bytes -= n_bytes
         self._tell(len(self._calls))
 
     def drain(self) -> None:
@@ -171,5 +206,4 @@ class OpenStreams:
 
 
 def _played(call: Call) -> Policy | None:
-    state: EpisodeState | None = call.state
-    return None if state is None else state.policy
+    return None if call.state is None else call.state.policy

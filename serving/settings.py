@@ -93,6 +93,8 @@ class Settings(BaseSettings):
     """Seconds of silence after which a connection is probed; one that does not answer within 20 s is closed."""
     max_episodes: int = Field(10_000, ge=1, le=1_000_000)
     """Largest number of open episode streams, shared out among the processes."""
+    max_episode_mib: int = Field(1024, ge=1)
+    """Largest memory for the frames that open episodes keep, in MiB, shared out among the processes."""
     episode_idle: float = Field(300.0, gt=0, le=86_400, validation_alias="POLSERVE_EPISODE_IDLE_S")
     """Seconds without a message after which an episode stream is ended."""
     retire_after: float = Field(3600.0, gt=0, le=604_800, validation_alias="POLSERVE_RETIRE_AFTER_S")

@@ -38,11 +38,20 @@ def test_nothing_leans_on_what_grpcio_keeps_private() -> None:
 def test_the_clients_public_names_are_these() -> None:
     assert sorted(client.__all__) == [
         "Action",
+        "ActionSpace",
+        "Allocator",
         "AsyncEpisode",
         "AsyncPolicyClient",
         "BudgetDay",
         "ClientError",
+        "EndedEpisode",
         "Episode",
+        "Episodes",
+        "EvaluationSummary",
+        "InvalidArgument",
+        "LivePolicy",
+        "LiveVersion",
+        "ObservationSpace",
         "PolicyClient",
         "Split",
     ]

@@ -1,6 +1,6 @@
 """Clients whose calls are answered in this process, by functions."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import grpc
@@ -133,11 +133,14 @@ class InMemoryStream:
         self._start: pb.EpisodeStart | None = None
         self._step = 0
         self._return: float | None = None
+        self._slots: list[pb.SlotReturn] = []
+        """The open episode of each slot, where the stream has slots."""
 
     def ask(self, request: pb.EpisodeRequest) -> pb.EpisodeResponse:
         """Answer one request, as the service does; raises what the function raises."""
         if request.HasField("start"):
             self._start, self._step, self._return = request.start, 0, None
+            self._slots = [pb.SlotReturn(slot=slot) for slot in range(request.start.slots)]
             return self._act(request.start, request.start.observation)
         if self._start is None:
             message = "message: expected a start before anything else"
@@ -145,25 +148,55 @@ class InMemoryStream:
         part = request.end if request.HasField("end") else request.step
         if part.HasField("reward"):
             self._return = (self._return or 0.0) + part.reward
+        for slot, reward in zip(self._slots, part.rewards, strict=bool(part.rewards)):
+            slot.episode_return += reward
         if isinstance(part, pb.EpisodeStep):
-            return self._act(self._start, part.observation)
+            over = [self._end_slot(slot) for slot, how in enumerate(part.ended) if how]
+            return self._act(self._start, part.observation, over)
         start, self._start = self._start, None
-        return pb.EpisodeResponse(policy=start.policy, version=VERSION, step=self._step, episode_return=self._return)
+        return pb.EpisodeResponse(
+            policy=start.policy,
+            version=VERSION,
+            step=self._step,
+            episode_return=self._return,
+            ended=self._slots,
+        )
 
     def close(self) -> None:
         """End the stream."""
         self._start = None
 
-    def _act(self, start: pb.EpisodeStart, observation: pb.Tensor) -> pb.EpisodeResponse:
-        answer = self._transport.answer(start.policy, start.version, to_array(observation))
+    def _end_slot(self, slot: int) -> pb.SlotReturn:
+        over, self._slots[slot] = self._slots[slot], pb.SlotReturn(slot=slot)
+        return over
+
+    def _act(
+        self, start: pb.EpisodeStart, observation: pb.Tensor, over: Sequence[pb.SlotReturn] = ()
+    ) -> pb.EpisodeResponse:
+        array = to_array(observation)
+        rows = array if self._slots else array[np.newaxis]
+        answers = [self._transport.answer(start.policy, start.version, row) for row in rows]
+        actions = np.stack([answer.action for answer in answers])
+        values = _stacked_values(answers) if start.with_values else None
+        if not self._slots:
+            actions, values = actions[0, ...], None if values is None else values[0]
         self._step += 1
+        for slot in self._slots:
+            slot.steps += 1
         return pb.EpisodeResponse(
             policy=start.policy,
             version=VERSION,
             step=self._step,
-            action=to_tensor(answer.action),
-            values=to_tensor(answer.values) if start.with_values and answer.values is not None else None,
+            action=to_tensor(actions),
+            values=None if values is None else to_tensor(values),
+            ended=over,
         )
+
+
+def _stacked_values(answers: Sequence[Action]) -> NDArray[np.float32] | None:
+    """Return the values of several answers, (n, a); None where one has none."""
+    values = [answer.values for answer in answers if answer.values is not None]
+    return np.stack(values) if len(values) == len(answers) else None
 
 
 class AsyncInMemoryTransport:

@@ -17,6 +17,7 @@ from polserve.serving.client.live import (
     ObservationSpace,
 )
 from polserve.serving.client.messages import Action
+from polserve.serving.client.slots import EndedEpisode, Episodes
 from polserve.serving.client.sync import Episode, PolicyClient
 
 __all__ = [
@@ -27,7 +28,9 @@ __all__ = [
     "AsyncPolicyClient",
     "BudgetDay",
     "ClientError",
+    "EndedEpisode",
     "Episode",
+    "Episodes",
     "EvaluationSummary",
     "InvalidArgument",
     "LivePolicy",

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Self, SupportsFloat
+from typing import Self, SupportsFloat, SupportsIndex
 
 from numpy.typing import ArrayLike
 
@@ -24,6 +24,7 @@ from polserve.serving.client.messages import (
     policy_call,
 )
 from polserve.serving.client.observations import Observations
+from polserve.serving.client.slots import Episodes
 from polserve.serving.client.target import DEFAULT_TARGET, full_target
 from polserve.serving.client.transport import GrpcTransport, Stream, Transport
 
@@ -122,6 +123,23 @@ class PolicyClient:
         """
         messages = EpisodeMessages(policy, version, with_values=with_values, epsilon=epsilon)
         return Episode(self._transport.open_stream(), messages)
+
+    def episodes(
+        self,
+        policy: str,
+        n: SupportsIndex,
+        *,
+        version: Version = "",
+        with_values: bool = False,
+        epsilon: SupportsFloat = 0.0,
+    ) -> Episodes:
+        """Open a stream of n episodes side by side, for a `with` block, as a vector environment plays them.
+
+        Raises:
+            InvalidArgument: an argument is not what it must be; nothing was sent.
+        """
+        stream = self._transport.open_stream()
+        return Episodes(stream, policy, n, version, with_values=with_values, epsilon=epsilon)
 
     def policies(self) -> list[LivePolicy]:
         """Ask what is live: policies by name, with their versions, aliases and specs.

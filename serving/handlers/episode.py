@@ -3,7 +3,7 @@
 import functools
 import weakref
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,21 +11,15 @@ from numpy.typing import NDArray
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.tensors import MOST_AXES
 from polserve.serving.catalog import Catalog
-from polserve.serving.episodes import DRAINING, EpisodeState, OpenStreams
+from polserve.serving.episodes import DRAINING, EpisodeCounter, EpisodeState, OpenStreams, stack_bytes
 from polserve.serving.errors import InvalidRequest, NotReady
 from polserve.serving.handlers.act import TOO_MANY_AXES, any_wanted
 from polserve.serving.handlers.base import parts_of, rows_of
 from polserve.serving.handlers.codec import decode_observation, encode_step, has_values_form, parse
+from polserve.serving.handlers.slots import SlotsState, ask_slots, end_slots
 from polserve.serving.inference import Inference, Question, Result, check_epsilon
 from polserve.serving.policy import Answer, Policy
 from polserve.serving.rounds import Call
-
-
-class EpisodeCounter(Protocol):
-    """Where ended episodes are counted."""
-
-    def count_episode(self, policy: Policy, episode_return: float | None, *, is_truncated: bool) -> None:
-        """Count an episode that was played to its end; its return is None where no reward was reported."""
 
 
 class Alike(NamedTuple):
@@ -90,6 +84,9 @@ class EpisodeHandler:
         if self._streams.is_draining and call.state is None:
             raise NotReady(DRAINING)
         request = parse(pb.EpisodeRequest, call.message)
+        if isinstance(call.state, SlotsState) and request.WhichOneof("message") in ("step", "end"):
+            self._take_for_slots(call, call.state, request)
+            return None
         match request.WhichOneof("message"):
             case "step":
                 episode = _current(call, "step")
@@ -104,9 +101,31 @@ class EpisodeHandler:
             case _:
                 raise InvalidRequest("message", "start, step or end", "none of them")
 
+    def _take_for_slots(self, call: Call, state: SlotsState, request: pb.EpisodeRequest) -> None:
+        """Answer a message that speaks for all slots of a group."""
+        if request.HasField("step"):
+            self._inference.ask([ask_slots(call, state, request.step, self._counter)])
+            return
+        response = end_slots(state, request.end, self._counter)
+        call.state = None
+        self._streams.hold(call, 1, 0)
+        call.reply(response.SerializeToString())
+        if self._streams.is_draining:
+            call.fail(NotReady(DRAINING))
+
     def _start(self, call: Call, start: pb.EpisodeStart) -> Step | None:
         policy = self._catalog.resolve(start.policy, start.version)
         check_epsilon(policy, start.epsilon)
+        if start.slots:
+            state = SlotsState(policy, start.slots, with_values=start.with_values, epsilon=start.epsilon)
+            self._streams.hold(call, state.n, state.n * stack_bytes(policy))
+            call.state = state
+            if start.HasField("observation"):
+                self._inference.ask([ask_slots(call, state, start, self._counter)])
+            else:
+                call.reply(pb.EpisodeResponse(policy=policy.name, version=policy.version).SerializeToString())
+            return None
+        self._streams.hold(call, 1, stack_bytes(policy))
         call.state = episode = EpisodeState(policy, with_values=start.with_values, epsilon=start.epsilon)
         if start.HasField("observation"):
             return Step(call, episode, start, start.observation.data)
@@ -117,6 +136,7 @@ class EpisodeHandler:
         if end.HasField("reward"):
             episode.reward(end.reward)
         call.state = None
+        self._streams.hold(call, 1, 0)
         policy, episode_return = episode.policy, episode.episode_return
         self._counter.count_episode(policy, episode_return, is_truncated=end.truncated)
         response = pb.EpisodeResponse(

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from polserve.protos.polserve.v1 import budget_pb2, policy_pb2
 from polserve.serving.catalog import Catalog
-from polserve.serving.episodes import OpenStreams
+from polserve.serving.episodes import EpisodeCounter, OpenStreams
 from polserve.serving.handlers import health as health_service
 from polserve.serving.handlers import reflection
 from polserve.serving.handlers.act import ActHandler
 from polserve.serving.handlers.budget import AllocateHandler
-from polserve.serving.handlers.episode import EpisodeCounter, EpisodeHandler
+from polserve.serving.handlers.episode import EpisodeHandler
 from polserve.serving.handlers.health import Health, Watch, check
 from polserve.serving.handlers.listing import get_policy, list_policies
 from polserve.serving.handlers.reflection import Reflection

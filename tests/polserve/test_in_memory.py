@@ -159,3 +159,11 @@ def test_asyncio_gets_the_same() -> None:
                 assert await episode.end(reward=2.0) == 2.0
 
     asyncio.run(ask())
+
+
+def test_a_function_plays_episodes_side_by_side() -> None:
+    with client({"cartpole": lean}) as policies, policies.episodes("cartpole", 2) as episodes:
+        assert episodes.act([[0, 0, 1, 0], [0, 0, -1, 0]]).action.tolist() == [1, 0]
+        episodes.act([[0, 0, 1, 0], [0, 0, 1, 0]], [1.0, 2.0], terminated=[False, True])
+        ended = [(over.slot, over.steps, over.episode_return) for over in episodes.end([3.0, 4.0])]
+    assert ended == [(1, 1, 2.0), (0, 2, 4.0), (1, 1, 4.0)]

@@ -16,6 +16,12 @@ class DataType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     INT32: _ClassVar[DataType]
     INT64: _ClassVar[DataType]
     BOOL: _ClassVar[DataType]
+
+class SlotEnd(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SLOT_END_UNSPECIFIED: _ClassVar[SlotEnd]
+    SLOT_END_TERMINATED: _ClassVar[SlotEnd]
+    SLOT_END_TRUNCATED: _ClassVar[SlotEnd]
 DATA_TYPE_UNSPECIFIED: DataType
 FLOAT32: DataType
 FLOAT64: DataType
@@ -23,6 +29,9 @@ UINT8: DataType
 INT32: DataType
 INT64: DataType
 BOOL: DataType
+SLOT_END_UNSPECIFIED: SlotEnd
+SLOT_END_TERMINATED: SlotEnd
+SLOT_END_TRUNCATED: SlotEnd
 
 class Tensor(_message.Message):
     __slots__ = ("dtype", "shape", "data", "values")
@@ -75,37 +84,45 @@ class EpisodeRequest(_message.Message):
     def __init__(self, start: _Optional[_Union[EpisodeStart, _Mapping]] = ..., step: _Optional[_Union[EpisodeStep, _Mapping]] = ..., end: _Optional[_Union[EpisodeEnd, _Mapping]] = ...) -> None: ...
 
 class EpisodeStart(_message.Message):
-    __slots__ = ("policy", "version", "epsilon", "with_values", "observation")
+    __slots__ = ("policy", "version", "epsilon", "with_values", "observation", "slots")
     POLICY_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     EPSILON_FIELD_NUMBER: _ClassVar[int]
     WITH_VALUES_FIELD_NUMBER: _ClassVar[int]
     OBSERVATION_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
     policy: str
     version: str
     epsilon: float
     with_values: bool
     observation: Tensor
-    def __init__(self, policy: _Optional[str] = ..., version: _Optional[str] = ..., epsilon: _Optional[float] = ..., with_values: _Optional[bool] = ..., observation: _Optional[_Union[Tensor, _Mapping]] = ...) -> None: ...
+    slots: int
+    def __init__(self, policy: _Optional[str] = ..., version: _Optional[str] = ..., epsilon: _Optional[float] = ..., with_values: _Optional[bool] = ..., observation: _Optional[_Union[Tensor, _Mapping]] = ..., slots: _Optional[int] = ...) -> None: ...
 
 class EpisodeStep(_message.Message):
-    __slots__ = ("observation", "reward")
+    __slots__ = ("observation", "reward", "rewards", "ended")
     OBSERVATION_FIELD_NUMBER: _ClassVar[int]
     REWARD_FIELD_NUMBER: _ClassVar[int]
+    REWARDS_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
     observation: Tensor
     reward: float
-    def __init__(self, observation: _Optional[_Union[Tensor, _Mapping]] = ..., reward: _Optional[float] = ...) -> None: ...
+    rewards: _containers.RepeatedScalarFieldContainer[float]
+    ended: _containers.RepeatedScalarFieldContainer[SlotEnd]
+    def __init__(self, observation: _Optional[_Union[Tensor, _Mapping]] = ..., reward: _Optional[float] = ..., rewards: _Optional[_Iterable[float]] = ..., ended: _Optional[_Iterable[_Union[SlotEnd, str]]] = ...) -> None: ...
 
 class EpisodeEnd(_message.Message):
-    __slots__ = ("reward", "truncated")
+    __slots__ = ("reward", "truncated", "rewards")
     REWARD_FIELD_NUMBER: _ClassVar[int]
     TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    REWARDS_FIELD_NUMBER: _ClassVar[int]
     reward: float
     truncated: bool
-    def __init__(self, reward: _Optional[float] = ..., truncated: _Optional[bool] = ...) -> None: ...
+    rewards: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, reward: _Optional[float] = ..., truncated: _Optional[bool] = ..., rewards: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class EpisodeResponse(_message.Message):
-    __slots__ = ("policy", "version", "step", "action", "values", "explored", "episode_return")
+    __slots__ = ("policy", "version", "step", "action", "values", "explored", "episode_return", "explored_slots", "ended")
     POLICY_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
@@ -113,6 +130,8 @@ class EpisodeResponse(_message.Message):
     VALUES_FIELD_NUMBER: _ClassVar[int]
     EXPLORED_FIELD_NUMBER: _ClassVar[int]
     EPISODE_RETURN_FIELD_NUMBER: _ClassVar[int]
+    EXPLORED_SLOTS_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
     policy: str
     version: str
     step: int
@@ -120,7 +139,19 @@ class EpisodeResponse(_message.Message):
     values: Tensor
     explored: bool
     episode_return: float
-    def __init__(self, policy: _Optional[str] = ..., version: _Optional[str] = ..., step: _Optional[int] = ..., action: _Optional[_Union[Tensor, _Mapping]] = ..., values: _Optional[_Union[Tensor, _Mapping]] = ..., explored: _Optional[bool] = ..., episode_return: _Optional[float] = ...) -> None: ...
+    explored_slots: _containers.RepeatedScalarFieldContainer[bool]
+    ended: _containers.RepeatedCompositeFieldContainer[SlotReturn]
+    def __init__(self, policy: _Optional[str] = ..., version: _Optional[str] = ..., step: _Optional[int] = ..., action: _Optional[_Union[Tensor, _Mapping]] = ..., values: _Optional[_Union[Tensor, _Mapping]] = ..., explored: _Optional[bool] = ..., episode_return: _Optional[float] = ..., explored_slots: _Optional[_Iterable[bool]] = ..., ended: _Optional[_Iterable[_Union[SlotReturn, _Mapping]]] = ...) -> None: ...
+
+class SlotReturn(_message.Message):
+    __slots__ = ("slot", "steps", "episode_return")
+    SLOT_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    EPISODE_RETURN_FIELD_NUMBER: _ClassVar[int]
+    slot: int
+    steps: int
+    episode_return: float
+    def __init__(self, slot: _Optional[int] = ..., steps: _Optional[int] = ..., episode_return: _Optional[float] = ...) -> None: ...
 
 class ListPoliciesRequest(_message.Message):
     __slots__ = ()

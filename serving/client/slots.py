@@ -1,0 +1,201 @@
+"""Episodes side by side on one stream: every message speaks for all of them, as a vector environment's does."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol, Self, SupportsFloat, SupportsIndex
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.tensors import to_array
+from polserve.serving.client.arguments import Version, flag, name_and_version, probability, whole
+from polserve.serving.client.errors import InvalidArgument, described
+from polserve.serving.client.messages import Action
+from polserve.serving.client.observations import observation_tensor
+from polserve.serving.client.transport import Stream
+
+MOST_SLOTS = 4096
+RESETS = ("NextStep", "SameStep")
+"""Gymnasium's ways to begin the next episode of a slot."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndedEpisode:
+    """An episode of a slot that was played to its end."""
+
+    slot: int
+    steps: int
+    """Actions that were answered in it."""
+    episode_return: float | None
+    """The sum of its rewards; None if none was reported."""
+
+
+class VectorEnvironment(Protocol):
+    """What `Episodes.play` needs of a Gymnasium vector environment."""
+
+    num_envs: int
+    metadata: dict[str, Any]
+
+    def reset(self, *, seed: int | None = None) -> tuple[Any, Any]:
+        """Begin all episodes; returns their first observations."""
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, Any]:
+        """Take the actions; returns observations, rewards, terminated, truncated and more."""
+
+
+class Episodes:
+    """The episodes of n slots, each one after the other, on one stream; for one thread."""
+
+    def __init__(  # noqa: PLR0913 - what a stream of episodes is opened with
+        self,
+        stream: Stream,
+        policy: str,
+        n: SupportsIndex,
+        version: Version,
+        *,
+        with_values: bool,
+        epsilon: SupportsFloat,
+    ) -> None:
+        """Check the arguments that hold for the whole stream; raises InvalidArgument."""
+        self._stream = stream
+        self._policy, self._version = name_and_version(policy, version)
+        self.n = whole("n", n, 1, MOST_SLOTS)
+        """Number of slots."""
+        self._with_values = flag("with_values", with_values)
+        self._epsilon = probability("epsilon", epsilon)
+        self._is_playing = False
+        self.ended: list[EndedEpisode] = []
+        """The episodes that have ended so far."""
+
+    def act(
+        self,
+        observations: ArrayLike,
+        rewards: ArrayLike | None = None,
+        *,
+        terminated: ArrayLike | None = None,
+        truncated: ArrayLike | None = None,
+    ) -> Action:
+        """Ask for the action of each slot for its next observation.
+
+        Args:
+            observations: (n, *shape), or (n, *frame) where the policy stacks frames, which the service does.
+            rewards: (n,) what the actions before earned.
+            terminated: (n,) true where the environment ended a slot's episode; its observation begins the next one.
+            truncated: (n,) likewise, where a limit of time ended it.
+
+        Raises:
+            InvalidArgument: an argument is not what it must be; nothing was sent.
+            ClientError: the service refused it or did not answer; the stream has ended.
+        """
+        tensor = observation_tensor(observations, "observations")
+        earned = self._numbers("rewards", rewards)
+        ended = self._ended(terminated, truncated)
+        if self._is_playing:
+            step = pb.EpisodeStep(observation=tensor, rewards=earned, ended=ended)
+            request = pb.EpisodeRequest(step=step)
+        else:
+            if earned or ended:
+                raise InvalidArgument("rewards", "none with the first observations", described(rewards))
+            start = pb.EpisodeStart(
+                policy=self._policy,
+                version=self._version,
+                with_values=self._with_values,
+                epsilon=self._epsilon,
+                observation=tensor,
+                slots=self.n,
+            )
+            request = pb.EpisodeRequest(start=start)
+        response = self._stream.ask(request)
+        self._is_playing = True
+        self._note(response)
+        return Action(
+            action=to_array(response.action).copy(),
+            policy=response.policy,
+            version=response.version,
+            values=to_array(response.values).copy() if response.HasField("values") else None,
+            explored=np.array(response.explored_slots, np.bool_) if response.explored_slots else None,
+        )
+
+    def end(self, rewards: ArrayLike | None = None, *, truncated: bool = False) -> list[EndedEpisode]:
+        """End the episodes of all slots; return all that have ended on this stream.
+
+        Args:
+            rewards: (n,) what the last actions earned.
+            truncated: whether a limit of time ended them, not the environment.
+
+        Raises:
+            InvalidArgument: an argument is not what it must be; nothing was sent.
+            ClientError: the service did not answer, or no episode was going on.
+        """
+        end = pb.EpisodeEnd(rewards=self._numbers("rewards", rewards), truncated=flag("truncated", truncated))
+        self._note(self._stream.ask(pb.EpisodeRequest(end=end)))
+        self._is_playing = False
+        return self.ended
+
+    def play(self, environments: VectorEnvironment, steps: int, *, seed: int | None = None) -> Iterator[Action]:
+        """Let a Gymnasium vector environment play `steps` steps against the service; yields the actions of each.
+
+        Both of Gymnasium's ways to begin a slot's next episode are known: with the step after the end, its default,
+        and with the very step of the end.
+        """
+        mode = environments.metadata.get("autoreset_mode")
+        resets = str(getattr(mode, "value", mode))
+        if resets not in RESETS:
+            raise InvalidArgument("environments", "an autoreset_mode of " + " or ".join(RESETS), resets)
+        observations, _ = environments.reset(seed=seed)
+        rewards: Any = None
+        over: tuple[Any, Any] = (None, None)
+        last: tuple[Any, Any] = (None, None)
+        for _ in range(steps):
+            action = self.act(observations, rewards, terminated=over[0], truncated=over[1])
+            yield action
+            observations, rewards, *flags, _ = environments.step(action.action)
+            before, last = last, (flags[0], flags[1])
+            # With NextStep the observation that ended an episode is answered too, and the one after it begins the next.
+            over = last if resets == "SameStep" else before
+
+    def close(self) -> None:
+        """End the stream; the service forgets it."""
+        self._stream.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _note(self, response: pb.EpisodeResponse) -> None:
+        for over in response.ended:
+            earned = over.episode_return if over.HasField("episode_return") else None
+            self.ended.append(EndedEpisode(over.slot, over.steps, earned))
+
+    def _numbers(self, argument: str, values: ArrayLike | None) -> list[float]:
+        if values is None:
+            return []
+        return [float(value) for value in self._for_each(argument, values, "numbers")]
+
+    def _ended(self, terminated: ArrayLike | None, truncated: ArrayLike | None) -> list[pb.SlotEnd]:
+        if terminated is None and truncated is None:
+            return []
+        nothing = np.zeros(self.n, np.bool_)
+        first = nothing if terminated is None else self._for_each("terminated", terminated, "truth values")
+        second = nothing if truncated is None else self._for_each("truncated", truncated, "truth values")
+        if not (first.any() or second.any()):
+            return []
+        return [_how(bool(one), bool(two)) for one, two in zip(first, second, strict=True)]
+
+    def _for_each(self, argument: str, values: ArrayLike, what: str) -> NDArray[Any]:
+        array = np.asarray(values)
+        if array.shape != (self.n,) or array.dtype.kind not in "biuf":
+            raise InvalidArgument(argument, f"{what}, one for each of {self.n} slots", described(values))
+        return array
+
+
+def _how(terminated: bool, truncated: bool) -> pb.SlotEnd:  # noqa: FBT001 - of one slot
+    if terminated:
+        return pb.SLOT_END_TERMINATED
+    return pb.SLOT_END_TRUNCATED if truncated else pb.SLOT_END_UNSPECIFIED

@@ -1,0 +1,192 @@
+"""Episodes side by side on one stream, as a vector environment plays them: one message speaks for all of them.
+
+A group of slots, and no numbers of episodes in each message: so a step is one tensor, checked, stacked and answered at
+once, and nothing is looked up by number. All slots play one version, and begin together.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.tensors import to_tensor
+from polserve.serving.episodes import EpisodeCounter, frame_contract
+from polserve.serving.errors import InvalidRequest
+from polserve.serving.handlers.codec import decode_observation, has_values_form
+from polserve.serving.inference import Question, Result
+from polserve.serving.policy import Policy
+from polserve.serving.rounds import Call
+
+MOST_SLOTS = 4096
+"""On one stream."""
+
+
+class SlotsState:
+    """The open episodes of a group of slots: their version, which never changes, frame stacks and returns."""
+
+    def __init__(self, policy: Policy, n: int, *, with_values: bool, epsilon: float) -> None:
+        """Begin n episodes.
+
+        Raises:
+            InvalidRequest: n is no number of slots.
+        """
+        if not 1 <= n <= MOST_SLOTS:
+            raise InvalidRequest("slots", f"1 to {MOST_SLOTS}, or 0 for a single episode", str(n))
+        self.policy = policy
+        self.n = n
+        self.with_values = with_values
+        self.epsilon = epsilon
+        self.contract = frame_contract(policy)
+        """What one slot's observation must be."""
+        self.n_messages = 0
+        """Observations taken in, of all slots at once."""
+        self._steps = np.zeros(n, np.int64)
+        self._returns = np.zeros(n)
+        self._has_return = np.zeros(n, np.bool_)
+        self._stacks: NDArray[Any] | None = None
+
+    def reward(self, rewards: Sequence[float]) -> None:
+        """Add what the last actions earned, one for each slot; nothing where there are none.
+
+        Raises:
+            InvalidRequest: their number is another, one is not finite, or there was no action.
+        """
+        if not rewards:
+            return
+        self._check_number("rewards", len(rewards))
+        earned = np.fromiter(rewards, np.float64, self.n)
+        if not np.isfinite(earned).all():
+            slot = int(np.flatnonzero(~np.isfinite(earned))[0])
+            raise InvalidRequest("rewards", "finite numbers", f"{earned[slot]} at [{slot}]")
+        if not self.n_messages:
+            raise InvalidRequest("rewards", "none before the first actions", f"{self.n} of them")
+        self._returns += earned
+        self._has_return[:] = True
+
+    def end(self, ended: Sequence[int], counter: EpisodeCounter) -> list[pb.SlotReturn]:
+        """End the episodes of slots, count them, and return what each came to; the slots are ready for the next.
+
+        Args:
+            ended: a SlotEnd for each slot; empty where none has ended.
+            counter: where they are counted.
+
+        Raises:
+            InvalidRequest: their number is another, one is no SlotEnd, or there was no action.
+        """
+        if not ended:
+            return []
+        self._check_number("ended", len(ended))
+        over = []
+        for slot, how in enumerate(ended):
+            if how == pb.SLOT_END_UNSPECIFIED:
+                continue
+            if how not in (pb.SLOT_END_TERMINATED, pb.SLOT_END_TRUNCATED):
+                raise InvalidRequest("ended", "SLOT_END_TERMINATED, SLOT_END_TRUNCATED or 0", f"{how} at [{slot}]")
+            if not self._steps[slot]:
+                raise InvalidRequest("ended", "0 for a slot whose episode has no action yet", f"{how} at [{slot}]")
+            over.append((slot, how == pb.SLOT_END_TRUNCATED))
+        return [self._end_one(slot, counter, is_truncated=is_truncated) for slot, is_truncated in over]
+
+    def observe(self, batch: NDArray[Any]) -> NDArray[Any]:
+        """Take the next observations in; return them as the policy takes them, (n, *shape), with the frames before.
+
+        Args:
+            batch: (n, *frame), checked by `contract`.
+
+        Raises:
+            InvalidRequest: their number is another.
+        """
+        if len(batch) != self.n:
+            expected = f"({self.n}, {', '.join(map(str, self.contract.shape))}), one observation for each slot"
+            raise InvalidRequest("observation.shape", expected, f"{len(batch)} of them")
+        rows = batch if self.contract is self.policy.observation else self._stacked(batch)
+        self.n_messages += 1
+        self._steps += 1
+        return rows
+
+    def _stacked(self, batch: NDArray[Any]) -> NDArray[Any]:
+        depth = self.policy.observation.shape[0]
+        if self._stacks is None:
+            self._stacks = np.repeat(batch[:, np.newaxis], depth, axis=1)
+            return self._stacks
+        self._stacks[:, :-1] = self._stacks[:, 1:].copy()
+        self._stacks[:, -1] = batch
+        for slot in np.flatnonzero(self._steps == 0):  # as in training: the first frame stands for those before it
+            self._stacks[slot] = batch[slot]
+        return self._stacks
+
+    def _check_number(self, field: str, n: int) -> None:
+        if n != self.n:
+            raise InvalidRequest(field, f"{self.n}, one for each slot, or none", f"{n} of them")
+
+    def _end_one(self, slot: int, counter: EpisodeCounter, *, is_truncated: bool) -> pb.SlotReturn:
+        episode_return = float(self._returns[slot]) if self._has_return[slot] else None
+        counter.count_episode(self.policy, episode_return, is_truncated=is_truncated)
+        over = pb.SlotReturn(slot=slot, steps=int(self._steps[slot]), episode_return=episode_return)
+        self._steps[slot] = 0
+        self._returns[slot] = 0.0
+        self._has_return[slot] = False
+        return over
+
+
+def ask_slots(
+    call: Call, state: SlotsState, request: pb.EpisodeStart | pb.EpisodeStep, counter: EpisodeCounter
+) -> Question:
+    """Return what a message of a group asks the model.
+
+    Raises:
+        InvalidRequest: it says something that cannot be.
+    """
+    batch = decode_observation(request, state.contract)
+    if request.observation.shape and len(request.observation.shape) == len(state.contract.shape):
+        raise InvalidRequest("observation.shape", f"a leading axis of {state.n} slots", str(tuple(batch.shape[1:])))
+    over: list[pb.SlotReturn] = []
+    if isinstance(request, pb.EpisodeStep):
+        if request.HasField("reward"):
+            raise InvalidRequest("reward", "rewards, one for each slot", str(request.reward))
+        if len(batch) == state.n:  # so that nothing is counted of a message that is refused
+            state.reward(request.rewards)
+            over = state.end(request.ended, counter)
+    rows = state.observe(batch)
+    react = functools.partial(_reply, call, state, over, has_values_form(request.observation))
+    return Question(state.policy, rows, state.with_values, state.epsilon, call.is_wanted, react)
+
+
+def end_slots(state: SlotsState, end: pb.EpisodeEnd, counter: EpisodeCounter) -> pb.EpisodeResponse:
+    """End the episodes of all slots that have begun one; return the response.
+
+    Raises:
+        InvalidRequest: the rewards are not what they must be.
+    """
+    if end.HasField("reward"):
+        raise InvalidRequest("reward", "rewards, one for each slot", str(end.reward))
+    state.reward(end.rewards)
+    how = pb.SLOT_END_TRUNCATED if end.truncated else pb.SLOT_END_TERMINATED
+    over = state.end([how] * state.n if state.n_messages else [], counter)
+    policy = state.policy
+    return pb.EpisodeResponse(policy=policy.name, version=policy.version, step=state.n_messages, ended=over)
+
+
+def _reply(
+    call: Call,
+    state: SlotsState,
+    over: list[pb.SlotReturn],
+    as_values: bool,  # noqa: FBT001 - bound by position
+    result: Result,
+) -> None:
+    if isinstance(result, Exception):
+        call.fail(result)
+        return
+    response = pb.EpisodeResponse(
+        policy=state.policy.name,
+        version=state.policy.version,
+        step=state.n_messages,
+        action=to_tensor(result.actions, as_values=as_values),
+        values=None if result.values is None else to_tensor(result.values, as_values=as_values),
+        explored_slots=() if result.explored is None else result.explored.tolist(),
+        ended=over,
+    )
+    call.reply(response.SerializeToString())
