@@ -2,7 +2,8 @@
 
 echo-*: answers an empty message, the floor of a way to serve; act-*: what one writes by hand around ONNX Runtime for
 the bundled CartPole policy, without checks and metrics. *-threads and *-aio are grpcio's public servers; *-callback
-answers in the callback of the receive operation, through an executor given to the public server.
+answers in the callback of the receive operation, through an executor given to the public server. stream-aio answers
+each message of an Episode with an empty one.
 """
 
 import asyncio
@@ -88,7 +89,15 @@ async def serve_aio(answer: Answer) -> None:
         return answer(message)
 
     server = grpc.aio.server(options=OPTIONS)
-    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {"Act": grpc.unary_unary_rpc_method_handler(behaviour)}
+
+    async def stream(messages: Any, _context: Any) -> Any:
+        async for _ in messages:
+            yield b""
+
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+        "Act": grpc.unary_unary_rpc_method_handler(behaviour),
+        "Episode": grpc.stream_stream_rpc_method_handler(stream),
+    }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -107,7 +116,7 @@ def _run(server: grpc.Server) -> None:
 def main() -> None:
     """Serve what the first argument names."""
     what, how = sys.argv[1].split("-")
-    answer = echo if what == "echo" else make_act()
+    answer = make_act() if what == "act" else echo
     if how == "aio":
         asyncio.run(serve_aio(answer))
     else:

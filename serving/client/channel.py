@@ -104,7 +104,7 @@ class Link:
             return ClientError(code, f"{_not_grpc(self._target)} ({details})")
         if code is grpc.StatusCode.UNAVAILABLE and re.search("connect|resol|reset|closed", details, re.IGNORECASE):
             return ClientError(code, f"{self._problem()}{_by_proxy(self._target)} ({details})")
-        if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
+        if code is grpc.StatusCode.RESOURCE_EXHAUSTED and re.search("larger than max|at most [0-9]+ bytes", details):
             return ClientError(code, f"the message is above the limit; send fewer observations at once ({details})")
         return ClientError(code, details)
 
