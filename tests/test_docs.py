@@ -25,7 +25,7 @@ ELSEWHERE = {
 
 
 def blocks(document: str, language: str) -> list[str]:
-    """The code blocks of a document in one language."""
+    """Return the code blocks of a document in one language."""
     return re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / document).read_text(), re.MULTILINE | re.DOTALL)
 
 
@@ -57,7 +57,7 @@ def background(script: str) -> str:
 
 
 def ports() -> dict[str, str]:
-    """Free ports in place of the usual ones, given the way a user would give them."""
+    """Return free ports in place of the usual ones, given the way a user would give them."""
     grpc, http = free_port(), free_port()
     return {
         "POLSERVE_GRPC_PORT": str(grpc),
@@ -68,12 +68,12 @@ def ports() -> dict[str, str]:
 
 
 def readme_commands(*, are_run_here: bool) -> list[str]:
-    """The shell blocks of the README, those that are run here or the others."""
+    """Return the shell blocks of the README: those that are run here, or the others."""
     return [block for block in blocks("README.md", "sh") if are_run_here != block.startswith(tuple(ELSEWHERE))]
 
 
 def is_defined(name: str) -> bool:
-    """Whether a dotted name is a module of ours, or something that one defines at its top or exports."""
+    """Return whether a dotted name is a module of ours, or something that one defines at its top or exports."""
     path = ROOT.joinpath(*name.split("."))
     if path.is_dir() or path.with_suffix(".py").exists():
         return True
@@ -189,7 +189,7 @@ def test_every_command_is_documented() -> None:
 
 
 def anchors(document: Path) -> set[str]:
-    """The anchors of a document's headings, as GitHub makes them."""
+    """Return the anchors of a document's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
