@@ -89,22 +89,26 @@ def is_defined(name: str) -> bool:
     )
 
 
-def test_the_commands_and_the_python_of_the_readme_work_in_their_order(tmp_path: Path) -> None:
+def test_the_readme_serves_and_asks_the_bundled_policies(tmp_path: Path) -> None:
     changes = ports()
-    bundled, *registry = readme_commands(are_run_here=True)
+    commands = readme_commands(are_run_here=True)[0]
     (example,) = blocks("README.md", "python")
     (tmp_path / "example.py").write_text(example.replace("localhost:50051", changes["POLSERVE_TARGET"]))
-    output = run_script(background(bundled) + "\npython example.py\nkill $(jobs -p)\nwait\n", tmp_path, **changes)
+    output = run_script(background(commands) + "\npython example.py\nkill $(jobs -p)\nwait\n", tmp_path, **changes)
     assert "action 1 (push right) by cartpole/1" in output
     assert "left for later" in output
     assert "\n1 1\nreturn 1.0\n" in output
     assert (tmp_path / "cartpole.gif").stat().st_size > 1000
+
+
+def test_the_readme_trains_promotes_and_rolls_back(tmp_path: Path) -> None:
+    commands = readme_commands(are_run_here=True)[1:]
     script = (
-        background("\n".join(registry))
+        background("\n".join(commands))
         .replace("--port 5000", "--port $PORT")
         .replace("127.0.0.1:5000", "127.0.0.1:$PORT")
     )
-    output = run_script(script, tmp_path, **changes)
+    output = run_script(script, tmp_path, **ports())
     assert "registered cartpole/2" in output
     assert "cartpole/2 is @champion now" in output
     assert "cartpole/1 is @champion again, in place of 2" in output
