@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.training.environments.inspection import check_fits, inspect_environment
 from polserve.training.environments.limits import MAX_EVALUATION_STEPS
 from polserve.training.environments.making import EnvironmentSpec, from_message
@@ -15,10 +17,20 @@ from polserve.training.errors import InvalidOption, require
 from polserve.training.evaluation.evaluation import Evaluation, EvaluationGames, evaluate_beside_random
 from polserve.training.evaluation.game_progress import SILENT, GameProgress
 from polserve.training.registry.lookup import find_version
-from polserve.training.versions.onnx_policy import OnnxPolicy
 
 Actor: TypeAlias = Callable[[NDArray[Any]], Any]
 """A policy as a function: from observations (n, *shape) to actions (n,) or (n, k)."""
+
+
+class LoadedVersion(Protocol):
+    """A version in this process, such as `polserve.load` returns."""
+
+    @property
+    def spec(self) -> pb.PolicySpec:
+        """The spec of the version."""
+
+    def act(self, observations: NDArray[Any], /) -> Any:
+        """Compute the actions for observations (n, *shape), as an array or in an answer's field `action`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +43,7 @@ class EvaluatedPolicy:
 
 
 def evaluate(  # noqa: PLR0913 - keywords of a function that notebooks call, as the command's options
-    policy: str | Path | OnnxPolicy | Actor,
+    policy: str | Path | LoadedVersion | Actor,
     *,
     episodes: int = 100,
     max_steps: int = MAX_EVALUATION_STEPS,
@@ -44,7 +56,7 @@ def evaluate(  # noqa: PLR0913 - keywords of a function that notebooks call, as 
 
     Args:
         policy: POLICY for its champion, POLICY/VERSION or POLICY@ALIAS, in the registry or bundled; the folder of a
-            version; a version's loaded graph; or a function from observations (n, *shape) to actions,
+            version; a version loaded into this process; or a function from observations (n, *shape) to actions,
             which needs `env`.
         episodes: whole episodes of each, 2 or more.
         max_steps: steps after which an episode is cut off.
@@ -70,7 +82,7 @@ def evaluate(  # noqa: PLR0913 - keywords of a function that notebooks call, as 
 
 
 def find_policy(
-    policy: str | Path | OnnxPolicy | Actor,
+    policy: str | Path | LoadedVersion | Actor,
     *,
     env: str | EnvironmentSpec = "",
     module: str = "",
@@ -78,27 +90,35 @@ def find_policy(
     progress: GameProgress = SILENT,
 ) -> EvaluatedPolicy:
     """Return the policy that is meant, with an environment in which it can play; arguments and errors as `evaluate`."""
-    if not isinstance(policy, (str, Path, OnnxPolicy)):
+    version: LoadedVersion
+    if isinstance(policy, (str, Path)):
+        name, version = find_version(policy, tracking_uri, on_wait=progress.note)
+    elif callable(policy) or not hasattr(policy, "act"):
         return _of_function(policy, _environment(env, module), progress)
-    if isinstance(policy, OnnxPolicy):
-        name, graph = policy.spec.name, policy
     else:
-        name, graph = find_version(policy, tracking_uri, on_wait=progress.note)
-    environment = from_message(graph.spec, module)
+        name, version = policy.spec.name, policy
+    environment = from_message(version.spec, module)
     if isinstance(env, EnvironmentSpec):
         environment = env
     elif env:
         environment = replace(environment, id=env, kwargs={})
-    for caution in check_fits(environment, graph.spec):
+    for caution in check_fits(environment, version.spec):
         progress.note(f"note: {caution}")
-    return EvaluatedPolicy(name, graph.act, environment)
+    return EvaluatedPolicy(name, partial(_actions_of, version), environment)
+
+
+def _actions_of(version: LoadedVersion, observations: NDArray[Any]) -> NDArray[Any]:
+    answer = version.act(observations)
+    return np.asarray(getattr(answer, "action", answer))
 
 
 def _environment(env: str | EnvironmentSpec, module: str) -> EnvironmentSpec:
     return env if isinstance(env, EnvironmentSpec) else EnvironmentSpec(env, module=module)
 
 
-def _of_function(function: Actor, environment: EnvironmentSpec, progress: GameProgress) -> EvaluatedPolicy:
+def _of_function(
+    function: Actor | LoadedVersion, environment: EnvironmentSpec, progress: GameProgress
+) -> EvaluatedPolicy:
     if not callable(function):
         raise InvalidOption(f"policy: expected a name, a folder or a function, got {function!r}")
     if not environment.id:

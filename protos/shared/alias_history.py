@@ -23,7 +23,7 @@ class Move:
     at: str
     """The moment of the move, in UTC, ISO 8601."""
     by: str
-    """Who moved it, or who saw that it had moved."""
+    """The one who moved the alias, or who saw that it had moved."""
     is_rollback: bool = False
     """Whether it went back to a version that was champion before, in place of those after it."""
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from polserve.loading import LoadedPolicy, load
 from polserve.training.errors import InvalidOption, RegistryError, UnknownEnvironment, UnsupportedEnvironment
 from polserve.training.evaluate import evaluate
 from polserve.training.registry.lookup import BUNDLED
@@ -38,9 +39,10 @@ def test_a_bundled_policy_is_found_by_its_name_where_there_is_no_registry() -> N
 
 
 @pytest.mark.parametrize(
-    "named", ["cartpole/1", "cartpole@champion", CARTPOLE, str(CARTPOLE), OnnxPolicy(CARTPOLE / "model.onnx")]
+    "named",
+    ["cartpole/1", "cartpole@champion", CARTPOLE, str(CARTPOLE), OnnxPolicy(CARTPOLE / "model.onnx"), load(CARTPOLE)],
 )
-def test_a_version_is_a_name_a_folder_or_a_loaded_graph(named: str | Path | OnnxPolicy) -> None:
+def test_a_version_is_a_name_a_folder_or_one_in_this_process(named: str | Path | OnnxPolicy | LoadedPolicy) -> None:
     assert evaluate(named, episodes=2).returns == [500.0, 500.0]
 
 

@@ -119,7 +119,7 @@ def random_policy(environment: EnvironmentSpec, seed: int) -> ChooseActions:
 
 
 def random_actions(space: gym.Space[Any], seed: int) -> ChooseActions:
-    """The policy that draws every action uniformly from `space`."""
+    """Return the policy that draws every action uniformly from `space`."""
     batched: dict[int, Any] = {}
 
     def choose_actions(observations: NDArray[Any]) -> NDArray[Any]:

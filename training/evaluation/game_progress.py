@@ -1,4 +1,4 @@
-"""Who hears how far a function has come that plays many games."""
+"""Listeners that hear how far a function has come that plays many games."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class GameProgress(Protocol):
-    """What hears of games that are played, and of what is worth knowing on the way."""
+    """A listener that hears of games that are played, and of what is worth knowing on the way."""
 
     def note(self, text: str) -> None:
         """Take a line that a person should read: a caution, a warning, or who is waited for."""
@@ -35,7 +35,7 @@ class ConsoleProgress:
     def __init__(self, console: Console, unit: str = "games") -> None:
         self._console = console
         self._unit = unit
-        """What the bar counts."""
+        """The unit that the bar counts."""
 
     def note(self, text: str) -> None:
         """Print the line."""

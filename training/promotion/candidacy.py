@@ -32,7 +32,7 @@ ALL_THE_SAME = "with --force --reason it is promoted all the same"
 
 @dataclass(frozen=True, slots=True)
 class PlaySettings:
-    """How the games of a candidacy are played."""
+    """Settings of the games of a candidacy."""
 
     processes: int = 1
     """Processes that play; how many there are changes no game."""

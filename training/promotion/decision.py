@@ -19,7 +19,7 @@ LAST_SEED = 2**31 - 1
 
 
 class Rule(StrEnum):
-    """What the games must show."""
+    """The rule that the games must satisfy."""
 
     BETTER = "better"
     """The candidate returns more: the interval of the difference lies above zero."""
@@ -29,7 +29,7 @@ class Rule(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Criteria:
-    """What the evidence must show; docs/promotion.md argues the defaults.
+    """The criteria that the evidence must meet; docs/promotion.md argues the defaults.
 
     Raises:
         InvalidOption: the margin or the number of episodes is out of range.
@@ -37,7 +37,7 @@ class Criteria:
 
     rule: Rule = Rule.BETTER
     margin: float = 0.05
-    """What a candidate may lose, as a part of the champion's figure; under 0.05 a return is replaced by its like."""
+    """The loss that is allowed, as a part of the champion's figure; under 0.05 a return is replaced by its like."""
     episodes: int = 300
     """Games of each: enough to show a gap of 10 % at the spread of Ms. Pac-Man in 9 of 10 promotions."""
 
@@ -48,7 +48,7 @@ class Criteria:
 
 
 class DecisionKind(StrEnum):
-    """What became of a candidate."""
+    """The kinds of decision on a candidate."""
 
     PROMOTED = "promoted"
     FORCED = "forced"
@@ -78,19 +78,19 @@ class Candidacy:
 
     @property
     def title(self) -> str:
-        """Who asks to replace whom."""
+        """A title that says who asks to replace whom."""
         return f"promote {self.name} against {self.champion or 'no champion'}"
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What became of a candidate, and why."""
+    """The decision on a candidate, with its reason and evidence."""
 
     candidacy: Candidacy
     kind: DecisionKind
     reason: str
     evidence: "Evidence | None" = None
-    """What both did in the same games; None where nobody played."""
+    """The returns of both sides and their comparison; None where nobody played."""
     run_id: str = ""
     """The MLflow run that holds the evidence; "" for none."""
 

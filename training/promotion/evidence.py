@@ -1,4 +1,4 @@
-"""What a promotion rests on, for people and for the record: the table, the plot, every return."""
+"""The evidence of a promotion, for people and for the record: the table, the plot, every return."""
 
 import json
 from collections.abc import Sequence

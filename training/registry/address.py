@@ -1,4 +1,4 @@
-"""Where runs and versions are kept; known without mlflow, which takes seconds to import."""
+"""The address of the store of runs and versions; known without mlflow, which takes seconds to import."""
 
 import os
 import tempfile

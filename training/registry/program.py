@@ -1,4 +1,4 @@
-"""What a program of ours sets for its whole process; functions that others call set nothing."""
+"""Settings that a program of ours makes for its whole process; functions that others call make none."""
 
 import logging
 import os
