@@ -22,6 +22,8 @@ MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 ATTEMPTS = 4
 """Of a call that changes nothing, while the service is unavailable or full."""
+FIRST_PAUSE_S = 0.05
+"""Before the second attempt; each further one is twice as long."""
 RETRY_HINT = "grpc-retry-pushback-ms"
 """Trailing metadata by which a service that is full says when to try again (gRFC A6)."""
 RECONNECT_MS = 1_000
@@ -50,7 +52,7 @@ _RETRIES = {
             # NOTE: not RESOURCE_EXHAUSTED, which a message above the limit gets each time: `Link.retry_after_s`.
             "retryPolicy": {
                 "maxAttempts": ATTEMPTS,
-                "initialBackoff": "0.05s",
+                "initialBackoff": f"{FIRST_PAUSE_S}s",
                 "maxBackoff": "1s",
                 "backoffMultiplier": 2,
                 "retryableStatusCodes": ["UNAVAILABLE"],
@@ -131,11 +133,12 @@ class Attempts:
         """Seconds that the next attempt may take."""
         return max(0.0, self._until - time.monotonic())
 
-    def pause_s(self, error: Any) -> float:
+    def pause_s(self, error: Any, *, is_unavailable_tried_again: bool = False) -> float:
         """Seconds after which to try a call again that a full service refused.
 
         Args:
             error: the `grpc.RpcError` of the attempt.
+            is_unavailable_tried_again: whether to try again, too, where no service answers; grpcio does so by itself.
 
         Raises:
             ClientError: trying again would be in vain.
@@ -147,6 +150,10 @@ class Attempts:
                 pause_s = int(hint) / 1000 * random.uniform(1.0, 1.5)  # noqa: S311 - no secret: not all come at once
                 if time.monotonic() + pause_s < self._until:
                     return pause_s
+        if is_unavailable_tried_again and error.code() is grpc.StatusCode.UNAVAILABLE and self._left > 0:
+            pause_s = FIRST_PAUSE_S * 2.0 ** (ATTEMPTS - 1 - self._left) * random.uniform(0.8, 1.2)  # noqa: S311
+            if time.monotonic() + pause_s < self._until:
+                return pause_s
         raise self._link.error(error.code(), error.details()) from error
 
 

@@ -5,7 +5,7 @@ import queue
 import threading
 import time
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 import grpc
 
@@ -14,6 +14,8 @@ from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.serving.client.channel import Link, channel_options
 from polserve.serving.client.errors import ClientError
 from polserve.serving.client.messages import ClientCall, T
+
+TransportName: TypeAlias = Literal["grpcio", "nghttp2"]
 
 WATCH_S = 0.1
 """Between two looks at whether an episode's answer is overdue."""
