@@ -91,6 +91,8 @@ class Settings(BaseSettings):
     """Largest message, in MiB."""
     keepalive: float = Field(60.0, ge=1, le=86_400, validation_alias="POLSERVE_KEEPALIVE_S")
     """Seconds of silence after which a connection is probed; one that does not answer within 20 s is closed."""
+    connection_age: float = Field(300.0, ge=1, le=864_000, validation_alias="POLSERVE_CONNECTION_AGE_S")
+    """Seconds after which a client is asked to connect again, with several workers: so their load evens out."""
     max_episodes: int = Field(10_000, ge=1, le=1_000_000)
     """Largest number of open episode streams, shared out among the processes."""
     max_episode_mib: int = Field(1024, ge=1)

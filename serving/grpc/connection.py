@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,7 @@ class Connection(asyncio.Protocol):
         self.n_sent = 0
         """Messages that were sent."""
         self.received_at = time.monotonic()
+        self._ends_at = self.received_at + front.limits.max_age_s * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
         self.h2 = engine.server_connection(front.limits.max_streams)
         self._transport: Any = None
         self._peer = ""
@@ -210,7 +212,10 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def look_after(self, now: float) -> None:
-        """Probe the connection where it has been silent, and end it where nobody answers."""
+        """Probe the connection where it has been silent, and end it where nobody answers, or when it is old."""
+        if now > self._ends_at:
+            self._ends_at = float("inf")
+            self.drain()
         silent_s = now - self.received_at
         if self._greeting is not None and silent_s > GREETING_S:
             self.abort()

@@ -1,6 +1,7 @@
 """Which front carries the calls: nghttp2 where it works, else grpcio's public server."""
 
 import asyncio
+import math
 from collections.abc import Sequence
 
 import structlog
@@ -57,6 +58,7 @@ def make_carrier(
 ) -> Carrier:
     """Make the carrier that the settings name; "auto" stands for one that was chosen by `choose_front`."""
     max_message_bytes = settings.max_message_mib * 2**20
+    max_age_s = settings.connection_age if settings.workers > 1 else math.inf
     if choose_front(settings.front) == "nghttp2":
         from polserve.serving.grpc.nghttp2 import Nghttp2Carrier
         from polserve.serving.grpc.shared import Limits
@@ -66,6 +68,7 @@ def make_carrier(
             max_streams=settings.max_streams,
             max_reserved_bytes=LARGE_MESSAGES * max_message_bytes,
             keepalive_s=settings.keepalive,
+            max_age_s=max_age_s,
         )
         return Nghttp2Carrier(methods, rounds, limits, is_port_shared=settings.workers > 1)
     from polserve.serving.grpc.threads import GrpcioCarrier, ServerLimits
@@ -75,6 +78,7 @@ def make_carrier(
         max_streams=settings.max_streams,
         max_calls=settings.max_waiting + settings.max_episodes,
         keepalive_s=settings.keepalive,
+        max_age_s=max_age_s,
         is_port_shared=settings.workers > 1,
     )
     return GrpcioCarrier(methods, rounds, loop, server)

@@ -29,6 +29,8 @@ class Limits:
     """Of large messages that are being received or answered, over all connections."""
     keepalive_s: float
     """Silence after which a connection is probed."""
+    max_age_s: float
+    """After which a client is asked to connect again, give or take a fifth; infinite for never."""
     min_ping_interval_s: float = MIN_PING_INTERVAL_S
     reserved_bytes: int = 0
     """Of `max_reserved_bytes`, now."""

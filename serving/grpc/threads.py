@@ -23,6 +23,7 @@ MOST_STREAMS = 1024
 """Streams of one method that are open at once: each holds a thread."""
 CLOSERS = 4
 """Threads that end streams whose own thread waits for the client."""
+NEVER_MS = 2**31 - 1
 LONG_S = 3600.0
 """The grace of a drain, which ends sooner: by `close`."""
 PROBE_TIMEOUT_MS = 20_000
@@ -40,6 +41,8 @@ class ServerLimits:
     max_calls: int
     """Calls at once."""
     keepalive_s: float
+    max_age_s: float
+    """After which a client is asked to connect again; infinite for never."""
     is_port_shared: bool
     """Whether other processes of ours listen on the same port."""
 
@@ -48,7 +51,9 @@ class ServerLimits:
 
         NOTE: gRPC ignores a name that it does not know; a test looks for each in the library.
         """
+        is_old_ended = self.max_age_s < NEVER_MS / 1000
         return [
+            ("grpc.max_connection_age_ms", round(self.max_age_s * 1000) if is_old_ended else NEVER_MS),
             ("grpc.max_receive_message_length", self.max_message_bytes),
             ("grpc.max_send_message_length", self.max_message_bytes),
             ("grpc.max_concurrent_streams", self.max_streams),

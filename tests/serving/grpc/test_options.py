@@ -15,7 +15,7 @@ from grpc._cython import cygrpc  # type: ignore[attr-defined]  # its file is loo
 from polserve.serving.client.channel import channel_options
 from polserve.serving.grpc.threads import ServerLimits
 
-LIMITS = ServerLimits(2**26, 1024, 1024, 60.0, is_port_shared=False)
+LIMITS = ServerLimits(2**26, 1024, 1024, 60.0, 300.0, is_port_shared=False)
 LIBRARY = Path(cygrpc.__file__).read_bytes()
 PING_INTERVAL_MS = 400
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"

@@ -2,6 +2,7 @@ import os
 import re
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.serving.client import ClientError, PolicyClient
 from polserve.serving.errors import RolloutRefused
 from polserve.serving.processes.parent import ChildProcess
@@ -19,9 +21,12 @@ from polserve.serving.settings import load_settings
 from polserve.serving.versions import AcceptedVersion, Pace, VersionRef
 from polserve.serving.workers.metrics_folder import LOCK_FILE, PREFIX, MetricsFolder
 from polserve.serving.workers.supervisor import Supervisor
+from tests.support.http2 import EPISODE, RawClient, framed
 from tests.support.running import Running, polserve, service, wait_until
 from tests.support.versions import make_version
 
+START = framed(pb.EpisodeRequest(start=pb.EpisodeStart(policy="cartpole")).SerializeToString())
+END = framed(pb.EpisodeRequest(end=pb.EpisodeEnd()).SerializeToString())
 OBSERVATION = np.zeros(4, np.float32)
 TWO = ("--workers", "2", "--poll-interval", "0.1")
 
@@ -189,3 +194,20 @@ def test_the_folder_of_metrics_of_a_killed_service_is_removed_by_the_next() -> N
     for folder in (held, another):
         folder.remove()
         assert not folder.path.exists()
+
+
+def test_a_client_is_asked_to_connect_again_and_loses_no_call(policies: Path, tmp_path: Path) -> None:
+    options = ("--policies", str(policies), "--workers", "2", "--connection-age", "1")
+    with service(*options, folder=tmp_path) as running:
+        wait_until(running.is_up, running.log)
+        with RawClient(running.target) as raw, PolicyClient(running.target) as client:
+            stream = raw.begin(EPISODE)
+            raw.send(stream, START)
+            until = time.monotonic() + 5
+            while raw.goaway is None and time.monotonic() < until:
+                assert client.act("cartpole", np.zeros(4)).version == "1"
+                raw.pump(0.05)
+            assert raw.goaway is not None
+            assert raw.goaway.error_code == 0
+            raw.send(stream, END)
+            assert len(raw.wait(stream, 0.5).messages) == 2, "what is open is played to its end"
