@@ -2,38 +2,26 @@
 
 import asyncio
 import contextlib
-import random
 import time
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from polserve.serving.errors import Overloaded
-from polserve.serving.grpc.requests import Pings, begin, http_problem
+from polserve.serving.grpc.lingering import Lingering
+from polserve.serving.grpc.requests import begin, http_problem
 from polserve.serving.grpc.shared import Front
 from polserve.serving.grpc.stream import MAX_QUEUED_BYTES, StreamCall
+from polserve.serving.grpc.vigil import NOT_HTTP2, WRONG_PROTOCOL, Greeting, Pings, Vigil
 from polserve.serving.http2 import engine
 from polserve.serving.http2.wire import PREFIX_BYTES, WireError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-GREETING_S = 20.0
-"""For a client to say that it speaks HTTP/2."""
-PROBE_TIMEOUT_S = 20.0
-"""For the answer to a ping, before a connection is taken for dead."""
-LINGER_S = 0.05
-"""For a client to end a stream that was answered already, before it is reset."""
-MOST_LINGERING = 20
-"""Times that; then a stream is reset though its client has not read all."""
 GRACE_S = 1.0
 """For the answer to the ping that says that a client knows of the end, before the end."""
 
-WRONG_PROTOCOL = b"this port speaks gRPC, over HTTP/2; pages are served on the HTTP port\n"
-NOT_HTTP2 = (
-    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: "
-    b"%d\r\n\r\n%s" % (len(WRONG_PROTOCOL), WRONG_PROTOCOL)
-)
 _ENDING = b"polserve"
 _PROBE = b"silence?"
 
@@ -51,13 +39,13 @@ class Connection(asyncio.Protocol):
         self.n_sent = 0
         """Messages that were sent."""
         self.received_at = time.monotonic()
-        self._ends_at = self.received_at + front.limits.max_age_s * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
+        self._vigil = Vigil(front.limits, self.received_at)
         self.h2 = engine.server_connection(front.limits.max_streams)
         self._transport: Any = None
         self._peer = ""
-        self._greeting: bytes | None = b""
-        """What has come of HTTP/2's preface; None once that is whole."""
-        self._is_paused = self._is_probed = False
+        self._greeting = Greeting()
+        self._lingering = Lingering(self)
+        self._is_paused = False
         self._is_closing = False
         """Whether it ends as soon as what is in hand is answered."""
         self._is_dead = False
@@ -107,8 +95,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take what came."""
         self.received_at = time.monotonic()
-        self._is_probed = False
-        if self._is_dead or not (self._greeting is None or self._greet(data)):
+        self._vigil.is_probed = False
+        if self._is_dead or not (self._greeting.is_whole or self._greet(data)):
             return
         h2 = self.h2
         try:
@@ -128,9 +116,14 @@ class Connection(asyncio.Protocol):
 
     # What calls use
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing can be sent any more."""
+        return self._transport is None or bool(self._transport.is_closing())
+
     def flush(self) -> None:
         """Send what is to be sent."""
-        if self._is_paused or self._greeting is not None or self._transport.is_closing():
+        if self._is_paused or not self._greeting.is_whole or self.is_gone:
             return
         try:
             out = self.h2.data_to_send()
@@ -180,7 +173,7 @@ class Connection(asyncio.Protocol):
             return
         is_unread = call.method.kind != "unary" and self.queued_bytes(call.stream_id) > MAX_QUEUED_BYTES
         if is_unread or not call.is_half_closed:
-            self.loop.call_later(LINGER_S, self._reset, call.stream_id, 1)
+            self._lingering.reset_later(call.stream_id)
 
     # The end
 
@@ -213,33 +206,22 @@ class Connection(asyncio.Protocol):
 
     def look_after(self, now: float) -> None:
         """Probe the connection where it has been silent, and end it where nobody answers, or when it is old."""
-        if now > self._ends_at:
-            self._ends_at = float("inf")
+        step = self._vigil.step(now, self.received_at, is_greeted=self._greeting.is_whole)
+        if step == "drain":
             self.drain()
-        silent_s = now - self.received_at
-        if self._greeting is not None and silent_s > GREETING_S:
+        elif step == "abort":
+            log.info("connection_dead", client=self._peer, silent_s=round(now - self.received_at))
             self.abort()
-        elif self._is_probed and silent_s > self.limits.keepalive_s + PROBE_TIMEOUT_S:
-            log.info("connection_dead", client=self._peer, silent_s=round(silent_s))
-            self.abort()
-        elif not self._is_probed and silent_s > self.limits.keepalive_s:
-            self._is_probed = True
-            try:
+        elif step == "probe":
+            with contextlib.suppress(engine.NGH2Error):  # it ends already
                 self.h2.ping(_PROBE)
-            except engine.NGH2Error:
-                self.abort()
             self.rounds.touch(self)
 
     # What comes
 
     def _greet(self, data: bytes) -> bool:
         """Whether what comes first is HTTP/2, as far as it has come."""
-        seen = (self._greeting or b"") + data[: len(engine.PREFACE)]
-        if seen.startswith(engine.PREFACE):
-            self._greeting = None
-            return True
-        if engine.PREFACE.startswith(seen):
-            self._greeting = seen
+        if self._greeting.take(data):
             return True
         self._is_dead = True
         self._transport.write(NOT_HTTP2)
@@ -332,20 +314,7 @@ class Connection(asyncio.Protocol):
             self.h2.send_data(stream_id, WRONG_PROTOCOL, end_stream=True)
         except engine.NGH2Error:
             return
-        self.loop.call_later(LINGER_S, self._reset, stream_id, 1)
-
-    def _reset(self, stream_id: int, n_waited: int) -> None:
-        """Free a stream whose client does not end it, once it has read the answer."""
-        if self._transport.is_closing():
-            return
-        try:
-            if self.h2.queued_body_size(stream_id) and n_waited < MOST_LINGERING:
-                self.loop.call_later(LINGER_S, self._reset, stream_id, n_waited + 1)
-                return
-            self.h2.reset_stream(stream_id, engine.ErrorCode.NO_ERROR)
-        except engine.NGH2Error:  # it has ended
-            return
-        self.rounds.touch(self)
+        self._lingering.reset_later(stream_id)
 
     def _resume_stalled(self) -> None:
         for call in [call for call in self._stalled if self.queued_bytes(call.stream_id) <= MAX_QUEUED_BYTES]:

@@ -1,4 +1,4 @@
-"""What comes before a call's first message: its headers, and the pings beside it."""
+"""What comes before a call's first message: its headers."""
 
 from collections.abc import Mapping
 
@@ -10,8 +10,6 @@ from polserve.serving.rounds import Method
 CONTENT_TYPES = frozenset((b"application/grpc", b"application/grpc+proto"))
 ANY_CONTENT_TYPE = b"application/grpc"
 """What a content type of gRPC begins with."""
-PING_STRIKES = 2
-"""Pings that come too soon, before a client is sent away."""
 
 UNKNOWN_METHOD = Rejected(Status(Code.UNIMPLEMENTED, "Method not found!"))
 
@@ -44,22 +42,3 @@ def begin(call: StreamCall, fields: Mapping[bytes, bytes], unknown: Method) -> N
     if encoding is not None:
         call.use_encoding(encoding.decode("latin-1"))
     call.method.handler.open(call)
-
-
-class Pings:
-    """Whether a client pings too often; where it was sent something in between, a ping is no abuse."""
-
-    __slots__ = ("_at", "_min_interval_s", "_n_sent", "_strikes")
-
-    def __init__(self, min_interval_s: float) -> None:
-        self._min_interval_s = min_interval_s
-        self._at, self._n_sent, self._strikes = -1e9, -1, 0
-
-    def is_abuse(self, now: float, n_sent: int) -> bool:
-        """Note a ping, when so many messages have been sent; return whether it is one too many."""
-        if n_sent != self._n_sent:
-            self._n_sent, self._strikes = n_sent, 0
-        elif now - self._at < self._min_interval_s:
-            self._strikes += 1
-        self._at = now
-        return self._strikes > PING_STRIKES
