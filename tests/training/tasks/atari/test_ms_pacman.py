@@ -25,6 +25,7 @@ SMALL = {
     "evaluate_every": 150,
     "selection_episodes": 1,
     "evaluation_episodes": 2,
+    "max_evaluation_steps": 100,
 }
 
 
