@@ -7,6 +7,7 @@ from polserve import ClientError, InvalidArgument, PolicyClient, testing
 from polserve.testing.running import ServiceFailed
 
 
+@pytest.mark.starts_processes
 def test_a_real_service_answers_until_the_block_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POLSERVE_POLICIES", "/nowhere")  # a developer's own setting steers no test
     with testing.service(options=["--policy", "cartpole"]) as target, PolicyClient(target) as client:
@@ -17,6 +18,7 @@ def test_a_real_service_answers_until_the_block_is_left(monkeypatch: pytest.Monk
     assert gone.value.code is grpc.StatusCode.UNAVAILABLE
 
 
+@pytest.mark.starts_processes
 def test_a_service_that_does_not_start_says_why() -> None:
     with (
         pytest.raises(ServiceFailed, match=r"(?s)ended with exit code 2: .*--nonsense"),

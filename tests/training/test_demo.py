@@ -15,6 +15,7 @@ LATE = (
 )
 
 
+@pytest.mark.starts_processes
 def test_a_server_that_ends_is_told_with_its_last_words(tmp_path: Path) -> None:
     code = "import sys; print('\\n'.join(f'line {i}' for i in range(100))); sys.exit('no such database')"
     with (
@@ -29,6 +30,7 @@ def test_a_server_that_ends_is_told_with_its_last_words(tmp_path: Path) -> None:
     assert len(lines) == demo.LAST_LINES
 
 
+@pytest.mark.starts_processes
 def test_a_server_that_is_slow_to_start_is_waited_for_and_that_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

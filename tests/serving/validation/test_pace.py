@@ -22,6 +22,7 @@ def test_the_pace_decides_what_is_batched() -> None:
     assert 0 < pace.alone_s <= pace.seconds(100)
 
 
+@pytest.mark.starts_processes
 @pytest.mark.parametrize("batching", ["on", "off"])
 def test_a_version_that_is_accepted_comes_with_the_pace_that_its_validator_measured(
     tmp_path: Path, batching: str
