@@ -35,7 +35,9 @@ class Service:
     def __init__(self) -> None:
         self.runs, self.ended, self.n_open = Runs(), Ended(), 0
         self.catalog = catalog_of(make_version(), make_frames_version())
-        self.streams = OpenStreams(Limits(max_open=3, idle_s=60, retired_s=60), self.catalog.is_live, self.tell)
+        self.streams = OpenStreams(
+            Limits(max_open=3, max_state_bytes=1 << 20, idle_s=60, retired_s=60), self.catalog.is_live, self.tell
+        )
         self.handler = EpisodeHandler(self.catalog, inference_of(self.runs), self.streams, self.ended)
 
     def tell(self, n_open: int) -> None:
@@ -178,7 +180,9 @@ def test_a_stream_without_messages_is_ended_and_its_state_is_freed(service: Serv
 
 def test_an_episode_outlives_its_version_for_a_while_and_not_for_ever(service: Service) -> None:
     call = service.opened()
-    streams = OpenStreams(Limits(max_open=3, idle_s=60, retired_s=0.0), lambda _policy: False, service.tell)
+    streams = OpenStreams(
+        Limits(max_open=3, max_state_bytes=1 << 20, idle_s=60, retired_s=0.0), lambda _policy: False, service.tell
+    )
     streams.open(call)
     streams.reap()
     assert call.error is None, "it was seen to be replaced just now"
