@@ -31,8 +31,8 @@ def begin(call: StreamCall, fields: Mapping[bytes, bytes], unknown: Method) -> N
     """
     if call.method is unknown:
         raise UNKNOWN_METHOD
-    content_type = fields[b"content-type"].partition(b";")[0].strip()
-    if content_type not in CONTENT_TYPES:
+    content_type = fields[b"content-type"]
+    if content_type not in CONTENT_TYPES and content_type.partition(b";")[0].strip() not in CONTENT_TYPES:
         details = f"content-type: expected application/grpc or application/grpc+proto, got {content_type[:80]!r}"
         raise Rejected(Status(Code.UNIMPLEMENTED, details))
     timeout = fields.get(b"grpc-timeout")
