@@ -22,7 +22,7 @@ SMALL = {
     "hidden_sizes": 8,
     "learning_starts": 100,
     "replay_capacity": 1000,
-    "evaluate_every": 150,
+    "evaluate_every": 100,
     "selection_episodes": 1,
     "evaluation_episodes": 2,
     "max_evaluation_steps": 100,
@@ -45,7 +45,7 @@ def run(folder: Path, *arguments: str) -> str:
 
 def test_a_policy_is_trained_from_frames_registered_and_evaluated(tmp_path: Path) -> None:
     options = [word for name, value in SMALL.items() for word in ("--set", f"{name}={value}")]
-    output = run(tmp_path, "train", "mspacman", "--steps", "200", "--threads", "1", "--device", "cpu", *options)
+    output = run(tmp_path, "train", "mspacman", "--steps", "120", "--threads", "1", "--device", "cpu", *options)
     assert "registered mspacman/1" in output
 
     (model,) = tmp_path.rglob("model.onnx")
@@ -59,7 +59,7 @@ def test_a_policy_is_trained_from_frames_registered_and_evaluated(tmp_path: Path
     assert settings["n_envs"] == 2
     assert "CPU cores" in spec.provenance.machine
     assert spec.provenance.training_hours > 0
-    assert spec.provenance.environment_steps >= 200
+    assert spec.provenance.environment_steps >= 120
     assert model.stat().st_size < 16e6
 
     table = run(tmp_path, "evaluate", "mspacman", "--episodes", "2")
