@@ -118,11 +118,14 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_try_again(queued: Running
 
 
 def test_health_and_fast_policies_are_answered_while_a_slow_model_is_busy(queued: Running) -> None:
-    with grpc.insecure_channel(queued.target, UNLIMITED) as channel, PolicyClient(queued.target, timeout_s=2) as client:
-        with busy(policy_pb2_grpc.PolicyServiceStub(channel)):
-            health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=2)
-            assert health.status == health_pb2.HealthCheckResponse.SERVING
-            assert client.act("cartpole", OBSERVATION).version == "1"
+    with (
+        grpc.insecure_channel(queued.target, UNLIMITED) as channel,
+        PolicyClient(queued.target, timeout_s=2) as client,
+        busy(policy_pb2_grpc.PolicyServiceStub(channel)),
+    ):
+        health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=2)
+        assert health.status == health_pb2.HealthCheckResponse.SERVING
+        assert client.act("cartpole", OBSERVATION).version == "1"
 
 
 @pytest.mark.parametrize("way", ["deadline", "cancel"])
