@@ -26,18 +26,29 @@ if TYPE_CHECKING:
         PolicyClient,
         Split,
     )
+    from polserve.training.errors import TrainingError
+    from polserve.training.evaluate import evaluate
+    from polserve.training.evaluation.evaluation import Evaluation
+    from polserve.training.promotion.decision import Decision
+    from polserve.training.promotion.promote import promote
+    from polserve.training.promotion.rollback import rollback
+    from polserve.training.registry.aliases import AliasMove
+    from polserve.training.train import TrainedVersion, train
 
 __all__ = [
     "Action",
     "ActionSpace",
+    "AliasMove",
     "Allocator",
     "AsyncEpisode",
     "AsyncPolicyClient",
     "BudgetDay",
     "ClientError",
+    "Decision",
     "EndedEpisode",
     "Episode",
     "Episodes",
+    "Evaluation",
     "EvaluationSummary",
     "InvalidArgument",
     "LivePolicy",
@@ -46,14 +57,28 @@ __all__ = [
     "ObservationSpace",
     "PolicyClient",
     "Split",
+    "TrainedVersion",
+    "TrainingError",
+    "evaluate",
     "load",
+    "promote",
+    "rollback",
     "testing",
+    "train",
 ]
 
 _HOMES = {
     **dict.fromkeys(__all__, "polserve.serving.client"),
     **dict.fromkeys(("LoadedPolicy", "load"), "polserve.loading"),
     "testing": "polserve.testing",
+    "TrainingError": "polserve.training.errors",
+    "evaluate": "polserve.training.evaluate",
+    "Evaluation": "polserve.training.evaluation.evaluation",
+    "Decision": "polserve.training.promotion.decision",
+    "promote": "polserve.training.promotion.promote",
+    "rollback": "polserve.training.promotion.rollback",
+    "AliasMove": "polserve.training.registry.aliases",
+    **dict.fromkeys(("TrainedVersion", "train"), "polserve.training.train"),
 }
 """The module of each public name, or that it is; imported when the name is first used."""
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.training.environments.inspection import check_fits, inspect_environment
 from polserve.training.environments.limits import MAX_EVALUATION_STEPS
-from polserve.training.environments.making import EnvironmentSpec, from_message
+from polserve.training.environments.making import EnvironmentSpec, EnvMaker, from_message, maker_name
 from polserve.training.errors import InvalidOption, require
 from polserve.training.evaluation.evaluation import Evaluation, EvaluationGames, evaluate_beside_random
-from polserve.training.evaluation.game_progress import SILENT, GameProgress
+from polserve.training.evaluation.game_progress import SILENT, GameProgress, shown
 from polserve.training.registry.lookup import find_version
 
 Actor: TypeAlias = Callable[[NDArray[Any]], Any]
@@ -47,10 +47,10 @@ def evaluate(  # noqa: PLR0913 - keywords of a function that notebooks call, as 
     *,
     episodes: int = 100,
     max_steps: int = MAX_EVALUATION_STEPS,
-    env: str | EnvironmentSpec = "",
+    env: str | EnvMaker | EnvironmentSpec = "",
     module: str = "",
     tracking_uri: str | None = None,
-    progress: GameProgress = SILENT,
+    progress: GameProgress | bool = True,
 ) -> Evaluation:
     """Play whole episodes of a policy and of the random one, on seeds that training never used.
 
@@ -60,10 +60,11 @@ def evaluate(  # noqa: PLR0913 - keywords of a function that notebooks call, as 
             which needs `env`.
         episodes: whole episodes of each, 2 or more.
         max_steps: steps after which an episode is cut off.
-        env: Gymnasium id to play instead of the policy's own, with the same observations and actions.
+        env: Gymnasium id to play instead of the policy's own, with the same observations and actions; or a callable
+            that makes the environment, such as its class.
         module: Python module that registers the environment, where Gymnasium does not know it.
         tracking_uri: the MLflow registry; None for that of MLFLOW_TRACKING_URI, or ./mlflow.db.
-        progress: hears of notes and of episodes as they end.
+        progress: whether a bar is shown over the episodes and notes are printed; or what hears of both.
 
     Returns:
         The returns of both, their means, interquartile means and intervals.
@@ -76,15 +77,16 @@ def evaluate(  # noqa: PLR0913 - keywords of a function that notebooks call, as 
     """
     require(episodes > 1, "episodes", "2 or more", episodes)
     require(max_steps > 0, "max_steps", "1 or more", max_steps)
-    found = find_policy(policy, env=env, module=module, tracking_uri=tracking_uri, progress=progress)
+    told = shown(progress)
+    found = find_policy(policy, env=env, module=module, tracking_uri=tracking_uri, progress=told)
     games = EvaluationGames(found.environment, episodes, max_steps)
-    return evaluate_beside_random(found.name, found.choose_actions, games, progress)
+    return evaluate_beside_random(found.name, found.choose_actions, games, told)
 
 
 def find_policy(
     policy: str | Path | LoadedVersion | Actor,
     *,
-    env: str | EnvironmentSpec = "",
+    env: str | EnvMaker | EnvironmentSpec = "",
     module: str = "",
     tracking_uri: str | None = None,
     progress: GameProgress = SILENT,
@@ -98,10 +100,10 @@ def find_policy(
     else:
         name, version = policy.spec.name, policy
     environment = from_message(version.spec, module)
-    if isinstance(env, EnvironmentSpec):
-        environment = env
-    elif env:
-        environment = replace(environment, id=env, kwargs={})
+    if isinstance(env, str):
+        environment = replace(environment, id=env, kwargs={}) if env else environment
+    else:
+        environment = _environment(env, module)
     for caution in check_fits(environment, version.spec):
         progress.note(f"note: {caution}")
     return EvaluatedPolicy(name, partial(_actions_of, version), environment)
@@ -112,8 +114,10 @@ def _actions_of(version: LoadedVersion, observations: NDArray[Any]) -> NDArray[A
     return np.asarray(getattr(answer, "action", answer))
 
 
-def _environment(env: str | EnvironmentSpec, module: str) -> EnvironmentSpec:
-    return env if isinstance(env, EnvironmentSpec) else EnvironmentSpec(env, module=module)
+def _environment(env: str | EnvMaker | EnvironmentSpec, module: str) -> EnvironmentSpec:
+    if isinstance(env, str):
+        return EnvironmentSpec(env, module=module)
+    return env if isinstance(env, EnvironmentSpec) else EnvironmentSpec(maker_name(env), maker=env)
 
 
 def _of_function(

@@ -10,14 +10,17 @@ import polserve
 PUBLIC = {
     "Action",
     "ActionSpace",
+    "AliasMove",
     "Allocator",
     "AsyncEpisode",
     "AsyncPolicyClient",
     "BudgetDay",
     "ClientError",
+    "Decision",
     "EndedEpisode",
     "Episode",
     "Episodes",
+    "Evaluation",
     "EvaluationSummary",
     "InvalidArgument",
     "LivePolicy",
@@ -26,8 +29,14 @@ PUBLIC = {
     "ObservationSpace",
     "PolicyClient",
     "Split",
+    "TrainedVersion",
+    "TrainingError",
+    "evaluate",
     "load",
+    "promote",
+    "rollback",
     "testing",
+    "train",
 }
 
 

@@ -10,7 +10,6 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from polserve.training.environments.inspection import EnvironmentFacts
     from polserve.training.runs.pipeline import RunResult
     from polserve.training.runs.recipe import Recipe
 
@@ -84,13 +83,11 @@ def train(
     The policy is evaluated and exported first. MLFLOW_TRACKING_URI names the MLflow server; without it, runs and
     versions are kept in ./mlflow.db.
     """
-    import dataclasses
-
     from rich.console import Console
 
     from polserve.training.registry.program import prepare_program
     from polserve.training.runs.preflight import Beginning, check
-    from polserve.training.runs.recipe import with_options
+    from polserve.training.runs.request import TrainRequest
 
     if is_list and preset is None and env is None:
         from polserve.training.commands.listing import listing
@@ -98,24 +95,30 @@ def train(
         return print("\n".join(listing()))
     if resume and init_from:
         raise typer.BadParameter("--init-from begins a run and --resume goes on with one; leave out either")
-    # With a history, the arguments are what it does not tell of the account, and not the environment's.
-    recipe = _recipe(preset, algo, env, module, env_kwargs if data is None else "{}", name)
-    options = [*(option or []), *([f"steps={steps}"] if steps else [])]
-    recipe = with_options(recipe, options)
-    if threads is not None:
-        recipe = dataclasses.replace(recipe, threads=threads)
+    request = TrainRequest(
+        environment=_what(preset, algo, env),
+        algo=algo.value if algo else None,
+        module=module,
+        env_kwargs=_json_object(env_kwargs),
+        name=name,
+        seed=seed,
+        options=[*(option or []), *([f"steps={steps}"] if steps else [])],
+        threads=threads,
+        data=data,
+    )
+    recipe = request.recipe()
     if is_list:
         from polserve.training.commands.listing import listing
 
         return print("\n".join(listing(recipe)))
-    if data is not None:
-        _check_takes_data(recipe, preset or env)
     folder = run_dir or Path("runs") / f"{recipe.policy}-seed{seed}"
     prepare_program()
     facts = check(recipe, seed, Beginning(folder, resume, init_from))
     console = Console(highlight=False, soft_wrap=True)
     if data is not None:
-        recipe, facts = _made_from(data, recipe, seed, _json_object(env_kwargs), console)
+        from polserve.training.runs.stages import Stages
+
+        recipe, facts = request.with_data(recipe, Stages(console))
     console.print(f"training {recipe.policy} in {recipe.environment.id}, seed {seed}; checkpoints in {folder}")
     with console.status("importing torch and MLflow"):
         from polserve.training.runs.beginning import RunOptions
@@ -150,58 +153,17 @@ def _report(result: "RunResult", recipe: "Recipe", folder: Path, console: "Conso
         console.print(f"registered {name}, MLflow run {result.run_id}; {after}")
 
 
-def _recipe(preset: Text, algo: Algorithm | None, env: Text, module: str, env_kwargs: str, name: Text) -> "Recipe":
-    import dataclasses
+def _what(preset: Text, algo: Algorithm | None, env: Text) -> str:
+    """Preset or id that the arguments name."""
+    from polserve.training.runs.presets import PRESETS
 
-    from polserve.training.environments.making import EnvironmentSpec
-    from polserve.training.runs.presets import PRESETS, recipe_for
-
-    if preset is not None:
-        if preset not in PRESETS:
-            raise typer.BadParameter(f"expected one of {', '.join(PRESETS)}, got {preset!r}; or give --algo and --env")
-        recipe = dataclasses.replace(PRESETS[preset], policy=name or preset)
-        kwargs = _json_object(env_kwargs)
-        if algo or env or module or (kwargs and not recipe.task.takes_kwargs):
-            raise typer.BadParameter("a preset fixes the environment; leave out --algo, --env, --module, --env-kwargs")
-        environment = dataclasses.replace(recipe.environment, kwargs=kwargs or recipe.environment.kwargs)
-        return dataclasses.replace(recipe, environment=environment)
-    if algo is None or env is None:
+    if preset is not None and preset not in PRESETS:
+        raise typer.BadParameter(f"expected one of {', '.join(PRESETS)}, got {preset!r}; or give --algo and --env")
+    if preset is not None and (algo or env):
+        raise typer.BadParameter("a preset fixes the environment; leave out --algo and --env")
+    if preset is None and (algo is None or env is None):
         raise typer.BadParameter(f"expected a preset ({', '.join(PRESETS)}), or --algo and --env")
-    if not module:  # as gymnasium.make takes it
-        module, _, env = env.rpartition(":")
-    environment = EnvironmentSpec(env, _json_object(env_kwargs), module)
-    return recipe_for(algo.value, environment, name or _policy_name(env))
-
-
-def _check_takes_data(recipe: "Recipe", what: Text) -> None:
-    from polserve.training.tasks.catalog import TASKS
-
-    if not recipe.task.data_kind:
-        takers = " or ".join(f"{task.data_kind}, for {task.name}" for task in TASKS if task.data_kind)
-        raise typer.BadParameter(f"--data is {takers}; got {what}")
-
-
-def _made_from(
-    data: Path, recipe: "Recipe", seed: int, given: dict[str, Any], console: "Console"
-) -> "tuple[Recipe, EnvironmentFacts]":
-    """Make the recipe for the environment that the records in `data` describe; return what that shows, too.
-
-    The records do not tell all: `given` may.
-    """
-    import dataclasses
-
-    from polserve.training.runs.preflight import inspect_for
-    from polserve.training.runs.stages import Stages
-    from polserve.training.tasks.task import TaskOptions
-
-    task, environment = recipe.task.configure(recipe.environment, TaskOptions(data, given, seed), Stages(console))
-    recipe = dataclasses.replace(recipe, environment=environment, chosen_task=task)
-    return recipe, inspect_for(recipe)
-
-
-def _policy_name(text: str) -> str:
-    """Policy's name from an environment's id: what comes after a slash, in lower case, with the version in it."""
-    return text.rsplit("/", 1)[-1].lower()
+    return preset or env or ""
 
 
 def _json_object(text: str) -> dict[str, Any]:

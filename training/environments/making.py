@@ -31,6 +31,8 @@ OWN_NAMESPACE = "polserve/"
 """Before the ids of environments that come with polserve."""
 TASKS = "polserve.training.tasks.catalog"
 """Knows environments that Gymnasium does not; a layer above, so that it is imported by name when one is asked for."""
+MAKER_ID = "environment"
+"""Id of an environment whose maker has no name of its own, such as a lambda."""
 SELECTION_FIRST_SEED = 1_000_000_000
 """Seeds from here on choose the best checkpoint; training seeds lie below."""
 EVALUATION_FIRST_SEED = 2_000_000_000
@@ -67,6 +69,12 @@ class EnvironmentSpec:
             return EnvSpec(self.id, entry_point=self.maker)
         register(self)
         return gym.registry[self.id]
+
+
+def maker_name(maker: EnvMaker) -> str:
+    """Id for an environment that is made by a callable: the callable's name, where it has one."""
+    name = getattr(maker, "__name__", "")
+    return name if name.isidentifier() else MAKER_ID
 
 
 def from_message(policy: pb.PolicySpec, module: str) -> EnvironmentSpec:

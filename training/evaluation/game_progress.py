@@ -58,6 +58,13 @@ class ConsoleProgress:
             yield lambda ended: bar.advance(task, ended)
 
 
+def shown(progress: GameProgress | bool) -> GameProgress:  # noqa: FBT001 - a caller's argument, passed on
+    """Return what a caller asked for: a `GameProgress` as it is, True for one on the console, False for none."""
+    if isinstance(progress, bool):
+        return ConsoleProgress(Console(stderr=True, highlight=False, soft_wrap=True)) if progress else SILENT
+    return progress
+
+
 def _ignore(_: int) -> None:
     """Drop the number of games."""
 

@@ -1,5 +1,7 @@
 """Where the arithmetic of learning is done: device, threads and precision."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,3 +42,13 @@ def choose(device: Device = "auto") -> Compute:
 def set_threads(threads: int) -> None:
     """Torch computes with `threads` threads on the CPU; 0 is one for each core that this process may use."""
     torch.set_num_threads(threads or cores())
+
+
+@contextmanager
+def kept_threads() -> Iterator[None]:
+    """Give torch the number of threads back that it had before the block."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

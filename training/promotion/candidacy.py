@@ -3,13 +3,13 @@
 import math
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.training.environments.inspection import check_fits
 from polserve.training.environments.limits import MAX_EVALUATION_STEPS
-from polserve.training.environments.making import from_message
+from polserve.training.environments.making import EnvMaker, from_message
 from polserve.training.errors import (
     FaultyEnvironment,
     InvalidOption,
@@ -42,6 +42,8 @@ class PlaySettings:
     """Steps after which a game is cut off."""
     module: str = ""
     """Module that registers the environment; "" where Gymnasium knows it."""
+    maker: EnvMaker | None = None
+    """What makes the environment in place of its id; the games are played in this process then."""
 
 
 def gather_evidence(
@@ -56,11 +58,11 @@ def gather_evidence(
     with tempfile.TemporaryDirectory() as folder:
         ours = _FetchedVersion.fetch(registry, candidacy.policy, candidacy.candidate, Path(folder))
         theirs = _FetchedVersion.fetch(registry, candidacy.policy, str(candidacy.champion), Path(folder))
-        candidate, cautions = ours.side(settings.module)
+        candidate, cautions = ours.side(settings)
         for caution in cautions:
             progress.note(f"note: {caution}")
         _check_comparable(ours, theirs)
-        champion, _ = theirs.side(settings.module)
+        champion, _ = theirs.side(settings)
         episodes = candidacy.criteria.episodes
         seed = first_seed(ours.sha256, theirs.sha256) if settings.first_seed is None else settings.first_seed
         title = f"{ours.name} and {theirs.name} play {episodes} games of {ours.spec.environment.id}, on the same seeds"
@@ -95,11 +97,11 @@ class _FetchedVersion:
         graph, sha256 = registry.graph(policy, version, folder / version)
         return cls(f"{policy}/{version}", graph, sha256, OnnxPolicy(graph).spec)
 
-    def side(self, module: str) -> tuple[Side, Sequence[str]]:
+    def side(self, settings: PlaySettings) -> tuple[Side, Sequence[str]]:
         """Return the version as it plays in its own environment, and cautions on what returns in that do not mean."""
         if not self.spec.environment.id:
             raise PromotionRefused(f"{self.name} names no environment that it could play in; {ALL_THE_SAME}")
-        environment = from_message(self.spec, module)
+        environment = replace(from_message(self.spec, settings.module), maker=settings.maker)
         try:
             cautions = check_fits(environment, self.spec)
         except (UnknownEnvironment, UnsupportedEnvironment, FaultyEnvironment, InvalidOption) as error:

@@ -99,6 +99,10 @@ class Decision:
         """Whether the candidate is @champion now."""
         return self.kind in {DecisionKind.PROMOTED, DecisionKind.FORCED, DecisionKind.STANDING}
 
+    def __str__(self) -> str:
+        """Candidate, decision and reason in a line."""
+        return f"{self.candidacy.name}: {self.kind}: {self.reason}"
+
 
 def decide(comparison: "Comparison", criteria: Criteria) -> tuple[DecisionKind, str]:
     """Promote a candidate that the rule finds fit by its interquartile mean, unless its mean may have fallen.

@@ -5,8 +5,9 @@ from dataclasses import replace
 from polserve.protos.shared.names import CHAMPION
 from polserve.protos.shared.version_names import VersionName
 from polserve.training.environments.limits import MAX_EVALUATION_STEPS
+from polserve.training.environments.making import EnvMaker
 from polserve.training.errors import InvalidOption, PromotionRefused, RaceLost, require
-from polserve.training.evaluation.game_progress import SILENT, GameProgress
+from polserve.training.evaluation.game_progress import GameProgress, shown
 from polserve.training.machine.cores import cores
 from polserve.training.promotion.candidacy import ALL_THE_SAME, PlaySettings, gather_evidence
 from polserve.training.promotion.decision import (
@@ -35,11 +36,12 @@ def promote(  # noqa: PLR0913 - keywords of a function that notebooks call, as t
     episodes: int = DEFAULTS.episodes,
     max_steps: int = MAX_EVALUATION_STEPS,
     module: str = "",
+    env: EnvMaker | None = None,
     seed: int | None = None,
     processes: int = 0,
     force_reason: str = "",
     tracking_uri: str | None = None,
-    progress: GameProgress = SILENT,
+    progress: GameProgress | bool = True,
 ) -> Decision:
     """Make a version @champion if its games allow it: it and the champion play the same ones.
 
@@ -54,11 +56,13 @@ def promote(  # noqa: PLR0913 - keywords of a function that notebooks call, as t
         episodes: games of each, on as many seeds, 30 to 10,000.
         max_steps: steps after which a game is cut off.
         module: Python module that registers the environment, where Gymnasium does not know it.
+        env: callable that makes the environment, such as its class, where neither Gymnasium nor a module knows it; the
+            games are played in this process then.
         seed: seed of the first game; None for the one that follows from the two versions.
         processes: processes that play; 0 for one on each core.
         force_reason: promote without playing, for this reason, which is kept; "" to play.
         tracking_uri: the MLflow registry; None for that of MLFLOW_TRACKING_URI, or ./mlflow.db.
-        progress: hears of notes and of games as they end.
+        progress: whether a bar is shown over the games and notes are printed; or what hears of both.
 
     Returns:
         The decision, by which the candidate is @champion now, or was before.
@@ -70,8 +74,9 @@ def promote(  # noqa: PLR0913 - keywords of a function that notebooks call, as t
         InvalidOption: an argument is out of range.
     """
     criteria = Criteria(_rule(rule), margin, episodes)
-    settings = _settings(max_steps, module, seed, processes)
-    registry = PolicyRegistry(connect(tracking_uri, is_created=False, on_wait=progress.note))
+    settings = replace(_settings(max_steps, module, seed, 1 if env else processes), maker=env)
+    told = shown(progress)
+    registry = PolicyRegistry(connect(tracking_uri, is_created=False, on_wait=told.note))
     candidacy = _candidacy(registry, policy, criteria)
     if candidacy.champion == candidacy.candidate:
         return Decision(candidacy, DecisionKind.STANDING, f"{candidacy.name} is @{CHAMPION} already")
@@ -80,7 +85,7 @@ def promote(  # noqa: PLR0913 - keywords of a function that notebooks call, as t
     elif candidacy.champion is None:
         decision = Decision(candidacy, DecisionKind.PROMOTED, "there was no champion")
     else:
-        evidence = gather_evidence(registry, candidacy, settings, progress)
+        evidence = gather_evidence(registry, candidacy, settings, told)
         decision = Decision(candidacy, *decide(evidence.comparison, criteria), evidence)
     return _carry_out(registry, decision)
 

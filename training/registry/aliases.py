@@ -47,6 +47,10 @@ class AliasMove:
     by: str
     is_rollback: bool = False
 
+    def __str__(self) -> str:
+        """What the alias names now, and what it named before, in a line."""
+        return f"{self.policy}: @{CHAMPION} is version {self.version}, after {self.replaces or 'none'}"
+
 
 @dataclass(frozen=True, slots=True)
 class Intent:

@@ -22,6 +22,7 @@ from mlflow.types import Schema, TensorSpec
 from polserve.protos.shared.names import CHAMPION, GOLDEN_FILE, MODEL_FILE, OBSERVATION, POLICY_TAG, SHA256_TAG
 from polserve.protos.shared.version_names import VersionName
 from polserve.training.errors import RaceLost, RegistryError
+from polserve.training.registry.address import is_server
 from polserve.training.registry.aliases import AliasMove, ChampionAlias, champion_of, mover
 from polserve.training.registry.store import registry_errors
 from polserve.training.versions.version import PolicyVersion
@@ -205,7 +206,8 @@ class PolicyRegistry:
         except MlflowException as error:
             if error.error_code != ALREADY_EXISTS:
                 raise
-        source = f"models:/{logged.model_id}"
+        # MLflow looks a model up in the store that is global to the process, where this client's is a database.
+        source = f"models:/{logged.model_id}" if is_server(client.tracking_uri) else logged.artifact_location
         created = client.create_model_version(name, source, run_id, await_creation_for=0, model_id=logged.model_id)
         return str(created.version)
 

@@ -40,6 +40,8 @@ class RunOptions:
     device: Device = "auto"
     init_from: Path | None = None
     """Folder of a run or a policy version whose weights to begin with."""
+    tracking_uri: str | None = None
+    """The MLflow store; None for that of MLFLOW_TRACKING_URI, or the default one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def begin(
     for note in trainee.notes:
         console.print(f"note: {note}")
     saved = checkpoint.load(options.folder) if options.is_resumed else None
-    client = connect()
+    client = connect(options.tracking_uri)
     if saved is not None:
         check_same_run(saved["identity"], identity_of(recipe, seed))
         trainee.load_state(saved)

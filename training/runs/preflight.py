@@ -30,7 +30,7 @@ class Beginning:
     """Folder of a run or a policy version whose weights to begin with."""
 
 
-def check(recipe: Recipe, seed: int, beginning: Beginning) -> EnvironmentFacts:
+def check(recipe: Recipe, seed: int, beginning: Beginning, tracking_uri: str | None = None) -> EnvironmentFacts:
     """Check that the run can begin: its names, numbers, environment, files and registry are there.
 
     Raises:
@@ -39,7 +39,7 @@ def check(recipe: Recipe, seed: int, beginning: Beginning) -> EnvironmentFacts:
     check_beginning(recipe, beginning)
     check_seed(seed, recipe.loop.n_envs)
     facts = inspect_for(recipe)
-    reach()
+    reach(tracking_uri)
     return facts
 
 

@@ -5,6 +5,7 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator
+from threading import Lock
 from typing import Any
 
 import onnx
@@ -42,6 +43,10 @@ def export_policy(policy: nn.Module, spec: pb.PolicySpec, observations: NDArray[
     return PolicyVersion(model, stated, golden)
 
 
+_EXPORTING = Lock()
+"""Held while torch traces a module, which it does in one thread at a time."""
+
+
 @torch.no_grad()
 def _answers(policy: nn.Module, observations: NDArray[Any]) -> dict[str, NDArray[Any]]:
     answer = policy(torch.from_numpy(observations))
@@ -51,7 +56,7 @@ def _answers(policy: nn.Module, observations: NDArray[Any]) -> dict[str, NDArray
 
 def _to_onnx(policy: nn.Module, example: NDArray[Any], outputs: list[str]) -> onnx.ModelProto:
     # NOTE: torch.export takes an extent of 0 or 1 in the example for a constant, so the example is a batch of two.
-    with _quiet():
+    with _EXPORTING, _quiet():
         program = torch.onnx.export(
             policy,
             (torch.from_numpy(example),),

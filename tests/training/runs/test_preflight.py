@@ -39,7 +39,7 @@ CASES = [
     (("train", "cartpole", "--init-from", "."), "", 1, "--init-from .: expected a folder with checkpoint.pt"),
     (("train", "cartpole", "--init-from", "nowhere"), "", 2, "nowhere"),
     (("train", "adbudget", "--data", "none.csv"), "", 2, "none.csv"),
-    (("train", "cartpole", "--data", "script.py"), "", 2, "--data is an account's history, for adbudget"),
+    (("train", "cartpole", "--data", "script.py"), "", 2, "data is an account's history, for adbudget"),
     ((*OF_ITS_OWN, "CartPol-v1"), "", 1, "no environment 'CartPol-v1' is registered"),
     ((*OF_ITS_OWN, "Pendulum-v1"), "", 1, "DQN needs actions in Discrete(n)"),
     ((*OF_ITS_OWN, "CartPole-v1", "--env-kwargs", "{"), "", 2, "--env-kwargs: expected a JSON object"),

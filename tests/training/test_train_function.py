@@ -1,0 +1,120 @@
+"""`polserve.train` does what the command does, for a program that goes on afterwards."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from mlflow import MlflowClient
+
+from polserve.training.errors import InvalidOption, TrainingError
+from polserve.training.train import TrainedVersion, train
+from tests.support.strangers import Line
+
+# MLflow warns of itself when it is imported, and of the store that it keeps on this machine.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+SMALL = {
+    "n_envs": 4,
+    "evaluation_episodes": 4,
+    "selection_episodes": 2,
+    "learning_starts": 64,
+    "replay_capacity": 4_000,
+    "max_evaluation_steps": 50,
+}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    """An MLflow store of this test's own."""
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+def train_small(folder: Path, store: str, seed: int = 0, **changes: Any) -> TrainedVersion:
+    arguments: dict[str, Any] = {"environment": "CartPole-v1", "algo": "dqn", "name": "pole", "steps": 400, **changes}
+    return train(**arguments, seed=seed, options=SMALL, folder=folder, tracking_uri=store, progress=False)
+
+
+def test_a_version_is_evaluated_exported_and_registered_when_asked(
+    tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    version = train_small(tmp_path / "run", store)
+    assert version.path == tmp_path / "run" / "policies" / "pole" / "1"
+    assert version.spec.environment.id == "CartPole-v1"
+    assert version.evaluation.summary.episodes == SMALL["evaluation_episodes"]
+    assert version.act([0.0, 0.0, 0.2, 0.0]) in {0, 1}
+    assert version.act(np.zeros((3, 4))).shape == (3,)
+    assert "pole: mean return" in str(version)
+    client = MlflowClient(store, store)
+    assert not client.search_registered_models()
+    assert version.register() == "1"
+    assert client.get_model_version_by_alias("pole", "champion").run_id == version.run_id
+    other = f"sqlite:///{tmp_path / 'other.db'}"
+    assert version.register(other) == "1"
+    assert MlflowClient(other, other).get_model_version("pole", "1").run_id != version.run_id
+
+
+def test_an_environment_may_be_what_makes_it(tmp_path: Path, store: str) -> None:
+    version = train_small(tmp_path, store, environment=Line, name="line")
+    assert version.spec.environment.id == "Line"
+
+
+def test_trainings_in_two_threads_are_those_that_they_are_alone(tmp_path: Path, store: str) -> None:
+    def weights(part: str, seed: int) -> dict[str, torch.Tensor]:
+        return dict(train_small(tmp_path / part, store, seed).training.weights)
+
+    torch.manual_seed(17)
+    before, threads = torch.random.get_rng_state(), torch.get_num_threads()
+    alone = [weights(f"alone{seed}", seed) for seed in (1, 2)]
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(weights, ("one", "two"), (1, 2)))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.get_num_threads() == threads
+    for here, there in zip(alone, together, strict=True):
+        assert all(torch.equal(here[name], there[name]) for name in here)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"environment": "cartpool", "algo": None}, r"environment: expected a preset .* got 'cartpool' alone"),
+        ({"algo": "ppo"}, "algo: expected dqn or pqn or ddpg, got ppo"),
+        ({"environment": "cartpole"}, "fixes algorithm and environment; leave out algo"),
+        ({"environment": 3}, "environment: expected a preset, a Gymnasium id or a callable"),
+        ({"environment": gym.make("CartPole-v1")}, "expected what makes the environment"),
+        ({"environment": "NoSuch-v1"}, "no environment 'NoSuch-v1' is registered"),
+        ({"steps": 0}, "steps"),
+        ({"steps": 1.5}, "steps: expected a whole number, got 1.5"),
+        ({"threads": -1}, "threads: expected 0 for all cores, or their number, got -1"),
+        ({"name": "a b"}, "name: expected letters"),
+        ({"data": "history.csv"}, "leave it out"),
+    ],
+    ids=str,
+)
+def test_a_wrong_argument_is_named_before_anything_is_learned(
+    changes: dict[str, Any], message: str, tmp_path: Path, store: str
+) -> None:
+    with pytest.raises(TrainingError, match=message):
+        train_small(tmp_path, store, **changes)
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: np.zeros(3), r"expected shape \(4,\), or 2 axes, got \(3,\)"),
+        (lambda: [["a"] * 4], "observation: expected"),
+    ],
+    ids=["shape", "words"],
+)
+def test_an_observation_of_another_kind_is_refused(
+    make: Callable[[], Any], message: str, tmp_path: Path, store: str
+) -> None:
+    version = train_small(tmp_path, store)
+    with pytest.raises(InvalidOption, match=message):
+        version.act(make())

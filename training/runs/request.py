@@ -1,0 +1,128 @@
+"""What a person asks of a training run, made into a recipe; the same for the command and the function."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+import gymnasium as gym
+
+from polserve.training.environments.inspection import EnvironmentFacts
+from polserve.training.environments.making import EnvironmentSpec, EnvMaker, maker_name
+from polserve.training.errors import InvalidOption, require
+from polserve.training.runs.preflight import inspect_for
+from polserve.training.runs.presets import PRESETS, Algorithm, recipe_for
+from polserve.training.runs.recipe import Recipe, with_options
+from polserve.training.tasks.task import Narrator, TaskOptions
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRequest:
+    """What to train, by name or by what makes the environment, and what differs from the defaults."""
+
+    environment: str | EnvMaker
+    """A preset, a Gymnasium id (with `algo`), or a callable that makes the environment (with `algo`)."""
+    algo: str | None = None
+    module: str = ""
+    env_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    name: str | None = None
+    seed: int = 0
+    options: Sequence[str] = ()
+    """Hyper-parameters as name=value."""
+    threads: int | None = None
+    data: Path | None = None
+    """Records that the environment is made from, for a task that takes them."""
+
+    def recipe(self) -> Recipe:
+        """Make the recipe, without looking at the environment or the data.
+
+        Raises:
+            InvalidOption: an argument is none that can be taken, or does not go with another.
+        """
+        recipe = self._preset() if self._is_preset else self._own()
+        recipe = with_options(recipe, self.options)
+        if self.threads is not None:
+            require(self.threads >= 0, "threads", "0 for all cores, or their number", self.threads)
+            recipe = dataclasses.replace(recipe, threads=self.threads)
+        if self.data is not None and not recipe.task.data_kind:
+            _refuse_data(self.environment)
+        return recipe
+
+    def with_data(self, recipe: Recipe, narrator: Narrator) -> tuple[Recipe, EnvironmentFacts]:
+        """Make the recipe for the environment that the data describe; return what that shows, too.
+
+        The data do not tell all: `env_kwargs` may.
+
+        Raises:
+            TrainingError: the data cannot be read, or do not tell enough.
+        """
+        require(self.data is not None, "data", "a file", self.data)
+        options = TaskOptions(Path(self.data or ""), dict(self.env_kwargs), self.seed)
+        task, environment = recipe.task.configure(recipe.environment, options, narrator)
+        recipe = dataclasses.replace(recipe, environment=environment, chosen_task=task)
+        return recipe, inspect_for(recipe)
+
+    @property
+    def _is_preset(self) -> bool:
+        """Whether a preset is meant: an id needs an algorithm beside it."""
+        return isinstance(self.environment, str) and (self.environment in PRESETS or self.algo is None)
+
+    def _preset(self) -> Recipe:
+        preset = str(self.environment)
+        if preset not in PRESETS:
+            raise InvalidOption(
+                f"environment: expected a preset ({', '.join(PRESETS)}), or an environment's id together with algo "
+                f"({', '.join(get_args(Algorithm))}); got {preset!r} alone"
+            )
+        recipe = dataclasses.replace(PRESETS[preset], policy=self.name or preset)
+        kwargs = {} if self.data is not None else dict(self.env_kwargs)
+        if self.algo or self.module or (kwargs and not recipe.task.takes_kwargs):
+            raise InvalidOption(
+                f"the preset {preset} fixes algorithm and environment; leave out algo, module and env_kwargs"
+            )
+        environment = dataclasses.replace(recipe.environment, kwargs=kwargs or recipe.environment.kwargs)
+        return dataclasses.replace(recipe, environment=environment)
+
+    def _own(self) -> Recipe:
+        algorithms = get_args(Algorithm)
+        require(self.algo in algorithms, "algo", " or ".join(algorithms), self.algo)
+        environment = self._spec()
+        return recipe_for(self.algo, environment, self.name or policy_name(environment.id))  # type: ignore[arg-type]
+
+    def _spec(self) -> EnvironmentSpec:
+        kwargs = {} if self.data is not None else dict(self.env_kwargs)
+        if isinstance(self.environment, str):
+            module, _, name = ("", "", self.environment) if self.module else self.environment.rpartition(":")
+            return EnvironmentSpec(name, kwargs, self.module or module)  # module:id, as gymnasium.make takes it
+        if isinstance(self.environment, gym.Env):
+            raise InvalidOption(
+                "environment: expected what makes the environment, such as its class, since several are made; got an "
+                f"environment, {type(self.environment).__name__}"
+            )
+        if not callable(self.environment):
+            raise InvalidOption(
+                "environment: expected a preset, a Gymnasium id or a callable that makes the environment, got "
+                f"{self.environment!r}"
+            )
+        return EnvironmentSpec(maker_name(self.environment), kwargs, maker=self.environment)
+
+
+def policy_name(environment_id: str) -> str:
+    """Policy's name from an environment's id: what comes after a slash, in lower case, with the version in it."""
+    return environment_id.rsplit("/", 1)[-1].lower()
+
+
+def written(options: Mapping[str, object]) -> list[str]:
+    """Write hyper-parameters by name as name=value."""
+    return [
+        f"{name}={','.join(str(part) for part in value) if isinstance(value, (tuple, list)) else value}"
+        for name, value in options.items()
+    ]
+
+
+def _refuse_data(environment: object) -> None:
+    from polserve.training.tasks.catalog import TASKS
+
+    takers = " or ".join(f"{task.data_kind}, for {task.name}" for task in TASKS if task.data_kind)
+    raise InvalidOption(f"data is {takers}; got it for {environment}: leave it out")

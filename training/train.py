@@ -1,0 +1,211 @@
+"""`train`: learn a policy, evaluate it, and export one version of it."""
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.shared.names import MODEL_FILE
+from polserve.protos.tensors import DTYPES, TensorError, cast
+from polserve.training.environments.making import EnvMaker
+from polserve.training.errors import InvalidOption, TrainingError
+from polserve.training.evaluation.evaluation import Evaluation
+from polserve.training.learning.compute import Device, kept_threads
+from polserve.training.learning.loop import TrainingResult
+from polserve.training.registry.store import connect
+from polserve.training.registry.tracking import TrackedRun
+from polserve.training.registry.versions import PolicyRegistry
+from polserve.training.runs.beginning import EXPERIMENT, RunOptions, begin
+from polserve.training.runs.pipeline import Learned, learn, publish
+from polserve.training.runs.preflight import Beginning, check
+from polserve.training.runs.request import TrainRequest, written
+from polserve.training.runs.stages import Stages
+from polserve.training.versions.onnx_policy import OnnxPolicy
+from polserve.training.versions.version import PolicyVersion
+
+VERSIONS = "policies"
+"""Folder, in a run's, of the versions that `polserve serve --policies` takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedVersion:
+    """A policy version that was trained here: evaluated, exported, and in a folder; registered when you say so."""
+
+    name: str
+    """The policy's name."""
+    path: Path
+    """Folder of the version. Its grandparent is a folder that `polserve serve --policies` takes."""
+    evaluation: Evaluation
+    """Returns of the policy and of the random one, over whole episodes on seeds that training never used."""
+    training: TrainingResult = field(repr=False)
+    """What the training loop left: the learning curve, steps and time."""
+    run_id: str
+    """The MLflow run of the training."""
+    tracking_uri: str | None = field(repr=False)
+    """The store that has the run; None for the default one."""
+    _version: PolicyVersion = field(repr=False)
+
+    @property
+    def spec(self) -> pb.PolicySpec:
+        """What serving and clients need to know of the policy."""
+        return self._version.spec
+
+    def act(self, observation: Any) -> NDArray[Any]:
+        """Greedy action for one observation (shape), or actions (n,) or (n, k) for a batch (n, *shape).
+
+        Raises:
+            InvalidOption: the observation is of another shape, or holds values that the policy's dtype cannot.
+        """
+        contract = self.spec.observation
+        shape = tuple(contract.shape)
+        given = np.asarray(observation)
+        if given.dtype.kind not in "biuf":
+            raise InvalidOption(f"observation: expected numbers, got {given.dtype}")
+        try:
+            array = cast(given, DTYPES[contract.dtype])
+        except TensorError as error:
+            raise InvalidOption(f"observation: expected {error.expected}, got {error.got}") from error
+        if array.shape != shape and array.shape[1:] != shape:
+            raise InvalidOption(f"observation: expected shape {shape}, or {len(shape) + 1} axes, got {array.shape}")
+        actions = OnnxPolicy(self.path / MODEL_FILE).act(array.reshape(-1, *shape))
+        return actions[0] if array.shape == shape else actions
+
+    def register(self, tracking_uri: str | None = None) -> str:
+        """Register the version in MLflow and return its number there.
+
+        The first version of a policy becomes @champion; a later one waits for `polserve.promote`.
+
+        Args:
+            tracking_uri: the registry; None for the store that has the run.
+
+        Raises:
+            RegistryError: the registry does not answer or does not take it.
+        """
+        client = connect(tracking_uri or self.tracking_uri)
+        run_id = self.run_id
+        if tracking_uri not in (None, self.tracking_uri):  # another store, which does not know the run
+            tags = {"policy": self.name, "env_id": self.evaluation.environment, "trained_in": self.run_id}
+            with TrackedRun.start(client, EXPERIMENT, self.name, tags) as run:
+                run.log_metrics({"evaluation/mean": self.evaluation.summary.mean}, self.training.step)
+            run_id = run.run_id
+        return PolicyRegistry(client).register(self._version, run_id)
+
+    def __fspath__(self) -> str:
+        """Path of the version's folder, so that `polserve.load` and `polserve.evaluate` take the version itself."""
+        return str(self.path)
+
+    def __str__(self) -> str:
+        """Name, figures and folder in a line."""
+        summary = self.evaluation.summary
+        return (
+            f"{self.name}: mean return {summary.mean:.1f} [{summary.interval_low:.1f}, {summary.interval_high:.1f}] "
+            f"over {summary.episodes} episodes, in {self.path}"
+        )
+
+
+def train(  # noqa: PLR0913 - keywords of a function that notebooks call, as the command's options
+    environment: str | EnvMaker,
+    *,
+    algo: str | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    name: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    module: str = "",
+    env_kwargs: Mapping[str, Any] | None = None,
+    data: str | Path | None = None,
+    folder: str | Path | None = None,
+    resume: bool = False,
+    init_from: str | Path | None = None,
+    device: Device = "auto",
+    threads: int | None = None,
+    tracking_uri: str | None = None,
+    progress: bool = True,
+) -> TrainedVersion:
+    """Learn a policy, evaluate it on seeds of its own, and export one version of it.
+
+    It does what `polserve train` does, but for the registration: that is `version.register()`. Arguments are checked
+    before anything is learned. Nothing of this process is seeded or configured, so that several trainings may run in
+    threads or processes at once, each with a folder of its own.
+
+    Args:
+        environment: a preset, such as "cartpole"; or, together with `algo`, a Gymnasium id, or a callable that makes
+            the environment, such as its class.
+        algo: "dqn", "pqn" or "ddpg".
+        steps: environment steps at most; None for the recipe's.
+        seed: seed that everything random follows from.
+        name: the policy's name; None for the preset's, or one after the environment.
+        options: hyper-parameters by name, as `polserve train --list` prints them.
+        module: Python module that registers the id.
+        env_kwargs: keyword arguments of the environment.
+        data: CSV file of an account's history, for the preset "adbudget".
+        folder: folder of the checkpoint, the report and the version; None for runs/<name>-seed<seed>.
+        resume: go on from the folder's checkpoint.
+        init_from: folder of a run or a policy version whose weights to begin with.
+        device: "auto", "cpu" or "cuda".
+        threads: CPU threads of torch, 0 for all cores; None for the recipe's.
+        tracking_uri: the MLflow store that keeps the run; None for that of MLFLOW_TRACKING_URI, or ./mlflow.db.
+        progress: print what happens, with a bar on a terminal and in a notebook.
+
+    Returns:
+        The version, with its evaluation and its folder.
+
+    Raises:
+        InvalidOption: an argument is none that can be taken.
+        UnknownEnvironment: no environment of that id is registered.
+        UnsupportedEnvironment: the algorithm cannot learn in the environment.
+        FaultyEnvironment: the environment broke Gymnasium's rules.
+        TrainingDiverged: no score was a number.
+        CheckpointError: a checkpoint is missing, damaged or of another run, or cannot be written.
+        RegistryError: the MLflow store does not answer.
+    """
+    require_whole(seed=seed, steps=steps, threads=threads)
+    given = {**(options or {}), **({} if steps is None else {"steps": steps})}
+    path = None if data is None else Path(data)
+    request = TrainRequest(environment, algo, module, env_kwargs or {}, name, seed, written(given), threads, path)
+    recipe = request.recipe()
+    console = Console(highlight=False, soft_wrap=True, quiet=not progress)
+    where = Path(folder) if folder is not None else Path("runs") / f"{recipe.policy}-seed{seed}"
+    source = None if init_from is None else Path(init_from)
+    facts = check(recipe, seed, Beginning(where, resume, source), tracking_uri)
+    if path is not None:
+        recipe, facts = request.with_data(recipe, Stages(console))
+    run_options = RunOptions(
+        where, resume, is_registered=False, device=device, init_from=source, tracking_uri=tracking_uri
+    )
+    with kept_threads():
+        run = begin(recipe, seed, run_options, console, facts)
+        with run.tracked, closing(run.trainee):
+            learned = learn(run, console)
+            if not isinstance(learned, Learned):
+                raise TrainingError("training was stopped before its end; resume=True goes on with it")
+            publish(run, learned, Stages(console))
+    version_path = learned.version.write(_new_folder(where / VERSIONS / recipe.policy))
+    return TrainedVersion(
+        recipe.policy,
+        version_path,
+        learned.evaluation,
+        learned.result,
+        run.tracked.run_id,
+        tracking_uri,
+        learned.version,
+    )
+
+
+def require_whole(**numbers: object) -> None:
+    """Raise InvalidOption where an argument is given and is no whole number."""
+    for name, number in numbers.items():
+        if number is not None and (isinstance(number, bool) or not isinstance(number, (int, np.integer))):
+            raise InvalidOption(f"{name}: expected a whole number, got {number!r}")
+
+
+def _new_folder(policy: Path) -> Path:
+    """Folder of the next version of a policy: one more than the highest there."""
+    numbers = [int(path.name) for path in policy.glob("*") if path.name.isdigit()]
+    return policy / str(max(numbers, default=0) + 1)
