@@ -32,7 +32,7 @@ Side = tuple[Server, bytes, Shape, int]
 
 
 def write_nature(folder: Path) -> np.ndarray:
-    """An untrained version of the Nature network in folder/nature/1; the value is an observation for it."""
+    """Write an untrained version of the Nature network into folder/nature/1; the value is an observation for it."""
     network = ValueNetwork(NetworkConfig(hidden_sizes=(512,)), FRAMES, 9)
     return write_untrained(folder, "nature", GreedyPolicy(network), FRAMES)
 
@@ -45,14 +45,14 @@ class Report:
         self.figures: dict[str, float] = {}
 
     def line(self, name: str, title: str, ours: float, theirs: float, bound: str, unit: str = "ms") -> None:  # noqa: PLR0913, PLR0917 - a row of the table
-        """A ratio and what it must keep to."""
+        """Print a ratio and what it must keep to."""
         self.figures[name] = ours / theirs
         values = (f"{value:.3f} {unit}" for value in (ours, theirs))
         self.rows.append((title, *values, f"{ours / theirs:.2f}", bound))
 
 
 def take_turns(sides: Sequence[Side], rounds: int) -> list[Measured]:
-    """The medians of each side, after rounds in turns."""
+    """Return the medians of each side, after rounds in turns."""
     runs: list[list[Measured]] = [[] for _ in sides]
     for _ in range(rounds):
         for measured, (server, message, shape, calls) in zip(runs, sides, strict=True):
@@ -78,7 +78,7 @@ def compare_echo(report: Report, rounds: int, calls: int) -> None:
 
 
 def compare_batch(report: Report, rounds: int, calls: int) -> None:
-    """A large batch beside the model alone."""
+    """Measure a large batch beside the model alone."""
     policy = Policy.load("cartpole", "1", BUNDLED_POLICIES / "cartpole" / "1")
     with polserve() as ours:
         message = act_message("cartpole", BATCH)
@@ -92,7 +92,7 @@ def compare_batch(report: Report, rounds: int, calls: int) -> None:
 
 
 def compare_nature(report: Report, rounds: int, calls: int) -> None:
-    """A convolutional network beside the model and an echo with as many bytes, and batched beside unbatched."""
+    """Measure a convolutional network beside the model and an echo with as many bytes, and batched beside unbatched."""
     with tempfile.TemporaryDirectory() as folder:
         observation = write_nature(Path(folder))
         policy = Policy.load("nature", "1", Path(folder) / "nature" / "1")

@@ -28,7 +28,7 @@ SHAPES = {"raw": (STACK, *FRAME_SHAPE), "cropped": (STACK, *SCREEN_SHAPE, 3)}
 
 
 def write_versions(folder: Path) -> dict[str, np.ndarray]:
-    """An untrained version for each kind of frames; the values are observations for them."""
+    """Write an untrained version for each kind of frames; the values are observations for them."""
     observations = {}
     for name, shape in SHAPES.items():
         network = ValueNetwork(NETWORK, (STACK, *SCREEN_SHAPE), 9)
@@ -38,7 +38,7 @@ def write_versions(folder: Path) -> dict[str, np.ndarray]:
 
 
 def compare_act(report: Report, folder: Path, observations: dict[str, np.ndarray], rounds: int, calls: int) -> None:
-    """A whole stack in one call, beside the model alone and an echo of as many bytes."""
+    """Measure a whole stack in one call, beside the model alone and an echo of as many bytes."""
     one = Shape(1, 1)
     with polserve("--policies", str(folder)) as ours, rival("echo-threads") as echo:
         for name, observation in observations.items():
@@ -56,7 +56,7 @@ def compare_act(report: Report, folder: Path, observations: dict[str, np.ndarray
 
 
 def play(server: Server, policy: str, frame: np.ndarray, seconds: float) -> tuple[float, float]:
-    """Steps per second of the slowest of several episodes at once, and the server's CPU milliseconds for a step."""
+    """Measure steps per second of the slowest of several episodes, and the server's CPU milliseconds for a step."""
     steps = [0] * EPISODES
 
     def one(index: int) -> None:

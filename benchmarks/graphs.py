@@ -14,7 +14,7 @@ from polserve.training.versions.export import export_policy
 
 
 def write_untrained(folder: Path, name: str, policy: nn.Module, shape: tuple[int, ...]) -> np.ndarray:
-    """An untrained version in folder/name/1, of stacks `shape` of bytes; the value is an observation for it."""
+    """Write an untrained version into folder/name/1, of stacks `shape` of bytes; the value is an observation for it."""
     torch.manual_seed(0)
     observations = np.random.default_rng(0).integers(0, 256, (64, *shape), np.uint8)
     spec = pb.PolicySpec(

@@ -45,12 +45,12 @@ class Count:
 
 
 def amount(rng: random.Random, most: int) -> int:
-    """An amount of any order of magnitude, up to `most`."""
+    """Draw an amount of any order of magnitude, up to `most`."""
     return min(most, int(2 ** rng.uniform(0, 63))) if most else 0
 
 
 def contract_of(channels: int) -> AllocationContract:
-    """What an allocator with so many channels takes."""
+    """Draw what an allocator with so many channels takes."""
     names = [f"channel{index}" for index in range(channels)]
     action = pb.ActionSpec(continuous=pb.ContinuousActions(low=[0.0] * channels, high=[1.0] * channels))
     block = pb.AllocationSpec(channels=names, history_days=0, max_horizon_days=30, components=BUDGET_COMPONENTS)
@@ -62,7 +62,7 @@ CONTRACTS = [contract_of(channels) for channels in range(1, MOST_CHANNELS + 1)]
 
 
 def draw(rng: random.Random, names: tuple[str, ...]) -> Day:
-    """A request that may be answered."""
+    """Draw a request that may be answered."""
     remaining = left = amount(rng, MOST_MICROS)
     channels = []
     for name in names:

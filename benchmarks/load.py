@@ -101,7 +101,7 @@ def require_h2load() -> None:
 
 
 def act_message(policy: str, observation: np.ndarray) -> bytes:
-    """A serialised ActRequest."""
+    """Serialise an ActRequest."""
     return pb.ActRequest(policy=policy, observation=to_tensor(observation)).SerializeToString()
 
 
@@ -120,7 +120,7 @@ def polserve(*options: str) -> Iterator[Server]:
 
 
 def workers_of(pid: int) -> list[int]:
-    """The processes that the service `pid` has started to answer calls; none where it answers itself."""
+    """Find the processes that the service `pid` has started to answer calls; none where it answers itself."""
     workers = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has ended meanwhile
@@ -139,7 +139,7 @@ def rival(kind: str) -> Iterator[Server]:
 
 
 def free_port() -> int:
-    """A port that is free now."""
+    """Find a port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -147,7 +147,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def process_of(command: Sequence[str], cwd: Path) -> "Iterator[subprocess.Popen[str]]":
-    """A process that is ended when the block is left."""
+    """Start a process that is ended when the block is left."""
     process = subprocess.Popen(  # noqa: S603
         command,
         stdout=subprocess.PIPE,

@@ -64,7 +64,7 @@ ModelServer(http_port=http_port, grpc_port=grpc_port, enable_grpc=True, workers=
 
 
 def _field(number: int, content: bytes) -> bytes:
-    """A length-delimited field of a protobuf message shorter than 128 bytes."""
+    """Write a length-delimited field of a protobuf message shorter than 128 bytes."""
     return bytes([number << 3 | 2, len(content)]) + content
 
 

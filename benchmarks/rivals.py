@@ -34,7 +34,7 @@ def echo(_message: bytes) -> bytes:
 
 
 def make_act() -> Answer:
-    """What answers an ActRequest with nothing but the model."""
+    """Make what answers an ActRequest with nothing but the model."""
     policy = Policy.load("cartpole", "1", BUNDLED_POLICIES / "cartpole" / "1")
 
     def act(message: bytes) -> bytes:

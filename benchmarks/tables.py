@@ -9,7 +9,7 @@ from rich.table import Table
 
 
 def options(description: str) -> argparse.ArgumentParser:
-    """A parser with --quick and --json."""
+    """Make a parser with --quick and --json."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="a run of under a minute")
     parser.add_argument("--json", action="store_true", help="make the last line one JSON object with the figures")

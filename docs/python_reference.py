@@ -35,7 +35,7 @@ SECTIONS = ("Args", "Returns", "Raises", "Yields")
 
 
 def page() -> str:
-    """The whole page."""
+    """Write the whole page."""
     named = {name for _, _, names in GROUPS for name in names}
     rest = tuple(name for name in polserve.__all__ if name not in named)
     groups = (*GROUPS, ("What calls take, answer and raise", "", rest))
@@ -73,7 +73,7 @@ def _entry(name: str, value: object) -> Iterator[str]:
 
 
 def _callable(name: str, value: object) -> Iterator[str]:
-    """The signature and the docstring."""
+    """Write the signature and the docstring."""
     if not inspect.isclass(value) or ("__init__" in vars(value) and not hasattr(value, "__dataclass_fields__")):
         yield f"```python\n{_signature(name, value)}\n```\n\n"
     yield _text(value)
@@ -91,7 +91,7 @@ def _signature(name: str, value: object) -> str:
 
 
 def _starred(parameters: list[inspect.Parameter]) -> Iterator[object]:
-    """The parameters, with a star before the first that must be named."""
+    """Yield the parameters, with a star before the first that must be named."""
     is_named = False
     for parameter in parameters:
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY and not is_named:
@@ -109,7 +109,7 @@ def _readable(value: object) -> str:
 
 
 def _text(value: object) -> str:
-    """The docstring, with its sections as lists."""
+    """Return the docstring, with its sections as lists."""
     text = inspect.getdoc(value) or ""
     titles = "|".join(SECTIONS)
     text = re.sub(rf"^({titles}):\n((?:[ ]+.*\n?|\n)*)", _section, text, flags=re.MULTILINE)

@@ -32,15 +32,15 @@ class CallFailed(grpc.RpcError):
         self._code, self._details, self._trailing = code, details, trailing
 
     def code(self) -> grpc.StatusCode:
-        """The status."""
+        """Return the status of the call."""
         return self._code
 
     def details(self) -> str:
-        """What the status says."""
+        """Return what the status says."""
         return self._details
 
     def trailing_metadata(self) -> tuple[Any, ...]:
-        """What came with the status."""
+        """Return the metadata that came with the status."""
         return self._trailing
 
 

@@ -39,7 +39,7 @@ def _quotas(control_groups: Path, membership: Path) -> Iterator[float]:
 
 
 def _quota(group: Path) -> float | None:
-    """What one group allows; None for no limit. Version 2 has one file, version 1 two."""
+    """Read what one group allows; None for no limit. Version 2 has one file, version 1 two."""
     try:
         if (group / "cpu.max").exists():
             quota, period = (group / "cpu.max").read_text().split()

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def worker_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes to hand work to; leaving the block by an error, or by Ctrl-C, ends them at once."""
+    """Start processes to hand work to; leaving the block by an error, or by Ctrl-C, ends them at once."""
     before = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin)
     try:

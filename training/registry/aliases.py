@@ -48,7 +48,7 @@ class AliasMove:
     is_rollback: bool = False
 
     def __str__(self) -> str:
-        """What the alias names now, and what it named before, in a line."""
+        """Say in a line what the alias names now, and what it named before."""
         return f"{self.policy}: @{CHAMPION} is version {self.version}, after {self.replaces or 'none'}"
 
 
