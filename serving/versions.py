@@ -33,7 +33,7 @@ class Pace:
     alone_s: float
     """Seconds for one observation."""
     in_batch_s: float
-    """Seconds for each observation of a batch."""
+    """Seconds for each further observation of a batch."""
     is_batched: bool = False
 
     def seconds(self, n: int) -> float:

@@ -12,6 +12,8 @@ from polserve.serving.versions import Pace
 PROBE = 16
 """Observations in the batch that is timed."""
 RUNS = 5
+LEAST = 1 / 8
+"""A further observation takes at least this share of the batch's mean: the two runs that are compared are short."""
 WORTH = 0.8
 """Batching pays where an observation in a batch takes at most this share of a lone one's time."""
 
@@ -24,9 +26,10 @@ def measure_pace(policy: Policy, batching: Batching = "auto") -> Pace:
         batching: "on" or "off" decides; with "auto" a version is batched where that pays.
     """
     alone_s = _fastest_s(policy, policy.zeros(1))
-    in_batch_s = _fastest_s(policy, policy.zeros(PROBE)) / PROBE
-    pays = in_batch_s < WORTH * alone_s
-    return Pace(alone_s, in_batch_s, is_batched=pays if batching == "auto" else batching == "on")
+    batch_s = _fastest_s(policy, policy.zeros(PROBE))
+    pays = batch_s / PROBE < WORTH * alone_s
+    further_s = max((batch_s - alone_s) / (PROBE - 1), batch_s / PROBE * LEAST)
+    return Pace(alone_s, further_s, is_batched=pays if batching == "auto" else batching == "on")
 
 
 def _fastest_s(policy: Policy, observations: NDArray[Any]) -> float:
