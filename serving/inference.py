@@ -21,7 +21,7 @@ from polserve.serving.policy import Answer, Policy
 INLINE_S = 1e-3
 """A run that takes the model longer is left to the thread."""
 ROUND_S = 2e-3
-"""Time of all the runs that the loop makes before it looks at its connections again; the rest is left to the thread."""
+"""Time of all the runs that the loop makes before it looks at its connections again; the rest is put off till then."""
 MAX_WAITING_BYTES = 256 * 2**20
 """Observations that wait for the thread, at most: a few calls may be as large as a message may be."""
 RETRY_AFTER_S = 0.1
@@ -80,6 +80,8 @@ class Inference:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="inference")
         self._waiting: deque[Question] = deque()
         self._waiting_bytes = 0
+        self._later: list[Question] = []
+        """Fast ones that this turn of the loop had no time for."""
         self._is_busy = False
         self._is_closed = False
 
@@ -96,14 +98,20 @@ class Inference:
 
         What `react` raises is its caller's to catch.
         """
+        if self._later:  # those that were put off come first
+            self._later.extend(questions)
+            return
         groups: dict[tuple[Policy, bool], list[Question]] = {}
         left_s = ROUND_S
         for question in questions:
             policy = question.policy
             seconds = policy.pace.seconds(len(question.observations))
-            left_s -= seconds
-            if seconds > INLINE_S or left_s < 0:
+            if seconds > INLINE_S:
                 self._queue_up(question)
+                continue
+            left_s -= seconds
+            if left_s < 0:
+                self._put_off(question)
             elif policy.pace.is_batched:
                 groups.setdefault((policy, question.with_values), []).append(question)
             else:
@@ -149,6 +157,22 @@ class Inference:
         explored = self._rng.random(n) < question.epsilon
         drawn = self._rng.integers(n_actions, size=n)
         return Answer(np.where(explored, drawn, answer.actions), answer.values, explored)
+
+    def _put_off(self, question: Question) -> None:
+        """Answer the question in the loop's next turn, after it has looked at its connections."""
+        self._later.append(question)
+        if len(self._later) == 1:
+            self._post(self._ask_later)
+
+    def _ask_later(self) -> None:
+        questions, self._later = self._later, []
+        wanted = []
+        for question in questions:
+            if question.is_wanted():
+                wanted.append(question)
+            else:
+                question.react(Expired(DROPPED))
+        self.ask(wanted)
 
     def _queue_up(self, question: Question) -> None:
         """Let the question wait for the thread, or refuse it."""

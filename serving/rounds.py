@@ -147,13 +147,15 @@ class Rounds:
                 self._posted.clear()
 
     def _call_posted(self) -> None:
-        while self._posted:
+        for _ in range(len(self._posted)):  # what they post themselves comes after a look at the connections
             function = self._posted[0]
             try:
                 function()
             except Exception:
                 log.exception("posted_call_failed")
             self._posted.popleft()  # NOTE: after the call: while there is one, none has to wake the loop
+        if self._posted:
+            self._loop.call_soon(self._call_posted)
 
     def _answer(self) -> None:
         self.now = time.monotonic()

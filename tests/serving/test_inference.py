@@ -186,3 +186,29 @@ def test_what_was_answered_is_not_held_until_there_is_more_to_do(inference: Infe
     loop.turn(2)
     assert answered.is_set()
     assert held() is None
+
+
+def test_what_a_turn_of_the_loop_has_no_time_for_is_answered_in_the_next_and_in_order(
+    inference: Inference, runs: Runs, loop: Loop
+) -> None:
+    policy = loaded(Pace(0.9e-3, 1e-6, is_batched=False))
+    asked, late = Asked(policy), Asked(policy)
+    inference.ask([asked.about(slice(i, i + 1)) for i in range(5)])
+    assert asked.actions == GOLDEN["action"][:2].tolist()
+    inference.ask([late.about(slice(9, 10))])
+    assert late.told == []
+    loop.turn()
+    assert asked.actions == GOLDEN["action"][:4].tolist()
+    loop.turn()
+    assert asked.actions == GOLDEN["action"][:5].tolist()
+    assert late.actions == GOLDEN["action"][9:10].tolist()
+    assert runs.sizes == [1] * 6
+
+
+def test_what_was_put_off_and_is_no_longer_wanted_is_dropped(inference: Inference, runs: Runs, loop: Loop) -> None:
+    policy = loaded(Pace(0.9e-3, 1e-6, is_batched=False))
+    asked = Asked(policy)
+    inference.ask([asked.about(slice(0, 1), is_wanted=lambda: False) for _ in range(3)])
+    loop.turn()
+    assert [type(result) for result in asked.told] == [Answer, Answer, Expired]
+    assert runs.sizes == [1, 1]

@@ -1,0 +1,66 @@
+"""What is posted to the loop is called in its order, by its thread, and leaves room for the connections between."""
+
+import asyncio
+import threading
+
+from polserve.serving.rounds import Rounds
+
+
+def test_what_is_posted_by_threads_is_called_by_the_loops_thread() -> None:
+    called: list[tuple[int, int]] = []
+
+    async def play() -> None:
+        rounds = Rounds(asyncio.get_running_loop(), lambda: None)
+
+        def post(first: int) -> None:
+            for i in range(500):
+                rounds.post(lambda i=i: called.append((first + i, threading.get_ident())))  # type: ignore[misc]
+
+        threads = [threading.Thread(target=post, args=(1000 * n,)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        while len(called) < 2000:  # noqa: ASYNC110 - threads post
+            await asyncio.sleep(0.001)
+        for thread in threads:
+            thread.join()
+
+    asyncio.run(play())
+    assert {thread for _, thread in called} == {threading.get_ident()}
+    for n in range(4):
+        mine = [number for number, _ in called if number // 1000 == n]
+        assert mine == sorted(mine)
+
+
+def test_what_posts_itself_again_does_not_keep_the_loop_from_others() -> None:
+    turns = 0
+
+    async def play() -> None:
+        rounds = Rounds(asyncio.get_running_loop(), lambda: None)
+        is_over = False
+
+        def again() -> None:
+            nonlocal turns
+            turns += 1
+            if not is_over:
+                rounds.post(again)
+
+        rounds.post(again)
+        await asyncio.sleep(0.05)
+        is_over = True
+        await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(play(), 10))
+    assert turns > 1
+
+
+def test_what_fails_does_not_keep_others_from_being_called() -> None:
+    called = threading.Event()
+
+    async def play() -> None:
+        rounds = Rounds(asyncio.get_running_loop(), lambda: None)
+        rounds.post(lambda: 1 / 0)  # type: ignore[arg-type]
+        rounds.post(called.set)
+        await asyncio.sleep(0.05)
+
+    asyncio.run(play())
+    assert called.is_set()
