@@ -24,7 +24,7 @@ from polserve.training.registry.versions import PolicyRegistry
 from polserve.training.runs.beginning import EXPERIMENT, RunOptions, begin
 from polserve.training.runs.pipeline import Learned, learn, publish
 from polserve.training.runs.preflight import Beginning, check
-from polserve.training.runs.request import TrainRequest, written
+from polserve.training.runs.request import TrainRequest, as_settings
 from polserve.training.runs.stages import Stages
 from polserve.training.versions.onnx_policy import OnnxPolicy
 from polserve.training.versions.version import PolicyVersion
@@ -144,7 +144,8 @@ def train(  # noqa: PLR0913 - keywords of a function that notebooks call, as the
         options: hyper-parameters by name, as `polserve train --list` prints them.
         module: Python module that registers the id.
         env_kwargs: keyword arguments of the environment.
-        data: CSV file of an account's history, for the preset "adbudget".
+        data: file of records that the environment is made from, such as an account's history, for a task that takes
+            one.
         folder: folder of the checkpoint, the report and the version; None for runs/<name>-seed<seed>.
         resume: go on from the folder's checkpoint.
         init_from: folder of a run or a policy version whose weights to begin with.
@@ -168,7 +169,7 @@ def train(  # noqa: PLR0913 - keywords of a function that notebooks call, as the
     require_whole(seed=seed, steps=steps, threads=threads)
     given = {**(options or {}), **({} if steps is None else {"steps": steps})}
     path = None if data is None else Path(data)
-    request = TrainRequest(environment, algo, module, env_kwargs or {}, name, seed, written(given), threads, path)
+    request = TrainRequest(environment, algo, module, env_kwargs or {}, name, seed, as_settings(given), threads, path)
     recipe = request.recipe()
     console = Console(highlight=False, soft_wrap=True, quiet=not progress)
     where = Path(folder) if folder is not None else Path("runs") / f"{recipe.policy}-seed{seed}"

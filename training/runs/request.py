@@ -88,7 +88,7 @@ class TrainRequest:
         algorithms = get_args(Algorithm)
         require(self.algo in algorithms, "algo", " or ".join(algorithms), self.algo)
         environment = self._spec()
-        return recipe_for(self.algo, environment, self.name or policy_name(environment.id))  # type: ignore[arg-type]
+        return recipe_for(self.algo, environment, self.name or name_after(environment.id))  # type: ignore[arg-type]
 
     def _spec(self) -> EnvironmentSpec:
         kwargs = {} if self.data is not None else dict(self.env_kwargs)
@@ -108,12 +108,12 @@ class TrainRequest:
         return EnvironmentSpec(maker_name(self.environment), kwargs, maker=self.environment)
 
 
-def policy_name(environment_id: str) -> str:
+def name_after(environment_id: str) -> str:
     """Policy's name from an environment's id: what comes after a slash, in lower case, with the version in it."""
     return environment_id.rsplit("/", 1)[-1].lower()
 
 
-def written(options: Mapping[str, object]) -> list[str]:
+def as_settings(options: Mapping[str, object]) -> list[str]:
     """Write hyper-parameters by name as name=value."""
     return [
         f"{name}={','.join(str(part) for part in value) if isinstance(value, (tuple, list)) else value}"
