@@ -76,6 +76,21 @@ class RaceLost(TrainingError):
     """The decision on a candidate that came too late; None for a rollback."""
 
 
+def require_whole(**numbers: object) -> None:
+    """Raise InvalidOption where one of the arguments is given and is no whole number."""
+    for name, number in numbers.items():
+        is_whole = hasattr(type(number), "__index__") and not isinstance(number, bool)
+        if number is not None and not is_whole:
+            raise InvalidOption(f"{name}: expected a whole number, got {number!r}")
+
+
+def require_kind(expected: str, kinds: type | tuple[type, ...], **arguments: object) -> None:
+    """Raise InvalidOption where one of the arguments is given and is of none of these kinds."""
+    for name, argument in arguments.items():
+        if argument is not None and not isinstance(argument, kinds):
+            raise InvalidOption(f"{name}: expected {expected}, got {argument!r}")
+
+
 def require(condition: bool, name: str, expected: str, got: object) -> None:  # noqa: FBT001 - an assertion for users
     """Raise InvalidOption where the `condition` on a hyper-parameter does not hold."""
     if not condition:

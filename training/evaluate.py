@@ -13,7 +13,7 @@ from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.training.environments.inspection import check_fits, inspect_environment
 from polserve.training.environments.limits import MAX_EVALUATION_STEPS
 from polserve.training.environments.making import EnvironmentSpec, EnvMaker, from_message, maker_name
-from polserve.training.errors import InvalidOption, require
+from polserve.training.errors import InvalidOption, require, require_whole
 from polserve.training.evaluation.evaluation import Evaluation, EvaluationGames, evaluate_beside_random
 from polserve.training.evaluation.game_progress import SILENT, GameProgress, shown
 from polserve.training.registry.lookup import find_version
@@ -75,6 +75,7 @@ def evaluate(  # noqa: PLR0913 - keywords of a function that notebooks call, as 
         TrainingError: the environment cannot be made, or is faulty.
         InvalidOption: an argument is out of range, or a function answers with other actions than asked for.
     """
+    require_whole(episodes=episodes, max_steps=max_steps)
     require(episodes > 1, "episodes", "2 or more", episodes)
     require(max_steps > 0, "max_steps", "1 or more", max_steps)
     told = shown(progress)

@@ -1,10 +1,11 @@
 """`train`: learn a policy, evaluate it, and export one version of it."""
 
+import os
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.names import MODEL_FILE
 from polserve.protos.tensors import DTYPES, TensorError, cast
 from polserve.training.environments.making import EnvMaker
-from polserve.training.errors import InvalidOption, TrainingError
+from polserve.training.errors import InvalidOption, TrainingError, require, require_kind, require_whole
 from polserve.training.evaluation.evaluation import Evaluation
 from polserve.training.learning.compute import Device, kept_threads
 from polserve.training.learning.loop import TrainingResult
@@ -132,7 +133,9 @@ def train(  # noqa: PLR0913 - keywords of a function that notebooks call, as the
 
     It does what `polserve train` does, but for the registration: that is `version.register()`. Arguments are checked
     before anything is learned. Nothing of this process is seeded or configured, so that several trainings may run in
-    threads or processes at once, each with a folder of its own.
+    threads or processes at once, each with a folder of its own; only `module` has a lasting effect, which puts the
+    working directory first among the places that Python imports from. After Ctrl-C, `resume` goes on from the latest
+    checkpoint.
 
     Args:
         environment: a preset, such as "cartpole"; or, together with `algo`, a Gymnasium id, or a callable that makes
@@ -167,6 +170,10 @@ def train(  # noqa: PLR0913 - keywords of a function that notebooks call, as the
         RegistryError: the MLflow store does not answer.
     """
     require_whole(seed=seed, steps=steps, threads=threads)
+    require_kind("text", str, name=name, module=module)
+    require_kind("a mapping by name", Mapping, options=options, env_kwargs=env_kwargs)
+    require_kind("a path", (str, os.PathLike), data=data, folder=folder, init_from=init_from)
+    require(device in get_args(Device), "device", " or ".join(get_args(Device)), device)
     given = {**(options or {}), **({} if steps is None else {"steps": steps})}
     path = None if data is None else Path(data)
     request = TrainRequest(environment, algo, module, env_kwargs or {}, name, seed, as_settings(given), threads, path)
@@ -197,13 +204,6 @@ def train(  # noqa: PLR0913 - keywords of a function that notebooks call, as the
         tracking_uri,
         learned.version,
     )
-
-
-def require_whole(**numbers: object) -> None:
-    """Raise InvalidOption where an argument is given and is no whole number."""
-    for name, number in numbers.items():
-        if number is not None and (isinstance(number, bool) or not isinstance(number, (int, np.integer))):
-            raise InvalidOption(f"{name}: expected a whole number, got {number!r}")
 
 
 def _new_folder(policy: Path) -> Path:

@@ -85,17 +85,14 @@ def _reach_registry(policy: str) -> None:
 
 def _print_table(environment_id: str, summaries: "Mapping[str, ReturnSummary]") -> None:
     from polserve.protos.shared.tables import print_table
-    from polserve.training.tasks.atari.published import published_scores
+    from polserve.training.tasks.catalog import task_for
 
     print(environment_id)
     columns = ("policy", "games", "mean return", "95% interval", "median", "IQM", "SD")
     rows = [_row(player, summary) for player, summary in summaries.items()]
-    if published := published_scores(environment_id):
-        rows += [
-            ("published random", "", f"{published.random:.2f}"),
-            ("published human", "", f"{published.human:.2f}"),
-        ]
     print_table([columns, *rows])
+    if published := task_for(environment_id).published_scores(environment_id):
+        print(published)
 
 
 def _row(player: str, summary: "ReturnSummary") -> tuple[str, ...]:

@@ -29,7 +29,7 @@ EnvMaker: TypeAlias = Callable[..., gym.Env[Any, Any]]
 
 OWN_NAMESPACE = "polserve/"
 """Before the ids of environments that come with polserve."""
-TASKS = "polserve.training.tasks.catalog"
+TASK_CATALOG = "polserve.training.tasks.catalog"
 """Knows environments that Gymnasium does not; a layer above, so that it is imported by name when one is asked for."""
 MAKER_ID = "environment"
 """Id of an environment whose maker has no name of its own, such as a lambda."""
@@ -198,7 +198,7 @@ def register(spec: EnvironmentSpec) -> None:
     if spec.module:
         _import_module(spec)
     if spec.id not in gym.registry:
-        importlib.import_module(TASKS).register_own(spec)
+        importlib.import_module(TASK_CATALOG).register_own(spec)
     if spec.id not in gym.registry:
         near = difflib.get_close_matches(spec.id, gym.registry, n=3, cutoff=0.5)
         hint = f"near it: {', '.join(near)}" if near else "name the module that registers it with --module"

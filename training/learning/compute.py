@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
-from polserve.training.errors import InvalidOption
+from polserve.training.errors import InvalidOption, require
 from polserve.training.machine.cores import cores
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -31,6 +31,7 @@ def choose(device: Device = "auto") -> Compute:
     Raises:
         InvalidOption: there is no GPU.
     """
+    require(device in get_args(Device), "device", " or ".join(get_args(Device)), device)
     if device == "cuda" and not torch.cuda.is_available():
         raise InvalidOption("device: cuda was asked for and torch finds no GPU; leave out --device, or give cpu")
     if device != "cpu" and torch.cuda.is_available():

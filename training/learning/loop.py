@@ -22,7 +22,7 @@ RECENT_EPISODES = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class LoopParts:
     """What a loop works with."""
 
     agent: Agent
@@ -87,7 +87,7 @@ class TrainingResult:
 class Loop:
     """Training of one agent in one vector environment; a pure function of the seed on a CPU."""
 
-    def __init__(self, parts: Parts, rewards: RewardConfig, config: LoopConfig, seed: int) -> None:
+    def __init__(self, parts: LoopParts, rewards: RewardConfig, config: LoopConfig, seed: int) -> None:
         """Reset the environments with `seed`."""
         self._parts = parts
         self._agent = parts.agent

@@ -6,7 +6,7 @@ from polserve.protos.shared.names import CHAMPION
 from polserve.protos.shared.version_names import VersionName
 from polserve.training.environments.limits import MAX_EVALUATION_STEPS
 from polserve.training.environments.making import EnvMaker
-from polserve.training.errors import InvalidOption, PromotionRefused, RaceLost, require
+from polserve.training.errors import InvalidOption, PromotionRefused, RaceLost, require, require_kind, require_whole
 from polserve.training.evaluation.game_progress import GameProgress, shown
 from polserve.training.machine.cores import cores
 from polserve.training.promotion.candidacy import ALL_THE_SAME, PlaySettings, gather_evidence
@@ -73,6 +73,8 @@ def promote(  # noqa: PLR0913 - keywords of a function that notebooks call, as t
         RegistryError: the registry does not answer, lacks the version, or holds another than was registered.
         InvalidOption: an argument is out of range.
     """
+    require_whole(episodes=episodes, max_steps=max_steps, seed=seed, processes=processes)
+    require_kind("a number", (int, float), margin=margin)
     criteria = Criteria(_rule(rule), margin, episodes)
     settings = replace(_settings(max_steps, module, seed, 1 if env else processes), maker=env)
     told = shown(progress)

@@ -22,7 +22,7 @@ from polserve.training.learning.agents.exploration import Exploration
 from polserve.training.learning.agents.pqn import PqnAgent
 from polserve.training.learning.compute import Compute, Device, choose, set_threads
 from polserve.training.learning.hyperparameters import DdpgConfig, DqnConfig, PqnConfig
-from polserve.training.learning.loop import Loop, Parts, Progress, TrainingResult
+from polserve.training.learning.loop import Loop, LoopParts, Progress, TrainingResult
 from polserve.training.learning.networks import ValueNetwork
 from polserve.training.learning.replay import Replay
 from polserve.training.learning.updates import ReplayLearner, TrajectoryLearner
@@ -127,7 +127,7 @@ def _notes(recipe: Recipe, facts: EnvironmentFacts, setup: TaskSetup) -> tuple[s
     return (*facts.cautions, *facts.notes, *([said] if said else []))
 
 
-def _build_parts(recipe: Recipe, setup: TaskSetup, compute: Compute, seed: int) -> Parts:
+def _build_parts(recipe: Recipe, setup: TaskSetup, compute: Compute, seed: int) -> LoopParts:
     """Build what a loop works with, and leave torch's own generator as it was."""
     make_parts = _continuous if isinstance(recipe.agent, DdpgConfig) else _discrete
     with _BUILDING, torch.random.fork_rng(devices=[]):
@@ -135,7 +135,7 @@ def _build_parts(recipe: Recipe, setup: TaskSetup, compute: Compute, seed: int) 
         return make_parts(recipe, setup, compute)
 
 
-def _discrete(recipe: Recipe, setup: TaskSetup, compute: Compute) -> Parts:
+def _discrete(recipe: Recipe, setup: TaskSetup, compute: Compute) -> LoopParts:
     """Build an agent that learns the values of actions."""
     envs = setup.make_envs(recipe.loop.n_envs)
     box = observation_box(envs.single_observation_space, recipe.environment.id)
@@ -145,14 +145,14 @@ def _discrete(recipe: Recipe, setup: TaskSetup, compute: Compute) -> Parts:
     exploration = Exploration(recipe.exploration, n_actions)
     if isinstance(recipe.agent, PqnConfig):
         pqn = PqnAgent(recipe.agent, actor, exploration)
-        return Parts(pqn, TrajectoryLearner(pqn), envs, setup.score, setup.score_name)
+        return LoopParts(pqn, TrajectoryLearner(pqn), envs, setup.score, setup.score_name)
     assert isinstance(recipe.agent, DqnConfig)  # noqa: S101 - for the type checker
     dqn = DqnAgent(recipe.agent, actor, exploration)
     replay = _replay(recipe, np.zeros(box.shape, box.dtype), np.zeros((), np.int64))
-    return Parts(dqn, ReplayLearner(dqn, replay, recipe.replay), envs, setup.score, setup.score_name)
+    return LoopParts(dqn, ReplayLearner(dqn, replay, recipe.replay), envs, setup.score, setup.score_name)
 
 
-def _continuous(recipe: Recipe, setup: TaskSetup, compute: Compute) -> Parts:
+def _continuous(recipe: Recipe, setup: TaskSetup, compute: Compute) -> LoopParts:
     """Build an agent that learns the actions themselves."""
     assert isinstance(recipe.agent, DdpgConfig)  # noqa: S101 - for the type checker
     envs = setup.make_envs(recipe.loop.n_envs)
@@ -162,7 +162,7 @@ def _continuous(recipe: Recipe, setup: TaskSetup, compute: Compute) -> Parts:
     design = ActorDesign(recipe.network, space, features, setup.finishing)
     agent = DdpgAgent(recipe.agent, design, compute)
     replay = _replay(recipe, np.zeros(box.shape, box.dtype), np.zeros(space.shape, np.float32))
-    return Parts(agent, ReplayLearner(agent, replay, recipe.replay), envs, setup.score, setup.score_name)
+    return LoopParts(agent, ReplayLearner(agent, replay, recipe.replay), envs, setup.score, setup.score_name)
 
 
 def _replay(recipe: Recipe, observation: NDArray[Any], action: NDArray[Any]) -> Replay:
