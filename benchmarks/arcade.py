@@ -118,7 +118,7 @@ def main() -> None:
     parser = options((__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7, help="turns of each side, of which the median is taken")
     arguments = parser.parse_args()
-    rounds, updates, steps = (2, 20, 50) if arguments.quick else (arguments.rounds, 60, 100)
+    rounds, updates, steps = (1, 8, 25) if arguments.quick else (arguments.rounds, 60, 100)
     rows, figures = [], {}
     for batch_size in (32, 64):
         sides: dict[str, Ours | Theirs] = {
