@@ -52,7 +52,7 @@ protos: install  ## generate the Python messages and stubs
 	$(BIN)/python -m polserve.protos.generate
 
 bench: install  ## measure the figures in docs/benchmarks.md (hours; QUICK=1 for a short run)
-	for name in startup act transports rollout peers control promotion arcade frames adbudget ledger; do $(BIN)/python -m benchmarks.$$name $(if $(QUICK),--quick) || exit 1; done
+	for name in startup act steps transports rollout peers control promotion arcade frames adbudget ledger; do $(BIN)/python -m benchmarks.$$name $(if $(QUICK),--quick) || exit 1; done
 
 image: ## build the container image with docker, or ENGINE=podman
 	$(or $(ENGINE),docker) build --tag polserve .
