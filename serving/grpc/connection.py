@@ -8,21 +8,18 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from polserve.serving.errors import Overloaded
+from polserve.serving.grpc.ending import Ending
 from polserve.serving.grpc.lingering import Lingering
-from polserve.serving.grpc.requests import begin, http_problem
+from polserve.serving.grpc.requests import begin, http_problem, refuse_http
 from polserve.serving.grpc.shared import Front
 from polserve.serving.grpc.stream import MAX_QUEUED_BYTES, StreamCall
-from polserve.serving.grpc.vigil import NOT_HTTP2, WRONG_PROTOCOL, Greeting, Pings, Vigil
+from polserve.serving.grpc.vigil import NOT_HTTP2, Greeting, Pings, Vigil
 from polserve.serving.http2 import engine
-from polserve.serving.http2.wire import PREFIX_BYTES, WireError
+from polserve.serving.http2.wire import WireError, whole_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-GRACE_S = 1.0
-"""For the answer to the ping that says that a client knows of the end, before the end."""
-
-_ENDING = b"polserve"
 _PROBE = b"silence?"
 
 log = structlog.get_logger()
@@ -35,7 +32,7 @@ class Connection(asyncio.Protocol):
         self.front = front
         self.rounds, self.limits, self.loop = front.rounds, front.limits, front.loop
         self.calls: dict[int, StreamCall] = {}
-        """Those whose streams are open, by the stream's number."""
+        """Calls whose streams are open, by the stream's number."""
         self.n_sent = 0
         """Messages that were sent."""
         self.received_at = time.monotonic()
@@ -46,8 +43,7 @@ class Connection(asyncio.Protocol):
         self._greeting = Greeting()
         self._lingering = Lingering(self)
         self._is_paused = False
-        self._is_closing = False
-        """Whether it ends as soon as what is in hand is answered."""
+        self._ending = Ending(self)
         self._is_dead = False
         """Whether nothing more that comes is looked at."""
         self._fresh: list[StreamCall] = []
@@ -62,7 +58,7 @@ class Connection(asyncio.Protocol):
             engine.StreamClosed: self._take_end_of_stream,
             engine.TrailersReceived: self._take_trailers,
             engine.PingReceived: self._take_ping,
-            engine.PingAcknowledged: self._take_ping_answer,
+            engine.PingAcknowledged: self._ending.take_ping_answer,
         }
 
     # What asyncio calls
@@ -134,7 +130,7 @@ class Connection(asyncio.Protocol):
             self._transport.write(out)
         if self._stalled:
             self._resume_stalled()
-        if self._is_closing and not self._n_open and not self.h2.queued_body_size():
+        if self._ending.has_begun and not self._n_open and not self.h2.queued_body_size():
             self._transport.close()
 
     def acknowledge(self, stream_id: int, n_bytes: int) -> None:
@@ -179,25 +175,11 @@ class Connection(asyncio.Protocol):
 
     def drain(self) -> None:
         """Tell the client to call elsewhere, answer what is in hand, and close."""
-        try:
-            self.h2.send_shutdown_notice()
-            self.h2.ping(_ENDING)  # the client has read the notice when it answers
-        except engine.NGH2Error:
-            self.close()
-            return
-        self.rounds.touch(self)
-        self.loop.call_later(GRACE_S, self.close)
+        self._ending.announce()
 
     def close(self) -> None:
         """Take no more calls, and close once those in hand are answered."""
-        if self._is_closing:
-            return
-        self._is_closing = True
-        try:
-            self.h2.send_goaway()
-        except engine.NGH2Error:
-            self.abort()
-        self.rounds.touch(self)
+        self._ending.begin()
 
     def abort(self) -> None:
         """Close at once."""
@@ -241,7 +223,8 @@ class Connection(asyncio.Protocol):
         stream_id = event.stream_id
         problem = http_problem(fields)
         if problem is not None:
-            self._refuse_http(stream_id, problem)
+            refuse_http(self.h2, stream_id, problem)
+            self._lingering.reset_later(stream_id)
             return
         method = self.front.methods.get(fields[b":path"], self.front.unknown)
         call = StreamCall(self, stream_id, method, None, self.received_at)
@@ -261,25 +244,23 @@ class Connection(asyncio.Protocol):
     def _take_data(self, event: engine.DataReceived) -> None:
         call = self.calls.get(event.stream_id)
         data = event.data
-        n = len(data)
         if call is None or call.is_over:  # what is no longer wanted is not kept
-            self.acknowledge(event.stream_id, n)
+            self.acknowledge(event.stream_id, len(data))
             if call is not None and event.end_stream:
                 call.is_half_closed = True
             return
         try:
-            if call.is_between_messages and n >= PREFIX_BYTES and data[0] == 0 and _length(data) == n - PREFIX_BYTES:
-                if n - PREFIX_BYTES > self.limits.max_message_bytes:
-                    call.receive(data)
-                call.receive_whole(data[PREFIX_BYTES:])
-            else:
+            message = whole_message(data) if call.is_between_messages else None
+            if message is None or len(message) > self.limits.max_message_bytes:
                 call.receive(data)
                 call.wait()
+            else:
+                call.receive_whole(message)
         except (WireError, Overloaded) as error:
             call.fail(error)
         if event.end_stream:
             call.end_input()
-        call.acknowledge(n)
+        call.acknowledge(len(data))
 
     def _take_trailers(self, event: engine.TrailersReceived) -> None:
         """HTTP/2 lets a request have trailers; gRPC has none: they end the stream."""
@@ -302,25 +283,7 @@ class Connection(asyncio.Protocol):
             self.flush()
             self._transport.close()
 
-    def _take_ping_answer(self, event: engine.PingAcknowledged) -> None:
-        if event.opaque_data == _ENDING:
-            self.close()
-
-    def _refuse_http(self, stream_id: int, status: bytes) -> None:
-        """Answer what is no gRPC."""
-        headers = ((b":status", status), (b"content-type", b"text/plain"))
-        try:
-            self.h2.send_response(stream_id, headers)
-            self.h2.send_data(stream_id, WRONG_PROTOCOL, end_stream=True)
-        except engine.NGH2Error:
-            return
-        self._lingering.reset_later(stream_id)
-
     def _resume_stalled(self) -> None:
         for call in [call for call in self._stalled if self.queued_bytes(call.stream_id) <= MAX_QUEUED_BYTES]:
             self._stalled.discard(call)
             call.resume()
-
-
-def _length(data: bytes) -> int:
-    return int.from_bytes(data[1:PREFIX_BYTES], "big")

@@ -1,9 +1,12 @@
 """What comes before a call's first message: its headers."""
 
+import contextlib
 from collections.abc import Mapping
 
 from polserve.serving.grpc.statuses import Code, Rejected, Status
 from polserve.serving.grpc.stream import StreamCall
+from polserve.serving.grpc.vigil import WRONG_PROTOCOL
+from polserve.serving.http2 import engine
 from polserve.serving.http2.wire import parse_timeout
 from polserve.serving.rounds import Method
 
@@ -19,6 +22,14 @@ def http_problem(fields: Mapping[bytes, bytes]) -> bytes | None:
     if fields.get(b":method") != b"POST":
         return b"405"
     return None if fields.get(b"content-type", b"").startswith(ANY_CONTENT_TYPE) else b"415"
+
+
+def refuse_http(h2: engine.Connection, stream_id: int, status: bytes) -> None:
+    """Answer a request that is none of gRPC with a status of HTTP; nothing where its stream has ended."""
+    headers = ((b":status", status), (b"content-type", b"text/plain"))
+    with contextlib.suppress(engine.NGH2Error):
+        h2.send_response(stream_id, headers)
+        h2.send_data(stream_id, WRONG_PROTOCOL, end_stream=True)
 
 
 def begin(call: StreamCall, fields: Mapping[bytes, bytes], unknown: Method) -> None:

@@ -1,10 +1,10 @@
 """A call on an HTTP/2 stream: its messages come in whole, its answers go out with gRPC's headers and trailers."""
 
 import time
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from polserve.serving.errors import DROPPED, Expired
+from polserve.serving.grpc.inbox import Inbox
 from polserve.serving.grpc.statuses import Code, Rejected, Status, status_of
 from polserve.serving.http2.engine import Header, NGH2Error
 from polserve.serving.http2.wire import MessageReader, decompress, frame, percent_encode
@@ -18,11 +18,9 @@ if TYPE_CHECKING:
 HEADERS: tuple[Header, ...] = ((b":status", b"200"), (b"content-type", b"application/grpc"))
 OK: tuple[Header, ...] = ((b"grpc-status", b"0"),)
 MAX_QUEUED_BYTES = 64 * 1024
-"""Of a stream's answers that its client has not read: while there are more, its messages are not taken in."""
-MAX_INBOX_BYTES = 64 * 1024
-"""Of a stream's messages that wait for their turn, before their client is kept from sending more."""
+"""Most unread bytes of a stream's answers; above it, no more of its messages are taken in."""
 EXPANSION = 16
-"""Times its size that a compressed message is taken for, before it is decompressed."""
+"""Factor by which a compressed message is assumed to grow."""
 
 NO_MESSAGE = Rejected(Status(Code.UNIMPLEMENTED, "the method takes exactly one request message"))
 CUT_OFF = Rejected(Status(Code.INTERNAL, "the client ended the stream in the middle of a message"))
@@ -34,7 +32,6 @@ class StreamCall:
     __slots__ = (
         "_encoding",
         "_inbox",
-        "_inbox_bytes",
         "_is_busy",
         "_is_unary",
         "_message",
@@ -64,7 +61,7 @@ class StreamCall:
         self.stream_id = stream_id
         self.method = method
         self.deadline = deadline
-        """By the monotonic clock."""
+        """Time at which the call expires, by the monotonic clock; None for never."""
         self.started = self.active_at = now
         self.state: Any = None
         self.size = 0
@@ -78,8 +75,7 @@ class StreamCall:
         self._pieces: tuple[int, list[bytes]] | None = None
         self._reader: MessageReader | None = None
         self._encoding = ""
-        self._inbox: deque[tuple[int, list[bytes]]] | None = None
-        self._inbox_bytes = 0
+        self._inbox: Inbox | None = None
         self._unacknowledged = 0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -139,7 +135,7 @@ class StreamCall:
     def acknowledge(self, n_bytes: int) -> None:
         """Let the client send as many bytes more, now or when it has read what it was answered."""
         self._unacknowledged += n_bytes
-        if not self.is_stalled and self._inbox_bytes <= MAX_INBOX_BYTES:
+        if not (self.is_stalled or (self._inbox is not None and self._inbox.is_full)):
             self.connection.acknowledge(self.stream_id, self._unacknowledged)
             self._unacknowledged = 0
 
@@ -184,9 +180,8 @@ class StreamCall:
         if self._is_unary:
             return
         if self._inbox is None:
-            self._inbox = deque()
-        self._inbox.append((flag, pieces))
-        self._inbox_bytes += size
+            self._inbox = Inbox()
+        self._inbox.put(flag, pieces, size)
 
     # What goes out
 
@@ -275,10 +270,7 @@ class StreamCall:
         if not self._is_busy:  # an answer that no message asked for, such as to a watcher
             return
         if self._inbox:
-            flag, pieces = self._inbox.popleft()
-            size = sum(map(len, pieces))
-            self._inbox_bytes -= size
-            self._begin(flag, pieces, size)
+            self._begin(*self._inbox.take())
             if self._unacknowledged:
                 self.acknowledge(0)
         else:

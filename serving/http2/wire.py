@@ -10,7 +10,7 @@ import urllib.parse
 import zlib
 
 PREFIX_BYTES = 5
-"""Before each message: one byte of flag, four of length."""
+"""Length of what precedes each message: one byte of flag, four of length."""
 ENCODINGS = ("identity", "deflate", "gzip")
 
 _UNITS_S = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
@@ -108,6 +108,13 @@ def decompress(data: bytes, encoding: str, limit: int) -> bytes:
     return found
 
 
+def whole_message(data: bytes) -> bytes | None:
+    """Return the message of `data` where they are one uncompressed message with its prefix, no more and no less."""
+    size = len(data) - PREFIX_BYTES
+    is_whole = size >= 0 and data[0] == 0 and int.from_bytes(data[1:PREFIX_BYTES], "big") == size
+    return data[PREFIX_BYTES:] if is_whole else None
+
+
 class MessageReader:
     """Puts messages together from the pieces in which HTTP/2 brings them."""
 
@@ -121,7 +128,7 @@ class MessageReader:
         self._wanted = -1
         """Bytes of the message that is being read; -1 while its prefix is."""
         self.flag = 0
-        """Of the message that `feed` gave last; not 0 where it is compressed."""
+        """Flag of the message that `feed` gave last; not 0 where it is compressed."""
 
     @property
     def wanted(self) -> int:
