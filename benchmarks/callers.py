@@ -19,7 +19,7 @@ from benchmarks.load import ROOT
 from polserve.serving.client import ClientError, PolicyClient
 
 THREADS = 2
-"""Of each process, each with a connection of its own."""
+"""Threads of each process, each with a connection of its own."""
 
 
 @dataclass
@@ -27,10 +27,10 @@ class Calls:
     """What became of the calls."""
 
     began_s: list[float] = field(default_factory=list)
-    """By the monotonic clock, which all processes of a machine share."""
+    """Start of each call by the monotonic clock, which all processes of a machine share."""
     took_s: list[float] = field(default_factory=list)
     version: list[str] = field(default_factory=list)
-    """That the answer names; empty where the call failed."""
+    """Version that each answer names; empty where the call failed."""
     action: list[int] = field(default_factory=list)
 
     def add(self, other: "Calls") -> None:

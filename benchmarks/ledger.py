@@ -13,11 +13,11 @@ import numpy as np
 
 from benchmarks.tables import finish, options, show
 from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.shared.calls import MOST_MICROS
 from polserve.protos.shared.names import BUDGET_COMPONENTS
 from polserve.serving.allocation import AllocationContract, ChannelDay, Day
 from polserve.serving.ledger import allocate
 
-MOST_MICROS = 2**63 - 1
 MOST_CHANNELS = 8
 CHUNK = 50_000
 
@@ -28,10 +28,10 @@ class Count:
 
     requests: int = 0
     scaled: int = 0
-    """Of which the wishes exceeded what was left."""
+    """Requests whose wishes exceeded what was left."""
     overspent: int = 0
     outside: int = 0
-    """With a spend below its floor or above its cap."""
+    """Requests with a spend below its floor or above its cap."""
     most_lost: int = 0
     """Micros that rounding left, beyond the number of channels less one."""
 

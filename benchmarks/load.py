@@ -35,7 +35,7 @@ class Shape:
 
     connections: int
     streams: int
-    """Calls in flight on each."""
+    """Calls in flight on each connection."""
 
     def __str__(self) -> str:
         return f"{self.connections}x{self.streams}"
@@ -46,7 +46,7 @@ class Measured:
     """One run of a load."""
 
     cpu_ms: float
-    """Of the server, for a call."""
+    """CPU time of the server for a call."""
     p50_ms: float
     p99_ms: float
     calls_per_s: float
@@ -62,7 +62,7 @@ class Server:
 
     port: int
     pids: Sequence[int]
-    """Every process of it that answers calls."""
+    """Processes of the server that answer calls."""
     method: str = METHOD
 
     def cpu_s(self) -> float:

@@ -22,13 +22,13 @@ from polserve.training.promotion.decision import Criteria, DecisionKind, Rule, d
 GAP = 0.10
 """The part by which a candidate is better."""
 MOST_FALSE, LEAST_TRUE = 0.05, 0.9
-"""Of the rule *better*: parts of the equal pairs, and of those with a gap, that it may and must promote."""
+"""Shares that the rule *better* may promote of the equal pairs, and must promote of those with a gap."""
 CHUNK = 50
 """Pairs that a process takes at once."""
 MS_PACMAN_MEAN, MS_PACMAN_SD = 2_200.0, 480.0
-"""Per game, of a policy that was trained for long (docs/promotion.md)."""
+"""Mean and standard deviation of the returns of a policy that was trained for long (docs/promotion.md)."""
 OURS_MEAN, OURS_SD = 1_556.0, 456.0
-"""Of a Ms. Pac-Man policy that scored 1,556 over 100 games."""
+"""Mean and standard deviation of the returns of a Ms. Pac-Man policy that scored 1,556 over 100 games."""
 
 Returns = NDArray[np.float64]
 
@@ -41,7 +41,7 @@ class Scenario:
     title: str
     quantile: Callable[[Returns], Returns]
     correlation: float = 0.0
-    """Of the two games of a seed, as normal scores."""
+    """Correlation of the two games of a seed, as normal scores."""
     is_claimed: bool = True
     """Whether the figures that are stated must hold here: the spread is that of the game."""
     ceiling: float = np.inf

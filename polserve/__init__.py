@@ -80,7 +80,7 @@ _HOMES = {
     "AliasMove": "polserve.training.registry.aliases",
     **dict.fromkeys(("TrainedVersion", "train"), "polserve.training.train"),
 }
-"""The module of each public name, or that it is; imported when the name is first used."""
+"""Module of each public name (of `testing`, the module itself), imported when the name is first used."""
 
 if not Path(__file__).with_name("serving").is_dir():  # a checkout that lost its links
     __path__.append(str(Path(__file__).parents[1]))

@@ -12,8 +12,8 @@ from polserve.serving.errors import InvalidRequest, RolloutRefused
 from polserve.serving.ledger import Wish
 
 LAST_WEEKDAY = 6
-MOST_DEMAND = 1000.0
-"""To an ordinary day: more is a slip."""
+LARGEST_DEMAND = 1000.0
+"""Largest demand relative to an ordinary day; more is taken for a mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class ChannelDay:
 
     name: str
     spent_micros: Sequence[int] = ()
-    """Newest day first."""
+    """Spend of each past day, the newest first."""
     floor_micros: int = 0
     cap_micros: int | None = None
 
@@ -88,7 +88,12 @@ class AllocationContract:
         _require(day.total_micros >= 0, "total_micros", "at least 0", day.total_micros)
         within = f"0 to total_micros, {day.total_micros}"
         _require(0 <= day.remaining_micros <= day.total_micros, "remaining_micros", within, day.remaining_micros)
-        _require(0 <= day.demand <= MOST_DEMAND, "demand", f"a number from 0 to {MOST_DEMAND:g}", day.demand)
+        _require(
+            0 <= day.demand <= LARGEST_DEMAND,
+            "demand",
+            f"a number from 0 to {LARGEST_DEMAND:g}",
+            day.demand,
+        )
         _require(0 <= day.weekday <= LAST_WEEKDAY, "weekday", "0 (Monday) to 6", day.weekday)
         names = [channel.name for channel in day.channels]
         expected = f"each of {', '.join(self.channels)} once"

@@ -11,7 +11,7 @@ from polserve.serving.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)
-class LivePolicy:
+class CatalogEntry:
     """The live versions of one policy, which never change, so that a reader always sees one consistent state."""
 
     name: str
@@ -20,7 +20,7 @@ class LivePolicy:
     """Alias to version; every version in it is live."""
 
 
-Live: TypeAlias = Mapping[str, LivePolicy]
+Live: TypeAlias = Mapping[str, CatalogEntry]
 """What is live, by policy name."""
 
 
@@ -61,7 +61,7 @@ class Catalog:
         with self._lock:
             self._staged = (epoch, live)
 
-    def policy(self, name: str) -> LivePolicy:
+    def policy(self, name: str) -> CatalogEntry:
         """Return the live versions of one policy.
 
         Raises:
@@ -76,7 +76,7 @@ class Catalog:
                 raise NotReady("starting: the policies are being loaded; try again") from None
             raise UnknownPolicy(name, live) from None
 
-    def default(self, live: LivePolicy) -> str:
+    def default(self, live: CatalogEntry) -> str:
         """Return the number of the version that answers to version ""; "" where none does."""
         return next((live.aliases[alias] for alias in self._order if alias in live.aliases), "")
 

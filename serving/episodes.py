@@ -87,7 +87,7 @@ class EpisodeCounter(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class EpisodeLimits:
     """What streams of episodes may take."""
 
     max_open: int
@@ -107,7 +107,7 @@ class OpenStreams:
     of a stream's call knows its policy, or is None between two episodes. Used by the loop's thread.
     """
 
-    def __init__(self, limits: Limits, is_live: Callable[[Policy], bool], tell: Callable[[int], None]) -> None:
+    def __init__(self, limits: EpisodeLimits, is_live: Callable[[Policy], bool], tell: Callable[[int], None]) -> None:
         """`tell` gets the number of open streams whenever it changes."""
         self.is_draining = False
         self._limits = limits

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import structlog
 
-from polserve.serving.catalog import Catalog, LivePolicy
+from polserve.serving.catalog import Catalog, CatalogEntry
 from polserve.serving.errors import RolloutRefused
 from polserve.serving.policy import Policy
 from polserve.serving.versions import AcceptedVersion, LiveVersions, every
@@ -50,11 +50,11 @@ class VersionLoader:
         wanted = set(every(live))
         for version in wanted:
             self.prepare(version)
-        self._catalog.stage(epoch, {name: self._live_policy(name, named) for name, named in live.items()})
+        self._catalog.stage(epoch, {name: self._entry(name, named) for name, named in live.items()})
         self._policies = {version: policy for version, policy in self._policies.items() if version in wanted}
 
-    def _live_policy(self, name: str, named: Mapping[str, AcceptedVersion]) -> LivePolicy:
-        return LivePolicy(
+    def _entry(self, name: str, named: Mapping[str, AcceptedVersion]) -> CatalogEntry:
+        return CatalogEntry(
             name,
             versions={version.ref.version: self._policies[version] for version in named.values()},
             aliases={alias: version.ref.version for alias, version in named.items()},

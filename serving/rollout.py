@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 
 class Workers(Protocol):
-    """Who answers calls, as the rollout needs them."""
+    """The workers as the rollout needs them."""
 
     def prepare(self, version: AcceptedVersion) -> None:
         """Load the version, in every one of them; raises RolloutRefused where one cannot."""

@@ -155,7 +155,7 @@ def make_source(settings: Settings) -> Source:
 
 
 class RunningWorkers(Workers, Protocol):
-    """Who answers calls, as the service needs them beside the rollout."""
+    """The workers as the service needs them."""
 
     grpc_port: int
 

@@ -19,7 +19,7 @@ class Shown:
     """What help, docs and errors show of a setting where its name and default do not tell."""
 
     flag: str = ""
-    """Without its dashes."""
+    """Flag without its dashes."""
     default: str = ""
     expected: str = ""
     """What a value must be."""
@@ -34,10 +34,10 @@ class SettingForm:
     name: str
     """The field of `Settings`."""
     flag: str
-    """With its dashes."""
+    """Flag with its dashes."""
     variable: str
     default: str
-    """As help and docs show it."""
+    """Default as help and docs show it."""
     meaning: str
     value: str | None
     """What stands for a value in the help, such as <int>; None for a switch."""

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from polserve.protos.shared.calls import DEFAULT_PORT
 from polserve.protos.shared.hosts import without_passwords
 from polserve.protos.shared.names import CHAMPION
 from polserve.serving.errors import ConfigurationError
@@ -47,7 +48,7 @@ class Settings(BaseSettings):
 
     host: Annotated[str, Shown(expected="an address such as 127.0.0.1, or 0.0.0.0 for all")] = "127.0.0.1"
     """Address that both ports are bound to; 0.0.0.0 for all of this machine's."""
-    grpc_port: Port = 50051
+    grpc_port: Port = DEFAULT_PORT
     """Port for gRPC; 0 for any free one."""
     http_port: Port = 8080
     """Port for the pages /, /metrics, /livez and /readyz; 0 for any free one."""
@@ -94,7 +95,7 @@ class Settings(BaseSettings):
     connection_age: float = Field(300.0, ge=1, le=864_000, validation_alias="POLSERVE_CONNECTION_AGE_S")
     """Seconds after which a client is asked to connect again, with several workers: so their load evens out."""
     max_episodes: int = Field(10_000, ge=1, le=1_000_000)
-    """Largest number of open episode streams, shared out among the processes."""
+    """Largest number of open episodes, each slot of a stream counted, shared out among the processes."""
     max_episode_mib: int = Field(1024, ge=1)
     """Largest memory for the frames that open episodes keep, in MiB, shared out among the processes."""
     episode_idle: float = Field(300.0, gt=0, le=86_400, validation_alias="POLSERVE_EPISODE_IDLE_S")

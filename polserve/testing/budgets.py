@@ -6,12 +6,11 @@ from typing import Any
 import grpc
 
 from polserve.protos.polserve.v1 import budget_pb2 as pb
+from polserve.protos.shared.calls import MOST_MICROS
 from polserve.serving.client import BudgetDay, ClientError, InvalidArgument
 from polserve.serving.client.arguments import whole
 from polserve.serving.client.errors import described
 from polserve.serving.ledger import Wish, allocate
-
-MOST_MICROS = 2**63 - 1
 
 
 def answer_allocate(request: pb.AllocateRequest, function: Callable[[Any], Any], version: str) -> pb.AllocateResponse:

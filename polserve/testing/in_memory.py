@@ -19,7 +19,7 @@ from polserve.serving.errors import PolserveError, UnknownPolicy, UnknownVersion
 from polserve.testing.budgets import answer_allocate
 
 PolicyFunction: TypeAlias = Callable[[Any], Any]
-"""From one observation (an array, as it was sent) to an action; from a BudgetDay to spends in micros by channel.
+"""Function from one observation (an array, as sent) to an action, or from a BudgetDay to spends in micros by channel.
 
 An action is a whole number, or the components of a continuous one; or an `Action`, such as `polserve.load(...).act`
 returns.

@@ -6,6 +6,7 @@ from typing import Self, SupportsFloat
 
 from numpy.typing import ArrayLike
 
+from polserve.protos.shared.calls import DEFAULT_TARGET
 from polserve.serving.client.arguments import (
     DEFAULT_TIMEOUT_S,
     Version,
@@ -25,7 +26,7 @@ from polserve.serving.client.messages import (
     policy_call,
 )
 from polserve.serving.client.observations import Observations
-from polserve.serving.client.target import DEFAULT_TARGET, full_target
+from polserve.serving.client.target import full_target
 
 
 class AsyncPolicyClient:

@@ -25,9 +25,9 @@ class BudgetDay:
     total_micros: int
     """The budget at the horizon's start."""
     remaining_micros: int
-    """What is left of it."""
+    """What is left of the budget."""
     weekday: int
-    """0 is Monday."""
+    """Day of the week; 0 is Monday."""
     spent_micros: Mapping[str, Sequence[int]]
     """Spends of each of the policy's channels, newest day first; days that are left out spent nothing."""
     demand: float | None = None

@@ -12,33 +12,32 @@ import grpc
 
 from polserve.protos.polserve.v1 import budget_pb2
 from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.shared.calls import DEFAULT_PORT, RETRY_HINT
 from polserve.protos.shared.hosts import is_loopback, without_passwords
 from polserve.serving.client.errors import ClientError
-from polserve.serving.client.target import DEFAULT_PORT, host_of
+from polserve.serving.client.target import host_of
 
 ChannelOptions: TypeAlias = Mapping[str, int | str]
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 ATTEMPTS = 4
-"""Of a call that changes nothing, while the service is unavailable or full."""
+"""Attempts at a call that changes nothing, while the service is unavailable or full."""
 FIRST_PAUSE_S = 0.05
-"""Before the second attempt; each further one is twice as long."""
-RETRY_HINT = "grpc-retry-pushback-ms"
-"""Trailing metadata by which a service that is full says when to try again (gRFC A6)."""
+"""Pause before the second attempt; each further one is twice as long."""
 RECONNECT_MS = 1_000
-"""Between two attempts to connect; gRPC's default grows to two minutes, while the service is back long since."""
+"""Pause between two attempts to connect; gRPC's default grows to two minutes."""
 CONNECT_MS = 5_000
-"""For one attempt; gRPC's default is 20 s, which a packet that got lost would cost."""
+"""Time limit of one attempt to connect; gRPC's default of 20 s is what one lost packet would cost."""
 KEEPALIVE_MS = 30_000
-"""Of silence during a call, after which a client asks whether the service is still there; it may ask from 10 s on."""
+"""Silence during a call after which the client probes the service, which allows it every 10 s."""
 KEEPALIVE_TIMEOUT_MS = 10_000
 
-NOT_HTTP2 = "Failed parsing HTTP/2"
-"""In gRPC's words where something else answers, such as HTTP/1.1."""
+HTTP2_REFUSED = "Failed parsing HTTP/2"
+"""What gRPC's error contains where something else answers, such as HTTP/1.1."""
 
 PROXY_VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")
-"""In gRPC's order."""
+"""Variables that name a proxy, in gRPC's order."""
 
 _BUDGETS = budget_pb2.DESCRIPTOR.services_by_name["BudgetService"].full_name
 _SERVICE = pb.DESCRIPTOR.services_by_name["PolicyService"].full_name
@@ -60,7 +59,7 @@ _RETRIES = {
         }
     ]
 }
-"""Of calls that change nothing (gRFC A6)."""
+"""Retry policy of calls that change nothing (gRFC A6)."""
 
 
 def channel_options(target: str, options: ChannelOptions | None) -> list[tuple[str, int | str]]:
@@ -102,7 +101,7 @@ class Link:
     def error(self, code: grpc.StatusCode, details: str | None) -> ClientError:
         """Return the error to raise for a failed call."""
         details = details or "no details"
-        if code is grpc.StatusCode.UNAVAILABLE and NOT_HTTP2 in details:
+        if code is grpc.StatusCode.UNAVAILABLE and HTTP2_REFUSED in details:
             return ClientError(code, f"{_not_grpc(self._target)} ({details})")
         if code is grpc.StatusCode.UNAVAILABLE and re.search("connect|resol|reset|closed", details, re.IGNORECASE):
             return ClientError(code, f"{self._problem()}{_by_proxy(self._target)} ({details})")

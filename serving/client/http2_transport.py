@@ -15,14 +15,14 @@ from polserve.protos.polserve.v1 import budget_pb2
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.serving.client.channel import MAX_MESSAGE_BYTES, Link
 from polserve.serving.client.errors import ClientError, InvalidArgument
-from polserve.serving.client.http2_wire import CallFailed, Stream, Wire
+from polserve.serving.client.http2_wire import CallFailed, Wire, WireStream
 from polserve.serving.client.messages import ClientCall, T
-from polserve.serving.client.transport import Stream as EpisodeStream
+from polserve.serving.client.transport import Stream
 
 MOST_IDLE = 64
 """Connections that are kept for the next calls."""
 LOOK_S = 10.0
-"""Between two looks at idle connections: the service probes a silent one, and closes it where nobody answers."""
+"""Seconds between two checks of idle connections: the service probes silent ones, and closes those that are dead."""
 ENABLE_RETRIES = "grpc.enable_retries"
 
 _POLICY = pb.DESCRIPTOR.services_by_name["PolicyService"].full_name
@@ -48,7 +48,7 @@ class Http2Transport:
         self._link = Link(target, options)
         self._idle: list[Wire] = []
         self._open: set[Wire] = set()
-        """Those of streams."""
+        """Connections that carry a stream."""
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._keeper: threading.Thread | None = None
@@ -67,7 +67,7 @@ class Http2Transport:
                 self._link.answered()
                 return call.read(kind.FromString(answer))
 
-    def open_stream(self) -> EpisodeStream:
+    def open_stream(self) -> Stream:
         """Open a stream of episodes; its connection is made with the first message."""
         return Http2Stream(self, self._link, self._timeout_s)
 
@@ -149,7 +149,7 @@ class Http2Stream:
         self._link = link
         self._timeout_s = timeout_s
         self._wire: Wire | None = None
-        self._stream: Stream | None = None
+        self._stream: WireStream | None = None
         self._is_closed = False
 
     def ask(self, request: pb.EpisodeRequest) -> pb.EpisodeResponse:

@@ -15,7 +15,7 @@ from polserve.serving.http2.wire import MessageReader, WireError, format_timeout
 
 READ_BYTES = 1 << 16
 CONNECT_S = 5.0
-"""For one attempt to connect."""
+"""Time limit of one attempt to connect."""
 
 SETTINGS = b"\x04"
 """The kind of frame with which a server of HTTP/2 begins; its place is after three bytes of length."""
@@ -45,7 +45,7 @@ class CallFailed(grpc.RpcError):
 
 
 @dataclass(slots=True)
-class Stream:
+class WireStream:
     """What has come on the stream that is open."""
 
     stream_id: int
@@ -53,9 +53,9 @@ class Stream:
     messages: deque[bytes] = field(default_factory=deque)
     is_over: bool = False
     failure: CallFailed | None = None
-    """What it ended with; None for OK."""
+    """Error that the stream ended with; None for OK."""
     n_received: int = 0
-    """Frames, of any kind: a call of which none came may be made again."""
+    """Frames of any kind that came on the stream: a call that got none may be made again."""
 
 
 class Wire:
@@ -78,9 +78,9 @@ class Wire:
         """Whether another call may be made on it."""
         self.lock = threading.Lock()
         """Held by whoever reads or writes."""
-        self._stream: Stream | None = None
+        self._stream: WireStream | None = None
 
-    def begin(self, path: str, timeout_s: float | None) -> Stream:
+    def begin(self, path: str, timeout_s: float | None) -> WireStream:
         """Open a stream; the first bytes leave with its first message."""
         headers = [
             (b":method", b"POST"),
@@ -97,17 +97,17 @@ class Wire:
             stream_id = self._h2.send_request(headers)
         except engine.NGH2Error as error:
             raise self._lost(str(error)) from error
-        self._stream = Stream(stream_id, MessageReader(self._max_message_bytes))
+        self._stream = WireStream(stream_id, MessageReader(self._max_message_bytes))
         return self._stream
 
-    def send(self, stream: Stream, message: bytes, *, is_last: bool) -> None:
+    def send(self, stream: WireStream, message: bytes, *, is_last: bool) -> None:
         """Send a message; raises CallFailed."""
         try:
             self._h2.send_data(stream.stream_id, frame(message), end_stream=is_last)
         except engine.NGH2Error as error:
             raise stream.failure or self._lost(str(error)) from error
 
-    def receive(self, stream: Stream, until: float) -> bytes | None:
+    def receive(self, stream: WireStream, until: float) -> bytes | None:
         """Return the next message; None where the stream ended with OK.
 
         Args:
@@ -125,12 +125,12 @@ class Wire:
             raise stream.failure
         return None
 
-    def receive_status(self, stream: Stream, until: float) -> None:
+    def receive_status(self, stream: WireStream, until: float) -> None:
         """Take in what comes next on a stream whose answer has come, until its status has."""
         while not stream.is_over:
             self._exchange(until)
 
-    def end(self, stream: Stream) -> None:
+    def end(self, stream: WireStream) -> None:
         """Forget a stream, and tell the service where it is still open."""
         self._stream = None
         if not stream.is_over and self.is_usable:
@@ -210,7 +210,7 @@ class Wire:
             stream.failure = CallFailed(_UNAVAILABLE, f"the stream was reset (code {event.error_code})")
 
     @staticmethod
-    def _note_status(stream: Stream, fields: dict[bytes, bytes]) -> None:
+    def _note_status(stream: WireStream, fields: dict[bytes, bytes]) -> None:
         """End the stream where headers or trailers say its status."""
         http_status = fields.get(b":status", b"200")
         status = fields.get(b"grpc-status")

@@ -123,7 +123,7 @@ class Allocator:
 
     channels: tuple[str, ...]
     currency: str
-    """ISO 4217."""
+    """Code of the currency, by ISO 4217."""
     history_days: int
     """Days of past spend that it reads, for each channel."""
     max_horizon_days: int
@@ -189,7 +189,7 @@ class LivePolicy:
 
     name: str
     versions: tuple[LiveVersion, ...]
-    """Oldest first."""
+    """Live versions, the oldest first."""
     aliases: Mapping[str, str]
     """The version that each alias names."""
     default: str

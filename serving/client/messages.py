@@ -42,7 +42,7 @@ class ClientCall(Generic[T]):
     method: Method
     request: Message
     read: Callable[..., T]
-    """From the response to what the client returns."""
+    """Function from the response to what the client returns."""
     is_batch: bool = False
     """Whether the observation's first axis counts observations, by the method that was called."""
 

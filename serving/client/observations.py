@@ -29,7 +29,7 @@ _MOST_BYTES = 8
 _PLAIN = {float, int, bool}
 """Types of which a list needs no closer look."""
 _MOST_DEPTH = 64
-"""Of lists in lists, as numpy takes them; a list may hold itself."""
+"""Deepest nesting of lists, as numpy takes them; a list may hold itself."""
 _INT64_BITS = 63
 _FLOAT64_BITS = 53
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.shared.calls import MOST_SLOTS
 from polserve.protos.tensors import to_array
 from polserve.serving.client.arguments import Version, flag, name_and_version, probability, whole
 from polserve.serving.client.errors import InvalidArgument, described
@@ -16,7 +17,6 @@ from polserve.serving.client.messages import Action
 from polserve.serving.client.observations import observation_tensor
 from polserve.serving.client.transport import Stream
 
-MOST_SLOTS = 4096
 RESETS = ("NextStep", "SameStep")
 """Gymnasium's ways to begin the next episode of a slot."""
 

@@ -6,6 +6,7 @@ from typing import Self, SupportsFloat, SupportsIndex
 
 from numpy.typing import ArrayLike
 
+from polserve.protos.shared.calls import DEFAULT_TARGET
 from polserve.serving.client.arguments import (
     DEFAULT_TIMEOUT_S,
     Version,
@@ -26,7 +27,7 @@ from polserve.serving.client.messages import (
 )
 from polserve.serving.client.observations import Observations
 from polserve.serving.client.slots import Episodes
-from polserve.serving.client.target import DEFAULT_TARGET, full_target
+from polserve.serving.client.target import full_target
 from polserve.serving.client.transport import GrpcTransport, Stream, Transport, TransportName
 
 

@@ -3,10 +3,9 @@
 import os
 import re
 
+from polserve.protos.shared.calls import DEFAULT_PORT, DEFAULT_TARGET
 from polserve.serving.client.errors import InvalidArgument, described
 
-DEFAULT_PORT = 50051
-DEFAULT_TARGET = f"localhost:{DEFAULT_PORT}"
 MOST_PORT = 65_535
 
 _HOST = re.compile(r"[^\s/,:@\[\]]+|\[[0-9a-fA-F:.]+(%[^\s\]]+)?\]")

@@ -18,7 +18,7 @@ from polserve.serving.client.messages import ClientCall, T
 TransportName: TypeAlias = Literal["grpcio", "nghttp2"]
 
 WATCH_S = 0.1
-"""Between two looks at whether an episode's answer is overdue."""
+"""Seconds between two checks whether an episode's answer is overdue."""
 
 
 class Stream(Protocol):

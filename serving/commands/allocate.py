@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
+from polserve.protos.shared.calls import MOST_MICROS
 from polserve.protos.shared.names import MICROS
 from polserve.serving.commands.target import DEFAULT_TARGET, DEFAULT_WAIT_S, Target, Wait, require_service
 from polserve.serving.commands.version_option import split_name
 
-MOST_MICROS = 2**63 - 1
 Pairs = list[str] | None
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from polserve.serving.client import EvaluationSummary, LivePolicy, LiveVersion
 
 UNKNOWN = "-"
-"""In place of the returns of a version that nobody evaluated."""
+"""Text in place of the returns of a version that nobody evaluated."""
 
 
 def policies(

@@ -5,6 +5,10 @@ from typing import Annotated
 
 import typer
 
+from polserve.protos.shared.calls import DEFAULT_TARGET
+
+__all__ = ["DEFAULT_TARGET", "DEFAULT_WAIT_S", "Target", "Wait", "finite", "require_service"]
+
 
 def finite(number: float | None) -> float | None:
     """Refuse inf and nan, for which nothing can wait."""
@@ -26,7 +30,6 @@ def _check(target: str) -> str:
 Target = Annotated[
     str, typer.Option(help="Address of the service, as host:port.", envvar="POLSERVE_TARGET", callback=_check)
 ]
-DEFAULT_TARGET = "localhost:50051"
 Wait = Annotated[
     float,
     typer.Option(

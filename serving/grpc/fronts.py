@@ -61,9 +61,9 @@ def make_carrier(
     max_age_s = settings.connection_age if settings.workers > 1 else math.inf
     if choose_front(settings.front) == "nghttp2":
         from polserve.serving.grpc.nghttp2 import Nghttp2Carrier
-        from polserve.serving.grpc.shared import Limits
+        from polserve.serving.grpc.shared import ConnectionLimits
 
-        limits = Limits(
+        limits = ConnectionLimits(
             max_message_bytes=max_message_bytes,
             max_streams=settings.max_streams,
             max_reserved_bytes=LARGE_MESSAGES * max_message_bytes,

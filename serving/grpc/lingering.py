@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from polserve.serving.grpc.connection import Connection
 
 LINGER_S = 0.05
-"""For a client to end a stream that was answered already, before it is reset."""
+"""Time that a client has to end a stream that was answered, before it is reset."""
 MOST_LINGERING = 20
-"""Times that; then a stream is reset though its client has not read all."""
+"""Most such periods; after them a stream is reset though its client has not read everything."""
 
 
 class Lingering:

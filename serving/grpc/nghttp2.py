@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from polserve.serving.addresses import resolve, unavailable
 from polserve.serving.grpc.connection import Connection
-from polserve.serving.grpc.shared import Front, Limits
+from polserve.serving.grpc.shared import ConnectionLimits, Front
 from polserve.serving.handlers.base import Quiet
 from polserve.serving.rounds import Call, Method, Rounds
 
@@ -37,7 +37,7 @@ class Nghttp2Carrier:
     """Carries gRPC over nghttp2, in the loop that answers the calls."""
 
     def __init__(
-        self, methods: Sequence[Method], rounds: Rounds, limits: Limits, *, is_port_shared: bool = False
+        self, methods: Sequence[Method], rounds: Rounds, limits: ConnectionLimits, *, is_port_shared: bool = False
     ) -> None:
         """With `is_port_shared` other processes of ours may listen on the same port."""
         self._limits = limits

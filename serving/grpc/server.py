@@ -17,7 +17,7 @@ from polserve.serving.inference import Inference
 from polserve.serving.rounds import Method, Rounds
 
 LAST_WORD_S = 0.5
-"""Kept of the grace for telling open episodes that they end."""
+"""Part of the grace that is kept for telling open episodes that they end."""
 START_S = 30.0
 
 FrontName = Literal["nghttp2", "grpcio"]

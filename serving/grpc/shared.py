@@ -12,28 +12,28 @@ if TYPE_CHECKING:
     from polserve.serving.grpc.connection import Connection
 
 MIN_PING_INTERVAL_S = 9.0
-"""Clients may probe a silent connection as often as this: every 10 s, and a little less, since clocks differ."""
-LARGE_BYTES = 64 * 1024
-"""A message of more has its room set aside before it is read."""
+"""Shortest time between two probes of a client: they may come every 10 s, less a little since clocks differ."""
+RESERVED_ABOVE_BYTES = 64 * 1024
+"""Size above which a message has its room set aside before it is read."""
 RETRY_AFTER_S = 0.1
 
 
 @dataclass(slots=True)
-class Limits:
+class ConnectionLimits:
     """What connections may take."""
 
     max_message_bytes: int
     max_streams: int
     """Calls at once on a connection."""
     max_reserved_bytes: int
-    """Of large messages that are being received or answered, over all connections."""
+    """Most bytes of large messages that are being received or answered, over all connections."""
     keepalive_s: float
     """Silence after which a connection is probed."""
     max_age_s: float
-    """After which a client is asked to connect again, give or take a fifth; infinite for never."""
+    """Age of a connection at which its client is asked to connect again, give or take a fifth; infinite for never."""
     min_ping_interval_s: float = MIN_PING_INTERVAL_S
     reserved_bytes: int = 0
-    """Of `max_reserved_bytes`, now."""
+    """Bytes of large messages in hand now."""
 
     def reserve(self, n_bytes: int, reserved: int) -> int:
         """Set room aside for a message that is coming; return how much its call holds then.
@@ -45,7 +45,7 @@ class Limits:
         Raises:
             Overloaded: there is none.
         """
-        if n_bytes <= LARGE_BYTES or n_bytes <= reserved:
+        if n_bytes <= RESERVED_ABOVE_BYTES or n_bytes <= reserved:
             return reserved
         if self.reserved_bytes and self.reserved_bytes + n_bytes - reserved > self.max_reserved_bytes:
             in_hand = f"{self.reserved_bytes >> 20} MiB of large messages are in hand, which is the limit"
@@ -59,10 +59,10 @@ class Front:
     """What all connections share."""
 
     methods: Mapping[bytes, Method]
-    """By their paths."""
+    """Methods by path."""
     unknown: Method
-    """Stands for what is called and does not exist."""
+    """Method that stands for one that does not exist."""
     rounds: Rounds
-    limits: Limits
+    limits: ConnectionLimits
     loop: asyncio.AbstractEventLoop
     connections: "set[Connection]"

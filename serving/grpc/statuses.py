@@ -6,6 +6,7 @@ from enum import IntEnum
 
 import structlog
 
+from polserve.protos.shared.calls import RETRY_HINT
 from polserve.serving.errors import (
     Expired,
     InvalidRequest,
@@ -54,11 +55,8 @@ _CODES: dict[type[Exception], Code] = {
 }
 """The status of each error that may reach a client; any other is INTERNAL with an id to search the log for."""
 
-RETRY_HINT = "grpc-retry-pushback-ms"
-"""Trailing metadata that gRPC's own retries obey (gRFC A6)."""
-
 MAX_DETAILS_BYTES = 2_000
-"""Of a status: it may repeat what the client sent, and gRPC puts an error of its own in the place of a long one."""
+"""Longest text of a status: it may repeat what the client sent, and gRPC replaces a long one by an error of its own."""
 
 log = structlog.get_logger()
 

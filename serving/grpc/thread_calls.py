@@ -16,7 +16,7 @@ from polserve.serving.grpc.statuses import Code, Status, status_of
 from polserve.serving.rounds import Method, Rounds
 
 UNREAD_S = 1.0
-"""For a client to read an answer, before its stream is ended without a word."""
+"""Time that a client has to read an answer, before its stream is ended without a word."""
 
 Send = Callable[[bytes | None], None]
 
@@ -74,7 +74,7 @@ class _Call:
         self.method.handler.close(self)
 
 
-class UnaryCall(_Call):
+class ThreadUnaryCall(_Call):
     """A unary call, for whose answer a thread waits."""
 
     def __init__(
@@ -119,7 +119,7 @@ class UnaryCall(_Call):
         self._answered.release()
 
 
-class StreamCall(_Call):
+class ThreadStreamCall(_Call):
     """A stream, served by a thread that reads its requests and sends their answers, one after the other."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - what a call of the public server consists of
@@ -243,7 +243,7 @@ class StreamCall(_Call):
         self._send(None)
 
 
-def begin(call: UnaryCall | StreamCall, rounds: Rounds | None) -> None:
+def begin(call: ThreadUnaryCall | ThreadStreamCall, rounds: Rounds | None) -> None:
     """Let a call begin, and have its message answered by `rounds`; None where the messages come later."""
     call.method.counter.begin()
     try:

@@ -14,7 +14,7 @@ from typing import Any
 import grpc
 
 from polserve.serving.addresses import spelled, unavailable, why_not
-from polserve.serving.grpc.thread_calls import Send, StreamCall, UnaryCall, begin
+from polserve.serving.grpc.thread_calls import Send, ThreadStreamCall, ThreadUnaryCall, begin
 from polserve.serving.rounds import Method, Rounds
 
 THREADS = 16
@@ -28,7 +28,7 @@ LONG_S = 3600.0
 """The grace of a drain, which ends sooner: by `close`."""
 PROBE_TIMEOUT_MS = 20_000
 MIN_PING_INTERVAL_MS = 9_000
-"""Clients may probe a silent connection as often as this: every 10 s, and a little less, since clocks differ."""
+"""Shortest time between two probes of a client: they may come every 10 s, less a little since clocks differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,10 @@ class ServerLimits:
     max_streams: int
     """Calls at once on a connection."""
     max_calls: int
-    """Calls at once."""
+    """Most calls at once, over all connections."""
     keepalive_s: float
     max_age_s: float
-    """After which a client is asked to connect again; infinite for never."""
+    """Age of a connection at which its client is asked to connect again; infinite for never."""
     is_port_shared: bool
     """Whether other processes of ours listen on the same port."""
 
@@ -124,17 +124,17 @@ class GrpcioCarrier:
         return grpc.stream_stream_rpc_method_handler(behaviour)
 
     def _unary(self, method: Method, message: bytes, context: grpc.ServicerContext) -> bytes:
-        call = UnaryCall(method, message, context, self._loop)
+        call = ThreadUnaryCall(method, message, context, self._loop)
         self._rounds.post(functools.partial(begin, call, self._rounds))
         return call.result()
 
     def _watch(self, method: Method, message: bytes, context: grpc.ServicerContext, send: Send) -> None:
-        call = StreamCall(method, context, send, self._rounds, self._loop, self._closers)
+        call = ThreadStreamCall(method, context, send, self._rounds, self._loop, self._closers)
         call.message, call.size = message, len(message)
         self._rounds.post(functools.partial(begin, call, self._rounds))
 
     def _stream(self, method: Method, requests: Iterator[bytes], context: grpc.ServicerContext, send: Send) -> None:
-        StreamCall(method, context, send, self._rounds, self._loop, self._closers).serve(requests)
+        ThreadStreamCall(method, context, send, self._rounds, self._loop, self._closers).serve(requests)
 
 
 class _Streaming:

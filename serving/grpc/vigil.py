@@ -3,13 +3,13 @@
 import random
 from typing import Literal, TypeAlias
 
-from polserve.serving.grpc.shared import Limits
+from polserve.serving.grpc.shared import ConnectionLimits
 from polserve.serving.http2 import engine
 
 GREETING_S = 20.0
-"""For a client to say that it speaks HTTP/2."""
+"""Time that a client has to say that it speaks HTTP/2."""
 PROBE_TIMEOUT_S = 20.0
-"""For the answer to a ping, before a connection is taken for dead."""
+"""Time that a client has to answer a ping, before its connection is taken for dead."""
 PING_STRIKES = 2
 """Pings that come too soon, before a client is sent away."""
 
@@ -61,7 +61,7 @@ class Vigil:
 
     __slots__ = ("_ends_at", "_keepalive_s", "is_probed")
 
-    def __init__(self, limits: Limits, now: float) -> None:
+    def __init__(self, limits: ConnectionLimits, now: float) -> None:
         self._keepalive_s = limits.keepalive_s
         self._ends_at = now + limits.max_age_s * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
         self.is_probed = False

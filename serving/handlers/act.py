@@ -23,11 +23,11 @@ LARGE_BYTES = 1 << 20
 LARGE_ROWS = 1 << 14
 """An answer of so many actions is encoded in another thread."""
 TOO_MANY_AXES = (-1,)
-"""Stands for a shape that no array has, and that may be too long to copy."""
+"""Stand-in for a shape that no array has, and that may be too long to copy."""
 ONE_OBSERVATION = AnswerForm(as_values=False, is_batch=False)
 
 
-class Alike(NamedTuple):
+class CallsAlike(NamedTuple):
     """What calls have in common that can be answered as one."""
 
     policy: str
@@ -57,7 +57,7 @@ class ActHandler(Quiet):
 
     def handle(self, calls: Sequence[Call]) -> None:
         """Answer the calls, those that ask alike together."""
-        groups: dict[Alike, list[Asked]] = {}
+        groups: dict[CallsAlike, list[Asked]] = {}
         for call in calls:
             if call.size >= LARGE_BYTES:
                 call.wait()
@@ -68,7 +68,7 @@ class ActHandler(Quiet):
             self._answer_alike(alike, group)
 
     @staticmethod
-    def _sort_in(call: Call, groups: dict[Alike, list[Asked]]) -> None:
+    def _sort_in(call: Call, groups: dict[CallsAlike, list[Asked]]) -> None:
         try:
             request = parse(pb.ActRequest, call.message)
         except Exception as error:  # noqa: BLE001 - every error must become a status
@@ -77,7 +77,7 @@ class ActHandler(Quiet):
         tensor = request.observation
         data = tensor.data  # NOTE: each look at the field is a copy of it
         shape = tensor.shape
-        alike = Alike(
+        alike = CallsAlike(
             request.policy,
             request.version,
             request.with_values,
@@ -88,7 +88,7 @@ class ActHandler(Quiet):
         )
         groups.setdefault(alike, []).append((call, request, data))
 
-    def _answer_alike(self, alike: Alike, group: list[Asked]) -> None:
+    def _answer_alike(self, alike: CallsAlike, group: list[Asked]) -> None:
         try:
             policy = self._catalog.resolve(alike.policy, alike.version)
             rows = rows_of(policy.observation, alike.dtype, alike.shape, [data for _, _, data in group])

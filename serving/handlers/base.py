@@ -27,7 +27,7 @@ class Quiet:
         call.finish()
 
     def close(self, call: Call) -> None:
-        """Nothing was kept of the call."""
+        """Do nothing: no state was kept of the call."""
 
 
 class Each(Quiet):

@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.tensors import TensorError, to_array, to_tensor
-from polserve.serving.catalog import LivePolicy
+from polserve.serving.catalog import CatalogEntry
 from polserve.serving.errors import InvalidRequest
 from polserve.serving.policy import Answer, ObservationContract, Policy
 
 M = TypeVar("M", bound=Message)
 
 SMALL_BYTES = 1 << 20
-"""Of a message that holds no observation: parsed, it may take fifty times as much memory."""
+"""Largest message without an observation: parsed, it may take fifty times as much memory."""
 
 
 def parse(kind: type[M], data: bytes) -> M:
@@ -107,7 +107,7 @@ def encode_step(policy: Policy, step: int, answer: Answer, *, as_values: bool) -
     )
 
 
-def encode_live(policy: LivePolicy, default_version: str) -> pb.LivePolicy:
+def encode_live(policy: CatalogEntry, default_version: str) -> pb.LivePolicy:
     """Return the message that describes what is live of one policy."""
     return pb.LivePolicy(
         name=policy.name,

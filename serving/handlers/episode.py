@@ -22,7 +22,7 @@ from polserve.serving.policy import Answer, Policy
 from polserve.serving.rounds import Call
 
 
-class Alike(NamedTuple):
+class StepsAlike(NamedTuple):
     """What steps have in common that can be answered as one."""
 
     policy: Policy
@@ -67,7 +67,7 @@ class EpisodeHandler:
 
     def handle(self, calls: Sequence[Call]) -> None:
         """Answer one message of each stream, the steps among them together."""
-        groups: dict[Alike, list[Step]] = {}
+        groups: dict[StepsAlike, list[Step]] = {}
         for call in calls:
             try:
                 step = self._take(call)
@@ -146,7 +146,7 @@ class EpisodeHandler:
         if self._streams.is_draining:
             call.fail(NotReady(DRAINING))
 
-    def _act(self, alike: Alike, steps: list[Step]) -> None:
+    def _act(self, alike: StepsAlike, steps: list[Step]) -> None:
         """Ask for the actions of steps that are alike."""
         batch = rows_of(steps[0].episode.contract, alike.dtype, alike.shape, [step.data for step in steps])
         if batch is None or len(batch) != len(steps):  # one of them is wrong, or in the form for people
@@ -164,7 +164,7 @@ class EpisodeHandler:
         parts = parts_of(len(steps), size)
         self._inference.ask([self._question(alike, steps[part], rows[part]) for part in parts])
 
-    def _act_alone(self, alike: Alike, step: Step) -> None:
+    def _act_alone(self, alike: StepsAlike, step: Step) -> None:
         try:
             rows = step.episode.observe(decode_observation(step.request, step.episode.contract))
         except Exception as error:  # noqa: BLE001 - every error must become a status
@@ -172,7 +172,7 @@ class EpisodeHandler:
         else:
             self._inference.ask([self._question(alike, [step], rows)])
 
-    def _question(self, alike: Alike, steps: list[Step], rows: NDArray[Any]) -> Question:
+    def _question(self, alike: StepsAlike, steps: list[Step], rows: NDArray[Any]) -> Question:
         calls = [step.call for step in steps]
         react = functools.partial(self._reply, steps)
         return Question(
@@ -216,8 +216,8 @@ def _current(call: Call, kind: str) -> EpisodeState:
     return episode
 
 
-def _alike(step: Step) -> Alike:
+def _alike(step: Step) -> StepsAlike:
     tensor = step.request.observation
     shape = tuple(tensor.shape) if len(tensor.shape) <= MOST_AXES else TOO_MANY_AXES
     episode = step.episode
-    return Alike(episode.policy, episode.with_values, episode.epsilon, tensor.dtype, shape, len(step.data))
+    return StepsAlike(episode.policy, episode.with_values, episode.epsilon, tensor.dtype, shape, len(step.data))

@@ -1,7 +1,7 @@
 """PolicyService.ListPolicies and GetPolicy: what is live."""
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
-from polserve.serving.catalog import Catalog, LivePolicy
+from polserve.serving.catalog import Catalog, CatalogEntry
 from polserve.serving.handlers.base import Each
 from polserve.serving.handlers.codec import encode_live
 
@@ -25,5 +25,5 @@ def get_policy(catalog: Catalog) -> Each:
     return Each(pb.GetPolicyRequest, answer)
 
 
-def _encode(catalog: Catalog, policy: LivePolicy) -> pb.LivePolicy:
+def _encode(catalog: Catalog, policy: CatalogEntry) -> pb.LivePolicy:
     return encode_live(policy, catalog.default(policy))

@@ -26,7 +26,7 @@ CounterOf = Callable[[Kind, str, str], CallCounter]
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class MethodParts:
     """What the handlers work with."""
 
     catalog: Catalog
@@ -37,7 +37,7 @@ class Parts:
     post: Post
 
 
-def make_methods(parts: Parts, counter_of: CounterOf) -> list[Method]:
+def make_methods(parts: MethodParts, counter_of: CounterOf) -> list[Method]:
     """Make the methods of all services."""
     catalog, inference = parts.catalog, parts.inference
     handlers = (

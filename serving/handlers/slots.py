@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.shared.calls import MOST_SLOTS
 from polserve.protos.tensors import to_tensor
 from polserve.serving.episodes import EpisodeCounter, frame_contract
 from polserve.serving.errors import InvalidRequest
@@ -19,9 +20,6 @@ from polserve.serving.handlers.codec import decode_observation, has_values_form
 from polserve.serving.inference import Question, Result
 from polserve.serving.policy import Policy
 from polserve.serving.rounds import Call
-
-MOST_SLOTS = 4096
-"""On one stream."""
 
 
 class SlotsState:

@@ -17,7 +17,7 @@ SECONDS_BUCKETS = (
     *(50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 20e-3, 50e-3),
     *(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
 )
-"""From 50 microseconds: a small policy answers in less than the usual first bucket."""
+"""Bounds in seconds, from 50 microseconds on: a small policy answers in less than the usual first bucket."""
 
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096)
 
@@ -101,7 +101,7 @@ def observe_many(histogram: Histogram, values: Sequence[tuple[float, int]]) -> N
 
 
 class PolicyMetrics:
-    """Of one version of a policy."""
+    """Metrics of one version of a policy."""
 
     def __init__(self, metrics: "AnsweringMetrics", policy: Policy) -> None:
         labels = (policy.name, policy.version)

@@ -16,7 +16,7 @@ from polserve.serving.versions import DesiredVersions, VersionRef, every
 
 LIVE_FILE = "live.json"
 CHECKSUMS_FILE = "checksums.json"
-"""In a version's folder: sha256 of each of its files as they came, by path."""
+"""File in a version's folder with the sha256 of each of its files as they came, by path."""
 PARTIAL = ".download-"
 """Prefix of the folders that downloads are written to."""
 

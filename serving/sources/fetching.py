@@ -23,7 +23,7 @@ class Artifact:
     """A file of a version, as a store lists it."""
 
     path: str
-    """Relative, as the store has it: not to be trusted."""
+    """Relative path as the store has it: not to be trusted."""
     n_bytes: int
 
 

@@ -13,7 +13,7 @@ class RegistryStatus:
 
     is_up: bool
     last_success: float | None
-    """Unix time; None before the first."""
+    """Unix time of the last success; None before the first."""
     error: str
     """Why it is not up, or what is wrong with single policies, in one line; empty if nothing is."""
 

@@ -1,1 +1,1 @@
-"""Who answers calls: one worker in this process, or several processes and their supervisor."""
+"""Workers: one in this process, or several processes and their supervisor."""

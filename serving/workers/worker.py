@@ -6,11 +6,11 @@ import numpy as np
 from prometheus_client import CollectorRegistry
 
 from polserve.serving.catalog import Catalog, Epoch
-from polserve.serving.episodes import Limits, OpenStreams
+from polserve.serving.episodes import EpisodeLimits, OpenStreams
 from polserve.serving.grpc.fronts import make_carrier, most_streams
 from polserve.serving.grpc.server import Answering, GrpcServer, make_loop
 from polserve.serving.handlers.health import Health
-from polserve.serving.handlers.methods import Parts, make_methods
+from polserve.serving.handlers.methods import MethodParts, make_methods
 from polserve.serving.inference import Capacity, Inference
 from polserve.serving.loader import VersionLoader
 from polserve.serving.metrics.answers import AnsweringMetrics
@@ -44,10 +44,10 @@ class Worker:
         inference = Inference(metrics, rng, Capacity(settings.max_waiting, settings.max_batch), rounds.post)
         max_open = min(share.of(settings.max_episodes), most_streams(settings.front))
         state_bytes = share.of(settings.max_episode_mib * 2**20)
-        limits = Limits(max_open, state_bytes, settings.episode_idle, settings.retire_after)
+        limits = EpisodeLimits(max_open, state_bytes, settings.episode_idle, settings.retire_after)
         streams = OpenStreams(limits, self._catalog.is_live, metrics.episodes_active.set)
         health = Health()
-        parts = Parts(self._catalog, inference, streams, health, metrics, rounds.post)
+        parts = MethodParts(self._catalog, inference, streams, health, metrics, rounds.post)
         methods = make_methods(parts, metrics.rpc)
         carrier = make_carrier(settings, methods, rounds, loop)
         self._grpc = GrpcServer(loop, carrier, Answering(methods, inference, streams, health), rounds)

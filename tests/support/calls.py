@@ -7,7 +7,7 @@ import numpy as np
 from google.protobuf.message import Message
 
 from polserve.protos.shared.names import CHAMPION
-from polserve.serving.catalog import Catalog, LivePolicy
+from polserve.serving.catalog import Catalog, CatalogEntry
 from polserve.serving.inference import Capacity, Inference
 from polserve.serving.policy import Policy
 from polserve.serving.rounds import Method
@@ -77,7 +77,7 @@ def catalog_of(*versions: PolicyVersion, pace: Pace = FAST) -> Catalog:
     loaded = [Policy.of_model(each.spec.name, "1", each.model.SerializeToString(), pace) for each in versions]
     epoch = LocalEpoch()
     catalog = Catalog([], epoch)
-    catalog.stage(1, {one.name: LivePolicy(one.name, {"1": one}, {CHAMPION: "1"}) for one in loaded})
+    catalog.stage(1, {one.name: CatalogEntry(one.name, {"1": one}, {CHAMPION: "1"}) for one in loaded})
     epoch.write(1)
     return catalog
 

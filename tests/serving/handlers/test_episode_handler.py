@@ -5,7 +5,7 @@ import pytest
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.tensors import to_array, to_tensor
-from polserve.serving.episodes import Limits, OpenStreams
+from polserve.serving.episodes import EpisodeLimits, OpenStreams
 from polserve.serving.errors import Expired, InvalidRequest, NotReady, Overloaded
 from polserve.serving.handlers.episode import EpisodeHandler
 from polserve.serving.policy import Policy
@@ -36,7 +36,7 @@ class Service:
         self.runs, self.ended, self.n_open = Runs(), Ended(), 0
         self.catalog = catalog_of(make_version(), make_frames_version())
         self.streams = OpenStreams(
-            Limits(max_open=3, max_state_bytes=1 << 20, idle_s=60, retired_s=60), self.catalog.is_live, self.tell
+            EpisodeLimits(max_open=3, max_state_bytes=1 << 20, idle_s=60, retired_s=60), self.catalog.is_live, self.tell
         )
         self.handler = EpisodeHandler(self.catalog, inference_of(self.runs), self.streams, self.ended)
 
@@ -181,7 +181,9 @@ def test_a_stream_without_messages_is_ended_and_its_state_is_freed(service: Serv
 def test_an_episode_outlives_its_version_for_a_while_and_not_for_ever(service: Service) -> None:
     call = service.opened()
     streams = OpenStreams(
-        Limits(max_open=3, max_state_bytes=1 << 20, idle_s=60, retired_s=0.0), lambda _policy: False, service.tell
+        EpisodeLimits(max_open=3, max_state_bytes=1 << 20, idle_s=60, retired_s=0.0),
+        lambda _policy: False,
+        service.tell,
     )
     streams.open(call)
     streams.reap()
