@@ -45,6 +45,7 @@ def test_the_public_names_are_these() -> None:
     assert set(dir(polserve)) >= PUBLIC
 
 
+@pytest.mark.starts_processes  # where torch, which some of them import, looks at the machine
 @pytest.mark.parametrize("name", sorted(PUBLIC))
 def test_every_public_name_is_there_and_has_a_docstring(name: str) -> None:
     assert (getattr(polserve, name).__doc__ or "").strip()

@@ -9,6 +9,7 @@ import ast
 import importlib.util
 import inspect
 import multiprocessing
+import platform
 import subprocess
 import sys
 import types
@@ -34,6 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "starts_processes: starts a process where its own code does not show it")
     if config.getoption("--fast"):
         sys.meta_path.insert(0, _Absent())
+        platform.processor()  # asked for by libraries when they are imported; it starts `uname` once, and remembers
 
 
 class _Absent:
