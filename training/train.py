@@ -31,7 +31,7 @@ from polserve.training.versions.onnx_policy import OnnxPolicy
 from polserve.training.versions.version import PolicyVersion
 
 VERSIONS = "policies"
-"""Folder, in a run's, of the versions that `polserve serve --policies` takes."""
+"""Folder, in a run's, of the versions, which `polserve serve` takes as `--policies`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class TrainedVersion:
     name: str
     """The policy's name."""
     path: Path
-    """Folder of the version. Its grandparent is a folder that `polserve serve --policies` takes."""
+    """Folder of the version. Its grandparent is a folder that `polserve serve` takes as `--policies`."""
     evaluation: Evaluation
     """Returns of the policy and of the random one, over whole episodes on seeds that training never used."""
     training: TrainingResult = field(repr=False)

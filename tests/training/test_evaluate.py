@@ -72,10 +72,14 @@ def test_another_environment_of_the_same_spaces_can_be_played() -> None:
     assert evaluate("cartpole", env="CartPole-v0", episodes=2).returns == [200.0, 200.0]
 
 
-def test_it_prints_nothing_and_sets_no_variable(capfd: pytest.CaptureFixture[str]) -> None:
+def test_it_prints_nothing_but_its_progress_and_sets_no_variable(capfd: pytest.CaptureFixture[str]) -> None:
     before = dict(os.environ)
-    evaluate(CARTPOLE, episodes=2)
+    evaluate(CARTPOLE, episodes=2, progress=False)
     assert capfd.readouterr() == ("", "")
+    evaluate(CARTPOLE, episodes=2)
+    told = capfd.readouterr()
+    assert told.out == ""
+    assert "plays 2 episodes of CartPole-v1" in told.err
     assert dict(os.environ) == before
 
 

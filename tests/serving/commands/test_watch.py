@@ -1,9 +1,11 @@
+import contextlib
 import os
 import pty
 import re
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -39,6 +41,13 @@ def test_where_there_are_no_metrics_it_is_said_how_to_name_them() -> None:
     assert counter.problem.endswith("give their address with --metrics")
 
 
+def read_on(terminal: int) -> None:
+    """Read what comes, until the other end of the terminal is closed."""
+    with contextlib.suppress(OSError):
+        while os.read(terminal, 65536):
+            pass
+
+
 def test_watch_shows_what_is_live_until_it_is_interrupted(running: Running) -> None:
     arguments = ("--target", running.target, "--metrics", f"{running.http_url}/metrics", "--interval", "0.1")
     ours, theirs = pty.openpty()
@@ -51,10 +60,13 @@ def test_watch_shows_what_is_live_until_it_is_interrupted(running: Running) -> N
         shown = b""
         while len(re.findall(rb"cartpole/1 +@champion +[0-9.]+\s", shown)) < 2:
             shown += os.read(ours, 65536)
+        reader = threading.Thread(target=read_on, args=(ours,))
+        reader.start()  # a terminal that nobody reads from would keep the command from its end
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
-    os.close(ours)
+        _, said = process.communicate(timeout=60)
     os.close(theirs)
+    reader.join()
+    os.close(ours)
     assert (process.returncode, said) == (0, b"")
 
 
