@@ -241,6 +241,7 @@ def test_every_module_that_a_document_names_exists() -> None:
 def test_every_class_in_the_glossary_exists() -> None:
     glossary = (ROOT / "docs/contributing.md").read_text().partition("## Glossary")[2]
     named = set(re.findall(r"`([A-Z][a-z]\w+)`", "\n".join(line.split("|")[1] for line in glossary.splitlines()[4:])))
-    code = "\n".join(path.read_text() for side in ("serving", "training") for path in (ROOT / side).rglob("*.py"))
+    sides = ("serving", "training", "protos")
+    code = "\n".join(path.read_text() for side in sides for path in (ROOT / side).rglob("*.py"))
     assert len(named) > 10
     assert named <= set(re.findall(r"^class (\w+)", code, re.MULTILINE))
