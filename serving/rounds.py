@@ -120,6 +120,8 @@ class Rounds:
         self._touched: set[Flushed] = set()
         self._is_due = False
         self._posted: deque[Callable[[], None]] = deque()
+        self._is_awake = False
+        """Whether the loop has been told of what was posted, and has yet to come to it."""
         self.now = time.monotonic()
         """When the round began."""
 
@@ -140,21 +142,25 @@ class Rounds:
     def post(self, function: Callable[[], None]) -> None:
         """Have a function called by the loop's thread; may be used by any thread."""
         self._posted.append(function)
-        if len(self._posted) == 1:
+        if not self._is_awake:
+            self._is_awake = True
             try:
                 self._loop.call_soon_threadsafe(self._call_posted)
             except RuntimeError:  # the loop has ended: nobody waits any more
                 self._posted.clear()
+                self._is_awake = False
 
     def _call_posted(self) -> None:
         for _ in range(len(self._posted)):  # what they post themselves comes after a look at the connections
-            function = self._posted[0]
+            function = self._posted.popleft()
             try:
                 function()
             except Exception:
                 log.exception("posted_call_failed")
-            self._posted.popleft()  # NOTE: after the call: while there is one, none has to wake the loop
+        # NOTE: in this order, none is left behind: a thread adds first and looks whether the loop is awake afterwards.
+        self._is_awake = False
         if self._posted:
+            self._is_awake = True
             self._loop.call_soon(self._call_posted)
 
     def _answer(self) -> None:

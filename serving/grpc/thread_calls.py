@@ -135,18 +135,24 @@ class ThreadStreamCall(_Call):
         self._send = send
         self._rounds = rounds
         self._closers = closers
-        self._outbox = queue.SimpleQueue[bytes | Status]()
+        self._outbox = queue.SimpleQueue[bytes | Status | None]()
+        """What the thread sends next; None lets it go where the stream has ended without it."""
         self._is_awaited = False
         """Whether the thread waits for what comes out of the outbox."""
         self._lock = threading.Lock()
         self._is_sending = False
         self._ending: Status | None = None
         """The status that is to follow the answer that is being sent."""
-        context.add_callback(lambda: rounds.post(self._abandon))
+
+    def end_with_client(self) -> None:
+        """Let the call end when its client goes, and now where it has gone; after the call has begun."""
+        if not self._context.add_callback(self._post_abandon):
+            self._post_abandon()
 
     def serve(self, requests: Iterator[bytes]) -> None:
         """Serve the stream, on a thread of its own, until it has ended."""
         self._rounds.post(functools.partial(begin, self, None))
+        self.end_with_client()
         try:
             for message in requests:
                 self._rounds.post(functools.partial(self._take, message))
@@ -163,6 +169,8 @@ class ThreadStreamCall(_Call):
             return
         self.active_at = time.monotonic()
         self.message = b""
+        with self._lock:
+            self._is_sending = True
         if self._is_awaited:
             self._is_awaited = False
             self._outbox.put(response)
@@ -199,7 +207,7 @@ class ThreadStreamCall(_Call):
     def _take(self, message: bytes) -> None:
         self._is_awaited = True
         if self.is_over:
-            self._outbox.put(Status(Code.OK, ""))  # it has ended meanwhile; this only lets the thread go
+            self._outbox.put(None)
             return
         self.active_at = time.monotonic()
         self.message, self.size = message, len(message)
@@ -208,23 +216,26 @@ class ThreadStreamCall(_Call):
     def _end_input(self) -> None:
         self._is_awaited = True
         if self.is_over:
-            self._outbox.put(Status(Code.OK, ""))
+            self._outbox.put(None)
         else:
             self.method.handler.half_close(self)
+
+    def _post_abandon(self) -> None:
+        self._rounds.post(self._abandon)
 
     def _abandon(self) -> None:
         if not self.is_over:
             self._close(Code.CANCELLED.name)
             if self._is_awaited:
-                self._outbox.put(Status(Code.CANCELLED, ""))
+                self._outbox.put(None)
 
-    def _pass_on(self, outcome: bytes | Status) -> bool:
+    def _pass_on(self, outcome: bytes | Status | None) -> bool:
         """Send an answer, or end the call; returns whether the stream goes on. On any thread but the loop's."""
+        if outcome is None:
+            return False
         if isinstance(outcome, Status):
             self._finish(outcome)
             return False
-        with self._lock:
-            self._is_sending = True
         self._send(outcome)  # waits while the client reads nothing
         with self._lock:
             self._is_sending = False

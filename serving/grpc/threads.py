@@ -132,6 +132,7 @@ class GrpcioCarrier:
         call = ThreadStreamCall(method, context, send, self._rounds, self._loop, self._closers)
         call.message, call.size = message, len(message)
         self._rounds.post(functools.partial(begin, call, self._rounds))
+        call.end_with_client()
 
     def _stream(self, method: Method, requests: Iterator[bytes], context: grpc.ServicerContext, send: Send) -> None:
         ThreadStreamCall(method, context, send, self._rounds, self._loop, self._closers).serve(requests)

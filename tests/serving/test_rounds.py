@@ -1,7 +1,13 @@
 """What is posted to the loop is called in its order, by its thread, and leaves room for the connections between."""
 
 import asyncio
+import sys
 import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import pytest
 
 from polserve.serving.rounds import Rounds
 
@@ -64,3 +70,35 @@ def test_what_fails_does_not_keep_others_from_being_called() -> None:
 
     asyncio.run(play())
     assert called.is_set()
+
+
+@pytest.mark.parametrize("line", [1, 2, 3, 4])
+def test_a_thread_that_posts_in_the_middle_of_another_ones_post_is_called_too(line: int) -> None:
+    called: list[str] = []
+    lines = 0
+
+    async def play() -> None:
+        rounds = Rounds(asyncio.get_running_loop(), lambda: None)
+
+        def interrupt(frame: FrameType, event: str, _: object) -> Callable[..., Any]:
+            nonlocal lines
+            is_line = frame.f_code is Rounds.post.__code__ and event == "line"
+            lines += is_line
+            if is_line and lines == line:
+                other = threading.Thread(target=rounds.post, args=(lambda: called.append("other"),))
+                other.start()
+                other.join()
+            return interrupt
+
+        def post() -> None:
+            sys.settrace(interrupt)
+            rounds.post(lambda: called.append("mine"))
+
+        thread = threading.Thread(target=post)
+        thread.start()
+        while thread.is_alive():  # noqa: ASYNC110 - a thread posts
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.05)
+
+    asyncio.run(play())
+    assert sorted(called) == ["mine", "other"]

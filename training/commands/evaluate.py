@@ -85,13 +85,13 @@ def _reach_registry(policy: str) -> None:
 
 def _print_table(environment_id: str, summaries: "Mapping[str, ReturnSummary]") -> None:
     from polserve.protos.shared.tables import print_table
-    from polserve.training.tasks.catalog import task_for
+    from polserve.training.tasks.catalog import published_scores
 
     print(environment_id)
     columns = ("policy", "games", "mean return", "95% interval", "median", "IQM", "SD")
     rows = [_row(player, summary) for player, summary in summaries.items()]
     print_table([columns, *rows])
-    if published := task_for(environment_id).published_scores(environment_id):
+    if published := published_scores(environment_id):
         print(published)
 
 

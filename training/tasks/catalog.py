@@ -21,6 +21,11 @@ def task_for(environment_id: str) -> Task:
     return next((task for task in TASKS if task.knows(environment_id)), CONTROL)
 
 
+def published_scores(environment_id: str) -> str:
+    """Say what is published on scores in the environment; "" where no task knows of any."""
+    return next(filter(None, (task.published_scores(environment_id) for task in TASKS)), "")
+
+
 def register_own(environment: EnvironmentSpec) -> None:
     """Make the environment known to Gymnasium where it is one of a task's.
 
