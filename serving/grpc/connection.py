@@ -13,6 +13,7 @@ from polserve.serving.grpc.lingering import Lingering
 from polserve.serving.grpc.requests import begin, http_problem, refuse_http
 from polserve.serving.grpc.shared import Front
 from polserve.serving.grpc.stream import MAX_QUEUED_BYTES, StreamCall
+from polserve.serving.grpc.unread import Unread
 from polserve.serving.grpc.vigil import NOT_HTTP2, Greeting, Pings, Vigil
 from polserve.serving.http2 import engine
 from polserve.serving.http2.wire import WireError, whole_message
@@ -37,9 +38,11 @@ class Connection(asyncio.Protocol):
         """Messages that were sent."""
         self.received_at = time.monotonic()
         self._vigil = Vigil(front.limits, self.received_at)
+        self.unread = Unread(self, self.received_at)
         self.h2 = engine.server_connection(front.limits.max_streams)
         self._transport: Any = None
-        self._peer = ""
+        self.peer = ""
+        """The client's address."""
         self._greeting = Greeting()
         self._lingering = Lingering(self)
         self._is_paused = False
@@ -66,7 +69,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         """Wait for the client's greeting: what speaks HTTP/1 is to get no frames of HTTP/2."""
         self._transport = transport
-        self._peer = str(transport.get_extra_info("peername"))
+        self.peer = str(transport.get_extra_info("peername"))
         transport.set_write_buffer_limits(high=1 << 20)
         self.front.connections.add(self)
 
@@ -78,6 +81,10 @@ class Connection(asyncio.Protocol):
             call.abandon()
         self.calls.clear()
         self._stalled.clear()
+        # Without these cycles, what the client has not read is freed now, and not when Python next looks for cycles.
+        self._reactions.clear()
+        del self._ending, self._lingering, self.unread
+        self._transport = None
 
     def pause_writing(self) -> None:
         """Send no more for now: the client does not read."""
@@ -130,7 +137,9 @@ class Connection(asyncio.Protocol):
             self._transport.write(out)
         if self._stalled:
             self._resume_stalled()
-        if self._ending.has_begun and not self._n_open and not self.h2.queued_body_size():
+        if not self.h2.want_read and not self._ending.has_begun:  # what was sent just now says why
+            self._hang_up(", ".join(map(str, self.h2.events())))
+        elif self._ending.has_begun and not self._n_open and not self.h2.queued_body_size():
             self._transport.close()
 
     def acknowledge(self, stream_id: int, n_bytes: int) -> None:
@@ -139,12 +148,17 @@ class Connection(asyncio.Protocol):
             with contextlib.suppress(engine.NGH2Error):  # the connection has ended
                 self.h2.acknowledge_received_data(n_bytes, stream_id)
 
-    def queued_bytes(self, stream_id: int) -> int:
-        """Bytes of a stream's answers that could not be sent yet, since the client does not read them."""
+    def queued_bytes(self, stream_id: int | None) -> int:
+        """Bytes of a stream's answers, or of all, that could not be sent yet, since the client does not read them."""
         try:
             return self.h2.queued_body_size(stream_id)
         except engine.NGH2Error:
             return 0
+
+    def unread_bytes(self) -> int:
+        """Bytes of all answers that the client has not read, as far as they are still here."""
+        written = 0 if self._transport is None else int(self._transport.get_write_buffer_size())
+        return written + self.queued_bytes(None)
 
     def stall(self, call: StreamCall) -> None:
         """Take in no more of a call until its client has read what it was answered."""
@@ -192,7 +206,7 @@ class Connection(asyncio.Protocol):
         if step == "drain":
             self.drain()
         elif step == "abort":
-            log.info("connection_dead", client=self._peer, silent_s=round(now - self.received_at))
+            log.info("connection_dead", client=self.peer, silent_s=round(now - self.received_at))
             self.abort()
         elif step == "probe":
             with contextlib.suppress(engine.NGH2Error):  # it ends already
@@ -212,10 +226,13 @@ class Connection(asyncio.Protocol):
 
     def _break_off(self, error: engine.NGH2Error) -> None:
         """End a connection whose client breaks the rules of HTTP/2."""
-        log.info("connection_refused", client=self._peer, error=f"{type(error).__name__}: {error}")
-        self._is_dead = True
         with contextlib.suppress(engine.NGH2Error):
             self._transport.write(self.h2.data_to_send())  # nghttp2 says why
+        self._hang_up(f"{type(error).__name__}: {error}")
+
+    def _hang_up(self, reason: str) -> None:
+        log.info("connection_refused", client=self.peer, error=reason)
+        self._is_dead = True
         self._transport.close()
 
     def _take_request(self, event: engine.RequestReceived) -> None:
@@ -277,7 +294,7 @@ class Connection(asyncio.Protocol):
     def _take_ping(self, _event: engine.PingReceived) -> None:
         """Send a client away that pings too often."""
         if self._pings.is_abuse(self.received_at, self.n_sent) and not self._is_dead:
-            log.info("too_many_pings", client=self._peer)
+            log.info("too_many_pings", client=self.peer)
             self._is_dead = True
             self.h2.send_goaway(engine.ErrorCode.ENHANCE_YOUR_CALM, debug_data=b"too_many_pings")
             self.flush()

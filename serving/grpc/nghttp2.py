@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from polserve.serving.addresses import resolve, unavailable
 from polserve.serving.grpc.connection import Connection
 from polserve.serving.grpc.shared import ConnectionLimits, Front
+from polserve.serving.grpc.unread import end_unread
 from polserve.serving.handlers.base import Quiet
 from polserve.serving.rounds import Call, Method, Rounds
 
@@ -45,7 +46,8 @@ class Nghttp2Carrier:
         self._rounds = rounds
         self._methods = {method.path.encode(): method for method in methods}
         self._unknown = Method("", "", "unary", _Nothing(), Uncounted())
-        self._connections: set[Connection] = set()
+        self.connections: set[Connection] = set()
+        """Connections that are open."""
         self._socket: socket.socket | None = None
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.TimerHandle | None = None
@@ -77,7 +79,7 @@ class Nghttp2Carrier:
     async def start(self) -> None:
         """Accept connections."""
         loop = asyncio.get_running_loop()
-        front = Front(self._methods, self._unknown, self._rounds, self._limits, loop, self._connections)
+        front = Front(self._methods, self._unknown, self._rounds, self._limits, loop, self.connections)
         if self._socket is None:
             raise RuntimeError("bind comes before start")
         self._server = await loop.create_server(lambda: Connection(front), sock=self._socket, backlog=BACKLOG)
@@ -87,21 +89,22 @@ class Nghttp2Carrier:
         """Accept no more, tell clients to call elsewhere, and return once all calls in hand are answered."""
         if self._server is not None:
             self._server.close()
-        for connection in list(self._connections):
+        for connection in list(self.connections):
             connection.drain()
-        while self._connections:  # noqa: ASYNC110 - they go by themselves
+        while self.connections:  # noqa: ASYNC110 - they go by themselves
             await asyncio.sleep(POLL_S)
 
     async def close(self) -> None:
         """End the connections that are left."""
         if self._sweeper is not None:
             self._sweeper.cancel()
-        for connection in list(self._connections):
+        for connection in list(self.connections):
             connection.abort()
         await asyncio.sleep(0)
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         now = time.monotonic()
-        for connection in list(self._connections):
+        for connection in list(self.connections):
             connection.look_after(now)
+        end_unread(self.connections, now, self._limits.max_reserved_bytes)
         self._sweeper = loop.call_later(min(1.0, self._limits.keepalive_s / 4), self._sweep, loop)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MIN_PING_INTERVAL_S = 9.0
 """Shortest time between two probes of a client: they may come every 10 s, less a little since clocks differ."""
 RESERVED_ABOVE_BYTES = 64 * 1024
-"""Size above which a message has its room set aside before it is read."""
+"""Size above which a message has its room set aside before it is read, and an answer is held against what is unread."""
 RETRY_AFTER_S = 0.1
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from polserve.serving.errors import DROPPED, Expired
 from polserve.serving.grpc.inbox import Inbox
+from polserve.serving.grpc.shared import RESERVED_ABOVE_BYTES
 from polserve.serving.grpc.statuses import Code, Rejected, Status, status_of
 from polserve.serving.http2.engine import Header, NGH2Error
 from polserve.serving.http2.wire import MessageReader, decompress, frame, percent_encode
@@ -189,11 +190,10 @@ class StreamCall:
         """Send a message, the answer to `message`. It ends a unary call, and lets a stream go on."""
         if self.is_over:
             return
-        if len(response) > self.connection.limits.max_message_bytes:
-            details = f"the answer has {len(response)} bytes, which is more than a message may have"
-            self.fail(Rejected(Status(Code.RESOURCE_EXHAUSTED, details)))
-            return
         connection = self.connection
+        if len(response) > RESERVED_ABOVE_BYTES and (refusal := connection.unread.refusal(len(response))) is not None:
+            self.fail(refusal)
+            return
         h2, stream_id = connection.h2, self.stream_id
         try:
             if not self.has_begun:

@@ -1,6 +1,5 @@
 """Bytes that no honest client sends: the service goes on, and answers the next honest call."""
 
-import os
 import socket
 import struct
 from collections.abc import Iterator
@@ -20,8 +19,8 @@ OBSERVATION = np.zeros(4, np.float32)
 BODY = framed(pb.ActRequest(policy="cartpole", observation=to_tensor(OBSERVATION)).SerializeToString())
 START = framed(pb.EpisodeRequest(start=pb.EpisodeStart(policy="cartpole")).SerializeToString())
 STEP = framed(pb.EpisodeRequest(step=pb.EpisodeStep(observation=to_tensor(OBSERVATION))).SerializeToString())
-N_SESSIONS = int(os.environ.get("HOSTILE_SESSIONS", "400"))
-"""Of mutated bytes; a long run takes a million."""
+N_OPEN = 5_000
+"""Streams of a client that is killed."""
 
 DATA, HEADERS, PRIORITY, RESET, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION = range(10)
 END_STREAM, END_HEADERS = 1, 4
@@ -72,7 +71,7 @@ SESSIONS = {
 @pytest.fixture(scope="module")
 def running(policies: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("hostile")
-    options = ("--policies", str(policies), "--front", "nghttp2", "--max-streams", "3000")
+    options = ("--policies", str(policies), "--front", "nghttp2", "--max-streams", str(N_OPEN))
     with service(*options, folder=folder) as running:
         wait_until(running.is_up, running.log)
         yield running
@@ -104,28 +103,6 @@ def test_frames_that_break_the_rules_hold_up_no_honest_call(running: Running, na
     assert is_sound(running)
 
 
-def recorded() -> bytes:
-    """A session as a client sends it: calls of every kind, and an episode."""
-    client = engine.client_connection()
-    for path, body in ((ACT, BODY), (EPISODE, START + STEP * 3), ("/grpc.health.v1.Health/Check", framed(b""))):
-        headers = ((":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "x"))
-        more = (("content-type", "application/grpc"), ("te", "trailers"), ("grpc-timeout", "5S"))
-        fields = [(name.encode(), value.encode()) for name, value in (*headers, *more)]
-        client.send_data(client.send_request(fields), body, end_stream=True)
-    return client.data_to_send()
-
-
-def test_sessions_with_changed_bytes_end_in_no_fault(running: Running) -> None:
-    session = recorded()
-    rng = np.random.default_rng(0)
-    for _ in range(N_SESSIONS):
-        mutated = bytearray(session)
-        for place in rng.integers(len(engine.PREFACE), len(session), rng.integers(1, 6)):
-            mutated[place] = rng.integers(256)
-        throw(running, bytes(mutated[: rng.integers(1, len(mutated) + 1)]) if rng.random() < 0.3 else bytes(mutated))
-    assert is_sound(running)
-
-
 def active(running: Running) -> float:
     lines = running.metrics().splitlines()
     return sum(float(line.split()[1]) for line in lines if line.startswith("polserve_episodes_active"))
@@ -133,10 +110,10 @@ def active(running: Running) -> float:
 
 def test_a_client_that_is_killed_leaves_none_of_its_streams(running: Running) -> None:
     with RawClient(running.target) as client:
-        for _ in range(2_000):
+        for _ in range(N_OPEN):
             client.send(client.begin(EPISODE), START)
             client.pump(0)
-        while active(running) < 2_000:
+        while active(running) < N_OPEN:
             client.pump(0.05)
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # as the kernel ends it
     wait_until(lambda: active(running) == 0, running.log)
