@@ -9,13 +9,14 @@ from typing import Any, TypeAlias
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, MultiBinary, MultiDiscrete
 from gymnasium.vector import VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from polserve.training.environments.descriptions import describe
 from polserve.training.environments.faults import check_rewards, observation_of, reset_of, step_of, told
+from polserve.training.environments.layouts import flat_box, flattened, layout_of
 from polserve.training.environments.spaces import carried
 from polserve.training.errors import TrainingError
 
@@ -25,7 +26,10 @@ LIVES = "lives"
 
 
 class Checked(gym.Wrapper[Any, Any, Any, Any]):
-    """An environment that answers as its spaces say, or raises FaultyEnvironment."""
+    """An environment that answers as its spaces say, or raises FaultyEnvironment.
+
+    Observations that are no Box are laid out in one tensor, by the layout that the spec of a policy states.
+    """
 
     keeps_meaning = True
 
@@ -34,10 +38,13 @@ class Checked(gym.Wrapper[Any, Any, Any, Any]):
         super().__init__(env)
         self._id = environment_id
         self._is_info_kept = is_info_kept
-        self._box = carried(env.observation_space) if isinstance(env.observation_space, Box) else None
+        self.layout = layout_of(env.observation_space)
+        """Layout of the observations; None where they are one tensor anyway."""
+        box = env.observation_space
+        self._box = carried(box) if isinstance(box, Box) else flat_box(box)
         self.observation_space = self._box if self._box is not None else env.observation_space
         space = env.action_space
-        self._action_dtype = space.dtype if isinstance(space, Box) else None
+        self._action_dtype = space.dtype if isinstance(space, (Box, MultiDiscrete, MultiBinary)) else None
         self._seed: int | None = None
         self._steps = 0
 
@@ -67,7 +74,11 @@ class Checked(gym.Wrapper[Any, Any, Any, Any]):
             self.env.close()
 
     def _cast(self, observation: Any) -> Any:
-        return observation if self._box is None else observation_of(observation, self._box)
+        if self._box is None:
+            return observation
+        if self.layout is not None:
+            observation = flattened(observation, self.layout)
+        return observation_of(observation, self._box)
 
     def _kept(self, info: dict[str, Any]) -> dict[str, Any]:
         return info if self._is_info_kept else {LIVES: info[LIVES]} if LIVES in info else {}

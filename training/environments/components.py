@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, TypeAlias
 import gymnasium as gym
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 
+from polserve.protos.shared.layout import Layout
+from polserve.training.environments.layouts import layout_of
 from polserve.training.errors import UnsupportedEnvironment
 
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
@@ -39,6 +41,13 @@ def parts(space: gym.Space[Any]) -> list[Part]:
     return found if len(found) <= MOST_NAMES else []
 
 
+def laid_out(pairs: Pairs, layout: Layout) -> Pairs:
+    """Names and units of the numbers of a layout, with the units that `pairs` of one-hot numbers give."""
+    names = _numbers(layout)
+    units = dict(pairs)
+    return pairs if len(pairs) == len(names) else tuple((name, units.get(name, "")) for name in names)
+
+
 def told_components(environment_id: str, space: gym.Space[Any], told: Any) -> Pairs:
     """Names and units that metadata["observation_components"] gives; of a Dict, one for each key or for each number.
 
@@ -48,11 +57,14 @@ def told_components(environment_id: str, space: gym.Space[Any], told: Any) -> Pa
     named = parts(space)
     keys = tuple(dict.fromkeys(part.key for part in named))
     n = len(named) or prod(space.shape or ())
-    pairs = told_pairs(environment_id, "observation_components", told, *({n, len(keys)} if keys else {n}))
+    layout = layout_of(space) if named else None
+    n_laid_out = len(_numbers(layout)) if layout is not None else n
+    lengths = {n, n_laid_out, len(keys)} if keys else {n}
+    pairs = told_pairs(environment_id, "observation_components", told, *lengths)
     units = dict(pairs)
     if named and units.keys() == set(keys):
         return tuple((part.name, units[part.key] if part.is_quantity else "") for part in named)
-    if pairs and len(pairs) != n:
+    if pairs and len(pairs) not in {n, n_laid_out}:
         raise _unfit(environment_id, "observation_components", f"[name, unit] of each of {', '.join(keys)}", told)
     return pairs
 
@@ -66,6 +78,18 @@ def told_pairs(environment_id: str, key: str, told: Any, *lengths: int) -> Pairs
     if pairs is None or len(pairs) not in {0, *lengths} or not all(_is_name(*pair) for pair in pairs):
         raise _unfit(environment_id, key, f"{' or '.join(map(str, sorted(lengths)))} of [name, unit]", told)
     return pairs
+
+
+def _numbers(layout: Layout) -> list[str]:
+    """Names of the numbers of a layout, by their keys; none where it has too many of them."""
+    sizes = [part.size for part in layout.parts]
+    if sum(sizes) > MOST_NAMES:
+        return []
+    return [
+        part.name if size == 1 else f"{part.name} {i}"
+        for part, size in zip(layout.parts, sizes, strict=True)
+        for i in range(size)
+    ]
 
 
 def _is_name(*texts: str) -> bool:

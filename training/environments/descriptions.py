@@ -10,7 +10,8 @@ import gymnasium as gym
 from gymnasium import wrappers
 from gymnasium.spaces import Discrete
 
-from polserve.training.environments.components import Pairs, parts, told_components, told_labels, told_pairs
+from polserve.protos.shared.layout import Layout
+from polserve.training.environments.components import Pairs, laid_out, parts, told_components, told_labels, told_pairs
 from polserve.training.environments.faults import raised
 from polserve.training.environments.wrappers import changes_actions, changes_observations, layers
 from polserve.training.errors import UnsupportedEnvironment
@@ -95,6 +96,9 @@ def _through(
     if type(layer) is wrappers.FlattenObservation and not description.components:
         components = tuple((part.name, "") for part in parts(inner.observation_space))
         description = replace(description, components=components)
+    layout = getattr(layer, "layout", None)  # of the checks around any environment
+    if isinstance(layout, Layout) and layout.is_composite:
+        description = replace(description, components=laid_out(description.components, layout))
     if changes_observations(layer, inner):
         description = _observed_through(description, layer)
     if changes_actions(layer, inner):

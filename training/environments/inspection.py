@@ -4,21 +4,23 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from math import prod
 from typing import Any, TypeAlias
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.spaces import Box, Dict, Discrete, Tuple
+from gymnasium.spaces import Box, Dict, Tuple
 from gymnasium.wrappers import FlattenObservation, FrameStackObservation
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.shared.layout import Layout
 from polserve.protos.tensors import DTYPES
 from polserve.training.environments.checked import Checked
 from polserve.training.environments.descriptions import Description, describe
 from polserve.training.environments.faults import RESET, Fault, OddValue, raised, reset_of, step_of
+from polserve.training.environments.layouts import layout_of, parts_of
 from polserve.training.environments.making import OWN_NAMESPACE, EnvironmentSpec, has_vectorised, make_env
-from polserve.training.environments.spaces import observation_box, short
+from polserve.training.environments.space_messages import described_actions
+from polserve.training.environments.spaces import observation_box
 from polserve.training.environments.wrappers import (
     changes_actions,
     changes_observations,
@@ -60,6 +62,13 @@ class EnvironmentFacts:
     """What its policy's callers and its author should know, likewise."""
     spec_part: pb.PolicySpec
     """What the spec of its policies has beside this."""
+    emitted_space: gym.Space[Any] | None = None
+    """Space that one observation, or one frame of a stack, is laid out from; None where the environment emits a Box."""
+
+    @property
+    def layout(self) -> Layout | None:
+        """Layout of the observations; None where the environment emits a Box."""
+        return None if self.emitted_space is None else layout_of(self.emitted_space)
 
 
 def inspect_environment(
@@ -93,9 +102,16 @@ def inspect_environment(
         if spec.registered.vector_entry_point and not spec.frames and not has_vectorised(spec):
             cautions.append(f"{spec.id}: its vectorised implementation has other spaces, so that it is not used")
         notes = (*description.left_out, *_on_wrappers(spec, env))
-        return EnvironmentFacts(box, env.action_space, description, tuple(cautions), notes, spec_part(env))
+        facts = (box, env.action_space, description, tuple(cautions), notes, spec_part(env))
+        return EnvironmentFacts(*facts, emitted_space=_emitted_space(env))
     finally:
         env.close()
+
+
+def _emitted_space(env: gym.Env[Any, Any]) -> gym.Space[Any] | None:
+    """Space that our checks lay observations out from; None where that is a Box."""
+    checked = next(layer for layer in layers(env) if isinstance(layer, Checked))
+    return None if checked.layout is None else checked.env.observation_space
 
 
 def check_fits(spec: EnvironmentSpec, policy: pb.PolicySpec) -> tuple[str, ...]:
@@ -109,20 +125,52 @@ def check_fits(spec: EnvironmentSpec, policy: pb.PolicySpec) -> tuple[str, ...]:
     def check(box: Box, actions: gym.Space[Any]) -> None:
         _check_same_spaces(spec, policy, box, actions)
 
-    return inspect_environment(spec, check).cautions
+    facts = inspect_environment(spec, check)
+    _check_same_parts(spec, policy, facts)
+    return facts.cautions
 
 
 def _check_same_spaces(spec: EnvironmentSpec, policy: pb.PolicySpec, box: Box, actions: gym.Space[Any]) -> None:
     dtype, shape = DTYPES[policy.observation.dtype].name, tuple(policy.observation.shape)
-    n_actions, n_components = policy.action.discrete.n, len(policy.action.continuous.low)
-    if isinstance(actions, Discrete):
-        has_actions = actions.n == n_actions
-    else:
-        has_actions = not n_actions and n_components in {0, prod(actions.shape or ())}
-    if (box.dtype.name, box.shape) != (dtype, shape) or not has_actions:
-        wanted = f"{dtype} {shape} and {f'Discrete({n_actions})' if n_actions else f'{n_components} actions in a Box'}"
-        got = f"{box.dtype.name} {box.shape} and {short(actions)}"
+    ours, theirs = _action_kind(policy.action), _action_kind(described_actions(actions, Description(), spec.id))
+    if (box.dtype.name, box.shape) != (dtype, shape) or ours not in {theirs, NO_ACTIONS}:
+        wanted, got = f"{dtype} {shape} and {ours}", f"{box.dtype.name} {box.shape} and {theirs}"
         raise UnsupportedEnvironment(f"{policy.name} cannot play {spec.id}: expected {wanted}, got {got}")
+
+
+def _check_same_parts(spec: EnvironmentSpec, policy: pb.PolicySpec, facts: EnvironmentFacts) -> None:
+    """Raise UnsupportedEnvironment where the environment lays out other parts than the policy was trained on."""
+    wanted = list(policy.observation.parts)
+    got = [] if facts.emitted_space is None else parts_of(facts.emitted_space)
+    if wanted and got and wanted != got:
+        shown = [", ".join(".".join(part.path) or "one part" for part in parts) for parts in (wanted, got)]
+        raise UnsupportedEnvironment(
+            f"{policy.name} cannot play {spec.id}: expected observations of {shown[0]}, got {shown[1]}, or "
+            "other values of them"
+        )
+
+
+NO_ACTIONS = "no actions"
+
+
+def _action_kind(action: pb.ActionSpec) -> str:
+    """Space of actions in words, without what does not keep a policy from playing, such as bounds."""
+    match action.WhichOneof("space"):
+        case "discrete":
+            start = f", start={action.discrete.start}" if action.discrete.start else ""
+            return f"Discrete({action.discrete.n}{start})"
+        case "multi_discrete":
+            space = action.multi_discrete
+            start = f", start={list(space.start)}" if any(space.start) else ""
+            shape = f" of shape {tuple(space.shape)}" if space.shape else ""
+            kind = "MultiBinary" if space.is_binary else "MultiDiscrete"
+            return f"{kind}({len(space.n) if space.is_binary else list(space.n)}{start}){shape}"
+        case "continuous":
+            space_of_floats = action.continuous
+            n = len(space_of_floats.low)
+            return f"{n} actions in a Box" if n else NO_ACTIONS
+        case _:
+            return NO_ACTIONS
 
 
 def _try(spec: EnvironmentSpec, env: gym.Env[Any, Any]) -> bool:

@@ -18,6 +18,7 @@ WIDER = {"int8": "int32", "int16": "int32", "uint16": "int32", "uint32": "int64"
 """What holds every value of a dtype that is not carried."""
 MOST_COMBINATIONS = 4096
 """Most combinations of an action's parts that one Discrete can number and a network can value."""
+OBSERVED = "a Box of numbers, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of them"
 HOW_TO_WRAP = "docs/own-environment.md shows how to register a wrapped one"
 
 
@@ -35,25 +36,23 @@ def observation_box(space: gym.Space[Any], environment_id: str) -> Box:
     Raises:
         UnsupportedEnvironment: it can carry none of them.
     """
-    if isinstance(space, Box) and carried(space).dtype.name in CARRIED and space.low.size and space.shape:
+    if isinstance(space, Box) and carried(space).dtype.name in CARRIED and space.low.size:
         return carried(space)
     raise UnsupportedEnvironment(
-        f"{environment_id}: expected observations in a Box of numbers, with at least one axis, got {short(space)}; "
-        f"{_observation_remedy(space)}"
+        f"{environment_id}: expected observations in {OBSERVED}, got {short(space)}; {_observation_remedy(space)}"
     )
 
 
-def discrete_actions(space: gym.Space[Any], environment_id: str) -> int:
-    """Count the actions of a Discrete space that starts at 0.
+def discrete_actions(space: gym.Space[Any], environment_id: str) -> Discrete:
+    """Space itself, which must be a Discrete.
 
     Raises:
         UnsupportedEnvironment: the space is another.
     """
-    if isinstance(space, Discrete) and space.start == 0:
-        return int(space.n)
+    if isinstance(space, Discrete):
+        return space
     raise UnsupportedEnvironment(
-        f"{environment_id}: DQN needs actions in Discrete(n) starting at 0, got {short(space)}; "
-        f"{_discrete_remedy(space)}"
+        f"{environment_id}: DQN needs actions in Discrete(n), got {short(space)}; {_discrete_remedy(space)}"
     )
 
 
@@ -101,8 +100,6 @@ def _is_continuous(space: Box) -> bool:
 
 def _observation_remedy(space: gym.Space[Any]) -> str:
     if isinstance(space, Box):
-        if not space.shape:
-            return f"wrap it: gymnasium.wrappers.ReshapeObservation(env, (1,)); {HOW_TO_WRAP}"
         if not space.low.size:
             return "give at least one number to learn from"
         return f"wrap it: gymnasium.wrappers.DtypeObservation(env, np.float32); {HOW_TO_WRAP}"
@@ -112,8 +109,6 @@ def _observation_remedy(space: gym.Space[Any]) -> str:
 
 
 def _discrete_remedy(space: gym.Space[Any]) -> str:
-    if isinstance(space, Discrete):
-        return _transformed(f"action + {space.start}", f"Discrete({space.n})", "")
     if isinstance(space, Box):
         return (
             "train with --algo ddpg"

@@ -7,6 +7,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
+from polserve.training.learning.encoding import Encoded, Encoding
 from polserve.training.learning.hyperparameters import NetworkConfig, Pixels
 from polserve.training.learning.views import Arranged, View
 
@@ -19,15 +20,24 @@ SMALL = ((32, 3, 1), (64, 3, 2), (64, 3, 2))
 class ValueNetwork(nn.Module):
     """A torso and linear outputs: the value of each action is the mean of the quantiles of its return."""
 
-    def __init__(self, config: NetworkConfig, observation: View | Sequence[int], n_actions: int) -> None:
-        """`observation` is a view, or the shape of stacked grey images or of a vector."""
+    def __init__(
+        self,
+        config: NetworkConfig,
+        observation: View | Sequence[int],
+        n_actions: int,
+        encoding: Encoding | None = None,
+    ) -> None:
+        """`observation` is a view, or the shape of stacked grey images or of a vector, which `encoding` may encode."""
         super().__init__()
         view = observation if isinstance(observation, View) else View.of_stack(observation)
         *inner, width = config.hidden_sizes
         sizes = [*inner, width * 2 if config.dueling else width]
-        layers: list[nn.Module] = [_Pixels(config.pixels)] if view.has_pixels else []
+        layers: list[nn.Module] = [_Pixels(config.pixels)] if view.has_pixels and encoding is None else []
         n_features = prod(view.shape)
-        if view.channels is None:
+        if encoding is not None:
+            layers.append(Encoded(encoding))
+            n_features = len(encoding.source)
+        elif view.channels is None:
             layers.append(_Flat())
         else:
             layers += _convolutions(config, view)
@@ -61,22 +71,26 @@ class ValueNetwork(nn.Module):
 class GreedyPolicy(nn.Module):
     """What is exported for a value network: raw observation to the best action and all values."""
 
-    def __init__(self, network: nn.Module, preprocessing: nn.Module | None = None) -> None:
+    def __init__(self, network: nn.Module, preprocessing: nn.Module | None = None, start: int = 0) -> None:
+        """`start` is the number of the first action."""
         super().__init__()
+        self._start = start
         self.preprocessing = preprocessing or nn.Identity()
         self.network = network
 
     def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
         """Actions (n,) int64 and values (n, n_actions) float32 of observations (n, *shape)."""
         values = self.network(self.preprocessing(observation))
-        return values.argmax(dim=1), values
+        best = values.argmax(dim=1)
+        return best + self._start if self._start else best, values
 
 
 class _Flat(nn.Module):
     """Observations of any shape and dtype as float32 vectors."""
 
     def forward(self, observation: Tensor) -> Tensor:
-        return observation.to(torch.float32).flatten(1)
+        numbers = observation.to(torch.float32)
+        return numbers.unsqueeze(1) if numbers.ndim == 1 else numbers.flatten(1)
 
 
 class _Pixels(nn.Module):

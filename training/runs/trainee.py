@@ -21,6 +21,7 @@ from polserve.training.learning.agents.dqn import DqnAgent
 from polserve.training.learning.agents.exploration import Exploration
 from polserve.training.learning.agents.pqn import PqnAgent
 from polserve.training.learning.compute import Compute, Device, choose, set_threads
+from polserve.training.learning.encoding import Encoding
 from polserve.training.learning.hyperparameters import DdpgConfig, DqnConfig, PqnConfig
 from polserve.training.learning.loop import Loop, LoopParts, Progress, TrainingResult
 from polserve.training.learning.networks import ValueNetwork
@@ -51,7 +52,7 @@ class Trainee:
         set_threads(recipe.threads)
         compute = choose(device)
         self.device = compute.device
-        parts = _build_parts(recipe, self.setup, compute, seed)
+        parts = _build_parts(recipe, self.setup, compute, seed, Encoding.of(facts))
         self._envs = parts.envs
         self.agent = parts.agent
         self.loop = Loop(parts, recipe.rewards, recipe.loop, seed)
@@ -127,22 +128,23 @@ def _notes(recipe: Recipe, facts: EnvironmentFacts, setup: TaskSetup) -> tuple[s
     return (*facts.cautions, *facts.notes, *([said] if said else []))
 
 
-def _build_parts(recipe: Recipe, setup: TaskSetup, compute: Compute, seed: int) -> LoopParts:
+def _build_parts(recipe: Recipe, setup: TaskSetup, compute: Compute, seed: int, encoding: Encoding | None) -> LoopParts:
     """Build what a loop works with, and leave torch's own generator as it was."""
     make_parts = _continuous if isinstance(recipe.agent, DdpgConfig) else _discrete
     with _BUILDING, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # networks draw on the CPU, and move to the device then
-        return make_parts(recipe, setup, compute)
+        return make_parts(recipe, setup, compute, encoding)
 
 
-def _discrete(recipe: Recipe, setup: TaskSetup, compute: Compute) -> LoopParts:
+def _discrete(recipe: Recipe, setup: TaskSetup, compute: Compute, encoding: Encoding | None) -> LoopParts:
     """Build an agent that learns the values of actions."""
     envs = setup.make_envs(recipe.loop.n_envs)
     box = observation_box(envs.single_observation_space, recipe.environment.id)
-    n_actions = discrete_actions(envs.single_action_space, recipe.environment.id)
-    network = ValueNetwork(recipe.network, View.of(box), n_actions)
-    actor = ValueActor(network, compute, setup.preprocessing)
-    exploration = Exploration(recipe.exploration, n_actions)
+    space = discrete_actions(envs.single_action_space, recipe.environment.id)
+    n_actions, start = int(space.n), int(space.start)
+    network = ValueNetwork(recipe.network, View.of(box), n_actions, encoding)
+    actor = ValueActor(network, compute, setup.preprocessing, start)
+    exploration = Exploration(recipe.exploration, n_actions, start)
     if isinstance(recipe.agent, PqnConfig):
         pqn = PqnAgent(recipe.agent, actor, exploration)
         return LoopParts(pqn, TrajectoryLearner(pqn), envs, setup.score, setup.score_name)
@@ -152,13 +154,14 @@ def _discrete(recipe: Recipe, setup: TaskSetup, compute: Compute) -> LoopParts:
     return LoopParts(dqn, ReplayLearner(dqn, replay, recipe.replay), envs, setup.score, setup.score_name)
 
 
-def _continuous(recipe: Recipe, setup: TaskSetup, compute: Compute) -> LoopParts:
+def _continuous(recipe: Recipe, setup: TaskSetup, compute: Compute, encoding: Encoding | None) -> LoopParts:
     """Build an agent that learns the actions themselves."""
     assert isinstance(recipe.agent, DdpgConfig)  # noqa: S101 - for the type checker
     envs = setup.make_envs(recipe.loop.n_envs)
     box = observation_box(envs.single_observation_space, recipe.environment.id)
     space = continuous_actions(envs.single_action_space, recipe.environment.id)
-    features = setup.features or Features(int(np.prod(box.shape)), has_pixels=View.of(box).has_pixels)
+    has_pixels = View.of(box).has_pixels
+    features = setup.features or Features(int(np.prod(box.shape)), has_pixels=has_pixels, encoding=encoding)
     design = ActorDesign(recipe.network, space, features, setup.finishing)
     agent = DdpgAgent(recipe.agent, design, compute)
     replay = _replay(recipe, np.zeros(box.shape, box.dtype), np.zeros(space.shape, np.float32))

@@ -22,6 +22,14 @@ class SlotEnd(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SLOT_END_UNSPECIFIED: _ClassVar[SlotEnd]
     SLOT_END_TERMINATED: _ClassVar[SlotEnd]
     SLOT_END_TRUNCATED: _ClassVar[SlotEnd]
+
+class PartKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PART_KIND_UNSPECIFIED: _ClassVar[PartKind]
+    PART_KIND_BOX: _ClassVar[PartKind]
+    PART_KIND_DISCRETE: _ClassVar[PartKind]
+    PART_KIND_MULTI_DISCRETE: _ClassVar[PartKind]
+    PART_KIND_MULTI_BINARY: _ClassVar[PartKind]
 DATA_TYPE_UNSPECIFIED: DataType
 FLOAT32: DataType
 FLOAT64: DataType
@@ -32,6 +40,11 @@ BOOL: DataType
 SLOT_END_UNSPECIFIED: SlotEnd
 SLOT_END_TERMINATED: SlotEnd
 SLOT_END_TRUNCATED: SlotEnd
+PART_KIND_UNSPECIFIED: PartKind
+PART_KIND_BOX: PartKind
+PART_KIND_DISCRETE: PartKind
+PART_KIND_MULTI_DISCRETE: PartKind
+PART_KIND_MULTI_BINARY: PartKind
 
 class Tensor(_message.Message):
     __slots__ = ("dtype", "shape", "data", "values")
@@ -46,32 +59,36 @@ class Tensor(_message.Message):
     def __init__(self, dtype: _Optional[_Union[DataType, str]] = ..., shape: _Optional[_Iterable[int]] = ..., data: _Optional[bytes] = ..., values: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class ActRequest(_message.Message):
-    __slots__ = ("policy", "version", "observation", "with_values", "epsilon")
+    __slots__ = ("policy", "version", "observation", "with_values", "epsilon", "state")
     POLICY_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     OBSERVATION_FIELD_NUMBER: _ClassVar[int]
     WITH_VALUES_FIELD_NUMBER: _ClassVar[int]
     EPSILON_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
     policy: str
     version: str
     observation: Tensor
     with_values: bool
     epsilon: float
-    def __init__(self, policy: _Optional[str] = ..., version: _Optional[str] = ..., observation: _Optional[_Union[Tensor, _Mapping]] = ..., with_values: _Optional[bool] = ..., epsilon: _Optional[float] = ...) -> None: ...
+    state: bytes
+    def __init__(self, policy: _Optional[str] = ..., version: _Optional[str] = ..., observation: _Optional[_Union[Tensor, _Mapping]] = ..., with_values: _Optional[bool] = ..., epsilon: _Optional[float] = ..., state: _Optional[bytes] = ...) -> None: ...
 
 class ActResponse(_message.Message):
-    __slots__ = ("policy", "version", "action", "values", "explored")
+    __slots__ = ("policy", "version", "action", "values", "explored", "state")
     POLICY_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ACTION_FIELD_NUMBER: _ClassVar[int]
     VALUES_FIELD_NUMBER: _ClassVar[int]
     EXPLORED_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
     policy: str
     version: str
     action: Tensor
     values: Tensor
     explored: _containers.RepeatedScalarFieldContainer[bool]
-    def __init__(self, policy: _Optional[str] = ..., version: _Optional[str] = ..., action: _Optional[_Union[Tensor, _Mapping]] = ..., values: _Optional[_Union[Tensor, _Mapping]] = ..., explored: _Optional[_Iterable[bool]] = ...) -> None: ...
+    state: bytes
+    def __init__(self, policy: _Optional[str] = ..., version: _Optional[str] = ..., action: _Optional[_Union[Tensor, _Mapping]] = ..., values: _Optional[_Union[Tensor, _Mapping]] = ..., explored: _Optional[_Iterable[bool]] = ..., state: _Optional[bytes] = ...) -> None: ...
 
 class EpisodeRequest(_message.Message):
     __slots__ = ("start", "step", "end")
@@ -205,7 +222,7 @@ class LiveVersion(_message.Message):
     def __init__(self, version: _Optional[str] = ..., spec: _Optional[_Union[PolicySpec, _Mapping]] = ..., sha256: _Optional[str] = ...) -> None: ...
 
 class PolicySpec(_message.Message):
-    __slots__ = ("schema_version", "name", "algorithm", "environment", "observation", "action", "allocation", "provenance", "evaluation", "parity")
+    __slots__ = ("schema_version", "name", "algorithm", "environment", "observation", "action", "allocation", "provenance", "evaluation", "parity", "states")
     SCHEMA_VERSION_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     ALGORITHM_FIELD_NUMBER: _ClassVar[int]
@@ -216,6 +233,7 @@ class PolicySpec(_message.Message):
     PROVENANCE_FIELD_NUMBER: _ClassVar[int]
     EVALUATION_FIELD_NUMBER: _ClassVar[int]
     PARITY_FIELD_NUMBER: _ClassVar[int]
+    STATES_FIELD_NUMBER: _ClassVar[int]
     schema_version: int
     name: str
     algorithm: str
@@ -226,7 +244,8 @@ class PolicySpec(_message.Message):
     provenance: Provenance
     evaluation: Evaluation
     parity: Parity
-    def __init__(self, schema_version: _Optional[int] = ..., name: _Optional[str] = ..., algorithm: _Optional[str] = ..., environment: _Optional[_Union[Environment, _Mapping]] = ..., observation: _Optional[_Union[ObservationSpec, _Mapping]] = ..., action: _Optional[_Union[ActionSpec, _Mapping]] = ..., allocation: _Optional[_Union[AllocationSpec, _Mapping]] = ..., provenance: _Optional[_Union[Provenance, _Mapping]] = ..., evaluation: _Optional[_Union[Evaluation, _Mapping]] = ..., parity: _Optional[_Union[Parity, _Mapping]] = ...) -> None: ...
+    states: _containers.RepeatedCompositeFieldContainer[StateSpec]
+    def __init__(self, schema_version: _Optional[int] = ..., name: _Optional[str] = ..., algorithm: _Optional[str] = ..., environment: _Optional[_Union[Environment, _Mapping]] = ..., observation: _Optional[_Union[ObservationSpec, _Mapping]] = ..., action: _Optional[_Union[ActionSpec, _Mapping]] = ..., allocation: _Optional[_Union[AllocationSpec, _Mapping]] = ..., provenance: _Optional[_Union[Provenance, _Mapping]] = ..., evaluation: _Optional[_Union[Evaluation, _Mapping]] = ..., parity: _Optional[_Union[Parity, _Mapping]] = ..., states: _Optional[_Iterable[_Union[StateSpec, _Mapping]]] = ...) -> None: ...
 
 class Environment(_message.Message):
     __slots__ = ("id", "kwargs_json", "module")
@@ -239,7 +258,7 @@ class Environment(_message.Message):
     def __init__(self, id: _Optional[str] = ..., kwargs_json: _Optional[str] = ..., module: _Optional[str] = ...) -> None: ...
 
 class ObservationSpec(_message.Message):
-    __slots__ = ("dtype", "shape", "frames", "low", "high", "is_bounded", "components")
+    __slots__ = ("dtype", "shape", "frames", "low", "high", "is_bounded", "components", "parts")
     DTYPE_FIELD_NUMBER: _ClassVar[int]
     SHAPE_FIELD_NUMBER: _ClassVar[int]
     FRAMES_FIELD_NUMBER: _ClassVar[int]
@@ -247,6 +266,7 @@ class ObservationSpec(_message.Message):
     HIGH_FIELD_NUMBER: _ClassVar[int]
     IS_BOUNDED_FIELD_NUMBER: _ClassVar[int]
     COMPONENTS_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
     dtype: DataType
     shape: _containers.RepeatedScalarFieldContainer[int]
     frames: int
@@ -254,7 +274,36 @@ class ObservationSpec(_message.Message):
     high: _containers.RepeatedScalarFieldContainer[float]
     is_bounded: bool
     components: _containers.RepeatedCompositeFieldContainer[Component]
-    def __init__(self, dtype: _Optional[_Union[DataType, str]] = ..., shape: _Optional[_Iterable[int]] = ..., frames: _Optional[int] = ..., low: _Optional[_Iterable[float]] = ..., high: _Optional[_Iterable[float]] = ..., is_bounded: _Optional[bool] = ..., components: _Optional[_Iterable[_Union[Component, _Mapping]]] = ...) -> None: ...
+    parts: _containers.RepeatedCompositeFieldContainer[ObservationPart]
+    def __init__(self, dtype: _Optional[_Union[DataType, str]] = ..., shape: _Optional[_Iterable[int]] = ..., frames: _Optional[int] = ..., low: _Optional[_Iterable[float]] = ..., high: _Optional[_Iterable[float]] = ..., is_bounded: _Optional[bool] = ..., components: _Optional[_Iterable[_Union[Component, _Mapping]]] = ..., parts: _Optional[_Iterable[_Union[ObservationPart, _Mapping]]] = ...) -> None: ...
+
+class ObservationPart(_message.Message):
+    __slots__ = ("path", "kind", "offset", "shape", "dtype", "n", "start")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    N_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    path: _containers.RepeatedScalarFieldContainer[str]
+    kind: PartKind
+    offset: int
+    shape: _containers.RepeatedScalarFieldContainer[int]
+    dtype: DataType
+    n: _containers.RepeatedScalarFieldContainer[int]
+    start: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, path: _Optional[_Iterable[str]] = ..., kind: _Optional[_Union[PartKind, str]] = ..., offset: _Optional[int] = ..., shape: _Optional[_Iterable[int]] = ..., dtype: _Optional[_Union[DataType, str]] = ..., n: _Optional[_Iterable[int]] = ..., start: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class StateSpec(_message.Message):
+    __slots__ = ("name", "dtype", "shape")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    dtype: DataType
+    shape: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, name: _Optional[str] = ..., dtype: _Optional[_Union[DataType, str]] = ..., shape: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Component(_message.Message):
     __slots__ = ("name", "unit")
@@ -265,30 +314,50 @@ class Component(_message.Message):
     def __init__(self, name: _Optional[str] = ..., unit: _Optional[str] = ...) -> None: ...
 
 class ActionSpec(_message.Message):
-    __slots__ = ("discrete", "continuous")
+    __slots__ = ("discrete", "continuous", "multi_discrete")
     DISCRETE_FIELD_NUMBER: _ClassVar[int]
     CONTINUOUS_FIELD_NUMBER: _ClassVar[int]
+    MULTI_DISCRETE_FIELD_NUMBER: _ClassVar[int]
     discrete: DiscreteActions
     continuous: ContinuousActions
-    def __init__(self, discrete: _Optional[_Union[DiscreteActions, _Mapping]] = ..., continuous: _Optional[_Union[ContinuousActions, _Mapping]] = ...) -> None: ...
+    multi_discrete: MultiDiscreteActions
+    def __init__(self, discrete: _Optional[_Union[DiscreteActions, _Mapping]] = ..., continuous: _Optional[_Union[ContinuousActions, _Mapping]] = ..., multi_discrete: _Optional[_Union[MultiDiscreteActions, _Mapping]] = ...) -> None: ...
 
 class DiscreteActions(_message.Message):
-    __slots__ = ("n", "labels")
+    __slots__ = ("n", "labels", "start")
     N_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
     n: int
     labels: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, n: _Optional[int] = ..., labels: _Optional[_Iterable[str]] = ...) -> None: ...
+    start: int
+    def __init__(self, n: _Optional[int] = ..., labels: _Optional[_Iterable[str]] = ..., start: _Optional[int] = ...) -> None: ...
+
+class MultiDiscreteActions(_message.Message):
+    __slots__ = ("n", "start", "shape", "components", "is_binary")
+    N_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    COMPONENTS_FIELD_NUMBER: _ClassVar[int]
+    IS_BINARY_FIELD_NUMBER: _ClassVar[int]
+    n: _containers.RepeatedScalarFieldContainer[int]
+    start: _containers.RepeatedScalarFieldContainer[int]
+    shape: _containers.RepeatedScalarFieldContainer[int]
+    components: _containers.RepeatedCompositeFieldContainer[Component]
+    is_binary: bool
+    def __init__(self, n: _Optional[_Iterable[int]] = ..., start: _Optional[_Iterable[int]] = ..., shape: _Optional[_Iterable[int]] = ..., components: _Optional[_Iterable[_Union[Component, _Mapping]]] = ..., is_binary: _Optional[bool] = ...) -> None: ...
 
 class ContinuousActions(_message.Message):
-    __slots__ = ("low", "high", "components")
+    __slots__ = ("low", "high", "components", "shape")
     LOW_FIELD_NUMBER: _ClassVar[int]
     HIGH_FIELD_NUMBER: _ClassVar[int]
     COMPONENTS_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
     low: _containers.RepeatedScalarFieldContainer[float]
     high: _containers.RepeatedScalarFieldContainer[float]
     components: _containers.RepeatedCompositeFieldContainer[Component]
-    def __init__(self, low: _Optional[_Iterable[float]] = ..., high: _Optional[_Iterable[float]] = ..., components: _Optional[_Iterable[_Union[Component, _Mapping]]] = ...) -> None: ...
+    shape: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, low: _Optional[_Iterable[float]] = ..., high: _Optional[_Iterable[float]] = ..., components: _Optional[_Iterable[_Union[Component, _Mapping]]] = ..., shape: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class AllocationSpec(_message.Message):
     __slots__ = ("channels", "currency", "history_days", "max_horizon_days", "components")

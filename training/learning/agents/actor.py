@@ -22,6 +22,8 @@ class ValueActor:
     compute: Compute
     preprocessing: nn.Module | None = None
     """From the environment's observation to what the network takes, as a part of the exported graph."""
+    start: int = 0
+    """The number of the first action."""
 
     def __post_init__(self) -> None:
         """Move the network to the device."""
@@ -30,8 +32,12 @@ class ValueActor:
     @torch.no_grad()
     def greedy(self, observations: NDArray[Any], network: ValueNetwork | None = None) -> NDArray[Any]:
         """Actions (n,) int64 of the highest value."""
-        actions: NDArray[Any] = self.quantiles(observations, network).mean(dim=2).argmax(dim=1).cpu().numpy()
-        return actions
+        best: NDArray[Any] = self.quantiles(observations, network).mean(dim=2).argmax(dim=1).cpu().numpy()
+        return best + self.start if self.start else best
+
+    def indices(self, actions: NDArray[Any]) -> Tensor:
+        """Places of actions (n,) among the network's outputs, on the device."""
+        return self.tensor(actions - self.start if self.start else actions)
 
     def quantiles(self, observations: NDArray[Any] | Tensor, network: ValueNetwork | None = None) -> Tensor:
         """Quantiles (n, actions, quantiles) by the network, or another of its shape.
@@ -57,4 +63,4 @@ class ValueActor:
 
     def policy(self, network: ValueNetwork | None = None) -> GreedyPolicy:
         """Raw observation to the best action and all values, on the CPU, by the network or another of its shape."""
-        return GreedyPolicy(copy.deepcopy(network or self.network).cpu(), self.preprocessing).eval()
+        return GreedyPolicy(copy.deepcopy(network or self.network).cpu(), self.preprocessing, self.start).eval()

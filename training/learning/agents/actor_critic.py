@@ -9,22 +9,28 @@ from gymnasium.spaces import Box
 from torch import Tensor, nn
 
 from polserve.training.environments.spaces import float32_bounds
+from polserve.training.learning.encoding import Encoded, Encoding
 from polserve.training.learning.hyperparameters import NetworkConfig
 from polserve.training.learning.views import HIGHEST_PIXEL
 
 
 class Features(nn.Module):
-    """Observations as they are, in one vector of float32 each; pixels scaled."""
+    """Observations as they are, in one vector of float32 each; pixels scaled, and categories encoded."""
 
-    def __init__(self, n: int, *, has_pixels: bool = False) -> None:
+    def __init__(self, n: int, *, has_pixels: bool = False, encoding: Encoding | None = None) -> None:
         super().__init__()
-        self.n = n
+        self.n = n if encoding is None else len(encoding.source)
         """Numbers in the vector."""
+        self._encoded = None if encoding is None else Encoded(encoding)
         self._scale = 1 / HIGHEST_PIXEL if has_pixels else None
 
     def forward(self, observation: Tensor) -> Tensor:
         """Vectors (batch, n) of observations (batch, *shape)."""
-        vector = observation.to(torch.float32).flatten(1)
+        if self._encoded is not None:
+            encoded: Tensor = self._encoded(observation)
+            return encoded
+        numbers = observation.to(torch.float32)
+        vector = numbers.unsqueeze(1) if numbers.ndim == 1 else numbers.flatten(1)
         return vector if self._scale is None else vector * self._scale
 
 

@@ -69,7 +69,7 @@ class DqnAgent:
             target = q_learning_target(
                 target_t, selector_t.mean(dim=2), actor.tensor(batches.reward_t), actor.tensor(batches.discount_t)
             )
-        columns = (actor.tensor(batches.observation_tm1), actor.tensor(batches.action_tm1), target)
+        columns = (actor.tensor(batches.observation_tm1), actor.indices(batches.action_tm1), target)
         for batch in zip(*(torch.split(column, config.batch_size) for column in columns), strict=True):
             self._update(*batch)
         self._blocks += 1

@@ -12,9 +12,11 @@ LONGEST_REPEAT = 10_000
 class Exploration:
     """Random actions among the greedy ones, for environments that are stepped together."""
 
-    def __init__(self, config: ExplorationConfig, n_actions: int) -> None:
+    def __init__(self, config: ExplorationConfig, n_actions: int, start: int = 0) -> None:
+        """Actions are `start` to `start + n_actions - 1`."""
         self._config = config
         self._n_actions = n_actions
+        self._start = start
         self._left = np.zeros(0, np.int64)
         self._repeated = np.zeros(0, np.int64)
 
@@ -22,7 +24,7 @@ class Exploration:
         """Actions (n,) to take at environment step `step` where `greedy` (n,) are the best ones."""
         n, exponent = len(greedy), self._config.repeat_exponent
         is_random = rng.random(n) < self._config.epsilon(step)
-        drawn = rng.integers(self._n_actions, size=n)
+        drawn = rng.integers(self._n_actions, size=n) + self._start
         if exponent is None:
             return np.where(is_random, drawn, greedy)
         if len(self._left) != n:

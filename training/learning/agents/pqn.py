@@ -104,7 +104,7 @@ class PqnAgent:
         yield from np.array_split(order, max(1, round(n / self._config.batch_size)))
 
     def _update(self, observation: NDArray[Any], action: NDArray[Any], target: NDArray[np.float32]) -> None:
-        quantiles = take(self._actor.quantiles(observation), self._actor.tensor(action))
+        quantiles = take(self._actor.quantiles(observation), self._actor.indices(action))
         q_taken = quantiles.mean(dim=1)
         loss = td_loss(q_taken, self._actor.tensor(target), "squared")
         self._optimizer.param_groups[0]["lr"] = self._learning_rate()
