@@ -150,13 +150,14 @@ class Inference:
             question.react(answer)
 
     def _explore(self, question: Question, answer: Answer) -> Answer:
-        n_actions = question.policy.n_actions
-        if question.epsilon == 0 or n_actions is None:
+        choices = question.policy.choices
+        if question.epsilon == 0 or choices is None:
             return answer
         n = len(answer.actions)
         explored = self._rng.random(n) < question.epsilon
-        drawn = self._rng.integers(n_actions, size=n)
-        return Answer(np.where(explored, drawn, answer.actions), answer.values, explored)
+        drawn = choices.draw(self._rng, n)
+        actions = np.where(explored.reshape(n, *(1,) * len(choices.shape)), drawn, answer.actions)
+        return Answer(actions, answer.values, explored)
 
     def _put_off(self, question: Question) -> None:
         """Answer the question in the loop's next turn, after it has looked at its connections."""
@@ -278,5 +279,5 @@ def check_epsilon(policy: Policy, epsilon: float) -> None:
     """
     if not 0 <= epsilon <= 1:
         raise InvalidRequest("epsilon", "a probability from 0 to 1", str(epsilon))
-    if epsilon > 0 and policy.n_actions is None:
+    if epsilon > 0 and policy.choices is None:
         raise InvalidRequest("epsilon", "0 for a policy with continuous actions", str(epsilon))

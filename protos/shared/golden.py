@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from polserve.protos.shared.choices import Choices
 from polserve.protos.shared.names import ACTION, MIN_GOLDEN, OBSERVATION, VALUES
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
@@ -27,12 +28,13 @@ class GoldenMismatch(ValueError):
     """The graph answers otherwise than the trainer's network, or the golden set cannot tell."""
 
 
-def check_golden(answer: Callable[[NDArray[Any]], Arrays], golden: Arrays) -> float:
+def check_golden(answer: Callable[[NDArray[Any]], Arrays], golden: Arrays, choices: Choices | None = None) -> float:
     """Replay the golden set at every batch size; return the largest difference of values or continuous actions.
 
     Args:
         answer: from observations (n, *shape) to the graph's outputs by name.
         golden: observation (n, *shape), action (n, ...), and values (n, a) where the policy has them.
+        choices: what the actions may be, where they are whole numbers; None for one choice from 0 on.
 
     Raises:
         GoldenMismatch: the difference exceeds the tolerance, a discrete action differs that is not as good as the
@@ -50,16 +52,18 @@ def check_golden(answer: Callable[[NDArray[Any]], Arrays], golden: Arrays) -> fl
         parts = [answer(batch) for batch in batches]
         for name in golden.keys() - {OBSERVATION}:
             got = np.concatenate([part[name] for part in parts])
-            largest = max(largest, _difference(f"{name} at batches of {size}", got, golden, golden[name]))
+            largest = max(largest, _difference(f"{name} at batches of {size}", got, golden, golden[name], choices))
     return largest
 
 
-def _difference(where: str, got: NDArray[Any], golden: Arrays, expected: NDArray[Any]) -> float:
+def _difference(
+    where: str, got: NDArray[Any], golden: Arrays, expected: NDArray[Any], choices: Choices | None
+) -> float:
     """Return the largest difference of one output; 0 for discrete actions."""
     if got.shape != expected.shape or got.dtype != expected.dtype:
         raise GoldenMismatch(f"{where}: expected {expected.dtype} {expected.shape}, got {got.dtype} {got.shape}")
     if expected.dtype.kind == "i":
-        _check_actions(where, got, golden)
+        _check_actions(where, got, golden, choices)
         return 0.0
     difference = float(np.abs(got.astype(np.float64) - expected).max())
     if not difference <= _tolerance(expected):  # NaN fails every comparison
@@ -67,24 +71,34 @@ def _difference(where: str, got: NDArray[Any], golden: Arrays, expected: NDArray
     return difference
 
 
-def _check_actions(where: str, got: NDArray[Any], golden: Arrays) -> None:
-    is_other = got != golden[ACTION]
+def _check_actions(where: str, got: NDArray[Any], golden: Arrays, choices: Choices | None) -> None:
+    expected = golden[ACTION]
+    is_other = (got != expected).reshape(len(got), -1)
     if is_other.any() and VALUES in golden:
-        difference = _values_of(got, golden[VALUES]) - _values_of(golden[ACTION], golden[VALUES])
+        difference = _values_of(got, golden[VALUES], choices) - _values_of(expected, golden[VALUES], choices)
         is_other &= ~(np.abs(difference) <= _tolerance(golden[VALUES]))  # NaN fails every comparison
     if is_other.any():
-        index = int(np.flatnonzero(is_other)[0])
+        is_row_other = is_other.any(axis=1)
+        index = int(np.flatnonzero(is_row_other)[0])
         raise GoldenMismatch(
-            f"{where}: {int(is_other.sum())} of {len(got)} differ from the trainer's; at observation {index} expected "
-            f"{golden[ACTION][index]}, got {got[index]}"
+            f"{where}: {int(is_row_other.sum())} of {len(got)} differ from the trainer's; at observation {index} "
+            f"expected {expected[index]}, got {got[index]}"
         )
 
 
-def _values_of(actions: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
-    """Return the value (n,) of each action by values (n, a); NaN for one that there is not."""
-    is_action = (actions >= 0) & (actions < values.shape[1])
-    chosen: NDArray[Any] = values[np.arange(len(actions)), np.where(is_action, actions, 0)]
-    return np.where(is_action, chosen, np.nan)
+def _values_of(actions: NDArray[Any], values: NDArray[Any], choices: Choices | None) -> NDArray[Any]:
+    """Return the value of each component of actions by `values`; NaN for one that there is not.
+
+    Values (n, a) are of one choice, or of the choices of all components one after another.
+    """
+    if choices is None:
+        choices = Choices(np.array([values.shape[1]]), np.zeros(1, np.int64), ())
+    indices = choices.indices(actions)
+    if values.shape[1] != choices.n.sum():
+        return np.full(indices.shape, np.nan)
+    is_choice = (indices >= 0) & (indices < choices.n)
+    columns = np.where(is_choice, indices, 0) + np.cumsum(choices.n) - choices.n
+    return np.where(is_choice, np.take_along_axis(values, columns, axis=1), np.nan)
 
 
 def _tolerance(expected: NDArray[Any]) -> float:

@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, values
 
 from polserve.serving.policy import Answer, Policy
@@ -112,23 +113,40 @@ class PolicyMetrics:
         self._lost = metrics.episode_return_parts.labels(*labels, "-")
         self._terminated = metrics.episodes_ended.labels(*labels, "terminated")
         self._truncated = metrics.episodes_ended.labels(*labels, "truncated")
-        self._actions = [metrics.actions.labels(*labels, str(i)) for i in range(policy.n_actions or 0)]
-        self._components = [metrics.action_value.labels(*labels, name) for name in policy.components]
+        self._start = policy.first_action
+        numbers = range(self._start, self._start + (policy.n_actions or 0))
+        self._actions = [metrics.actions.labels(*labels, str(i)) for i in numbers]
+        named = policy.components if policy.choices is None else ()
+        self._components = [metrics.action_value.labels(*labels, name) for name in named]
+        self._names = () if policy.choices is None else policy.components
+        self._chosen: dict[tuple[str, int], Counter] = {}
+        self._family, self._labels = metrics.actions, labels
 
     def count_run(self, answer: Answer, seconds: float) -> None:
         """Count a run of the model that took `seconds` and gave this answer."""
         actions = answer.actions
         self._inference.observe(seconds)
         self._observations.inc(len(actions))
-        if not self._actions:
-            for child, column in zip(self._components, actions.T, strict=True):
+        if self._names:
+            self._count_choices(actions.reshape(len(actions), -1))
+        elif not self._actions:
+            for child, column in zip(self._components, actions.reshape(len(actions), -1).T, strict=True):
                 observe_many(child, [(value, 1) for value in column.tolist()])
         elif len(actions) == 1:
-            self._actions[actions[0]].inc()
+            self._actions[actions[0] - self._start].inc()
         else:
-            for action, count in enumerate(np.bincount(actions).tolist()):
+            for action, count in enumerate(np.bincount(actions - self._start).tolist()):
                 if count:
                     self._actions[action].inc(count)
+
+    def _count_choices(self, actions: NDArray[np.int64]) -> None:
+        """Count what each component of actions (n, k) was; a value that was never chosen has no counter yet."""
+        for name, column in zip(self._names, actions.T, strict=True):
+            for value, count in zip(*np.unique(column, return_counts=True), strict=True):
+                child = self._chosen.get((name, int(value)))
+                if child is None:
+                    child = self._chosen[name, int(value)] = self._family.labels(*self._labels, f"{name}={value}")
+                child.inc(int(count))
 
     def count_episode(self, episode_return: float | None, *, is_truncated: bool) -> None:
         """Count an episode that was played to its end; its return is None where no reward was reported."""
@@ -186,7 +204,7 @@ class AnsweringMetrics:
         )
         self._rpcs: dict[tuple[str, str, str], RpcMetrics] = {}
         self._unpublished: set[RpcMetrics] = set()
-        self._policies: dict[tuple[str, str, int | None, tuple[str, ...]], PolicyMetrics] = {}
+        self._policies: dict[tuple[object, ...], PolicyMetrics] = {}
 
     def rpc(self, kind: str, service: str, method: str) -> RpcMetrics:
         """Return the metrics of one method; `kind` is "unary", "server_stream" or "bidi_stream"."""
@@ -213,7 +231,7 @@ class AnsweringMetrics:
 
     def policy(self, policy: Policy) -> PolicyMetrics:
         """Return the metrics of one version."""
-        key = (policy.name, policy.version, policy.n_actions, policy.components)
+        key = (policy.name, policy.version, policy.first_action, policy.n_actions, policy.components)
         found = self._policies.get(key)
         if found is None:
             found = self._policies[key] = PolicyMetrics(self, policy)

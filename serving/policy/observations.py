@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.shared.layout import Layout
 from polserve.protos.shared.names import SPEC_KEY
 from polserve.protos.tensors import DTYPES, TensorError, cast
 from polserve.serving.errors import InvalidRequest, RolloutRefused
@@ -28,6 +29,10 @@ class ObservationContract:
     low: NDArray[np.float64] | None
     """Lowest values, broadcast to the shape; None where the bounds are not hard."""
     high: NDArray[np.float64] | None
+    layout: Layout | None = None
+    """The parts of an observation, or of one frame of it; None where it is one tensor anyway."""
+    categories: "Categories | None" = None
+    """Numbers that stand for one of several values; None where there are none."""
 
     @property
     def n_bytes(self) -> int:
@@ -47,12 +52,14 @@ class ObservationContract:
         low, high = (_bound(name, values, shape) for name, values in (("low", spec.low), ("high", spec.high)))
         if not spec.is_bounded:
             low = high = None
-        return cls(DTYPES[spec.dtype], shape, low, high)
+        layout = _layout(spec)
+        return cls(DTYPES[spec.dtype], shape, low, high, layout, Categories.of(layout, shape))
 
     def of_frame(self) -> "ObservationContract":
         """Return the contract of one frame, where the first axis of the shape is a stack of them."""
         low, high = (bound if bound is None else bound[-1] for bound in (self.low, self.high))
-        return ObservationContract(self.dtype, self.shape[1:], low, high)
+        shape = self.shape[1:]
+        return ObservationContract(self.dtype, shape, low, high, self.layout, Categories.of(self.layout, shape))
 
     def check(self, observation: NDArray[Any]) -> NDArray[Any]:
         """Return observations as a batch (n, *shape) of the policy's dtype, n at least 1, finite and within bounds.
@@ -84,14 +91,65 @@ class ObservationContract:
         """Raise InvalidRequest where a value may not be; `first` is the number of the first row in a batch."""
         if rows.dtype.kind == "f" and not np.isfinite(rows).all():
             index = _first(~np.isfinite(rows))
-            raise InvalidRequest("observation", "finite numbers", f"{rows[index]} at {_place(index, first)}")
+            raise InvalidRequest("observation", "finite numbers", f"{rows[index]} at {self._place(index, first)}")
+        if self.categories is not None:
+            self._check_categories(rows, self.categories, first)
         if self.low is None or self.high is None:
             return
         is_outside = (rows < self.low) | (rows > self.high)
         if is_outside.any():
             index = _first(is_outside)
             bounds = f"{self.low[index[1:]]} to {self.high[index[1:]]}"
-            raise InvalidRequest("observation", f"values within {bounds}", f"{rows[index]} at {_place(index, first)}")
+            raise InvalidRequest(
+                "observation", f"values within {bounds}", f"{rows[index]} at {self._place(index, first)}"
+            )
+
+    def _check_categories(self, rows: NDArray[Any], categories: "Categories", first: int | None) -> None:
+        """Raise InvalidRequest where a number is none of the values that it may take."""
+        chosen = rows.reshape(len(rows), -1)[:, categories.columns]
+        # NOTE: a float between two whole numbers is no value either.
+        is_bad = (chosen < categories.low) | (chosen > categories.high) | (chosen != np.rint(chosen))
+        if is_bad.any():
+            row, column = _first(is_bad)
+            at = np.unravel_index(categories.columns[column], self.shape) if self.shape else ()
+            bounds = f"{categories.low[column]} to {categories.high[column]}"
+            where = self._place((row, *(int(i) for i in at)), first)
+            raise InvalidRequest("observation", f"whole numbers from {bounds}", f"{chosen[row, column]} at {where}")
+
+    def _place(self, index: tuple[int, ...], first: int | None) -> str:
+        """Say where the client has the value at `index` of some rows: in its one observation, or in its batch."""
+        place = str([*index[1:]] if first is None else [first + index[0], *index[1:]])
+        if self.layout is None:
+            return place
+        flat = int(np.ravel_multi_index(index[1:], self.shape)) if self.shape else 0
+        name = self.layout.place(flat % prod(self.layout.shape))
+        return f"{place}, which is {name}" if name else place
+
+
+@dataclass(frozen=True, slots=True)
+class Categories:
+    """Numbers of an observation that stand for one of several values."""
+
+    columns: NDArray[np.int64]
+    """Places of them in a flat observation."""
+    low: NDArray[np.int64]
+    high: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, layout: Layout | None, shape: tuple[int, ...]) -> "Categories | None":
+        """Return those of observations of a shape, which is the layout's or a stack of it; None without any."""
+        if layout is None or not layout.categories[0].any():
+            return None
+        n, start = (np.tile(each, prod(shape) // prod(layout.shape)) for each in layout.categories)
+        columns = np.flatnonzero(n)
+        return cls(columns, start[columns], (start + n - 1)[columns])
+
+
+def _layout(spec: pb.ObservationSpec) -> Layout | None:
+    try:
+        return Layout.of(spec)
+    except ValueError as error:
+        raise RolloutRefused(f"{SPEC_KEY}: {error}") from error
 
 
 def cut_into_parts(rows: NDArray[Any]) -> Iterator[slice]:
@@ -103,11 +161,6 @@ def cut_into_parts(rows: NDArray[Any]) -> Iterator[slice]:
 def _first(is_bad: NDArray[np.bool_]) -> tuple[int, ...]:
     """Return the index of the first value that is true."""
     return tuple(int(i) for i in np.unravel_index(is_bad.argmax(), is_bad.shape))
-
-
-def _place(index: tuple[int, ...], first: int | None) -> list[int]:
-    """Return where the client has the value at `index` of some rows: in its one observation, or in its batch."""
-    return [*index[1:]] if first is None else [first + index[0], *index[1:]]
 
 
 def _bound(name: str, values: Any, shape: tuple[int, ...]) -> NDArray[np.float64] | None:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
@@ -10,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
-from polserve.protos.shared.names import ACTION, MODEL_FILE, SHA256_TAG, VALUES
+from polserve.protos.shared.choices import Choices
+from polserve.protos.shared.names import ACTION, MODEL_FILE, SHA256_TAG, SPEC_KEY, VALUES
 from polserve.serving.allocation import AllocationContract
 from polserve.serving.errors import DROPPED, Expired, RolloutRefused, one_line
 from polserve.serving.policy.graph import Graph
@@ -24,7 +26,7 @@ FloatArray: TypeAlias = NDArray[np.float32]
 class Answer:
     """What a policy says to n observations."""
 
-    actions: NDArray[Any]  # (n,) int64, or (n, k) float32
+    actions: NDArray[Any]  # (n,) or (n, *shape) int64, or (n, *shape) float32
     values: FloatArray | None = None  # (n, a)
     explored: NDArray[np.bool_] | None = None  # (n,)
     """For which observations the action was drawn at random; None where none could be."""
@@ -40,10 +42,16 @@ class Policy:
     """Checksum of its model.onnx, hexadecimal."""
     spec: pb.PolicySpec
     observation: ObservationContract
+    choices: Choices | None
+    """What an action may be, where it is made of whole numbers; None where it is continuous."""
     n_actions: int | None
-    """The number of actions, or None where they are continuous."""
+    """The number of actions, where an action is one whole number; None where it is more, or continuous."""
+    first_action: int
+    """The least action, where an action is one whole number."""
+    action_shape: tuple[int, ...]
+    """Shape of one action."""
     components: tuple[str, ...]
-    """Names of a continuous action's components; empty where the actions are discrete."""
+    """Names of an action's components; empty where it is one whole number."""
     allocation: AllocationContract | None
     """What it takes and gives as an allocator of budgets; None where it is none."""
     pace: Pace
@@ -59,14 +67,18 @@ class Policy:
         """
         graph = Graph(model)
         spec = graph.spec
+        choices = _choices(spec.action)
         return cls(
             name=name,
             version=version,
             sha256=hashlib.sha256(model).hexdigest(),
             spec=spec,
             observation=ObservationContract.of(spec.observation),
+            choices=choices,
             n_actions=spec.action.discrete.n if spec.action.WhichOneof("space") == "discrete" else None,
-            components=_components(spec.action.continuous),
+            first_action=spec.action.discrete.start,
+            action_shape=_action_shape(spec.action) if choices is None else choices.shape,
+            components=_components(spec.action),
             allocation=AllocationContract(spec) if spec.HasField("allocation") else None,
             pace=pace,
             _graph=graph,
@@ -139,6 +151,24 @@ class Policy:
         return Answer(*whole)
 
 
-def _components(space: pb.ContinuousActions) -> tuple[str, ...]:
-    named = [component.name for component in space.components]
-    return tuple(named[i] if i < len(named) else str(i) for i in range(len(space.low)))
+def _choices(action: pb.ActionSpec) -> Choices | None:
+    try:
+        return Choices.of(action)
+    except ValueError as error:
+        raise RolloutRefused(f"{SPEC_KEY}: {error}") from error
+
+
+def _action_shape(action: pb.ActionSpec) -> tuple[int, ...]:
+    """Shape of one continuous action."""
+    n, shape = len(action.continuous.low), tuple(action.continuous.shape)
+    if shape and prod(shape) != n:
+        raise RolloutRefused(f"{SPEC_KEY}: action.continuous has the shape {shape}, expected one of {n} components")
+    return shape or (n,)
+
+
+def _components(action: pb.ActionSpec) -> tuple[str, ...]:
+    if action.WhichOneof("space") == "multi_discrete":
+        n, components = len(action.multi_discrete.n), action.multi_discrete.components
+    else:
+        n, components = len(action.continuous.low), action.continuous.components
+    return tuple(components[i].name if i < len(components) else str(i) for i in range(n))

@@ -94,19 +94,42 @@ def _spaces(spec: pb.PolicySpec) -> tuple[str, ...]:
     seen, does = spec.observation, spec.action
     stack = f" in stacks of {seen.frames}" if seen.frames else ""
     bounds = f" from {list(seen.low)} to {list(seen.high)}" if seen.is_bounded else ""
-    if does.WhichOneof("space") == "discrete":
-        action, components = f"discrete ({does.discrete.n})", ", ".join(does.discrete.labels)
-    else:
-        action = f"continuous from {list(does.continuous.low)} to {list(does.continuous.high)}"
-        components = _names(does.continuous.components)
+    action, components = _actions(does)
     budget = spec.allocation
     return (
-        f"{DTYPES[seen.dtype].name} {tuple(seen.shape)}{stack}{bounds}",
+        f"{DTYPES[seen.dtype].name} {tuple(seen.shape)}{stack}{bounds}{_parts(seen.parts)}",
         _names(seen.components),
         action,
         components,
         f"{budget.currency} to {', '.join(budget.channels)}" if spec.HasField("allocation") else "no budget",
     )
+
+
+def _actions(action: pb.ActionSpec) -> tuple[str, str]:
+    """Describe the space of actions, and its components."""
+    match action.WhichOneof("space"):
+        case "discrete":
+            start = f" from {action.discrete.start}" if action.discrete.start else ""
+            return f"discrete ({action.discrete.n}){start}", ", ".join(action.discrete.labels)
+        case "multi_discrete":
+            several = action.multi_discrete
+            start = f" from {list(several.start)}" if several.start else ""
+            shape = f" of shape {tuple(several.shape)}" if several.shape else ""
+            return f"discrete ({', '.join(map(str, several.n))}){start}{shape}", _names(several.components)
+        case _:
+            space = action.continuous
+            shape = f" of shape {tuple(space.shape)}" if space.shape else ""
+            return f"continuous from {list(space.low)} to {list(space.high)}{shape}", _names(space.components)
+
+
+def _parts(parts: Iterable[pb.ObservationPart]) -> str:
+    """Describe the parts of an observation, whose places follow from their order; "" where there are none."""
+    described = [
+        f"{'.'.join(part.path)} {pb.PartKind.Name(part.kind).removeprefix('PART_KIND_').lower()} {tuple(part.shape)}"
+        f"{f' of {list(part.n)}' if part.n else ''}{f' from {list(part.start)}' if part.start else ''}".strip()
+        for part in parts
+    ]
+    return f" of {', '.join(described)}" if described else ""
 
 
 def _names(components: Iterable[pb.Component]) -> str:

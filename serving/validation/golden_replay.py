@@ -25,16 +25,16 @@ def check_golden_file(policy: Policy, folder: Path) -> None:
 
 def _check_actions(policy: Policy, actions: NDArray[Any]) -> None:
     """Raise RolloutRefused where actions, which the graph gives too, are outside of the spec's action space."""
-    if policy.n_actions is None:
-        if actions.dtype != np.float32 or actions.shape[1:] != (len(policy.components),):
-            raise RolloutRefused(
-                f"actions: expected float32 (N, {len(policy.components)}), got {actions.dtype} {actions.shape}"
-            )
-    elif actions.dtype != np.int64 or actions.ndim != 1 or actions.min() < 0 or actions.max() >= policy.n_actions:
-        raise RolloutRefused(
-            f"actions: expected int64 (N,) from 0 to {policy.n_actions - 1}, got {actions.dtype} {actions.shape} "
-            f"from {actions.min()} to {actions.max()}"
-        )
+    choices, shape = policy.choices, policy.action_shape
+    dtype = np.dtype(np.float32 if choices is None else np.int64)
+    if actions.dtype != dtype or actions.shape[1:] != shape:
+        wanted = f"{dtype} {('N', *shape)}".replace("'", "")
+        raise RolloutRefused(f"actions: expected {wanted}, got {actions.dtype} {actions.shape}")
+    if choices is not None and not choices.are_actions(actions).all():
+        index = int(np.flatnonzero(~choices.are_actions(actions))[0])
+        low, high = choices.start, choices.start + choices.n - 1
+        bounds = f"{low[0]} to {high[0]}" if shape == () else f"{low.tolist()} to {high.tolist()}"
+        raise RolloutRefused(f"actions: expected int64 from {bounds}, got {actions[index]} at observation {index}")
 
 
 def replay_golden(policy: Policy, golden: Arrays) -> None:
@@ -49,7 +49,7 @@ def replay_golden(policy: Policy, golden: Arrays) -> None:
         return {ACTION: given.actions} | ({VALUES: given.values} if given.values is not None else {})
 
     try:
-        check_golden(answer, golden)
+        check_golden(answer, golden, policy.choices)
     except GoldenMismatch as mismatch:
         raise RolloutRefused(f"golden replay: {mismatch}") from mismatch
     except Exception as error:  # onnxruntime raises a dozen unrelated classes

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.shared.choices import Choices
 from polserve.protos.shared.names import ACTION, OBSERVATION, SPEC_KEY, VALUES
 from polserve.training.errors import ExportRefused
 from polserve.training.versions.onnx_policy import measure_parity
@@ -34,7 +35,7 @@ def export_policy(policy: nn.Module, spec: pb.PolicySpec, observations: NDArray[
     """
     golden = {OBSERVATION: observations, **_answers(policy, observations)}
     model = _to_onnx(policy, observations[:2], [name for name in (ACTION, VALUES) if name in golden])
-    difference = measure_parity(model.SerializeToString(), golden)
+    difference = measure_parity(model.SerializeToString(), golden, Choices.of(spec.action))
     stated = pb.PolicySpec()
     stated.CopyFrom(spec)
     stated.parity.observations = len(observations)

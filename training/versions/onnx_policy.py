@@ -8,6 +8,7 @@ from google.protobuf import json_format
 from numpy.typing import NDArray
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.shared.choices import Choices
 from polserve.protos.shared.golden import GoldenMismatch, check_golden
 from polserve.protos.shared.names import ACTION, OBSERVATION, SPEC_KEY
 from polserve.training.errors import ExportRefused, RegistryError
@@ -51,14 +52,16 @@ class OnnxPolicy:
         return self.run(observations)[ACTION]
 
 
-def measure_parity(model: bytes, golden: dict[str, NDArray[Any]]) -> float:
+def measure_parity(model: bytes, golden: dict[str, NDArray[Any]], choices: Choices | None = None) -> float:
     """Measure the largest difference between the graph's values (or continuous actions) and the golden ones.
+
+    `choices` are what the actions may be, where they are whole numbers; None for one choice from 0 on.
 
     Raises:
         ExportRefused: it exceeds the tolerance, a discrete action differs, or there are too few observations.
     """
     try:
-        return check_golden(OnnxPolicy(model).run, golden)
+        return check_golden(OnnxPolicy(model).run, golden, choices)
     except GoldenMismatch as mismatch:
         raise ExportRefused(f"the graph answers otherwise than the network: {mismatch}") from mismatch
 

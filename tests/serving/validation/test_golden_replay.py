@@ -127,7 +127,5 @@ def test_actions_outside_the_action_space_of_the_spec_are_refused(tmp_path: Path
     version = make_version()
     spec = changed_spec()
     spec.action.discrete.n = 1
-    with pytest.raises(
-        RolloutRefused, match=r"actions: expected int64 \(N,\) from 0 to 0, got int64 \(80,\) from 0 to 1"
-    ):
+    with pytest.raises(RolloutRefused, match=r"actions: expected int64 from 0 to 0, got 1 at observation \d+$"):
         validate_here(ref(with_spec(version, spec), tmp_path))
