@@ -17,8 +17,28 @@ SMALL = ((32, 3, 1), (64, 3, 2), (64, 3, 2))
 """Convolutions for images that those would leave nothing of; with padding, so that no edge is lost."""
 
 
-class ValueNetwork(nn.Module):
-    """A torso and linear outputs: the value of each action is the mean of the quantiles of its return."""
+class QuantileNetwork(nn.Module):
+    """A network of actions' values: the value of each is the mean of the quantiles of its return."""
+
+    torso: nn.Sequential
+    """From what is stored of observations to what `quantiles` takes."""
+
+    def __init__(self, config: NetworkConfig, n_actions: int) -> None:
+        super().__init__()
+        self.config = config
+        self.n_actions = n_actions
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Values (n, n_actions) of observations (n, *shape) of any real dtype."""
+        return self.quantiles(self.torso(observation)).mean(dim=2)
+
+    def quantiles(self, features: Tensor) -> Tensor:
+        """Quantiles (n, n_actions, quantiles) of the return, from what the torso gave, in float32."""
+        raise NotImplementedError
+
+
+class ValueNetwork(QuantileNetwork):
+    """A torso of convolutions or dense layers, as the observations are, and linear outputs."""
 
     def __init__(
         self,
@@ -28,7 +48,7 @@ class ValueNetwork(nn.Module):
         encoding: Encoding | None = None,
     ) -> None:
         """`observation` is a view, or the shape of stacked grey images or of a vector, which `encoding` may encode."""
-        super().__init__()
+        super().__init__(config, n_actions)
         view = observation if isinstance(observation, View) else View.of_stack(observation)
         *inner, width = config.hidden_sizes
         sizes = [*inner, width * 2 if config.dueling else width]
@@ -48,13 +68,7 @@ class ValueNetwork(nn.Module):
         self.torso = nn.Sequential(*layers)
         self.advantage = nn.Linear(width, n_actions * config.quantiles)
         self.value = nn.Linear(width, config.quantiles) if config.dueling else None
-        self.config = config
-        self.n_actions = n_actions
         self._width = width
-
-    def forward(self, observation: Tensor) -> Tensor:
-        """Values (n, n_actions) of observations (n, *shape) of any real dtype."""
-        return self.quantiles(self.torso(observation)).mean(dim=2)
 
     def quantiles(self, features: Tensor) -> Tensor:
         """Quantiles (n, n_actions, quantiles) of the return, from what the torso gave, in float32."""
@@ -71,18 +85,25 @@ class ValueNetwork(nn.Module):
 class GreedyPolicy(nn.Module):
     """What is exported for a value network: raw observation to the best action and all values."""
 
-    def __init__(self, network: nn.Module, preprocessing: nn.Module | None = None, start: int = 0) -> None:
-        """`start` is the number of the first action."""
+    def __init__(
+        self,
+        network: nn.Module,
+        preprocessing: nn.Module | None = None,
+        start: int = 0,
+        widening: nn.Module | None = None,
+    ) -> None:
+        """`start` is the number of the first action; `widening` makes all values of those that were learned."""
         super().__init__()
         self._start = start
         self.preprocessing = preprocessing or nn.Identity()
         self.network = network
+        self.widening = widening or nn.Identity()
 
     def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
         """Actions (n,) int64 and values (n, n_actions) float32 of observations (n, *shape)."""
         values = self.network(self.preprocessing(observation))
         best = values.argmax(dim=1)
-        return best + self._start if self._start else best, values
+        return best + self._start if self._start else best, self.widening(values)
 
 
 class _Flat(nn.Module):

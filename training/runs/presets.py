@@ -19,6 +19,7 @@ from polserve.training.learning.hyperparameters import (
 from polserve.training.runs.recipe import Recipe
 from polserve.training.tasks.adbudget.environment import ALLOCATION_ID
 from polserve.training.tasks.atari.task import ATARI
+from polserve.training.tasks.mspacman_maze.task import MAZE
 
 Algorithm = Literal["dqn", "pqn", "ddpg"]
 """What can be trained."""
@@ -113,6 +114,29 @@ PRESETS: Mapping[str, Recipe] = {
         rewards=RewardConfig(reward_scale=0.01),
         chosen_task=ATARI,
         threads=0,
+    ),
+    # Perception written by hand for this one game, learning on top: docs/ms-pacman.md.
+    "mspacman-maze": Recipe(
+        policy="mspacman-maze",
+        environment=MS_PACMAN,
+        loop=dataclasses.replace(ARCADE_LOOP, steps=6_000_000, evaluate_every=250_000, selection_episodes=64),
+        network=NetworkConfig(hidden_sizes=(256, 256), layer_norm=True, quantiles=51),
+        agent=dataclasses.replace(
+            QR_DQN,
+            learning_rate=3e-4,
+            learning_rate_end=5e-5,
+            learning_rate_updates=180_000,
+            adam_epsilon=1e-8,
+            batch_size=128,
+            discount=0.995,
+        ),
+        exploration=ExplorationConfig(epsilon_end=0.01, epsilon_steps=60_000),
+        replay=ReplayConfig(
+            replay_capacity=1_000_000, learning_starts=5_000, updates_per_vector_step=2, checkpoint_replay=False
+        ),
+        rewards=RewardConfig(reward_scale=0.01),
+        chosen_task=MAZE,
+        threads=1,
     ),
     # Neither replay nor target network (Gallici et al. 2024).
     "mspacman-pqn": Recipe(

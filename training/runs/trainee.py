@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -142,8 +143,10 @@ def _discrete(recipe: Recipe, setup: TaskSetup, compute: Compute, encoding: Enco
     box = observation_box(envs.single_observation_space, recipe.environment.id)
     space = discrete_actions(envs.single_action_space, recipe.environment.id)
     n_actions, start = int(space.n), int(space.start)
-    network = ValueNetwork(recipe.network, View.of(box), n_actions, encoding)
-    actor = ValueActor(network, compute, setup.preprocessing, start)
+    make_network = setup.make_network or partial(
+        ValueNetwork, observation=View.of(box), n_actions=n_actions, encoding=encoding
+    )
+    actor = ValueActor(make_network(recipe.network), compute, setup.preprocessing, start, setup.widening)
     exploration = Exploration(recipe.exploration, n_actions, start)
     if isinstance(recipe.agent, PqnConfig):
         pqn = PqnAgent(recipe.agent, actor, exploration)
@@ -169,6 +172,6 @@ def _continuous(recipe: Recipe, setup: TaskSetup, compute: Compute, encoding: En
 
 
 def _replay(recipe: Recipe, observation: NDArray[Any], action: NDArray[Any]) -> Replay:
-    return Replay(
-        recipe.replay.replay_capacity, recipe.loop.n_envs, observation, action, stack=recipe.environment.frames
-    )
+    frames = recipe.environment.frames
+    stack = frames if observation.shape[:1] == (frames,) else 0  # a task may learn from something else than the stack
+    return Replay(recipe.replay.replay_capacity, recipe.loop.n_envs, observation, action, stack=stack)

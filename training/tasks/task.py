@@ -18,12 +18,13 @@ from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.training.environments.making import SELECTION_FIRST_SEED, EnvironmentSpec, VecEnv, make_vec
 from polserve.training.errors import InvalidOption
 from polserve.training.learning.collector import ChooseActions
-from polserve.training.learning.hyperparameters import LoopConfig
+from polserve.training.learning.hyperparameters import LoopConfig, NetworkConfig
 
 if TYPE_CHECKING:
     from torch import nn
 
     from polserve.training.learning.agents.actor_critic import Features
+    from polserve.training.learning.networks import QuantileNetwork
 
 MEAN_RETURN = "mean return"
 """The score of most tasks."""
@@ -94,6 +95,11 @@ class TaskSetup:
     score_name: str = MEAN_RETURN
     preprocessing: "nn.Module | None" = None
     """From the environment's observation to what a value network takes, as a part of the exported graph."""
+    make_network: "Callable[[NetworkConfig], QuantileNetwork] | None" = None
+    """Makes the value network that learns here; None for the one that suits the observations."""
+    widening: "nn.Module | None" = None
+    """From the values of the actions that are learned to those of all the environment's actions, as a part of the
+    exported graph; None where they are the same."""
     features: "Features | None" = None
     """From the environment's observation to what an actor takes, likewise; None for its numbers as they are."""
     finishing: "nn.Module | None" = None

@@ -11,26 +11,28 @@ from torch import Tensor, nn
 
 from polserve.training.learning.agents.agent import Weights
 from polserve.training.learning.compute import Compute
-from polserve.training.learning.networks import GreedyPolicy, ValueNetwork
+from polserve.training.learning.networks import GreedyPolicy, QuantileNetwork
 
 
 @dataclass(frozen=True, slots=True)
 class ValueActor:
     """A value network on its device, and what it sees of the environment's observations."""
 
-    network: ValueNetwork
+    network: QuantileNetwork
     compute: Compute
     preprocessing: nn.Module | None = None
     """From the environment's observation to what the network takes, as a part of the exported graph."""
     start: int = 0
     """The number of the first action."""
+    widening: nn.Module | None = None
+    """From the values of the actions that are learned to those of all the environment's actions, likewise."""
 
     def __post_init__(self) -> None:
         """Move the network to the device."""
         self.network.to(self.compute.device)
 
     @torch.no_grad()
-    def greedy(self, observations: NDArray[Any], network: ValueNetwork | None = None) -> NDArray[Any]:
+    def greedy(self, observations: NDArray[Any], network: QuantileNetwork | None = None) -> NDArray[Any]:
         """Actions (n,) int64 of the highest value."""
         best: NDArray[Any] = self.quantiles(observations, network).mean(dim=2).argmax(dim=1).cpu().numpy()
         return best + self.start if self.start else best
@@ -39,7 +41,7 @@ class ValueActor:
         """Places of actions (n,) among the network's outputs, on the device."""
         return self.tensor(actions - self.start if self.start else actions)
 
-    def quantiles(self, observations: NDArray[Any] | Tensor, network: ValueNetwork | None = None) -> Tensor:
+    def quantiles(self, observations: NDArray[Any] | Tensor, network: QuantileNetwork | None = None) -> Tensor:
         """Quantiles (n, actions, quantiles) by the network, or another of its shape.
 
         The torso's part is computed in bfloat16 where that is wanted and faster.
@@ -53,7 +55,7 @@ class ValueActor:
         """`values` on the device."""
         return (values if isinstance(values, Tensor) else torch.from_numpy(values)).to(self.compute.device)
 
-    def weights(self, network: ValueNetwork | None = None) -> Weights:
+    def weights(self, network: QuantileNetwork | None = None) -> Weights:
         """Copy of the weights of the network, or of another."""
         return {name: tensor.cpu().clone() for name, tensor in (network or self.network).state_dict().items()}
 
@@ -61,6 +63,7 @@ class ValueActor:
         """Take over what `weights` gave."""
         self.network.load_state_dict(weights)
 
-    def policy(self, network: ValueNetwork | None = None) -> GreedyPolicy:
+    def policy(self, network: QuantileNetwork | None = None) -> GreedyPolicy:
         """Raw observation to the best action and all values, on the CPU, by the network or another of its shape."""
-        return GreedyPolicy(copy.deepcopy(network or self.network).cpu(), self.preprocessing, self.start).eval()
+        module = copy.deepcopy(network or self.network).cpu()
+        return GreedyPolicy(module, self.preprocessing, self.start, self.widening).eval()
