@@ -119,10 +119,23 @@ def compare_nature(report: Report, rounds: int, calls: int) -> None:
 
 
 def compare_workers(report: Report, rounds: int, calls: int) -> None:
-    """Two processes beside one."""
+    """Two processes beside one: CPU for a call, how the load spreads, and what follows for the throughput."""
     with polserve("--workers", "2") as two, polserve() as one:
-        both, single = take_turns([(server, CARTPOLE, EIGHT, calls) for server in (two, one)], rounds)
-        report.line("workers_cpu", "two workers, CPU per call, to one", both.cpu_ms, single.cpu_ms, "<= 1.1")
+        shares: list[float] = []
+        cpu: list[tuple[float, float]] = []
+        for _ in range(rounds):
+            before = [two.only(pid).cpu_s() for pid in two.pids]
+            both, single = take_turns([(server, CARTPOLE, EIGHT, calls) for server in (two, one)], 1)
+            spent = [two.only(pid).cpu_s() - was for pid, was in zip(two.pids, before, strict=True)]
+            shares.append(max(spent) / sum(spent))
+            cpu.append((both.cpu_ms, single.cpu_ms))
+        of_two_ms, of_one_ms = (median(side) for side in zip(*cpu, strict=True))
+        report.line("workers_cpu", "two workers, CPU per call, to one", of_two_ms, of_one_ms, "<= 1.1")
+        title = f"the busier of two workers, its share of their busy time, {EIGHT}, to a half"
+        report.line("workers_share", title, median(shares), 0.5, "", "")
+        # Cores enough, it is the busier worker that limits the calls a second.
+        title = "two workers, calls per second of the busier's time, to one worker"
+        report.line("workers_rate", title, 1 / (median(shares) * of_two_ms), 1 / of_one_ms, ">= 1.9", "per ms")
         of_two, of_one = two.resident_mib(), one.resident_mib()
     report.line("resident", "resident memory of a worker of two, to one alone", of_two, of_one, "< 150 MB", "MiB")
     report.figures["resident_mib"] = max(of_two, of_one)

@@ -13,7 +13,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import grpc
@@ -72,6 +72,10 @@ class Server:
             fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
             total += int(fields[11]) + int(fields[12])
         return total / TICKS
+
+    def only(self, pid: int) -> "Server":
+        """One of its processes."""
+        return replace(self, pids=[pid])
 
     def resident_mib(self) -> float:
         """Resident memory of its largest process."""

@@ -8,6 +8,7 @@ import structlog
 
 from polserve.serving.errors import ConfigurationError, one_line
 from polserve.serving.grpc.carrier import Carrier
+from polserve.serving.grpc.listener import SharedPort
 from polserve.serving.rounds import Method, Rounds
 from polserve.serving.settings import Settings
 
@@ -54,9 +55,21 @@ def most_streams(front: str) -> int:
 
 
 def make_carrier(
-    settings: Settings, methods: Sequence[Method], rounds: Rounds, loop: asyncio.AbstractEventLoop
+    settings: Settings,
+    methods: Sequence[Method],
+    rounds: Rounds,
+    loop: asyncio.AbstractEventLoop,
+    port: SharedPort | None = None,
 ) -> Carrier:
-    """Make the carrier that the settings name; "auto" stands for one that was chosen by `choose_front`."""
+    """Make the carrier that the settings name; "auto" stands for one that was chosen by `choose_front`.
+
+    Args:
+        settings: those of the service.
+        methods: what can be called.
+        rounds: collects the calls.
+        loop: answers them.
+        port: what several processes share; with grpcio each binds a socket of its own, and the kernel chooses.
+    """
     max_message_bytes = settings.max_message_mib * 2**20
     max_age_s = settings.connection_age if settings.workers > 1 else math.inf
     if choose_front(settings.front) == "nghttp2":
@@ -70,7 +83,7 @@ def make_carrier(
             keepalive_s=settings.keepalive,
             max_age_s=max_age_s,
         )
-        return Nghttp2Carrier(methods, rounds, limits, is_port_shared=settings.workers > 1)
+        return Nghttp2Carrier(methods, rounds, limits, port)
     from polserve.serving.grpc.threads import GrpcioCarrier, ServerLimits
 
     server = ServerLimits(

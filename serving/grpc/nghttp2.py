@@ -7,13 +7,12 @@ from collections.abc import Sequence
 
 from polserve.serving.addresses import resolve, unavailable
 from polserve.serving.grpc.connection import Connection
+from polserve.serving.grpc.listener import BACKLOG, SharedListener, SharedPort
 from polserve.serving.grpc.shared import ConnectionLimits, Front
 from polserve.serving.grpc.unread import end_unread
 from polserve.serving.handlers.base import Quiet
 from polserve.serving.rounds import Call, Method, Rounds
 
-BACKLOG = 1024
-"""Connections that wait to be accepted."""
 POLL_S = 0.01
 
 
@@ -38,11 +37,11 @@ class Nghttp2Carrier:
     """Carries gRPC over nghttp2, in the loop that answers the calls."""
 
     def __init__(
-        self, methods: Sequence[Method], rounds: Rounds, limits: ConnectionLimits, *, is_port_shared: bool = False
+        self, methods: Sequence[Method], rounds: Rounds, limits: ConnectionLimits, port: SharedPort | None = None
     ) -> None:
-        """With `is_port_shared` other processes of ours may listen on the same port."""
+        """Carry calls over a port of its own, or over one that other processes share."""
         self._limits = limits
-        self._is_port_shared = is_port_shared
+        self._shared = port
         self._rounds = rounds
         self._methods = {method.path.encode(): method for method in methods}
         self._unknown = Method("", "", "unary", _Nothing(), Uncounted())
@@ -50,6 +49,7 @@ class Nghttp2Carrier:
         """Connections that are open."""
         self._socket: socket.socket | None = None
         self._server: asyncio.Server | None = None
+        self._listener: SharedListener | None = None
         self._sweeper: asyncio.TimerHandle | None = None
 
     def bind(self, host: str, port: int) -> int:
@@ -58,13 +58,13 @@ class Nghttp2Carrier:
         Raises:
             PortInUse: it cannot be bound.
         """
+        if self._shared is not None:
+            return int(self._shared.socket.getsockname()[1])
         try:
             family, address = resolve(host, port)
             listening = socket.socket(family, socket.SOCK_STREAM)
             try:
                 listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if self._is_port_shared:
-                    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
                 listening.bind(address)
                 listening.listen(BACKLOG)
             except OSError:
@@ -80,15 +80,21 @@ class Nghttp2Carrier:
         """Accept connections."""
         loop = asyncio.get_running_loop()
         front = Front(self._methods, self._unknown, self._rounds, self._limits, loop, self.connections)
-        if self._socket is None:
+        if self._shared is not None:
+            n_open = self.connections.__len__
+            self._listener = SharedListener(self._shared, loop, lambda: Connection(front), n_open)
+        elif self._socket is None:
             raise RuntimeError("bind comes before start")
-        self._server = await loop.create_server(lambda: Connection(front), sock=self._socket, backlog=BACKLOG)
+        else:
+            self._server = await loop.create_server(lambda: Connection(front), sock=self._socket, backlog=BACKLOG)
         self._sweep(loop)
 
     async def drain(self) -> None:
         """Accept no more, tell clients to call elsewhere, and return once all calls in hand are answered."""
         if self._server is not None:
             self._server.close()
+        if self._listener is not None:
+            self._listener.close()
         for connection in list(self.connections):
             connection.drain()
         while self.connections:  # noqa: ASYNC110 - they go by themselves
@@ -106,5 +112,7 @@ class Nghttp2Carrier:
         now = time.monotonic()
         for connection in list(self.connections):
             connection.look_after(now)
+        if self._listener is not None:
+            self._listener.note()
         end_unread(self.connections, now, self._limits.max_reserved_bytes)
         self._sweeper = loop.call_later(min(1.0, self._limits.keepalive_s / 4), self._sweep, loop)

@@ -1,9 +1,11 @@
 """Several worker processes on one port, and the supervisor that starts and replaces them.
 
-The kernel spreads connections over the workers (SO_REUSEPORT). A worker that ends is replaced. A switch has two phases:
-every worker stages the new state, then the supervisor raises the epoch that all of them share.
+The workers share the listening socket, and whoever has the fewest connections takes the next one; with the grpcio front
+the kernel chooses (SO_REUSEPORT). A worker that ends is replaced. A switch has two phases: every worker stages the new
+state, then the supervisor raises the epoch that all of them share.
 """
 
+import contextlib
 import socket
 import threading
 import time
@@ -23,6 +25,7 @@ from polserve.serving.processes.encoding import Message, encode_accepted, encode
 from polserve.serving.processes.parent import ChildLost, ChildProcess, ChildRefused
 from polserve.serving.settings import Settings
 from polserve.serving.versions import AcceptedVersion, LiveVersions
+from polserve.serving.workers.connections import ConnectionCounts
 from polserve.serving.workers.epoch import SharedEpoch
 from polserve.serving.workers.metrics_folder import MetricsFolder
 
@@ -61,6 +64,7 @@ class Supervisor:
         self._port = _reserve(settings.host, settings.grpc_port)
         self.grpc_port: int = self._port.getsockname()[1]
         self._epoch = SharedEpoch()
+        self._connections = ConnectionCounts(settings.workers)
         self._metrics = MetricsFolder()
         self._pids = WorkerPids()
         collect_workers(registry, self._metrics.path, self._pids)
@@ -137,6 +141,8 @@ class Supervisor:
         with self._lock_of_processes:
             self._is_closing.set()
             processes = list(self._processes.values())
+        with contextlib.suppress(OSError):  # where nobody listens on it
+            self._port.shutdown(socket.SHUT_RDWR)  # else connections would wait for workers that take no more
         for process in processes:
             process.terminate()
         for process in processes:
@@ -161,6 +167,7 @@ class Supervisor:
                 self._is_closing.wait(RESPAWN_DELAY_S)
                 continue
             exit_code = worker.wait()
+            self._connections.leave(index)
             with self._lock:
                 is_up = self._workers.pop(index, None) is not None
                 self._pids.by_name.pop(str(index), None)
@@ -179,7 +186,9 @@ class Supervisor:
             "n": self._settings.workers,
             "host": self._settings.host,
             "port": self.grpc_port,
+            "port_fd": self._port.fileno(),
             "epoch_fd": self._epoch.fd,
+            "counts_fd": self._connections.fd,
             "grace_s": self._grace_s,
         }
         with self._lock_of_processes:
@@ -197,9 +206,8 @@ class Supervisor:
 
     def _start_process(self) -> ChildProcess:
         environment = {"PROMETHEUS_MULTIPROC_DIR": str(self._metrics.path)}
-        return ChildProcess(
-            "worker", "polserve.serving.workers.worker_process", environment=environment, fds=(self._epoch.fd,)
-        )
+        fds = (self._port.fileno(), self._epoch.fd, self._connections.fd)
+        return ChildProcess("worker", "polserve.serving.workers.worker_process", environment=environment, fds=fds)
 
     def _admit(self, index: int, worker: ChildProcess) -> None:
         """Let a worker answer calls, with what is live now; what takes long is done without holding up a switch."""

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 from polserve.serving.catalog import Catalog, Epoch
 from polserve.serving.episodes import EpisodeLimits, OpenStreams
 from polserve.serving.grpc.fronts import make_carrier, most_streams
+from polserve.serving.grpc.listener import SharedPort
 from polserve.serving.grpc.server import Answering, GrpcServer, make_loop
 from polserve.serving.handlers.health import Health
 from polserve.serving.handlers.methods import MethodParts, make_methods
@@ -24,6 +25,8 @@ class Share:
 
     index: int = 0
     n: int = 1
+    port: SharedPort | None = None
+    """The port that all share; None where there is one worker."""
 
     def of(self, total: int) -> int:
         """Return this worker's part of what all share; the first ones take what does not divide."""
@@ -49,7 +52,7 @@ class Worker:
         health = Health()
         parts = MethodParts(self._catalog, inference, streams, health, metrics, rounds.post)
         methods = make_methods(parts, metrics.rpc)
-        carrier = make_carrier(settings, methods, rounds, loop)
+        carrier = make_carrier(settings, methods, rounds, loop, share.port)
         self._grpc = GrpcServer(loop, carrier, Answering(methods, inference, streams, health), rounds)
 
     def bind(self, host: str, port: int) -> int:

@@ -6,16 +6,19 @@ It ends when it is told to, when it gets SIGTERM, and when its supervisor ends.
 import contextlib
 import os
 import signal
+import socket
 import threading
 
 import structlog
 from prometheus_client import CollectorRegistry
 
+from polserve.serving.grpc.listener import SharedPort
 from polserve.serving.metrics.answers import assume_no_forks
 from polserve.serving.processes.child import Parent, ParentGone
 from polserve.serving.processes.encoding import Message, decode_accepted, decode_each
 from polserve.serving.settings import Settings
 from polserve.serving.signals import EndSignals
+from polserve.serving.workers.connections import ConnectionCounts, WorkerTurns
 from polserve.serving.workers.epoch import SharedEpoch
 from polserve.serving.workers.worker import Share, Worker
 
@@ -25,7 +28,9 @@ class SupervisedWorker:
 
     def __init__(self, config: Message) -> None:
         """Make the worker that the supervisor configured; it answers no call yet."""
-        share = Share(config["index"], config["n"])
+        index, n = config["index"], config["n"]
+        turns = WorkerTurns(ConnectionCounts(n, config["counts_fd"]), index)
+        share = Share(index, n, SharedPort(socket.socket(fileno=config["port_fd"]), turns))
         self.worker = Worker(
             Settings(**config["settings"]), CollectorRegistry(), SharedEpoch(config["epoch_fd"]), share
         )
