@@ -21,6 +21,7 @@ from polserve.training.learning.networks import GreedyPolicy, ValueNetwork
 
 FRAMES = (4, 88, 80)
 EIGHT = Shape(8, 8)
+TWICE = Shape(16, 8)
 N_BATCH = 1024
 
 OBSERVATION = np.array([0.01, 0.02, 0.03, 0.04], np.float32)
@@ -119,21 +120,23 @@ def compare_nature(report: Report, rounds: int, calls: int) -> None:
 
 
 def compare_workers(report: Report, rounds: int, calls: int) -> None:
-    """Two processes beside one: CPU for a call, how the load spreads, and what follows for the throughput."""
+    """Two processes beside one, each process with as many connections: CPU for a call, and how the load spreads."""
     with polserve("--workers", "2") as two, polserve() as one:
         shares: list[float] = []
         cpu: list[tuple[float, float]] = []
         for _ in range(rounds):
             before = [two.only(pid).cpu_s() for pid in two.pids]
-            both, single = take_turns([(server, CARTPOLE, EIGHT, calls) for server in (two, one)], 1)
+            both, single = take_turns([(two, CARTPOLE, TWICE, 2 * calls), (one, CARTPOLE, EIGHT, calls)], 1)
             spent = [two.only(pid).cpu_s() - was for pid, was in zip(two.pids, before, strict=True)]
             shares.append(max(spent) / sum(spent))
             cpu.append((both.cpu_ms, single.cpu_ms))
         of_two_ms, of_one_ms = (median(side) for side in zip(*cpu, strict=True))
-        report.line("workers_cpu", "two workers, CPU per call, to one", of_two_ms, of_one_ms, "<= 1.1")
-        title = f"the busier of two workers, its share of their busy time, {EIGHT}, to a half"
+        report.line(
+            "workers_cpu", f"two workers, CPU per call, {TWICE}, to one, {EIGHT}", of_two_ms, of_one_ms, "<= 1.1"
+        )
+        title = "the busier of two workers, its share of their busy time, to a half"
         report.line("workers_share", title, median(shares), 0.5, "", "")
-        # Cores enough, it is the busier worker that limits the calls a second.
+        # With cores enough it is the busier worker that limits the calls a second.
         title = "two workers, calls per second of the busier's time, to one worker"
         report.line("workers_rate", title, 1 / (median(shares) * of_two_ms), 1 / of_one_ms, ">= 1.9", "per ms")
         of_two, of_one = two.resident_mib(), one.resident_mib()

@@ -77,6 +77,7 @@ class Connection(asyncio.Protocol):
         """Cancel the calls."""
         self._is_dead = True
         self.front.connections.discard(self)
+        self.front.lost()
         for call in list(self.calls.values()):
             call.abandon()
         self.calls.clear()

@@ -14,8 +14,8 @@ BACKLOG = 1024
 """Connections that wait to be accepted."""
 TURN_S = 0.001
 """Time for which a connection is left to a process that has fewer."""
-MOST_TURNS = 20
-"""Most such periods in a row; after them it is taken, since the other process is too busy."""
+MOST_TURNS = 100
+"""Most such periods in a row; after them it is taken, and what follows at once, since the other process is too busy."""
 PAUSE_S = 1.0
 """Time without new connections, after the system could give none."""
 
@@ -90,13 +90,14 @@ class SharedListener:
     def _take(self) -> None:
         """Take a connection, or leave it to another process for a moment."""
         now = time.monotonic()
-        if now - self._left_at > 10 * TURN_S:  # that was another connection
+        is_ours = self._is_ours()
+        if is_ours or now - self._left_at > 10 * TURN_S:  # those were other connections
             self._n_left = 0
-        if not self._is_ours() and self._n_left < MOST_TURNS:
+        if not is_ours and self._n_left < MOST_TURNS:
             self._n_left, self._left_at = self._n_left + 1, now
             self._wait(TURN_S)
             return
-        self._n_left = 0
+        self._left_at = now
         try:
             connection, _ = self._port.socket.accept()
         except (BlockingIOError, ConnectionAbortedError):  # another process has taken it, or it is gone

@@ -79,7 +79,9 @@ class Nghttp2Carrier:
     async def start(self) -> None:
         """Accept connections."""
         loop = asyncio.get_running_loop()
-        front = Front(self._methods, self._unknown, self._rounds, self._limits, loop, self.connections)
+        front = Front(
+            self._methods, self._unknown, self._rounds, self._limits, loop, self.connections, lost=self._note_count
+        )
         if self._shared is not None:
             n_open = self.connections.__len__
             self._listener = SharedListener(self._shared, loop, lambda: Connection(front), n_open)
@@ -108,11 +110,15 @@ class Nghttp2Carrier:
             connection.abort()
         await asyncio.sleep(0)
 
+    def _note_count(self) -> None:
+        """Tell the processes that share the port how many connections are open here."""
+        if self._listener is not None:
+            self._listener.note()
+
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         now = time.monotonic()
         for connection in list(self.connections):
             connection.look_after(now)
-        if self._listener is not None:
-            self._listener.note()
+        self._note_count()
         end_unread(self.connections, now, self._limits.max_reserved_bytes)
         self._sweeper = loop.call_later(min(1.0, self._limits.keepalive_s / 4), self._sweep, loop)

@@ -1,7 +1,7 @@
 """What all connections of the nghttp2 front share: methods, limits, the rounds and the loop."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -66,3 +66,5 @@ class Front:
     limits: ConnectionLimits
     loop: asyncio.AbstractEventLoop
     connections: "set[Connection]"
+    lost: Callable[[], None]
+    """Called when a connection has ended."""
