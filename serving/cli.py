@@ -28,7 +28,11 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     called = next((word for word in arguments if not word.startswith("-")), None)
     commands = _commands(called)
     for name in [called] if called in commands else sorted(commands):
-        app.command(name=name)(commands[name].load())
+        command = commands[name].load()
+        if isinstance(command, typer.Typer):  # a group of commands
+            app.add_typer(command, name=name)
+        else:
+            app.command(name=name)(command)
     return app
 
 

@@ -29,14 +29,19 @@ def parse(command: str) -> None:
     name, *arguments = shlex.split(command)[1:]
     group = get_command(build([name]))
     assert isinstance(group, TyperGroup)
-    group.commands[name].make_context(name, arguments)
+    called = group.commands[name]
+    while isinstance(called, TyperGroup):
+        name, *arguments = arguments
+        called = called.commands[name]
+    called.make_context(name, arguments)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_command_in_a_document_is_taken_as_it_is_written(
     document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "history.csv").touch()
+    for file in ("history.csv", *re.findall(r"[\w.-]+\.(?:zip|onnx|yaml|cleanrl_model)\b", document.read_text())):
+        (tmp_path / file).touch()
     (tmp_path / "policies").symlink_to(ROOT / "policies")
     monkeypatch.chdir(tmp_path)
     for command in commands(document):

@@ -8,6 +8,7 @@ TrainingError
 +-- TrainingDiverged        training came to its end, and no score was a number
 +-- CheckpointError         a checkpoint is missing, damaged, or of another run
 +-- ExportRefused           the exported graph does not answer as the trained network does
++-- ImportRefused           a file of another tool cannot be read, or its graph does not answer as the original does
 +-- RegistryError           the MLflow registry lacks something or does not answer
 +-- PromotionRefused        the evidence does not allow the promotion
 +-- RaceLost                somebody else moved the alias first
@@ -54,6 +55,10 @@ class CheckpointError(TrainingError):
 
 class ExportRefused(TrainingError):
     """The exported graph does not answer as the trained network does."""
+
+
+class ImportRefused(TrainingError):
+    """A file of another tool cannot be read, or its graph does not answer as the original does."""
 
 
 class RegistryError(TrainingError):

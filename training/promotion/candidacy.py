@@ -82,6 +82,18 @@ def gather_evidence(
     )
 
 
+def check_evaluated(registry: PolicyRegistry, candidacy: Candidacy) -> None:
+    """Raise PromotionRefused where the candidate has no returns at all: an import without its environment."""
+    with tempfile.TemporaryDirectory() as folder:
+        spec = _FetchedVersion.fetch(registry, candidacy.policy, candidacy.candidate, Path(folder)).spec
+    if not spec.HasField("evaluation"):
+        where = spec.environment.id or "no environment"
+        raise PromotionRefused(
+            f"{candidacy.name} was never evaluated (it was imported with {where}, which was not installed there), and "
+            f"there is no champion to play against; {ALL_THE_SAME}"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class _FetchedVersion:
     """A version as downloaded."""

@@ -9,7 +9,7 @@ from polserve.training.environments.making import EnvMaker
 from polserve.training.errors import InvalidOption, PromotionRefused, RaceLost, require, require_kind, require_whole
 from polserve.training.evaluation.game_progress import GameProgress, shown
 from polserve.training.machine.cores import cores
-from polserve.training.promotion.candidacy import ALL_THE_SAME, PlaySettings, gather_evidence
+from polserve.training.promotion.candidacy import ALL_THE_SAME, PlaySettings, check_evaluated, gather_evidence
 from polserve.training.promotion.decision import (
     LAST_SEED,
     MOST_GAMES,
@@ -85,6 +85,7 @@ def promote(  # noqa: PLR0913 - keywords of a function that notebooks call, as t
     if force_reason:
         decision = Decision(candidacy, DecisionKind.FORCED, force_reason)
     elif candidacy.champion is None:
+        check_evaluated(registry, candidacy)
         decision = Decision(candidacy, DecisionKind.PROMOTED, "there was no champion")
     else:
         evidence = gather_evidence(registry, candidacy, settings, told)

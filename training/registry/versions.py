@@ -47,7 +47,9 @@ class PolicyRegistry:
         self.client = client
 
     def register(self, version: PolicyVersion, run_id: str) -> str:
-        """Register a new version with its tags, as @champion where there was none; return its number.
+        """Register a new version with its tags; return its number.
+
+        Where there was no champion it becomes @champion, unless it was never evaluated.
 
         Raises:
             RegistryError: the store refused it, or stored other bytes.
@@ -60,7 +62,7 @@ class PolicyRegistry:
                 raise RegistryError(f"{name}/{number}: model.onnx was stored as {stored}, expected {version.sha256}")
             self.client.set_registered_model_tag(name, POLICY_TAG, "true")
             self.client.set_model_version_tag(name, number, SHA256_TAG, stored)
-            if self.champion(name) is None:
+            if self.champion(name) is None and version.spec.HasField("evaluation"):
                 self._make_first(name, number)
         return number
 

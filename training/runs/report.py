@@ -19,8 +19,15 @@ def write_report(folder: Path, training: TrainingResult, result: Evaluation) -> 
     folder.mkdir(parents=True, exist_ok=True)
     mpl.use("agg")
     _learning_curve(folder / "learning_curve.png", training, result)
+    write_evaluation(folder, result, _story(training))
+
+
+def write_evaluation(folder: Path, result: Evaluation, story: str) -> None:
+    """Write into `folder` returns.png, evaluation.json, and evaluation.md, which begins with a `story`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mpl.use("agg")
     _returns(folder / "returns.png", result)
-    (folder / "evaluation.md").write_text(_markdown(training, result))
+    (folder / "evaluation.md").write_text(_markdown(story, result))
     (folder / "evaluation.json").write_text(
         json.dumps(
             {
@@ -58,18 +65,21 @@ def _returns(path: Path, result: Evaluation) -> None:
     figure.savefig(path, dpi=120)
 
 
-def _markdown(training: TrainingResult, result: Evaluation) -> str:
-    rows = [
-        f"| {name} | {s.episodes} | {s.mean:.2f} | {s.interval_low:.2f} to {s.interval_high:.2f} | {s.median:.2f} "
-        f"| {s.iqm:.2f} | {s.standard_deviation:.2f} |"
-        for name, s in ((result.policy, result.summary), ("random", result.random_summary))
-    ]
-    story = (
+def _story(training: TrainingResult) -> str:
+    return (
         f"Trained for {training.step:,} environment steps ({training.episodes:,} episodes, "
         f"{training.elapsed_s:.0f} s). "
         f"The checkpoint with the best greedy evaluation ({training.score_name} {training.best_score:.2f}) was kept; "
         "the figures below are of other seeds."
     )
+
+
+def _markdown(story: str, result: Evaluation) -> str:
+    rows = [
+        f"| {name} | {s.episodes} | {s.mean:.2f} | {s.interval_low:.2f} to {s.interval_high:.2f} | {s.median:.2f} "
+        f"| {s.iqm:.2f} | {s.standard_deviation:.2f} |"
+        for name, s in ((result.policy, result.summary), ("random", result.random_summary))
+    ]
     if result.published:
         story += f" {result.published}"
     columns = ["policy", "episodes", "mean return", f"{result.summary.confidence:.0%} interval", "median", "IQM"]

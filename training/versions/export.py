@@ -33,12 +33,20 @@ def export_policy(policy: nn.Module, spec: pb.PolicySpec, observations: NDArray[
     Raises:
         ExportRefused: the graph answers otherwise than the network, or there are too few observations.
     """
-    golden = {OBSERVATION: observations, **_answers(policy, observations)}
-    model = _to_onnx(policy, observations[:2], [name for name in (ACTION, VALUES) if name in golden])
+    golden = {OBSERVATION: observations, **answers(policy, observations)}
+    return seal(export_graph(policy, observations[:2]), spec, golden)
+
+
+def seal(model: onnx.ModelProto, spec: pb.PolicySpec, golden: dict[str, NDArray[Any]]) -> PolicyVersion:
+    """Make a version of a graph that answers the golden observations as stated; its spec goes into the graph.
+
+    Raises:
+        ExportRefused: the graph answers otherwise, or there are too few observations.
+    """
     difference = measure_parity(model.SerializeToString(), golden, Choices.of(spec.action))
     stated = pb.PolicySpec()
     stated.CopyFrom(spec)
-    stated.parity.observations = len(observations)
+    stated.parity.observations = len(golden[OBSERVATION])
     stated.parity.largest_value_difference = difference
     onnx.helper.set_model_props(model, {SPEC_KEY: json_format.MessageToJson(stated, indent=None)})
     return PolicyVersion(model, stated, golden)
@@ -49,13 +57,24 @@ _EXPORTING = Lock()
 
 
 @torch.no_grad()
-def _answers(policy: nn.Module, observations: NDArray[Any]) -> dict[str, NDArray[Any]]:
+def answers(policy: nn.Module, observations: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """Actions of a module, and its values where it has them, by the names of the graph's outputs."""
     answer = policy(torch.from_numpy(observations))
     outputs = answer if isinstance(answer, tuple) else (answer,)
     return {name: output.numpy() for name, output in zip((ACTION, VALUES), outputs, strict=False)}
 
 
-def _to_onnx(policy: nn.Module, example: NDArray[Any], outputs: list[str]) -> onnx.ModelProto:
+def export_graph(policy: nn.Module, example: NDArray[Any]) -> onnx.ModelProto:
+    """Export a module as a graph whose first axis is dynamic.
+
+    Args:
+        policy: from observations (n, *shape) to actions, or to actions and values.
+        example: two observations (2, *shape).
+
+    Raises:
+        ExportRefused: the module cannot be exported so.
+    """
+    outputs = list(answers(policy, example))
     # NOTE: torch.export takes an extent of 0 or 1 in the example for a constant, so the example is a batch of two.
     with _EXPORTING, _quiet():
         program = torch.onnx.export(

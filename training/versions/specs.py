@@ -20,8 +20,9 @@ class TrainedPolicy:
     facts: EnvironmentFacts
     """What the environment showed."""
     provenance: pb.Provenance
-    evaluation: ReturnSummary
-    random_mean: float
+    evaluation: ReturnSummary | None
+    """Returns in the evaluation; None for a policy that was not evaluated."""
+    random_mean: float = 0.0
     """Mean return of the random policy in the evaluation."""
 
 
@@ -32,14 +33,22 @@ def build_spec(trained: TrainedPolicy) -> pb.PolicySpec:
         schema_version=SCHEMA_VERSION,
         name=trained.name,
         algorithm=trained.algorithm,
-        environment=pb.Environment(id=environment.id, kwargs_json=environment.kwargs_json, module=environment.module),
         observation=described_observations(
-            facts.observation_space, environment.frames, facts.description, environment.id, facts.emitted_space
+            facts.observation_space,
+            environment.frames,
+            facts.description,
+            environment.id or trained.name,
+            facts.emitted_space,
         ),
-        action=described_actions(facts.action_space, facts.description, environment.id),
+        action=described_actions(facts.action_space, facts.description, environment.id or trained.name),
         provenance=trained.provenance,
-        evaluation=_evaluation(trained.evaluation, trained.random_mean),
     )
+    if environment.id:
+        spec.environment.MergeFrom(
+            pb.Environment(id=environment.id, kwargs_json=environment.kwargs_json, module=environment.module)
+        )
+    if trained.evaluation is not None:
+        spec.evaluation.MergeFrom(_evaluation(trained.evaluation, trained.random_mean))
     spec.MergeFrom(facts.spec_part)
     return spec
 

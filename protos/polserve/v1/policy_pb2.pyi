@@ -374,7 +374,7 @@ class AllocationSpec(_message.Message):
     def __init__(self, channels: _Optional[_Iterable[str]] = ..., currency: _Optional[str] = ..., history_days: _Optional[int] = ..., max_horizon_days: _Optional[int] = ..., components: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Provenance(_message.Message):
-    __slots__ = ("run_id", "git_commit", "seed", "environment_steps", "package_version", "settings_json", "training_hours", "machine", "initial_weights")
+    __slots__ = ("run_id", "git_commit", "seed", "environment_steps", "package_version", "settings_json", "training_hours", "machine", "initial_weights", "source")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     GIT_COMMIT_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
@@ -384,6 +384,7 @@ class Provenance(_message.Message):
     TRAINING_HOURS_FIELD_NUMBER: _ClassVar[int]
     MACHINE_FIELD_NUMBER: _ClassVar[int]
     INITIAL_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     git_commit: str
     seed: int
@@ -393,7 +394,20 @@ class Provenance(_message.Message):
     training_hours: float
     machine: str
     initial_weights: str
-    def __init__(self, run_id: _Optional[str] = ..., git_commit: _Optional[str] = ..., seed: _Optional[int] = ..., environment_steps: _Optional[int] = ..., package_version: _Optional[str] = ..., settings_json: _Optional[str] = ..., training_hours: _Optional[float] = ..., machine: _Optional[str] = ..., initial_weights: _Optional[str] = ...) -> None: ...
+    source: Source
+    def __init__(self, run_id: _Optional[str] = ..., git_commit: _Optional[str] = ..., seed: _Optional[int] = ..., environment_steps: _Optional[int] = ..., package_version: _Optional[str] = ..., settings_json: _Optional[str] = ..., training_hours: _Optional[float] = ..., machine: _Optional[str] = ..., initial_weights: _Optional[str] = ..., source: _Optional[_Union[Source, _Mapping]] = ...) -> None: ...
+
+class Source(_message.Message):
+    __slots__ = ("tool", "file", "sha256", "algorithm")
+    TOOL_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    ALGORITHM_FIELD_NUMBER: _ClassVar[int]
+    tool: str
+    file: str
+    sha256: str
+    algorithm: str
+    def __init__(self, tool: _Optional[str] = ..., file: _Optional[str] = ..., sha256: _Optional[str] = ..., algorithm: _Optional[str] = ...) -> None: ...
 
 class Evaluation(_message.Message):
     __slots__ = ("episodes", "mean", "iqm", "standard_deviation", "interval_low", "interval_high", "confidence", "random_mean", "median", "first_seed")
@@ -420,9 +434,17 @@ class Evaluation(_message.Message):
     def __init__(self, episodes: _Optional[int] = ..., mean: _Optional[float] = ..., iqm: _Optional[float] = ..., standard_deviation: _Optional[float] = ..., interval_low: _Optional[float] = ..., interval_high: _Optional[float] = ..., confidence: _Optional[float] = ..., random_mean: _Optional[float] = ..., median: _Optional[float] = ..., first_seed: _Optional[int] = ...) -> None: ...
 
 class Parity(_message.Message):
-    __slots__ = ("observations", "largest_value_difference")
+    __slots__ = ("observations", "largest_value_difference", "compared_with", "compared_observations", "largest_relative_difference", "ties")
     OBSERVATIONS_FIELD_NUMBER: _ClassVar[int]
     LARGEST_VALUE_DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
+    COMPARED_WITH_FIELD_NUMBER: _ClassVar[int]
+    COMPARED_OBSERVATIONS_FIELD_NUMBER: _ClassVar[int]
+    LARGEST_RELATIVE_DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
+    TIES_FIELD_NUMBER: _ClassVar[int]
     observations: int
     largest_value_difference: float
-    def __init__(self, observations: _Optional[int] = ..., largest_value_difference: _Optional[float] = ...) -> None: ...
+    compared_with: str
+    compared_observations: int
+    largest_relative_difference: float
+    ties: int
+    def __init__(self, observations: _Optional[int] = ..., largest_value_difference: _Optional[float] = ..., compared_with: _Optional[str] = ..., compared_observations: _Optional[int] = ..., largest_relative_difference: _Optional[float] = ..., ties: _Optional[int] = ...) -> None: ...

@@ -1,0 +1,66 @@
+"""What a person asks of an import, whatever tool the file is of."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from polserve.protos.shared.names import POLICY_NAME
+from polserve.training.environments.limits import MAX_EVALUATION_STEPS
+from polserve.training.environments.making import EnvironmentSpec
+from polserve.training.errors import InvalidOption, require
+from polserve.training.imports.places import Place
+from polserve.training.runs.request import name_after
+
+EPISODES = 100
+"""Evaluation episodes, unless another number is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRequest:
+    """What becomes of an imported policy: its name, its environment, and how it is evaluated.
+
+    Raises:
+        InvalidOption: the name is none, or a number is out of range.
+    """
+
+    env: str = ""
+    """Gymnasium id of the environment; "" for none."""
+    module: str = ""
+    """Python module that registers the id."""
+    env_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    name: str | None = None
+    """Name of the policy; None for one after the environment, or after the file."""
+    episodes: int = EPISODES
+    """Evaluation episodes of the policy, and of the random one."""
+    max_steps: int = MAX_EVALUATION_STEPS
+    """Steps after which an evaluation episode is cut off."""
+    folder: Path | None = None
+    """Folder of policies that the version is written into; None to register it in MLflow instead."""
+    tracking_uri: str | None = None
+    """The MLflow store; None for that of MLFLOW_TRACKING_URI, or ./mlflow.db."""
+
+    def __post_init__(self) -> None:
+        """Check what can be checked before the file is read."""
+        require(self.episodes > 1, "episodes", "2 or more", self.episodes)
+        require(self.max_steps > 0, "max_steps", "1 or more", self.max_steps)
+        if not self.env and (self.module or self.env_kwargs):
+            raise InvalidOption("module and env_kwargs go with an environment; name it with --env")
+        if self.name is not None and not POLICY_NAME.fullmatch(self.name):
+            raise InvalidOption(f"name: expected letters, digits, '-', '_' and '.', got {self.name!r}")
+
+    def environment(self) -> EnvironmentSpec | None:
+        """Environment that is named; None for none."""
+        if not self.env:
+            return None
+        module, _, name = ("", "", self.env) if self.module else self.env.rpartition(":")
+        return EnvironmentSpec(name, self.env_kwargs, self.module or module)
+
+    def policy_name(self, place: Place, file: str) -> str:
+        """Name of the policy: the one asked for, else one after the environment, else one after the file."""
+        if self.name is not None:
+            return self.name
+        if place.environment.id:
+            return name_after(place.environment.id)
+        return re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(file).stem).strip(".-").lower() or "imported"

@@ -1,0 +1,230 @@
+"""From an SB3 file to an imported policy."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.spaces import Box, Discrete
+from numpy.typing import NDArray
+from torch import nn
+
+from polserve.training.environments.spaces import short
+from polserve.training.errors import ImportRefused, InvalidOption
+from polserve.training.imports.archives import open_archive, read_json, read_member, read_state
+from polserve.training.imports.imported import Answer, ImportedPolicy, Source
+from polserve.training.imports.places import Place
+from polserve.training.imports.sb3.arranging import Arrangement, arrange, is_image, require_box, stacked
+from polserve.training.imports.sb3.kinds import NAMES, OWN_MODULES, Kind, algorithm_of, kind_of
+from polserve.training.imports.sb3.layers import Acting, Arrange, Normalize, Scale
+from polserve.training.imports.sb3.normalizing import Statistics, read_statistics
+from polserve.training.imports.sb3.predicting import is_scaled, real_predict
+from polserve.training.imports.sb3.rebuilding import Saved, rebuild
+from polserve.training.imports.sb3.stated import ACTIVATIONS, Stated, activation_named
+from polserve.training.versions.export import answers
+
+KIND = "the .zip that stable-baselines3's or sb3-contrib's model.save() writes"
+MEMBERS = ("data", "policy.pth")
+VERSION = "_stable_baselines3_version"
+NO_STATISTICS = "none"
+"""What --normalize is where VecNormalize normalised rewards only."""
+AXES_OF_STACKED_NUMBERS = 2
+OWN_EXTRACTORS = ("NatureCNN", "FlattenExtractor")
+
+
+@dataclass(frozen=True, slots=True)
+class Sb3Options:
+    """What a person tells of an SB3 file that it does not tell itself."""
+
+    normalize: str = ""
+    """VecNormalize's file, "none" where it normalised rewards only; "" where there was none."""
+    algorithm: str = ""
+    """The algorithm; "" for the one that the file tells."""
+    activation: str = ""
+    """The activation between layers, by torch's name; "" for the one that the file tells."""
+
+
+def read_sb3(path: Path, options: Sb3Options, place: Place) -> ImportedPolicy:
+    """Read an SB3 file for the environment that was named.
+
+    Raises:
+        ImportRefused: it is none, or what it holds cannot be imported.
+        InvalidOption: an option does not go with it.
+    """
+    with open_archive(path, KIND, MEMBERS) as archive:
+        stated = Stated(str(path), read_json(archive, "data"))
+        state = read_state(archive, "policy.pth")
+        release = (
+            read_member(archive, VERSION, 100).decode(errors="replace").strip() if VERSION in archive.namelist() else ""
+        )
+    kind = kind_of(stated, state)
+    algorithm = algorithm_of(stated, kind, options.algorithm)
+    _check_extractor(stated)
+    own = require_box(str(path), stated.space("observation_space"))
+    saved = Saved(stated, state, kind, _activation(stated, kind, options), own.shape, _actions(stated, place))
+    raw = place.facts.observation_space if place.facts else own
+    arrangement = arrange(str(path), raw.shape, own.shape)
+    observed = stacked(raw, arrangement.frames)
+    before = _Before(saved, own, arrangement, _statistics(stated, options, observed, own))
+    graph = Acting(before.module(), rebuild(saved), nn.Identity()).eval()
+    original, name = _original(before, graph)
+    library = "sb3-contrib" if algorithm in {"qr-dqn", "tqc", "trpo"} else "stable-baselines3"
+    return ImportedPolicy(
+        algorithm=algorithm,
+        graph=graph,
+        observation_space=observed,
+        action_space=saved.action_space,
+        source=Source.of(path, f"{library} {release}".strip(), NAMES[algorithm]),
+        original=original,
+        original_name=name,
+        preferences=_preferences(graph, saved.action_space),
+        frames=arrangement.frames,
+        settings=stated.settings(),
+        seed=stated.whole("seed"),
+        environment_steps=stated.whole("num_timesteps"),
+        notes=_notes(arrangement),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """What happens to an observation before the network."""
+
+    saved: Saved
+    space: Box
+    """The policy's own space."""
+    arrangement: Arrangement
+    statistics: Statistics | None
+
+    def module(self) -> nn.Module:
+        """All of it, in the graph."""
+        parts: list[nn.Module] = []
+        if self.statistics is not None:
+            mean, deviation = torch.from_numpy(self.statistics.mean), torch.from_numpy(self.statistics.deviation)
+            parts.append(Normalize(mean, deviation, self.statistics.clip))
+        if not self.arrangement.is_plain:
+            parts.append(Arrange(self.arrangement.order, self.arrangement.shape))
+        parts.append(Scale(is_image=self.is_image))
+        return nn.Sequential(*parts)
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the library divides the observation by 255."""
+        return is_image(self.space) and is_scaled(self.saved)
+
+    def apply(self, observations: NDArray[Any]) -> NDArray[Any]:
+        """Observations as the library's `predict` takes them, by numpy."""
+        if self.statistics is not None:
+            observations = self.statistics.apply(observations)
+        return self.arrangement.apply(observations)
+
+
+def _original(before: _Before, graph: nn.Module) -> tuple[Answer, str]:
+    """Original that the graph is compared with: the library's predict, or the network in torch."""
+    found = real_predict(before.saved, before.space)
+    if found is None:
+        return lambda observations: answers(graph, observations)["action"], "the network rebuilt in torch"
+    predict, name = found
+    return lambda observations: predict(before.apply(observations)), name
+
+
+def _preferences(graph: Acting, actions: gym.Space[Any]) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
+    """Scores that the arg-max is taken of, where actions are discrete."""
+    if not isinstance(actions, Discrete):
+        return None
+    *layers, choose = graph.network.children()
+    before_choice = Acting(graph.preprocessing, nn.Sequential(*layers), nn.Identity()).eval()
+
+    def preferences(observations: NDArray[Any]) -> NDArray[Any]:
+        with torch.no_grad():
+            scores = before_choice(torch.from_numpy(observations))
+            chosen = choose(scores)
+        return np.asarray((chosen[1] if isinstance(chosen, tuple) else scores).numpy())
+
+    return preferences
+
+
+def _actions(stated: Stated, place: Place) -> gym.Space[Any]:
+    """Actions of the environment, whose bounds are exact, where they are like those in the file."""
+    own = stated.space("action_space")
+    if place.facts is None:
+        return own
+    theirs = place.facts.action_space
+    is_alike = isinstance(theirs, Box) and theirs.shape == own.shape if isinstance(own, Box) else bool(theirs == own)
+    if not is_alike:
+        raise ImportRefused(
+            f"{stated.file}: the policy acts in {short(own)}, and {place.environment.id} takes {short(theirs)}; name "
+            "the environment that it was trained in, with its wrappers"
+        )
+    return theirs
+
+
+def _activation(stated: Stated, kind: Kind, options: Sb3Options) -> type[nn.Module]:
+    """Activation that was asked for, else the one that the file tells."""
+    if options.activation:
+        try:
+            return activation_named(options.activation)
+        except KeyError as error:
+            known = ", ".join(ACTIVATIONS)
+            raise InvalidOption(f"--activation: expected one of {known}, got {options.activation!r}") from error
+    if not stated.policy_module.startswith(OWN_MODULES):
+        raise ImportRefused(
+            f"{stated.file}: the policy is of a class of your own ({stated.policy_module or 'unknown'}), whose "
+            "activation the file does not tell; give --activation, such as --activation relu"
+        )
+    if "activation_fn" not in stated.policy_kwargs:
+        return activation_named(kind.activation)
+    text = stated.policy_kwargs["activation_fn"]
+    module, _, name = stated.class_of(text).rpartition(".")
+    if not module.startswith("torch.nn.") or name.lower() not in ACTIVATIONS:
+        raise ImportRefused(
+            f"{stated.file}: activation_fn: expected an activation of torch.nn, got {text!r}; give --activation, such "
+            "as --activation relu"
+        )
+    return activation_named(name)
+
+
+def _check_extractor(stated: Stated) -> None:
+    """Raise ImportRefused where the file states a features extractor that is not the library's."""
+    stated_class = stated.policy_kwargs.get("features_extractor_class")
+    if stated_class is None:
+        return
+    module, _, name = stated.class_of(stated_class).rpartition(".")
+    if not module.startswith(OWN_MODULES) or name not in OWN_EXTRACTORS:
+        raise ImportRefused(
+            f"{stated.file}: features_extractor_class: expected {' or '.join(OWN_EXTRACTORS)}, got {stated_class!r}, "
+            "whose code is not in the file; export the network with polserve.export(module, ...)"
+        )
+
+
+def _statistics(stated: Stated, options: Sb3Options, observed: Box, own: Box) -> Statistics | None:
+    if options.normalize == NO_STATISTICS:
+        return None
+    if not options.normalize:
+        if stated.content.get("_last_original_obs") is not None:
+            raise ImportRefused(
+                f"{stated.file}: the policy was trained with VecNormalize, whose statistics are in a file of their "
+                f"own; give --normalize vecnormalize.pkl, or --normalize {NO_STATISTICS} if it normalised rewards only"
+            )
+        return None
+    statistics = read_statistics(Path(options.normalize))
+    if statistics is None:
+        return None
+    if statistics.mean.shape == own.shape and len(observed.shape) == AXES_OF_STACKED_NUMBERS:
+        statistics = statistics.shaped(observed.shape)  # of numbers stacked in a row
+    if statistics.mean.shape not in {observed.shape, observed.shape[1:]}:
+        raise ImportRefused(
+            f"{options.normalize}: expected statistics of observations {observed.shape}, got {statistics.mean.shape}; "
+            f"{stated.file} takes {own.shape}"
+        )
+    return statistics
+
+
+def _notes(arrangement: Arrangement) -> tuple[str, ...]:
+    if not arrangement.frames:
+        return ()
+    stack = f"the policy sees {arrangement.frames} frames: the service keeps the stack in an Episode"
+    return (f"{stack}, and fills it with the first frame, where VecFrameStack begins with zeros",)
