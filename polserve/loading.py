@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import grpc
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.names import CHAMPION, MODEL_FILE
@@ -23,7 +23,8 @@ from polserve.serving.client import (
 )
 from polserve.serving.client.arguments import flag, name_and_version
 from polserve.serving.client.errors import described
-from polserve.serving.client.observations import Observations, batch_of, observation_tensor
+from polserve.serving.client.observations import Observation, Observations, batch_of, observation_tensor
+from polserve.serving.client.parts import are_in_parts, as_list, lay_out_batch, lay_out_one
 from polserve.serving.errors import InvalidRequest, RolloutRefused
 from polserve.serving.policy import Policy
 from polserve.serving.settings import BUNDLED_POLICIES
@@ -90,22 +91,26 @@ class LoadedPolicy:
         """Returns in evaluation; None where nobody evaluated it."""
         return EvaluationSummary.of(self.spec.evaluation) if self.spec.evaluation.episodes else None
 
-    def act(self, observation: ArrayLike, *, with_values: bool = False) -> Action:
+    def act(self, observation: Observation, *, with_values: bool = False) -> Action:
         """Compute the action for one observation, or for each of a batch, as `PolicyClient.act`.
 
         Args:
-            observation: (*shape) or (n, *shape), with the whole stack where the policy stacks frames.
+            observation: (*shape) or (n, *shape), with the whole stack where the policy stacks frames; where the
+                environment's space is a Dict or a Tuple, a mapping or a tuple of its parts.
             with_values: whether to compute the Q-values too.
 
         Raises:
             InvalidArgument: an argument is not what it must be.
             ClientError: the policy does not take this observation, as the service would say.
         """
-        return self._answer(to_array(observation_tensor(observation)), flag("with_values", with_values))
+        laid_out = lay_out_one(self._policy.observation.layout, observation)
+        return self._answer(to_array(observation_tensor(laid_out)), flag("with_values", with_values))
 
     def act_batch(self, observations: Observations, *, with_values: bool = False) -> Action:
         """Compute the actions for n observations, as `PolicyClient.act_batch`; raises as `act`."""
-        tensor = observation_tensor(batch_of(observations), "observations")
+        given = as_list(observations)
+        laid_out = lay_out_batch(self._policy.observation.layout, given) if are_in_parts(given) else given
+        tensor = observation_tensor(batch_of(laid_out), "observations")
         return self._answer(to_array(tensor), flag("with_values", with_values))
 
     def _answer(self, given: NDArray[Any], with_values: bool) -> Action:  # noqa: FBT001 - checked above

@@ -19,10 +19,12 @@ from polserve.serving.errors import PolserveError, UnknownPolicy, UnknownVersion
 from polserve.testing.budgets import answer_allocate
 
 PolicyFunction: TypeAlias = Callable[[Any], Any]
-"""Function from one observation (an array, as sent) to an action, or from a BudgetDay to spends in micros by channel.
+"""Function from one observation to an action, or from a BudgetDay to spends in micros by channel.
 
-An action is a whole number, or the components of a continuous one; or an `Action`, such as `polserve.load(...).act`
-returns.
+The observation is an array, or where it was given in parts, a dict or tuple with an array in each place.
+
+An action is a whole number or an array of them, or the components of a continuous one; or an `Action`, such as
+`polserve.load(...).act` returns.
 """
 
 VERSION = "1"
@@ -54,6 +56,8 @@ def async_client(policies: PolicyFunction | Mapping[str, PolicyFunction]) -> Asy
 class InMemoryTransport:
     """Answers calls by functions."""
 
+    takes_parts = True
+
     def __init__(self, policies: PolicyFunction | Mapping[str, PolicyFunction]) -> None:
         """Check the functions and their names; raises InvalidArgument."""
         self._functions = policies if isinstance(policies, Mapping) else None
@@ -66,7 +70,7 @@ class InMemoryTransport:
 
     def call(self, call: ClientCall[T]) -> T:
         """Answer a call; raises what the function raises."""
-        return call.read(self._response(call.request, is_batch=call.is_batch))
+        return call.read(self._response(call))
 
     def open_stream(self) -> "InMemoryStream":
         """Open a stream of episodes."""
@@ -75,17 +79,18 @@ class InMemoryTransport:
     def close(self) -> None:
         """Free nothing: functions hold no connection."""
 
-    def answer(self, policy: str, version: str, observation: NDArray[Any]) -> Action:
+    def answer(self, policy: str, version: str, observation: Any) -> Action:
         """Return what a policy's function answers to one observation; raises what the function raises."""
         answered = self._function(policy, version)(observation)
         values = answered.values if isinstance(answered, Action) else None
         action = _action_array(answered.action if isinstance(answered, Action) else answered)
         return Action(action=action, policy=policy, version=VERSION, values=values, explored=None)
 
-    def _response(self, request: Message, *, is_batch: bool) -> Message:
+    def _response(self, call: ClientCall[Any]) -> Message:
+        request = call.request
         match request:
             case pb.ActRequest():
-                return self._act(request, is_batch=is_batch)
+                return self._act(request, call)
             case budget_pb2.AllocateRequest():
                 return answer_allocate(request, self._function(request.policy, request.version), VERSION)
             case pb.GetPolicyRequest():
@@ -94,19 +99,21 @@ class InMemoryTransport:
             case _:
                 return pb.ListPoliciesResponse(policies=[_live(name) for name in sorted(self._functions or {})])
 
-    def _act(self, request: pb.ActRequest, *, is_batch: bool) -> pb.ActResponse:
-        observation = to_array(request.observation)
-        if not is_batch:
+    def _act(self, request: pb.ActRequest, call: ClientCall[Any]) -> pb.ActResponse:
+        observation = to_array(request.observation) if call.given is None else call.given
+        n = 1
+        if not call.is_batch:
             answer = self.answer(request.policy, request.version, observation)
             action, values = to_tensor(answer.action), answer.values
         else:
-            if not len(observation):
+            rows = rows_of(observation)
+            n = len(rows)
+            if not n:
                 raise ClientError(grpc.StatusCode.INVALID_ARGUMENT, "observations: expected at least one, got none")
-            answers = [self.answer(request.policy, request.version, row) for row in observation]
+            answers = [self.answer(request.policy, request.version, row) for row in rows]
             action = to_tensor(np.stack([one.action for one in answers]))
             every = [one.values for one in answers if one.values is not None]
             values = np.stack(every) if len(every) == len(answers) else None
-        n = len(observation) if is_batch else 1
         return pb.ActResponse(
             policy=request.policy,
             version=VERSION,
@@ -128,13 +135,20 @@ class InMemoryTransport:
 class InMemoryStream:
     """A stream of episodes that functions play."""
 
+    takes_parts = True
+
     def __init__(self, transport: InMemoryTransport) -> None:
         self._transport = transport
+        self._given: object = None
         self._start: pb.EpisodeStart | None = None
         self._step = 0
         self._return: float | None = None
         self._slots: list[pb.SlotReturn] = []
         """The open episode of each slot, where the stream has slots."""
+
+    def give(self, observation: object) -> None:
+        """Take an observation in parts, for the next request."""
+        self._given = observation
 
     def ask(self, request: pb.EpisodeRequest) -> pb.EpisodeResponse:
         """Answer one request, as the service does; raises what the function raises."""
@@ -173,8 +187,9 @@ class InMemoryStream:
     def _act(
         self, start: pb.EpisodeStart, observation: pb.Tensor, over: Sequence[pb.SlotReturn] = ()
     ) -> pb.EpisodeResponse:
-        array = to_array(observation)
-        rows = array if self._slots else array[np.newaxis]
+        given: Any = to_array(observation) if self._given is None else self._given
+        self._given = None
+        rows = rows_of(given) if self._slots else [given]
         answers = [self._transport.answer(start.policy, start.version, row) for row in rows]
         actions = np.stack([answer.action for answer in answers])
         values = _stacked_values(answers) if start.with_values else None
@@ -193,6 +208,16 @@ class InMemoryStream:
         )
 
 
+def rows_of(observations: Any) -> Sequence[Any]:
+    """Return the observations of a batch one by one: of an array, of a list, or of parts that hold a batch each."""
+    if isinstance(observations, Mapping):
+        parts = [rows_of(part) for part in observations.values()]
+        return [dict(zip(observations, row, strict=True)) for row in zip(*parts, strict=True)]
+    if isinstance(observations, tuple):
+        return list(zip(*map(rows_of, observations), strict=True))
+    return list(observations)
+
+
 def _stacked_values(answers: Sequence[Action]) -> NDArray[np.float32] | None:
     """Return the values of several answers, (n, a); None where one has none."""
     values = [answer.values for answer in answers if answer.values is not None]
@@ -201,6 +226,8 @@ def _stacked_values(answers: Sequence[Action]) -> NDArray[np.float32] | None:
 
 class AsyncInMemoryTransport:
     """`InMemoryTransport` for asyncio."""
+
+    takes_parts = True
 
     def __init__(self, policies: PolicyFunction | Mapping[str, PolicyFunction]) -> None:
         """Check the functions and their names; raises InvalidArgument."""
@@ -221,8 +248,14 @@ class AsyncInMemoryTransport:
 class AsyncInMemoryStream:
     """`InMemoryStream` for asyncio."""
 
+    takes_parts = True
+
     def __init__(self, transport: InMemoryTransport) -> None:
         self._stream = InMemoryStream(transport)
+
+    def give(self, observation: object) -> None:
+        """Take an observation in parts, for the next request."""
+        self._stream.give(observation)
 
     async def ask(self, request: pb.EpisodeRequest) -> pb.EpisodeResponse:
         """Answer one request; raises what the function raises."""

@@ -60,6 +60,11 @@ class Part:
         """Its keys with dots between them."""
         return ".".join(self.path)
 
+    @property
+    def place_and_form(self) -> tuple[object, ...]:
+        """What decides how it is laid out."""
+        return self.path, self.offset, self.shape, self.dtype
+
     def place(self, index: int) -> str:
         """Name the number at `index` of the part, as in position[1]."""
         if not self.shape:
@@ -100,6 +105,17 @@ class Layout:
     def is_composite(self) -> bool:
         """Whether the observation is a Dict or a Tuple."""
         return any(part.path for part in self.parts)
+
+    @property
+    def is_tuple(self) -> bool:
+        """Whether the observation is a Tuple."""
+        keys = list(dict.fromkeys(part.path[0] for part in self.parts if part.path))
+        return bool(keys) and _is_tuple(keys)
+
+    def is_like(self, other: "Layout") -> bool:
+        """Whether observations are laid out in the same way."""
+        ours, theirs = ([part.place_and_form for part in layout.parts] for layout in (self, other))
+        return (self.dtype, self.shape, ours) == (other.dtype, other.shape, theirs)
 
     @property
     def categories(self) -> tuple[Ints, Ints]:

@@ -14,6 +14,7 @@ from polserve.serving.client.live import (
     EvaluationSummary,
     LivePolicy,
     LiveVersion,
+    ObservationPart,
     ObservationSpace,
 )
 from polserve.serving.client.messages import Action
@@ -35,6 +36,7 @@ __all__ = [
     "InvalidArgument",
     "LivePolicy",
     "LiveVersion",
+    "ObservationPart",
     "ObservationSpace",
     "PolicyClient",
     "Split",

@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Self, SupportsFloat
-
-from numpy.typing import ArrayLike
+from typing import Any, Self, SupportsFloat
 
 from polserve.protos.shared.calls import DEFAULT_TARGET
 from polserve.serving.client.arguments import (
@@ -19,13 +17,31 @@ from polserve.serving.client.budget import BudgetDay, Split, allocate_call
 from polserve.serving.client.live import LivePolicy
 from polserve.serving.client.messages import (
     Action,
+    ActOptions,
+    ClientCall,
     EpisodeMessages,
     act_batch_call,
     act_call,
+    given_call,
     policies_call,
     policy_call,
 )
-from polserve.serving.client.observations import Observations
+from polserve.serving.client.observations import Observation, Observations
+from polserve.serving.client.parts import (
+    Asked,
+    Layouts,
+    Steps,
+    act_batch_steps,
+    act_steps,
+    are_in_parts,
+    as_given,
+    as_list,
+    batch_as_given,
+    carry_out_async,
+    is_in_parts,
+    observe_steps,
+    takes_parts,
+)
 from polserve.serving.client.target import full_target
 
 
@@ -47,28 +63,34 @@ class AsyncPolicyClient:
         """
         seconds, n, given = timeout_of(timeout_s), connections_of(connections), options_of(options)
         self._transport: AsyncTransport = AsyncGrpcTransport(full_target(target), seconds, n, given)
+        self._layouts = Layouts()
 
     @classmethod
     def over(cls, transport: AsyncTransport) -> Self:
         """Return a client whose calls something else answers, such as functions: see `polserve.testing`."""
         client = cls.__new__(cls)
-        client._transport = transport  # noqa: SLF001 - its own class
+        client._transport, client._layouts = transport, Layouts()  # noqa: SLF001 - its own class
         return client
 
-    async def act(
+    async def act(  # noqa: PLR0913 - keywords of a method that people call
         self,
         policy: str,
-        observation: ArrayLike,
+        observation: Observation,
         *,
         version: Version = "",
         with_values: bool = False,
         epsilon: SupportsFloat = 0.0,
+        state: bytes | None = None,
     ) -> Action:
         """Ask for an action, as `PolicyClient.act`; raises InvalidArgument and ClientError."""
-        call = act_call(policy, observation, version, with_values=with_values, epsilon=epsilon)
-        return await self._transport.call(call)
+        options = ActOptions(version, with_values, epsilon, state)
+        if not is_in_parts(observation):
+            return await self._transport.call(act_call(policy, observation, options))  # type: ignore[arg-type] # array
+        if takes_parts(self._transport):
+            return await self._transport.call(given_call(policy, as_given(observation), options))
+        return await self._carry_out(act_steps(self._layouts, policy, observation, options))
 
-    async def act_batch(
+    async def act_batch(  # noqa: PLR0913 - likewise
         self,
         policy: str,
         observations: Observations,
@@ -76,10 +98,15 @@ class AsyncPolicyClient:
         version: Version = "",
         with_values: bool = False,
         epsilon: SupportsFloat = 0.0,
+        state: bytes | None = None,
     ) -> Action:
         """Ask for the actions of a batch, as `PolicyClient.act_batch`; raises InvalidArgument and ClientError."""
-        call = act_batch_call(policy, observations, version, with_values=with_values, epsilon=epsilon)
-        return await self._transport.call(call)
+        options, given = ActOptions(version, with_values, epsilon, state), as_list(observations)
+        if not are_in_parts(given):
+            return await self._transport.call(act_batch_call(policy, given, options))
+        if takes_parts(self._transport):
+            return await self._transport.call(given_call(policy, batch_as_given(given), options, is_batch=True))
+        return await self._carry_out(act_batch_steps(self._layouts, policy, given, options))
 
     async def allocate(self, policy: str, today: BudgetDay, *, version: Version = "") -> Split:
         """Ask for a split of a budget, as `PolicyClient.allocate`; raises InvalidArgument and ClientError."""
@@ -94,7 +121,7 @@ class AsyncPolicyClient:
             InvalidArgument: an argument is not what it must be; nothing was sent.
         """
         messages = EpisodeMessages(policy, version, with_values=with_values, epsilon=epsilon)
-        return AsyncEpisode(self._transport.open_stream(), messages)
+        return AsyncEpisode(self._transport.open_stream(), messages, self._transport, self._layouts)
 
     async def policies(self) -> list[LivePolicy]:
         """Ask what is live, as `PolicyClient.policies`; raises ClientError."""
@@ -108,6 +135,9 @@ class AsyncPolicyClient:
         """Close the connections."""
         await self._transport.close()
 
+    async def _carry_out(self, steps: Steps[Action]) -> Action:
+        return await carry_out_async(steps, self._transport.call)  # type: ignore[arg-type] # they make calls only
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -120,13 +150,29 @@ class AsyncPolicyClient:
 class AsyncEpisode:
     """`Episode` for asyncio; for one task."""
 
-    def __init__(self, stream: AsyncStream, messages: EpisodeMessages) -> None:
+    def __init__(
+        self, stream: AsyncStream, messages: EpisodeMessages, transport: AsyncTransport, layouts: Layouts
+    ) -> None:
         self._stream = stream
         self._messages = messages
+        self._transport = transport
+        self._layouts = layouts
 
-    async def act(self, observation: ArrayLike, reward: SupportsFloat | None = None) -> Action:
+    async def act(self, observation: Observation, reward: SupportsFloat | None = None) -> Action:
         """Ask for the next action, as `Episode.act`; raises InvalidArgument and ClientError."""
-        return self._messages.action(await self._stream.ask(self._messages.observe(observation, reward)))
+        if not is_in_parts(observation):
+            request = self._messages.observe(observation, reward)  # type: ignore[arg-type] # an array
+            return self._messages.action(await self._stream.ask(request))
+        if takes_parts(self._stream):
+            self._stream.give(as_given(observation))  # type: ignore[attr-defined] # which is what it says
+            return self._messages.action(await self._stream.ask(self._messages.observe((), reward)))
+        steps = observe_steps(self._layouts, self._messages, observation, reward)
+        return await carry_out_async(steps, self._ask)
+
+    async def _ask(self, asked: Asked) -> Any:
+        if isinstance(asked, ClientCall):
+            return await self._transport.call(asked)
+        return await self._stream.ask(asked)
 
     async def end(self, reward: SupportsFloat | None = None, *, truncated: bool = False) -> float | None:
         """End the episode and return its return, as `Episode.end`; raises InvalidArgument and ClientError."""

@@ -121,6 +121,17 @@ def reward_of(value: SupportsFloat | None) -> float | None:
     return number
 
 
+def state_of(value: bytes | None) -> bytes:
+    """Return a recurrent policy's state as a request holds it; nothing at the start of an episode.
+
+    Raises:
+        InvalidArgument: it is not what an answer gave.
+    """
+    if value is None or isinstance(value, bytes):
+        return value or b""
+    raise InvalidArgument("state", "the state of the answer before, or None", described(value))
+
+
 def timeout_of(value: SupportsFloat) -> float:
     """Return the seconds that a call may take.
 

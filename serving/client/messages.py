@@ -10,7 +10,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.tensors import to_array
-from polserve.serving.client.arguments import Version, flag, name_and_version, policy_name, probability, reward_of
+from polserve.serving.client.arguments import (
+    Version,
+    flag,
+    name_and_version,
+    policy_name,
+    probability,
+    reward_of,
+    state_of,
+)
 from polserve.serving.client.errors import InvalidArgument, described
 from polserve.serving.client.live import LivePolicy
 from polserve.serving.client.observations import Observations, batch_of, observation_tensor
@@ -24,7 +32,8 @@ class Action:
     """What a policy answered."""
 
     action: NDArray[np.int64] | NDArray[np.float32]
-    """() or (n,) int64, or (k,) or (n, k) float32: with the leading axes of the observation."""
+    """In the environment's own form, with the leading axes of the observation: () or (n,) int64 for one choice, int64
+    of the action's shape for several, float32 for continuous ones."""
     policy: str
     """Name of the policy that answered."""
     version: str
@@ -33,6 +42,8 @@ class Action:
     """Q-values, where they were asked for and the policy has them."""
     explored: NDArray[np.bool_] | None
     """For which observations the action was drawn at random; None when epsilon was 0."""
+    state: bytes | None = None
+    """What a recurrent policy remembers, to be given with the next observation; None for any other policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +56,36 @@ class ClientCall(Generic[T]):
     """Function from the response to what the client returns."""
     is_batch: bool = False
     """Whether the observation's first axis counts observations, by the method that was called."""
+    given: object = None
+    """The observation in parts as it was given, for whoever takes it so; None where the request has it."""
 
 
-def act_call(
-    policy: str, observation: ArrayLike, version: Version, *, with_values: bool, epsilon: SupportsFloat
-) -> ClientCall[Action]:
+@dataclass(frozen=True, slots=True)
+class ActOptions:
+    """How an action is asked for, as the caller says it."""
+
+    version: Version = ""
+    with_values: bool = False
+    epsilon: SupportsFloat = 0.0
+    state: bytes | None = None
+    """What a recurrent policy's answer before gave; None at the start of an episode."""
+
+
+def act_call(policy: str, observation: ArrayLike, options: ActOptions) -> ClientCall[Action]:
     """Return the call for one observation, or a batch; raises InvalidArgument."""
-    request = act_request(policy, observation, version, with_values=with_values, epsilon=epsilon)
-    return ClientCall("Act", request, action_of)
+    return ClientCall("Act", act_request(policy, observation, options), action_of)
 
 
-def act_batch_call(
-    policy: str, observations: Observations, version: Version, *, with_values: bool, epsilon: SupportsFloat
-) -> ClientCall[Action]:
+def act_batch_call(policy: str, observations: Observations, options: ActOptions) -> ClientCall[Action]:
     """Return the call for several observations; raises InvalidArgument."""
     tensor = observation_tensor(batch_of(observations), "observations")
-    return ClientCall("Act", _act_request(policy, tensor, version, with_values, epsilon), action_of, is_batch=True)
+    return ClientCall("Act", _act_request(policy, tensor, options), action_of, is_batch=True)
+
+
+def given_call(policy: str, given: object, options: ActOptions, *, is_batch: bool = False) -> ClientCall[Action]:
+    """Return the call for observations in parts as they were given, for whoever takes them so."""
+    request = _act_request(policy, pb.Tensor(), options)
+    return ClientCall("Act", request, action_of, is_batch=is_batch, given=given)
 
 
 def policies_call() -> ClientCall[list[LivePolicy]]:
@@ -73,27 +98,20 @@ def policy_call(name: str) -> ClientCall[LivePolicy]:
     return ClientCall("GetPolicy", pb.GetPolicyRequest(policy=policy_name(name)), _policy_of)
 
 
-def act_request(
-    policy: str, observation: ArrayLike, version: Version, *, with_values: bool, epsilon: SupportsFloat
-) -> pb.ActRequest:
+def act_request(policy: str, observation: ArrayLike, options: ActOptions) -> pb.ActRequest:
     """Return the request for one observation, or a batch; raises InvalidArgument."""
-    return _act_request(policy, observation_tensor(observation), version, with_values, epsilon)
+    return _act_request(policy, observation_tensor(observation), options)
 
 
-def _act_request(
-    policy: str,
-    observation: pb.Tensor,
-    version: Version,
-    with_values: bool,  # noqa: FBT001 - as the public functions have it, by name
-    epsilon: SupportsFloat,
-) -> pb.ActRequest:
-    name, number = name_and_version(policy, version)
+def _act_request(policy: str, observation: pb.Tensor, options: ActOptions) -> pb.ActRequest:
+    name, number = name_and_version(policy, options.version)
     return pb.ActRequest(
         policy=name,
         version=number,
         observation=observation,
-        with_values=flag("with_values", with_values),
-        epsilon=probability("epsilon", epsilon),
+        with_values=flag("with_values", options.with_values),
+        epsilon=probability("epsilon", options.epsilon),
+        state=state_of(options.state),
     )
 
 
@@ -105,6 +123,7 @@ def action_of(response: pb.ActResponse) -> Action:
         version=response.version,
         values=to_array(response.values).copy() if response.HasField("values") else None,
         explored=np.array(response.explored, np.bool_) if response.explored else None,
+        state=response.state or None,
     )
 
 
@@ -121,10 +140,12 @@ class EpisodeMessages:
 
     def __init__(self, policy: str, version: Version, *, with_values: bool, epsilon: SupportsFloat) -> None:
         """Check the arguments that hold for the whole stream; raises InvalidArgument."""
-        self._policy, self._version = name_and_version(policy, version)
+        self.policy, self._version = name_and_version(policy, version)
         self._with_values = flag("with_values", with_values)
         self._epsilon = probability("epsilon", epsilon)
-        self._is_playing = False
+        self.is_playing = False
+        self.number = ""
+        """The version that the episode began with."""
 
     def observe(self, observation: ArrayLike, reward: SupportsFloat | None) -> pb.EpisodeRequest:
         """Return the request with an observation: the first of an episode starts it.
@@ -134,18 +155,25 @@ class EpisodeMessages:
         """
         tensor = observation_tensor(observation)
         earned = reward_of(reward)
-        if self._is_playing:
+        if self.is_playing:
             return pb.EpisodeRequest(step=pb.EpisodeStep(observation=tensor, reward=earned))
-        if earned is not None:
+        request = self.begin(reward)
+        request.start.observation.CopyFrom(tensor)
+        return request
+
+    def begin(self, reward: SupportsFloat | None) -> pb.EpisodeRequest:
+        """Return the request that starts an episode without an observation; raises InvalidArgument for a reward."""
+        if reward_of(reward) is not None:
             raise InvalidArgument("reward", "none with the first observation of an episode", described(reward))
         start = pb.EpisodeStart(
-            policy=self._policy,
-            version=self._version,
-            with_values=self._with_values,
-            epsilon=self._epsilon,
-            observation=tensor,
+            policy=self.policy, version=self._version, with_values=self._with_values, epsilon=self._epsilon
         )
         return pb.EpisodeRequest(start=start)
+
+    def began(self, response: pb.EpisodeResponse) -> None:
+        """Take notice of the version that an episode began with."""
+        self.is_playing = True
+        self.number = response.version
 
     def end(self, reward: SupportsFloat | None, *, truncated: bool) -> pb.EpisodeRequest:
         """Return the request that ends an episode; raises InvalidArgument."""
@@ -154,7 +182,7 @@ class EpisodeMessages:
 
     def action(self, response: pb.EpisodeResponse) -> Action:
         """Return the action that a step was answered with; the episode goes on."""
-        self._is_playing = True
+        self.began(response)
         return Action(
             action=to_array(response.action).copy(),
             policy=response.policy,
@@ -165,5 +193,5 @@ class EpisodeMessages:
 
     def episode_return(self, response: pb.EpisodeResponse) -> float | None:
         """Return the return that an end was answered with; the episode is over."""
-        self._is_playing = False
+        self.is_playing = False
         return response.episode_return if response.HasField("episode_return") else None

@@ -11,8 +11,10 @@ from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.tensors import CODES, TensorError, cast, to_tensor
 from polserve.serving.client.errors import InvalidArgument, described
 
-Observations: TypeAlias = ArrayLike | Iterable[ArrayLike]
-"""Several observations: an array (n, *shape), or arrays (*shape) in turn."""
+Observation: TypeAlias = ArrayLike | Mapping[str, Any] | tuple[Any, ...]
+"""One observation or a batch: an array; or a mapping or a tuple of its parts, as the environment nests them."""
+Observations: TypeAlias = Observation | Iterable[Observation]
+"""Several observations: an array (n, *shape), or one by one; or a mapping or a tuple whose parts hold n each."""
 
 _WIDER = {
     "float16": np.float32,
@@ -45,7 +47,7 @@ def observation_tensor(observation: ArrayLike, argument: str = "observation") ->
     Raises:
         InvalidArgument: they are no numbers, of no one shape, or more than any dtype of the wire holds.
     """
-    given = _numbers(observation, argument)
+    given = numbers(observation, argument)
     carried = given.dtype if given.dtype.newbyteorder("<") in CODES else _WIDER[given.dtype.name]
     try:
         return to_tensor(cast(given, np.dtype(carried)))
@@ -61,13 +63,13 @@ def batch_of(observations: Observations) -> NDArray[Any]:
     """
     argument = "observations"
     if hasattr(observations, "__array__") or isinstance(observations, (bytearray, memoryview)):
-        batch = _numbers(observations, argument)
+        batch = numbers(observations, argument)
         if batch.ndim == 0:
             raise InvalidArgument(argument, "an array (n, *shape), or several arrays", "a single number")
         return batch
     if isinstance(observations, (str, bytes, Mapping, AbstractSet)) or not isinstance(observations, Iterable):
         raise InvalidArgument(argument, "an array (n, *shape), or several arrays", described(observations))
-    arrays = [_numbers(one, argument) for one in observations]
+    arrays = [numbers(one, argument) for one in observations]
     if len({array.dtype for array in arrays}) > 1:  # stacked, a whole number might be rounded
         arrays = [_as_floats(array) for array in arrays]
     shapes = list(dict.fromkeys(array.shape for array in arrays))
@@ -76,9 +78,9 @@ def batch_of(observations: Observations) -> NDArray[Any]:
     return np.stack(arrays)
 
 
-def _numbers(observation: object, argument: str) -> NDArray[Any]:
-    """Return the observation as an array of numbers, none of them rounded; raises InvalidArgument."""
-    if type(observation) is not np.ndarray and _hides_numbers(observation):
+def numbers(observation: object, argument: str) -> NDArray[Any]:
+    """Return an observation, or a part of one, as an array of numbers, none of them rounded; raises InvalidArgument."""
+    if type(observation) is not np.ndarray and _hidesnumbers(observation):
         raise InvalidArgument(argument, "a number in every place", "a masked array that hides some")
     given = _array(observation, argument)
     if given.dtype == object:
@@ -107,7 +109,7 @@ def _first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def _hides_numbers(observation: object) -> bool:
+def _hidesnumbers(observation: object) -> bool:
     """Whether a masked array, at the top or in lists, hides a number; numpy would take what is under the mask."""
     pending: list[tuple[object, int]] = [(observation, 0)]
     while pending:
@@ -130,7 +132,7 @@ def _unboxed(given: NDArray[Any], argument: str) -> NDArray[Any]:
         if isinstance(item, int) and not -(1 << _INT64_BITS) <= item < 1 << _INT64_BITS:
             shown = f"{str(item)[:30]}; write a float, such as 1e30"
             raise InvalidArgument(argument, "whole numbers below 2^63 in size", shown)
-    return _numbers(items, argument).reshape(given.shape)
+    return numbers(items, argument).reshape(given.shape)
 
 
 def _check_mixed(observation: object, given: NDArray[Any], argument: str) -> None:

@@ -13,9 +13,20 @@ from polserve.protos.shared.calls import MOST_SLOTS
 from polserve.protos.tensors import to_array
 from polserve.serving.client.arguments import Version, flag, name_and_version, probability, whole
 from polserve.serving.client.errors import InvalidArgument, described
-from polserve.serving.client.messages import Action
-from polserve.serving.client.observations import observation_tensor
-from polserve.serving.client.transport import Stream
+from polserve.serving.client.messages import Action, ClientCall
+from polserve.serving.client.observations import Observation, observation_tensor
+from polserve.serving.client.parts import (
+    Asked,
+    Layouts,
+    Steps,
+    as_given,
+    begun_steps,
+    carry_out,
+    is_in_parts,
+    lay_out_batch,
+    takes_parts,
+)
+from polserve.serving.client.transport import Stream, Transport
 
 RESETS = ("NextStep", "SameStep")
 """Gymnasium's ways to begin the next episode of a slot."""
@@ -45,33 +56,108 @@ class VectorEnvironment(Protocol):
         """Take the actions; returns observations, rewards, terminated, truncated and more."""
 
 
-class Episodes:
-    """The episodes of n slots, each one after the other, on one stream; for one thread."""
+class SlotMessages:
+    """The requests of a stream of slots, and what their responses say."""
 
-    def __init__(  # noqa: PLR0913 - what a stream of episodes is opened with
-        self,
-        stream: Stream,
-        policy: str,
-        n: SupportsIndex,
-        version: Version,
-        *,
-        with_values: bool,
-        epsilon: SupportsFloat,
+    def __init__(
+        self, policy: str, n: SupportsIndex, version: Version, *, with_values: bool, epsilon: SupportsFloat
     ) -> None:
         """Check the arguments that hold for the whole stream; raises InvalidArgument."""
-        self._stream = stream
-        self._policy, self._version = name_and_version(policy, version)
+        self.policy, self._version = name_and_version(policy, version)
         self.n = whole("n", n, 1, MOST_SLOTS)
         """Number of slots."""
         self._with_values = flag("with_values", with_values)
         self._epsilon = probability("epsilon", epsilon)
-        self._is_playing = False
+        self.is_playing = False
+        self.number = ""
+        """The version that the episodes began with."""
+
+    def begin(self, told: Any) -> pb.EpisodeRequest:
+        """Return the request that starts all slots without observations; raises InvalidArgument for rewards."""
+        if told is not None and len(told):
+            raise InvalidArgument("rewards", "none with the first observations", described(told))
+        start = pb.EpisodeStart(
+            policy=self.policy,
+            version=self._version,
+            with_values=self._with_values,
+            epsilon=self._epsilon,
+            slots=self.n,
+        )
+        return pb.EpisodeRequest(start=start)
+
+    def began(self, response: pb.EpisodeResponse) -> None:
+        """Take notice of the version that the episodes began with."""
+        self.is_playing = True
+        self.number = response.version
+
+    def observe(self, observations: ArrayLike, earned: list[float], ended: list[pb.SlotEnd]) -> pb.EpisodeRequest:
+        """Return the request with an observation for each slot; raises InvalidArgument."""
+        tensor = observation_tensor(observations, "observations")
+        if self.is_playing:
+            return pb.EpisodeRequest(step=pb.EpisodeStep(observation=tensor, rewards=earned, ended=ended))
+        request = self.begin(earned or ended)
+        request.start.observation.CopyFrom(tensor)
+        return request
+
+    def action(self, response: pb.EpisodeResponse) -> Action:
+        """Return the actions that a step was answered with."""
+        self.began(response)
+        return Action(
+            action=to_array(response.action).copy(),
+            policy=response.policy,
+            version=response.version,
+            values=to_array(response.values).copy() if response.HasField("values") else None,
+            explored=np.array(response.explored_slots, np.bool_) if response.explored_slots else None,
+        )
+
+    def end(self, rewards: ArrayLike | None, *, truncated: bool) -> pb.EpisodeRequest:
+        """Return the request that ends all episodes; raises InvalidArgument."""
+        end = pb.EpisodeEnd(rewards=self.rewards(rewards), truncated=flag("truncated", truncated))
+        return pb.EpisodeRequest(end=end)
+
+    def rewards(self, values: ArrayLike | None) -> list[float]:
+        """Return rewards as a request holds them; raises InvalidArgument."""
+        if values is None:
+            return []
+        return [float(value) for value in self._for_each("rewards", values, "numbers")]
+
+    def ended(self, terminated: ArrayLike | None, truncated: ArrayLike | None) -> list[pb.SlotEnd]:
+        """Return how each slot ended as a request holds it; raises InvalidArgument."""
+        if terminated is None and truncated is None:
+            return []
+        nothing = np.zeros(self.n, np.bool_)
+        first = nothing if terminated is None else self._for_each("terminated", terminated, "truth values")
+        second = nothing if truncated is None else self._for_each("truncated", truncated, "truth values")
+        if not (first.any() or second.any()):
+            return []
+        return [_how(bool(one), bool(two)) for one, two in zip(first, second, strict=True)]
+
+    def _for_each(self, argument: str, values: ArrayLike, what: str) -> NDArray[Any]:
+        array = np.asarray(values)
+        if array.shape != (self.n,) or array.dtype.kind not in "biuf":
+            raise InvalidArgument(argument, f"{what}, one for each of {self.n} slots", described(values))
+        return array
+
+
+class Episodes:
+    """The episodes of n slots, each one after the other, on one stream; for one thread."""
+
+    def __init__(self, stream: Stream, messages: SlotMessages, transport: Transport, layouts: Layouts) -> None:
+        self._stream = stream
+        self._messages = messages
+        self._transport = transport
+        self._layouts = layouts
         self.ended: list[EndedEpisode] = []
         """The episodes that have ended so far."""
 
+    @property
+    def n(self) -> int:
+        """Number of slots."""
+        return self._messages.n
+
     def act(
         self,
-        observations: ArrayLike,
+        observations: Observation,
         rewards: ArrayLike | None = None,
         *,
         terminated: ArrayLike | None = None,
@@ -80,7 +166,8 @@ class Episodes:
         """Ask for the action of each slot for its next observation.
 
         Args:
-            observations: (n, *shape), or (n, *frame) where the policy stacks frames, which the service does.
+            observations: (n, *shape), or (n, *frame) where the policy stacks frames, which the service does; where the
+                environment's space is a Dict or a Tuple, a mapping or a tuple whose parts hold n each.
             rewards: (n,) what the actions before earned.
             terminated: (n,) true where the environment ended a slot's episode; its observation begins the next one.
             truncated: (n,) likewise, where a limit of time ended it.
@@ -89,34 +176,27 @@ class Episodes:
             InvalidArgument: an argument is not what it must be; nothing was sent.
             ClientError: the service refused it or did not answer; the stream has ended.
         """
-        tensor = observation_tensor(observations, "observations")
-        earned = self._numbers("rewards", rewards)
-        ended = self._ended(terminated, truncated)
-        if self._is_playing:
-            step = pb.EpisodeStep(observation=tensor, rewards=earned, ended=ended)
-            request = pb.EpisodeRequest(step=step)
-        else:
-            if earned or ended:
-                raise InvalidArgument("rewards", "none with the first observations", described(rewards))
-            start = pb.EpisodeStart(
-                policy=self._policy,
-                version=self._version,
-                with_values=self._with_values,
-                epsilon=self._epsilon,
-                observation=tensor,
-                slots=self.n,
-            )
-            request = pb.EpisodeRequest(start=start)
-        response = self._stream.ask(request)
-        self._is_playing = True
+        earned = self._messages.rewards(rewards)
+        ended = self._messages.ended(terminated, truncated)
+        if is_in_parts(observations) and not takes_parts(self._stream):
+            return carry_out(self._steps(observations, earned, ended), self._ask)
+        if is_in_parts(observations):
+            self._stream.give(as_given(observations, "observations"))  # type: ignore[attr-defined] # it takes them
+            observations = ()
+        return self._acted(self._stream.ask(self._messages.observe(observations, earned, ended)))  # type: ignore[arg-type]
+
+    def _steps(self, observations: Any, earned: list[float], ended: list[pb.SlotEnd]) -> Steps[Action]:
+        """Ask for the actions for observations in parts."""
+        layout = yield from begun_steps(self._layouts, self._messages, earned or ended)
+        response = yield self._messages.observe(lay_out_batch(layout, observations), earned, ended)
+        return self._acted(response)
+
+    def _ask(self, asked: Asked) -> Any:
+        return self._transport.call(asked) if isinstance(asked, ClientCall) else self._stream.ask(asked)
+
+    def _acted(self, response: pb.EpisodeResponse) -> Action:
         self._note(response)
-        return Action(
-            action=to_array(response.action).copy(),
-            policy=response.policy,
-            version=response.version,
-            values=to_array(response.values).copy() if response.HasField("values") else None,
-            explored=np.array(response.explored_slots, np.bool_) if response.explored_slots else None,
-        )
+        return self._messages.action(response)
 
     def end(self, rewards: ArrayLike | None = None, *, truncated: bool = False) -> list[EndedEpisode]:
         """End the episodes of all slots; return all that have ended on this stream.
@@ -129,9 +209,8 @@ class Episodes:
             InvalidArgument: an argument is not what it must be; nothing was sent.
             ClientError: the service did not answer, or no episode was going on.
         """
-        end = pb.EpisodeEnd(rewards=self._numbers("rewards", rewards), truncated=flag("truncated", truncated))
-        self._note(self._stream.ask(pb.EpisodeRequest(end=end)))
-        self._is_playing = False
+        self._note(self._stream.ask(self._messages.end(rewards, truncated=truncated)))
+        self._messages.is_playing = False
         return self.ended
 
     def play(self, environments: VectorEnvironment, steps: int, *, seed: int | None = None) -> Iterator[Action]:
@@ -172,27 +251,6 @@ class Episodes:
         for over in response.ended:
             earned = over.episode_return if over.HasField("episode_return") else None
             self.ended.append(EndedEpisode(over.slot, over.steps, earned))
-
-    def _numbers(self, argument: str, values: ArrayLike | None) -> list[float]:
-        if values is None:
-            return []
-        return [float(value) for value in self._for_each(argument, values, "numbers")]
-
-    def _ended(self, terminated: ArrayLike | None, truncated: ArrayLike | None) -> list[pb.SlotEnd]:
-        if terminated is None and truncated is None:
-            return []
-        nothing = np.zeros(self.n, np.bool_)
-        first = nothing if terminated is None else self._for_each("terminated", terminated, "truth values")
-        second = nothing if truncated is None else self._for_each("truncated", truncated, "truth values")
-        if not (first.any() or second.any()):
-            return []
-        return [_how(bool(one), bool(two)) for one, two in zip(first, second, strict=True)]
-
-    def _for_each(self, argument: str, values: ArrayLike, what: str) -> NDArray[Any]:
-        array = np.asarray(values)
-        if array.shape != (self.n,) or array.dtype.kind not in "biuf":
-            raise InvalidArgument(argument, f"{what}, one for each of {self.n} slots", described(values))
-        return array
 
 
 def _how(terminated: bool, truncated: bool) -> pb.SlotEnd:  # noqa: FBT001 - of one slot

@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Self, SupportsFloat, SupportsIndex
-
-from numpy.typing import ArrayLike
+from typing import Any, Self, SupportsFloat, SupportsIndex
 
 from polserve.protos.shared.calls import DEFAULT_TARGET
 from polserve.serving.client.arguments import (
@@ -19,14 +17,32 @@ from polserve.serving.client.errors import InvalidArgument, described
 from polserve.serving.client.live import LivePolicy
 from polserve.serving.client.messages import (
     Action,
+    ActOptions,
+    ClientCall,
     EpisodeMessages,
     act_batch_call,
     act_call,
+    given_call,
     policies_call,
     policy_call,
 )
-from polserve.serving.client.observations import Observations
-from polserve.serving.client.slots import Episodes
+from polserve.serving.client.observations import Observation, Observations
+from polserve.serving.client.parts import (
+    Asked,
+    Layouts,
+    Steps,
+    act_batch_steps,
+    act_steps,
+    are_in_parts,
+    as_given,
+    as_list,
+    batch_as_given,
+    carry_out,
+    is_in_parts,
+    observe_steps,
+    takes_parts,
+)
+from polserve.serving.client.slots import Episodes, SlotMessages
 from polserve.serving.client.target import full_target
 from polserve.serving.client.transport import GrpcTransport, Stream, Transport, TransportName
 
@@ -58,22 +74,24 @@ class PolicyClient:
         """
         seconds, n, given = timeout_of(timeout_s), connections_of(connections), options_of(options)
         self._transport: Transport = make_transport(transport, full_target(target), seconds, n, given)
+        self._layouts = Layouts()
 
     @classmethod
     def over(cls, transport: Transport) -> Self:
         """Return a client whose calls something else answers, such as functions: see `polserve.testing`."""
         client = cls.__new__(cls)
-        client._transport = transport  # noqa: SLF001 - its own class
+        client._transport, client._layouts = transport, Layouts()  # noqa: SLF001 - its own class
         return client
 
-    def act(
+    def act(  # noqa: PLR0913 - keywords of a method that people call
         self,
         policy: str,
-        observation: ArrayLike,
+        observation: Observation,
         *,
         version: Version = "",
         with_values: bool = False,
         epsilon: SupportsFloat = 0.0,
+        state: bytes | None = None,
     ) -> Action:
         """Ask for the action of a live version for one observation, or for each of a batch.
 
@@ -81,17 +99,24 @@ class PolicyClient:
             policy: its name; "cartpole/1" and "cartpole@challenger" name a version too.
             observation: (*shape) or (n, *shape): an array, lists, or what numpy makes an array of. Numbers of another
                 dtype than the policy's are converted where that changes none but by rounding a float to the nearest.
+                Where the environment's space is a Dict or a Tuple: a mapping or a tuple of its parts.
             version: "" or None for the champion, 7 or "7" for that version, "@challenger" for that alias.
             with_values: whether to ask for the Q-values too.
             epsilon: probability that an action is drawn uniformly instead.
+            state: the `state` of the answer before, from a recurrent policy; None at the start of an episode.
 
         Raises:
             InvalidArgument: an argument is not what it must be; nothing was sent.
             ClientError: the service refused the call or did not answer.
         """
-        return self._transport.call(act_call(policy, observation, version, with_values=with_values, epsilon=epsilon))
+        options = ActOptions(version, with_values, epsilon, state)
+        if not is_in_parts(observation):
+            return self._transport.call(act_call(policy, observation, options))  # type: ignore[arg-type] # an array
+        if takes_parts(self._transport):
+            return self._transport.call(given_call(policy, as_given(observation), options))
+        return self._carry_out(act_steps(self._layouts, policy, observation, options))
 
-    def act_batch(
+    def act_batch(  # noqa: PLR0913 - likewise
         self,
         policy: str,
         observations: Observations,
@@ -99,15 +124,23 @@ class PolicyClient:
         version: Version = "",
         with_values: bool = False,
         epsilon: SupportsFloat = 0.0,
+        state: bytes | None = None,
     ) -> Action:
         """Ask for the actions for n observations: an array (n, *shape), or n arrays (*shape) in turn.
+
+        Where the environment's space is a Dict or a Tuple: n observations in parts in turn, or a mapping or a tuple
+        whose parts hold n each.
 
         Raises:
             InvalidArgument: an argument is not what it must be; nothing was sent.
             ClientError: the service refused the call or did not answer.
         """
-        call = act_batch_call(policy, observations, version, with_values=with_values, epsilon=epsilon)
-        return self._transport.call(call)
+        options, given = ActOptions(version, with_values, epsilon, state), as_list(observations)
+        if not are_in_parts(given):
+            return self._transport.call(act_batch_call(policy, given, options))
+        if takes_parts(self._transport):
+            return self._transport.call(given_call(policy, batch_as_given(given), options, is_batch=True))
+        return self._carry_out(act_batch_steps(self._layouts, policy, given, options))
 
     def allocate(self, policy: str, today: BudgetDay, *, version: Version = "") -> Split:
         """Ask an allocator to split what is left of a budget today; the split never exceeds it.
@@ -127,7 +160,7 @@ class PolicyClient:
             InvalidArgument: an argument is not what it must be; nothing was sent.
         """
         messages = EpisodeMessages(policy, version, with_values=with_values, epsilon=epsilon)
-        return Episode(self._transport.open_stream(), messages)
+        return Episode(self._transport.open_stream(), messages, self._transport, self._layouts)
 
     def episodes(
         self,
@@ -143,8 +176,8 @@ class PolicyClient:
         Raises:
             InvalidArgument: an argument is not what it must be; nothing was sent.
         """
-        stream = self._transport.open_stream()
-        return Episodes(stream, policy, n, version, with_values=with_values, epsilon=epsilon)
+        messages = SlotMessages(policy, n, version, with_values=with_values, epsilon=epsilon)
+        return Episodes(self._transport.open_stream(), messages, self._transport, self._layouts)
 
     def policies(self) -> list[LivePolicy]:
         """Ask what is live: policies by name, with their versions, aliases and specs.
@@ -166,6 +199,9 @@ class PolicyClient:
     def close(self) -> None:
         """Close the connections."""
         self._transport.close()
+
+    def _carry_out(self, steps: Steps[Action]) -> Action:
+        return carry_out(steps, self._transport.call)  # type: ignore[arg-type] # these steps make calls only
 
     def __enter__(self) -> Self:
         return self
@@ -192,15 +228,18 @@ def make_transport(
 class Episode:
     """One or more episodes, in turn, on one stream; for one thread."""
 
-    def __init__(self, stream: Stream, messages: EpisodeMessages) -> None:
+    def __init__(self, stream: Stream, messages: EpisodeMessages, transport: Transport, layouts: Layouts) -> None:
         self._stream = stream
         self._messages = messages
+        self._transport = transport
+        self._layouts = layouts
 
-    def act(self, observation: ArrayLike, reward: SupportsFloat | None = None) -> Action:
+    def act(self, observation: Observation, reward: SupportsFloat | None = None) -> Action:
         """Ask for the action for the next observation; the first one, and the first after `end`, begin an episode.
 
         Args:
-            observation: one observation; one frame where the policy stacks frames, which the service does.
+            observation: one observation, as `PolicyClient.act` takes it; one frame where the policy stacks frames,
+                which the service does.
             reward: what the action before earned.
 
         Raises:
@@ -208,7 +247,17 @@ class Episode:
                 nothing was sent, and the episode goes on.
             ClientError: the service refused it or did not answer; the stream has ended.
         """
-        return self._messages.action(self._stream.ask(self._messages.observe(observation, reward)))
+        if not is_in_parts(observation):
+            request = self._messages.observe(observation, reward)  # type: ignore[arg-type] # an array
+            return self._messages.action(self._stream.ask(request))
+        if takes_parts(self._stream):
+            self._stream.give(as_given(observation))  # type: ignore[attr-defined] # which is what it says
+            return self._messages.action(self._stream.ask(self._messages.observe((), reward)))
+        steps = observe_steps(self._layouts, self._messages, observation, reward)
+        return carry_out(steps, self._ask)
+
+    def _ask(self, asked: Asked) -> Any:
+        return self._transport.call(asked) if isinstance(asked, ClientCall) else self._stream.ask(asked)
 
     def end(self, reward: SupportsFloat | None = None, *, truncated: bool = False) -> float | None:
         """End the episode; return its return, or None if no reward was reported.

@@ -1,12 +1,15 @@
 """`polserve act`."""
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from polserve.serving.commands.target import DEFAULT_TARGET, DEFAULT_WAIT_S, Target, Wait, require_service
 from polserve.serving.commands.version_option import split_name
+
+if TYPE_CHECKING:
+    from polserve.serving.client import Action, ActionSpace
 
 MOST_SHOWN = 200
 """Characters of an observation that an error repeats."""
@@ -14,7 +17,9 @@ MOST_SHOWN = 200
 
 def act(
     policy: Annotated[str, typer.Argument(help="Policy to ask: NAME, NAME/VERSION or NAME@ALIAS.")],
-    observation: Annotated[str, typer.Option(help="Observation, or a batch of them, as a JSON list.")],
+    observation: Annotated[
+        str, typer.Option(help="Observation, or a batch of them, as a JSON list, or as a JSON object of its parts.")
+    ],
     *,
     version: Annotated[str, typer.Option(help='Version to ask: a number or "@alias". [default: the champion]')] = "",
     with_values: Annotated[bool, typer.Option("--values", help="Print the Q-values, too.")] = False,
@@ -31,21 +36,36 @@ def act(
         array = json.loads(observation)
     except (ValueError, RecursionError) as error:
         raise typer.BadParameter(f"expected JSON such as '[0, 0, 0, 0]', got {shown}") from error
-    if not isinstance(array, list):
-        raise typer.BadParameter(f"expected a JSON list such as '[0, 0, 0, 0]', got {shown}")
+    if not isinstance(array, (list, dict, int)) or isinstance(array, bool):
+        raise typer.BadParameter(
+            f"expected a JSON list such as '[0, 0, 0, 0]', an object of parts such as '{{\"speed\": 0}}', or a whole "
+            f"number, got {shown}"
+        )
     require_service(target, wait)
     with PolicyClient(target) as client:
         try:
-            answer = client.act(policy, array, version=version, with_values=with_values)
+            given = tuple(array) if isinstance(array, list) else array  # which may be the parts of a Tuple
+            answer = client.act(policy, given, version=version, with_values=with_values)
         except ValueError as error:
             raise typer.BadParameter(f"{error}; --observation was {shown}") from error
         spaces = {live.version: live.action for live in client.policy(policy).versions}
-    labels = spaces[answer.version].labels if answer.version in spaces else ()
+    space = spaces.get(answer.version)
     values = None if answer.values is None else answer.values.tolist()
     if as_json:
         print(json.dumps({"action": answer.action.tolist(), "version": answer.version, "values": values}))
         return
-    label = f" ({labels[int(answer.action)]})" if labels and answer.action.ndim == 0 else ""
-    print(f"action {answer.action.tolist()}{label} by {answer.policy}/{answer.version}")
+    print(f"action {answer.action.tolist()}{_described(answer, space)} by {answer.policy}/{answer.version}")
     if values is not None:
         print(f"values {values}")
+
+
+def _described(answer: "Action", space: "ActionSpace | None") -> str:
+    """Label of a single action, or the names of its components; "" where the spec has none."""
+    if space is None:
+        return ""
+    if space.labels and answer.action.ndim == 0:
+        return f" ({space.labels[int(answer.action) - space.start]})"
+    if space.choices and space.names and answer.action.shape == space.shape:
+        named = zip(space.names, answer.action.ravel().tolist(), strict=True)
+        return f" ({', '.join(f'{name} {value}' for name, value in named)})"
+    return ""

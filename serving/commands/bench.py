@@ -48,7 +48,7 @@ def bench(
     import numpy as np
 
     from polserve.serving.client import PolicyClient
-    from polserve.serving.client.messages import act_request
+    from polserve.serving.client.messages import ActOptions, act_request
     from polserve.serving.load_generator import LoadSchedule, sample_observation
 
     name, version = split_name(policy, "")
@@ -58,7 +58,7 @@ def bench(
         spec = (live.live_version(version) or live.versions[-1]).message.spec.observation
         observation = sample_observation(spec, batch, np.random.default_rng(0))
         client.act(name, observation, version=version)  # what is wrong with the request is said once, and at once
-    request = act_request(name, observation, version, with_values=False, epsilon=0.0)
+    request = act_request(name, observation, ActOptions(version))
     schedule = LoadSchedule(
         target, request, duration, concurrency, rate=rate, connections=connections, timeout_s=timeout
     )

@@ -26,6 +26,7 @@ PUBLIC = {
     "LivePolicy",
     "LiveVersion",
     "LoadedPolicy",
+    "ObservationPart",
     "ObservationSpace",
     "PolicyClient",
     "Split",

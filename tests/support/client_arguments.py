@@ -15,6 +15,9 @@ from polserve.serving.client.target import full_target
 
 ANSWERS = {
     "Act": pb.ActResponse(version="1", action=to_tensor(np.zeros((), np.int64))),
+    "GetPolicy": pb.GetPolicyResponse(
+        policy=pb.LivePolicy(name="cartpole", versions=[pb.LiveVersion(version="1")], default_version="1")
+    ),
     "Allocate": budget_pb2.AllocateResponse(allocations=[budget_pb2.Allocation(name="a")]),
 }
 
@@ -26,7 +29,8 @@ class Recorder:
         self.sent: list[Any] = []
 
     def call(self, call: ClientCall[T]) -> T:
-        self.sent.append(call.request)
+        if call.method != "GetPolicy":  # which says how observations are laid out
+            self.sent.append(call.request)
         return call.read(ANSWERS[call.method])
 
     def open_stream(self) -> NoReturn:

@@ -42,7 +42,9 @@ def test_act_prints_json_for_a_batch(running: Running) -> None:
     assert answer["version"] == "1"
 
 
-@pytest.mark.parametrize("observation", ["[0, 0", "7", '{"a": 1}', '["x"]', "[[1, 2], [3]]", "[{}]", f"[{'9' * 400}]"])
+@pytest.mark.parametrize(
+    "observation", ["[0, 0", "true", '{"a": 1}', '["x"]', "[[1, 2], [3]]", "[{}]", f"[{'9' * 400}]"]
+)
 def test_an_observation_that_is_no_array_is_bad_usage(running: Running, observation: str) -> None:
     result = polserve("act", "cartpole", "--observation", observation, "--target", running.target)
     assert result.returncode == 2
