@@ -9,16 +9,14 @@ from polserve.serving.client.aio import AsyncEpisode, AsyncPolicyClient
 from polserve.serving.client.budget import BudgetDay, Split
 from polserve.serving.client.errors import ClientError, InvalidArgument
 from polserve.serving.client.live import (
-    ActionSpace,
     Allocator,
     EvaluationSummary,
     LivePolicy,
     LiveVersion,
-    ObservationPart,
-    ObservationSpace,
 )
 from polserve.serving.client.messages import Action
 from polserve.serving.client.slots import EndedEpisode, Episodes
+from polserve.serving.client.spaces import ActionSpace, ObservationPart, ObservationSpace
 from polserve.serving.client.sync import Episode, PolicyClient
 
 __all__ = [
