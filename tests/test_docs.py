@@ -141,12 +141,14 @@ def test_an_environment_of_the_users_own_is_trained_as_the_guide_says(tmp_path: 
     assert "registered thermostat-v0/1" in output
     look = (
         "from polserve.training.environments.inspection import inspect_environment as look\n"
-        "from polserve.training.environments.making import EnvironmentSpec as Spec\n"
-        'print(look(Spec("ScaledThermostat-v0", module="my_envs")))'
+        "from polserve.training.environments.making import EnvironmentSpec as Spec, with_graph_wrappers as beneath\n"
+        'print(look(beneath(Spec("ScaledThermostat-v0", module="my_envs"))))\n'
+        'print(look(beneath(Spec("NormalisedThermostat-v0", module="my_envs"))))'
     )
     output = run_script(f"python -c '{look}'", tmp_path)
-    assert "('temperature', '5 degrees')" in output
-    assert "takes what TransformObservation makes of an observation" in output
+    assert "('temperature', 'degrees above 20')" in output
+    assert "the graph does what TransformObservation does to observations" in output
+    assert "the graph does what NormalizeObservation does to observations" in output
 
 
 def test_the_guide_to_budgets_works_as_written(tmp_path: Path) -> None:

@@ -103,8 +103,11 @@ def find_policy(
     environment = from_message(version.spec, module)
     if isinstance(env, str):
         environment = replace(environment, id=env, kwargs={}) if env else environment
+    elif not isinstance(env, EnvironmentSpec):
+        made = _environment(env, module)
+        environment = replace(made, frames=environment.frames, graph_wrappers=environment.graph_wrappers)
     else:
-        environment = _environment(env, module)
+        environment = env
     for caution in check_fits(environment, version.spec):
         progress.note(f"note: {caution}")
     return EvaluatedPolicy(name, partial(_actions_of, version), environment)

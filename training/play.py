@@ -17,6 +17,7 @@ from polserve.serving.client import Action, PolicyClient
 from polserve.training.environments.inspection import inspect_environment
 from polserve.training.environments.limits import MAX_EVALUATION_STEPS
 from polserve.training.environments.making import EVALUATION_FIRST_SEED, Env, EnvironmentSpec, from_message, make_env
+from polserve.training.environments.rewards import paid
 from polserve.training.errors import UnknownEnvironment, UnsupportedEnvironment
 
 OnFrame: TypeAlias = Callable[[NDArray[np.uint8]], None]
@@ -129,8 +130,8 @@ class _Game:
                 self.on_frame(np.asarray(self.env.render()))
             answer = act(observation)
             versions[answer.version] = None
-            observation, reward, terminated, truncated, _ = self.env.step(answer.action[()])
-            total += float(reward)
+            observation, reward, terminated, truncated, info = self.env.step(answer.action[()])
+            total += float(paid(reward, info))
             length += 1
             is_over = terminated or truncated
         return PlayedEpisode(total, length, tuple(versions), is_cut_off=not is_over)

@@ -98,6 +98,16 @@ class LiveVersion:
             message=message,
         )
 
+    @property
+    def client_wrappers(self) -> tuple[str, ...]:
+        """Wrappers of the environment that callers apply to an observation before they send it, from the innermost."""
+        return tuple(self.message.spec.environment.client_wrappers)
+
+    @property
+    def client_action_wrappers(self) -> tuple[str, ...]:
+        """Wrappers of the environment that callers apply to the action that is answered."""
+        return tuple(self.message.spec.environment.client_action_wrappers)
+
     def __repr__(self) -> str:
         return f"<version {self.version}: {self.described()}>"
 

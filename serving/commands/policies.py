@@ -37,6 +37,8 @@ def policies(
         print("no policy is live; the service's /readyz says why")
     else:
         print_table(*layouts(live))
+        for line in client_parts(live):
+            print(line)
 
 
 def layouts(live: "Sequence[LivePolicy]") -> list[list[tuple[str, ...]]]:
@@ -45,6 +47,19 @@ def layouts(live: "Sequence[LivePolicy]") -> list[list[tuple[str, ...]]]:
     full = [("version", "aliases", "environment", "return", "interval", "random"), *rows]
     without_interval = [(*row[:4], row[5]) for row in full]
     return [full, without_interval, [row[:4] for row in full], [(*row[:2], row[3]) for row in full]]
+
+
+def client_parts(live: "Sequence[LivePolicy]") -> "Iterator[str]":
+    """Lines on what callers of a version do as wrappers of its environment do; none for most."""
+    for policy in live:
+        for version in policy.versions:
+            parts = []
+            if names := ", ".join(version.client_wrappers):
+                parts.append(f"send what {names} makes of an observation")
+            if names := ", ".join(version.client_action_wrappers):
+                parts.append(f"put the answer through {names}")
+            if parts:
+                yield f"{policy.name}/{version.version}: {'; '.join(parts)}"
 
 
 def _row(policy: "LivePolicy", live: "LiveVersion") -> tuple[str, ...]:

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from polserve.training.environments.descriptions import describe
 from polserve.training.environments.faults import check_rewards, observation_of, reset_of, step_of, told
 from polserve.training.environments.layouts import flat_box, flattened, layout_of
+from polserve.training.environments.rewards import PAID_REWARD
 from polserve.training.environments.spaces import carried
 from polserve.training.errors import TrainingError
 
 Array: TypeAlias = NDArray[Any]
-LIVES = "lives"
-"""The only part of the info of environments that are stepped together that anything here reads."""
+READ = ("lives", PAID_REWARD)
+"""Parts of the info of environments that are stepped together that anything here reads."""
 
 
 class Checked(gym.Wrapper[Any, Any, Any, Any]):
@@ -34,7 +35,7 @@ class Checked(gym.Wrapper[Any, Any, Any, Any]):
     keeps_meaning = True
 
     def __init__(self, env: gym.Env[Any, Any], environment_id: str, *, is_info_kept: bool = True) -> None:
-        """Without `is_info_kept`, only lives are left of the info: Gymnasium cannot put every info together."""
+        """Without `is_info_kept`, only what is read is left of the info: Gymnasium cannot put every info together."""
         super().__init__(env)
         self._id = environment_id
         self._is_info_kept = is_info_kept
@@ -81,7 +82,7 @@ class Checked(gym.Wrapper[Any, Any, Any, Any]):
         return observation_of(observation, self._box)
 
     def _kept(self, info: dict[str, Any]) -> dict[str, Any]:
-        return info if self._is_info_kept else {LIVES: info[LIVES]} if LIVES in info else {}
+        return info if self._is_info_kept else {key: info[key] for key in READ if key in info}
 
     def _told(self, error: BaseException) -> TrainingError:
         call = f"step {self._steps} of an episode" if self._steps else "reset"

@@ -11,6 +11,7 @@ from gymnasium import wrappers
 from gymnasium.spaces import Discrete
 
 from polserve.protos.shared.layout import Layout
+from polserve.training.environments.beneath import Beneath, Tap
 from polserve.training.environments.components import Pairs, laid_out, parts, told_components, told_labels, told_pairs
 from polserve.training.environments.faults import raised
 from polserve.training.environments.wrappers import changes_actions, changes_observations, layers
@@ -66,8 +67,14 @@ def describe(environment_id: str, env: gym.Env[Any, Any]) -> Description:
     """
     innermost, *_ = chain = layers(env)
     description = _innermost(environment_id, innermost)
+    at_taps: dict[Tap, Description] = {}
     for inner, layer in pairwise(chain):
-        description = _through(environment_id, description, inner, layer)
+        if isinstance(layer, Tap):
+            at_taps[layer] = description
+        if isinstance(layer, Beneath):
+            description = _beneath(description, at_taps[layer.tap])
+        else:
+            description = _through(environment_id, description, inner, layer)
     n = prod(env.observation_space.shape or ())
     return description if len(description.components) == n else replace(description, components=())
 
@@ -87,6 +94,13 @@ def _innermost(environment_id: str, env: gym.Env[Any, Any]) -> Description:
         if len(labels) == env.action_space.n:
             return Description(labels=labels)  # an Atari game
     return _told(environment_id, Description(), env, {})
+
+
+def _beneath(description: Description, at_tap: Description) -> Description:
+    """Names of observations as beneath the wrappers that are in the graph, and of actions as outside of them."""
+    of_actions = [reason for reason in description.left_out if not reason.startswith("observation_components")]
+    left_out = dict.fromkeys((*at_tap.left_out, *of_actions))
+    return replace(description, components=at_tap.components, left_out=tuple(left_out))
 
 
 def _through(

@@ -3,17 +3,16 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, TypeAlias
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.spaces import Box, Dict, Tuple
-from gymnasium.wrappers import FlattenObservation, FrameStackObservation
+from gymnasium.spaces import Box
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.layout import Layout
 from polserve.protos.tensors import DTYPES
+from polserve.training.environments.beneath import Beneath, check_does_the_same
 from polserve.training.environments.checked import Checked
 from polserve.training.environments.descriptions import Description, describe
 from polserve.training.environments.faults import RESET, Fault, OddValue, raised, reset_of, step_of
@@ -21,13 +20,9 @@ from polserve.training.environments.layouts import layout_of, parts_of
 from polserve.training.environments.making import OWN_NAMESPACE, EnvironmentSpec, has_vectorised, make_env
 from polserve.training.environments.space_messages import described_actions
 from polserve.training.environments.spaces import observation_box
-from polserve.training.environments.wrappers import (
-    changes_actions,
-    changes_observations,
-    layers,
-    normalises_rewards,
-    step_limit,
-)
+from polserve.training.environments.transforms import Transform
+from polserve.training.environments.wrapper_notes import client_wrappers, on_rewards, on_wrappers
+from polserve.training.environments.wrappers import layers, step_limit
 from polserve.training.errors import FaultyEnvironment, UnsupportedEnvironment
 
 CheckSpaces: TypeAlias = Callable[[Box, gym.Space[Any]], None]
@@ -37,9 +32,6 @@ STEPS = 3
 ENDLESS = (
     "an episode that does not end by itself goes on for ever in training, and is cut off in an evaluation; "
     "gymnasium.register(..., max_episode_steps=N) ends it"
-)
-INCOMPARABLE = (
-    "returns of two policies cannot be compared; take NormalizeReward out and scale by --set reward_scale=NUMBER"
 )
 
 
@@ -64,6 +56,18 @@ class EnvironmentFacts:
     """What the spec of its policies has beside this."""
     emitted_space: gym.Space[Any] | None = None
     """Space that one observation, or one frame of a stack, is laid out from; None where the environment emits a Box."""
+    frames: int = 0
+    """Length of the stack of frames that the service keeps."""
+    graph_wrappers: tuple[str, ...] = ()
+    """Wrappers whose work on observations the graph does, from the innermost."""
+    client_wrappers: tuple[str, ...] = ()
+    """Wrappers whose work on observations the policy's callers do."""
+    client_action_wrappers: tuple[str, ...] = ()
+    """Wrappers whose work on actions the policy's callers do."""
+    transforms: tuple[Transform, ...] = ()
+    """What the graph does in place of its wrappers."""
+    learned_space: Box | None = None
+    """Observations as those wrappers make them; None where there are none."""
 
     @property
     def layout(self) -> Layout | None:
@@ -92,8 +96,10 @@ def inspect_environment(
         box = observation_box(env.observation_space, spec.id)
         check_spaces(box, env.action_space)
         description = describe(spec.id, env)
-        is_repeatable = _try(spec, env)
-        cautions = [*_on_length(spec, env), *_on_rewards(spec, env)]
+        bare = next((layer for layer in layers(env) if isinstance(layer, Beneath)), None)
+        transforms = bare.transforms if bare else ()
+        is_repeatable = _try(spec, env, bare)
+        cautions = [*_on_length(spec, env), *on_rewards(spec, env)]
         if not is_repeatable:
             cautions.append(
                 f"{spec.id}: two resets with one seed gave two observations, so that no evaluation can be repeated: "
@@ -101,9 +107,22 @@ def inspect_environment(
             )
         if spec.registered.vector_entry_point and not spec.frames and not has_vectorised(spec):
             cautions.append(f"{spec.id}: its vectorised implementation has other spaces, so that it is not used")
-        notes = (*description.left_out, *_on_wrappers(spec, env))
-        facts = (box, env.action_space, description, tuple(cautions), notes, spec_part(env))
-        return EnvironmentFacts(*facts, emitted_space=_emitted_space(env))
+        before, after = client_wrappers(spec, env)
+        return EnvironmentFacts(
+            observation_space=box,
+            action_space=env.action_space,
+            description=description,
+            cautions=tuple(cautions),
+            notes=(*description.left_out, *on_wrappers(spec, env, before, after)),
+            spec_part=spec_part(env),
+            emitted_space=_emitted_space(env),
+            frames=spec.frames,
+            graph_wrappers=spec.graph_wrappers if bare else (),
+            client_wrappers=before,
+            client_action_wrappers=after,
+            transforms=transforms,
+            learned_space=observation_box(bare.env.observation_space, spec.id) if bare else None,
+        )
     finally:
         env.close()
 
@@ -173,7 +192,7 @@ def _action_kind(action: pb.ActionSpec) -> str:
             return NO_ACTIONS
 
 
-def _try(spec: EnvironmentSpec, env: gym.Env[Any, Any]) -> bool:
+def _try(spec: EnvironmentSpec, env: gym.Env[Any, Any], bare: Beneath | None) -> bool:
     """Reset twice and step; whether both resets with one seed gave one observation."""
     env.action_space.seed(0)
     try:
@@ -181,6 +200,8 @@ def _try(spec: EnvironmentSpec, env: gym.Env[Any, Any]) -> bool:
         is_repeatable = np.array_equal(first, env.reset(seed=0)[0])
         for _ in range(STEPS):
             _, _, terminated, truncated, _ = env.step(env.action_space.sample())
+            if bare:
+                check_does_the_same(spec.id, bare)
             if terminated or truncated:
                 env.reset()
     except FaultyEnvironment as fault:
@@ -227,37 +248,3 @@ def _on_length(spec: EnvironmentSpec, env: gym.Env[Any, Any]) -> list[str]:
 
 def _kwargs(env: gym.Env[Any, Any]) -> dict[str, Any]:
     return env.unwrapped.spec.kwargs if env.unwrapped.spec else {}
-
-
-def _on_rewards(spec: EnvironmentSpec, env: gym.Env[Any, Any]) -> list[str]:
-    if not normalises_rewards(env):
-        return []
-    return [f"{spec.id} scales rewards by what it has seen: {INCOMPARABLE}"]
-
-
-def _on_wrappers(spec: EnvironmentSpec, env: gym.Env[Any, Any]) -> list[str]:
-    """Sentences on what callers of the policy have to do as the wrappers do."""
-    notes = []
-    chain = [layer for layer in layers(env) if not (spec.frames and isinstance(layer, FrameStackObservation))]
-    pairs = list(pairwise(chain))
-    before = [type(layer).__name__ for inner, layer in pairs if _is_observed_anew(layer, inner)]
-    after = [type(layer).__name__ for inner, layer in pairs if changes_actions(layer, inner)]
-    if any(type(layer) is FlattenObservation and _has_image(inner.observation_space) for inner, layer in pairs):
-        notes.append("FlattenObservation lays images out as numbers in a row: they are neither convolved nor scaled")
-    if before:
-        notes.append(f"the policy takes what {', '.join(before)} makes of an observation: its callers do the same")
-    if after:
-        notes.append(f"the policy answers with what {', '.join(after)} takes for an action: its callers do the same")
-    return notes
-
-
-def _has_image(space: gym.Space[Any]) -> bool:
-    if isinstance(space, (Dict, Tuple)):
-        return any(map(_has_image, space.spaces.values() if isinstance(space, Dict) else space.spaces))
-    return isinstance(space, Box) and len(space.shape) > 1
-
-
-def _is_observed_anew(layer: gym.Env[Any, Any], inner: gym.Env[Any, Any]) -> bool:
-    return changes_observations(layer, inner) or (
-        isinstance(layer, gym.ObservationWrapper) and layer.observation_space != inner.observation_space
-    )

@@ -1,11 +1,12 @@
 """Environments by id, through Gymnasium: single, and vectorised."""
 
+import contextlib
 import difflib
 import importlib
 import json
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -17,8 +18,10 @@ from gymnasium.wrappers import FrameStackObservation
 from numpy.typing import NDArray
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.training.environments.beneath import Beneath, beneath, graph_layers, stack_length
 from polserve.training.environments.checked import Checked, CheckedVec
 from polserve.training.environments.faults import raised
+from polserve.training.environments.rewards import with_paid_rewards
 from polserve.training.environments.wrappers import check_keeps_no_statistics
 from polserve.training.errors import InvalidOption, TrainingError, UnknownEnvironment, UnsupportedEnvironment
 
@@ -50,6 +53,9 @@ class EnvironmentSpec:
     """Length of the stack of latest observations that a policy sees; 0 for the latest one alone."""
     module_hint: str = field(default="", compare=False)
     """Where the module's name can be learned, for the error that it is missing."""
+    graph_wrappers: tuple[str, ...] = ()
+    """Names of its wrappers whose work on observations the policy's graph does, from the innermost; it is played
+    beneath them."""
     maker: EnvMaker | None = field(default=None, compare=False)
     """What makes the environment, called with the keyword arguments; None for what is registered under the id."""
 
@@ -85,7 +91,29 @@ def from_message(policy: pb.PolicySpec, module: str) -> EnvironmentSpec:
     message = policy.environment
     hint = f"the policy's spec names {message.module!r}" if message.module else ""
     kwargs = json.loads(message.kwargs_json or "{}")
-    return EnvironmentSpec(message.id, kwargs, module, policy.observation.frames, hint)
+    in_graph = tuple(message.graph_wrappers)
+    return EnvironmentSpec(message.id, kwargs, module, policy.observation.frames, hint, in_graph)
+
+
+def with_graph_wrappers(spec: EnvironmentSpec) -> EnvironmentSpec:
+    """Environment beneath the wrappers that go into the graph of a policy that is trained there.
+
+    Where the specification has a stack of frames already, it is the environment as it is.
+
+    Raises:
+        TrainingError: as `make_env`.
+    """
+    if spec.frames:
+        return spec
+    made = _made(spec)
+    try:
+        _check_spaces(spec, made)
+        above = graph_layers(made)
+    finally:
+        with contextlib.suppress(Exception):  # what it raises harms nobody, as in Checked
+            made.close()
+    names = tuple(type(layer).__name__ for layer in above)
+    return replace(spec, graph_wrappers=names, frames=stack_length(above))
 
 
 def make_env(spec: EnvironmentSpec, render_mode: str | None = None) -> Env:
@@ -96,13 +124,17 @@ def make_env(spec: EnvironmentSpec, render_mode: str | None = None) -> Env:
         InvalidOption: the environment does not take the keyword arguments.
         UnsupportedEnvironment: it cannot be made, or keeps a part of the policy to itself.
     """
+    return _prepared(_made(spec, render_mode), spec, is_info_kept=True)
+
+
+def _made(spec: EnvironmentSpec, render_mode: str | None = None) -> Env:
+    """Environment as Gymnasium makes it."""
     registered = spec.registered
     kwargs = {**spec.kwargs, **({"render_mode": render_mode} if render_mode else {})}  # which not every one takes
     try:
-        made: Env = gym.make(registered, disable_env_checker=True, **kwargs)  # we check more, and at every step
+        return gym.make(registered, disable_env_checker=True, **kwargs)  # we check more, and at every step
     except Exception as error:  # whatever an environment of the user's own raises
         raise _refused(spec, error) from error
-    return _prepared(made, spec, is_info_kept=True)
 
 
 def make_vec(spec: EnvironmentSpec, n: int, *, is_seeded_singly: bool = False) -> VecEnv:
@@ -136,7 +168,7 @@ def has_vectorised(spec: EnvironmentSpec) -> bool:
     """Whether `make_vec` may step a vectorised implementation, one that emits and takes what the ordinary one does."""
     registered = spec.registered
     entries = registered.vector_entry_point, registered.entry_point
-    if entries[0] is None or registered.additional_wrappers or spec.frames:
+    if entries[0] is None or registered.additional_wrappers or spec.frames or spec.graph_wrappers:
         return False
     return _are_alike(spec.id, spec.kwargs_json, spec.module, entries)
 
@@ -177,10 +209,11 @@ def _together(spec: EnvironmentSpec, n: int) -> VecEnv:
 
 
 def _prepared(env: Env, spec: EnvironmentSpec, *, is_info_kept: bool) -> gym.Wrapper[Array, Any, Array, Any]:
-    """Put around the environment what we put around any: the checks, and the stack where the spec has frames."""
+    """Put around the environment what we put around any: what passes wrappers by, the checks, and a stack of frames."""
     _check_spaces(spec, env)
-    check_keeps_no_statistics(spec.id, env)
-    checked = Checked(env, spec.id, is_info_kept=is_info_kept)
+    bare = beneath(spec.id, with_paid_rewards(env), spec.graph_wrappers)
+    check_keeps_no_statistics(spec.id, bare, bare.above if isinstance(bare, Beneath) else ())
+    checked = Checked(bare, spec.id, is_info_kept=is_info_kept)
     return _stacked(checked, spec.frames) if spec.frames else checked
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from polserve.training.environments.limits import MAX_EVALUATION_STEPS
 from polserve.training.environments.making import EnvironmentSpec, VecEnv, make_env, make_vec
+from polserve.training.environments.rewards import paid
 from polserve.training.learning.collector import ChooseActions, FinishedEpisode
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ def _one_each(
     lengths = np.zeros(envs.num_envs, np.int64)
     is_over = np.zeros(envs.num_envs, np.bool_)
     for _ in range(max_steps):
-        observation, reward, terminated, truncated, _ = envs.step(choose_actions(np.array(observation)))
+        observation, reward, terminated, truncated, info = envs.step(choose_actions(np.array(observation)))
+        reward = paid(reward, info)
         returns[~is_over] += reward[~is_over]
         lengths[~is_over] += 1
         is_over |= terminated | truncated

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polserve.training.environments.making import VecEnv
+from polserve.training.environments.rewards import paid
 from polserve.training.learning.throughput import Throughput
 from polserve.training.learning.transitions import VectorStep
 
@@ -60,7 +61,7 @@ class Collector:
             is_over=terminated | truncated,
             is_real=~self._is_over,
         )
-        self._account(step)
+        self._account(step, np.asarray(paid(step.reward_t, info)))
         self._observation = observation_t
         self._is_over = step.is_over
         self._lives = lives
@@ -71,8 +72,8 @@ class Collector:
         finished, self._finished = self._finished, []
         return finished
 
-    def _account(self, step: VectorStep) -> None:
-        self._returns[step.is_real] += step.reward_t[step.is_real]
+    def _account(self, step: VectorStep, rewards: NDArray[Any]) -> None:
+        self._returns[step.is_real] += rewards[step.is_real]
         self._lengths[step.is_real] += 1
         for index in np.flatnonzero(step.is_over):
             self._finished.append(FinishedEpisode(float(self._returns[index]), int(self._lengths[index])))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from polserve.training.environments.making import VecEnv
 from polserve.training.errors import CheckpointError, TrainingDiverged
@@ -32,6 +33,8 @@ class LoopParts:
     """How good a policy is, by episodes that nothing is learned from: the higher, the better."""
     score_name: str
     """What the score is, for people."""
+    observe: Callable[[NDArray[Any]], None] = lambda _: None
+    """Hears each observation (n, *shape) that training meets, before it is acted on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,13 +212,17 @@ class Loop:
 
     def _advance(self) -> None:
         """Step every environment once, and learn what is due."""
-        step = self._collector.step(lambda observations: self._agent.explore(observations, self._step, self._rng))
+        step = self._collector.step(self._explore)
         self._step += int(step.is_real.sum())
         for episode in self._collector.finished():
             self._episodes += 1
             self._recent.append(episode.episode_return)
         with self._learning.timing():
             self._learning.add(self._parts.learner.observe(self._rewards.apply(step), self._rng))
+
+    def _explore(self, observations: NDArray[Any]) -> NDArray[Any]:
+        self._parts.observe(observations)
+        return self._agent.explore(observations, self._step, self._rng)
 
     def _is_reached(self) -> bool:
         stop_return = self._config.stop_return

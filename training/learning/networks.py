@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from polserve.training.learning.encoding import Encoded, Encoding
+from polserve.training.learning.graph_wrappers import GraphWrappers
 from polserve.training.learning.hyperparameters import NetworkConfig, Pixels
 from polserve.training.learning.views import Arranged, View
 
@@ -23,14 +24,15 @@ class QuantileNetwork(nn.Module):
     torso: nn.Sequential
     """From what is stored of observations to what `quantiles` takes."""
 
-    def __init__(self, config: NetworkConfig, n_actions: int) -> None:
+    def __init__(self, config: NetworkConfig, n_actions: int, wrappers: GraphWrappers | None = None) -> None:
         super().__init__()
         self.config = config
         self.n_actions = n_actions
+        self.wrappers = wrappers or GraphWrappers()
 
     def forward(self, observation: Tensor) -> Tensor:
         """Values (n, n_actions) of observations (n, *shape) of any real dtype."""
-        return self.quantiles(self.torso(observation)).mean(dim=2)
+        return self.quantiles(self.torso(self.wrappers(observation))).mean(dim=2)
 
     def quantiles(self, features: Tensor) -> Tensor:
         """Quantiles (n, n_actions, quantiles) of the return, from what the torso gave, in float32."""
@@ -46,9 +48,13 @@ class ValueNetwork(QuantileNetwork):
         observation: View | Sequence[int],
         n_actions: int,
         encoding: Encoding | None = None,
+        wrappers: GraphWrappers | None = None,
     ) -> None:
-        """`observation` is a view, or the shape of stacked grey images or of a vector, which `encoding` may encode."""
-        super().__init__(config, n_actions)
+        """`observation` is a view, or the shape of stacked grey images or of a vector, which `encoding` may encode.
+
+        It is so as the wrappers make it.
+        """
+        super().__init__(config, n_actions, wrappers)
         view = observation if isinstance(observation, View) else View.of_stack(observation)
         *inner, width = config.hidden_sizes
         sizes = [*inner, width * 2 if config.dueling else width]

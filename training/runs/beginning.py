@@ -67,7 +67,7 @@ class Run:
         return {
             **self.trainee.state(),
             "run_id": self.tracked.run_id,
-            "identity": identity_of(self.recipe, self.seed),
+            "identity": identity_of(self.recipe, self.seed, self.trainee.environment.graph_wrappers),
             "initial_weights": asdict(self.initial),
         }
 
@@ -89,7 +89,7 @@ def begin(
     saved = checkpoint.load(options.folder) if options.is_resumed else None
     client = connect(options.tracking_uri)
     if saved is not None:
-        check_same_run(saved["identity"], identity_of(recipe, seed))
+        check_same_run(saved["identity"], identity_of(recipe, seed, trainee.environment.graph_wrappers))
         trainee.load_state(saved)
         initial = InitialWeights(**saved["initial_weights"])
         tracked = TrackedRun(client, saved["run_id"])

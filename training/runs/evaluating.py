@@ -50,12 +50,12 @@ def make_version(
     evaluation = _evaluate(trained, sample, narrator, should_stop)
     if missing := max(0, MIN_GOLDEN - len(sample.observations())):  # where few episodes are short
         first_seed = EVALUATION_FIRST_SEED + recipe.loop.evaluation_episodes
-        play_episodes(sample, recipe.environment, missing, first_seed, recipe.loop.max_evaluation_steps)
+        play_episodes(sample, trainee.environment, missing, first_seed, recipe.loop.max_evaluation_steps)
     spec = build_spec(
         TrainedPolicy(
             name=recipe.policy,
             algorithm=trainee.agent.algorithm,
-            environment=recipe.environment,
+            environment=trainee.environment,
             facts=trainee.facts,
             provenance=_with_length(trained.provenance, result),
             evaluation=evaluation.summary,
@@ -70,7 +70,7 @@ def _evaluate(
     trained: Trained, choose_actions: ObservationSample, narrator: Narrator, should_stop: Callable[[], bool]
 ) -> Evaluation:
     """Play whole episodes of the policy and of the random one on the evaluation seeds."""
-    recipe, environment, loop = trained.recipe, trained.recipe.environment, trained.recipe.loop
+    recipe, environment, loop = trained.recipe, trained.trainee.environment, trained.recipe.loop
     episodes, max_steps = loop.evaluation_episodes, loop.max_evaluation_steps
     by_chance = interruptible(random_actions(trained.trainee.facts.action_space, 0), should_stop)
     with narrator.stage(f"playing {2 * episodes:,} evaluation episodes", 2 * episodes) as stage:

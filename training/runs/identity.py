@@ -1,14 +1,17 @@
 """What makes a run the same run, so that it may go on from a checkpoint."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from polserve.training.errors import CheckpointError
 from polserve.training.runs.recipe import Recipe
 
 
-def identity_of(recipe: Recipe, seed: int) -> dict[str, str]:
-    """Collect the settings that must be the same for a run to be resumed, by name: all but how long it goes on."""
+def identity_of(recipe: Recipe, seed: int, graph_wrappers: Sequence[str] = ()) -> dict[str, str]:
+    """Collect the settings that must be the same for a run to be resumed, by name: all but how long it goes on.
+
+    `graph_wrappers` are the environment's that the network does the work of.
+    """
     replay = asdict(recipe.replay)
     del replay["checkpoint_replay"]
     settings = {
@@ -16,6 +19,7 @@ def identity_of(recipe: Recipe, seed: int) -> dict[str, str]:
         "environment_kwargs": recipe.environment.kwargs_json,
         "n_envs": recipe.loop.n_envs,
         "seed": seed,
+        **({"graph_wrappers": ", ".join(graph_wrappers)} if graph_wrappers else {}),
         "life_loss_is_terminal": recipe.loop.life_loss_is_terminal,
         **asdict(recipe.network),
         **asdict(recipe.agent),

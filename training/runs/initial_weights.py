@@ -1,5 +1,6 @@
 """Where a run begins: at random weights, or at those of an earlier run or of a policy version."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from polserve.training.runs import checkpoint
 from polserve.training.runs import folder as run_folder
 from polserve.training.versions.onnx_policy import OnnxPolicy
 from polserve.training.versions.version import read_weights
+
+STATISTICS = re.compile(r"wrappers\.\d+\.mean$")
+"""Name of a mean that observations are standardised by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,11 @@ def read_weights_of(source: Path) -> tuple[Weights, InitialWeights]:
         spec = OnnxPolicy(source / MODEL_FILE).spec
         weights = {name: torch.from_numpy(array) for name, array in read_weights(source / MODEL_FILE).items()}
         past = spec.provenance
-        return weights, InitialWeights(f"{spec.name}/{source.name}", past.environment_steps, past.training_hours)
+        seen = torch.tensor(past.environment_steps, dtype=torch.float64)  # what statistics in the graph are of
+        counts = {name.removesuffix("mean") + "count": seen for name in weights if STATISTICS.search(name)}
+        return {**counts, **weights}, InitialWeights(
+            f"{spec.name}/{source.name}", past.environment_steps, past.training_hours
+        )
     raise CheckpointError(
         f"--init-from {source}: expected a folder with {run_folder.FILE_NAME} (a run's) or {MODEL_FILE} (a policy "
         "version's, such as policies/mspacman/1); got neither"

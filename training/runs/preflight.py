@@ -9,7 +9,7 @@ from gymnasium.spaces import Box
 
 from polserve.protos.shared.names import MODEL_FILE, POLICY_NAME
 from polserve.training.environments.inspection import EnvironmentFacts
-from polserve.training.environments.making import SELECTION_FIRST_SEED
+from polserve.training.environments.making import SELECTION_FIRST_SEED, with_graph_wrappers
 from polserve.training.environments.spaces import continuous_actions, discrete_actions
 from polserve.training.errors import CheckpointError, InvalidOption
 from polserve.training.learning.hyperparameters import DdpgConfig
@@ -65,7 +65,7 @@ def inspect_for(recipe: Recipe) -> EnvironmentFacts:
     def check_spaces(_observations: Box, actions: gym.Space[Any]) -> None:
         check_actions(actions, recipe.environment.id)
 
-    return look_at(recipe.environment, check_spaces)
+    return look_at(with_graph_wrappers(recipe.environment), check_spaces)
 
 
 def check_seed(seed: int, n_envs: int) -> None:

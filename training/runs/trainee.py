@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from math import prod
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from polserve.training.environments.inspection import EnvironmentFacts
@@ -23,6 +25,7 @@ from polserve.training.learning.agents.exploration import Exploration
 from polserve.training.learning.agents.pqn import PqnAgent
 from polserve.training.learning.compute import Compute, Device, choose, set_threads
 from polserve.training.learning.encoding import Encoding
+from polserve.training.learning.graph_wrappers import GraphWrappers
 from polserve.training.learning.hyperparameters import DdpgConfig, DqnConfig, PqnConfig
 from polserve.training.learning.loop import Loop, LoopParts, Progress, TrainingResult
 from polserve.training.learning.networks import ValueNetwork
@@ -45,6 +48,9 @@ class Trainee:
         """Build everything from the seed alone."""
         self.facts = facts
         """What the environment showed."""
+        self.environment = replace(recipe.environment, graph_wrappers=facts.graph_wrappers, frames=facts.frames)
+        """The environment as the policy is to play it."""
+        recipe = replace(recipe, environment=self.environment)
         self.setup = recipe.task.set_up(recipe.environment, recipe.loop)
         """What the task brings to this run."""
         self.notes = _notes(recipe, facts, self.setup)
@@ -53,7 +59,7 @@ class Trainee:
         set_threads(recipe.threads)
         compute = choose(device)
         self.device = compute.device
-        parts = _build_parts(recipe, self.setup, compute, seed, Encoding.of(facts))
+        parts = _build_parts(recipe, facts, self.setup, compute, seed)
         self._envs = parts.envs
         self.agent = parts.agent
         self.loop = Loop(parts, recipe.rewards, recipe.loop, seed)
@@ -123,28 +129,49 @@ def build_trainee(recipe: Recipe, seed: int, device: Device = "auto", facts: Env
 
 
 def _notes(recipe: Recipe, facts: EnvironmentFacts, setup: TaskSetup) -> tuple[str, ...]:
-    view = View.of(facts.observation_space)
+    view = View.of(facts.learned_space or facts.observation_space)
     is_convolved = not isinstance(recipe.agent, DdpgConfig)
     said = "" if setup.preprocessing else view.statement(is_convolved=is_convolved)
     return (*facts.cautions, *facts.notes, *([said] if said else []))
 
 
-def _build_parts(recipe: Recipe, setup: TaskSetup, compute: Compute, seed: int, encoding: Encoding | None) -> LoopParts:
+def _build_parts(recipe: Recipe, facts: EnvironmentFacts, setup: TaskSetup, compute: Compute, seed: int) -> LoopParts:
     """Build what a loop works with, and leave torch's own generator as it was."""
     make_parts = _continuous if isinstance(recipe.agent, DdpgConfig) else _discrete
+    wrappers = GraphWrappers(facts.transforms)
     with _BUILDING, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # networks draw on the CPU, and move to the device then
-        return make_parts(recipe, setup, compute, encoding)
+        parts = make_parts(recipe, setup, compute, _Observed(wrappers, facts.learned_space, Encoding.of(facts)))
+    is_stacked = recipe.environment.frames > 0
+    return replace(parts, observe=lambda seen: wrappers.observe(seen[:, -1] if is_stacked else seen))
 
 
-def _discrete(recipe: Recipe, setup: TaskSetup, compute: Compute, encoding: Encoding | None) -> LoopParts:
+@dataclass(frozen=True, slots=True)
+class _Observed:
+    """What a network does to the environments' observations before it learns from them."""
+
+    wrappers: GraphWrappers
+    learned_space: Box | None
+    """Observations as the wrappers make them; None where there are none."""
+    encoding: Encoding | None
+
+    def view(self, emitted: Box) -> View:
+        """View of what the network learns from, where the environments emit observations of that space."""
+        return View.of(self.learned_space or emitted)
+
+
+def _discrete(recipe: Recipe, setup: TaskSetup, compute: Compute, observed: _Observed) -> LoopParts:
     """Build an agent that learns the values of actions."""
     envs = setup.make_envs(recipe.loop.n_envs)
     box = observation_box(envs.single_observation_space, recipe.environment.id)
     space = discrete_actions(envs.single_action_space, recipe.environment.id)
     n_actions, start = int(space.n), int(space.start)
     make_network = setup.make_network or partial(
-        ValueNetwork, observation=View.of(box), n_actions=n_actions, encoding=encoding
+        ValueNetwork,
+        observation=observed.view(box),
+        n_actions=n_actions,
+        encoding=observed.encoding,
+        wrappers=observed.wrappers,
     )
     actor = ValueActor(make_network(recipe.network), compute, setup.preprocessing, start, setup.widening)
     exploration = Exploration(recipe.exploration, n_actions, start)
@@ -157,14 +184,16 @@ def _discrete(recipe: Recipe, setup: TaskSetup, compute: Compute, encoding: Enco
     return LoopParts(dqn, ReplayLearner(dqn, replay, recipe.replay), envs, setup.score, setup.score_name)
 
 
-def _continuous(recipe: Recipe, setup: TaskSetup, compute: Compute, encoding: Encoding | None) -> LoopParts:
+def _continuous(recipe: Recipe, setup: TaskSetup, compute: Compute, observed: _Observed) -> LoopParts:
     """Build an agent that learns the actions themselves."""
     assert isinstance(recipe.agent, DdpgConfig)  # noqa: S101 - for the type checker
     envs = setup.make_envs(recipe.loop.n_envs)
     box = observation_box(envs.single_observation_space, recipe.environment.id)
     space = continuous_actions(envs.single_action_space, recipe.environment.id)
-    has_pixels = View.of(box).has_pixels
-    features = setup.features or Features(int(np.prod(box.shape)), has_pixels=has_pixels, encoding=encoding)
+    view = observed.view(box)
+    features = setup.features or Features(
+        prod(view.shape), has_pixels=view.has_pixels, encoding=observed.encoding, wrappers=observed.wrappers
+    )
     design = ActorDesign(recipe.network, space, features, setup.finishing)
     agent = DdpgAgent(recipe.agent, design, compute)
     replay = _replay(recipe, np.zeros(box.shape, box.dtype), np.zeros(space.shape, np.float32))

@@ -44,13 +44,22 @@ def build_spec(trained: TrainedPolicy) -> pb.PolicySpec:
         provenance=trained.provenance,
     )
     if environment.id:
-        spec.environment.MergeFrom(
-            pb.Environment(id=environment.id, kwargs_json=environment.kwargs_json, module=environment.module)
-        )
+        spec.environment.MergeFrom(_environment(environment, facts))
     if trained.evaluation is not None:
         spec.evaluation.MergeFrom(_evaluation(trained.evaluation, trained.random_mean))
     spec.MergeFrom(facts.spec_part)
     return spec
+
+
+def _environment(environment: EnvironmentSpec, facts: EnvironmentFacts) -> pb.Environment:
+    return pb.Environment(
+        id=environment.id,
+        kwargs_json=environment.kwargs_json,
+        module=environment.module,
+        graph_wrappers=facts.graph_wrappers,
+        client_wrappers=facts.client_wrappers,
+        client_action_wrappers=facts.client_action_wrappers,
+    )
 
 
 def _evaluation(summary: ReturnSummary, random_mean: float) -> pb.Evaluation:

@@ -248,14 +248,20 @@ class PolicySpec(_message.Message):
     def __init__(self, schema_version: _Optional[int] = ..., name: _Optional[str] = ..., algorithm: _Optional[str] = ..., environment: _Optional[_Union[Environment, _Mapping]] = ..., observation: _Optional[_Union[ObservationSpec, _Mapping]] = ..., action: _Optional[_Union[ActionSpec, _Mapping]] = ..., allocation: _Optional[_Union[AllocationSpec, _Mapping]] = ..., provenance: _Optional[_Union[Provenance, _Mapping]] = ..., evaluation: _Optional[_Union[Evaluation, _Mapping]] = ..., parity: _Optional[_Union[Parity, _Mapping]] = ..., states: _Optional[_Iterable[_Union[StateSpec, _Mapping]]] = ...) -> None: ...
 
 class Environment(_message.Message):
-    __slots__ = ("id", "kwargs_json", "module")
+    __slots__ = ("id", "kwargs_json", "module", "graph_wrappers", "client_wrappers", "client_action_wrappers")
     ID_FIELD_NUMBER: _ClassVar[int]
     KWARGS_JSON_FIELD_NUMBER: _ClassVar[int]
     MODULE_FIELD_NUMBER: _ClassVar[int]
+    GRAPH_WRAPPERS_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_WRAPPERS_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_ACTION_WRAPPERS_FIELD_NUMBER: _ClassVar[int]
     id: str
     kwargs_json: str
     module: str
-    def __init__(self, id: _Optional[str] = ..., kwargs_json: _Optional[str] = ..., module: _Optional[str] = ...) -> None: ...
+    graph_wrappers: _containers.RepeatedScalarFieldContainer[str]
+    client_wrappers: _containers.RepeatedScalarFieldContainer[str]
+    client_action_wrappers: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, id: _Optional[str] = ..., kwargs_json: _Optional[str] = ..., module: _Optional[str] = ..., graph_wrappers: _Optional[_Iterable[str]] = ..., client_wrappers: _Optional[_Iterable[str]] = ..., client_action_wrappers: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ObservationSpec(_message.Message):
     __slots__ = ("dtype", "shape", "frames", "low", "high", "is_bounded", "components", "parts")

@@ -249,7 +249,8 @@ def test_a_vectorised_implementation_is_checked_as_a_whole() -> None:
     ("make", "options", "caution"),
     [
         (Line, {"max_episode_steps": None}, "has no max_episode_steps: an episode that does not end by itself goes on"),
-        (lambda: wrappers.NormalizeReward(Line()), {}, "returns of two policies cannot be compared"),
+        (lambda: wrappers.NormalizeReward(Line()), {}, "returns are of the rewards beneath NormalizeReward"),
+        (lambda: wrappers.ClipReward(Line(), -1, 1), {}, "returns are of the rewards as ClipReward makes them"),
         (Unseeded, {}, "two resets with one seed gave two observations"),
     ],
 )

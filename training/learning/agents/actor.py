@@ -47,8 +47,9 @@ class ValueActor:
         The torso's part is computed in bfloat16 where that is wanted and faster.
         """
         network = network or self.network
+        observed = network.wrappers(self.tensor(observations))
         with self.compute.autocast(is_mixed=network.config.mixed_precision):
-            features = network.torso(self.tensor(observations))
+            features = network.torso(observed)
         return network.quantiles(features)
 
     def tensor(self, values: NDArray[Any] | Tensor) -> Tensor:

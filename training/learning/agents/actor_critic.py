@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from polserve.training.environments.spaces import float32_bounds
 from polserve.training.learning.encoding import Encoded, Encoding
+from polserve.training.learning.graph_wrappers import GraphWrappers
 from polserve.training.learning.hyperparameters import NetworkConfig
 from polserve.training.learning.views import HIGHEST_PIXEL
 
@@ -17,8 +18,17 @@ from polserve.training.learning.views import HIGHEST_PIXEL
 class Features(nn.Module):
     """Observations as they are, in one vector of float32 each; pixels scaled, and categories encoded."""
 
-    def __init__(self, n: int, *, has_pixels: bool = False, encoding: Encoding | None = None) -> None:
+    def __init__(
+        self,
+        n: int,
+        *,
+        has_pixels: bool = False,
+        encoding: Encoding | None = None,
+        wrappers: GraphWrappers | None = None,
+    ) -> None:
+        """`n` numbers, as the wrappers make them, of observations that are not encoded."""
         super().__init__()
+        self.wrappers = wrappers or GraphWrappers()
         self.n = n if encoding is None else len(encoding.source)
         """Numbers in the vector."""
         self._encoded = None if encoding is None else Encoded(encoding)
@@ -26,10 +36,11 @@ class Features(nn.Module):
 
     def forward(self, observation: Tensor) -> Tensor:
         """Vectors (batch, n) of observations (batch, *shape)."""
+        observed: Tensor = self.wrappers(observation)
         if self._encoded is not None:
-            encoded: Tensor = self._encoded(observation)
+            encoded: Tensor = self._encoded(observed)
             return encoded
-        numbers = observation.to(torch.float32)
+        numbers = observed.to(torch.float32)
         vector = numbers.unsqueeze(1) if numbers.ndim == 1 else numbers.flatten(1)
         return vector if self._scale is None else vector * self._scale
 

@@ -29,6 +29,7 @@ class DdpgAgent:
         self._actor = DeterministicPolicy(design).to(compute.device)
         self._critics = Critics(design, 2 if config.twin_critics else 1).to(compute.device)
         self._target_actor = copy.deepcopy(self._actor).requires_grad_(requires_grad=False)
+        self._target_actor.features = self._actor.features  # one set of statistics
         self._target_critics = copy.deepcopy(self._critics).requires_grad_(requires_grad=False)
         self._acting = self._target_actor if config.acts_by_target else self._actor
         self._actor_optimizer = _adam(self._actor.layers, config.actor_learning_rate)

@@ -31,6 +31,7 @@ class DqnAgent:
         self._exploration = exploration
         self._online = actor.network
         self._target = copy.deepcopy(self._online).requires_grad_(requires_grad=False)
+        self._target.wrappers = self._online.wrappers  # one set of statistics
         self._acting = self._target if config.acts_by_target else self._online
         self._optimizer = torch.optim.Adam(
             self._online.parameters(), lr=config.learning_rate, eps=config.adam_epsilon, fused=True

@@ -1,0 +1,129 @@
+"""What an environment's wrappers do to observations, in torch: the first part of a network, and so of its graph.
+
+The statistics of those that normalise are a part of the network's state: saved with its weights, and shared by its
+target network. They are of all environments of a run, and nothing but training adds to them.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from polserve.training.environments.transforms import Cast, Rescale, Reshape, Standardise, Transform
+
+
+class Standardised(nn.Module):
+    """Numbers less their means, by their standard deviations; in float64, since means may be large."""
+
+    def __init__(self, known: Standardise) -> None:
+        """Begin with the statistics that are known."""
+        super().__init__()
+        self.mean: Tensor
+        self.deviation: Tensor
+        self.count: Tensor
+        self.register_buffer("mean", torch.tensor(known.mean))
+        self.register_buffer("deviation", torch.tensor(np.sqrt(known.var + known.epsilon)))
+        self.register_buffer("count", torch.tensor(known.count, dtype=torch.float64))
+        self._epsilon = known.epsilon
+        self.is_updated = known.is_updated
+        """Whether training adds to the statistics."""
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Standardise observations (..., *shape) to float32."""
+        return ((observation.to(torch.float64) - self.mean) / self.deviation).to(torch.float32)
+
+    @torch.no_grad()
+    def add(self, observations: Tensor) -> None:
+        """Add observations (n, *shape) to the statistics (Chan et al. 1979)."""
+        given = observations.to(torch.float64)
+        n = len(given)
+        var, mean = torch.var_mean(given, dim=0, correction=0)
+        total, delta = self.count + n, mean - self.mean
+        known = self.deviation.square() - self._epsilon
+        squares = known * self.count + var * n + delta.square() * (self.count * n / total)
+        self.mean.add_(delta * (n / total))
+        self.deviation.copy_(torch.sqrt(squares / total + self._epsilon))
+        self.count.copy_(total)
+
+
+class Rescaled(nn.Module):
+    """Numbers times a constant plus another, clipped."""
+
+    def __init__(self, known: Rescale) -> None:
+        super().__init__()
+        for name in ("factor", "offset", "low", "high"):
+            self.register_buffer(name, torch.tensor(getattr(known, name)), persistent=False)
+        self._is_clipped = bool((known.low > -torch.inf).any() or (known.high < torch.inf).any())
+        self._dtype = _dtype(known.dtype.name)
+        self.factor: Tensor
+        self.offset: Tensor
+        self.low: Tensor
+        self.high: Tensor
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Rescale observations (..., *shape)."""
+        rescaled = observation.to(torch.float64) * self.factor + self.offset
+        clipped = torch.maximum(torch.minimum(rescaled, self.high), self.low) if self._is_clipped else rescaled
+        return clipped.to(self._dtype)
+
+
+class Reshaped(nn.Module):
+    """The same numbers in another shape."""
+
+    def __init__(self, known: Reshape) -> None:
+        super().__init__()
+        self._axes, self._shape = len(known.before), known.after
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Reshape observations (..., *before)."""
+        return observation.reshape(*observation.shape[: observation.ndim - self._axes], *self._shape)
+
+
+class Converted(nn.Module):
+    """The same numbers in another dtype."""
+
+    def __init__(self, known: Cast) -> None:
+        super().__init__()
+        self._dtype = _dtype(known.dtype.name)
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Convert observations of any shape."""
+        return observation.to(self._dtype)
+
+
+class GraphWrappers(nn.Sequential):
+    """From the observation that a policy is given to what its network learns from."""
+
+    def __init__(self, transforms: Sequence[Transform] = ()) -> None:
+        super().__init__(*map(_module, transforms))
+
+    @torch.no_grad()
+    def observe(self, observations: NDArray[Any]) -> None:
+        """Add observations (n, *shape), each that the environments emitted once, to the statistics."""
+        if not any(isinstance(module, Standardised) and module.is_updated for module in self):
+            return
+        given = torch.from_numpy(observations).to(next(self.buffers()).device)
+        for module in self:
+            if isinstance(module, Standardised) and module.is_updated:
+                module.add(given)
+            given = module(given)
+
+
+def _module(transform: Transform) -> nn.Module:
+    match transform:
+        case Standardise():
+            return Standardised(transform)
+        case Rescale():
+            return Rescaled(transform)
+        case Reshape():
+            return Reshaped(transform)
+        case Cast():
+            return Converted(transform)
+
+
+def _dtype(name: str) -> torch.dtype:
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype
