@@ -64,6 +64,8 @@ class Server:
     pids: Sequence[int]
     """Processes of the server that answer calls."""
     method: str = METHOD
+    http_port: int = 0
+    """Port of its pages; 0 where it has none."""
 
     def cpu_s(self) -> float:
         """CPU time so far."""
@@ -81,6 +83,10 @@ class Server:
         """Resident memory of its largest process."""
         sizes = [re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text()) for pid in self.pids]
         return max(int(size[0]) for size in sizes) / 1024
+
+    def n_threads(self) -> int:
+        """Count the threads of its processes."""
+        return sum(len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in self.pids)
 
     def ask(self, message: bytes) -> bytes:
         """One call with a real client: h2load sees the HTTP status only."""
@@ -120,7 +126,7 @@ def polserve(*options: str) -> Iterator[Server]:
         n_workers = int(options[options.index("--workers") + 1]) if "--workers" in options else 1
         while not _is_up(ports[1], n_workers):
             time.sleep(0.02)
-        yield Server(int(ports[0]), workers_of(process.pid) or [process.pid])
+        yield Server(int(ports[0]), workers_of(process.pid) or [process.pid], http_port=int(ports[1]))
 
 
 def workers_of(pid: int) -> list[int]:

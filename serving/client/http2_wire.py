@@ -1,21 +1,31 @@
-"""One connection over nghttp2, for one call or stream at a time: the thread that asks reads the answer itself."""
+"""One connection over nghttp2, for one call or stream at a time: the thread that asks reads the answer itself.
+
+A call is one write, one wait and one read: where a loop waits for each action, every turn to the kernel counts.
+"""
 
 import contextlib
+import math
+import select
 import socket
 import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from polserve.serving.http2 import engine
-from polserve.serving.http2.wire import MessageReader, WireError, format_timeout, frame, percent_decode
+from polserve.serving.http2.wire import MessageReader, WireError, format_timeout, frame, percent_decode, whole_message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 READ_BYTES = 1 << 16
 CONNECT_S = 5.0
 """Time limit of one attempt to connect."""
+FRESH_S = 0.05
+"""Time after its last answer in which a connection is taken for usable without a look at it."""
 
 SETTINGS = b"\x04"
 """The kind of frame with which a server of HTTP/2 begins; its place is after three bytes of length."""
@@ -49,7 +59,8 @@ class WireStream:
     """What has come on the stream that is open."""
 
     stream_id: int
-    reader: MessageReader
+    reader: MessageReader | None = None
+    """Puts messages together, from the first one on that does not come in one piece."""
     messages: deque[bytes] = field(default_factory=deque)
     is_over: bool = False
     failure: CallFailed | None = None
@@ -71,6 +82,7 @@ class Wire:
         except OSError as error:
             raise CallFailed(_UNAVAILABLE, f"failed to connect to {target}: {error}") from error
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket.setblocking(False)
         self._h2 = engine.client_connection()
         self._is_greeted = False
         """Whether something has come."""
@@ -79,25 +91,33 @@ class Wire:
         self.lock = threading.Lock()
         """Held by whoever reads or writes."""
         self._stream: WireStream | None = None
-
-    def begin(self, path: str, timeout_s: float | None) -> WireStream:
-        """Open a stream; the first bytes leave with its first message."""
-        headers = [
+        self._received_at = 0.0
+        self._headers = (
             (b":method", b"POST"),
             (b":scheme", b"http"),
-            (b":path", path.encode()),
             (b":authority", self._authority),
             (b"content-type", b"application/grpc"),
             (b"te", b"trailers"),
             (b"user-agent", b"polserve-python"),
-        ]
+        )
+        self._reactions: dict[type, Callable[[WireStream, Any], None]] = {
+            engine.DataReceived: self._take_data,
+            engine.ResponseReceived: _take_status,
+            engine.TrailersReceived: _take_status,
+            engine.StreamClosed: _take_end,
+        }
+
+    def begin(self, path: str, timeout_s: float | None) -> WireStream:
+        """Open a stream; the first bytes leave with its first message."""
+        headers = [(b":path", path.encode()), *self._headers]
         if timeout_s is not None:
-            headers.append((b"grpc-timeout", format_timeout(timeout_s)))
+            # Whole milliseconds are the same for most calls, which header compression makes use of.
+            headers.append((b"grpc-timeout", format_timeout(math.ceil(1000 * timeout_s) / 1000)))
         try:
             stream_id = self._h2.send_request(headers)
         except engine.NGH2Error as error:
             raise self._lost(str(error)) from error
-        self._stream = WireStream(stream_id, MessageReader(self._max_message_bytes))
+        self._stream = WireStream(stream_id)
         return self._stream
 
     def send(self, stream: WireStream, message: bytes, *, is_last: bool) -> None:
@@ -136,15 +156,15 @@ class Wire:
         if not stream.is_over and self.is_usable:
             with contextlib.suppress(engine.NGH2Error, OSError):
                 self._h2.reset_stream(stream.stream_id, engine.ErrorCode.CANCEL)
-                self._socket.sendall(self._h2.data_to_send())
+                self._send(time.monotonic() + CONNECT_S)
 
     def poll(self) -> bool:
         """Take in what has come by itself, such as pings, and answer it; return whether the connection is usable."""
         try:
-            self._socket.settimeout(0)
-            while self.is_usable:
+            while self.is_usable and time.monotonic() - self._received_at > FRESH_S:
                 self._take(self._socket.recv(READ_BYTES))
-                self._socket.sendall(self._h2.data_to_send())
+                self._received_at = 0.0  # there may be more
+                self._send(time.monotonic() + CONNECT_S)
         except BlockingIOError:
             return self.is_usable
         except (OSError, CallFailed):
@@ -158,73 +178,102 @@ class Wire:
 
     def _exchange(self, until: float) -> None:
         """Send what is to be sent, and take in what comes next."""
-        left_s = until - time.monotonic()
-        if left_s <= 0:
-            self.is_usable = False
-            raise CallFailed(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
         try:
-            self._socket.settimeout(left_s)
-            if out := self._h2.data_to_send():
-                self._socket.sendall(out)
+            self._send(until)
+            if not _wait(self._socket, until):
+                self.is_usable = False
+                raise CallFailed(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
             data = self._socket.recv(READ_BYTES)
-        except TimeoutError:
+        except BlockingIOError:
             return
         except OSError as error:
             raise self._lost(str(error)) from error
         self._take(data)
 
+    def _send(self, until: float) -> None:
+        """Send what is to be sent; raises CallFailed where the service does not take it in time, and OSError."""
+        out = memoryview(self._h2.data_to_send())
+        while out:
+            try:
+                out = out[self._socket.send(out) :]
+            except BlockingIOError:
+                if not _wait(self._socket, until, is_for_writing=True):
+                    self.is_usable = False
+                    raise CallFailed(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded") from None
+
     def _take(self, data: bytes) -> None:
         if not data:
             raise self._lost("the service closed it")
-        if not self._is_greeted and data[3:4] not in (b"", SETTINGS):
-            self.is_usable = False
-            raise CallFailed(_UNAVAILABLE, "Failed parsing HTTP/2: it does not begin with settings")
-        self._is_greeted = True
+        if not self._is_greeted:
+            if data[3:4] not in (b"", SETTINGS):
+                self.is_usable = False
+                raise CallFailed(_UNAVAILABLE, "Failed parsing HTTP/2: it does not begin with settings")
+            self._is_greeted = True
         try:
             self._h2.receive_data(data)
         except engine.NGH2Error as error:
             self.is_usable = False
             raise CallFailed(_UNAVAILABLE, f"Failed parsing HTTP/2 ({error})") from error
-        for event in self._h2.events():
-            self._note(event)
-
-    def _note(self, event: object) -> None:
-        if isinstance(event, engine.GoAwayReceived):
-            self.is_usable = False
-            return
+        self._received_at = time.monotonic()
         stream = self._stream
-        if stream is None or getattr(event, "stream_id", 0) != stream.stream_id:
-            return
-        stream.n_received += 1
-        if isinstance(event, engine.DataReceived):
-            try:
-                for _, pieces in stream.reader.feed(event.data):
-                    stream.messages.append(b"".join(pieces))
-            except WireError as error:
-                stream.failure = CallFailed(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
-                stream.is_over = True
-        elif isinstance(event, (engine.ResponseReceived, engine.TrailersReceived)):
-            self._note_status(stream, dict(event.headers))
-        elif isinstance(event, engine.StreamClosed) and not stream.is_over:
-            stream.is_over = True
-            stream.failure = CallFailed(_UNAVAILABLE, f"the stream was reset (code {event.error_code})")
+        for event in self._h2.events():
+            if type(event) is engine.GoAwayReceived:
+                self.is_usable = False
+            elif stream is not None and getattr(event, "stream_id", 0) == stream.stream_id:
+                stream.n_received += 1
+                reaction = self._reactions.get(type(event))
+                if reaction is not None:
+                    reaction(stream, event)
 
-    @staticmethod
-    def _note_status(stream: WireStream, fields: dict[bytes, bytes]) -> None:
-        """End the stream where headers or trailers say its status."""
-        http_status = fields.get(b":status", b"200")
-        status = fields.get(b"grpc-status")
-        if status is None and http_status == b"200":
+    def _take_data(self, stream: WireStream, event: engine.DataReceived) -> None:
+        data = event.data
+        message = whole_message(data) if stream.reader is None else None
+        if message is not None and len(message) <= self._max_message_bytes:
+            stream.messages.append(message)
             return
-        stream.is_over = True
-        if status is None:
-            details = f"Failed parsing HTTP/2: no gRPC, but HTTP status {http_status.decode('latin-1')}"
-            stream.failure = CallFailed(_UNAVAILABLE, details)
-        elif status != b"0":
-            code = _CODES.get(int(status) if status.isdigit() else -1, grpc.StatusCode.UNKNOWN)
-            trailing = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in fields.items())
-            stream.failure = CallFailed(code, percent_decode(fields.get(b"grpc-message", b"")), trailing)
+        if stream.reader is None:
+            stream.reader = MessageReader(self._max_message_bytes)
+        try:
+            for _, pieces in stream.reader.feed(data):
+                stream.messages.append(b"".join(pieces))
+        except WireError as error:
+            stream.failure = CallFailed(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+            stream.is_over = True
 
     def _lost(self, reason: str) -> CallFailed:
         self.is_usable = False
         return CallFailed(_UNAVAILABLE, f"the connection was closed: {reason}")
+
+
+def _take_status(stream: WireStream, event: "engine.ResponseReceived | engine.TrailersReceived") -> None:
+    """End the stream where headers or trailers say its status."""
+    fields = dict(event.headers)
+    status = fields.get(b"grpc-status")
+    http_status = fields.get(b":status", b"200")
+    if status is None and http_status == b"200":
+        return
+    stream.is_over = True
+    if status is None:
+        details = f"Failed parsing HTTP/2: no gRPC, but HTTP status {http_status.decode('latin-1')}"
+        stream.failure = CallFailed(_UNAVAILABLE, details)
+    elif status != b"0":
+        code = _CODES.get(int(status) if status.isdigit() else -1, grpc.StatusCode.UNKNOWN)
+        trailing = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in fields.items())
+        stream.failure = CallFailed(code, percent_decode(fields.get(b"grpc-message", b"")), trailing)
+
+
+def _take_end(stream: WireStream, event: engine.StreamClosed) -> None:
+    """End the stream where it closes without a status."""
+    if not stream.is_over:
+        stream.is_over = True
+        stream.failure = CallFailed(_UNAVAILABLE, f"the stream was reset (code {event.error_code})")
+
+
+def _wait(connection: socket.socket, until: float, *, is_for_writing: bool = False) -> bool:
+    """Wait until there is something to read, or room to write; return whether that was in time."""
+    left_s = max(0.0, until - time.monotonic())
+    if not hasattr(select, "poll"):  # Windows
+        return any(select.select(*(([], [connection]) if is_for_writing else ([connection], [])), [], left_s))
+    poller = select.poll()
+    poller.register(connection, select.POLLOUT if is_for_writing else select.POLLIN)
+    return bool(poller.poll(math.ceil(1000 * left_s)))
