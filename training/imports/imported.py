@@ -49,6 +49,7 @@ class ImportedPolicy:
     graph: nn.Module | onnx.ModelProto
     """From observations (n, *shape) to actions, or to actions and values."""
     observation_space: gym.Space[Any]
+    """Observations as the version carries them: a Box."""
     action_space: gym.Space[Any]
     source: Source
     original: Answer
@@ -58,6 +59,8 @@ class ImportedPolicy:
     preferences: Answer | None = None
     """What the original takes the arg-max of, (n, actions): by it, a tie is told from a difference; None where
     unknown, or where actions are not discrete."""
+    emitted_space: gym.Space[Any] | None = None
+    """What an observation is laid out from, where the environment emits no Box (`training.environments.layouts`)."""
     frames: int = 0
     """Length of the frame stack, the first axis of the observation; 0 for none."""
     settings: Mapping[str, object] = field(default_factory=dict)

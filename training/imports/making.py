@@ -119,7 +119,7 @@ def _facts(policy: ImportedPolicy) -> EnvironmentFacts:
     box = policy.observation_space
     if not isinstance(box, Box):
         raise ImportRefused(f"{policy.source.file}: expected observations in a Box, got {short(box)}")
-    return EnvironmentFacts(box, policy.action_space, Description(), (), (), pb.PolicySpec())
+    return EnvironmentFacts(box, policy.action_space, Description(), (), (), pb.PolicySpec(), policy.emitted_space)
 
 
 def _stacked(place: Place, policy: ImportedPolicy) -> Place:

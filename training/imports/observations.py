@@ -4,10 +4,11 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Dict
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from polserve.training.environments.layouts import layout_of
 from polserve.training.environments.making import EnvironmentSpec, make_vec
 from polserve.training.evaluation.episodes import random_actions
 from polserve.training.learning.collector import ChooseActions
@@ -41,14 +42,21 @@ def met(environment: EnvironmentSpec, choose_actions: ChooseActions, n: int) -> 
 
 
 def drawn(space: gym.Space[Any], n: int) -> NDArray[Any]:
-    """Draw `n` observations (n, *shape) from a space."""
+    """Draw `n` observations (n, *shape) from a space, laid out as a version carries them."""
     batched = batch_space(_narrowed(space), n)
     batched.seed(FIRST_SEED)
-    return np.asarray(batched.sample())
+    layout = layout_of(space)
+    return np.asarray(batched.sample()) if layout is None else layout.flatten(batched.sample(), _as_array)
+
+
+def _as_array(value: object, _place: str) -> NDArray[Any]:
+    return np.asarray(value)
 
 
 def _narrowed(space: gym.Space[Any]) -> gym.Space[Any]:
     """Space without bounds that are only the largest floats: a draw between those would be of no use."""
+    if isinstance(space, Dict):
+        return Dict({key: _narrowed(part) for key, part in space.spaces.items()})
     if not isinstance(space, Box) or space.dtype.kind != "f":
         return space
     low = np.where(space.low < -UNBOUNDED, -np.inf, space.low)

@@ -47,7 +47,7 @@ def prove(policy: ImportedPolicy, graph: OnnxPolicy, place: Place, n: int = OBSE
 def observations_for(policy: ImportedPolicy, choose_actions: ChooseActions, place: Place, n: int) -> NDArray[Any]:
     """Observations (n, *shape) that the policy meets, or where it has no environment here, drawn from its space."""
     if place.facts is None:
-        return drawn(policy.observation_space, n)
+        return drawn(policy.emitted_space or policy.observation_space, n)
     return met(place.environment, choose_actions, n)
 
 

@@ -10,7 +10,6 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
-from polserve.training.environments.spaces import short
 from polserve.training.errors import ImportRefused
 
 AXES_OF_IMAGE = 3
@@ -99,14 +98,3 @@ def stacked(space: Box, frames: int) -> Box:
         return space
     low, high = (np.repeat(bound[None], frames, axis=0) for bound in (space.low, space.high))
     return Box(low, high, (frames, *space.shape), space.dtype.type)
-
-
-def require_box(file: str, space: gym.Space[Any]) -> Box:
-    """Space itself, which must be a Box.
-
-    Raises:
-        ImportRefused: it is another.
-    """
-    if not isinstance(space, Box):
-        raise ImportRefused(f"{file}: expected observations in a Box, got {short(space)}")
-    return space

@@ -1,9 +1,11 @@
 """From an SB3 file to an imported policy."""
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import gymnasium as gym
 import numpy as np
@@ -17,11 +19,11 @@ from polserve.training.errors import ImportRefused, InvalidOption
 from polserve.training.imports.archives import open_archive, read_json, read_member, read_state
 from polserve.training.imports.imported import Answer, ImportedPolicy, Source
 from polserve.training.imports.places import Place
-from polserve.training.imports.sb3.arranging import Arrangement, arrange, is_image, require_box, stacked
 from polserve.training.imports.sb3.kinds import NAMES, OWN_MODULES, Kind, algorithm_of, kind_of
-from polserve.training.imports.sb3.layers import Acting, Arrange, Normalize, Scale
-from polserve.training.imports.sb3.normalizing import Statistics, read_statistics
-from polserve.training.imports.sb3.predicting import is_scaled, real_predict
+from polserve.training.imports.sb3.layers import Acting
+from polserve.training.imports.sb3.normalizing import read_statistics
+from polserve.training.imports.sb3.predicting import real_predict
+from polserve.training.imports.sb3.preprocessing import Preprocessing, preprocessing_for
 from polserve.training.imports.sb3.rebuilding import Saved, rebuild
 from polserve.training.imports.sb3.stated import ACTIVATIONS, Stated, activation_named
 from polserve.training.versions.export import answers
@@ -29,10 +31,11 @@ from polserve.training.versions.export import answers
 KIND = "the .zip that stable-baselines3's or sb3-contrib's model.save() writes"
 MEMBERS = ("data", "policy.pth")
 VERSION = "_stable_baselines3_version"
+LARGEST_VERSION = 1_000
 NO_STATISTICS = "none"
 """What --normalize is where VecNormalize normalised rewards only."""
 AXES_OF_STACKED_NUMBERS = 2
-OWN_EXTRACTORS = ("NatureCNN", "FlattenExtractor")
+OWN_EXTRACTORS = ("NatureCNN", "FlattenExtractor", "CombinedExtractor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,74 +60,46 @@ def read_sb3(path: Path, options: Sb3Options, place: Place) -> ImportedPolicy:
     with open_archive(path, KIND, MEMBERS) as archive:
         stated = Stated(str(path), read_json(archive, "data"))
         state = read_state(archive, "policy.pth")
-        release = (
-            read_member(archive, VERSION, 100).decode(errors="replace").strip() if VERSION in archive.namelist() else ""
-        )
+        release = _release(archive)
     kind = kind_of(stated, state)
     algorithm = algorithm_of(stated, kind, options.algorithm)
     _check_extractor(stated)
-    own = require_box(str(path), stated.space("observation_space"))
-    saved = Saved(stated, state, kind, _activation(stated, kind, options), own.shape, _actions(stated, place))
-    raw = place.facts.observation_space if place.facts else own
-    arrangement = arrange(str(path), raw.shape, own.shape)
-    observed = stacked(raw, arrangement.frames)
-    before = _Before(saved, own, arrangement, _statistics(stated, options, observed, own))
+    before = _preprocessing(stated, options, place)
+    saved = Saved(stated, state, kind, _activation(stated, kind, options), before.shape, _actions(stated, place))
     graph = Acting(before.module(), rebuild(saved), nn.Identity()).eval()
-    original, name = _original(before, graph)
+    original, name = _original(before, saved, graph)
     library = "sb3-contrib" if algorithm in {"qr-dqn", "tqc", "trpo"} else "stable-baselines3"
     return ImportedPolicy(
         algorithm=algorithm,
         graph=graph,
-        observation_space=observed,
+        observation_space=before.carried,
+        emitted_space=before.emitted,
         action_space=saved.action_space,
         source=Source.of(path, f"{library} {release}".strip(), NAMES[algorithm]),
         original=original,
         original_name=name,
         preferences=_preferences(graph, saved.action_space),
-        frames=arrangement.frames,
+        frames=before.frames,
         settings=stated.settings(),
         seed=stated.whole("seed"),
         environment_steps=stated.whole("num_timesteps"),
-        notes=_notes(arrangement),
+        notes=_notes(before),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Before:
-    """What happens to an observation before the network."""
-
-    saved: Saved
-    space: Box
-    """The policy's own space."""
-    arrangement: Arrangement
-    statistics: Statistics | None
-
-    def module(self) -> nn.Module:
-        """All of it, in the graph."""
-        parts: list[nn.Module] = []
-        if self.statistics is not None:
-            mean, deviation = torch.from_numpy(self.statistics.mean), torch.from_numpy(self.statistics.deviation)
-            parts.append(Normalize(mean, deviation, self.statistics.clip))
-        if not self.arrangement.is_plain:
-            parts.append(Arrange(self.arrangement.order, self.arrangement.shape))
-        parts.append(Scale(is_image=self.is_image))
-        return nn.Sequential(*parts)
-
-    @property
-    def is_image(self) -> bool:
-        """Whether the library divides the observation by 255."""
-        return is_image(self.space) and is_scaled(self.saved)
-
-    def apply(self, observations: NDArray[Any]) -> NDArray[Any]:
-        """Observations as the library's `predict` takes them, by numpy."""
-        if self.statistics is not None:
-            observations = self.statistics.apply(observations)
-        return self.arrangement.apply(observations)
+def _release(archive: ZipFile) -> str:
+    """Version of the library that wrote the file; "" where it does not say."""
+    if VERSION not in archive.namelist():
+        return ""
+    text = read_member(archive, VERSION, LARGEST_VERSION).decode(errors="replace").strip()
+    if not re.fullmatch(r"\d[\w.+!-]*", text):
+        raise ImportRefused(f"{archive.filename}: {VERSION}: expected a version such as 2.9.0, got {text!r}")
+    return text
 
 
-def _original(before: _Before, graph: nn.Module) -> tuple[Answer, str]:
+def _original(before: Preprocessing, saved: Saved, graph: nn.Module) -> tuple[Answer, str]:
     """Original that the graph is compared with: the library's predict, or the network in torch."""
-    found = real_predict(before.saved, before.space)
+    found = real_predict(saved, before.space, is_scaled=before.is_scaled)
     if found is None:
         return lambda observations: answers(graph, observations)["action"], "the network rebuilt in torch"
     predict, name = found
@@ -200,31 +175,42 @@ def _check_extractor(stated: Stated) -> None:
         )
 
 
-def _statistics(stated: Stated, options: Sb3Options, observed: Box, own: Box) -> Statistics | None:
+def _preprocessing(stated: Stated, options: Sb3Options, place: Place) -> Preprocessing:
+    """Everything before the network, VecNormalize's statistics included."""
+    facts = place.facts
+    emitted, carried = (facts.emitted_space, facts.observation_space) if facts else (None, None)
+    own = stated.space("observation_space") if emitted is None or not stated.is_dict("observation_space") else emitted
+    is_scaled = bool(stated.policy_kwargs.get("normalize_images", True))
+    before = preprocessing_for(stated.file, own, emitted, carried, is_scaled=is_scaled)
+    path = _statistics_file(stated, options)
+    statistics = None if path is None else read_statistics(path)
+    if statistics is None:
+        return before
+    shape = before.carried.shape
+    if before.arrangement and statistics.mean.shape == before.shape and len(shape) == AXES_OF_STACKED_NUMBERS:
+        statistics = statistics.shaped(shape)  # of numbers stacked in a row
+    if before.arrangement is None or statistics.mean.shape not in {shape, shape[1:]}:
+        raise ImportRefused(
+            f"{path}: expected statistics of observations {shape}, got {statistics.mean.shape}; "
+            f"{stated.file} takes {short(own)}"
+        )
+    return replace(before, statistics=statistics)
+
+
+def _statistics_file(stated: Stated, options: Sb3Options) -> Path | None:
+    """File of VecNormalize's statistics; None where observations were not normalised."""
     if options.normalize == NO_STATISTICS:
         return None
-    if not options.normalize:
-        if stated.content.get("_last_original_obs") is not None:
-            raise ImportRefused(
-                f"{stated.file}: the policy was trained with VecNormalize, whose statistics are in a file of their "
-                f"own; give --normalize vecnormalize.pkl, or --normalize {NO_STATISTICS} if it normalised rewards only"
-            )
-        return None
-    statistics = read_statistics(Path(options.normalize))
-    if statistics is None:
-        return None
-    if statistics.mean.shape == own.shape and len(observed.shape) == AXES_OF_STACKED_NUMBERS:
-        statistics = statistics.shaped(observed.shape)  # of numbers stacked in a row
-    if statistics.mean.shape not in {observed.shape, observed.shape[1:]}:
+    if not options.normalize and stated.content.get("_last_original_obs") is not None:
         raise ImportRefused(
-            f"{options.normalize}: expected statistics of observations {observed.shape}, got {statistics.mean.shape}; "
-            f"{stated.file} takes {own.shape}"
+            f"{stated.file}: the policy was trained with VecNormalize, whose statistics are in a file of their own; "
+            f"give --normalize vecnormalize.pkl, or --normalize {NO_STATISTICS} if it normalised rewards only"
         )
-    return statistics
+    return Path(options.normalize) if options.normalize else None
 
 
-def _notes(arrangement: Arrangement) -> tuple[str, ...]:
-    if not arrangement.frames:
+def _notes(before: Preprocessing) -> tuple[str, ...]:
+    if not before.frames:
         return ()
-    stack = f"the policy sees {arrangement.frames} frames: the service keeps the stack in an Episode"
+    stack = f"the policy sees {before.frames} frames: the service keeps the stack in an Episode"
     return (f"{stack}, and fills it with the first frame, where VecFrameStack begins with zeros",)

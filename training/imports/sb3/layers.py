@@ -1,6 +1,7 @@
 """Modules between the raw observation and the action, as stable-baselines3 computes them."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +54,41 @@ class Scale(nn.Module):
         return observation.float() / self.divisor if self.divisor != 1.0 else observation.float()
 
 
+class OneHot(nn.Module):
+    """Categories as ones among zeros, those of each number after those of the last."""
+
+    places: Tensor
+    numbers: Tensor
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        """Take the number of categories of each number."""
+        super().__init__()
+        self.register_buffer("places", torch.cat([torch.arange(size) for size in sizes]))
+        self.register_buffer("numbers", torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes)))
+
+    def forward(self, categories: Tensor) -> Tensor:
+        """Numbers (n, sum of sizes) as float32, of categories (n, *shape)."""
+        flat = categories.flatten(1) if categories.ndim > 1 else categories[:, None]
+        return (flat.long()[:, self.numbers] == self.places).float()
+
+
+class Parts(nn.Module):
+    """Parts of a flat observation, each encoded by a module of its own, and laid side by side again."""
+
+    def __init__(self, sizes: Sequence[int], encoders: Sequence[nn.Module]) -> None:
+        """Take the numbers of each part."""
+        super().__init__()
+        self.sizes = list(sizes)
+        self.ends = list(accumulate(sizes))[:-1]
+        self.encoders = nn.ModuleList(encoders)
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Numbers (n, width) as float32, of observations (n, size)."""
+        parts = torch.tensor_split(observation.reshape(-1, sum(self.sizes)), self.ends, dim=1)
+        encoded = [encoder(part) for encoder, part in zip(self.encoders, parts, strict=True)]
+        return torch.cat(encoded, dim=1)
+
+
 class NatureCnn(nn.Module):
     """SB3's NatureCNN, under the names that its weights have."""
 
@@ -98,6 +134,27 @@ class ByLogits(nn.Module):
     def forward(self, logits: Tensor) -> Tensor:
         """Actions (n,) int64."""
         return logits.argmax(dim=1)
+
+
+class ByParts(nn.Module):
+    """The likeliest value of each of several choices."""
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        """Take the number of values of each choice."""
+        super().__init__()
+        self.ends = list(accumulate(sizes))[:-1]
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """Actions (n, k) int64."""
+        return torch.stack([part.argmax(dim=1) for part in torch.tensor_split(logits, self.ends, dim=1)], dim=1)
+
+
+class ByBits(nn.Module):
+    """A one for each choice that is likelier made than not."""
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """Actions (n, k) int64, 0 or 1."""
+        return (logits > 0).long()
 
 
 class Clipped(nn.Module):

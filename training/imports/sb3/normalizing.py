@@ -109,7 +109,7 @@ def _checked(
     limits = np.asarray(clip, np.float64).ravel(), np.asarray(epsilon, np.float64).ravel()
     if any(limit.size != 1 or not limit[0] >= 0 for limit in limits):
         raise ImportRefused(f"{path}: expected numbers clip_obs and epsilon of 0 or more, got {clip} and {epsilon}")
-    statistics = Statistics(mean.astype(np.float64), var.astype(np.float64), float(limits[0][0]), float(limits[1][0]))
-    if not (np.isfinite(statistics.mean).all() and (statistics.deviation > 0).all()):  # NaN fails every comparison
+    is_usable = np.isfinite(mean).all() and np.isfinite(var).all() and (var + limits[1] > 0).all()
+    if not is_usable:
         raise ImportRefused(f"{path}: expected a finite mean and a var above 0, got {mean} and {var}")
-    return statistics
+    return Statistics(mean.astype(np.float64), var.astype(np.float64), float(limits[0][0]), float(limits[1][0]))

@@ -4,20 +4,23 @@ import importlib.util
 from collections.abc import Callable
 from importlib.metadata import version as installed_version
 from math import prod
-from typing import Any
+from typing import Any, TypeAlias
 
+import gymnasium as gym
 import numpy as np
-from gymnasium.spaces import Box
+from gymnasium.spaces import Dict
 from numpy.typing import NDArray
 
 from polserve.training.imports.sb3.rebuilding import Saved
 
+Predict: TypeAlias = Callable[[Any], NDArray[Any]]
+"""From observations as the library takes them, an array or a dictionary of arrays, to actions."""
 LIBRARIES = {"qr-dqn": "sb3_contrib"}
 """Packages of the algorithms that stable-baselines3 itself lacks."""
 SB3 = "stable_baselines3"
 
 
-def real_predict(saved: Saved, space: Box) -> tuple[Callable[[NDArray[Any]], NDArray[Any]], str] | None:
+def real_predict(saved: Saved, space: gym.Space[Any], *, is_scaled: bool) -> tuple[Predict, str] | None:
     """Find the library's `predict(deterministic=True)` for observations of `space`, and its name.
 
     None where the library is not installed, or is one that does not load these weights.
@@ -25,14 +28,14 @@ def real_predict(saved: Saved, space: Box) -> tuple[Callable[[NDArray[Any]], NDA
     package = LIBRARIES.get(saved.kind.algorithms[0], SB3)
     if importlib.util.find_spec(package) is None:
         return None
-    policy = _build(saved, space)
+    policy = _build(saved, space, is_scaled=is_scaled)
     acting = (*saved.kind.extractors, *saved.kind.networks)
     weights = {name: tensor for name, tensor in saved.state.items() if name.startswith(acting)}
     missing, unexpected = policy.load_state_dict(weights, strict=False)  # critics do not act
     if unexpected or any(name.startswith(acting) for name in missing):
         return None
 
-    def predict(observations: NDArray[Any]) -> NDArray[Any]:
+    def predict(observations: Any) -> NDArray[Any]:
         actions, _ = policy.predict(observations, deterministic=True)
         return np.asarray(actions)
 
@@ -40,9 +43,13 @@ def real_predict(saved: Saved, space: Box) -> tuple[Callable[[NDArray[Any]], NDA
     return predict, f"{distribution} {installed_version(distribution)}'s predict"
 
 
-def _build(saved: Saved, space: Box) -> Any:
+def _build(saved: Saved, space: gym.Space[Any], *, is_scaled: bool) -> Any:
     """Policy object of the library, with weights of its own yet."""
-    kwargs: dict[str, Any] = {"activation_fn": saved.activation, "normalize_images": is_scaled(saved)}
+    kwargs: dict[str, Any] = {"activation_fn": saved.activation, "normalize_images": is_scaled}
+    if isinstance(space, Dict):
+        from stable_baselines3.common.torch_layers import CombinedExtractor
+
+        kwargs["features_extractor_class"] = CombinedExtractor
     if prefix := saved.extractor():
         from stable_baselines3.common.torch_layers import NatureCNN
 
@@ -108,8 +115,3 @@ _BUILDERS = {
     "td3": _deterministic_actor,
     "ppo": _actor_critic,
 }
-
-
-def is_scaled(saved: Saved) -> bool:
-    """Whether images are divided by 255."""
-    return bool(saved.stated.policy_kwargs.get("normalize_images", True))

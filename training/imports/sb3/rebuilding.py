@@ -7,13 +7,22 @@ from math import prod
 from typing import Any
 
 import gymnasium as gym
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 from torch import Tensor, nn
 
 from polserve.training.environments.spaces import float32_bounds, short
 from polserve.training.errors import ImportRefused
 from polserve.training.imports.sb3.kinds import Kind
-from polserve.training.imports.sb3.layers import ByLogits, ByQuantiles, ByValue, Clipped, NatureCnn, Rescaled
+from polserve.training.imports.sb3.layers import (
+    ByBits,
+    ByLogits,
+    ByParts,
+    ByQuantiles,
+    ByValue,
+    Clipped,
+    NatureCnn,
+    Rescaled,
+)
 from polserve.training.imports.sb3.stated import Stated
 
 CLIP_MEAN = 2.0
@@ -80,6 +89,7 @@ def rebuild(saved: Saved) -> nn.Sequential:
         parts.append(nn.Flatten())
     for network in saved.kind.networks:
         layers = _layers(saved, network, width)
+        _check_used(saved, network, layers)
         parts += layers
         width = next((layer.out_features for layer in reversed(layers) if isinstance(layer, nn.Linear)), width)
     return nn.Sequential(*parts, *_finishing(saved, width)).eval()
@@ -104,6 +114,16 @@ def _layers(saved: Saved, prefix: str, width: int) -> list[nn.Module]:
         is_output = is_last and index == len(names) - 1
         layers += [linear] if is_output else [linear, _activation(saved, f"{prefix}{2 * index + 1}.")]
     return layers
+
+
+def _check_used(saved: Saved, prefix: str, layers: list[nn.Module]) -> None:
+    """Raise ImportRefused where there are weights below `prefix` that no layer took."""
+    names = [name for name in saved.state if name.startswith(prefix)]
+    if len(names) != sum(len(layer.state_dict()) for layer in layers):
+        raise ImportRefused(
+            f"{saved.file}: policy.pth: {prefix}*: expected the weights of linear layers with one activation between "
+            f"them, got {', '.join(names)}; export the network with polserve.export(module, ...)"
+        )
 
 
 def _linear(saved: Saved, stem: str, width: int) -> nn.Linear:
@@ -171,10 +191,17 @@ def _finishing(saved: Saved, width: int) -> list[nn.Module]:
     space = saved.action_space
     if isinstance(space, Discrete) and saved.kind.is_discrete is not False:
         n, name = int(space.n), saved.kind.algorithms[0]
-        if name == "qr-dqn" and width % n == 0 and width:
-            return [ByQuantiles(width // n, n)]
+        if name == "qr-dqn":
+            quantiles = saved.stated.whole("n_quantiles") or max(width // n, 1)
+            _check_width(saved, width, quantiles * n)
+            return [ByQuantiles(quantiles, n)]
         _check_width(saved, width, n)
         return [ByValue() if saved.kind.is_discrete else ByLogits()]
+    if isinstance(space, (MultiDiscrete, MultiBinary)) and saved.kind.is_discrete is None and len(space.shape) == 1:
+        is_binary = isinstance(space, MultiBinary)
+        sizes = [1] * space.shape[0] if isinstance(space, MultiBinary) else space.nvec.tolist()
+        _check_width(saved, width, sum(sizes))
+        return [ByBits() if is_binary else ByParts(sizes)]
     if isinstance(space, Box) and len(space.shape) == 1 and not saved.kind.is_discrete:
         _check_width(saved, width, space.shape[0])
         low, high = float32_bounds(space)

@@ -18,6 +18,8 @@ TYPE = ":type:"
 """Key beside which SB3 lays a pickled object, which stays unread, and what its attributes are as text."""
 NUMBER = re.compile(r"[-+]?(?:inf|nan|(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)")
 CLASS = re.compile(r"<class '([\w.<>]+)'>")
+MOST_NUMBERS = 2**24
+"""Most numbers of an observation or action: a file that states more is none of a policy."""
 ACTIVATIONS = {
     name.lower(): getattr(nn, name)
     for name in (
@@ -66,6 +68,11 @@ class Stated:
         found = CLASS.fullmatch(value) if isinstance(value, str) else None
         return found.group(1) if found else ""
 
+    def is_dict(self, key: str) -> bool:
+        """Whether the space under `key` is a Dict, whose parts the file tells only as a pickle."""
+        stated = self.content.get(key)
+        return isinstance(stated, Mapping) and self.class_of(stated.get(TYPE)).endswith(".Dict")
+
     def space(self, key: str) -> gym.Space[Any]:
         """Space under `key`, told from its attributes.
 
@@ -101,7 +108,7 @@ def activation_named(name: str) -> type[nn.Module]:
 def _box(stated: Mapping[str, Any]) -> Box:
     shape = tuple(int(extent) for extent in stated["_shape"])
     dtype = np.dtype(str(stated["dtype"]))
-    if dtype.kind not in "biuf" or any(extent < 0 for extent in shape) or prod(shape) > 2**31:
+    if dtype.kind not in "biuf" or any(extent < 0 for extent in shape) or prod(shape) > MOST_NUMBERS:
         raise ValueError(f"{dtype} {shape}")
     low, high = (_bound(stated, name, shape, dtype) for name in ("low", "high"))
     return Box(low, high, shape, dtype.type)
@@ -122,18 +129,22 @@ def _bound(stated: Mapping[str, Any], name: str, shape: tuple[int, ...], dtype: 
 
 
 def _discrete(stated: Mapping[str, Any]) -> Discrete:
-    return Discrete(int(stated["n"]), start=int(stated.get("start", 0)))
+    n = int(stated["n"])
+    if n > MOST_NUMBERS:
+        raise ValueError(f"n {n}")
+    return Discrete(n, start=int(stated.get("start", 0)))
 
 
 def _multi_discrete(stated: Mapping[str, Any]) -> MultiDiscrete:
     sizes = [int(size) for size in re.findall(r"\d+", str(stated["nvec"]))]
-    if len(sizes) != prod(stated["_shape"]):
+    if len(sizes) != prod(stated["_shape"]) or sum(sizes) > MOST_NUMBERS:
         raise ValueError(f"nvec {stated['nvec']!r}")
     return MultiDiscrete(np.array(sizes).reshape([int(extent) for extent in stated["_shape"]]))
 
 
 def _multi_binary(stated: Mapping[str, Any]) -> MultiBinary:
-    return MultiBinary([int(extent) for extent in stated["_shape"]])
+    shape = [int(extent) for extent in stated["_shape"]]
+    return MultiBinary(shape[0] if len(shape) == 1 else shape)
 
 
 _SPACES = {"Box": _box, "Discrete": _discrete, "MultiDiscrete": _multi_discrete, "MultiBinary": _multi_binary}
