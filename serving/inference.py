@@ -141,7 +141,8 @@ class Inference:
         for question in group:
             part = slice(at, at := at + len(question.observations))
             values = result.values[part] if question.with_values and result.values is not None else None
-            answers.append(self._explore(question, Answer(result.actions[part], values)))
+            memories = None if result.memories is None else result.memories[part]
+            answers.append(self._explore(question, Answer(result.actions[part], values, None, memories)))
         if any(answer.explored is not None for answer in answers):
             result = Answer(np.concatenate([answer.actions for answer in answers]))
         waited = [(started - question.asked_at, question.n_callers) for question in group]
@@ -157,7 +158,7 @@ class Inference:
         explored = self._rng.random(n) < question.epsilon
         drawn = choices.draw(self._rng, n)
         actions = np.where(explored.reshape(n, *(1,) * len(choices.shape)), drawn, answer.actions)
-        return Answer(actions, answer.values, explored)
+        return Answer(actions, answer.values, explored, answer.memories)
 
     def _put_off(self, question: Question) -> None:
         """Answer the question in the loop's next turn, after it has looked at its connections."""

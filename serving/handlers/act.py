@@ -37,6 +37,7 @@ class CallsAlike(NamedTuple):
     dtype: int
     shape: tuple[int, ...]
     n_bytes: int
+    has_state: bool
 
 
 Asked = tuple[Call, pb.ActRequest, bytes]
@@ -85,13 +86,16 @@ class ActHandler(Quiet):
             tensor.dtype,
             tuple(shape) if len(shape) <= MOST_AXES else TOO_MANY_AXES,
             len(data),
+            bool(request.state),
         )
         groups.setdefault(alike, []).append((call, request, data))
 
     def _answer_alike(self, alike: CallsAlike, group: list[Asked]) -> None:
         try:
             policy = self._catalog.resolve(alike.policy, alike.version)
-            rows = rows_of(policy.observation, alike.dtype, alike.shape, [data for _, _, data in group])
+            is_alone = policy.memory is not None or alike.has_state  # each with its own state
+            data = [data for _, _, data in group]
+            rows = None if is_alone else rows_of(policy.observation, alike.dtype, alike.shape, data)
             if rows is not None:
                 check_epsilon(policy, alike.epsilon)
         except Exception as error:  # noqa: BLE001 - every error must become a status
@@ -133,7 +137,7 @@ class ActHandler(Quiet):
 
     def _question(self, call: Call, policy: Policy, request: pb.ActRequest) -> Question:
         """Return what one call asks; raises InvalidRequest."""
-        observations = decode_observation(request, policy.observation)
+        observations = policy.remembering(decode_observation(request, policy.observation), request.state)
         check_epsilon(policy, request.epsilon)
         form = AnswerForm.of(request.observation, policy.observation)
         call.message = b""  # a large one is not held while the model works
@@ -172,7 +176,7 @@ class ActHandler(Quiet):
         if isinstance(result, Exception):
             for call in calls:
                 call.fail(result)
-        elif form == ONE_OBSERVATION and result.values is None and result.explored is None and policy.n_actions:
+        elif form == ONE_OBSERVATION and policy.n_actions and policy.memory is None and _is_plain(result):
             known = self._known.setdefault(policy, {})
             for call, action in zip(calls, result.actions.tolist(), strict=True):
                 if action not in known:
@@ -188,7 +192,13 @@ class ActHandler(Quiet):
 def _part(answer: Answer, part: slice) -> Answer:
     values = None if answer.values is None else answer.values[part]
     explored = None if answer.explored is None else answer.explored[part]
-    return Answer(answer.actions[part], values, explored)
+    memories = None if answer.memories is None else answer.memories[part]
+    return Answer(answer.actions[part], values, explored, memories)
+
+
+def _is_plain(answer: Answer) -> bool:
+    """Whether there is nothing but actions to answer."""
+    return answer.values is None and answer.explored is None
 
 
 def any_wanted(calls: Sequence[Call]) -> Callable[[], bool]:
