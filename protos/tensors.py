@@ -42,7 +42,9 @@ def dtype_code(dtype: np.dtype[Any]) -> pb.DataType:
     Raises:
         TensorError: the wire cannot carry it.
     """
-    code = CODES.get(dtype.newbyteorder("<") if dtype.itemsize > 1 else dtype)
+    code = CODES.get(dtype)
+    if code is None and dtype.itemsize > 1:
+        code = CODES.get(dtype.newbyteorder("<"))
     if code is None:
         raise TensorError("dtype", " or ".join(str(known) for known in CODES), str(dtype))
     return code

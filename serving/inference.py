@@ -80,7 +80,7 @@ class Inference:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="inference")
         self._waiting: deque[Question] = deque()
         self._waiting_bytes = 0
-        self._later: list[Question] = []
+        self._later: deque[Question] = deque()
         """Fast ones that this turn of the loop had no time for."""
         self._is_busy = False
         self._is_closed = False
@@ -93,32 +93,35 @@ class Inference:
         fast = 1 + int((INLINE_S - pace.alone_s) / max(pace.in_batch_s, 1e-9))
         return max(1, min(self._capacity.max_batch, fast))
 
+    def answer_at_once(
+        self, policy: Policy, observations: NDArray[Any], *, with_values: bool, epsilon: float, n_callers: int = 1
+    ) -> Answer | None:
+        """Answer checked observations now where one fast run does; None where they have to be asked.
+
+        Most calls are answered so: nothing is made for them that a call that waits would need.
+        """
+        n = len(observations)
+        pace = policy.pace
+        is_together = pace.is_batched or n_callers == 1
+        if self._later or not is_together or n > self._capacity.max_batch or pace.seconds(n) > INLINE_S:
+            return None
+        started = time.perf_counter()
+        answer = policy.act(observations, with_values=with_values)
+        seconds = time.perf_counter() - started
+        if epsilon:
+            answer = self._explore(policy, epsilon, answer)
+        self._counter.count_run(policy, answer, seconds, ((0.0, n_callers),))
+        return answer
+
     def ask(self, questions: Sequence[Question]) -> None:
         """Have each question's `react` called with its answer: before this returns, or later where the model is slow.
 
         What `react` raises is its caller's to catch.
         """
-        if self._later:  # those that were put off come first
-            self._later.extend(questions)
-            return
-        groups: dict[tuple[Policy, bool], list[Question]] = {}
-        left_s = ROUND_S
-        for question in questions:
-            policy = question.policy
-            seconds = policy.pace.seconds(len(question.observations))
-            if seconds > INLINE_S:
-                self._queue_up(question)
-                continue
-            left_s -= seconds
-            if left_s < 0:
-                self._put_off(question)
-            elif policy.pace.is_batched:
-                groups.setdefault((policy, question.with_values), []).append(question)
-            else:
-                self._answer_now([question])
-        for group in groups.values():
-            for part in split(group, max_rows=self._capacity.max_batch, max_s=INLINE_S):
-                self._answer_now(part)
+        was_idle = not self._later
+        self._later.extend(questions)
+        if was_idle:  # else those that were put off come first
+            self._answer_some()
 
     def close(self) -> None:
         """Take no more questions; those that wait are answered."""
@@ -126,55 +129,75 @@ class Inference:
         if not self._is_busy:
             self._thread.shutdown(wait=False)
 
-    def _answer_now(self, group: Sequence[Question]) -> None:
-        started = time.perf_counter()
-        self._deliver(group, started, *_run(group))
-
-    def _deliver(self, group: Sequence[Question], started: float, result: Result, seconds: float) -> None:
+    def _deliver(self, group: Sequence[Question], result: Result, started: float, seconds: float) -> None:
         """Hand each question of the group its part of the answer, with some actions drawn at random."""
         if isinstance(result, Exception):
             for question in group:
                 question.react(result)
+            return
+        first = group[0]
+        waited = [(started - question.asked_at, question.n_callers) for question in group]
+        if len(group) == 1 and first.epsilon == 0:
+            self._counter.count_run(first.policy, result, seconds, waited)
+            first.react(result)
             return
         answers = []
         at = 0
         for question in group:
             part = slice(at, at := at + len(question.observations))
             values = result.values[part] if question.with_values and result.values is not None else None
-            memories = None if result.memories is None else result.memories[part]
-            answers.append(self._explore(question, Answer(result.actions[part], values, None, memories)))
+            answer = Answer(result.actions[part], values)
+            answers.append(self._explore(question.policy, question.epsilon, answer) if question.epsilon else answer)
         if any(answer.explored is not None for answer in answers):
             result = Answer(np.concatenate([answer.actions for answer in answers]))
-        waited = [(started - question.asked_at, question.n_callers) for question in group]
-        self._counter.count_run(group[0].policy, result, seconds, waited)
+        self._counter.count_run(first.policy, result, seconds, waited)
         for question, answer in zip(group, answers, strict=True):
             question.react(answer)
 
-    def _explore(self, question: Question, answer: Answer) -> Answer:
-        choices = question.policy.choices
-        if question.epsilon == 0 or choices is None:
+    def _explore(self, policy: Policy, epsilon: float, answer: Answer) -> Answer:
+        """Draw some of an answer's actions at random, where the policy chooses them."""
+        choices = policy.choices
+        if choices is None:
             return answer
         n = len(answer.actions)
-        explored = self._rng.random(n) < question.epsilon
+        explored = self._rng.random(n) < epsilon
         drawn = choices.draw(self._rng, n)
         actions = np.where(explored.reshape(n, *(1,) * len(choices.shape)), drawn, answer.actions)
-        return Answer(actions, answer.values, explored, answer.memories)
+        return Answer(actions, answer.values, explored)
 
-    def _put_off(self, question: Question) -> None:
-        """Answer the question in the loop's next turn, after it has looked at its connections."""
-        self._later.append(question)
-        if len(self._later) == 1:
-            self._post(self._ask_later)
+    def _answer_later(self) -> None:
+        """Answer what was put off, but for what nobody waits for any more."""
+        self._answer_some(is_late=True)
 
-    def _ask_later(self) -> None:
-        questions, self._later = self._later, []
-        wanted = []
-        for question in questions:
-            if question.is_wanted():
-                wanted.append(question)
-            else:
+    def _answer_some(self, *, is_late: bool = False) -> None:
+        """Answer what is fast, for as long as the loop has time; the rest in its next turn."""
+        groups: dict[tuple[Policy, bool], list[Question]] = {}
+        parts: list[Sequence[Question]] = []
+        left_s = ROUND_S
+        while self._later:
+            question = self._later[0]
+            policy = question.policy
+            seconds = policy.pace.seconds(len(question.observations))
+            if left_s < seconds <= INLINE_S:
+                break
+            self._later.popleft()
+            if is_late and not question.is_wanted():
                 question.react(Expired(DROPPED))
-        self.ask(wanted)
+            elif seconds > INLINE_S:
+                self._queue_up(question)
+            elif policy.pace.is_batched:
+                groups.setdefault((policy, question.with_values), []).append(question)
+                left_s -= seconds
+            else:
+                parts.append([question])
+                left_s -= seconds
+        for group in groups.values():
+            parts.extend(split(group, max_rows=self._capacity.max_batch, max_s=INLINE_S))
+        if self._later:
+            self._post(self._answer_later)
+        # All runs come first: a run leaves nothing of what Python works with in the processor's caches.
+        for part, outcome in [(part, _run(part)) for part in parts]:
+            self._deliver(part, *outcome)
 
     def _queue_up(self, question: Question) -> None:
         """Let the question wait for the thread, or refuse it."""
@@ -229,12 +252,11 @@ class Inference:
 
     def _work(self, group: list[Question]) -> None:
         """Run the model, on the inference thread."""
-        started = time.perf_counter()
-        result, seconds = _run(group)
+        result, started, seconds = _run(group)
 
         def deliver() -> None:
             try:
-                self._deliver(group, started, result, seconds)
+                self._deliver(group, result, started, seconds)
             except Exception:
                 log.exception("inference_failed", policy=group[0].policy.name)
             group.clear()  # what was answered is not held until there is more to do
@@ -243,18 +265,23 @@ class Inference:
         self._post(deliver)
 
 
-def _run(group: Sequence[Question]) -> tuple[Result, float]:
-    """Run the model once for all of a group; the second value is how many seconds that took."""
-    started = time.perf_counter()
+def _run(group: Sequence[Question]) -> tuple[Result, float, float]:
+    """Run the model once for all of a group; the values after the result are when it began and how long it took."""
     first = group[0]
-    rows = first.observations if len(group) == 1 else np.concatenate([question.observations for question in group])
+    if len(group) == 1:
+        rows, is_wanted = first.observations, first.is_wanted
+    else:
+        rows = np.concatenate([question.observations for question in group])
+
+        def is_wanted() -> bool:
+            return any(question.is_wanted() for question in group)
+
+    started = time.perf_counter()
     try:
-        answer: Result = first.policy.act(
-            rows, with_values=first.with_values, is_wanted=lambda: any(question.is_wanted() for question in group)
-        )
+        answer: Result = first.policy.act(rows, with_values=first.with_values, is_wanted=is_wanted)
     except Exception as error:  # noqa: BLE001 - whoever waits must be told, whatever it was
         answer = error
-    return answer, time.perf_counter() - started
+    return answer, started, time.perf_counter() - started
 
 
 def split(group: Sequence[Question], *, max_rows: int, max_s: float) -> Iterator[Sequence[Question]]:

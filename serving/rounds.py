@@ -5,6 +5,7 @@ methods' handlers, and has the carriers send what was answered. All of it runs o
 """
 
 import asyncio
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -17,6 +18,10 @@ Kind: TypeAlias = Literal["unary", "server_stream", "bidi_stream"]
 
 MOST_CALLS = 256
 """Calls of a round, at most: after these the loop looks at its connections again."""
+PUBLISH_S = 0.01
+"""Time after which what was counted is published: not with each round, which may be a single call."""
+PUBLISHED_S = 0.5
+"""Time that a thread waits for what was counted to be published."""
 
 log = structlog.get_logger()
 
@@ -113,9 +118,11 @@ class Rounds:
     """Collects calls, and has them answered."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, publish: Callable[[], None]) -> None:
-        """`publish` is called at the end of each round, for what was counted in it."""
+        """`publish` is called for what was counted in rounds, a little after the first of them."""
         self._loop = loop
         self._publish = publish
+        self._is_publishing = False
+        """Whether the loop has been told to publish, and has yet to come to it."""
         self._waiting: deque[Call] = deque()
         self._touched: set[Flushed] = set()
         self._is_due = False
@@ -150,6 +157,22 @@ class Rounds:
                 self._posted.clear()
                 self._is_awake = False
 
+    def publish(self) -> None:
+        """Publish what was counted so far."""
+        self._is_publishing = False
+        self._publish()
+
+    def publish_soon(self) -> None:
+        """Return when what was counted so far is published, by the loop if it runs; for any other thread."""
+        is_published = threading.Event()
+
+        def publish() -> None:
+            self.publish()
+            is_published.set()
+
+        self.post(publish)
+        is_published.wait(PUBLISHED_S)
+
     def _call_posted(self) -> None:
         for _ in range(len(self._posted)):  # what they post themselves comes after a look at the connections
             function = self._posted.popleft()
@@ -174,7 +197,9 @@ class Rounds:
                 flushed.flush()
             except Exception:
                 log.exception("flush_failed")
-        self._publish()
+        if not self._is_publishing:
+            self._is_publishing = True
+            self._loop.call_later(PUBLISH_S, self.publish)
         self._is_due = bool(self._waiting or self._touched)
         if self._is_due:
             self._loop.call_soon(self._answer)

@@ -145,9 +145,12 @@ class Connection(asyncio.Protocol):
 
     def acknowledge(self, stream_id: int, n_bytes: int) -> None:
         """Let the client send as many bytes more."""
-        if n_bytes and not self._is_dead:
-            with contextlib.suppress(engine.NGH2Error):  # the connection has ended
-                self.h2.acknowledge_received_data(n_bytes, stream_id)
+        if not n_bytes or self._is_dead:
+            return
+        try:
+            self.h2.acknowledge_received_data(n_bytes, stream_id)
+        except engine.NGH2Error:  # the connection has ended
+            return
 
     def queued_bytes(self, stream_id: int | None) -> int:
         """Bytes of a stream's answers, or of all, that could not be sent yet, since the client does not read them."""

@@ -93,6 +93,7 @@ class GrpcServer:
             await asyncio.wait_for(drained, LAST_WORD_S)
         await self._carrier.close()
         self._answering.inference.close()
+        self._rounds.publish()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)

@@ -4,15 +4,16 @@ import functools
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.tensors import MOST_AXES
 from polserve.serving.catalog import Catalog
 from polserve.serving.errors import DROPPED, Expired
-from polserve.serving.handlers.base import Quiet, parts_of, reject_unwanted, rows_of
+from polserve.serving.handlers.base import Quiet, checked_rows, parts_of, reject_unwanted, rows_each
 from polserve.serving.handlers.codec import AnswerForm, decode_observation, encode_answer, parse
 from polserve.serving.inference import INLINE_S, Inference, Post, Question, Result, check_epsilon
 from polserve.serving.policy import Answer, Policy
@@ -37,11 +38,20 @@ class CallsAlike(NamedTuple):
     dtype: int
     shape: tuple[int, ...]
     n_bytes: int
-    has_state: bool
 
 
 Asked = tuple[Call, pb.ActRequest, bytes]
 """A call, its request, and the observation's data."""
+
+
+class Rows(NamedTuple):
+    """The checked observations of calls that ask alike."""
+
+    policy: Policy
+    rows: NDArray[Any]  # (n, *shape)
+    each: int
+    """How many of them are a call's."""
+    form: AnswerForm
 
 
 class ActHandler(Quiet):
@@ -86,32 +96,36 @@ class ActHandler(Quiet):
             tensor.dtype,
             tuple(shape) if len(shape) <= MOST_AXES else TOO_MANY_AXES,
             len(data),
-            bool(request.state),
         )
         groups.setdefault(alike, []).append((call, request, data))
 
     def _answer_alike(self, alike: CallsAlike, group: list[Asked]) -> None:
         try:
             policy = self._catalog.resolve(alike.policy, alike.version)
-            is_alone = policy.memory is not None or alike.has_state  # each with its own state
-            data = [data for _, _, data in group]
-            rows = None if is_alone else rows_of(policy.observation, alike.dtype, alike.shape, data)
-            if rows is not None:
-                check_epsilon(policy, alike.epsilon)
+            each = rows_each(policy.observation, alike.dtype, alike.shape, alike.n_bytes)
+            is_slow = policy.pace.seconds(each) > INLINE_S  # what waits for long is given up one by one
+            rows = checked_rows(policy.observation, [data for _, _, data in group]) if each and not is_slow else None
+            if rows is None:
+                self._ask_each(policy, group)
+                return
+            check_epsilon(policy, alike.epsilon)
+            answer = self._inference.answer_at_once(
+                policy, rows, with_values=alike.with_values, epsilon=alike.epsilon, n_callers=len(group)
+            )
+            form = AnswerForm(as_values=False, is_batch=len(alike.shape) > len(policy.observation.shape))
+            if answer is None:
+                self._ask_in_parts(alike, group, Rows(policy, rows, each, form))
+            else:
+                self._reply([call for call, _, _ in group], each, form, policy, answer)
         except Exception as error:  # noqa: BLE001 - every error must become a status
             for call, _, _ in group:
                 call.fail(error)
-            return
-        each = len(rows) // len(group) if rows is not None else 0
-        if rows is None or policy.pace.seconds(each) > INLINE_S:  # what waits for long is given up one by one
-            for call, _, _ in group:
-                call.wait()
-            self._ask_each(policy, group)
-            return
-        form = AnswerForm(as_values=False, is_batch=len(alike.shape) > len(policy.observation.shape))
-        size = max(1, self._inference.rows_together(policy) // each)
+
+    def _ask_in_parts(self, alike: CallsAlike, group: list[Asked], asked: Rows) -> None:
+        """Ask for the actions of calls that are alike, as many of them together as one fast run answers."""
+        policy, rows, each, form = asked
         questions = []
-        for part in parts_of(len(group), size):
+        for part in parts_of(len(group), max(1, self._inference.rows_together(policy) // each)):
             calls = [call for call, _, _ in group[part]]
             questions.append(
                 Question(
@@ -129,6 +143,7 @@ class ActHandler(Quiet):
     def _ask_each(self, policy: Policy, group: Sequence[Asked]) -> None:
         questions = []
         for call, request, _ in group:
+            call.wait()
             try:
                 questions.append(self._question(call, policy, request))
             except Exception as error:  # noqa: BLE001 - every error must become a status
@@ -137,7 +152,7 @@ class ActHandler(Quiet):
 
     def _question(self, call: Call, policy: Policy, request: pb.ActRequest) -> Question:
         """Return what one call asks; raises InvalidRequest."""
-        observations = policy.remembering(decode_observation(request, policy.observation), request.state)
+        observations = decode_observation(request, policy.observation)
         check_epsilon(policy, request.epsilon)
         form = AnswerForm.of(request.observation, policy.observation)
         call.message = b""  # a large one is not held while the model works
@@ -176,8 +191,10 @@ class ActHandler(Quiet):
         if isinstance(result, Exception):
             for call in calls:
                 call.fail(result)
-        elif form == ONE_OBSERVATION and policy.n_actions and policy.memory is None and _is_plain(result):
-            known = self._known.setdefault(policy, {})
+        elif form == ONE_OBSERVATION and result.values is None and result.explored is None and policy.n_actions:
+            known = self._known.get(policy)
+            if known is None:
+                known = self._known[policy] = {}
             for call, action in zip(calls, result.actions.tolist(), strict=True):
                 if action not in known:
                     alone = Answer(np.array([action], result.actions.dtype))
@@ -192,13 +209,7 @@ class ActHandler(Quiet):
 def _part(answer: Answer, part: slice) -> Answer:
     values = None if answer.values is None else answer.values[part]
     explored = None if answer.explored is None else answer.explored[part]
-    memories = None if answer.memories is None else answer.memories[part]
-    return Answer(answer.actions[part], values, explored, memories)
-
-
-def _is_plain(answer: Answer) -> bool:
-    """Whether there is nothing but actions to answer."""
-    return answer.values is None and answer.explored is None
+    return Answer(answer.actions[part], values, explored)
 
 
 def any_wanted(calls: Sequence[Call]) -> Callable[[], bool]:

@@ -7,7 +7,6 @@ import numpy as np
 from google.protobuf.message import Message
 from numpy.typing import NDArray
 
-from polserve.protos.tensors import CODES
 from polserve.serving.errors import DROPPED, Expired, InvalidRequest
 from polserve.serving.handlers.codec import parse_small
 from polserve.serving.policy import ObservationContract
@@ -54,29 +53,33 @@ def reject_unwanted(call: Call) -> bool:
     return True
 
 
-def rows_of(
-    contract: ObservationContract, dtype: int, shape: tuple[int, ...], data: Sequence[bytes]
-) -> NDArray[Any] | None:
-    """Observations of calls that ask alike, (n, *contract.shape), checked; None to look at each by itself.
+def rows_each(contract: ObservationContract, dtype: int, shape: tuple[int, ...], n_bytes: int) -> int:
+    """Return how many observations each call holds that says this; 0 where each is to be looked at by itself."""
+    n_axes = len(contract.shape)
+    if dtype != contract.code or shape[len(shape) - n_axes :] != contract.shape or len(shape) > n_axes + 1:
+        return 0
+    n = shape[0] if len(shape) > n_axes else 1
+    return n if n >= 1 and n_bytes == n * contract.n_bytes else 0
+
+
+def checked_rows(contract: ObservationContract, data: Sequence[bytes]) -> NDArray[Any] | None:
+    """Observations of several calls, (n, *contract.shape); None where a value of one is not what it must be.
 
     Args:
         contract: what one observation must be.
-        dtype: what each call says.
-        shape: likewise.
-        data: of each call; all of one length.
+        data: of each call, as many bytes as its observations have.
     """
-    n_axes = len(contract.shape)
-    if dtype != CODES[contract.dtype] or shape[len(shape) - n_axes :] != contract.shape or len(shape) > n_axes + 1:
-        return None
-    n = shape[0] if len(shape) > n_axes else 1
-    if n < 1 or len(data[0]) != n * contract.n_bytes:
-        return None
+    joined = data[0] if len(data) == 1 else b"".join(data)
+    rows = np.frombuffer(joined, contract.dtype).reshape(-1, *contract.shape)
     try:
-        return contract.check(np.frombuffer(b"".join(data), contract.dtype).reshape(-1, *contract.shape))
+        contract.check_rows(rows)
     except InvalidRequest:
         return None
+    return rows
 
 
 def parts_of(n: int, size: int) -> list[slice]:
     """Return slices of at most `size` that cover n things."""
+    if n <= size:
+        return [slice(0, n)]
     return [slice(start, min(n, start + size)) for start in range(0, n, size)]

@@ -1,7 +1,6 @@
 """Between messages and arrays, with errors that name the request's field."""
 
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 from numpy.typing import NDArray
@@ -59,8 +58,7 @@ def decode_observation(
     return contract.check(observation)
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerForm:
+class AnswerForm(NamedTuple):
     """What of a request decides how it is answered; the request itself, which may be large, is not kept for it."""
 
     as_values: bool
@@ -87,7 +85,6 @@ def encode_answer(form: AnswerForm, policy: Policy, answer: Answer) -> pb.ActRes
         action=to_tensor(actions, as_values=as_values),
         values=None if values is None else to_tensor(values, as_values=as_values),
         explored=() if answer.explored is None else answer.explored.tolist(),
-        state=policy.token(answer),
     )
 
 

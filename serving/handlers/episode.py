@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.tensors import MOST_AXES
 from polserve.serving.catalog import Catalog
-from polserve.serving.episodes import DRAINING, EpisodeCounter, EpisodeState, OpenStreams, state_bytes
+from polserve.serving.episodes import DRAINING, EpisodeCounter, EpisodeState, OpenStreams, stack_bytes
 from polserve.serving.errors import InvalidRequest, NotReady
 from polserve.serving.handlers.act import TOO_MANY_AXES, any_wanted
-from polserve.serving.handlers.base import parts_of, rows_of
+from polserve.serving.handlers.base import checked_rows, parts_of, rows_each
 from polserve.serving.handlers.codec import decode_observation, encode_step, has_values_form, parse
-from polserve.serving.handlers.slots import SlotsState, ask_slots, end_slots
+from polserve.serving.handlers.slots import SlotsState, end_slots, reply_slots, take_slots
 from polserve.serving.inference import Inference, Question, Result, check_epsilon
 from polserve.serving.policy import Answer, Policy
 from polserve.serving.rounds import Call
@@ -104,7 +104,7 @@ class EpisodeHandler:
     def _take_for_slots(self, call: Call, state: SlotsState, request: pb.EpisodeRequest) -> None:
         """Answer a message that speaks for all slots of a group."""
         if request.HasField("step"):
-            self._inference.ask([ask_slots(call, state, request.step, self._counter)])
+            self._act_for_slots(call, state, request.step)
             return
         response = end_slots(state, request.end, self._counter)
         call.state = None
@@ -113,19 +113,30 @@ class EpisodeHandler:
         if self._streams.is_draining:
             call.fail(NotReady(DRAINING))
 
+    def _act_for_slots(self, call: Call, state: SlotsState, request: pb.EpisodeStart | pb.EpisodeStep) -> None:
+        policy, with_values, epsilon = state.policy, state.with_values, state.epsilon
+        rows, over = take_slots(state, request, self._counter)
+        as_values = has_values_form(request.observation)
+        answer = self._inference.answer_at_once(policy, rows, with_values=with_values, epsilon=epsilon)
+        if answer is not None:
+            reply_slots(call, state, over, as_values, answer)
+            return
+        react = functools.partial(reply_slots, call, state, over, as_values)
+        self._inference.ask([Question(policy, rows, with_values, epsilon, call.is_wanted, react)])
+
     def _start(self, call: Call, start: pb.EpisodeStart) -> Step | None:
         policy = self._catalog.resolve(start.policy, start.version)
         check_epsilon(policy, start.epsilon)
         if start.slots:
             state = SlotsState(policy, start.slots, with_values=start.with_values, epsilon=start.epsilon)
-            self._streams.hold(call, state.n, state.n * state_bytes(policy))
+            self._streams.hold(call, state.n, state.n * stack_bytes(policy))
             call.state = state
             if start.HasField("observation"):
-                self._inference.ask([ask_slots(call, state, start, self._counter)])
+                self._act_for_slots(call, state, start)
             else:
                 call.reply(pb.EpisodeResponse(policy=policy.name, version=policy.version).SerializeToString())
             return None
-        self._streams.hold(call, 1, state_bytes(policy))
+        self._streams.hold(call, 1, stack_bytes(policy))
         call.state = episode = EpisodeState(policy, with_values=start.with_values, epsilon=start.epsilon)
         if start.HasField("observation"):
             return Step(call, episode, start, start.observation.data)
@@ -148,32 +159,46 @@ class EpisodeHandler:
 
     def _act(self, alike: StepsAlike, steps: list[Step]) -> None:
         """Ask for the actions of steps that are alike."""
-        batch = rows_of(steps[0].episode.contract, alike.dtype, alike.shape, [step.data for step in steps])
-        if batch is None or len(batch) != len(steps):  # one of them is wrong, or in the form for people
+        contract = steps[0].episode.contract
+        batch = None
+        if rows_each(contract, alike.dtype, alike.shape, alike.n_bytes) == 1:
+            batch = checked_rows(contract, [step.data for step in steps])
+        if batch is None:  # one of them is wrong, or in the form for people
             for step in steps:
                 self._act_alone(alike, step)
             return
         rows = batch
-        if alike.policy.spec.observation.frames:
+        if contract is not alike.policy.observation:  # of frames
             stacks = [step.episode.observe(batch[i : i + 1]) for i, step in enumerate(steps)]
             rows = stacks[0] if len(stacks) == 1 else np.concatenate(stacks)
         else:
             for step in steps:
                 step.episode.step += 1
-        if alike.policy.memory is not None:
-            rows = np.concatenate([step.episode.remember(rows[i : i + 1]) for i, step in enumerate(steps)])
-        size = self._inference.rows_together(alike.policy)
-        parts = parts_of(len(steps), size)
+        self._ask(alike, steps, rows)
+
+    def _ask(self, alike: StepsAlike, steps: list[Step], rows: NDArray[Any]) -> None:
+        """Answer steps at once where one fast run does, else have them wait for the model."""
+        policy = alike.policy
+        try:
+            answer = self._inference.answer_at_once(
+                policy, rows, with_values=alike.with_values, epsilon=alike.epsilon, n_callers=len(steps)
+            )
+        except Exception as error:  # noqa: BLE001 - every error must become a status
+            self._reply(steps, error)
+            return
+        if answer is not None:
+            self._reply(steps, answer)
+            return
+        parts = parts_of(len(steps), self._inference.rows_together(policy))
         self._inference.ask([self._question(alike, steps[part], rows[part]) for part in parts])
 
     def _act_alone(self, alike: StepsAlike, step: Step) -> None:
         try:
-            seen = step.episode.observe(decode_observation(step.request, step.episode.contract))
-            rows = step.episode.remember(seen)
+            rows = step.episode.observe(decode_observation(step.request, step.episode.contract))
         except Exception as error:  # noqa: BLE001 - every error must become a status
             step.call.fail(error)
         else:
-            self._inference.ask([self._question(alike, [step], rows)])
+            self._ask(alike, [step], rows)
 
     def _question(self, alike: StepsAlike, steps: list[Step], rows: NDArray[Any]) -> Question:
         calls = [step.call for step in steps]
@@ -187,9 +212,6 @@ class EpisodeHandler:
             for step in steps:
                 step.call.fail(result)
             return
-        if result.memories is not None:
-            for i, step in enumerate(steps):
-                step.episode.memories = result.memories[i : i + 1]
         is_plain = result.values is None and result.explored is None and steps[0].episode.policy.n_actions is not None
         actions = result.actions.tolist() if is_plain else ()
         for i, (call, episode, request, data) in enumerate(steps):
@@ -207,7 +229,9 @@ class EpisodeHandler:
 
         Serialised messages that are joined are the message with the fields of both: all but the step is made once.
         """
-        known = self._known.setdefault(episode.policy, {})
+        known = self._known.get(episode.policy)
+        if known is None:
+            known = self._known[episode.policy] = {}
         rest = known.get(action)
         if rest is None:
             answer = Answer(np.array([action], np.int64))

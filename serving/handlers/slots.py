@@ -4,7 +4,6 @@ A group of slots, and no numbers of episodes in each message: so a step is one t
 once, and nothing is looked up by number. All slots play one version, and begin together.
 """
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,9 +15,11 @@ from polserve.protos.shared.calls import MOST_SLOTS
 from polserve.protos.tensors import to_tensor
 from polserve.serving.episodes import EpisodeCounter, frame_contract
 from polserve.serving.errors import InvalidRequest
-from polserve.serving.handlers.codec import decode_observation, has_values_form
-from polserve.serving.inference import Question, Result
+from polserve.serving.handlers.base import checked_rows, rows_each
+from polserve.serving.handlers.codec import decode_observation
+from polserve.serving.inference import Result
 from polserve.serving.policy import Policy
+from polserve.serving.policy.observations import are_finite
 from polserve.serving.rounds import Call
 
 
@@ -45,8 +46,6 @@ class SlotsState:
         self._returns = np.zeros(n)
         self._has_return = np.zeros(n, np.bool_)
         self._stacks: NDArray[Any] | None = None
-        self.memories = None if policy.memory is None else policy.memory.begin(n)
-        """What a recurrent policy remembers of each slot's episode, (n, size)."""
 
     def reward(self, rewards: Sequence[float]) -> None:
         """Add what the last actions earned, one for each slot; nothing where there are none.
@@ -58,7 +57,7 @@ class SlotsState:
             return
         self._check_number("rewards", len(rewards))
         earned = np.fromiter(rewards, np.float64, self.n)
-        if not np.isfinite(earned).all():
+        if not are_finite(earned):
             slot = int(np.flatnonzero(~np.isfinite(earned))[0])
             raise InvalidRequest("rewards", "finite numbers", f"{earned[slot]} at [{slot}]")
         if not self.n_messages:
@@ -79,16 +78,17 @@ class SlotsState:
         if not ended:
             return []
         self._check_number("ended", len(ended))
-        over = []
-        for slot, how in enumerate(ended):
-            if how == pb.SLOT_END_UNSPECIFIED:
-                continue
-            if how not in (pb.SLOT_END_TERMINATED, pb.SLOT_END_TRUNCATED):
-                raise InvalidRequest("ended", "SLOT_END_TERMINATED, SLOT_END_TRUNCATED or 0", f"{how} at [{slot}]")
+        hows = np.fromiter(ended, np.int64, self.n)
+        over = np.flatnonzero(hows).tolist()
+        for slot in over:
+            if hows[slot] not in (pb.SLOT_END_TERMINATED, pb.SLOT_END_TRUNCATED):
+                expected = "SLOT_END_TERMINATED, SLOT_END_TRUNCATED or 0"
+                raise InvalidRequest("ended", expected, f"{hows[slot]} at [{slot}]")
             if not self._steps[slot]:
-                raise InvalidRequest("ended", "0 for a slot whose episode has no action yet", f"{how} at [{slot}]")
-            over.append((slot, how == pb.SLOT_END_TRUNCATED))
-        return [self._end_one(slot, counter, is_truncated=is_truncated) for slot, is_truncated in over]
+                expected = "0 for a slot whose episode has no action yet"
+                raise InvalidRequest("ended", expected, f"{hows[slot]} at [{slot}]")
+        is_truncated = hows == pb.SLOT_END_TRUNCATED
+        return [self._end_one(slot, counter, is_truncated=bool(is_truncated[slot])) for slot in over]
 
     def observe(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Take the next observations in; return them as the policy takes them, (n, *shape), with the frames before.
@@ -103,10 +103,6 @@ class SlotsState:
             expected = f"({self.n}, {', '.join(map(str, self.contract.shape))}), one observation for each slot"
             raise InvalidRequest("observation.shape", expected, f"{len(batch)} of them")
         rows = batch if self.contract is self.policy.observation else self._stacked(batch)
-        if self.policy.memory is not None and self.memories is not None:
-            begins = self._steps == 0
-            memories = np.where(begins[:, np.newaxis], self.policy.memory.begin(self.n), self.memories)
-            rows = self.policy.memory.rows(rows, memories)
         self.n_messages += 1
         self._steps += 1
         return rows
@@ -136,17 +132,15 @@ class SlotsState:
         return over
 
 
-def ask_slots(
-    call: Call, state: SlotsState, request: pb.EpisodeStart | pb.EpisodeStep, counter: EpisodeCounter
-) -> Question:
-    """Return what a message of a group asks the model.
+def take_slots(
+    state: SlotsState, request: pb.EpisodeStart | pb.EpisodeStep, counter: EpisodeCounter
+) -> tuple[NDArray[Any], list[pb.SlotReturn]]:
+    """Take in what a message of a group says; return what it asks the model, (n, *shape), and the episodes it ends.
 
     Raises:
         InvalidRequest: it says something that cannot be.
     """
-    batch = decode_observation(request, state.contract)
-    if request.observation.shape and len(request.observation.shape) == len(state.contract.shape):
-        raise InvalidRequest("observation.shape", f"a leading axis of {state.n} slots", str(tuple(batch.shape[1:])))
+    batch = _decode(state, request)
     over: list[pb.SlotReturn] = []
     if isinstance(request, pb.EpisodeStep):
         if request.HasField("reward"):
@@ -154,9 +148,22 @@ def ask_slots(
         if len(batch) == state.n:  # so that nothing is counted of a message that is refused
             state.reward(request.rewards)
             over = state.end(request.ended, counter)
-    rows = state.observe(batch)
-    react = functools.partial(_reply, call, state, over, has_values_form(request.observation))
-    return Question(state.policy, rows, state.with_values, state.epsilon, call.is_wanted, react)
+    return state.observe(batch), over
+
+
+def _decode(state: SlotsState, request: pb.EpisodeStart | pb.EpisodeStep) -> NDArray[Any]:
+    """Return the observations of all slots, (n, *frame), checked; raises InvalidRequest."""
+    tensor, contract = request.observation, state.contract
+    shape = tuple(tensor.shape) if len(tensor.shape) == len(contract.shape) + 1 else ()
+    data = tensor.data
+    if shape and rows_each(contract, tensor.dtype, shape, len(data)):
+        rows = checked_rows(contract, [data])
+        if rows is not None:
+            return rows
+    batch = decode_observation(request, contract)  # in the form for people, or to say what is wrong
+    if tensor.shape and len(tensor.shape) == len(contract.shape):
+        raise InvalidRequest("observation.shape", f"a leading axis of {state.n} slots", str(tuple(batch.shape[1:])))
+    return batch
 
 
 def end_slots(state: SlotsState, end: pb.EpisodeEnd, counter: EpisodeCounter) -> pb.EpisodeResponse:
@@ -174,17 +181,17 @@ def end_slots(state: SlotsState, end: pb.EpisodeEnd, counter: EpisodeCounter) ->
     return pb.EpisodeResponse(policy=policy.name, version=policy.version, step=state.n_messages, ended=over)
 
 
-def _reply(
+def reply_slots(
     call: Call,
     state: SlotsState,
     over: list[pb.SlotReturn],
     as_values: bool,  # noqa: FBT001 - bound by position
     result: Result,
 ) -> None:
+    """Answer a message of a group with an action for each slot, and with the episodes that it ended."""
     if isinstance(result, Exception):
         call.fail(result)
         return
-    state.memories = result.memories
     response = pb.EpisodeResponse(
         policy=state.policy.name,
         version=state.policy.version,

@@ -5,13 +5,13 @@ processes.
 """
 
 import os
-from bisect import bisect_left
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, values
 
+from polserve.serving.metrics.tallies import CounterTally, HistogramTally
 from polserve.serving.policy import Answer, Policy
 
 SECONDS_BUCKETS = (
@@ -42,72 +42,47 @@ class RpcMetrics:
         self,
         families: "tuple[Counter, Counter, Histogram]",
         labels: tuple[str, str, str],
-        unpublished: "set[RpcMetrics]",
+        unpublished: "set[RpcMetrics | PolicyMetrics]",
     ) -> None:
         """`families` are those of calls begun, ended and timed; `unpublished` gets whoever has counted something."""
         started, handled, handling = families
-        self._started = started.labels(*labels)
-        self._handling = handling.labels(*labels)
+        self._started = CounterTally(started.labels(*labels))
+        self._handling = HistogramTally(handling.labels(*labels))
         self._handled = handled
         self._labels = labels
         self._unpublished = unpublished
-        self._codes: dict[str, Counter] = {}
-        self._n_begun = 0
-        self._ended: dict[str, int] = {}
-        self._seconds: list[float] = []
+        self._ended: dict[str, CounterTally] = {}
+        """Calls that have ended, by their status."""
 
     def begin(self) -> None:
         """Count a call that has begun."""
-        self._n_begun += 1
+        self._started.n += 1
         self._unpublished.add(self)
 
     def end(self, seconds: float, code: str) -> None:
         """Count a call that has ended with this status, after so many seconds."""
-        self._ended[code] = self._ended.get(code, 0) + 1
-        self._seconds.append(seconds)
+        ended = self._ended.get(code)
+        if ended is None:
+            ended = self._ended[code] = CounterTally(self._handled.labels(*self._labels, code))
+        ended.n += 1
+        self._handling.add(seconds)
         self._unpublished.add(self)
 
     def flush(self) -> None:
         """Publish what was counted."""
-        if self._n_begun:
-            self._started.inc(self._n_begun)
-            self._n_begun = 0
-        if not self._seconds:
-            return
-        for code, n in self._ended.items():
-            child = self._codes.get(code)
-            if child is None:
-                child = self._codes[code] = self._handled.labels(*self._labels, code)
-            child.inc(n)
-        observe_many(self._handling, [(seconds, 1) for seconds in self._seconds])
-        self._ended.clear()
-        self._seconds.clear()
-
-
-def observe_many(histogram: Histogram, values: Sequence[tuple[float, int]]) -> None:
-    """Observe each value so many times, by one change of each bucket instead of one a value.
-
-    NOTE: prometheus-client has no public way to do it; a test compares the outcome with that of `observe`.
-    """
-    bounds: Sequence[float] = histogram._upper_bounds  # noqa: SLF001
-    counts: dict[int, int] = {}
-    total = 0.0
-    for value, n in values:
-        index = bisect_left(bounds, value)
-        counts[index] = counts.get(index, 0) + n
-        total += value * n
-    histogram._sum.inc(total)  # noqa: SLF001
-    for index, n in counts.items():
-        histogram._buckets[index].inc(n)  # noqa: SLF001
+        self._started.publish()
+        self._handling.publish()
+        for ended in self._ended.values():
+            ended.publish()
 
 
 class PolicyMetrics:
-    """Metrics of one version of a policy."""
+    """Metrics of one version of a policy; the runs among them are published by `flush`, many at a time."""
 
     def __init__(self, metrics: "AnsweringMetrics", policy: Policy) -> None:
         labels = (policy.name, policy.version)
-        self._observations = metrics.observations.labels(*labels)
-        self._inference = metrics.inference.labels(*labels)
+        self._observations = CounterTally(metrics.observations.labels(*labels))
+        self._inference = HistogramTally(metrics.inference.labels(*labels))
         self._return = metrics.episode_return.labels(*labels)
         self._gained = metrics.episode_return_parts.labels(*labels, "+")
         self._lost = metrics.episode_return_parts.labels(*labels, "-")
@@ -115,29 +90,38 @@ class PolicyMetrics:
         self._truncated = metrics.episodes_ended.labels(*labels, "truncated")
         self._start = policy.first_action
         numbers = range(self._start, self._start + (policy.n_actions or 0))
-        self._actions = [metrics.actions.labels(*labels, str(i)) for i in numbers]
+        self._actions = [CounterTally(metrics.actions.labels(*labels, str(i))) for i in numbers]
         named = policy.components if policy.choices is None else ()
-        self._components = [metrics.action_value.labels(*labels, name) for name in named]
+        self._components = [HistogramTally(metrics.action_value.labels(*labels, name)) for name in named]
         self._names = () if policy.choices is None else policy.components
-        self._chosen: dict[tuple[str, int], Counter] = {}
+        self._chosen: dict[tuple[str, int], CounterTally] = {}
         self._family, self._labels = metrics.actions, labels
 
     def count_run(self, answer: Answer, seconds: float) -> None:
         """Count a run of the model that took `seconds` and gave this answer."""
         actions = answer.actions
-        self._inference.observe(seconds)
-        self._observations.inc(len(actions))
+        self._inference.add(seconds)
+        self._observations.n += len(actions)
         if self._names:
             self._count_choices(actions.reshape(len(actions), -1))
         elif not self._actions:
-            for child, column in zip(self._components, actions.reshape(len(actions), -1).T, strict=True):
-                observe_many(child, [(value, 1) for value in column.tolist()])
+            for component, column in zip(self._components, actions.reshape(len(actions), -1).T, strict=True):
+                component.add_all(column)
         elif len(actions) == 1:
-            self._actions[actions[0] - self._start].inc()
+            self._actions[actions[0] - self._start].n += 1
         else:
             for action, count in enumerate(np.bincount(actions - self._start).tolist()):
                 if count:
-                    self._actions[action].inc(count)
+                    self._actions[action].n += count
+
+    def flush(self) -> None:
+        """Publish what was counted of runs."""
+        self._inference.publish()
+        self._observations.publish()
+        for action in (*self._actions, *self._chosen.values()):
+            action.publish()
+        for component in self._components:
+            component.publish()
 
     def _count_choices(self, actions: NDArray[np.int64]) -> None:
         """Count what each component of actions (n, k) was; a value that was never chosen has no counter yet."""
@@ -145,8 +129,9 @@ class PolicyMetrics:
             for value, count in zip(*np.unique(column, return_counts=True), strict=True):
                 child = self._chosen.get((name, int(value)))
                 if child is None:
-                    child = self._chosen[name, int(value)] = self._family.labels(*self._labels, f"{name}={value}")
-                child.inc(int(count))
+                    child = CounterTally(self._family.labels(*self._labels, f"{name}={value}"))
+                    self._chosen[name, int(value)] = child
+                child.n += int(count)
 
     def count_episode(self, episode_return: float | None, *, is_truncated: bool) -> None:
         """Count an episode that was played to its end; its return is None where no reward was reported."""
@@ -177,13 +162,11 @@ class AnsweringMetrics:
         )
         self.observations = self._counter("polserve_observations", "Observations answered.", answering)
         self.inference = self._histogram("polserve_inference_seconds", "Time of one run of the model.", answering)
-        self.queue = self._histogram(
-            "polserve_queue_seconds",
-            "Time that a call waited for its model.",
-            (),
+        self._queue = HistogramTally(
+            self._histogram("polserve_queue_seconds", "Time that a call waited for its model.", ())
         )
-        self.batch_size = self._histogram(
-            "polserve_batch_size", "Observations in one run of a model.", (), BATCH_BUCKETS
+        self._batch_size = HistogramTally(
+            self._histogram("polserve_batch_size", "Observations in one run of a model.", (), BATCH_BUCKETS)
         )
         self.episodes_active = Gauge(
             "polserve_episodes_active",
@@ -203,7 +186,7 @@ class AnsweringMetrics:
             "polserve_episodes_ended", "Episodes that were played to their end.", (*answering, "end")
         )
         self._rpcs: dict[tuple[str, str, str], RpcMetrics] = {}
-        self._unpublished: set[RpcMetrics] = set()
+        self._unpublished: set[RpcMetrics | PolicyMetrics] = set()
         self._policies: dict[tuple[object, ...], PolicyMetrics] = {}
 
     def rpc(self, kind: str, service: str, method: str) -> RpcMetrics:
@@ -214,16 +197,21 @@ class AnsweringMetrics:
         return self._rpcs[labels]
 
     def flush(self) -> None:
-        """Publish what was counted of calls."""
-        for rpc in self._unpublished:
-            rpc.flush()
+        """Publish what was counted of calls and runs."""
+        for metrics in self._unpublished:
+            metrics.flush()
         self._unpublished.clear()
+        self._queue.publish()
+        self._batch_size.publish()
 
     def count_run(self, policy: Policy, answer: Answer, seconds: float, waited: Sequence[tuple[float, int]]) -> None:
         """Count a run of a model; `waited` is seconds, and how many callers waited so."""
-        self.batch_size.observe(len(answer.actions))
-        observe_many(self.queue, waited)
-        self.policy(policy).count_run(answer, seconds)
+        self._batch_size.add(len(answer.actions))
+        for waited_s, n in waited:
+            self._queue.add(waited_s, n)
+        metrics = self.policy(policy)
+        metrics.count_run(answer, seconds)
+        self._unpublished.add(metrics)
 
     def count_episode(self, policy: Policy, episode_return: float | None, *, is_truncated: bool) -> None:
         """Count an episode that was played to its end; its return is None where no reward was reported."""

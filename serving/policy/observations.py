@@ -1,7 +1,8 @@
 """What an observation must be before a policy sees it."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -11,13 +12,15 @@ from numpy.typing import NDArray
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.layout import Layout
 from polserve.protos.shared.names import SPEC_KEY
-from polserve.protos.tensors import DTYPES, TensorError, cast
+from polserve.protos.tensors import CODES, DTYPES, TensorError, cast
 from polserve.serving.errors import InvalidRequest, RolloutRefused
 
 PART_ROWS = 1024
 """Observations that are worked on at once, at most: what ONNX Runtime takes beside them grows with their number."""
 PART_BYTES = 2 * 2**20
 """Bytes that are worked on at once, at most; a single observation always is."""
+FEW = 8192
+"""Numbers up to which their sum of squares says sooner than a look at each whether all are finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +37,14 @@ class ObservationContract:
     categories: "Categories | None" = None
     """Numbers that stand for one of several values; None where there are none."""
 
-    @property
-    def n_bytes(self) -> int:
-        """Size of one observation."""
-        return prod(self.shape) * self.dtype.itemsize
+    code: pb.DataType = field(init=False)
+    """The dtype on the wire."""
+    n_bytes: int = field(init=False)
+    """Size of one observation."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "code", CODES[self.dtype])
+        object.__setattr__(self, "n_bytes", prod(self.shape) * self.dtype.itemsize)
 
     @classmethod
     def of(cls, spec: pb.ObservationSpec) -> "ObservationContract":
@@ -82,14 +89,25 @@ class ObservationContract:
         except TensorError as error:
             raise InvalidRequest("observation", error.expected, error.got) from error
         batch = observation.reshape(-1, *self.shape)
-        is_batch = observation.ndim > len(self.shape)
+        self.check_rows(batch, is_batch=observation.ndim > len(self.shape))
+        return batch
+
+    def check_rows(self, batch: NDArray[Any], *, is_batch: bool = True) -> None:
+        """Return if the values of a batch (n, *shape) of the policy's dtype are finite and within bounds.
+
+        Args:
+            batch: n is at least 1.
+            is_batch: whether the client sent it as one; else it has no number for its single observation.
+
+        Raises:
+            InvalidRequest: they are not.
+        """
         for part in cut_into_parts(batch):
             self._check_values(batch[part], part.start if is_batch else None)
-        return batch
 
     def _check_values(self, rows: NDArray[Any], first: int | None) -> None:
         """Raise InvalidRequest where a value may not be; `first` is the number of the first row in a batch."""
-        if rows.dtype.kind == "f" and not np.isfinite(rows).all():
+        if rows.dtype.kind == "f" and not are_finite(rows):
             index = _first(~np.isfinite(rows))
             raise InvalidRequest("observation", "finite numbers", f"{rows[index]} at {self._place(index, first)}")
         if self.categories is not None:
@@ -152,10 +170,19 @@ def _layout(spec: pb.ObservationSpec) -> Layout | None:
         raise RolloutRefused(f"{SPEC_KEY}: {error}") from error
 
 
-def cut_into_parts(rows: NDArray[Any]) -> Iterator[slice]:
+def cut_into_parts(rows: NDArray[Any]) -> Sequence[slice]:
     """Cut rows into parts that take a bounded amount of memory to work on."""
+    n = len(rows)
+    if n <= PART_ROWS and rows.nbytes <= PART_BYTES:
+        return (slice(0, n),)
     size = max(1, min(PART_ROWS, PART_BYTES // max(1, rows[:1].nbytes)))
-    return (slice(start, start + size) for start in range(0, len(rows), size))
+    return [slice(start, start + size) for start in range(0, n, size)]
+
+
+def are_finite(rows: NDArray[Any]) -> bool:
+    """Whether all numbers are finite."""
+    # NOTE: vdot warns of nothing, and the squares of finite numbers may be too large for a sum: then each is looked at.
+    return (rows.size <= FEW and math.isfinite(np.vdot(rows, rows))) or bool(np.isfinite(rows).all())
 
 
 def _first(is_bad: NDArray[np.bool_]) -> tuple[int, ...]:

@@ -11,7 +11,14 @@ from polserve.serving.versions import Pace
 
 PROBE = 16
 """Observations in the batch that is timed."""
+LARGE_PROBE = 256
+"""Observations in a second batch that is timed, of versions that are fast enough for it."""
+LARGE_PROBE_S = 2e-3
+"""Longest time that the second batch may take, by what the first one took."""
 RUNS = 5
+"""Fewest runs of each size."""
+SHORT_S = 2e-3
+"""Short runs are repeated for so long: there is so much more that can make one longer."""
 LEAST = 1 / 8
 """A further observation takes at least this share of the batch's mean: the two runs that are compared are short."""
 WORTH = 0.8
@@ -28,14 +35,21 @@ def measure_pace(policy: Policy, batching: Batching = "auto") -> Pace:
     alone_s = _fastest_s(policy, policy.zeros(1))
     batch_s = _fastest_s(policy, policy.zeros(PROBE))
     pays = batch_s / PROBE < WORTH * alone_s
-    further_s = max((batch_s - alone_s) / (PROBE - 1), batch_s / PROBE * LEAST)
+    further_s = _further_s(alone_s, batch_s, PROBE)
+    if batch_s / PROBE * LARGE_PROBE <= LARGE_PROBE_S:  # the more there are, the less the first one's share matters
+        further_s = _further_s(alone_s, _fastest_s(policy, policy.zeros(LARGE_PROBE)), LARGE_PROBE)
     return Pace(alone_s, further_s, is_batched=pays if batching == "auto" else batching == "on")
 
 
+def _further_s(alone_s: float, batch_s: float, n: int) -> float:
+    """Seconds of each further observation, where a batch of n took so long."""
+    return max((batch_s - alone_s) / (n - 1), batch_s / n * LEAST)
+
+
 def _fastest_s(policy: Policy, observations: NDArray[Any]) -> float:
-    """Seconds of the shortest of a few runs: what else the machine does only ever makes a run longer."""
-    times = []
-    for _ in range(RUNS):
+    """Seconds of the shortest of some runs: what else the machine does only ever makes a run longer."""
+    times: list[float] = []
+    while len(times) < RUNS or sum(times) < SHORT_S:
         started = time.perf_counter()
         policy.act(observations)
         times.append(time.perf_counter() - started)

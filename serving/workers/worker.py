@@ -15,6 +15,7 @@ from polserve.serving.handlers.methods import MethodParts, make_methods
 from polserve.serving.inference import Capacity, Inference
 from polserve.serving.loader import VersionLoader
 from polserve.serving.metrics.answers import AnsweringMetrics
+from polserve.serving.metrics.tallies import PublishedFirst
 from polserve.serving.rounds import Rounds
 from polserve.serving.settings import Settings
 
@@ -38,11 +39,14 @@ class Worker:
 
     def __init__(self, settings: Settings, registry: CollectorRegistry, epoch: Epoch, share: Share) -> None:
         """Start with nothing live, and no port bound."""
+        published_first = PublishedFirst()
+        registry.register(published_first)
         metrics = AnsweringMetrics(registry)
         self._catalog = Catalog(settings.aliases, epoch)
         self.loader = VersionLoader(self._catalog)
         loop = make_loop()
         rounds = Rounds(loop, metrics.flush)
+        published_first.publish = rounds.publish_soon
         rng = np.random.default_rng(None if settings.seed is None else [settings.seed, share.index])
         inference = Inference(metrics, rng, Capacity(settings.max_waiting, settings.max_batch), rounds.post)
         max_open = min(share.of(settings.max_episodes), most_streams(settings.front))

@@ -13,7 +13,6 @@ PUBLIC = {
     "AliasMove",
     "Allocator",
     "AsyncEpisode",
-    "AsyncEpisodes",
     "AsyncPolicyClient",
     "BudgetDay",
     "ClientError",
