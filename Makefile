@@ -18,7 +18,7 @@ told = { export PIP_PROGRESS_BAR=off; $(1); } >.venv/install.log 2>&1 & pid=$$!;
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
-install: .venv/.installed  ## install polserve with every extra into .venv
+install: .venv/.installed  ## install polserve with its extras into .venv
 
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("polserve needs Python 3.11 or later; give one: make install PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'

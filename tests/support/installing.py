@@ -75,6 +75,25 @@ def build(source: Path, kind: str, folder: Path) -> Path:
     return folder / result.stdout.split()[-1]
 
 
+def install_packages(folder: Path, *requirements: str, built_with: tuple[str, ...] = ()) -> Path:
+    """Install packages from the index in a new environment that has ours, too; return its interpreter.
+
+    A package that no current tool builds and installs names those that do in `built_with`, pip among them.
+    """
+    venv.create(folder, with_pip=False)
+    python = str(folder / "bin" / "python")
+    options = ["install", "--quiet", "--disable-pip-version-check"]
+    commands = [[sys.executable, "-m", "pip", "--python", python, *options, *(built_with or requirements)]]
+    if built_with:
+        commands.append([python, "-m", "pip", *options, "--no-build-isolation", *requirements])
+    for command in commands:
+        result = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr[-2000:]
+    installed = Installed(folder)
+    (installed.site / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")  # last, so that they come last
+    return folder / "bin" / "python"
+
+
 def install(what: Path, folder: Path) -> Installed:
     """Install a wheel, an sdist or a source tree in a new environment, from this machine alone."""
     venv.create(folder, with_pip=False)

@@ -40,7 +40,9 @@ def train(
     ] = None,
     *,
     algo: Annotated[Algorithm | None, typer.Option(help="Algorithm, for an environment without a preset.")] = None,
-    env: Annotated[Text, typer.Option(help="Gymnasium id of the environment.")] = None,
+    env: Annotated[
+        Text, typer.Option(help="Gymnasium id of the environment, or gym:ID for one of the unmaintained gym.")
+    ] = None,
     module: Annotated[str, typer.Option(help="Python module that registers the id.")] = "",
     env_kwargs: Annotated[str, typer.Option(help="Keyword arguments of the environment, as a JSON object.")] = "{}",
     data: Annotated[

@@ -14,6 +14,7 @@ from polserve.protos.shared.layout import Layout
 from polserve.training.environments.beneath import Beneath, Tap
 from polserve.training.environments.components import Pairs, laid_out, parts, told_components, told_labels, told_pairs
 from polserve.training.environments.faults import raised
+from polserve.training.environments.old_gym import OldGym
 from polserve.training.environments.wrappers import changes_actions, changes_observations, layers
 from polserve.training.errors import UnsupportedEnvironment
 
@@ -33,6 +34,7 @@ class Description:
 
 
 _CLASSIC = "gymnasium.envs.classic_control."
+_OLD_CLASSIC = "gym.envs.classic_control."
 _KNOWN: Mapping[str, Description] = {
     "cartpole:CartPoleEnv": Description(
         components=(
@@ -80,8 +82,9 @@ def describe(environment_id: str, env: gym.Env[Any, Any]) -> Description:
 
 
 def _innermost(environment_id: str, env: gym.Env[Any, Any]) -> Description:
-    kind = type(env)
-    known = _KNOWN.get(f"{kind.__module__.removeprefix(_CLASSIC)}:{kind.__qualname__}")
+    kind = type(env.old.unwrapped if isinstance(env, OldGym) else env)
+    module = kind.__module__.removeprefix(_OLD_CLASSIC).removeprefix(_CLASSIC)
+    known = _KNOWN.get(f"{module}:{kind.__qualname__}")
     if known is not None:
         return known
     meanings = getattr(env, "get_action_meanings", None)

@@ -14,6 +14,13 @@ from polserve.training.errors import FaultyEnvironment, TrainingError
 
 RESET = "reset(self, *, seed=None, options=None) returns (observation, info)"
 STEP = "step(self, action) returns (observation, reward, terminated, truncated, info)"
+OLD_STEP = (
+    "4 are of the old API of gym: return terminated and truncated in place of done, or register the environment with "
+    "gym and give --env gym:ID"
+)
+OLD_RESET = "the old API of gym lacks them: add them, or register the environment with gym and give --env gym:ID"
+N_OLD = 4
+"""Values that a step returns in the API of gym before 0.26."""
 MOST_CHARACTERS = 300
 """Most characters of what an exception says."""
 MOST = float(np.finfo(np.float32).max)
@@ -73,7 +80,8 @@ def step_of(result: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
     """Values that a step returned, as plain numbers; raises Fault."""
     n = len(result) if isinstance(result, (tuple, list)) else 1
     if n != 5:  # noqa: PLR2004 - see STEP
-        raise Fault(f"returned {n} value{'s' * (n != 1)}, Gymnasium's API has 5; {STEP}")
+        old = f"; {OLD_STEP}" if n == N_OLD else ""
+        raise Fault(f"returned {n} value{'s' * (n != 1)}, Gymnasium's API has 5; {STEP}{old}")
     observation, reward, terminated, truncated, info = result
     if not isinstance(info, (dict, type(None))):
         raise Fault(f"returned info {_kind(info)}; expected a dict")

@@ -15,7 +15,7 @@ from polserve.protos.tensors import DTYPES
 from polserve.training.environments.beneath import Beneath, check_does_the_same
 from polserve.training.environments.checked import Checked
 from polserve.training.environments.descriptions import Description, describe
-from polserve.training.environments.faults import RESET, Fault, OddValue, raised, reset_of, step_of
+from polserve.training.environments.faults import OLD_RESET, RESET, Fault, OddValue, raised, reset_of, step_of
 from polserve.training.environments.layouts import layout_of, parts_of
 from polserve.training.environments.making import OWN_NAMESPACE, EnvironmentSpec, has_vectorised, make_env
 from polserve.training.environments.space_messages import described_actions
@@ -236,7 +236,7 @@ def _check_signature(layer: gym.Env[Any, Any]) -> None:
     names = {parameter.name for parameter in parameters}
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
     if missing := [name for name in ("seed", "options") if name not in names and not takes_any]:
-        raise Fault(f"does not take {' and '.join(missing)}, Gymnasium's {RESET}")
+        raise Fault(f"does not take {' and '.join(missing)}, Gymnasium's {RESET}; {OLD_RESET}")
 
 
 def _on_length(spec: EnvironmentSpec, env: gym.Env[Any, Any]) -> list[str]:

@@ -18,6 +18,7 @@ from gymnasium.wrappers import FrameStackObservation
 from numpy.typing import NDArray
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.training.environments import old_gym
 from polserve.training.environments.beneath import Beneath, beneath, graph_layers, stack_length
 from polserve.training.environments.checked import Checked, CheckedVec
 from polserve.training.environments.faults import raised
@@ -36,6 +37,8 @@ TASK_CATALOG = "polserve.training.tasks.catalog"
 """Knows environments that Gymnasium does not; a layer above, so that it is imported by name when one is asked for."""
 MAKER_ID = "environment"
 """Id of an environment whose maker has no name of its own, such as a lambda."""
+OF_OLD_GYM = "move it to Gymnasium, or register it with gym and give --env gym:ID"
+"""What to do about an environment of the unmaintained gym."""
 SELECTION_FIRST_SEED = 1_000_000_000
 """Seeds from here on choose the best checkpoint; training seeds lie below."""
 EVALUATION_FIRST_SEED = 2_000_000_000
@@ -74,7 +77,7 @@ class EnvironmentSpec:
         if self.maker is not None:
             return EnvSpec(self.id, entry_point=self.maker)
         register(self)
-        return gym.registry[self.id]
+        return old_gym.registered(self.id) if old_gym.is_old(self.id) else gym.registry[self.id]
 
 
 def maker_name(maker: EnvMaker) -> str:
@@ -133,6 +136,8 @@ def _made(spec: EnvironmentSpec, render_mode: str | None = None) -> Env:
     kwargs = {**spec.kwargs, **({"render_mode": render_mode} if render_mode else {})}  # which not every one takes
     try:
         return gym.make(registered, disable_env_checker=True, **kwargs)  # we check more, and at every step
+    except TrainingError:
+        raise
     except Exception as error:  # whatever an environment of the user's own raises
         raise _refused(spec, error) from error
 
@@ -230,6 +235,9 @@ def register(spec: EnvironmentSpec) -> None:
     """
     if spec.module:
         _import_module(spec)
+    if old_gym.is_old(spec.id):
+        old_gym.registered(spec.id)
+        return
     if spec.id not in gym.registry:
         importlib.import_module(TASK_CATALOG).register_own(spec)
     if spec.id not in gym.registry:
@@ -261,8 +269,9 @@ def _check_spaces(spec: EnvironmentSpec, env: Env) -> None:
         space = getattr(env, name, None)
         if not isinstance(space, gym.Space):
             got = f"{type(space).__module__}.{type(space).__qualname__}" if space is not None else "none"
+            remedy = OF_OLD_GYM if got.startswith("gym.") else "set it in __init__"
             raise UnsupportedEnvironment(
-                f"{spec.id}: {name}: expected a space of gymnasium.spaces, got {got}; set it in __init__"
+                f"{spec.id}: {name}: expected a space of gymnasium.spaces, got {got}; {remedy}"
             )
 
 
@@ -278,7 +287,9 @@ def _refused(spec: EnvironmentSpec, error: Exception) -> InvalidOption | Unsuppo
     if isinstance(error, TypeError) and ("unexpected keyword argument" in reason or "required" in reason):
         said = reason.split(" was raised from the environment creator")[0]  # what follows repeats the arguments
         return InvalidOption(f"{spec.id} does not take the arguments {spec.kwargs_json}: {said}; see --env-kwargs")
-    if isinstance(error, (gym.error.Error, ImportError)) or "gymnasium.Env" in reason:
+    if "gymnasium.Env" in reason:
+        return UnsupportedEnvironment(f"{spec.id} cannot be made: {reason}; {OF_OLD_GYM}")
+    if isinstance(error, (gym.error.Error, ImportError)):
         return UnsupportedEnvironment(f"{spec.id} cannot be made: {reason}")
     cause = error.__cause__ if isinstance(error.__cause__, TypeError) else error  # Gymnasium raises those anew
     return UnsupportedEnvironment(str(raised(spec.id, "__init__", cause)))

@@ -10,6 +10,7 @@ import gymnasium as gym
 
 from polserve.training.environments.inspection import EnvironmentFacts
 from polserve.training.environments.making import EnvironmentSpec, EnvMaker, maker_name
+from polserve.training.environments.old_gym import PREFIX, is_old
 from polserve.training.errors import InvalidOption, require
 from polserve.training.runs.preflight import inspect_for
 from polserve.training.runs.presets import PRESETS, Algorithm, recipe_for
@@ -93,8 +94,12 @@ class TrainRequest:
     def _spec(self) -> EnvironmentSpec:
         kwargs = {} if self.data is not None else dict(self.env_kwargs)
         if isinstance(self.environment, str):
-            module, _, name = ("", "", self.environment) if self.module else self.environment.rpartition(":")
-            return EnvironmentSpec(name, kwargs, self.module or module)  # module:id, as gymnasium.make takes it
+            prefix = PREFIX if is_old(self.environment) else ""
+            own = self.environment.removeprefix(prefix)
+            module, _, name = ("", "", own) if self.module else own.rpartition(":")
+            return EnvironmentSpec(
+                prefix + name, kwargs, self.module or module
+            )  # module:id, as gymnasium.make takes it
         if isinstance(self.environment, gym.Env):
             raise InvalidOption(
                 "environment: expected what makes the environment, such as its class, since several are made; got an "
@@ -110,7 +115,7 @@ class TrainRequest:
 
 def name_after(environment_id: str) -> str:
     """Policy's name from an environment's id: what comes after a slash, in lower case, with the version in it."""
-    return environment_id.rsplit("/", 1)[-1].lower()
+    return environment_id.removeprefix(PREFIX).rsplit("/", 1)[-1].lower()
 
 
 def as_settings(options: Mapping[str, object]) -> list[str]:

@@ -32,13 +32,14 @@ from tests.support.strangers import (
     registered,
 )
 
-RESET = r"Gymnasium's reset\(self, \*, seed=None, options=None\) returns \(observation, info\)$"
+RESET = r"Gymnasium's reset\(self, \*, seed=None, options=None\) returns \(observation, info\)"
+OLD = r"the old API of gym.*, or register the environment with gym and give --env gym:ID$"
 IMPOSSIBLE = [
-    (OldStep, r"^Odd-v0: step returned 4 values, Gymnasium's API has 5; step\(self, action\) returns \(observation, "),
+    (OldStep, rf"^Odd-v0: step returned 4 values, Gymnasium's API has 5; step\(self, action\) returns .* {OLD}"),
     (lambda: OldStepOutside(Line()), r"^Odd-v0: OldStepOutside\.step returned 4 values"),
-    (OldReset, rf"^Odd-v0: reset does not take seed and options, {RESET}"),
-    (NoOptions, rf"^Odd-v0: reset does not take options, {RESET}"),
-    (NoInfo, rf"^Odd-v0: reset returned array \(2,\) of float32, {RESET}"),
+    (OldReset, rf"^Odd-v0: reset does not take seed and options, {RESET}; {OLD}"),
+    (NoOptions, rf"^Odd-v0: reset does not take options, {RESET}; {OLD}"),
+    (NoInfo, rf"^Odd-v0: reset returned array \(2,\) of float32, {RESET}$"),
     (like("look", None), r"gave an observation None; expected numbers, its space is Box"),
     (like("look", "far"), r"gave an observation 'far'; expected numbers"),
     (like("look", [1.0, [2.0]]), r"gave an observation list of 2, which is no array"),
@@ -173,8 +174,18 @@ class OldSpace(Line):
         ),
         (Undrawn, {"render_mode": "rgb_array", "size": 1}, UnsupportedEnvironment, "its __init__ takes no render_mode"),
         (SpaceLess, {}, UnsupportedEnvironment, r"observation_space: expected a space of gymnasium.spaces, got none"),
-        (OldSpace, {}, UnsupportedEnvironment, r"expected a space of gymnasium.spaces, got gym.spaces.box.Box"),
-        (dict, {}, UnsupportedEnvironment, r"cannot be made: The environment must inherit from the gymnasium.Env"),
+        (
+            OldSpace,
+            {},
+            UnsupportedEnvironment,
+            r"expected a space of gymnasium.spaces, got gym.spaces.box.Box; move it .* gym:ID",
+        ),
+        (
+            dict,
+            {},
+            UnsupportedEnvironment,
+            r"cannot be made: The environment must inherit from the gymnasium.Env.*gym:ID",
+        ),
     ],
 )
 def test_an_environment_that_cannot_be_made_says_why(
