@@ -7,6 +7,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
+from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNormalize, VecTransposeImage
 from torch import nn
 
@@ -15,6 +16,7 @@ from polserve.training.environments.descriptions import Description
 from polserve.training.environments.inspection import EnvironmentFacts
 from polserve.training.environments.layouts import flat_box, unflattened
 from polserve.training.environments.making import EnvironmentSpec
+from polserve.training.errors import ImportRefused
 from polserve.training.imports.observations import drawn
 from polserve.training.imports.places import Place
 from polserve.training.imports.sb3.arranging import arrange
@@ -136,6 +138,23 @@ def test_statistics_of_rewards_alone_leave_observations_as_they_are(tmp_path: Pa
     policy = read_sb3(tmp_path / "model.zip", Sb3Options(normalize=str(tmp_path / "rewards.pkl")), Place())
     assert isinstance(policy.graph, nn.Module)
     assert not [name for name, _ in policy.graph.named_buffers() if "deviation" in name]
+
+
+def test_ppo_that_was_trained_with_vecnormalize_asks_for_its_statistics(tmp_path: Path) -> None:
+    model = PPO("MlpPolicy", VecNormalize(DummyVecEnv([Still])), n_steps=8, batch_size=8, n_epochs=1, device="cpu")
+    model.learn(8)
+    model.save(tmp_path / "model.zip")
+    with pytest.raises(ImportRefused, match=r"trained with VecNormalize, .* give --normalize vecnormalize.pkl"):
+        read_sb3(tmp_path / "model.zip", Sb3Options(), Place())
+    assert read_sb3(tmp_path / "model.zip", Sb3Options(normalize="none"), Place()).algorithm == "ppo"
+
+
+def test_a_policy_that_was_trained_tells_its_steps_and_settings(tmp_path: Path) -> None:
+    model = DQN("MlpPolicy", Still(actions=FOUR), learning_starts=10, buffer_size=100, seed=3, device="cpu")
+    model.learn(40)
+    model.save(tmp_path / "model.zip")
+    policy = read_sb3(tmp_path / "model.zip", Sb3Options(), Place())
+    assert (policy.environment_steps, policy.seed, policy.settings["buffer_size"]) == (40, 3, 100)
 
 
 def test_frames_lie_as_vecframestack_lays_them() -> None:

@@ -173,7 +173,6 @@ def space(**attributes: object) -> Edit:
         (space(**{":type:": "<class 'mine.Space'>"}), "observation_space: expected Box, Discrete, .* got Space"),
         (lambda data: data.pop("action_space"), "action_space: expected a space, got None"),
         (lambda data: data["action_space"].update(n="3"), r"expected 15 outputs for Discrete\(3\), got 20"),
-        (lambda data: data.update(_last_original_obs="[1.0]"), "trained with VecNormalize.* give --normalize"),
         (
             lambda data: data["policy_kwargs"].update(activation_fn="<function <lambda> at 0x7f>"),
             "activation_fn: expected an activation of torch.nn, .*give --activation",
@@ -184,7 +183,7 @@ def space(**attributes: object) -> Edit:
         ),
         (lambda data: data["policy_class"].update(__module__="__main__"), "class of your own .*give --activation"),
     ],
-    ids=["shape", "huge", "kind", "missing", "actions", "normalized", "activation", "extractor", "class"],
+    ids=["shape", "huge", "kind", "missing", "actions", "activation", "extractor", "class"],
 )
 def test_what_the_file_states_and_cannot_be_is_refused_with_the_remedy(
     edit: Edit, message: str, tmp_path: Path

@@ -64,7 +64,7 @@ def read_sb3(path: Path, options: Sb3Options, place: Place) -> ImportedPolicy:
     kind = kind_of(stated, state)
     algorithm = algorithm_of(stated, kind, options.algorithm)
     _check_extractor(stated)
-    before = _preprocessing(stated, options, place)
+    before = _preprocessing(stated, _statistics_file(stated, kind, options), place)
     saved = Saved(stated, state, kind, _activation(stated, kind, options), before.shape, _actions(stated, place))
     graph = Acting(before.module(), rebuild(saved), nn.Identity()).eval()
     original, name = _original(before, saved, graph)
@@ -175,14 +175,13 @@ def _check_extractor(stated: Stated) -> None:
         )
 
 
-def _preprocessing(stated: Stated, options: Sb3Options, place: Place) -> Preprocessing:
+def _preprocessing(stated: Stated, path: Path | None, place: Place) -> Preprocessing:
     """Everything before the network, VecNormalize's statistics included."""
     facts = place.facts
     emitted, carried = (facts.emitted_space, facts.observation_space) if facts else (None, None)
     own = stated.space("observation_space") if emitted is None or not stated.is_dict("observation_space") else emitted
     is_scaled = bool(stated.policy_kwargs.get("normalize_images", True))
     before = preprocessing_for(stated.file, own, emitted, carried, is_scaled=is_scaled)
-    path = _statistics_file(stated, options)
     statistics = None if path is None else read_statistics(path)
     if statistics is None:
         return before
@@ -197,11 +196,13 @@ def _preprocessing(stated: Stated, options: Sb3Options, place: Place) -> Preproc
     return replace(before, statistics=statistics)
 
 
-def _statistics_file(stated: Stated, options: Sb3Options) -> Path | None:
+def _statistics_file(stated: Stated, kind: Kind, options: Sb3Options) -> Path | None:
     """File of VecNormalize's statistics; None where observations were not normalised."""
     if options.normalize == NO_STATISTICS:
         return None
-    if not options.normalize and stated.content.get("_last_original_obs") is not None:
+    # NOTE: algorithms with a replay buffer state this observation whether it was normalised or not.
+    is_told = kind.is_discrete is None and stated.content.get("_last_original_obs") is not None
+    if is_told and not options.normalize:
         raise ImportRefused(
             f"{stated.file}: the policy was trained with VecNormalize, whose statistics are in a file of their own; "
             f"give --normalize vecnormalize.pkl, or --normalize {NO_STATISTICS} if it normalised rewards only"
