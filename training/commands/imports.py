@@ -91,6 +91,91 @@ def sb3(
     carry_out(reader, request, as_json=as_json)
 
 
+@imports.command()
+def cleanrl(
+    file: File,
+    *,
+    env: Env = "",
+    module: Module = "",
+    env_kwargs: EnvKwargs = "{}",
+    name: Name = None,
+    normalize: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE", help="Mean and var of NormalizeObservation, an .npz: the script does not save them."
+        ),
+    ] = "",
+    activation: Annotated[
+        str, typer.Option(help="Activation between layers, where it is not the script's: relu, tanh, elu or silu.")
+    ] = "",
+    action_bounds: Annotated[
+        str,
+        typer.Option(metavar="LOW,HIGH", help="Bounds of PPO's continuous actions, where no environment tells them."),
+    ] = "",
+    episodes: Episodes = EPISODES,
+    max_steps: MaxSteps = MAX_EVALUATION_STEPS,
+    register: Register = True,
+    folder: Folder = IMPORTED,
+    as_json: AsJson = False,
+) -> None:
+    """Import the .cleanrl_model that a script of CleanRL wrote with --save-model."""
+    from polserve.training.imports.request import ImportRequest
+
+    where = None if register else folder
+    request = ImportRequest(env, module, json_object("--env-kwargs", env_kwargs), name, episodes, max_steps, where)
+    bounds = _pair("--action-bounds", action_bounds) if action_bounds else None
+
+    def reader() -> "Read":
+        from functools import partial
+
+        from polserve.training.imports.cleanrl.importer import CleanrlOptions, read_cleanrl
+
+        return partial(read_cleanrl, file, CleanrlOptions(activation, normalize, bounds))
+
+    carry_out(reader, request, as_json=as_json)
+
+
+@imports.command()
+def onnx(
+    file: File,
+    *,
+    spec: Annotated[
+        Path | None,
+        typer.Option(help="YAML file that says what the graph takes and gives.", exists=True, dir_okay=False),
+    ] = None,
+    env: Env = "",
+    module: Module = "",
+    env_kwargs: EnvKwargs = "{}",
+    name: Name = None,
+    episodes: Episodes = EPISODES,
+    max_steps: MaxSteps = MAX_EVALUATION_STEPS,
+    register: Register = True,
+    folder: Folder = IMPORTED,
+    as_json: AsJson = False,
+) -> None:
+    """Import an ONNX graph of any tool, mapped by a spec.
+
+    Without --spec, the graph takes the environment's observation and gives actions, or a score for each action.
+    """
+    from functools import partial
+
+    from polserve.training.imports.graphs.form import GraphForm
+    from polserve.training.imports.graphs.spec_file import read_form
+    from polserve.training.imports.request import ImportRequest
+
+    form = read_form(spec) if spec else GraphForm()
+    where = None if register else folder
+    kwargs = json_object("--env-kwargs", env_kwargs)
+    request = ImportRequest(env or form.environment, module, kwargs, name or form.name, episodes, max_steps, where)
+
+    def reader() -> "Read":
+        from polserve.training.imports.graphs.importer import read_onnx
+
+        return partial(read_onnx, file, form)
+
+    carry_out(reader, request, as_json=as_json)
+
+
 def carry_out(reader: Callable[[], "Read"], request: "ImportRequest", *, as_json: bool) -> None:
     """Import what `reader` makes a reader of, and say what came of it."""
     from rich.console import Console
@@ -121,6 +206,17 @@ def json_object(option: str, text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise typer.BadParameter(f"{option}: expected a JSON object such as '{{\"goal\": 1}}', got {text!r}")
     return value
+
+
+def _pair(option: str, text: str) -> tuple[float, float]:
+    """Read an option's two numbers, the first below the second; anything else is bad usage."""
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        low = high = 0.0
+    if not low < high:
+        raise typer.BadParameter(f"{option}: expected LOW,HIGH, such as -2,2, got {text!r}")
+    return low, high
 
 
 def _figures(version: "ImportedVersion") -> dict[str, object]:

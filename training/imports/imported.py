@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.training.environments.descriptions import Description
 
 Answer: TypeAlias = Callable[[NDArray[Any]], NDArray[Any]]
 """From observations (n, *shape) to one array with an answer for each."""
@@ -61,6 +62,8 @@ class ImportedPolicy:
     unknown, or where actions are not discrete."""
     emitted_space: gym.Space[Any] | None = None
     """What an observation is laid out from, where the environment emits no Box (`training.environments.layouts`)."""
+    description: Description = field(default_factory=Description)
+    """Names and units that are known without an environment."""
     frames: int = 0
     """Length of the frame stack, the first axis of the observation; 0 for none."""
     settings: Mapping[str, object] = field(default_factory=dict)

@@ -11,7 +11,6 @@ from torch import nn
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.names import MIN_GOLDEN
-from polserve.training.environments.descriptions import Description
 from polserve.training.environments.inspection import EnvironmentFacts
 from polserve.training.environments.spaces import short
 from polserve.training.errors import ImportRefused
@@ -119,7 +118,7 @@ def _facts(policy: ImportedPolicy) -> EnvironmentFacts:
     box = policy.observation_space
     if not isinstance(box, Box):
         raise ImportRefused(f"{policy.source.file}: expected observations in a Box, got {short(box)}")
-    return EnvironmentFacts(box, policy.action_space, Description(), (), (), pb.PolicySpec(), policy.emitted_space)
+    return EnvironmentFacts(box, policy.action_space, policy.description, (), (), pb.PolicySpec(), policy.emitted_space)
 
 
 def _stacked(place: Place, policy: ImportedPolicy) -> Place:

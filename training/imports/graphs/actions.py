@@ -1,0 +1,189 @@
+"""From a graph's output to actions of a space, and what that space is where no environment tells it."""
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+
+from polserve.protos.shared.golden import TOLERANCE
+from polserve.training.environments.spaces import float32_bounds, short
+from polserve.training.errors import ImportRefused
+from polserve.training.imports.graphs.answers import ArgMax
+from polserve.training.imports.graphs.arguments import Doubles
+from polserve.training.imports.graphs.form import ActionForm, AtBounds, ContinuousForm
+from polserve.training.imports.graphs.nodes import Nodes
+from polserve.training.imports.graphs.steps import FLOAT, WHOLE, Array, Clip, Step, between
+from polserve.training.imports.graphs.wiring import computed
+
+MATRIX = 2
+"""Axes of an output with a row for each observation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The steps after an output, and the form that its numbers take in the end."""
+
+    where: str
+    """Field of the spec, for errors."""
+    steps: tuple[Step, ...]
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    """Of the result for one observation."""
+    start: int = 0
+    """Number of the first action, which is added."""
+
+    def compute(self, output: Array) -> Array:
+        """Actions or values (n, *shape), by numpy."""
+        array = computed(self.where, self.steps, output).astype(self.dtype).reshape(len(output), *self.shape)
+        return array + self.dtype.type(self.start) if self.start else array
+
+    def emit(self, nodes: Nodes, name: str, output: Array, result: str) -> None:
+        """Add nodes that compute the same of the tensor `name`, which is such as `output`, into `result`."""
+        array = output
+        for step in self.steps:
+            name = step.emit(nodes, name, array)
+            array = step.compute(array)
+        name = nodes.reshape(nodes.cast(name, self.dtype), self.shape)
+        if self.start:
+            nodes.add_named("Add", result, name, nodes.constant(np.array(self.start, self.dtype)))
+        else:
+            nodes.add_named("Identity", result, name)
+
+
+def action_of(
+    form: ActionForm, steps: tuple[Step | AtBounds, ...] | None, space: gym.Space[Any] | None, output: Array
+) -> tuple[gym.Space[Any], Finish]:
+    """Space of the actions, and how an output becomes one.
+
+    Args:
+        form: what the spec says of actions.
+        steps: after the output; None for what its type suggests.
+        space: of the environment, where it is installed.
+        output: of the graph for some observations.
+
+    Raises:
+        ImportRefused: no space is known, the spec's is another than the environment's, or the output makes no action.
+    """
+    if form.discrete is not None:
+        mine: gym.Space[Any] = Discrete(form.discrete.n, start=form.discrete.start)
+        if space is not None and mine != space:
+            raise ImportRefused(
+                f"action.discrete: expected the environment's actions, {short(space)}, got {short(mine)}"
+            )
+        space = mine
+    if isinstance(space, Discrete) and form.continuous is None:
+        return space, _discrete(space, steps, output)
+    if isinstance(space, Box) or form.continuous is not None:
+        return _continuous(form.continuous, steps, space, output)
+    if space is None:
+        raise ImportRefused(
+            "action: expected discrete: N or continuous: {low: [...], high: [...]}, or an environment that is "
+            "installed; got none"
+        )
+    raise ImportRefused(f"action: expected an environment with actions in Discrete or Box, got {short(space)}")
+
+
+def values_of(steps: tuple[Step | AtBounds, ...] | None, n_actions: int, output: Array) -> Finish:
+    """How an output becomes a value for each action.
+
+    Raises:
+        ImportRefused: it does not.
+    """
+    plain = tuple(step for step in steps or () if not isinstance(step, AtBounds))
+    result = computed("values.steps", plain, output)
+    if result.shape[1:] != (n_actions,):
+        raise ImportRefused(f"values: expected {n_actions} for each observation, got {result.shape[1:]}; add steps")
+    return Finish("values.steps", plain, FLOAT, (n_actions,))
+
+
+def _discrete(space: Discrete[Any], steps: tuple[Step | AtBounds, ...] | None, output: Array) -> Finish:
+    n = int(space.n)
+    if steps is None:
+        is_whole = output.dtype.kind in "iu"
+        chosen: tuple[Step, ...] = () if is_whole else (ArgMax(),)
+        if not is_whole and output.shape[1:] != (n,):
+            raise ImportRefused(
+                f"action: expected {n} numbers for each observation, to choose the action of the highest, got "
+                f"{output.shape[1:]}; say by action.steps how they make an action"
+            )
+    else:
+        if any(isinstance(step, AtBounds) for step in steps):
+            raise ImportRefused("action.steps: expected no bounds for discrete actions, got to_bounds or clip: bounds")
+        chosen = tuple(step for step in steps if not isinstance(step, AtBounds))
+    result = computed("action.steps", chosen, output)
+    if prod(result.shape[1:]) != 1 or result.dtype.kind not in "iu":
+        raise ImportRefused(
+            f"action: expected one whole number for each observation, got {result.dtype} {result.shape[1:]}; end "
+            "action.steps with argmax"
+        )
+    is_chosen_here = bool(chosen) and isinstance(chosen[-1], ArgMax)
+    return Finish("action.steps", chosen, WHOLE, (), int(space.start) if is_chosen_here else 0)
+
+
+def _continuous(
+    form: ContinuousForm | None,
+    steps: tuple[Step | AtBounds, ...] | None,
+    space: gym.Space[Any] | None,
+    output: Array,
+) -> tuple[Box, Finish]:
+    low, high = _bounds(form, space)
+    resolved = tuple(
+        step if not isinstance(step, AtBounds) else between(low, high) if step.is_scaled else Clip(low, high)
+        for step in steps or ()
+    )
+    result = computed("action.steps", resolved, output)
+    if result.dtype.kind != "f" or result.ndim > MATRIX:
+        raise ImportRefused(
+            f"action: expected a row of floats for each observation, got {result.dtype} {result.shape[1:]}; say by "
+            "action.steps how they make an action"
+        )
+    k = prod(result.shape[1:])
+    if low.size not in {1, k} or high.size not in {1, k}:
+        raise ImportRefused(
+            f"action: expected {max(low.size, high.size)} numbers for each observation, as there are bounds, got {k}; "
+            "add a step such as take"
+        )
+    lowest, highest = (np.broadcast_to(bound.ravel(), (k,)).astype(np.float32) for bound in (low, high))
+    return Box(lowest, highest, dtype=np.float32), Finish("action.steps", resolved, FLOAT, (k,))
+
+
+def _bounds(form: ContinuousForm | None, space: gym.Space[Any] | None) -> tuple[Doubles, Doubles]:
+    """Bounds of the environment, or of the spec, which must be the same where both tell them."""
+    stated = None if form is None else (np.array(form.low, np.float64), np.array(form.high, np.float64))
+    if not isinstance(space, Box):
+        if space is not None or stated is None:
+            raise ImportRefused(f"action.continuous: expected the environment's actions, {short(space)}")
+        return stated
+    low, high = (bound.astype(np.float64).ravel() for bound in float32_bounds(space))
+    if stated is not None and not all(
+        given.size in {1, own.size} and np.allclose(given, own) for given, own in zip(stated, (low, high), strict=True)
+    ):
+        raise ImportRefused(f"action.continuous: expected the bounds of the environment's actions, {short(space)}")
+    return low, high
+
+
+def check_within(file: str, space: gym.Space[Any], actions: Array) -> None:
+    """Check that actions are ones of their space.
+
+    Raises:
+        ImportRefused: one is not, or is no number.
+    """
+    if isinstance(space, Discrete):
+        low, high, slack = float(space.start), float(space.start + space.n - 1), 0.0
+        if ((actions < low) | (actions > high)).any():
+            got = f"{actions.min()} to {actions.max()}"
+            raise ImportRefused(f"{file}: expected actions from {low:.0f} to {high:.0f}, got {got} from the graph")
+        return
+    if not np.isfinite(actions).all():
+        raise ImportRefused(f"{file}: expected actions that are numbers, got NaN or infinite ones from the graph")
+    bounds: Any = space
+    slack = TOLERANCE * (bounds.high.astype(np.float64) - bounds.low)
+    if ((actions < bounds.low - slack) | (actions > bounds.high + slack)).any():
+        raise ImportRefused(
+            f"{file}: expected actions within {bounds.low.tolist()} and {bounds.high.tolist()}, got "
+            f"{actions.min():.4g} to {actions.max():.4g} from the graph; add to action.steps what the trainer did: "
+            "to_bounds scales from [-1, 1], clip: bounds cuts off"
+        )

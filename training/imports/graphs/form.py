@@ -1,0 +1,182 @@
+"""The spec that a person writes beside a graph: what the graph takes, what it gives, and the steps around it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, PositiveInt, model_validator
+
+from polserve.training.imports.graphs.answers import ANSWERS
+from polserve.training.imports.graphs.arguments import StepFault, nothing
+from polserve.training.imports.graphs.shapes import flatten, layout, reshape, stack, take, transpose
+from polserve.training.imports.graphs.steps import Step, clip, denormalize, divide, normalize, one_hot, scale, shift
+
+STEPS: Mapping[str, Callable[[Any], Step]] = {
+    "clip": clip,
+    "denormalize": denormalize,
+    "divide": divide,
+    "flatten": flatten,
+    "layout": layout,
+    "normalize": normalize,
+    "one_hot": one_hot,
+    "reshape": reshape,
+    "scale": scale,
+    "shift": shift,
+    "stack": stack,
+    "take": take,
+    "transpose": transpose,
+    **ANSWERS,
+}
+"""Reader of each step, by its name in the spec."""
+BOUNDS = "bounds"
+TO_BOUNDS = "to_bounds"
+
+
+@dataclass(frozen=True, slots=True)
+class AtBounds:
+    """A step whose numbers are the bounds of the actions, which may be known only later."""
+
+    is_scaled: bool
+    """Whether [-1, 1] is scaled to the bounds, in place of cutting off at them."""
+
+
+def read_step(item: Any) -> Step | AtBounds:
+    """Read a step: its name, or its name with an argument."""
+    if isinstance(item, str):
+        name, argument = item, None
+    elif isinstance(item, Mapping) and len(item) == 1:
+        name, argument = next(iter(item.items()))
+    else:
+        raise StepFault("a step, such as argmax or {scale: 0.5}", item)
+    if name == TO_BOUNDS:
+        nothing(argument)
+        return AtBounds(is_scaled=True)
+    if name == "clip" and argument == BOUNDS:
+        return AtBounds(is_scaled=False)
+    if name not in STEPS:
+        raise StepFault(f"one of {', '.join(sorted([*STEPS, TO_BOUNDS]))}", name)
+    try:
+        return STEPS[name](argument)
+    except StepFault as fault:
+        raise ValueError(f"{name}: {fault}") from fault
+
+
+Steps: TypeAlias = list[Annotated[Any, PlainValidator(read_step)]]
+Numbers: TypeAlias = float | list[float]
+
+
+class Form(BaseModel):
+    """A part of the spec, which knows no other fields than its own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class ComponentForm(Form):
+    """A component's name, and its unit where it has one."""
+
+    name: str
+    unit: str = ""
+
+
+Components: TypeAlias = list[Annotated[ComponentForm, BeforeValidator(_named)]]
+
+
+class ObservationForm(Form):
+    """What one observation is."""
+
+    dtype: Literal["float32", "float64", "uint8", "int32", "int64", "bool"] = "float32"
+    shape: list[PositiveInt] = Field(min_length=1)
+    frames: int = Field(0, ge=0)
+    low: Numbers = float("-inf")
+    high: Numbers = float("inf")
+    components: Components = []
+
+
+class InputForm(Form):
+    """What one input of the graph is given."""
+
+    name: str
+    take: tuple[int, int] | list[str] | None = None
+    """Numbers [from, to] of the flattened observation, or names of its components; None for all, in their shape."""
+    steps: Steps = []
+    value: float | list[float] | bool | None = None
+    """Constant that it is given, in place of anything of the observation."""
+
+
+class DiscreteForm(Form):
+    """Numbered actions."""
+
+    n: PositiveInt
+    start: int = 0
+    labels: list[str] = []
+
+    @model_validator(mode="after")
+    def _has_all_labels(self) -> Self:
+        if self.labels and len(self.labels) != self.n:
+            raise ValueError(f"expected {self.n} labels, got {len(self.labels)}")
+        return self
+
+
+class ContinuousForm(Form):
+    """Actions of numbers between bounds, in the environment's own units."""
+
+    low: Numbers
+    high: Numbers
+    components: Components = []
+
+    @model_validator(mode="after")
+    def _is_in_order(self) -> Self:
+        lows, highs = (bound if isinstance(bound, list) else [bound] for bound in (self.low, self.high))
+        if len(lows) != len(highs) and 1 not in {len(lows), len(highs)}:
+            raise ValueError(f"expected as many numbers in low as in high, got {len(lows)} and {len(highs)}")
+        n = max(len(lows), len(highs))
+        pairs = zip(lows * (n // len(lows)), highs * (n // len(highs)), strict=True)
+        for i, (low, high) in enumerate(pairs):
+            if not low < high:
+                raise ValueError(f"expected low below high, got low {low} and high {high} for component {i}")
+        return self
+
+
+class ActionForm(Form):
+    """What an action is, and how the graph's output becomes one."""
+
+    discrete: Annotated[DiscreteForm, BeforeValidator(lambda n: {"n": n} if isinstance(n, int) else n)] | None = None
+    continuous: ContinuousForm | None = None
+    output: str | None = None
+    """Output of the graph; None where it has one."""
+    steps: Steps | None = None
+    """Steps after it; None for what its type suggests."""
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if self.discrete is not None and self.continuous is not None:
+            raise ValueError("expected discrete or continuous, got both")
+        return self
+
+
+class ValuesForm(Form):
+    """The output that holds a value for each action, and the steps after it."""
+
+    output: str
+    steps: Steps = []
+
+
+class GraphForm(Form):
+    """The whole spec."""
+
+    name: str | None = None
+    """Name of the policy."""
+    algorithm: str = "onnx"
+    """What trained it, as the spec of the version names it."""
+    tool: str = "an ONNX file"
+    """Where the graph came from, such as "keras 3.15"."""
+    environment: str = ""
+    """Gymnasium id of the environment, where no option names it."""
+    observation: ObservationForm | None = None
+    inputs: list[InputForm] | None = None
+    action: ActionForm = ActionForm()
+    values: Annotated[ValuesForm, BeforeValidator(lambda v: {"output": v} if isinstance(v, str) else v)] | None = None
