@@ -26,7 +26,17 @@ GROUPS = (
     (
         "Training, evaluating, promoting",
         "They need the extra `training`. Each does what the command of its name does, and raises where that exits.",
-        ("train", "TrainedVersion", "evaluate", "Evaluation", "promote", "Decision", "rollback"),
+        (
+            "train",
+            "TrainedVersion",
+            "export",
+            "ImportedVersion",
+            "evaluate",
+            "Evaluation",
+            "promote",
+            "Decision",
+            "rollback",
+        ),
     ),
     ("A version in this process", "", ("load", "LoadedPolicy")),
     ("The client", "", ("PolicyClient", "AsyncPolicyClient", "Episode", "AsyncEpisode")),

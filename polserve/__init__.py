@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from polserve.training.errors import TrainingError
     from polserve.training.evaluate import evaluate
     from polserve.training.evaluation.evaluation import Evaluation
+    from polserve.training.export import export
+    from polserve.training.imports.publishing import ImportedVersion
     from polserve.training.promotion.decision import Decision
     from polserve.training.promotion.promote import promote
     from polserve.training.promotion.rollback import rollback
@@ -51,6 +53,7 @@ __all__ = [
     "Episodes",
     "Evaluation",
     "EvaluationSummary",
+    "ImportedVersion",
     "InvalidArgument",
     "LivePolicy",
     "LiveVersion",
@@ -62,6 +65,7 @@ __all__ = [
     "TrainedVersion",
     "TrainingError",
     "evaluate",
+    "export",
     "load",
     "promote",
     "rollback",
@@ -76,6 +80,8 @@ _HOMES = {
     "TrainingError": "polserve.training.errors",
     "evaluate": "polserve.training.evaluate",
     "Evaluation": "polserve.training.evaluation.evaluation",
+    "export": "polserve.training.export",
+    "ImportedVersion": "polserve.training.imports.publishing",
     "Decision": "polserve.training.promotion.decision",
     "promote": "polserve.training.promotion.promote",
     "rollback": "polserve.training.promotion.rollback",

@@ -8,7 +8,7 @@ from typing import Any
 
 from polserve.protos.shared.names import POLICY_NAME
 from polserve.training.environments.limits import MAX_EVALUATION_STEPS
-from polserve.training.environments.making import EnvironmentSpec
+from polserve.training.environments.making import EnvironmentSpec, EnvMaker, maker_name
 from polserve.training.errors import InvalidOption, require
 from polserve.training.imports.places import Place
 from polserve.training.runs.request import name_after
@@ -40,18 +40,22 @@ class ImportRequest:
     """Folder of policies that the version is written into; None to register it in MLflow instead."""
     tracking_uri: str | None = None
     """The MLflow store; None for that of MLFLOW_TRACKING_URI, or ./mlflow.db."""
+    maker: EnvMaker | None = None
+    """What makes the environment, in place of an id."""
 
     def __post_init__(self) -> None:
         """Check what can be checked before the file is read."""
         require(self.episodes > 1, "episodes", "2 or more", self.episodes)
         require(self.max_steps > 0, "max_steps", "1 or more", self.max_steps)
-        if not self.env and (self.module or self.env_kwargs):
+        if not self.env and self.maker is None and (self.module or self.env_kwargs):
             raise InvalidOption("module and env_kwargs go with an environment; name it with --env")
         if self.name is not None and not POLICY_NAME.fullmatch(self.name):
             raise InvalidOption(f"name: expected letters, digits, '-', '_' and '.', got {self.name!r}")
 
     def environment(self) -> EnvironmentSpec | None:
         """Environment that is named; None for none."""
+        if self.maker is not None:
+            return EnvironmentSpec(maker_name(self.maker), self.env_kwargs, self.module, maker=self.maker)
         if not self.env:
             return None
         module, _, name = ("", "", self.env) if self.module else self.env.rpartition(":")

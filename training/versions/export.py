@@ -77,15 +77,18 @@ def export_graph(policy: nn.Module, example: NDArray[Any]) -> onnx.ModelProto:
     outputs = list(answers(policy, example))
     # NOTE: torch.export takes an extent of 0 or 1 in the example for a constant, so the example is a batch of two.
     with _EXPORTING, _quiet():
-        program = torch.onnx.export(
-            policy,
-            (torch.from_numpy(example),),
-            input_names=[OBSERVATION],
-            output_names=outputs,
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-            external_data=False,
-            verbose=False,
-        )
+        try:
+            program = torch.onnx.export(
+                policy,
+                (torch.from_numpy(example),),
+                input_names=[OBSERVATION],
+                output_names=outputs,
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                external_data=False,
+                verbose=False,
+            )
+        except (torch.onnx.OnnxExporterError, RuntimeError) as error:
+            raise ExportRefused(f"torch.onnx.export cannot export the network: {_reason(error)}") from error
     if program is None:
         raise ExportRefused("torch.onnx.export gave no program")
     model: onnx.ModelProto = program.model_proto
@@ -94,6 +97,14 @@ def export_graph(policy: nn.Module, example: NDArray[Any]) -> onnx.ModelProto:
         if not node.type.tensor_type.shape.dim[0].dim_param:
             raise ExportRefused(f"axis 0 of {node.name} was frozen in the export")
     return model
+
+
+def _reason(error: Exception) -> str:
+    """Find the first error of those that led to this one, in one line: the exporter's own tells of its stages."""
+    first: BaseException = error
+    while first.__cause__ is not None:
+        first = first.__cause__
+    return " ".join(str(first).split())[:300] or type(first).__name__
 
 
 def _strip(graph: onnx.GraphProto) -> None:

@@ -8,7 +8,6 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 
-from polserve.protos.shared.golden import TOLERANCE
 from polserve.training.environments.spaces import float32_bounds, short
 from polserve.training.errors import ImportRefused
 from polserve.training.imports.graphs.answers import ArgMax
@@ -163,27 +162,3 @@ def _bounds(form: ContinuousForm | None, space: gym.Space[Any] | None) -> tuple[
     ):
         raise ImportRefused(f"action.continuous: expected the bounds of the environment's actions, {short(space)}")
     return low, high
-
-
-def check_within(file: str, space: gym.Space[Any], actions: Array) -> None:
-    """Check that actions are ones of their space.
-
-    Raises:
-        ImportRefused: one is not, or is no number.
-    """
-    if isinstance(space, Discrete):
-        low, high, slack = float(space.start), float(space.start + space.n - 1), 0.0
-        if ((actions < low) | (actions > high)).any():
-            got = f"{actions.min()} to {actions.max()}"
-            raise ImportRefused(f"{file}: expected actions from {low:.0f} to {high:.0f}, got {got} from the graph")
-        return
-    if not np.isfinite(actions).all():
-        raise ImportRefused(f"{file}: expected actions that are numbers, got NaN or infinite ones from the graph")
-    bounds: Any = space
-    slack = TOLERANCE * (bounds.high.astype(np.float64) - bounds.low)
-    if ((actions < bounds.low - slack) | (actions > bounds.high + slack)).any():
-        raise ImportRefused(
-            f"{file}: expected actions within {bounds.low.tolist()} and {bounds.high.tolist()}, got "
-            f"{actions.min():.4g} to {actions.max():.4g} from the graph; add to action.steps what the trainer did: "
-            "to_bounds scales from [-1, 1], clip: bounds cuts off"
-        )

@@ -10,7 +10,7 @@ from gymnasium.spaces import Box, Discrete
 
 from polserve.training.environments.descriptions import Description
 from polserve.training.errors import ImportRefused
-from polserve.training.imports.graphs.actions import action_of, check_within, values_of
+from polserve.training.imports.graphs.actions import action_of, values_of
 from polserve.training.imports.graphs.composing import Parts, compose
 from polserve.training.imports.graphs.form import GraphForm, Numbers, ObservationForm
 from polserve.training.imports.graphs.original import Original
@@ -20,6 +20,7 @@ from polserve.training.imports.graphs.wiring import wire
 from polserve.training.imports.imported import ImportedPolicy, Source
 from polserve.training.imports.observations import drawn
 from polserve.training.imports.places import Place
+from polserve.training.imports.within import check_within
 
 TRIED = 64
 """Observations on which a graph is tried before it is compared with the original."""
@@ -75,6 +76,12 @@ _BY_ROWS = (
 )
 
 
+_REMEDY = (
+    "add to action.steps what the trainer did: argmax chooses of scores, to_bounds scales from [-1, 1], clip: bounds "
+    "cuts off"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class _Asked:
     """What the graph as it came answers, with the steps around it."""
@@ -86,7 +93,7 @@ class _Asked:
         """Actions for observations (n, *shape), checked to be ones of their space."""
         raw = self.parts.original.run(observations)
         actions = self.parts.action.compute(raw[self.parts.wiring.action.name])
-        check_within(self.parts.path.name, self.space, actions)
+        check_within(self.parts.path.name, self.space, actions, _REMEDY)
         return actions
 
     def values(self, observations: Array) -> Array:
