@@ -3,8 +3,9 @@
 Each line compares two sides that take turns in this run; CPU of the server for a call, from /proc.
 """
 
+import contextlib
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 
 from benchmarks.graphs import model_ms, write_untrained
 from benchmarks.load import Measured, Server, Shape, act_message, polserve, require_h2load, rival
+from benchmarks.native import CannotBuild, native_echo
 from benchmarks.tables import finish, options, show
 from polserve.serving.policy import Policy
 from polserve.serving.settings import BUNDLED_POLICIES
@@ -63,19 +65,34 @@ def take_turns(sides: Sequence[Side], rounds: int) -> list[Measured]:
 
 
 def compare_echo(report: Report, rounds: int, calls: int) -> None:
-    """Act with one observation beside an empty echo of grpc.server."""
-    with polserve() as ours, polserve("--front", "grpcio") as public, rival("echo-threads") as echo:
-        ours.ask(CARTPOLE)
+    """Act with one observation beside an empty echo of grpc.server, and one in C++ gRPC where that can be built."""
+    with contextlib.ExitStack() as stack:
+        sides = {"ours": stack.enter_context(polserve()), "public": stack.enter_context(polserve("--front", "grpcio"))}
+        sides["echo"] = stack.enter_context(rival("echo-threads"))
+        try:
+            sides["native"] = stack.enter_context(native_echo())
+        except CannotBuild as reason:
+            print(reason)
+        sides["ours"].ask(CARTPOLE)
         for shape in (EIGHT, Shape(1, 1), Shape(32, 10)):
             n = calls if shape.connections > 1 else calls // 4
-            act, plain, empty = take_turns([(side, CARTPOLE, shape, n) for side in (ours, public, echo)], rounds)
-            bound = {"8x8": "<= 0.15", "1x1": "<= 0.55"}.get(str(shape), "")
-            name = f"act_{shape}"
-            report.line(f"{name}_cpu", f"Act, CPU per call, {shape}, to an empty echo", act.cpu_ms, empty.cpu_ms, bound)
-            bound = "<= 1.5" if shape is EIGHT else ""
-            report.line(f"{name}_p99", f"Act, p99, {shape}, to an empty echo", act.p99_ms, empty.p99_ms, bound)
-            title = f"--front grpcio, CPU per call, {shape}, to an empty echo"
-            report.line(f"public_{shape}_cpu", title, plain.cpu_ms, empty.cpu_ms, "")
+            turns = take_turns([(side, CARTPOLE, shape, n) for side in sides.values()], rounds)
+            _report_echo(report, shape, dict(zip(sides, turns, strict=True)))
+
+
+def _report_echo(report: Report, shape: Shape, measured: Mapping[str, Measured]) -> None:
+    """Report what was measured at one shape of load; "native" may be missing."""
+    act, plain, empty = (measured[side] for side in ("ours", "public", "echo"))
+    bound = {"8x8": "<= 0.15", "1x1": "<= 0.55"}.get(str(shape), "")
+    name = f"act_{shape}"
+    report.line(f"{name}_cpu", f"Act, CPU per call, {shape}, to an empty echo", act.cpu_ms, empty.cpu_ms, bound)
+    bound = "<= 1.5" if shape is EIGHT else ""
+    report.line(f"{name}_p99", f"Act, p99, {shape}, to an empty echo", act.p99_ms, empty.p99_ms, bound)
+    title = f"--front grpcio, CPU per call, {shape}, to an empty echo"
+    report.line(f"public_{shape}_cpu", title, plain.cpu_ms, empty.cpu_ms, "")
+    if "native" in measured:
+        title = f"Act, CPU per call, {shape}, to an empty echo in C++ gRPC"
+        report.line(f"native_{shape}_cpu", title, act.cpu_ms, measured["native"].cpu_ms, bound)
 
 
 def compare_batch(report: Report, rounds: int, calls: int) -> None:

@@ -51,6 +51,7 @@ def test_the_clients_public_names_are_these() -> None:
         "InvalidArgument",
         "LivePolicy",
         "LiveVersion",
+        "ObservationPart",
         "ObservationSpace",
         "PolicyClient",
         "Split",
