@@ -78,17 +78,22 @@ def play(server: Server, policy: str, frame: np.ndarray, seconds: float) -> tupl
 def compare_episodes(
     report: Report, folder: Path, observations: dict[str, np.ndarray], rounds: int, seconds: float
 ) -> None:
-    """One frame a step, in several episodes at once: raw frames beside cropped ones."""
+    """One frame a step, in several episodes at once: raw frames beside cropped ones, and beside the graph alone."""
+    policy, stack = Policy.load("raw", "1", folder / "raw" / "1"), observations["raw"][np.newaxis]
+    graph: list[float] = []
     rates: dict[str, list[float]] = {name: [] for name in observations}
     cpu: dict[str, list[float]] = {name: [] for name in observations}
     with polserve("--policies", str(folder)) as ours:
         for _ in range(rounds):
+            graph.append(model_ms(policy, stack))
             for name, observation in observations.items():
                 rate, cpu_ms = play(ours, name, observation[0], seconds)
                 rates[name].append(rate)
                 cpu[name].append(cpu_ms)
     raw, cropped = (median(cpu[name]) for name in ("raw", "cropped"))
     report.line("episode_raw_cpu", "Episode, raw frames, CPU per step, to cropped frames", raw, cropped, "")
+    title = "Episode, raw frames, CPU per step, to the graph alone in ONNX Runtime"
+    report.line("episode_raw_graph", title, raw, median(graph), "<= 1.15")
     slowest, asked = median(rates["raw"]), 60.0
     title = f"Episode, raw frames, steps/s of the slowest of {EPISODES}, to 60"
     report.line("episode_raw_steps_per_s", title, slowest, asked, ">= 1", "/s")

@@ -96,12 +96,18 @@ class Server:
 
     def drive(self, message: bytes, shape: Shape, calls: int) -> Measured:
         """Make `calls` calls, after a tenth of them to warm up."""
-        _h2load(self, message, shape, max(calls // 10, shape.connections * shape.streams))
+        run_h2load(self, message, shape, "-n", str(max(calls // 10, shape.connections * shape.streams)))
         started, before = time.perf_counter(), self.cpu_s()
-        latencies = _h2load(self, message, shape, calls)
+        latencies = run_h2load(self, message, shape, "-n", str(calls))
         cpu_s, seconds = self.cpu_s() - before, time.perf_counter() - started
         p50, p99 = np.quantile(latencies, [0.5, 0.99]) / 1000
         return Measured(1000 * cpu_s / calls, float(p50), float(p99), calls / seconds)
+
+    def drive_at(self, message: bytes, shape: Shape, calls_per_s: int, seconds: int) -> tuple[float, float]:
+        """Make so many calls a second; return the calls a second that were answered, and p99 in milliseconds."""
+        rate = ("-D", str(seconds), "--warm-up-time", "1", "--rps", str(max(1, calls_per_s // shape.connections)))
+        latencies = run_h2load(self, message, shape, *rate)
+        return len(latencies) / seconds, float(np.quantile(latencies, 0.99)) / 1000
 
 
 def require_h2load() -> None:
@@ -185,17 +191,17 @@ def _is_up(http_port: str, n_workers: int) -> bool:
     return False
 
 
-def _h2load(server: Server, message: bytes, shape: Shape, calls: int) -> np.ndarray:
-    """Microseconds of each call; raises SystemExit where one failed."""
+def run_h2load(server: Server, message: bytes, shape: Shape, *amount: str) -> np.ndarray:
+    """Run h2load with options that say how much; return the microseconds of each call. SystemExit where one failed."""
     with tempfile.TemporaryDirectory() as folder:
         body, log = Path(folder) / "body", Path(folder) / "log"
         body.write_bytes(b"\0" + struct.pack(">I", len(message)) + message)
         command = [
-            *("h2load", "-n", str(calls), "-c", str(shape.connections), "-m", str(shape.streams), "-d", str(body)),
+            *("h2load", *amount, "-c", str(shape.connections), "-m", str(shape.streams), "-d", str(body)),
             *("-H", "content-type: application/grpc", "-H", "te: trailers", "--log-file", str(log)),
             f"http://127.0.0.1:{server.port}/{server.method}",
         ]
         output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600).stdout  # noqa: S603
-        if f"{calls} succeeded" not in output:
+        if not re.search(r"\b[1-9]\d* succeeded, 0 failed, 0 errored", output):
             raise SystemExit(f"some calls failed:\n{output}")
         return np.array([int(line.split("\t")[2]) for line in log.read_text().splitlines()])

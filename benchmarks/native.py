@@ -38,7 +38,7 @@ def build(folder: Path) -> Path:
 
 @contextlib.contextmanager
 def native_echo() -> Iterator[Server]:
-    """An echo in a process of its own, until the block is left; raises CannotBuild."""
+    """Start the echo, which ends with the block; raises CannotBuild."""
     with tempfile.TemporaryDirectory() as folder, process_of([str(build(Path(folder)))], ROOT) as process:
         line = process.stdout.readline() if process.stdout else ""
         yield Server(int(line), [process.pid])
