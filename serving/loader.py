@@ -7,6 +7,7 @@ import structlog
 
 from polserve.serving.catalog import Catalog, CatalogEntry
 from polserve.serving.errors import RolloutRefused
+from polserve.serving.memory import give_back_memory
 from polserve.serving.policy import Policy
 from polserve.serving.versions import AcceptedVersion, LiveVersions, every
 
@@ -38,6 +39,7 @@ class VersionLoader:
             log.exception("version_not_loaded", policy=ref.policy, version=ref.version)
             raise RolloutRefused(f"unexpected {type(error).__name__}; the service's log has the details") from error
         self._policies[version] = policy
+        give_back_memory()  # loading takes twice what the model keeps
         unloading = weakref.finalize(policy, log.info, "version_unloaded", policy=ref.policy, version=ref.version)
         unloading.atexit = False
 

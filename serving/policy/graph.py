@@ -47,11 +47,15 @@ def _session(model: bytes) -> ort.InferenceSession:
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4
+    options.enable_cpu_mem_arena = False  # the arena keeps for good what the largest run took, and is no faster
     try:
-        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises a dozen unrelated classes for a bad file
         message = f"{MODEL_FILE} cannot be loaded as one self-contained ONNX graph: {one_line(error)}"
         raise RolloutRefused(message) from error
+    session.disable_fallback()
+    session._model_bytes = None  # noqa: SLF001 - kept only to begin anew with another provider, and as large as the model
+    return session
 
 
 def _spec(session: ort.InferenceSession) -> pb.PolicySpec:

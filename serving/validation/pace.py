@@ -17,7 +17,7 @@ LARGE_PROBE_S = 2e-3
 """Longest time that the second batch may take, by what the first one took."""
 RUNS = 5
 """Fewest runs of each size."""
-SHORT_S = 2e-3
+SHORT_S = 1e-3
 """Short runs are repeated for so long: there is so much more that can make one longer."""
 LEAST = 1 / 8
 """A further observation takes at least this share of the batch's mean: the two runs that are compared are short."""

@@ -1,5 +1,6 @@
 """Only the file that was registered is loaded, and only as what its spec says."""
 
+import sys
 from pathlib import Path
 
 import onnx
@@ -97,3 +98,11 @@ def test_a_model_without_a_spec_is_refused(tmp_path: Path) -> None:
 def test_a_spec_that_does_not_fit_is_refused(tmp_path: Path, spec: pb.PolicySpec, message: str) -> None:
     with pytest.raises(RolloutRefused, match=message):
         Policy.load_registered(ref(with_spec(make_version(), spec), tmp_path))
+
+
+def test_the_bytes_of_a_loaded_graph_are_not_kept() -> None:
+    model = make_version().model.SerializeToString()
+    held = sys.getrefcount(model)
+    policy = Policy.of_model("cartpole", "1", model)
+    policy.act(policy.zeros(1))
+    assert sys.getrefcount(model) == held
