@@ -105,7 +105,8 @@ def inspect_environment(
                 f"{spec.id}: two resets with one seed gave two observations, so that no evaluation can be repeated: "
                 "call super().reset(seed=seed) and draw from self.np_random"
             )
-        if spec.registered.vector_entry_point and not spec.frames and not has_vectorised(spec):
+        is_compared = not spec.frames and not spec.graph_wrappers
+        if spec.registered.vector_entry_point and is_compared and not has_vectorised(spec):
             cautions.append(f"{spec.id}: its vectorised implementation has other spaces, so that it is not used")
         before, after = client_wrappers(spec, env)
         return EnvironmentFacts(
