@@ -100,11 +100,13 @@ def cleanrl(
     env_kwargs: EnvKwargs = "{}",
     name: Name = None,
     normalize: Annotated[
-        str,
+        Path | None,
         typer.Option(
-            metavar="FILE", help="Mean and var of NormalizeObservation, an .npz: the script does not save them."
+            help="Mean and var of NormalizeObservation, an .npz: the script does not save them.",
+            exists=True,
+            dir_okay=False,
         ),
-    ] = "",
+    ] = None,
     activation: Annotated[
         str, typer.Option(help="Activation between layers, where it is not the script's: relu, tanh, elu or silu.")
     ] = "",

@@ -39,8 +39,8 @@ class CleanrlOptions:
 
     activation: str = ""
     """The activation between layers; "" for the script's."""
-    normalize: str = ""
-    """File of the statistics of NormalizeObservation, an .npz; "" for none."""
+    normalize: Path | None = None
+    """File of the statistics of NormalizeObservation, an .npz; None for none."""
     bounds: Bounds | None = None
     """Lowest and highest value of an action's components, where neither file nor environment tells them."""
 
@@ -60,7 +60,7 @@ def read_cleanrl(path: Path, options: CleanrlOptions, place: Place) -> ImportedP
     rebuilt = rebuild(saved, options.activation or None)
     observed = _observation_space(path, rebuilt, place)
     head, actions = choose(path, saved, rebuilt, place, options.bounds)
-    before = [_normalizing(Path(options.normalize), observed)] if options.normalize else []
+    before = [_normalizing(options.normalize, observed)] if options.normalize else []
     network = nn.Sequential(*before, Observed(is_image=rebuilt.is_convolutional), rebuilt.body)
     _check_runs(path, network, observed)
     graph = nn.Sequential(network, head).eval()

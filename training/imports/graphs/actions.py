@@ -1,16 +1,16 @@
 """From a graph's output to actions of a space, and what that space is where no environment tells it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 
 from polserve.training.environments.spaces import float32_bounds, short
 from polserve.training.errors import ImportRefused
-from polserve.training.imports.graphs.answers import ArgMax
+from polserve.training.imports.graphs.answers import ArgMax, Choices, Positive
 from polserve.training.imports.graphs.arguments import Doubles
 from polserve.training.imports.graphs.form import ActionForm, AtBounds, ContinuousForm
 from polserve.training.imports.graphs.nodes import Nodes
@@ -21,7 +21,7 @@ MATRIX = 2
 """Axes of an output with a row for each observation."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Finish:
     """The steps after an output, and the form that its numbers take in the end."""
 
@@ -31,13 +31,13 @@ class Finish:
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     """Of the result for one observation."""
-    start: int = 0
-    """Number of the first action, which is added."""
+    start: Array = field(default_factory=lambda: np.asarray(0))
+    """Number of the first action, or of the first value of each choice, which is added."""
 
     def compute(self, output: Array) -> Array:
         """Actions or values (n, *shape), by numpy."""
         array = computed(self.where, self.steps, output).astype(self.dtype).reshape(len(output), *self.shape)
-        return array + self.dtype.type(self.start) if self.start else array
+        return array + self.start.astype(self.dtype) if self.start.any() else array
 
     def emit(self, nodes: Nodes, name: str, output: Array, result: str) -> None:
         """Add nodes that compute the same of the tensor `name`, which is such as `output`, into `result`."""
@@ -46,8 +46,8 @@ class Finish:
             name = step.emit(nodes, name, array)
             array = step.compute(array)
         name = nodes.reshape(nodes.cast(name, self.dtype), self.shape)
-        if self.start:
-            nodes.add_named("Add", result, name, nodes.constant(np.array(self.start, self.dtype)))
+        if self.start.any():
+            nodes.add_named("Add", result, name, nodes.constant(self.start.astype(self.dtype)))
         else:
             nodes.add_named("Identity", result, name)
 
@@ -66,15 +66,10 @@ def action_of(
     Raises:
         ImportRefused: no space is known, the spec's is another than the environment's, or the output makes no action.
     """
-    if form.discrete is not None:
-        mine: gym.Space[Any] = Discrete(form.discrete.n, start=form.discrete.start)
-        if space is not None and mine != space:
-            raise ImportRefused(
-                f"action.discrete: expected the environment's actions, {short(space)}, got {short(mine)}"
-            )
-        space = mine
-    if isinstance(space, Discrete) and form.continuous is None:
-        return space, _discrete(space, steps, output)
+    mine = _stated(form)
+    if mine is not None and space is not None and mine != space:
+        raise ImportRefused(f"action: expected the environment's actions, {short(space)}, got {short(mine)}")
+    space = mine or space
     if isinstance(space, Box) or form.continuous is not None:
         return _continuous(form.continuous, steps, space, output)
     if space is None:
@@ -82,7 +77,16 @@ def action_of(
             "action: expected discrete: N or continuous: {low: [...], high: [...]}, or an environment that is "
             "installed; got none"
         )
-    raise ImportRefused(f"action: expected an environment with actions in Discrete or Box, got {short(space)}")
+    return space, _choices(space, steps, output)
+
+
+def _stated(form: ActionForm) -> gym.Space[Any] | None:
+    """Space of choices that the spec states; None where it states none."""
+    if form.discrete is not None:
+        return Discrete(form.discrete.n, start=form.discrete.start)
+    if form.multi_discrete is not None:
+        return MultiDiscrete(form.multi_discrete)
+    return None if form.multi_binary is None else MultiBinary(form.multi_binary)
 
 
 def values_of(steps: tuple[Step | AtBounds, ...] | None, n_actions: int, output: Array) -> Finish:
@@ -98,28 +102,45 @@ def values_of(steps: tuple[Step | AtBounds, ...] | None, n_actions: int, output:
     return Finish("values.steps", plain, FLOAT, (n_actions,))
 
 
-def _discrete(space: Discrete[Any], steps: tuple[Step | AtBounds, ...] | None, output: Array) -> Finish:
-    n = int(space.n)
-    if steps is None:
-        is_whole = output.dtype.kind in "iu"
-        chosen: tuple[Step, ...] = () if is_whole else (ArgMax(),)
-        if not is_whole and output.shape[1:] != (n,):
-            raise ImportRefused(
-                f"action: expected {n} numbers for each observation, to choose the action of the highest, got "
-                f"{output.shape[1:]}; say by action.steps how they make an action"
-            )
-    else:
-        if any(isinstance(step, AtBounds) for step in steps):
-            raise ImportRefused("action.steps: expected no bounds for discrete actions, got to_bounds or clip: bounds")
-        chosen = tuple(step for step in steps if not isinstance(step, AtBounds))
+def _choices(space: gym.Space[Any], steps: tuple[Step | AtBounds, ...] | None, output: Array) -> Finish:
+    """How an output becomes whole numbers: as they are, or of scores the highest for each choice."""
+    if any(isinstance(step, AtBounds) for step in steps or ()):
+        raise ImportRefused("action.steps: expected no bounds for discrete actions, got to_bounds or clip: bounds")
+    chosen = tuple(step for step in steps or () if not isinstance(step, AtBounds))
     result = computed("action.steps", chosen, output)
-    if prod(result.shape[1:]) != 1 or result.dtype.kind not in "iu":
+    sizes, k = sizes_of(space)
+    if result.dtype.kind not in "iu":
+        scores = len(sizes) if isinstance(space, MultiBinary) else sum(sizes)
+        if result.shape[1:] != (scores,):
+            raise ImportRefused(
+                f"action: expected {scores} scores for each observation, of which the highest is chosen, got "
+                f"{result.dtype} {result.shape[1:]}; say by action.steps how they make an action"
+            )
+        choose: Step = Positive() if isinstance(space, MultiBinary) else ArgMax() if k == 1 else Choices(tuple(sizes))
+        chosen = (*chosen, choose)
+    elif prod(result.shape[1:]) != k:
         raise ImportRefused(
-            f"action: expected one whole number for each observation, got {result.dtype} {result.shape[1:]}; end "
-            "action.steps with argmax"
+            f"action: expected {k} whole {'number' if k == 1 else 'numbers'} for each observation, got "
+            f"{result.dtype} {result.shape[1:]}; say by action.steps how they make an action"
         )
-    is_chosen_here = bool(chosen) and isinstance(chosen[-1], ArgMax)
-    return Finish("action.steps", chosen, WHOLE, (), int(space.start) if is_chosen_here else 0)
+    is_counted_from_0 = bool(chosen) and isinstance(chosen[-1], (ArgMax, Choices))
+    start = np.asarray(getattr(space, "start", 0)) if is_counted_from_0 else np.asarray(0)
+    return Finish("action.steps", chosen, WHOLE, tuple(space.shape or ()), start)
+
+
+def sizes_of(space: gym.Space[Any]) -> tuple[list[int], int]:
+    """Count the values of each choice in an action, and the choices.
+
+    Raises:
+        ImportRefused: the space is none of choices along one axis.
+    """
+    if isinstance(space, Discrete):
+        return [int(space.n)], 1
+    if isinstance(space, MultiDiscrete) and space.nvec.ndim == 1:
+        return space.nvec.tolist(), len(space.nvec)
+    if isinstance(space, MultiBinary) and len(space.shape) == 1:
+        return [2] * space.shape[0], space.shape[0]
+    raise ImportRefused(f"action: expected Discrete, or MultiDiscrete or MultiBinary of one axis, got {short(space)}")
 
 
 def _continuous(

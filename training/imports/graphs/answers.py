@@ -68,6 +68,42 @@ class ArgMax:
         return nodes.add("ArgMax", name, axis=-1, keepdims=0)
 
 
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """Choose the first of the highest numbers for each of several choices, whose numbers stand in a row."""
+
+    sizes: tuple[int, ...]
+    """How many numbers each choice has."""
+
+    def compute(self, array: Array) -> Array:
+        """Find the positions (n, choices), int64."""
+        parts = np.split(array, np.cumsum(self.sizes)[:-1], axis=-1)
+        return np.stack([part.argmax(axis=-1) for part in parts], axis=-1).astype(WHOLE)
+
+    def emit(self, nodes: Nodes, name: str, like: Array) -> str:
+        """Find the positions (n, choices), int64."""
+        axis = nodes.whole(like.ndim - 1)
+        ends = np.cumsum(self.sizes).tolist()
+        parts = [
+            nodes.add("Slice", name, nodes.whole(end - size), nodes.whole(end), axis)
+            for size, end in zip(self.sizes, ends, strict=True)
+        ]
+        return nodes.add("Concat", *(nodes.add("ArgMax", part, axis=-1, keepdims=1) for part in parts), axis=-1)
+
+
+@dataclass(frozen=True, slots=True)
+class Positive:
+    """Choose 1 where a number is above 0, else 0."""
+
+    def compute(self, array: Array) -> Array:
+        """Find the choices, int64."""
+        return np.asarray(array > 0, WHOLE)
+
+    def emit(self, nodes: Nodes, name: str, like: Array) -> str:
+        """Find the choices, int64."""
+        return nodes.cast(nodes.add("Greater", name, nodes.constant(np.zeros((), like.dtype))), WHOLE)
+
+
 def without_argument(make: Callable[[], Step]) -> Callable[[Any], Step]:
     """Return what reads a step that takes no argument."""
 

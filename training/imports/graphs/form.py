@@ -100,8 +100,8 @@ class InputForm(Form):
     """What one input of the graph is given."""
 
     name: str
-    take: tuple[int, int] | list[str] | None = None
-    """Numbers [from, to] of the flattened observation, or names of its components; None for all, in their shape."""
+    take: tuple[int, int] | list[str] | str | None = None
+    """Numbers [from, to] of the flattened observation, or names in it; None for all, in their shape."""
     steps: Steps = []
     value: float | list[float] | bool | None = None
     """Constant that it is given, in place of anything of the observation."""
@@ -145,6 +145,10 @@ class ActionForm(Form):
     """What an action is, and how the graph's output becomes one."""
 
     discrete: Annotated[DiscreteForm, BeforeValidator(lambda n: {"n": n} if isinstance(n, int) else n)] | None = None
+    multi_discrete: list[PositiveInt] | None = Field(None, min_length=1)
+    """How many values each of several choices has."""
+    multi_binary: PositiveInt | None = None
+    """How many choices of 0 or 1 there are."""
     continuous: ContinuousForm | None = None
     output: str | None = None
     """Output of the graph; None where it has one."""
@@ -153,8 +157,10 @@ class ActionForm(Form):
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:
-        if self.discrete is not None and self.continuous is not None:
-            raise ValueError("expected discrete or continuous, got both")
+        spaces = ("discrete", "multi_discrete", "multi_binary", "continuous")
+        given = [name for name in spaces if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"expected one of {', '.join(spaces)}, got {' and '.join(given)}")
         return self
 
 

@@ -1,5 +1,6 @@
 """Any ONNX graph with a spec beside it, made an imported policy."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def read_onnx(path: Path, form: GraphForm, place: Place) -> ImportedPolicy:
     """
     model = read_graph(path)
     space = _observation_space(form.observation, place)
-    wiring = wire(model.graph, form, space.shape, _components(form, place))
+    wiring = wire(model.graph, form, space.shape, _names(form, place))
     original = Original(path, model, wiring)
     observations = drawn(space, TRIED)
     original.find_batching(observations)
@@ -65,6 +66,7 @@ def read_onnx(path: Path, form: GraphForm, place: Place) -> ImportedPolicy:
         original_name="the graph as it came",
         preferences=asked.values if values else None,
         description=_description(form),
+        emitted_space=place.facts.emitted_space if place.facts else None,
         frames=form.observation.frames if form.observation else 0,
         notes=(_BY_ROWS,) if is_by_rows else (),
     )
@@ -164,8 +166,15 @@ def _description(form: GraphForm) -> Description:
     )
 
 
-def _components(form: GraphForm, place: Place) -> list[str]:
-    """Names of the components of a flat observation: the spec's, else the environment's."""
+def _names(form: GraphForm, place: Place) -> dict[str, Sequence[int]]:
+    """Places by name: components of the spec, else of the environment, and the parts of a Dict or a Tuple."""
     if form.observation is not None and form.observation.components:
-        return [component.name for component in form.observation.components]
-    return [name for name, _ in place.facts.description.components] if place.facts else []
+        return {component.name: [i] for i, component in enumerate(form.observation.components)}
+    if place.facts is None:
+        return {}
+    layout = place.facts.layout
+    parts = (
+        {part.name: range(part.offset, part.offset + part.size) for part in layout.parts if part.path} if layout else {}
+    )
+    components = {name: range(i, i + 1) for i, (name, _) in enumerate(place.facts.description.components)}
+    return {**components, **parts}

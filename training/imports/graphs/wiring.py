@@ -15,6 +15,8 @@ from polserve.training.imports.graphs.steps import Array, Step
 
 Dims: TypeAlias = tuple[int | None, ...]
 """Extent of each axis, None where it is dynamic."""
+Names: TypeAlias = Mapping[str, Sequence[int]]
+"""Places in a flattened observation by the name of what stands there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +67,14 @@ class Wiring:
         return list(dict.fromkeys(names))
 
 
-def wire(graph: onnx.GraphProto, form: GraphForm, shape: Sequence[int], components: Sequence[str]) -> Wiring:
+def wire(graph: onnx.GraphProto, form: GraphForm, shape: Sequence[int], names: Names) -> Wiring:
     """Map a graph's inputs and outputs by the spec.
 
     Args:
         graph: the graph.
         form: the spec.
         shape: of one observation.
-        components: names of the components of a flat observation, where they are known.
+        names: places in the flattened observation by the names of its components and parts, where they are known.
 
     Raises:
         ImportRefused: an input is left out, or a name is none of the graph's.
@@ -87,7 +89,7 @@ def wire(graph: onnx.GraphProto, form: GraphForm, shape: Sequence[int], componen
             f"inputs: expected every input of the graph, {', '.join(map(repr, left))} is left out: give it a part of "
             "the observation by `take`, or a constant by `value`"
         )
-    inputs = tuple(_input(i, part, found[part.name], shape, components) for i, part in enumerate(forms))
+    inputs = tuple(_input(i, part, found[part.name], shape, names) for i, part in enumerate(forms))
     if all(part.is_constant for part in inputs):
         raise ImportRefused("inputs: expected one that takes the observation, got constants only")
     return Wiring(inputs, *_outputs(graph, form))
@@ -128,9 +130,7 @@ def _require_name(field: str, name: str, names: Iterable[str], what: str) -> Non
         raise ImportRefused(f"{field}: expected an {what} of the graph, {', '.join(map(repr, names))}, got {name!r}")
 
 
-def _input(
-    index: int, form: InputForm, node: onnx.ValueInfoProto, shape: Sequence[int], components: Sequence[str]
-) -> GraphInput:
+def _input(index: int, form: InputForm, node: onnx.ValueInfoProto, shape: Sequence[int], names: Names) -> GraphInput:
     where = f"inputs.{index}"
     declared = node.type.tensor_type
     if not node.type.HasField("tensor_type") or not declared.elem_type:
@@ -138,7 +138,7 @@ def _input(
     dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(declared.elem_type))
     dims = _dims(declared) if declared.HasField("shape") else None
     if form.value is None:
-        columns = _columns(where, form, prod(shape), components)
+        columns = _columns(where, form, prod(shape), names)
         return GraphInput(form.name, dtype, dims, columns, tuple(form.steps))
     if form.take is not None or form.steps:
         raise ImportRefused(f"{where}: expected a value, or take and steps, got both for {form.name!r}")
@@ -162,7 +162,7 @@ def _constant(where: str, form: InputForm, dtype: np.dtype[Any], dims: Dims | No
         raise ImportRefused(f"{where}.value: expected {list(wanted)} numbers or one, got {form.value}") from error
 
 
-def _columns(where: str, form: InputForm, n: int, components: Sequence[str]) -> tuple[int, ...] | None:
+def _columns(where: str, form: InputForm, n: int, names: Names) -> tuple[int, ...] | None:
     """Numbers of the flattened observation that an input takes."""
     if form.take is None:
         return None
@@ -173,11 +173,11 @@ def _columns(where: str, form: InputForm, n: int, components: Sequence[str]) -> 
                 f"{where}.take: expected [from, to] within the observation's {n} numbers, got {list(form.take)}"
             )
         return tuple(range(begin, end))
-    unknown = [name for name in form.take if name not in components]
-    if unknown:
-        known = ", ".join(components) or "none, since observation.components names none"
+    wanted = [form.take] if isinstance(form.take, str) else form.take
+    if unknown := [name for name in wanted if name not in names]:
+        known = ", ".join(names) or "none, since observation.components names none"
         raise ImportRefused(f"{where}.take: expected names of components, {known}, got {', '.join(unknown)}")
-    return tuple(components.index(name) for name in form.take)
+    return tuple(column for name in wanted for column in names[name])
 
 
 def computed(where: str, steps: Iterable[Step], array: Array) -> Array:

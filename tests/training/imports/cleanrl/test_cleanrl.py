@@ -174,7 +174,7 @@ def test_statistics_of_observations_go_into_the_graph_and_their_lack_is_said(tmp
     np.savez(tmp_path / "statistics.npz", mean=mean, var=var)
 
     bare = read_cleanrl(path, CleanrlOptions(), place_of(PENDULUM))
-    policy = read_cleanrl(path, CleanrlOptions(normalize=str(tmp_path / "statistics.npz")), place_of(PENDULUM))
+    policy = read_cleanrl(path, CleanrlOptions(normalize=tmp_path / "statistics.npz"), place_of(PENDULUM))
 
     observations = drawn(policy.observation_space, 100)
     normal = np.clip((observations - mean) / np.sqrt(var + 1e-8), -10, 10).astype(np.float32)

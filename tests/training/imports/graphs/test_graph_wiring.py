@@ -1,16 +1,22 @@
 """Inputs are parts of the observation, and outputs make actions and values, as the spec maps them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import onnx
 import pytest
+from gymnasium.spaces import Box, Dict, Discrete
 from onnx import TensorProto
 from onnx.helper import make_node
 
+from polserve.training.environments.making import EnvironmentSpec
 from polserve.training.errors import ImportRefused
+from polserve.training.imports.graphs.importer import read_onnx
+from polserve.training.imports.graphs.spec_file import form_of
+from polserve.training.imports.places import find_place
 from tests.support.graphs import (
     FLOAT,
     FOUR_TO_TWO,
@@ -21,6 +27,7 @@ from tests.support.graphs import (
     model,
     operators,
     read,
+    save,
     weights,
 )
 
@@ -167,8 +174,12 @@ def test_what_exporters_note_of_their_machine_is_left_out(tmp_path: Path) -> Non
         ),
         (linear(inputs=5), {}, r"input 'obs' has shape \(any, 5\), and each observation comes to it as \(4\)"),
         (linear(), {"values": "v"}, "values.output: expected an output of the graph, 'q', got 'v'"),
-        (linear(outputs=3), {}, r"action: expected 2 numbers for each observation, .* got \(3,\)"),
-        (linear(), {"action": {"discrete": 2, "steps": ["tanh"]}}, "end action.steps with argmax"),
+        (linear(outputs=3), {}, r"action: expected 2 scores for each observation, .* got float32 \(3,\)"),
+        (
+            linear(),
+            {"action": {"discrete": 2, "steps": ["mean"]}},
+            r"expected 2 scores for each observation, .* got float32 \(\)",
+        ),
         (linear(), {"action": {"discrete": 2, "steps": ["to_bounds"]}}, "expected no bounds for discrete actions"),
         (linear(), {"action": {}}, "action: expected discrete: N or continuous"),
         (linear(), {"observation": None}, "observation: expected dtype and shape of one observation"),
@@ -203,3 +214,52 @@ def test_an_action_that_there_is_not_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ImportRefused, match=r"expected actions from 0 to 1, got 0 to 4; add to action.steps"):
         read(tmp_path, graph, FOUR_TO_TWO)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "action", "expected"),
+    [
+        (2, {"discrete": {"n": 2, "start": 5}}, lambda scores: scores.argmax(1) + 5),
+        (2, {"discrete": 2, "steps": ["softmax"]}, lambda scores: scores.argmax(1)),
+        (5, {"multi_discrete": [2, 3]}, lambda q: np.stack([q[:, :2].argmax(1), q[:, 2:].argmax(1)], axis=1)),
+        (3, {"multi_binary": 3}, lambda scores: (scores > 0).astype(np.int64)),
+    ],
+)
+def test_scores_become_the_choices_of_the_space(
+    outputs: int, action: dict[str, Any], expected: Callable[[Any], Any], tmp_path: Path
+) -> None:
+    policy = read(tmp_path, linear(outputs=outputs), {"observation": {"shape": [4]}, "action": action})
+
+    check_answers_as_it_came(policy)
+    observations = weights(30, 4, seed=3)
+    got = policy.original(observations)
+    np.testing.assert_array_equal(got, expected(observations @ weights(4, outputs)))
+    assert got.dtype == np.int64
+
+
+def test_parts_of_an_observation_are_taken_by_their_keys(tmp_path: Path) -> None:
+    spec = EnvironmentSpec("Parts-v0", maker=InParts)
+    inputs = [{"name": "position", "take": "position"}, {"name": "speed", "take": ["inner.speed"]}]
+
+    policy = read_onnx(
+        save(tmp_path / "graph.onnx", joined()), form_of({"inputs": inputs}, "spec.yaml"), find_place(spec)
+    )
+
+    check_answers_as_it_came(policy)
+    row = np.array([[4, 1, 2, 3]], np.float32)  # the keys of a Dict are sorted: inner.speed, position
+    assert policy.original(row)[0] == (np.array([[1, 2, 3, 4]]) @ weights(4, 2)).argmax()
+    assert policy.emitted_space == InParts.observation_space
+
+
+class InParts(gym.Env[Any, Any]):
+    """An environment whose observations have two parts."""
+
+    observation_space = Dict({"position": Box(-9, 9, (3,)), "inner": Dict({"speed": Box(-9, 9, (1,))})})
+    action_space = Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed, options=options)
+        return {"position": np.zeros(3, np.float32), "inner": {"speed": np.zeros(1, np.float32)}}, {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        return self.reset()[0], float(action), True, False, {}

@@ -58,12 +58,15 @@ def test_every_field_is_read(tmp_path: Path) -> None:
             "action: {continuous: {low: [1, 2], high: [3, 4, 5]}}",
             "expected as many numbers in low as in high, got 2 and 3",
         ),
-        ("action: {discrete: 2, continuous: {low: 0, high: 1}}", "action: expected discrete or continuous, got both"),
+        (
+            "action: {discrete: 2, continuous: {low: 0, high: 1}}",
+            "action: expected one of discrete, .*, got discrete and continuous",
+        ),
         ("action: {discrete: {n: 2, labels: [a]}}", "action.discrete: expected 2 labels, got 1"),
         ("action: {discrete: many}", "action.discrete: expected fields with values, got 'many'"),
         (
             "action: {stps: []}",
-            "action.stps: expected no such field; known here are discrete, continuous, output, steps",
+            "action.stps: expected no such field; known here are discrete, multi_discrete,",
         ),
         ("action: {steps: [argmx]}", "action.steps.0: expected one of argmax, .*, got argmx"),
         ("observation: {dtype: float}", "observation.shape: expected a value, got none"),
