@@ -41,6 +41,7 @@ def test_the_clients_public_names_are_these() -> None:
         "ActionSpace",
         "Allocator",
         "AsyncEpisode",
+        "AsyncEpisodes",
         "AsyncPolicyClient",
         "BudgetDay",
         "ClientError",

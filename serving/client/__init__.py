@@ -6,6 +6,7 @@ names from `polserve`.
 """
 
 from polserve.serving.client.aio import AsyncEpisode, AsyncPolicyClient
+from polserve.serving.client.async_slots import AsyncEpisodes
 from polserve.serving.client.budget import BudgetDay, Split
 from polserve.serving.client.errors import ClientError, InvalidArgument
 from polserve.serving.client.live import (
@@ -24,6 +25,7 @@ __all__ = [
     "ActionSpace",
     "Allocator",
     "AsyncEpisode",
+    "AsyncEpisodes",
     "AsyncPolicyClient",
     "BudgetDay",
     "ClientError",

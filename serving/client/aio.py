@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self, SupportsFloat
+from typing import Any, Self, SupportsFloat, SupportsIndex
 
 from polserve.protos.shared.calls import DEFAULT_TARGET
 from polserve.serving.client.arguments import (
@@ -12,6 +12,7 @@ from polserve.serving.client.arguments import (
     options_of,
     timeout_of,
 )
+from polserve.serving.client.async_slots import AsyncEpisodes
 from polserve.serving.client.async_transport import AsyncGrpcTransport, AsyncStream, AsyncTransport
 from polserve.serving.client.budget import BudgetDay, Split, allocate_call
 from polserve.serving.client.live import LivePolicy
@@ -42,6 +43,7 @@ from polserve.serving.client.parts import (
     observe_steps,
     takes_parts,
 )
+from polserve.serving.client.slots import SlotMessages
 from polserve.serving.client.target import full_target
 
 
@@ -122,6 +124,23 @@ class AsyncPolicyClient:
         """
         messages = EpisodeMessages(policy, version, with_values=with_values, epsilon=epsilon)
         return AsyncEpisode(self._transport.open_stream(), messages, self._transport, self._layouts)
+
+    def episodes(
+        self,
+        policy: str,
+        n: SupportsIndex,
+        *,
+        version: Version = "",
+        with_values: bool = False,
+        epsilon: SupportsFloat = 0.0,
+    ) -> AsyncEpisodes:
+        """Open a stream of n episodes side by side, for an `async with` block, as a vector environment plays them.
+
+        Raises:
+            InvalidArgument: an argument is not what it must be; nothing was sent.
+        """
+        messages = SlotMessages(policy, n, version, with_values=with_values, epsilon=epsilon)
+        return AsyncEpisodes(self._transport.open_stream(), messages, self._transport, self._layouts)
 
     async def policies(self) -> list[LivePolicy]:
         """Ask what is live, as `PolicyClient.policies`; raises ClientError."""

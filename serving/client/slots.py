@@ -56,6 +56,33 @@ class VectorEnvironment(Protocol):
         """Take the actions; returns observations, rewards, terminated, truncated and more."""
 
 
+class EpisodeEnds:
+    """When the episodes of a vector environment end, as a stream of slots is to be told.
+
+    Both of Gymnasium's ways to begin a slot's next episode are known: with the step after the end, its default, and
+    with the very step of the end.
+    """
+
+    def __init__(self, environments: VectorEnvironment) -> None:
+        """Look up which way it is; raises InvalidArgument where it is neither."""
+        mode = environments.metadata.get("autoreset_mode")
+        resets = str(getattr(mode, "value", mode))
+        if resets not in RESETS:
+            raise InvalidArgument("environments", "an autoreset_mode of " + " or ".join(RESETS), resets)
+        self._is_same_step = resets == "SameStep"
+        self._last: tuple[Any, Any] = (None, None)
+        self.terminated: Any = None
+        """(n,) the slots whose next observation begins an episode, since the environment ended the one before."""
+        self.truncated: Any = None
+        """(n,) likewise, since a limit of time ended it."""
+
+    def note(self, terminated: Any, truncated: Any) -> None:
+        """Take in what a step of the environment said."""
+        # With NextStep the observation that ended an episode is answered too, and the one after it begins the next.
+        before, self._last = self._last, (terminated, truncated)
+        self.terminated, self.truncated = self._last if self._is_same_step else before
+
+
 class SlotMessages:
     """The requests of a stream of slots, and what their responses say."""
 
@@ -71,6 +98,8 @@ class SlotMessages:
         self.is_playing = False
         self.number = ""
         """The version that the episodes began with."""
+        self.over: list[EndedEpisode] = []
+        """The episodes that have ended so far."""
 
     def begin(self, told: Any) -> pb.EpisodeRequest:
         """Return the request that starts all slots without observations; raises InvalidArgument for rewards."""
@@ -101,6 +130,7 @@ class SlotMessages:
 
     def action(self, response: pb.EpisodeResponse) -> Action:
         """Return the actions that a step was answered with."""
+        self.note(response)
         self.began(response)
         return Action(
             action=to_array(response.action).copy(),
@@ -114,6 +144,12 @@ class SlotMessages:
         """Return the request that ends all episodes; raises InvalidArgument."""
         end = pb.EpisodeEnd(rewards=self.rewards(rewards), truncated=flag("truncated", truncated))
         return pb.EpisodeRequest(end=end)
+
+    def note(self, response: pb.EpisodeResponse) -> None:
+        """Take in which episodes have ended."""
+        for over in response.ended:
+            earned = over.episode_return if over.HasField("episode_return") else None
+            self.over.append(EndedEpisode(over.slot, over.steps, earned))
 
     def rewards(self, values: ArrayLike | None) -> list[float]:
         """Return rewards as a request holds them; raises InvalidArgument."""
@@ -147,13 +183,16 @@ class Episodes:
         self._messages = messages
         self._transport = transport
         self._layouts = layouts
-        self.ended: list[EndedEpisode] = []
-        """The episodes that have ended so far."""
 
     @property
     def n(self) -> int:
         """Number of slots."""
         return self._messages.n
+
+    @property
+    def ended(self) -> list[EndedEpisode]:
+        """The episodes that have ended so far."""
+        return self._messages.over
 
     def act(
         self,
@@ -179,24 +218,15 @@ class Episodes:
         earned = self._messages.rewards(rewards)
         ended = self._messages.ended(terminated, truncated)
         if is_in_parts(observations) and not takes_parts(self._stream):
-            return carry_out(self._steps(observations, earned, ended), self._ask)
+            return carry_out(slot_steps(self._layouts, self._messages, observations, earned, ended), self._ask)
         if is_in_parts(observations):
             self._stream.give(as_given(observations, "observations"))  # type: ignore[attr-defined] # it takes them
             observations = ()
-        return self._acted(self._stream.ask(self._messages.observe(observations, earned, ended)))  # type: ignore[arg-type]
-
-    def _steps(self, observations: Any, earned: list[float], ended: list[pb.SlotEnd]) -> Steps[Action]:
-        """Ask for the actions for observations in parts."""
-        layout = yield from begun_steps(self._layouts, self._messages, earned or ended)
-        response = yield self._messages.observe(lay_out_batch(layout, observations), earned, ended)
-        return self._acted(response)
+        request = self._messages.observe(observations, earned, ended)  # type: ignore[arg-type] # an array
+        return self._messages.action(self._stream.ask(request))
 
     def _ask(self, asked: Asked) -> Any:
         return self._transport.call(asked) if isinstance(asked, ClientCall) else self._stream.ask(asked)
-
-    def _acted(self, response: pb.EpisodeResponse) -> Action:
-        self._note(response)
-        return self._messages.action(response)
 
     def end(self, rewards: ArrayLike | None = None, *, truncated: bool = False) -> list[EndedEpisode]:
         """End the episodes of all slots; return all that have ended on this stream.
@@ -209,31 +239,25 @@ class Episodes:
             InvalidArgument: an argument is not what it must be; nothing was sent.
             ClientError: the service did not answer, or no episode was going on.
         """
-        self._note(self._stream.ask(self._messages.end(rewards, truncated=truncated)))
+        self._messages.note(self._stream.ask(self._messages.end(rewards, truncated=truncated)))
         self._messages.is_playing = False
         return self.ended
 
     def play(self, environments: VectorEnvironment, steps: int, *, seed: int | None = None) -> Iterator[Action]:
         """Let a Gymnasium vector environment play `steps` steps against the service; yields the actions of each.
 
-        Both of Gymnasium's ways to begin a slot's next episode are known: with the step after the end, its default,
-        and with the very step of the end.
+        Raises:
+            InvalidArgument: its `autoreset_mode` is neither NextStep nor SameStep.
+            ClientError: the service refused an observation or did not answer; the stream has ended.
         """
-        mode = environments.metadata.get("autoreset_mode")
-        resets = str(getattr(mode, "value", mode))
-        if resets not in RESETS:
-            raise InvalidArgument("environments", "an autoreset_mode of " + " or ".join(RESETS), resets)
+        ends = EpisodeEnds(environments)
         observations, _ = environments.reset(seed=seed)
         rewards: Any = None
-        over: tuple[Any, Any] = (None, None)
-        last: tuple[Any, Any] = (None, None)
         for _ in range(steps):
-            action = self.act(observations, rewards, terminated=over[0], truncated=over[1])
+            action = self.act(observations, rewards, terminated=ends.terminated, truncated=ends.truncated)
             yield action
-            observations, rewards, *flags, _ = environments.step(action.action)
-            before, last = last, (flags[0], flags[1])
-            # With NextStep the observation that ended an episode is answered too, and the one after it begins the next.
-            over = last if resets == "SameStep" else before
+            observations, rewards, terminated, truncated, _ = environments.step(action.action)
+            ends.note(terminated, truncated)
 
     def close(self) -> None:
         """End the stream; the service forgets it."""
@@ -247,10 +271,14 @@ class Episodes:
     ) -> None:
         self.close()
 
-    def _note(self, response: pb.EpisodeResponse) -> None:
-        for over in response.ended:
-            earned = over.episode_return if over.HasField("episode_return") else None
-            self.ended.append(EndedEpisode(over.slot, over.steps, earned))
+
+def slot_steps(
+    layouts: Layouts, messages: SlotMessages, observations: Any, earned: list[float], ended: list[pb.SlotEnd]
+) -> Steps[Action]:
+    """Ask for the actions of all slots, for observations in parts."""
+    layout = yield from begun_steps(layouts, messages, earned or ended)
+    response: pb.EpisodeResponse = yield messages.observe(lay_out_batch(layout, observations), earned, ended)
+    return messages.action(response)
 
 
 def _how(terminated: bool, truncated: bool) -> pb.SlotEnd:  # noqa: FBT001 - of one slot

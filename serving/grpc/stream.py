@@ -163,7 +163,7 @@ class StreamCall:
         """Have a message answered."""
         self._is_busy = True
         self.size = size * EXPANSION if flag else size
-        if flag or len(pieces) > 1:
+        if flag or len(pieces) != 1:  # none of an empty message
             self._pieces = (flag, pieces)
         else:
             self._message = pieces[0]

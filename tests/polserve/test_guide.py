@@ -14,7 +14,7 @@ GUIDE = Path(__file__).resolve().parents[2] / "docs" / "client.md"
 @pytest.mark.starts_processes
 def test_the_examples_of_the_guide_run_in_their_order() -> None:
     examples = re.findall(r"^```python\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
-    assert len(examples) == 13
+    assert len(examples) == 14
     names: dict[str, Any] = {}
     with testing.service() as target:
         for example in examples:

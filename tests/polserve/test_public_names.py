@@ -13,6 +13,7 @@ PUBLIC = {
     "AliasMove",
     "Allocator",
     "AsyncEpisode",
+    "AsyncEpisodes",
     "AsyncPolicyClient",
     "BudgetDay",
     "ClientError",

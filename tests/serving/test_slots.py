@@ -1,5 +1,6 @@
 """Episodes side by side on one stream are played as each would be on a stream of its own."""
 
+import asyncio
 from pathlib import Path
 
 import gymnasium as gym
@@ -8,7 +9,7 @@ import pytest
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.tensors import to_tensor
-from polserve.serving.client import ClientError, InvalidArgument, PolicyClient
+from polserve.serving.client import AsyncPolicyClient, ClientError, EndedEpisode, InvalidArgument, PolicyClient
 from polserve.serving.policy import Policy
 from tests.support.http2 import EPISODE, RawClient, framed
 from tests.support.running import Running, service, wait_until
@@ -89,6 +90,44 @@ def test_a_vector_environment_plays_against_the_service(client: PolicyClient, mo
     is_next_step = mode is gym.vector.AutoresetMode.NEXT_STEP
     for over in ended:  # CartPole earns 1 a step; the observation that ends an episode is answered too with NextStep
         assert over.episode_return == over.steps - is_next_step
+
+
+def test_asyncio_plays_the_same_episodes_side_by_side(running: Running, client: PolicyClient) -> None:
+    with client.episodes("frames", 3, with_values=True) as theirs:
+        expected = [theirs.act(frames).values for frames in FRAMES[:5]]
+
+    async def play() -> list[EndedEpisode]:
+        async with (
+            AsyncPolicyClient(running.target) as other,
+            other.episodes("frames", 3, with_values=True) as episodes,
+        ):
+            assert episodes.n == 3
+            for t, frames in enumerate(FRAMES[:5]):
+                answer = await episodes.act(frames, np.ones(3) if t else None)
+                assert answer.values == pytest.approx(expected[t], abs=1e-4)
+            await episodes.act(FRAMES[5], np.ones(3), terminated=[True, False, False])
+            return await episodes.end(rewards=np.ones(3))
+
+    ended = asyncio.run(play())
+    assert [(over.slot, over.episode_return) for over in ended] == [(0, 5.0), (0, 1.0), (1, 6.0), (2, 6.0)]
+
+
+def test_several_vector_environments_play_in_one_asyncio_loop(running: Running) -> None:
+    async def play(other: AsyncPolicyClient, seed: int) -> list[EndedEpisode]:
+        envs = gym.make_vec("CartPole-v1", 4, vectorization_mode="sync")
+        async with other.episodes("cartpole", envs.num_envs) as episodes:
+            n_steps = len([action async for action in episodes.play(envs, 60, seed=seed)])
+        envs.close()
+        assert n_steps == 60
+        return episodes.ended
+
+    async def play_both() -> tuple[list[EndedEpisode], list[EndedEpisode]]:
+        async with AsyncPolicyClient(running.target) as other:
+            return await asyncio.gather(play(other, 0), play(other, 1))
+
+    for ended in asyncio.run(play_both()):
+        assert len(ended) > 4
+        assert all(over.episode_return == over.steps - 1 for over in ended), "NextStep answers the last one too"
 
 
 @pytest.mark.parametrize(

@@ -76,13 +76,17 @@ def test_an_episode_takes_observations_in_parts(client: PolicyClient) -> None:
 
 
 def test_the_asyncio_client_takes_the_same(running: Running) -> None:
+    row = ARMS[0]
+    slot: Any = {"grip": np.array([row["grip"]]), "joints": np.array([row["joints"]])}
+    slot["seen"] = tuple(np.array([part]) for part in row["seen"])
+
     async def ask() -> list[Action]:
         async with AsyncPolicyClient(running.target) as client:
             answers = [await client.act("arm", ARMS[0]), await client.act_batch("arm", ARMS[:1])]
-            async with client.episode("arm") as episode:
-                return [*answers, await episode.act(ARMS[0])]
+            async with client.episode("arm") as episode, client.episodes("arm", 1) as episodes:
+                return [*answers, await episode.act(ARMS[0]), await episodes.act(slot)]
 
-    assert [answer.action.ravel().tolist() for answer in asyncio.run(ask())] == [ACTIONS[0].tolist()] * 3
+    assert [answer.action.ravel().tolist() for answer in asyncio.run(ask())] == [ACTIONS[0].tolist()] * 4
 
 
 @pytest.mark.parametrize(

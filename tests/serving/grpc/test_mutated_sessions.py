@@ -70,14 +70,14 @@ def resident_mib(running: Running) -> float:
     return int(found[1]) / 1024
 
 
-def assert_is_sound(running: Running, n_read: int) -> int:
+def assert_is_sound(running: Running, n_read: int, when: str) -> int:
     """See that an honest call is answered, and the log tells of no fault after `n_read` bytes; return its length."""
     with PolicyClient(running.target, timeout_s=60) as client:
         assert client.act("cartpole", OBSERVATION).version == "1"
     with running.log.open("rb") as log:
         log.seek(n_read)
         found = re.search(rb".*(_failed|internal_error|Traceback)[^\0]{,2000}", log.read())
-        assert found is None, found[0].decode()
+        assert found is None, f"{when}: {found[0].decode()}"
         return log.tell()
 
 
@@ -90,5 +90,5 @@ def test_sessions_with_changed_bytes_end_in_no_fault_and_leave_nothing(running: 
     for done in range(0, N_SESSIONS, IN_A_ROW):
         n = min(IN_A_ROW, N_SESSIONS - done)
         thrower.throw(mutate(sessions[rng.integers(len(sessions))], rng) for _ in range(n))
-        n_read = assert_is_sound(running, n_read)
+        n_read = assert_is_sound(running, n_read, f"after {done + n} sessions of HOSTILE_SEED={SEED}")
     assert resident_mib(running) < before + KEPT_MIB

@@ -181,6 +181,18 @@ def test_steps_that_are_sent_at_once_are_answered_in_order_and_before_the_end(ra
     assert steps == list(range(51))
 
 
+@pytest.mark.parametrize("pieces", [[framed(b"")[:2], framed(b"")[2:]], [framed(b""), b""]])
+def test_an_empty_message_is_one_wherever_it_was_cut(raw: RawClient, pieces: list[bytes]) -> None:
+    stream = raw.call("/polserve.v1.PolicyService/ListPolicies", pieces)
+    assert (stream.status, len(stream.messages)) == (OK, 1)
+
+
+def test_an_empty_message_among_others_of_a_stream_is_refused_as_such(raw: RawClient) -> None:
+    stream = raw.call(EPISODE, [START + STEP + framed(b"") + STEP])
+    assert (stream.status, len(stream.messages)) == (3, 2)
+    assert "message: expected" in stream.details
+
+
 def test_a_fault_in_one_call_touches_no_other_of_its_round(raw: RawClient) -> None:
     bad = to_tensor(np.array([0, np.nan, 0, 0], np.float32))
     wrong = framed(pb.ActRequest(policy="cartpole", observation=bad).SerializeToString())
