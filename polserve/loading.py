@@ -21,7 +21,7 @@ from polserve.serving.client import (
     InvalidArgument,
     ObservationSpace,
 )
-from polserve.serving.client.arguments import flag, name_and_version
+from polserve.serving.client.arguments import flag, name_and_version, state_of
 from polserve.serving.client.errors import described
 from polserve.serving.client.observations import Observation, Observations, batch_of, observation_tensor
 from polserve.serving.client.parts import are_in_parts, as_list, lay_out_batch, lay_out_one
@@ -91,35 +91,38 @@ class LoadedPolicy:
         """Returns in evaluation; None where nobody evaluated it."""
         return EvaluationSummary.of(self.spec.evaluation) if self.spec.evaluation.episodes else None
 
-    def act(self, observation: Observation, *, with_values: bool = False) -> Action:
+    def act(self, observation: Observation, *, with_values: bool = False, state: bytes | None = None) -> Action:
         """Compute the action for one observation, or for each of a batch, as `PolicyClient.act`.
 
         Args:
             observation: (*shape) or (n, *shape), with the whole stack where the policy stacks frames; where the
                 environment's space is a Dict or a Tuple, a mapping or a tuple of its parts.
             with_values: whether to compute the Q-values too.
+            state: the `state` of the answer before, from a recurrent policy; None at the start of an episode.
 
         Raises:
             InvalidArgument: an argument is not what it must be.
             ClientError: the policy does not take this observation, as the service would say.
         """
         laid_out = lay_out_one(self._policy.observation.layout, observation)
-        return self._answer(to_array(observation_tensor(laid_out)), flag("with_values", with_values))
+        return self._answer(to_array(observation_tensor(laid_out)), flag("with_values", with_values), state)
 
-    def act_batch(self, observations: Observations, *, with_values: bool = False) -> Action:
+    def act_batch(self, observations: Observations, *, with_values: bool = False, state: bytes | None = None) -> Action:
         """Compute the actions for n observations, as `PolicyClient.act_batch`; raises as `act`."""
         given = as_list(observations)
         laid_out = lay_out_batch(self._policy.observation.layout, given) if are_in_parts(given) else given
         tensor = observation_tensor(batch_of(laid_out), "observations")
-        return self._answer(to_array(tensor), flag("with_values", with_values))
+        return self._answer(to_array(tensor), flag("with_values", with_values), state)
 
-    def _answer(self, given: NDArray[Any], with_values: bool) -> Action:  # noqa: FBT001 - checked above
-        batch = _as_the_service_says(lambda: self._policy.observation.check(given))
+    def _answer(self, given: NDArray[Any], with_values: bool, state: bytes | None) -> Action:  # noqa: FBT001 - checked
+        batch = _as_the_service_says(
+            lambda: self._policy.remembering(self._policy.observation.check(given), state_of(state))
+        )
         answer = self._policy.act(batch, with_values=with_values)
-        actions, values = answer.actions, answer.values
+        actions, values, token = answer.actions, answer.values, self._policy.token(answer) or None
         if given.ndim == len(self._policy.observation.shape):
             actions, values = np.asarray(actions[0]), None if values is None else values[0]
-        return Action(action=actions, policy=self.name, version=self.version, values=values, explored=None)
+        return Action(action=actions, policy=self.name, version=self.version, values=values, explored=None, state=token)
 
     def __repr__(self) -> str:
         earned = str(self.evaluation or "not evaluated")

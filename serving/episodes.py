@@ -19,9 +19,12 @@ DRAINING = "draining: this process ends; open a new stream, another one will ans
 
 
 class EpisodeState:
-    """One open episode: its version, which never changes, its frame stack and its return."""
+    """One open episode: its version, which never changes, its frame stack or memory, and its return."""
 
-    __slots__ = ("_has_frames", "_stack", "contract", "episode_return", "epsilon", "policy", "step", "with_values")
+    __slots__ = (
+        *("_has_frames", "_stack", "contract", "episode_return", "epsilon", "memories"),
+        *("policy", "step", "with_values"),
+    )
 
     def __init__(self, policy: Policy, *, with_values: bool, epsilon: float) -> None:
         self.policy = policy
@@ -35,6 +38,13 @@ class EpisodeState:
         self.contract = frame_contract(policy)
         """What one observation of a step must be."""
         self._stack: NDArray[Any] | None = None
+        self.memories = None if policy.memory is None else policy.memory.begin(1)
+        """What a recurrent policy remembers of it, (1, size)."""
+
+    def remember(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return an observation (1, *shape) as the policy takes it: with its memory, where it has one."""
+        memory = self.policy.memory
+        return rows if memory is None or self.memories is None else memory.rows(rows, self.memories)
 
     def observe(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Take the next observation in; return it as the policy takes it, (1, *shape), with the frames before it.
@@ -74,9 +84,10 @@ def frame_contract(policy: Policy) -> ObservationContract:
     return policy.observation.of_frame() if policy.spec.observation.frames else policy.observation
 
 
-def stack_bytes(policy: Policy) -> int:
-    """Return the size of what an episode of a policy keeps between two observations: its stack of frames."""
-    return policy.observation.n_bytes if policy.spec.observation.frames else 0
+def state_bytes(policy: Policy) -> int:
+    """Return the size of what an episode of a policy keeps between two observations: its frames, and its memory."""
+    frames = policy.observation.n_bytes if policy.spec.observation.frames else 0
+    return frames + (0 if policy.memory is None else policy.memory.begin(1).nbytes)
 
 
 class EpisodeCounter(Protocol):

@@ -146,7 +146,8 @@ class Inference:
         for question in group:
             part = slice(at, at := at + len(question.observations))
             values = result.values[part] if question.with_values and result.values is not None else None
-            answer = Answer(result.actions[part], values)
+            memories = None if result.memories is None else result.memories[part]
+            answer = Answer(result.actions[part], values, None, memories)
             answers.append(self._explore(question.policy, question.epsilon, answer) if question.epsilon else answer)
         if any(answer.explored is not None for answer in answers):
             result = Answer(np.concatenate([answer.actions for answer in answers]))
@@ -163,7 +164,7 @@ class Inference:
         explored = self._rng.random(n) < epsilon
         drawn = choices.draw(self._rng, n)
         actions = np.where(explored.reshape(n, *(1,) * len(choices.shape)), drawn, answer.actions)
-        return Answer(actions, answer.values, explored)
+        return Answer(actions, answer.values, explored, answer.memories)
 
     def _answer_later(self) -> None:
         """Answer what was put off, but for what nobody waits for any more."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from polserve.training.environments.making import EnvironmentSpec, EnvMaker, fro
 from polserve.training.errors import InvalidOption, require, require_whole
 from polserve.training.evaluation.evaluation import Evaluation, EvaluationGames, evaluate_beside_random
 from polserve.training.evaluation.game_progress import SILENT, GameProgress, shown
+from polserve.training.evaluation.recurrent import RecurrentPlayer
 from polserve.training.registry.lookup import find_version
 
 Actor: TypeAlias = Callable[[NDArray[Any]], Any]
@@ -110,7 +111,22 @@ def find_policy(
         environment = env
     for caution in check_fits(environment, version.spec):
         progress.note(f"note: {caution}")
-    return EvaluatedPolicy(name, partial(_actions_of, version), environment)
+    return EvaluatedPolicy(name, _player_of(version), environment)
+
+
+def _player_of(version: LoadedVersion) -> Actor:
+    """Return what plays by a version: with a memory, where it is recurrent."""
+    if not version.spec.states:
+        return partial(_actions_of, version)
+    player = getattr(version, "player", None)  # of a graph as ONNX Runtime runs it
+    if player is not None:
+        return cast("Actor", player())
+
+    def act(observations: NDArray[Any], state: Any) -> tuple[NDArray[Any], Any]:
+        answer = version.act(observations, state=state)  # type: ignore[call-arg] # as a recurrent version takes it
+        return np.asarray(answer.action), answer.state
+
+    return RecurrentPlayer(act)
 
 
 def _actions_of(version: LoadedVersion, observations: NDArray[Any]) -> NDArray[Any]:

@@ -13,6 +13,7 @@ import imageio.v3 as imageio
 import numpy as np
 from numpy.typing import NDArray
 
+from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.serving.client import Action, PolicyClient
 from polserve.training.environments.inspection import inspect_environment
 from polserve.training.environments.limits import MAX_EVALUATION_STEPS
@@ -47,11 +48,19 @@ def environment_of(player: "Player") -> EnvironmentSpec:
         ClientError: the policy is not live.
         UnknownEnvironment: it is not live in that version.
     """
+    return from_message(_spec_of(player), player.module)
+
+
+def _spec_of(player: "Player") -> pb.PolicySpec:
     live = player.client.policy(player.policy)
     version = live.live_version(player.version)
     if version is None:
         raise UnknownEnvironment(f"{player.policy} is not live as {player.version!r}; see `polserve policies`")
-    return from_message(version.message.spec, player.module)
+    return version.message.spec
+
+
+def _is_recurrent(player: "Player") -> bool:
+    return bool(_spec_of(player).states)
 
 
 def check_renders(environment: EnvironmentSpec) -> None:
@@ -87,7 +96,7 @@ def play_on_service(
     on_frame: OnFrame | None = None,
 ) -> Iterator[PlayedEpisode]:
     """Play episodes one after another; with `on_frame` every frame is rendered and handed to it."""
-    environment = environment_of(player)
+    environment, is_recurrent = environment_of(player), _is_recurrent(player)
     if on_frame:
         check_renders(environment)
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame draws without a screen
@@ -98,7 +107,7 @@ def play_on_service(
     try:
         for index in range(episodes):
             game = _Game(env, first_seed + index, player.max_steps, on_frame)
-            if environment.frames:
+            if environment.frames or is_recurrent:  # the service keeps what is needed of before
                 with player.client.episode(player.policy, version=player.version) as stream:
                     yield game.play(stream.act)
             else:

@@ -3,14 +3,14 @@
 Both sides call it: the exporter before a version is registered, the service before it may answer.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polserve.protos.shared.choices import Choices
-from polserve.protos.shared.names import ACTION, MIN_GOLDEN, OBSERVATION, VALUES
+from polserve.protos.shared.names import ACTION, MIN_GOLDEN, NEXT, OBSERVATION, VALUES
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 """Arrays by name: observation, action, and values where the policy has them."""
@@ -28,12 +28,14 @@ class GoldenMismatch(ValueError):
     """The graph answers otherwise than the trainer's network, or the golden set cannot tell."""
 
 
-def check_golden(answer: Callable[[NDArray[Any]], Arrays], golden: Arrays, choices: Choices | None = None) -> float:
+def check_golden(answer: Callable[..., Arrays], golden: Arrays, choices: Choices | None = None) -> float:
     """Replay the golden set at every batch size; return the largest difference of values or continuous actions.
 
     Args:
-        answer: from observations (n, *shape) to the graph's outputs by name.
-        golden: observation (n, *shape), action (n, ...), and values (n, a) where the policy has them.
+        answer: from observations (n, *shape), and of a recurrent policy from its states by name, to the graph's outputs
+            by name.
+        golden: observation (n, *shape), action (n, ...), and values (n, a) where the policy has them; of a recurrent
+            policy, the states before and after, each by its name and by `next_` and its name.
         choices: what the actions may be, where they are whole numbers; None for one choice from 0 on.
 
     Raises:
@@ -47,13 +49,24 @@ def check_golden(answer: Callable[[NDArray[Any]], Arrays], golden: Arrays, choic
         shapes = ", ".join(f"{name} {array.shape}" for name, array in golden.items())
         raise GoldenMismatch(f"expected at least {MIN_GOLDEN} golden observations with as many answers, got {shapes}")
     largest = 0.0
+    states = states_of(golden)
     for size in BATCHES:
-        batches = np.split(golden[OBSERVATION], range(size, len(golden[OBSERVATION]), size))
-        parts = [answer(batch) for batch in batches]
-        for name in golden.keys() - {OBSERVATION}:
+        starts = range(0, len(golden[OBSERVATION]), size)
+        parts = [_answered(answer, golden, states, slice(start, start + size)) for start in starts]
+        for name in golden.keys() - {OBSERVATION, *states}:
             got = np.concatenate([part[name] for part in parts])
             largest = max(largest, _difference(f"{name} at batches of {size}", got, golden, golden[name], choices))
     return largest
+
+
+def states_of(golden: Arrays) -> list[str]:
+    """Names of the states of a recurrent policy's golden set; none of any other's."""
+    return [name for name in golden if NEXT + name in golden]
+
+
+def _answered(answer: Callable[..., Arrays], golden: Arrays, states: Sequence[str], part: slice) -> Arrays:
+    batch = golden[OBSERVATION][part]
+    return answer(batch, {name: golden[name][part] for name in states}) if states else answer(batch)
 
 
 def _difference(

@@ -11,6 +11,9 @@ ACTION = "action"
 VALUES = "values"
 """Names of the graph's input and outputs, and of the arrays in golden.npz."""
 
+NEXT = "next_"
+"""Before the name of a recurrent policy's state: the output that holds what is remembered for the next observation."""
+
 SPEC_KEY = "polserve.spec"
 """ONNX metadata key that holds a PolicySpec as JSON."""
 SCHEMA_VERSION = 1

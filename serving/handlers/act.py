@@ -38,6 +38,7 @@ class CallsAlike(NamedTuple):
     dtype: int
     shape: tuple[int, ...]
     n_bytes: int
+    has_state: bool
 
 
 Asked = tuple[Call, pb.ActRequest, bytes]
@@ -96,6 +97,7 @@ class ActHandler(Quiet):
             tensor.dtype,
             tuple(shape) if len(shape) <= MOST_AXES else TOO_MANY_AXES,
             len(data),
+            bool(request.state),
         )
         groups.setdefault(alike, []).append((call, request, data))
 
@@ -105,7 +107,7 @@ class ActHandler(Quiet):
             each = rows_each(policy.observation, alike.dtype, alike.shape, alike.n_bytes)
             is_slow = policy.pace.seconds(each) > INLINE_S  # what waits for long is given up one by one
             rows = checked_rows(policy.observation, [data for _, _, data in group]) if each and not is_slow else None
-            if rows is None:
+            if rows is None or policy.memory is not None or alike.has_state:  # each with a state of its own
                 self._ask_each(policy, group)
                 return
             check_epsilon(policy, alike.epsilon)
@@ -152,7 +154,7 @@ class ActHandler(Quiet):
 
     def _question(self, call: Call, policy: Policy, request: pb.ActRequest) -> Question:
         """Return what one call asks; raises InvalidRequest."""
-        observations = decode_observation(request, policy.observation)
+        observations = policy.remembering(decode_observation(request, policy.observation), request.state)
         check_epsilon(policy, request.epsilon)
         form = AnswerForm.of(request.observation, policy.observation)
         call.message = b""  # a large one is not held while the model works
@@ -191,7 +193,7 @@ class ActHandler(Quiet):
         if isinstance(result, Exception):
             for call in calls:
                 call.fail(result)
-        elif form == ONE_OBSERVATION and result.values is None and result.explored is None and policy.n_actions:
+        elif form == ONE_OBSERVATION and policy.n_actions and policy.memory is None and _is_plain(result):
             known = self._known.get(policy)
             if known is None:
                 known = self._known[policy] = {}
@@ -209,7 +211,13 @@ class ActHandler(Quiet):
 def _part(answer: Answer, part: slice) -> Answer:
     values = None if answer.values is None else answer.values[part]
     explored = None if answer.explored is None else answer.explored[part]
-    return Answer(answer.actions[part], values, explored)
+    memories = None if answer.memories is None else answer.memories[part]
+    return Answer(answer.actions[part], values, explored, memories)
+
+
+def _is_plain(answer: Answer) -> bool:
+    """Whether there is nothing but actions to answer."""
+    return answer.values is None and answer.explored is None
 
 
 def any_wanted(calls: Sequence[Call]) -> Callable[[], bool]:

@@ -85,6 +85,7 @@ def encode_answer(form: AnswerForm, policy: Policy, answer: Answer) -> pb.ActRes
         action=to_tensor(actions, as_values=as_values),
         values=None if values is None else to_tensor(values, as_values=as_values),
         explored=() if answer.explored is None else answer.explored.tolist(),
+        state=policy.token(answer),
     )
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.tensors import MOST_AXES
 from polserve.serving.catalog import Catalog
-from polserve.serving.episodes import DRAINING, EpisodeCounter, EpisodeState, OpenStreams, stack_bytes
+from polserve.serving.episodes import DRAINING, EpisodeCounter, EpisodeState, OpenStreams, state_bytes
 from polserve.serving.errors import InvalidRequest, NotReady
 from polserve.serving.handlers.act import TOO_MANY_AXES, any_wanted
 from polserve.serving.handlers.base import checked_rows, parts_of, rows_each
@@ -129,14 +129,14 @@ class EpisodeHandler:
         check_epsilon(policy, start.epsilon)
         if start.slots:
             state = SlotsState(policy, start.slots, with_values=start.with_values, epsilon=start.epsilon)
-            self._streams.hold(call, state.n, state.n * stack_bytes(policy))
+            self._streams.hold(call, state.n, state.n * state_bytes(policy))
             call.state = state
             if start.HasField("observation"):
                 self._act_for_slots(call, state, start)
             else:
                 call.reply(pb.EpisodeResponse(policy=policy.name, version=policy.version).SerializeToString())
             return None
-        self._streams.hold(call, 1, stack_bytes(policy))
+        self._streams.hold(call, 1, state_bytes(policy))
         call.state = episode = EpisodeState(policy, with_values=start.with_values, epsilon=start.epsilon)
         if start.HasField("observation"):
             return Step(call, episode, start, start.observation.data)
@@ -174,6 +174,8 @@ class EpisodeHandler:
         else:
             for step in steps:
                 step.episode.step += 1
+        if alike.policy.memory is not None:
+            rows = np.concatenate([step.episode.remember(rows[i : i + 1]) for i, step in enumerate(steps)])
         self._ask(alike, steps, rows)
 
     def _ask(self, alike: StepsAlike, steps: list[Step], rows: NDArray[Any]) -> None:
@@ -194,7 +196,8 @@ class EpisodeHandler:
 
     def _act_alone(self, alike: StepsAlike, step: Step) -> None:
         try:
-            rows = step.episode.observe(decode_observation(step.request, step.episode.contract))
+            seen = step.episode.observe(decode_observation(step.request, step.episode.contract))
+            rows = step.episode.remember(seen)
         except Exception as error:  # noqa: BLE001 - every error must become a status
             step.call.fail(error)
         else:
@@ -212,6 +215,9 @@ class EpisodeHandler:
             for step in steps:
                 step.call.fail(result)
             return
+        if result.memories is not None:
+            for i, step in enumerate(steps):
+                step.episode.memories = result.memories[i : i + 1]
         is_plain = result.values is None and result.explored is None and steps[0].episode.policy.n_actions is not None
         actions = result.actions.tolist() if is_plain else ()
         for i, (call, episode, request, data) in enumerate(steps):

@@ -46,6 +46,8 @@ class SlotsState:
         self._returns = np.zeros(n)
         self._has_return = np.zeros(n, np.bool_)
         self._stacks: NDArray[Any] | None = None
+        self.memories = None if policy.memory is None else policy.memory.begin(n)
+        """What a recurrent policy remembers of each slot's episode, (n, size)."""
 
     def reward(self, rewards: Sequence[float]) -> None:
         """Add what the last actions earned, one for each slot; nothing where there are none.
@@ -103,6 +105,10 @@ class SlotsState:
             expected = f"({self.n}, {', '.join(map(str, self.contract.shape))}), one observation for each slot"
             raise InvalidRequest("observation.shape", expected, f"{len(batch)} of them")
         rows = batch if self.contract is self.policy.observation else self._stacked(batch)
+        if self.policy.memory is not None and self.memories is not None:
+            begins = self._steps == 0
+            memories = np.where(begins[:, np.newaxis], self.policy.memory.begin(self.n), self.memories)
+            rows = self.policy.memory.rows(rows, memories)
         self.n_messages += 1
         self._steps += 1
         return rows
@@ -192,6 +198,7 @@ def reply_slots(
     if isinstance(result, Exception):
         call.fail(result)
         return
+    state.memories = result.memories
     response = pb.EpisodeResponse(
         policy=state.policy.name,
         version=state.policy.version,

@@ -1,6 +1,6 @@
 """The ONNX graph of a policy version, loaded. The only module that imports onnxruntime."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnxruntime as ort
@@ -8,8 +8,9 @@ from google.protobuf import json_format
 from numpy.typing import NDArray
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
-from polserve.protos.shared.names import ACTION, MODEL_FILE, OBSERVATION, SCHEMA_VERSION, SPEC_KEY, VALUES
+from polserve.protos.shared.names import ACTION, MODEL_FILE, NEXT, OBSERVATION, SCHEMA_VERSION, SPEC_KEY, VALUES
 from polserve.serving.errors import RolloutRefused, one_line
+from polserve.serving.policy.memory import Memory
 
 _ORT_TYPES = {
     "tensor(float)": pb.FLOAT32,
@@ -32,11 +33,14 @@ class Graph:
         """
         self._session = _session(model)
         self.spec = _spec(self._session)
-        self.has_values = _check_graph(self._session, self.spec)
+        self.memory = Memory.of(self.spec)
+        """What it remembers from one observation to the next; None where it is not recurrent."""
+        self.has_values = _check_graph(self._session, self.spec, self.memory)
 
-    def run(self, outputs: Sequence[str], observations: NDArray[Any]) -> list[NDArray[Any]]:
-        """Run the graph on observations (n, *shape); return its outputs of these names."""
-        given: list[NDArray[Any]] = self._session.run(outputs, {OBSERVATION: observations})
+    def run(self, outputs: Sequence[str], rows: NDArray[Any]) -> list[NDArray[Any]]:
+        """Run the graph on observations (n, *shape), or on rows with memories; return its outputs of these names."""
+        inputs = {OBSERVATION: rows} if self.memory is None else self.memory.inputs(rows)
+        given: list[NDArray[Any]] = self._session.run(outputs, inputs)
         return given
 
 
@@ -74,15 +78,23 @@ def _spec(session: ort.InferenceSession) -> pb.PolicySpec:
     return spec
 
 
-def _check_graph(session: ort.InferenceSession, spec: pb.PolicySpec) -> bool:
+def _check_graph(session: ort.InferenceSession, spec: pb.PolicySpec, memory: Memory | None) -> bool:
     """Raise RolloutRefused where the graph is not what its spec says; return whether it answers with values."""
     inputs = session.get_inputs()
     outputs = {node.name: node for node in session.get_outputs()}
-    if [node.name for node in inputs] != [OBSERVATION] or ACTION not in outputs:
+    names = () if memory is None else memory.names
+    if [node.name for node in inputs[:1]] != [OBSERVATION] or ACTION not in outputs:
         raise RolloutRefused(
             "the graph must have one input 'observation' and an output 'action', got "
             f"{[node.name for node in inputs]} and {list(outputs)}"
         )
+    if sorted(node.name for node in inputs[1:]) != sorted(names):
+        raise RolloutRefused(
+            "the graph must have one input 'observation' and the states of its spec "
+            f"({', '.join(names) or 'none'}), got {[node.name for node in inputs]}"
+        )
+    if memory is not None:
+        _check_states(inputs[1:], outputs, memory)
     graph = (_ORT_TYPES.get(inputs[0].type), tuple(inputs[0].shape[1:]))
     stated = (spec.observation.dtype, tuple(spec.observation.shape))
     if graph != stated:
@@ -92,3 +104,17 @@ def _check_graph(session: ort.InferenceSession, spec: pb.PolicySpec) -> bool:
     if spec.action.WhichOneof("space") is None:
         raise RolloutRefused(f"{SPEC_KEY} has no action space")
     return VALUES in outputs
+
+
+def _check_states(inputs: Sequence[Any], outputs: Mapping[str, Any], memory: Memory) -> None:
+    """Raise RolloutRefused where the graph's states are not those of its spec."""
+    given = {node.name: node for node in inputs}
+    for name, shape in zip(memory.names, memory.shapes, strict=True):
+        for node in (given[name], outputs.get(NEXT + name)):
+            if node is None:
+                raise RolloutRefused(f"the graph must have an output {NEXT + name!r}, the next of its state {name!r}")
+            if (node.type, tuple(node.shape[1:])) != ("tensor(float)", shape) or isinstance(node.shape[0], int):
+                stated = f"tensor(float) {('N', *shape)}".replace("'", "")
+                raise RolloutRefused(
+                    f"state {node.name}: the graph has {node.type} {node.shape}, its spec says {stated}"
+                )

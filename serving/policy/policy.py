@@ -1,7 +1,7 @@
 """A policy version in memory, and how it answers."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -14,8 +14,9 @@ from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.choices import Choices
 from polserve.protos.shared.names import ACTION, MODEL_FILE, SHA256_TAG, SPEC_KEY, VALUES
 from polserve.serving.allocation import AllocationContract
-from polserve.serving.errors import DROPPED, Expired, RolloutRefused, one_line
+from polserve.serving.errors import DROPPED, Expired, InvalidRequest, RolloutRefused, one_line
 from polserve.serving.policy.graph import Graph
+from polserve.serving.policy.memory import Memory, read_token, write_token
 from polserve.serving.policy.observations import ObservationContract, cut_into_parts
 from polserve.serving.versions import UNMEASURED, Pace, VersionRef
 
@@ -29,6 +30,8 @@ class Answer(NamedTuple):
     values: FloatArray | None = None  # (n, a)
     explored: NDArray[np.bool_] | None = None  # (n,)
     """For which observations the action was drawn at random; None where none could be."""
+    memories: FloatArray | None = None  # (n, size)
+    """What a recurrent policy remembers for the next observation of each; None for any other."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +54,8 @@ class Policy:
     """Shape of one action."""
     components: tuple[str, ...]
     """Names of an action's components; empty where it is one whole number."""
+    memory: Memory | None
+    """What it remembers from one observation to the next; None where it is not recurrent."""
     allocation: AllocationContract | None
     """What it takes and gives as an allocator of budgets; None where it is none."""
     pace: Pace
@@ -78,6 +83,7 @@ class Policy:
             first_action=spec.action.discrete.start,
             action_shape=_action_shape(spec.action) if choices is None else choices.shape,
             components=_components(spec.action),
+            memory=graph.memory,
             allocation=AllocationContract(spec) if spec.HasField("allocation") else None,
             pace=pace,
             _graph=graph,
@@ -113,6 +119,24 @@ class Policy:
             raise RolloutRefused(f"an observation of zeros cannot be answered: {one_line(error)}") from error
         return policy
 
+    def remembering(self, observations: NDArray[Any], token: bytes) -> NDArray[Any]:
+        """Return checked observations (n, *shape) as the policy takes them, with what a client carried of before.
+
+        Raises:
+            InvalidRequest: it is not what this version answered with.
+        """
+        if self.memory is None:
+            if token:
+                got = f"{len(token)} bytes"
+                raise InvalidRequest("state", f"none: {self.name}/{self.version} remembers nothing", got)
+            return observations
+        memories = read_token(self.memory, f"{self.name}/{self.version}", self.sha256, token, len(observations))
+        return self.memory.rows(observations, memories)
+
+    def token(self, answer: Answer) -> bytes:
+        """Return what a client carries to the next observation; empty where the policy is not recurrent."""
+        return b"" if answer.memories is None else write_token(self.sha256, answer.memories)
+
     def zeros(self, n: int) -> NDArray[Any]:
         """Observations (n, *shape) of zeros, to warm up and to time with."""
         return np.zeros((n, *self.observation.shape), self.observation.dtype)
@@ -127,7 +151,8 @@ class Policy:
         """Answer observations with greedy actions, and with values where they are asked for and there are any.
 
         Args:
-            observations: (n, *shape) of the spec's dtype. ONNX Runtime gets many of them in parts, since it keeps for
+            observations: (n, *shape) of the spec's dtype; of a recurrent policy, rows with memories (`Memory.rows`), or
+                without them where episodes begin. ONNX Runtime gets many of them in parts, since it keeps for
                 good the memory that its largest run took.
             with_values: whether the values are wanted.
             is_wanted: asked before each part but the first.
@@ -136,9 +161,11 @@ class Policy:
             Expired: nobody wanted the answer any more.
         """
         names = [ACTION, VALUES] if with_values and self._graph.has_values else [ACTION]
+        if self.memory is not None:
+            names.extend(self.memory.next_names)
         slices = cut_into_parts(observations)
         if len(slices) == 1:
-            return Answer(*self._graph.run(names, observations))
+            return self._answer(names, self._graph.run(names, observations))
         whole: list[NDArray[Any]] = []
         for part in slices:
             if whole and not is_wanted():
@@ -147,7 +174,15 @@ class Policy:
             whole = whole or [np.empty((len(observations), *output.shape[1:]), output.dtype) for output in outputs]
             for target, output in zip(whole, outputs, strict=True):
                 target[part] = output
-        return Answer(*whole)
+        return self._answer(names, whole)
+
+    def _answer(self, names: Sequence[str], outputs: Sequence[NDArray[Any]]) -> Answer:
+        """Return the answer that the graph's outputs of these names are."""
+        if self.memory is None:
+            return Answer(*outputs)
+        n_next = len(self.memory.names)
+        values = outputs[1] if VALUES in names else None
+        return Answer(outputs[0], values, None, self.memory.joined(outputs[-n_next:]))
 
 
 def _choices(action: pb.ActionSpec) -> Choices | None:

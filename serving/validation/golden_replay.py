@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polserve.protos.shared.golden import Arrays, GoldenMismatch, check_golden
-from polserve.protos.shared.names import ACTION, GOLDEN_FILE, VALUES
+from polserve.protos.shared.names import ACTION, GOLDEN_FILE, NEXT, VALUES
 from polserve.serving.errors import RolloutRefused, one_line
 from polserve.serving.policy import Policy
 
@@ -43,10 +43,17 @@ def replay_golden(policy: Policy, golden: Arrays) -> None:
     Raises:
         RolloutRefused: it answers otherwise, or not at all.
     """
+    memory = policy.memory
+    if memory is not None and (missing := {*memory.names, *memory.next_names} - golden.keys()):
+        raise RolloutRefused(f"golden replay: the golden set lacks the states {', '.join(sorted(missing))}")
 
-    def answer(observations: NDArray[Any]) -> Arrays:
-        given = policy.act(observations, with_values=VALUES in golden)
-        return {ACTION: given.actions} | ({VALUES: given.values} if given.values is not None else {})
+    def answer(observations: NDArray[Any], states: Arrays | None = None) -> Arrays:
+        rows = observations if memory is None else memory.rows(observations, memory.of_arrays(states or {}))
+        given = policy.act(rows, with_values=VALUES in golden)
+        answered = {ACTION: given.actions} | ({VALUES: given.values} if given.values is not None else {})
+        if memory is not None and given.memories is not None:
+            answered |= memory.by_name(given.memories, NEXT)
+        return answered
 
     try:
         check_golden(answer, golden, policy.choices)

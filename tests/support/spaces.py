@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
-from polserve.protos.shared.names import ACTION, OBSERVATION, SCHEMA_VERSION, VALUES
+from polserve.protos.shared.names import ACTION, NEXT, OBSERVATION, SCHEMA_VERSION, VALUES
 from polserve.training.versions.onnx_policy import OnnxPolicy
 from polserve.training.versions.version import PolicyVersion
 from tests.support.versions import with_spec
@@ -104,6 +104,62 @@ def make_lift_version() -> PolicyVersion:
         helper.make_tensor_value_info(VALUES, TensorProto.FLOAT, ["n", 3]),
     ]
     return _version(_model(nodes, inputs, outputs, arrays), spec, 2 + np.arange(GOLDEN_SIZE) % 5)
+
+
+MEMORY_SHAPES = {"fast": (3,), "slow": (2, 2)}
+
+
+@lru_cache
+def make_memory_version(seed: int = 0) -> PolicyVersion:
+    """A recurrent version that sees Box(2,), has two actions, and remembers `fast` (3,) and `slow` (2, 2)."""
+    nodes = [
+        helper.make_node("MatMul", [OBSERVATION, "in"], ["seen"]),
+        helper.make_node("MatMul", ["fast", "keep"], ["kept"]),
+        helper.make_node("Add", ["seen", "kept"], ["sum"]),
+        helper.make_node("Tanh", ["sum"], ["next_fast"]),
+        helper.make_node("Add", ["slow", "one"], ["next_slow"]),
+        helper.make_node("MatMul", ["next_fast", "out"], ["first"]),
+        helper.make_node("ReduceSum", ["next_slow", "axes"], ["age"], keepdims=0),
+        helper.make_node("Unsqueeze", ["age", "last"], ["age-column"]),
+        helper.make_node("Sin", ["age-column"], ["wave"]),
+        helper.make_node("Mul", ["first", "wave"], [VALUES]),
+        helper.make_node("ArgMax", [VALUES], [ACTION], axis=1, keepdims=0),
+    ]
+    rng = np.random.default_rng(seed)
+    arrays = {
+        "in": rng.normal(size=(2, 3)).astype(np.float32),
+        "keep": rng.normal(size=(3, 3)).astype(np.float32),
+        "out": rng.normal(size=(3, 2)).astype(np.float32),
+        "one": np.full((2, 2), 0.2, np.float32),
+        "axes": np.array([1, 2]),
+        "last": np.array([1]),
+    }
+    spec = _spec("memory")
+    spec.observation.MergeFrom(pb.ObservationSpec(dtype=pb.FLOAT32, shape=[2]))
+    spec.action.discrete.n = 2
+    spec.states.extend(pb.StateSpec(name=name, dtype=pb.FLOAT32, shape=shape) for name, shape in MEMORY_SHAPES.items())
+    floats = TensorProto.FLOAT
+    inputs = [helper.make_tensor_value_info(OBSERVATION, floats, ["n", 2])]
+    inputs += [helper.make_tensor_value_info(name, floats, ["n", *shape]) for name, shape in MEMORY_SHAPES.items()]
+    outputs = [
+        helper.make_tensor_value_info(ACTION, TensorProto.INT64, ["n"]),
+        helper.make_tensor_value_info(VALUES, floats, ["n", 2]),
+        *(helper.make_tensor_value_info(NEXT + name, floats, ["n", *shape]) for name, shape in MEMORY_SHAPES.items()),
+    ]
+    model = _model(nodes, inputs, outputs, arrays)
+    observations = rng.normal(size=(GOLDEN_SIZE, 2)).astype(np.float32)
+    states = {name: rng.normal(size=(GOLDEN_SIZE, *shape)).astype(np.float32) for name, shape in MEMORY_SHAPES.items()}
+    answers = OnnxPolicy(model.SerializeToString()).run(observations, states)
+    return with_spec(PolicyVersion(model, spec, {OBSERVATION: observations, **states, **answers}), spec)
+
+
+def played(version: PolicyVersion, observations: NDArray[Any]) -> list[int]:
+    """Actions of a recurrent version in an episode of these observations (n, *shape), one after another."""
+    policy, states, actions = OnnxPolicy(version.model.SerializeToString()), None, []
+    for row in observations:
+        action, states = policy.act_remembering(row[np.newaxis], states)
+        actions.append(int(action[0]))
+    return actions
 
 
 def _spec(name: str) -> pb.PolicySpec:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from polserve.training.environments.limits import MAX_EVALUATION_STEPS
 from polserve.training.environments.making import EnvironmentSpec, VecEnv, make_env, make_vec
 from polserve.training.environments.rewards import paid
+from polserve.training.evaluation.recurrent import begin_episodes
 from polserve.training.learning.collector import ChooseActions, FinishedEpisode
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def _one_each(
     choose_actions: ChooseActions, envs: Any, seed: int, max_steps: int, report: Callable[[int], None]
 ) -> list[FinishedEpisode]:
     observation, _ = envs.reset(seed=seed)
+    begin_episodes(choose_actions)
     returns = np.zeros(envs.num_envs, np.float64)
     lengths = np.zeros(envs.num_envs, np.int64)
     is_over = np.zeros(envs.num_envs, np.bool_)

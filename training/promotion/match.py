@@ -103,7 +103,7 @@ def _play_both(match: Match, seed: int, episodes: int) -> tuple[Games, Games]:
 
 def _play(side: Side, seed: int, episodes: int, max_steps: int) -> Games:
     make_envs = partial(_make_few, side.environment)
-    return play_together(OnnxPolicy(side.graph).act, make_envs, episodes, seed, max_steps)
+    return play_together(OnnxPolicy(side.graph).player(), make_envs, episodes, seed, max_steps)
 
 
 def _joined(parts: Sequence[Games]) -> Games:

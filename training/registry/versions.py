@@ -19,6 +19,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.types import Schema, TensorSpec
 
+from polserve.protos.shared.golden import states_of
 from polserve.protos.shared.names import CHAMPION, GOLDEN_FILE, MODEL_FILE, OBSERVATION, POLICY_TAG, SHA256_TAG
 from polserve.protos.shared.version_names import VersionName
 from polserve.training.errors import RaceLost, RegistryError
@@ -233,14 +234,14 @@ class PolicyRegistry:
 def _save(version: PolicyVersion, folder: Path, model: Model) -> None:
     """Write the version into `folder`/model as MLflow's ONNX models are, described by `model`."""
     golden = folder / GOLDEN_FILE.name
-    example = version.golden[OBSERVATION][:2]
+    example = {name: version.golden[name][:2] for name in (OBSERVATION, *states_of(version.golden))}
     np.savez_compressed(golden, allow_pickle=False, **version.golden)
     mlflow.onnx.save_model(
         version.model,
         str(folder / "model"),
         mlflow_model=model,
         signature=_signature(version),
-        input_example={OBSERVATION: example} if example.nbytes <= LARGEST_EXAMPLE_BYTES else None,
+        input_example=example if sum(array.nbytes for array in example.values()) <= LARGEST_EXAMPLE_BYTES else None,
         pip_requirements=[f"{name}=={installed_version(name)}" for name in ("mlflow", "numpy", "onnxruntime")],
         extra_files=[str(golden)],
         onnx_execution_providers=["CPUExecutionProvider"],
@@ -256,6 +257,6 @@ def _sha256(path: Path) -> str:
 def _signature(version: PolicyVersion) -> ModelSignature:
     specs = {name: TensorSpec(array.dtype, (-1, *array.shape[1:]), name) for name, array in version.golden.items()}
     return ModelSignature(
-        inputs=Schema([specs.pop(OBSERVATION)]),
+        inputs=Schema([specs.pop(name) for name in (OBSERVATION, *states_of(version.golden))]),
         outputs=Schema(list(specs.values())),
     )

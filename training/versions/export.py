@@ -4,9 +4,10 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from threading import Lock
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 import onnx
 import torch
@@ -16,25 +17,35 @@ from torch import nn
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.choices import Choices
-from polserve.protos.shared.names import ACTION, OBSERVATION, SPEC_KEY, VALUES
+from polserve.protos.shared.golden import states_of
+from polserve.protos.shared.names import ACTION, NEXT, OBSERVATION, SPEC_KEY, VALUES
 from polserve.training.errors import ExportRefused
 from polserve.training.versions.onnx_policy import measure_parity
 from polserve.training.versions.version import PolicyVersion
 
+States: TypeAlias = Mapping[str, NDArray[Any]]
+"""States of a recurrent policy by name, (n, *shape) float32 each."""
+NO_STATES: States = MappingProxyType({})
 
-def export_policy(policy: nn.Module, spec: pb.PolicySpec, observations: NDArray[Any]) -> PolicyVersion:
+
+def export_policy(
+    policy: nn.Module, spec: pb.PolicySpec, observations: NDArray[Any], states: States = NO_STATES
+) -> PolicyVersion:
     """Export a trained policy as a version.
 
     Args:
-        policy: from observations (n, *shape) to actions, or to actions and values.
-        spec: of the policy; the version's has the parity too.
+        policy: from observations (n, *shape) to actions, or to actions and values; of a recurrent policy, from
+            observations and its states to the same and the next states.
+        spec: of the policy; the version's has the parity too, and the states.
         observations: (n, *shape) met in evaluation, at least 64: the golden set.
+        states: a recurrent policy's states by name, (n, *shape) float32 each, as they were before the observations.
 
     Raises:
         ExportRefused: the graph answers otherwise than the network, or there are too few observations.
     """
-    golden = {OBSERVATION: observations, **answers(policy, observations)}
-    return seal(export_graph(policy, observations[:2]), spec, golden)
+    golden = {OBSERVATION: observations, **states, **answers(policy, observations, states)}
+    example = {name: array[:2] for name, array in states.items()}
+    return seal(export_graph(policy, observations[:2], example), spec, golden)
 
 
 def seal(model: onnx.ModelProto, spec: pb.PolicySpec, golden: dict[str, NDArray[Any]]) -> PolicyVersion:
@@ -46,6 +57,10 @@ def seal(model: onnx.ModelProto, spec: pb.PolicySpec, golden: dict[str, NDArray[
     difference = measure_parity(model.SerializeToString(), golden, Choices.of(spec.action))
     stated = pb.PolicySpec()
     stated.CopyFrom(spec)
+    del stated.states[:]
+    stated.states.extend(
+        pb.StateSpec(name=name, dtype=pb.FLOAT32, shape=golden[name].shape[1:]) for name in states_of(golden)
+    )
     stated.parity.observations = len(golden[OBSERVATION])
     stated.parity.largest_value_difference = difference
     onnx.helper.set_model_props(model, {SPEC_KEY: json_format.MessageToJson(stated, indent=None)})
@@ -57,33 +72,38 @@ _EXPORTING = Lock()
 
 
 @torch.no_grad()
-def answers(policy: nn.Module, observations: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """Actions of a module, and its values where it has them, by the names of the graph's outputs."""
-    answer = policy(torch.from_numpy(observations))
+def answers(policy: nn.Module, observations: NDArray[Any], states: States = NO_STATES) -> dict[str, NDArray[Any]]:
+    """Actions of a module, and its values and next states where it has them, by the names of the graph's outputs."""
+    answer = policy(torch.from_numpy(observations), *map(torch.from_numpy, states.values()))
     outputs = answer if isinstance(answer, tuple) else (answer,)
-    return {name: output.numpy() for name, output in zip((ACTION, VALUES), outputs, strict=False)}
+    first = (ACTION, VALUES)[: len(outputs) - len(states)]
+    names = (*first, *(NEXT + name for name in states))
+    return {name: output.numpy() for name, output in zip(names, outputs, strict=False)}
 
 
-def export_graph(policy: nn.Module, example: NDArray[Any]) -> onnx.ModelProto:
+def export_graph(policy: nn.Module, example: NDArray[Any], states: States = NO_STATES) -> onnx.ModelProto:
     """Export a module as a graph whose first axis is dynamic.
 
     Args:
-        policy: from observations (n, *shape) to actions, or to actions and values.
+        policy: as `export_policy` takes it.
         example: two observations (2, *shape).
+        states: a recurrent policy's states by name, for two observations.
 
     Raises:
         ExportRefused: the module cannot be exported so.
     """
-    outputs = list(answers(policy, example))
+    outputs = list(answers(policy, example, states))
+    inputs = {OBSERVATION: example, **states}
+    batch = torch.export.Dim("batch")
     # NOTE: torch.export takes an extent of 0 or 1 in the example for a constant, so the example is a batch of two.
     with _EXPORTING, _quiet():
         try:
             program = torch.onnx.export(
                 policy,
-                (torch.from_numpy(example),),
-                input_names=[OBSERVATION],
+                tuple(map(torch.from_numpy, inputs.values())),
+                input_names=list(inputs),
                 output_names=outputs,
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                dynamic_shapes=tuple({0: batch} for _ in inputs),
                 external_data=False,
                 verbose=False,
             )

@@ -1,8 +1,10 @@
 """A version's graph as ONNX Runtime runs it, and the proof that it answers as the trainer's network did."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime as ort
 from google.protobuf import json_format
 from numpy.typing import NDArray
@@ -10,8 +12,10 @@ from numpy.typing import NDArray
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.choices import Choices
 from polserve.protos.shared.golden import GoldenMismatch, check_golden
-from polserve.protos.shared.names import ACTION, OBSERVATION, SPEC_KEY
+from polserve.protos.shared.names import ACTION, NEXT, OBSERVATION, SPEC_KEY
 from polserve.training.errors import ExportRefused, RegistryError
+from polserve.training.evaluation.recurrent import RecurrentPlayer
+from polserve.training.learning.collector import ChooseActions
 
 
 class OnnxPolicy:
@@ -43,13 +47,36 @@ class OnnxPolicy:
             raise RegistryError(f"the graph has no metadata {SPEC_KEY!r}; register versions with `polserve train`")
         return json_format.Parse(text, pb.PolicySpec(), ignore_unknown_fields=True)
 
-    def run(self, observations: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Every output of the graph by name, for observations (n, *shape)."""
-        return dict(zip(self.outputs, self._session.run(None, {OBSERVATION: observations}), strict=True))
+    @property
+    def states(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each state of a recurrent policy, for one observation; none of any other."""
+        return {node.name: tuple(node.shape[1:]) for node in self._session.get_inputs() if node.name != OBSERVATION}
+
+    def run(
+        self, observations: NDArray[Any], states: Mapping[str, NDArray[Any]] | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """Every output of the graph by name, for observations (n, *shape) and the states of a recurrent policy.
+
+        Without states, the observations begin episodes.
+        """
+        if states is None:
+            states = {name: np.zeros((len(observations), *shape), np.float32) for name, shape in self.states.items()}
+        return dict(zip(self.outputs, self._session.run(None, {OBSERVATION: observations, **states}), strict=True))
 
     def act(self, observations: NDArray[Any]) -> NDArray[Any]:
-        """Actions for observations (n, *shape)."""
+        """Actions for observations (n, *shape), which begin episodes where the policy is recurrent."""
         return self.run(observations)[ACTION]
+
+    def act_remembering(
+        self, observations: NDArray[Any], states: Mapping[str, NDArray[Any]] | None
+    ) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
+        """Actions for observations (n, *shape), and the next states; without states, episodes begin."""
+        answer = self.run(observations, states)
+        return answer[ACTION], {name: answer[NEXT + name] for name in self.states}
+
+    def player(self) -> ChooseActions:
+        """Return what plays by this graph: itself, or with a memory where it is recurrent."""
+        return RecurrentPlayer(self.act_remembering) if self.states else self.act
 
 
 def measure_parity(model: bytes, golden: dict[str, NDArray[Any]], choices: Choices | None = None) -> float:
