@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.shared.layout import Layout
 from polserve.protos.tensors import DTYPES
 from polserve.serving.client.channel import ChannelOptions, channel_options
 
@@ -67,12 +68,23 @@ def run_load(
 
 
 def sample_observation(spec: pb.ObservationSpec, n: int, rng: np.random.Generator) -> NDArray[np.generic]:
-    """Draw observations that the policy takes: (n, *shape) for n above 1, else (*shape); within finite bounds."""
+    """Draw observations that the policy takes: (n, *shape) for n above 1, else (*shape).
+
+    Numbers lie within finite bounds, and categories are among their values.
+    """
     dtype = DTYPES[spec.dtype]
     shape = (*((n,) if n > 1 else ()), *spec.shape)
     if dtype.kind == "f":
-        return np.clip(rng.normal(0, 0.1, shape), *_bounds(spec)).astype(dtype)
-    return rng.integers(0, 2 if dtype.kind == "b" else 100, shape).astype(dtype)
+        drawn = np.clip(rng.normal(0, 0.1, shape), *_bounds(spec)).astype(dtype)
+    else:
+        drawn = np.asarray(rng.integers(0, 2 if dtype.kind == "b" else 100, shape), dtype)
+    layout = Layout.of(spec)
+    if layout is not None:
+        values, start = layout.categories
+        columns = np.flatnonzero(values)
+        rows = drawn.reshape(-1, len(values))  # a frame each, where there is a stack of them
+        rows[:, columns] = rng.integers(start[columns], (start + values)[columns], (len(rows), len(columns)))
+    return drawn
 
 
 def _bounds(spec: pb.ObservationSpec) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -196,4 +196,4 @@ def _bound(name: str, values: Any, shape: tuple[int, ...]) -> NDArray[np.float64
     if len(values) not in (1, prod(shape)):
         raise RolloutRefused(f"{SPEC_KEY}: observation.{name} has {len(values)} values, expected 1 or {prod(shape)}")
     bound = np.asarray(values, np.float64)
-    return np.broadcast_to(bound if len(values) == 1 else bound.reshape(shape), shape)
+    return np.broadcast_to(bound[0], shape) if len(values) == 1 else bound.reshape(shape)

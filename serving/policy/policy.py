@@ -138,8 +138,12 @@ class Policy:
         return b"" if answer.memories is None else write_token(self.sha256, answer.memories)
 
     def zeros(self, n: int) -> NDArray[Any]:
-        """Observations (n, *shape) of zeros, to warm up and to time with."""
-        return np.zeros((n, *self.observation.shape), self.observation.dtype)
+        """Observations (n, *shape) to warm up and to time with: of zeros, and of the least value of each category."""
+        zeros = np.zeros((n, *self.observation.shape), self.observation.dtype)
+        categories = self.observation.categories
+        if categories is not None:
+            zeros.reshape(n, -1)[:, categories.columns] = categories.low
+        return zeros
 
     def act(
         self,

@@ -95,7 +95,7 @@ def make_lift_version() -> PolicyVersion:
         "one": np.array(1),
     }
     spec = _spec("lift")
-    spec.observation.dtype = pb.INT64
+    spec.observation.MergeFrom(pb.ObservationSpec(dtype=pb.INT64, low=[2], high=[6]))
     spec.observation.parts.add(kind=pb.PART_KIND_DISCRETE, dtype=pb.INT64, n=[5], start=[2])
     spec.action.discrete.MergeFrom(pb.DiscreteActions(n=3, start=-1, labels=["down", "stay", "up"]))
     inputs = [helper.make_tensor_value_info(OBSERVATION, TensorProto.INT64, ["n"])]

@@ -260,3 +260,10 @@ def test_a_function_gets_the_parts_as_they_were_given() -> None:
         assert episodes.act(batched).action.tolist() == expected[:2]
     with pytest.raises(InvalidArgument, match=r"observation\['grip'\]: expected real numbers"):
         fake.act("arm", {"grip": "open"})
+
+
+def test_a_load_test_sends_categories_that_there_are(running: Running) -> None:
+    for name in ("arm", "lift"):
+        bench = ("bench", name, "--duration", "0.2", "--concurrency", "2", "--json", "--target", running.target)
+        figures = json.loads(command(*bench).stdout)
+        assert set(figures["codes"]) == {"OK"}, name
