@@ -109,9 +109,15 @@ def transform_of(layer: gym.Env[Any, Any], inner: gym.Env[Any, Any]) -> Transfor
         found = Reshape(before.shape, after.shape)
     elif type(layer) is wrappers.DtypeObservation:
         found = Cast(after.dtype)
-    elif type(layer) in {wrappers.RescaleObservation, wrappers.TransformObservation}:
-        found = rescaling(layer.func, before, after)  # type: ignore[attr-defined]
+    elif isinstance(layer, wrappers.TransformObservation) and _does_no_more(type(layer)):
+        found = rescaling(layer.func, before, after)
     return found
+
+
+def _does_no_more(kind: type[wrappers.TransformObservation[Any, Any, Any]]) -> bool:
+    """Whether wrappers of a kind only put observations through their function."""
+    names = ("observation", "reset", "step")
+    return all(getattr(kind, name) is getattr(wrappers.TransformObservation, name) for name in names)
 
 
 def transformed(transforms: tuple[Transform, ...], observations: NDArray[Any]) -> NDArray[Any]:

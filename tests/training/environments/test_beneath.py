@@ -38,6 +38,17 @@ class Noisy(gym.ObservationWrapper[Any, Any, Any]):
         return observation + np.float32(1)
 
 
+class Halved(wrappers.TransformObservation[Any, Any, Any]):
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        super().__init__(env, lambda observation: observation / 2, None)
+
+
+class Remembering(Halved):
+    def observation(self, observation: Any) -> Any:
+        self.latest = observation
+        return super().observation(observation)
+
+
 class Sly(gym.Wrapper[Any, Any, Any, Any]):
     """It changes observations, and does not say so by its kind or its space."""
 
@@ -141,6 +152,8 @@ def test_what_the_graph_is_to_do_is_found_with_its_statistics() -> None:
         (lambda: wrappers.FrameStackObservation(Line(), 3, padding_type="zero"), [], ["FrameStackObservation"], 0),
         (lambda: wrappers.FlattenObservation(InParts()), [], ["FlattenObservation"], 0),
         (lambda: wrappers.TimeAwareObservation(wrappers.TimeLimit(Line(), 9)), [], ["TimeAwareObservation"], 0),
+        (lambda: Halved(Line()), ["Halved"], [], 0),
+        (lambda: Remembering(Line()), [], ["Remembering"], 0),
         (lambda: clipped(Noisy(clipped(Line()))), ["TransformObservation"], ["TransformObservation", "Noisy"], 0),
         (
             lambda: wrappers.FrameStackObservation(normalised(clipped(Line())), 2),

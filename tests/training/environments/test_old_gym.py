@@ -52,6 +52,7 @@ gym.envs.registration.register(id="Guarded-v0", entry_point=lambda: Guarded(OldL
 
 LOOK = """
 import sys
+import gymnasium
 from polserve.training.environments.inspection import inspect_environment
 from polserve.training.environments.making import EnvironmentSpec, make_env
 from polserve.training.evaluation.episodes import play_episodes, random_policy
@@ -78,7 +79,9 @@ guarded = make_env(EnvironmentSpec("gym:Guarded-v0", module="old_envs"))
 guarded.reset(seed=0)
 assert guarded.step(1)[2:4] == (False, True)
 
-for spec in (EnvironmentSpec("gym:Nope-v1"), EnvironmentSpec(line.id, {"depth": 1}, "old_envs")):
+gymnasium.register("Mixed-v0", sys.modules["old_envs"].OldLine)
+deeper = EnvironmentSpec(line.id, {"depth": 1}, "old_envs")
+for spec in (EnvironmentSpec("gym:Nope-v1"), deeper, EnvironmentSpec("Mixed-v0")):
     try:
         make_env(spec)
     except Exception as error:
@@ -132,6 +135,8 @@ def check_looks(python: Path, folder: Path) -> None:
     assert "Pendulum-v1 (3,) Box(-2.0, 2.0, (1,), float32) 200" in printed
     assert "OldLine-v0 (2,) Discrete(2) 20" in printed
     assert "UnknownEnvironment no environment 'Nope-v1' is registered with gym 0." in printed
+    assert "UnsupportedEnvironment Mixed-v0 cannot be made: Gym is incompatible with Gymnasium" in printed
+    assert "or register it with gym and give --env gym:ID" in printed
     assert """InvalidOption gym:OldLine-v0 does not take the arguments {"depth": 1}""" in printed
 
 
