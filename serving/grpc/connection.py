@@ -297,7 +297,7 @@ class Connection(asyncio.Protocol):
 
     def _take_ping(self, _event: engine.PingReceived) -> None:
         """Send a client away that pings too often."""
-        if self._pings.is_abuse(self.received_at, self.n_sent) and not self._is_dead:
+        if self._pings.is_abuse(self.received_at, self.n_sent, self.unread_bytes()) and not self._is_dead:
             log.info("too_many_pings", client=self.peer)
             self._is_dead = True
             self.h2.send_goaway(engine.ErrorCode.ENHANCE_YOUR_CALM, debug_data=b"too_many_pings")

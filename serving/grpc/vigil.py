@@ -38,18 +38,28 @@ class Greeting:
 
 
 class Pings:
-    """Whether a client pings too often; where it was sent something in between, a ping is no abuse."""
+    """Whether a client pings too often; where it was sent something in between, a ping is no abuse.
 
-    __slots__ = ("_at", "_min_interval_s", "_n_sent", "_strikes")
+    Clients of Go and C measure the way by a ping beside what they receive: several, while one large answer comes.
+    """
+
+    __slots__ = ("_at", "_min_interval_s", "_sent", "_strikes")
 
     def __init__(self, min_interval_s: float) -> None:
         self._min_interval_s = min_interval_s
-        self._at, self._n_sent, self._strikes = -1e9, -1, 0
+        self._at, self._sent, self._strikes = -1e9, (-1, 0), 0
 
-    def is_abuse(self, now: float, n_sent: int) -> bool:
-        """Note a ping, when so many messages have been sent; return whether it is one too many."""
-        if n_sent != self._n_sent:
-            self._n_sent, self._strikes = n_sent, 0
+    def is_abuse(self, now: float, n_sent: int, n_unread: int) -> bool:
+        """Note a ping; return whether it is one too many.
+
+        Args:
+            now: by the monotonic clock.
+            n_sent: messages that were sent on the connection.
+            n_unread: bytes of them that the client has yet to read.
+        """
+        sent = (n_sent, n_unread)
+        if sent != self._sent:
+            self._sent, self._strikes = sent, 0
         elif now - self._at < self._min_interval_s:
             self._strikes += 1
         self._at = now

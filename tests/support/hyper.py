@@ -37,12 +37,21 @@ class Met:
 class HyperPeer:
     """One connection; nothing holds it to the rules."""
 
-    def __init__(self, target: str, settings: dict[int, int] | None = None, *, greets: bool = True) -> None:
+    def __init__(
+        self,
+        target: str,
+        settings: dict[int, int] | None = None,
+        *,
+        greets: bool = True,
+        pings_back: bool = False,
+    ) -> None:
+        """Connect, and greet; with `pings_back` answer all data by a ping too, as clients of Go do."""
         host, port = target.rsplit(":", 1)
         self.socket = socket.create_connection((host, int(port)), timeout=10)
         self.met = Met()
         self._encoder, self._decoder = Encoder(), Decoder()
         self._rest = b""
+        self._pings_back = pings_back
         if greets:
             self.send(PREFACE, SettingsFrame(0, settings or {}))
 
@@ -138,7 +147,7 @@ class HyperPeer:
                 stream.data += frame.data
                 acknowledged = [WindowUpdateFrame(place, len(frame.data)) for place in (0, frame.stream_id)]
                 if frame.data:
-                    self.send(*acknowledged)
+                    self.send(*acknowledged, *([PingFrame(0, b"12345678")] if self._pings_back else []))
             case PingFrame() if "ACK" not in frame.flags:
                 self.send(PingFrame(0, frame.opaque_data, flags=["ACK"]))
             case SettingsFrame() if "ACK" not in frame.flags:

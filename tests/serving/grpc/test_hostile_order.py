@@ -254,6 +254,18 @@ def test_a_client_with_a_window_of_zero_is_told_by_headers_alone(running: Runnin
         assert peer.wait(1).status == 0
 
 
+def test_a_client_that_pings_beside_all_data_of_a_large_answer_is_not_sent_away(running: Running) -> None:
+    rows = to_tensor(np.zeros((50_000, 4), np.float32))
+    body = framed(pb.ActRequest(policy="cartpole", observation=rows).SerializeToString())
+    pieces = [DataFrame(1, body[start : start + 16_384]) for start in range(0, len(body), 16_384)]
+    with HyperPeer(running.target, pings_back=True) as peer:
+        peer.pump(0.5)  # the service's windows
+        peer.send(peer.headers(1), *pieces, DataFrame(1, b"", flags=END))
+        assert peer.wait(1).status == 0
+        assert len(peer.stream(1).data) > 400_000, "in many frames, since the windows are of 64 KiB"
+        assert peer.met.goaway is None
+
+
 def test_hyper_h2_itself_plays_an_episode(running: Running) -> None:
     """A third implementation of HTTP/2, after grpcio's and nghttp2's own, and one that keeps to its rules strictly."""
     with HyperPeer(running.target, greets=False) as peer:
