@@ -20,7 +20,7 @@ CARTPOLE = EnvironmentSpec("CartPole-v1")
 PENDULUM = EnvironmentSpec("Pendulum-v1")
 CATCH = EnvironmentSpec("Catch-v0", module="benchmarks.catch")
 CATCH_CONTINUOUS = EnvironmentSpec("Catch-v0", {"is_continuous": True}, "benchmarks.catch")
-STEPS = {"MlpPolicy": 3_000, "CnnPolicy": 600}
+STEPS = {"MlpPolicy": 1_000, "CnnPolicy": 300}
 QUICK_STEPS = {"MlpPolicy": 150, "CnnPolicy": 120}
 
 

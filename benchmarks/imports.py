@@ -32,7 +32,7 @@ from polserve.training.imports.request import ImportRequest
 
 OBSERVATIONS = 10_000
 BATCH = 250
-EPISODES = 20
+EPISODES = 10
 QUICK = ("dqn-mlp", "sac-mlp")
 """Policies of a short run, by the beginnings of their names."""
 Act = Callable[[NDArray[Any]], NDArray[Any]]
