@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
@@ -127,6 +128,7 @@ def main() -> None:
     from benchmarks.imported_sb3 import policies
 
     names = QUICK if arguments.quick else ("",)
+    torch.set_num_threads(1)  # networks this small are slower on more
     chosen = [policy for policy in policies() if policy.name.startswith(names) and arguments.only in policy.name]
     missing = {policy.package for policy in chosen if importlib.util.find_spec(policy.package) is None}
     if missing:
