@@ -44,6 +44,8 @@ class Catalog:
         self._live: Live = {}
         self._is_known = False
         self._staged: tuple[int, Live] | None = None
+        self._resolved: dict[tuple[str, str], Policy] = {}
+        """What the names and versions of calls come to among what is live."""
         self._lock = threading.Lock()
 
     def live(self) -> Live:
@@ -53,6 +55,7 @@ class Catalog:
             with self._lock:
                 if self._staged is staged:
                     self._live, self._staged, self._is_known = staged[1], None, True
+                    self._resolved = {}
         return self._live
 
     def stage(self, epoch: int, live: Live) -> None:
@@ -92,6 +95,14 @@ class Catalog:
             UnknownPolicy: no such policy is live.
             UnknownVersion: it is not live in that version.
         """
+        self.live()
+        resolved = self._resolved  # NOTE: before the version is looked for: what is found late goes to a forgotten one
+        policy = resolved.get((name, version))
+        if policy is None:
+            policy = resolved[name, version] = self._resolve(name, version)
+        return policy
+
+    def _resolve(self, name: str, version: str) -> Policy:
         live = self.policy(name)
         if not version:
             number = self.default(live)

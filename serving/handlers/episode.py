@@ -21,6 +21,8 @@ from polserve.serving.inference import Inference, Question, Result, check_epsilo
 from polserve.serving.policy import Answer, Policy
 from polserve.serving.rounds import Call
 
+NO_KIND = "start, step or end"
+
 
 class StepsAlike(NamedTuple):
     """What steps have in common that can be answered as one."""
@@ -84,28 +86,31 @@ class EpisodeHandler:
         if self._streams.is_draining and call.state is None:
             raise NotReady(DRAINING)
         request = parse(pb.EpisodeRequest, call.message)
-        if isinstance(call.state, SlotsState) and request.WhichOneof("message") in ("step", "end"):
-            self._take_for_slots(call, call.state, request)
+        kind = request.WhichOneof("message")
+        if isinstance(call.state, SlotsState) and kind != "start":
+            self._take_for_slots(call, call.state, request, kind)
             return None
-        match request.WhichOneof("message"):
+        match kind:
             case "step":
-                episode = _current(call, "step")
-                if request.step.HasField("reward"):
-                    episode.reward(request.step.reward)
-                return Step(call, episode, request.step, request.step.observation.data)
+                episode, step = _current(call, "step"), request.step
+                if step.HasField("reward"):
+                    episode.reward(step.reward)
+                return Step(call, episode, step, step.observation.data)
             case "start":
                 return self._start(call, request.start)
             case "end":
                 self._end(call, _current(call, "end"), request.end)
                 return None
             case _:
-                raise InvalidRequest("message", "start, step or end", "none of them")
+                raise InvalidRequest("message", NO_KIND, "none of them")
 
-    def _take_for_slots(self, call: Call, state: SlotsState, request: pb.EpisodeRequest) -> None:
+    def _take_for_slots(self, call: Call, state: SlotsState, request: pb.EpisodeRequest, kind: str | None) -> None:
         """Answer a message that speaks for all slots of a group."""
-        if request.HasField("step"):
+        if kind == "step":
             self._act_for_slots(call, state, request.step)
             return
+        if kind is None:
+            raise InvalidRequest("message", NO_KIND, "none of them")
         response = end_slots(state, request.end, self._counter)
         call.state = None
         self._streams.hold(call, 1, 0)
@@ -218,31 +223,42 @@ class EpisodeHandler:
         if result.memories is not None:
             for i, step in enumerate(steps):
                 step.episode.memories = result.memories[i : i + 1]
-        is_plain = result.values is None and result.explored is None and steps[0].episode.policy.n_actions is not None
-        actions = result.actions.tolist() if is_plain else ()
+        policy = steps[0].episode.policy
+        is_plain = result.values is None and result.explored is None and policy.n_actions is not None
+        known, actions = (self._known_of(policy), result.actions.tolist()) if is_plain else ({}, ())
         for i, (call, episode, request, data) in enumerate(steps):
             if is_plain and data:
-                call.reply(self._encode_plain(episode, actions[i]))
+                rest = known.get(actions[i])
+                if rest is None:
+                    rest = known[actions[i]] = encode_plain(policy, actions[i])
+                call.reply(rest + encode_number(episode.step))
                 continue
             values = None if result.values is None else result.values[i : i + 1]
             explored = None if result.explored is None else result.explored[i : i + 1]
             answer = Answer(result.actions[i : i + 1], values, explored)
             as_values = has_values_form(request.observation)
-            call.reply(encode_step(episode.policy, episode.step, answer, as_values=as_values).SerializeToString())
+            call.reply(encode_step(policy, episode.step, answer, as_values=as_values).SerializeToString())
 
-    def _encode_plain(self, episode: EpisodeState, action: int) -> bytes:
-        """Return the response to a step that is a discrete action and nothing else.
-
-        Serialised messages that are joined are the message with the fields of both: all but the step is made once.
-        """
-        known = self._known.get(episode.policy)
+    def _known_of(self, policy: Policy) -> dict[int, bytes]:
+        known = self._known.get(policy)
         if known is None:
-            known = self._known[episode.policy] = {}
-        rest = known.get(action)
-        if rest is None:
-            answer = Answer(np.array([action], np.int64))
-            rest = known[action] = encode_step(episode.policy, 0, answer, as_values=False).SerializeToString()
-        return rest + pb.EpisodeResponse(step=episode.step).SerializeToString()
+            known = self._known[policy] = {}
+        return known
+
+
+def encode_plain(policy: Policy, action: int) -> bytes:
+    """Return the response to a step that is a discrete action and nothing else, but for the step's number.
+
+    Serialised messages that are joined are the message with the fields of both: all but the number is made once.
+    """
+    answer = Answer(np.array([action], np.int64))
+    return encode_step(policy, 0, answer, as_values=False).SerializeToString()
+
+
+@functools.lru_cache(4096)
+def encode_number(step: int) -> bytes:
+    """Return the response that is the number of a step and nothing else."""
+    return pb.EpisodeResponse(step=step).SerializeToString()
 
 
 def _current(call: Call, kind: str) -> EpisodeState:

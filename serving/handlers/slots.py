@@ -89,8 +89,7 @@ class SlotsState:
             if not self._steps[slot]:
                 expected = "0 for a slot whose episode has no action yet"
                 raise InvalidRequest("ended", expected, f"{hows[slot]} at [{slot}]")
-        is_truncated = hows == pb.SLOT_END_TRUNCATED
-        return [self._end_one(slot, counter, is_truncated=bool(is_truncated[slot])) for slot in over]
+        return self._end_slots(over, (hows[over] == pb.SLOT_END_TRUNCATED).tolist(), counter)
 
     def observe(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Take the next observations in; return them as the policy takes them, (n, *shape), with the frames before.
@@ -128,14 +127,18 @@ class SlotsState:
         if n != self.n:
             raise InvalidRequest(field, f"{self.n}, one for each slot, or none", f"{n} of them")
 
-    def _end_one(self, slot: int, counter: EpisodeCounter, *, is_truncated: bool) -> pb.SlotReturn:
-        episode_return = float(self._returns[slot]) if self._has_return[slot] else None
-        counter.count_episode(self.policy, episode_return, is_truncated=is_truncated)
-        over = pb.SlotReturn(slot=slot, steps=int(self._steps[slot]), episode_return=episode_return)
-        self._steps[slot] = 0
-        self._returns[slot] = 0.0
-        self._has_return[slot] = False
-        return over
+    def _end_slots(
+        self, over: Sequence[int], are_truncated: Sequence[bool], counter: EpisodeCounter
+    ) -> list[pb.SlotReturn]:
+        """Count the episodes of the slots `over`, and let each slot begin anew; return what the episodes came to."""
+        returns, have, steps = (array[over].tolist() for array in (self._returns, self._has_return, self._steps))
+        self._steps[over], self._returns[over], self._has_return[over] = 0, 0.0, False
+        ended = []
+        for slot, earned, has, n, is_truncated in zip(over, returns, have, steps, are_truncated, strict=True):
+            episode_return = earned if has else None
+            counter.count_episode(self.policy, episode_return, is_truncated=is_truncated)
+            ended.append(pb.SlotReturn(slot=slot, steps=n, episode_return=episode_return))
+        return ended
 
 
 def take_slots(

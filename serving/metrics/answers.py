@@ -5,7 +5,8 @@ processes.
 """
 
 import os
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,17 +78,17 @@ class RpcMetrics:
 
 
 class PolicyMetrics:
-    """Metrics of one version of a policy; the runs among them are published by `flush`, many at a time."""
+    """Metrics of one version of a policy; published by `flush`, many at a time."""
 
     def __init__(self, metrics: "AnsweringMetrics", policy: Policy) -> None:
         labels = (policy.name, policy.version)
         self._observations = CounterTally(metrics.observations.labels(*labels))
         self._inference = HistogramTally(metrics.inference.labels(*labels))
-        self._return = metrics.episode_return.labels(*labels)
-        self._gained = metrics.episode_return_parts.labels(*labels, "+")
-        self._lost = metrics.episode_return_parts.labels(*labels, "-")
-        self._terminated = metrics.episodes_ended.labels(*labels, "terminated")
-        self._truncated = metrics.episodes_ended.labels(*labels, "truncated")
+        self._return = HistogramTally(metrics.episode_return.labels(*labels))
+        self._gained = CounterTally(metrics.episode_return_parts.labels(*labels, "+"))
+        self._lost = CounterTally(metrics.episode_return_parts.labels(*labels, "-"))
+        self._terminated = CounterTally(metrics.episodes_ended.labels(*labels, "terminated"))
+        self._truncated = CounterTally(metrics.episodes_ended.labels(*labels, "truncated"))
         self._start = policy.first_action
         numbers = range(self._start, self._start + (policy.n_actions or 0))
         self._actions = [CounterTally(metrics.actions.labels(*labels, str(i))) for i in numbers]
@@ -110,18 +111,18 @@ class PolicyMetrics:
         elif len(actions) == 1:
             self._actions[actions[0] - self._start].n += 1
         else:
-            for action, count in enumerate(np.bincount(actions - self._start).tolist()):
+            for action, count in enumerate(np.bincount(actions - self._start if self._start else actions).tolist()):
                 if count:
                     self._actions[action].n += count
 
     def flush(self) -> None:
-        """Publish what was counted of runs."""
-        self._inference.publish()
-        self._observations.publish()
-        for action in (*self._actions, *self._chosen.values()):
-            action.publish()
-        for component in self._components:
-            component.publish()
+        """Publish what was counted."""
+        for counter in (self._observations, *self._actions, *self._chosen.values()):
+            counter.publish()
+        for histogram in (self._inference, *self._components, self._return):
+            histogram.publish()
+        for counter in (self._gained, self._lost, self._terminated, self._truncated):
+            counter.publish()
 
     def _count_choices(self, actions: NDArray[np.int64]) -> None:
         """Count what each component of actions (n, k) was; a value that was never chosen has no counter yet."""
@@ -135,11 +136,11 @@ class PolicyMetrics:
 
     def count_episode(self, episode_return: float | None, *, is_truncated: bool) -> None:
         """Count an episode that was played to its end; its return is None where no reward was reported."""
-        (self._truncated if is_truncated else self._terminated).inc()
+        (self._truncated if is_truncated else self._terminated).n += 1
         if episode_return is not None:
-            self._return.observe(episode_return)
+            self._return.add(episode_return)
             part = self._gained if episode_return >= 0 else self._lost
-            part.inc(abs(episode_return))
+            part.n += abs(episode_return)
 
 
 class AnsweringMetrics:
@@ -188,6 +189,8 @@ class AnsweringMetrics:
         self._rpcs: dict[tuple[str, str, str], RpcMetrics] = {}
         self._unpublished: set[RpcMetrics | PolicyMetrics] = set()
         self._policies: dict[tuple[object, ...], PolicyMetrics] = {}
+        self._last: tuple[Callable[[], Policy | None], PolicyMetrics | None] = (lambda: None, None)
+        """The version that was asked for last, which most of the time is asked for again."""
 
     def rpc(self, kind: str, service: str, method: str) -> RpcMetrics:
         """Return the metrics of one method; `kind` is "unary", "server_stream" or "bidi_stream"."""
@@ -215,14 +218,20 @@ class AnsweringMetrics:
 
     def count_episode(self, policy: Policy, episode_return: float | None, *, is_truncated: bool) -> None:
         """Count an episode that was played to its end; its return is None where no reward was reported."""
-        self.policy(policy).count_episode(episode_return, is_truncated=is_truncated)
+        metrics = self.policy(policy)
+        metrics.count_episode(episode_return, is_truncated=is_truncated)
+        self._unpublished.add(metrics)
 
     def policy(self, policy: Policy) -> PolicyMetrics:
         """Return the metrics of one version."""
+        last, metrics = self._last
+        if metrics is not None and last() is policy:
+            return metrics
         key = (policy.name, policy.version, policy.first_action, policy.n_actions, policy.components)
         found = self._policies.get(key)
         if found is None:
             found = self._policies[key] = PolicyMetrics(self, policy)
+        self._last = (weakref.ref(policy), found)
         return found
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:

@@ -181,8 +181,13 @@ def cut_into_parts(rows: NDArray[Any]) -> Sequence[slice]:
 
 def are_finite(rows: NDArray[Any]) -> bool:
     """Whether all numbers are finite."""
-    # NOTE: vdot warns of nothing, and the squares of finite numbers may be too large for a sum: then each is looked at.
-    return (rows.size <= FEW and math.isfinite(np.vdot(rows, rows))) or bool(np.isfinite(rows).all())
+    # NOTE: dot warns of nothing, and the squares of finite numbers may be too large for a sum: then each is looked at.
+    return (rows.size <= FEW and math.isfinite(_squares(rows.reshape(-1)))) or bool(np.isfinite(rows).all())
+
+
+def _squares(numbers: NDArray[Any]) -> float:
+    """Return the sum of the squares of numbers (n,)."""
+    return float(numbers.dot(numbers))
 
 
 def _first(is_bad: NDArray[np.bool_]) -> tuple[int, ...]:
