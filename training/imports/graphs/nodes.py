@@ -32,7 +32,7 @@ class Nodes:
     def constant(self, value: NDArray[Any]) -> str:
         """Add a constant; return its name."""
         name = self.name("constant")
-        self.constants.append(onnx.numpy_helper.from_array(np.ascontiguousarray(value), name))
+        self.constants.append(onnx.numpy_helper.from_array(np.asarray(value, order="C"), name))
         return name
 
     def whole(self, number: int) -> str:

@@ -50,6 +50,16 @@ def squeezed() -> onnx.ModelProto:
     return model(nodes, {"obs": (FLOAT, [1, 4])}, {"q": (FLOAT, [2])}, constants)
 
 
+def mixing() -> onnx.ModelProto:
+    """A graph of a batch of one that adds the sum of all rows to each score, which changes no arg-max."""
+    nodes = [
+        make_node("MatMul", ["obs", "w"], ["row"]),
+        make_node("ReduceSum", ["row"], ["sum"], keepdims=0),
+        make_node("Add", ["row", "sum"], ["q"]),
+    ]
+    return model(nodes, {"obs": (FLOAT, [1, 4])}, {"q": (FLOAT, [1, 2])}, {"w": weights(4, 2)})
+
+
 @pytest.mark.parametrize(
     "graph",
     [
@@ -76,9 +86,9 @@ def test_a_graph_answers_any_number_of_observations_together(graph: onnx.ModelPr
     "graph",
     [
         pytest.param(expanded(32), id="rows by constant"),
-        pytest.param(expanded(1), id="one row by constant, which spreads"),
         pytest.param(chosen_without_axis(), id="arg-max along the only axis"),
         pytest.param(squeezed(), id="an answer without the batch"),
+        pytest.param(mixing(), id="rows that see one another"),
     ],
 )
 def test_a_graph_that_cannot_is_run_row_by_row_inside_the_policys_graph(graph: onnx.ModelProto, tmp_path: Path) -> None:
@@ -87,7 +97,8 @@ def test_a_graph_that_cannot_is_run_row_by_row_inside_the_policys_graph(graph: o
     actions = check_answers_as_it_came(policy)
 
     assert set(actions) == {0, 1}
-    assert bool(policy.notes) == ("Scan" in operators(policy))
+    assert "Scan" in operators(policy)
+    assert "run once for each of them" in policy.notes[0]
 
 
 def test_the_numbers_of_a_fixed_batch_are_those_worked_out_by_numpy(tmp_path: Path) -> None:
