@@ -9,6 +9,7 @@ from typing import Any, get_args
 import gymnasium as gym
 from torch import nn
 
+from polserve.protos.shared.names import ACTION, OBSERVATION, VALUES
 from polserve.training.environments.limits import MAX_EVALUATION_STEPS
 from polserve.training.environments.making import EnvMaker
 from polserve.training.errors import require, require_kind, require_whole
@@ -37,6 +38,7 @@ def export(  # noqa: PLR0913 - keywords of a function that notebooks call
     folder: str | os.PathLike[str] | None = None,
     tracking_uri: str | None = None,
     settings: Mapping[str, object] | None = None,
+    states: Mapping[str, tuple[int, ...]] | None = None,
     progress: bool = True,
 ) -> ImportedVersion:
     """Make a policy version of a torch module: exported, compared with the module, evaluated, registered.
@@ -65,6 +67,8 @@ def export(  # noqa: PLR0913 - keywords of a function that notebooks call
         folder: folder of policies that the version is written into; None to register it in MLflow.
         tracking_uri: the MLflow store; None for that of MLFLOW_TRACKING_URI, or ./mlflow.db.
         settings: settings of the training by name, which the spec and the MLflow run keep.
+        states: of a recurrent module, the shape of each state by name, for one observation: it takes them after the
+            observations, (n, *shape) float32 each, and gives the next ones last. They begin as zeros.
         progress: whether a bar is shown over the episodes and notes are printed.
 
     Returns:
@@ -82,6 +86,7 @@ def export(  # noqa: PLR0913 - keywords of a function that notebooks call
     require(gives is None or gives in get_args(Gives), "gives", " or ".join(get_args(Gives)), repr(gives))
     require(frames >= 0, "frames", "0 or more", frames)
     require(isinstance(env, str) or callable(env), "env", "a Gymnasium id or what makes the environment", repr(env))
+    _check_states(states)
     request = ImportRequest(
         env=env if isinstance(env, str) else "",
         maker=None if isinstance(env, str) else env,
@@ -93,5 +98,15 @@ def export(  # noqa: PLR0913 - keywords of a function that notebooks call
         folder=None if folder is None else Path(folder),
         tracking_uri=tracking_uri,
     )
-    options = ModuleOptions(gives, algorithm, observation_space, action_space, frames, settings or {})
+    options = ModuleOptions(gives, algorithm, observation_space, action_space, frames, settings or {}, states or {})
     return import_policy(partial(read_module, network, options), request, shown(progress))
+
+
+def _check_states(states: Mapping[str, tuple[int, ...]] | None) -> None:
+    """Raise InvalidOption where the states are no names with shapes."""
+    expected = "names with the shape of each, such as {'hidden': (64,)}"
+    require_kind(expected, Mapping, states=states)
+    for name, shape in (states or {}).items():
+        is_shape = isinstance(shape, tuple) and all(isinstance(extent, int) and extent > 0 for extent in shape)
+        is_free = isinstance(name, str) and name.isidentifier() and name not in {OBSERVATION, ACTION, VALUES}
+        require(is_shape and is_free, "states", expected, f"{name!r}: {shape!r}")

@@ -14,8 +14,8 @@ from torch import nn
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.training.environments.descriptions import Description
 
-Answer: TypeAlias = Callable[[NDArray[Any]], NDArray[Any]]
-"""From observations (n, *shape) to one array with an answer for each."""
+Answer: TypeAlias = Callable[..., NDArray[Any]]
+"""From observations (n, *shape), and of a recurrent policy its states by name, to one array with an answer for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,9 @@ class ImportedPolicy:
     """What an observation is laid out from, where the environment emits no Box (`training.environments.layouts`)."""
     description: Description = field(default_factory=Description)
     """Names and units that are known without an environment."""
+    states: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Shape of each state of a recurrent policy, for one observation: the graph takes them after the observations, and
+    gives the next ones last."""
     frames: int = 0
     """Length of the frame stack, the first axis of the observation; 0 for none."""
     settings: Mapping[str, object] = field(default_factory=dict)

@@ -19,6 +19,7 @@ from polserve.training.evaluation.game_progress import GameProgress
 from polserve.training.imports.imported import ImportedPolicy
 from polserve.training.imports.places import Place, find_place
 from polserve.training.imports.proof import Proof, prove
+from polserve.training.imports.remembering import zero_states
 from polserve.training.imports.request import ImportRequest
 from polserve.training.tasks.catalog import published_scores
 from polserve.training.tasks.task import GOLDEN_SIZE
@@ -53,14 +54,15 @@ def prove_policy(policy: ImportedPolicy, place: Place, request: ImportRequest, p
     place = _stacked(place, policy)
     _check_fits(policy, place)
     graph = policy.graph
-    model = export_graph(graph, _example(policy.observation_space)) if isinstance(graph, nn.Module) else graph
+    example, states = _example(policy.observation_space), zero_states(policy.states, 2)
+    model = export_graph(graph, example, states) if isinstance(graph, nn.Module) else graph
     runnable = OnnxPolicy(model.SerializeToString())
     proof = prove(policy, runnable, place)
     name = request.policy_name(place, policy.source.file)
     evaluation = None
     if place.facts is not None:
         games = EvaluationGames(place.environment, request.episodes, request.max_steps)
-        evaluation = evaluate_beside_random(name, runnable.act, games, progress)
+        evaluation = evaluate_beside_random(name, runnable.player(), games, progress)
         evaluation = replace(evaluation, published=published_scores(place.environment.id))
     return Proven(name, policy, place, model, proof, evaluation)
 
@@ -72,9 +74,11 @@ def make_version(proven: Proven, provenance: pb.Provenance) -> PolicyVersion:
         ExportRefused: the graph answers otherwise at another batch size.
     """
     policy, place, evaluation = proven.policy, proven.place, proven.evaluation
-    observations = _golden(proven.proof)
+    chosen = _golden(proven.proof)
+    observations = proven.proof.observations[chosen]
+    states = {name: array[chosen] for name, array in proven.proof.states.items()}
     graph = policy.graph
-    given = answers(graph, observations) if isinstance(graph, nn.Module) else _run(proven, observations)
+    given = answers(graph, observations, states) if isinstance(graph, nn.Module) else _run(proven, observations)
     spec = build_spec(
         TrainedPolicy(
             name=proven.name,
@@ -90,16 +94,16 @@ def make_version(proven: Proven, provenance: pb.Provenance) -> PolicyVersion:
     spec.parity.compared_observations = len(proven.proof.observations)
     spec.parity.largest_relative_difference = proven.proof.largest_difference
     spec.parity.ties = int(proven.proof.is_tie.sum())
-    return seal(proven.graph, spec, {"observation": observations, **given})
+    return seal(proven.graph, spec, {"observation": observations, **states, **given})
 
 
 def _run(proven: Proven, observations: NDArray[Any]) -> dict[str, NDArray[Any]]:
     return OnnxPolicy(proven.graph.SerializeToString()).run(observations)
 
 
-def _golden(proof: Proof) -> NDArray[Any]:
-    """Golden observations: a spread of those compared, without ties, at which batch sizes may decide."""
-    decided = proof.observations[~proof.is_tie]
+def _golden(proof: Proof) -> NDArray[np.int64]:
+    """Places of the golden observations: a spread of those compared, without ties, at which batch sizes may decide."""
+    decided = np.flatnonzero(~proof.is_tie)
     if len(decided) < MIN_GOLDEN:
         raise ImportRefused(
             f"{len(proof.observations) - len(decided)} of {len(proof.observations)} observations leave the policy "

@@ -1,7 +1,7 @@
 """The proof that an imported policy acts as the original does."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,11 @@ from polserve.protos.shared.golden import TOLERANCE
 from polserve.protos.shared.names import ACTION, VALUES
 from polserve.training.errors import ImportRefused
 from polserve.training.imports.imported import ImportedPolicy
-from polserve.training.imports.observations import drawn, met
+from polserve.training.imports.observations import ENVS, drawn, met
 from polserve.training.imports.places import Place
+from polserve.training.imports.remembering import StateRecorder
 from polserve.training.learning.collector import ChooseActions
+from polserve.training.versions.export import NO_STATES
 from polserve.training.versions.onnx_policy import OnnxPolicy
 
 OBSERVATIONS = 1_000
@@ -33,6 +35,8 @@ class Proof:
     """(n,) where the two chose differently among actions that are equally good."""
     largest_difference: float
     """Largest difference of a continuous action, relative to its range; 0 for discrete ones."""
+    states: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    """States of a recurrent policy before the observations, (n, *shape) each."""
 
 
 def prove(policy: ImportedPolicy, graph: OnnxPolicy, place: Place, n: int = OBSERVATIONS) -> Proof:
@@ -41,7 +45,13 @@ def prove(policy: ImportedPolicy, graph: OnnxPolicy, place: Place, n: int = OBSE
     Raises:
         ImportRefused: the two act differently.
     """
-    return compare(policy, graph, observations_for(policy, graph.act, place, n))
+    if not policy.states:
+        return compare(policy, graph, observations_for(policy, graph.act, place, n))
+    recorder = StateRecorder(graph)
+    observations = observations_for(policy, recorder, place, n)
+    if place.facts is None:
+        recorder.play(observations, ENVS)
+    return compare(policy, graph, observations, recorder.states(len(observations)))
 
 
 def observations_for(policy: ImportedPolicy, choose_actions: ChooseActions, place: Place, n: int) -> NDArray[Any]:
@@ -51,15 +61,21 @@ def observations_for(policy: ImportedPolicy, choose_actions: ChooseActions, plac
     return met(place.environment, choose_actions, n)
 
 
-def compare(policy: ImportedPolicy, graph: OnnxPolicy, observations: NDArray[Any]) -> Proof:
-    """Compare the graph with the original on the observations (n, *shape).
+def compare(
+    policy: ImportedPolicy,
+    graph: OnnxPolicy,
+    observations: NDArray[Any],
+    states: Mapping[str, NDArray[Any]] = NO_STATES,
+) -> Proof:
+    """Compare the graph with the original on the observations (n, *shape), in these states of a recurrent policy.
 
     Raises:
         ImportRefused: the two act differently.
     """
-    batches = [observations[start : start + BATCH] for start in range(0, len(observations), BATCH)]
-    got = _joined([graph.run(batch) for batch in batches])
-    expected = np.concatenate([np.asarray(policy.original(batch)) for batch in batches])
+    parts = [slice(start, start + BATCH) for start in range(0, len(observations), BATCH)]
+    batches = [_asked(observations, states, part) for part in parts]
+    got = _joined([graph.run(*batch) for batch in batches])
+    expected = np.concatenate([np.asarray(policy.original(*batch)) for batch in batches])
     if got[ACTION].shape != expected.shape:
         raise ImportRefused(
             f"{policy.source.file}: expected actions {expected.shape} as {policy.original_name} gives them, got "
@@ -67,12 +83,18 @@ def compare(policy: ImportedPolicy, graph: OnnxPolicy, observations: NDArray[Any
         )
     preferred = None
     if policy.preferences is not None:
-        preferred = np.concatenate([np.asarray(policy.preferences(batch)) for batch in batches])
+        preferred = np.concatenate([np.asarray(policy.preferences(*batch)) for batch in batches])
         _check_values(policy, got, preferred)
     if isinstance(policy.action_space, Box):
         largest = _check_continuous(policy, got[ACTION], expected)
-        return Proof(observations, np.zeros(len(observations), np.bool_), largest)
-    return Proof(observations, _check_discrete(policy, got[ACTION], expected, preferred), 0.0)
+        return Proof(observations, np.zeros(len(observations), np.bool_), largest, states)
+    return Proof(observations, _check_discrete(policy, got[ACTION], expected, preferred), 0.0, states)
+
+
+def _asked(observations: NDArray[Any], states: Mapping[str, NDArray[Any]], part: slice) -> tuple[Any, ...]:
+    """Return what is asked of both about a part of the observations."""
+    batch = observations[part]
+    return (batch, {name: array[part] for name, array in states.items()}) if states else (batch,)
 
 
 def _joined(answers: list[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:

@@ -1,6 +1,7 @@
 """From a trained network to a policy version: one ONNX graph, its spec, and proof that it answers alike."""
 
 import contextlib
+import inspect
 import io
 import logging
 import warnings
@@ -94,7 +95,6 @@ def export_graph(policy: nn.Module, example: NDArray[Any], states: States = NO_S
     """
     outputs = list(answers(policy, example, states))
     inputs = {OBSERVATION: example, **states}
-    batch = torch.export.Dim("batch")
     # NOTE: torch.export takes an extent of 0 or 1 in the example for a constant, so the example is a batch of two.
     with _EXPORTING, _quiet():
         try:
@@ -103,7 +103,7 @@ def export_graph(policy: nn.Module, example: NDArray[Any], states: States = NO_S
                 tuple(map(torch.from_numpy, inputs.values())),
                 input_names=list(inputs),
                 output_names=outputs,
-                dynamic_shapes=tuple({0: batch} for _ in inputs),
+                dynamic_shapes=_dynamic_shapes(policy, len(states)),
                 external_data=False,
                 verbose=False,
             )
@@ -125,6 +125,17 @@ def _reason(error: Exception) -> str:
     while first.__cause__ is not None:
         first = first.__cause__
     return " ".join(str(first).split())[:300] or type(first).__name__
+
+
+def _dynamic_shapes(policy: nn.Module, n_states: int) -> tuple[Any, ...]:
+    """Say that the first axis of every input counts observations, in the form of the module's own arguments."""
+    batch = torch.export.Dim("batch")
+    states = tuple({0: batch} for _ in range(n_states))
+    takes_any = any(
+        parameter.kind is parameter.VAR_POSITIONAL
+        for parameter in inspect.signature(policy.forward).parameters.values()
+    )
+    return ({0: batch}, states) if states and takes_any else ({0: batch}, *states)
 
 
 def _strip(graph: onnx.GraphProto) -> None:

@@ -19,8 +19,9 @@ from polserve.training.imports.imported import ImportedPolicy, Source
 from polserve.training.imports.modules.finishing import AsGiven, Gives, finish
 from polserve.training.imports.observations import drawn
 from polserve.training.imports.places import Place
+from polserve.training.imports.remembering import States, zero_states
 from polserve.training.imports.within import check_within
-from polserve.training.versions.export import answers
+from polserve.training.versions.export import NO_STATES, answers
 
 TRIED = 64
 """Observations that the module is tried on before it is compared with the graph."""
@@ -42,6 +43,8 @@ class ModuleOptions:
     """Length of the frame stack, the first axis of its observations; 0 for none."""
     settings: Mapping[str, object] = field(default_factory=dict)
     """Settings of its training, by name."""
+    states: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Shape of each state of a recurrent module, for one observation."""
 
 
 class Acting(nn.Module):
@@ -54,10 +57,36 @@ class Acting(nn.Module):
 
     def forward(self, observations: Tensor) -> Any:
         """Actions, or actions and values, of observations (n, *shape); float64 ones come to the module as float32."""
-        given = self.network(observations.float() if observations.dtype == torch.float64 else observations)
+        return self.finished(self.given(observations)[0])
+
+    def finished(self, given: Any) -> Any:
+        """Return actions, or actions and values, of what the module gave."""
         if isinstance(given, tuple):  # actions and values
             return self.finishing(given[0]), given[1].float()
         return self.finishing(given)
+
+    def given(self, observations: Tensor, *states: Tensor) -> tuple[Any, tuple[Tensor, ...]]:
+        """Return what the module gives, and its next states."""
+        asked = observations.float() if observations.dtype == torch.float64 else observations
+        return split(self.network(asked, *states), len(states))
+
+
+class RecurrentActing(Acting):
+    """A recurrent module, and what makes actions of what it gives."""
+
+    def forward(self, observations: Tensor, *states: Tensor) -> Any:
+        """Actions, values where there are any, and the next states, of observations and states (n, *shape)."""
+        given, following = self.given(observations, *states)
+        acted = self.finished(given)
+        return (*acted, *following) if isinstance(acted, tuple) else (acted, *following)
+
+
+def split(given: Any, n_states: int) -> tuple[Any, tuple[Tensor, ...]]:
+    """Split what a module gives into what makes its actions, and its next states."""
+    if not n_states:
+        return given, ()
+    first, following = given[:-n_states], given[-n_states:]
+    return (first[0] if len(first) == 1 else tuple(first)), tuple(following)
 
 
 def read_module(module: nn.Module, options: ModuleOptions, place: Place) -> ImportedPolicy:
@@ -71,21 +100,21 @@ def read_module(module: nn.Module, options: ModuleOptions, place: Place) -> Impo
     if actions is None:
         raise ImportRefused(f"action_space: expected one, since {place.missing}; got none")
     network = copy.deepcopy(module).cpu().eval()
-    observations = drawn(observed, TRIED)
-    finishing = finish(_tried(network, observations[:2], options.gives, actions), options.gives, actions)
-    graph = Acting(network, finishing).eval()
+    observations, states = drawn(observed, TRIED), zero_states(options.states, TRIED)
+    finishing = finish(_tried(network, observations[:2], options, actions), options.gives, actions)
+    graph = (RecurrentActing if options.states else Acting)(network, finishing).eval()
     name = type(module).__qualname__
-    _check_is_repeatable(name, graph, observations)
-    has_values = "values" in answers(graph, observations[:2])
+    _check_is_repeatable(name, graph, observations, states)
+    has_values = "values" in answers(graph, observations[:2], zero_states(options.states, 2))
     is_scored = isinstance(actions, Discrete) and (has_values or not isinstance(finishing, AsGiven))
     remedy = "say what it gives by gives=..., such as means, which are cut off, or squashed, which are scaled"
 
-    def original(asked: NDArray[Any]) -> NDArray[Any]:
-        acted = answers(graph, asked)["action"]
+    def original(asked: NDArray[Any], states: Mapping[str, NDArray[Any]] = NO_STATES) -> NDArray[Any]:
+        acted = answers(graph, asked, states)["action"]
         check_within(name, actions, acted, remedy)
         return acted
 
-    original(observations)
+    original(observations, states)
     return ImportedPolicy(
         algorithm=options.algorithm,
         graph=graph,
@@ -96,6 +125,7 @@ def read_module(module: nn.Module, options: ModuleOptions, place: Place) -> Impo
         original_name="the module in torch",
         preferences=_preferences(graph) if is_scored else None,
         emitted_space=emitted,
+        states=options.states,
         frames=options.frames,
         settings=options.settings,
     )
@@ -119,18 +149,21 @@ def _observation_space(options: ModuleOptions, place: Place) -> tuple[Box, gym.S
     return Box(low, high, dtype=space.dtype.type), emitted
 
 
-def _tried(network: nn.Module, two: NDArray[Any], gives: str | None, actions: gym.Space[Any]) -> Tensor:
+def _tried(network: nn.Module, two: NDArray[Any], options: ModuleOptions, actions: gym.Space[Any]) -> Tensor:
     """Ask the module about two observations; return what makes its actions."""
-    given_to = torch.from_numpy(two)
+    given_to, gives = torch.from_numpy(two), options.gives
+    states = zero_states(options.states, 2)
     try:
         with torch.no_grad():
-            given = network(given_to.float() if given_to.dtype == torch.float64 else given_to)
+            asked = given_to.float() if given_to.dtype == torch.float64 else given_to
+            given = network(asked, *map(torch.from_numpy, states.values()))
     except Exception as error:  # whatever a module of the user's own raises
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise ImportRefused(
             f"{type(network).__qualname__}: expected a module that takes observations {two.dtype} {two.shape[1:]} in "
             f"batches, got {reason}; wrap it in one that does"
         ) from error
+    given = _without_states(network, given, states)
     if isinstance(given, tuple) and len(given) == 2 and gives in {None, "actions"} and isinstance(actions, Discrete):  # noqa: PLR2004
         _require_values(given[1], int(actions.n))
         given = given[0]
@@ -143,15 +176,31 @@ def _tried(network: nn.Module, two: NDArray[Any], gives: str | None, actions: gy
     return given
 
 
+def _without_states(network: nn.Module, given: Any, states: States) -> Any:
+    """Return what a module gives but its next states; raises ImportRefused where it does not give those."""
+    if not states:
+        return given
+    rest, following = split(given, len(states)) if isinstance(given, tuple) else (given, ())
+    shapes = [tuple(state.shape) if isinstance(state, Tensor) else type(state).__name__ for state in following]
+    wanted = [array.shape for array in states.values()]
+    if shapes != wanted or not all(state.dtype == torch.float32 for state in following):
+        raise ImportRefused(
+            f"{type(network).__qualname__}: expected the next states {', '.join(states)} last, as float32 "
+            f"{', '.join(map(str, wanted))}, got {', '.join(map(str, shapes)) or 'none'}; name each by states=..., "
+            "with its shape for one observation"
+        )
+    return rest
+
+
 def _require_values(values: Any, n: int) -> None:
     if not isinstance(values, Tensor) or values.shape[1:] != (n,):
         got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
         raise ImportRefused(f"the module: expected values (n, {n}) beside actions, got {got}")
 
 
-def _check_is_repeatable(name: str, graph: nn.Module, observations: NDArray[Any]) -> None:
+def _check_is_repeatable(name: str, graph: nn.Module, observations: NDArray[Any], states: States) -> None:
     """Raise ImportRefused where the module draws at random."""
-    first, second = (answers(graph, observations) for _ in range(2))
+    first, second = (answers(graph, observations, states) for _ in range(2))
     if any(not np.array_equal(first[key], second[key]) for key in first):
         raise ImportRefused(
             f"{name}: expected a deterministic module, got other answers to the same observations: give the mean, or "
@@ -163,9 +212,8 @@ def _preferences(graph: Acting) -> Any:
     """Return what the arg-max is taken of: the values, or the scores that the module gives."""
 
     @torch.no_grad()
-    def preferences(observations: NDArray[Any]) -> NDArray[Any]:
-        asked = torch.from_numpy(observations)
-        given = graph.network(asked.float() if asked.dtype == torch.float64 else asked)
+    def preferences(observations: NDArray[Any], states: Mapping[str, NDArray[Any]] = NO_STATES) -> NDArray[Any]:
+        given, _ = graph.given(torch.from_numpy(observations), *map(torch.from_numpy, states.values()))
         return np.asarray((given[1] if isinstance(given, tuple) else given).numpy())
 
     return preferences
