@@ -26,6 +26,7 @@ from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.tensors import to_tensor
 from polserve.serving.client import PolicyClient
 from polserve.serving.client.sync import Episode
+from tests.support.faults import faults
 from tests.support.http2 import ACT, EPISODE, framed
 from tests.support.hyper import HyperPeer
 from tests.support.running import Running, service, wait_until
@@ -224,7 +225,7 @@ def test_frames_out_of_order_or_without_end_are_answered_as_http2_says(
         if not isinstance(expected, Ended):
             assert peer.call(3, ACT, BODY).status == 0
     assert honest.act(OBSERVATION).version == "1"
-    assert not any(sign in running.log.read_text() for sign in ("_failed", "internal_error", "Traceback"))
+    assert faults(running.log.read_text()) == []
 
 
 def test_calls_that_are_begun_and_never_fed_take_no_room_of_other_clients(running: Running, honest: Episode) -> None:
