@@ -22,7 +22,8 @@ PREFIX = "gym:"
 INSTALL = "pip install 'polserve[training,gym]'"
 TIME_LIMIT = "TimeLimit.truncated"
 """Key in an old step's info, true where a time limit ended the episode."""
-REPLACED = ("TimeLimit", "OrderEnforcing", "PassiveEnvChecker")
+TIME_LIMIT_WRAPPER = "TimeLimit"
+REPLACED = (TIME_LIMIT_WRAPPER, "OrderEnforcing", "PassiveEnvChecker")
 """Wrappers that gym puts around what it makes, and that are ours to put."""
 
 
@@ -99,10 +100,12 @@ def registered(environment_id: str) -> EnvSpec:
             f"no environment {name!r} is registered with gym {gym.__version__}: {' '.join(str(error).split())}; name "
             "the module that registers it with --module"
         ) from error
-    return EnvSpec(environment_id, partial(_make, environment_id), max_episode_steps=known.max_episode_steps)
+    limit = known.max_episode_steps
+    return EnvSpec(environment_id, partial(_make, environment_id, limit), max_episode_steps=limit)
 
 
-def _make(environment_id: str, render_mode: str | None = None, **kwargs: Any) -> OldGym:
+def _make(environment_id: str, limit: int | None, render_mode: str | None = None, **kwargs: Any) -> OldGym:
+    """Make an environment for which gym registers the time limit `limit`."""
     gym = _gym(environment_id)
     name, known = environment_id.removeprefix(PREFIX), _parameters(gym.make)
     quiet = {"disable_env_checker": True} if "disable_env_checker" in known else {}
@@ -115,17 +118,16 @@ def _make(environment_id: str, render_mode: str | None = None, **kwargs: Any) ->
         made = gym.make(name, **quiet, **kwargs)  # an environment of the old API, which draws as it is told
     except gym.error.Error as error:
         raise UnsupportedEnvironment(f"{environment_id} cannot be made: {' '.join(str(error).split())}") from error
-    return OldGym(_bare(made), environment_id, render_mode)
+    return OldGym(_bare(made, is_limited=limit is not None), environment_id, render_mode)
 
 
-def _bare(env: Any) -> Any:
-    """Environment within what gym puts around each, whose time limit is the one that it registered."""
-    while type(env).__name__ in REPLACED and type(env).__module__.startswith("gym.wrappers"):
-        is_limit = type(env).__name__ == "TimeLimit"
-        env = env.env
-        if is_limit:
-            break  # the wrappers within it are the environment's own, but for gym's
-    while type(env).__name__ in REPLACED[1:] and type(env).__module__.startswith("gym.wrappers"):
+def _bare(env: Any, *, is_limited: bool) -> Any:
+    """Environment within what gym puts around each: its checks, and a time limit where one is registered."""
+    while type(env).__module__.startswith("gym.wrappers") and type(env).__name__ in REPLACED:
+        if type(env).__name__ == TIME_LIMIT_WRAPPER:
+            if not is_limited:
+                break  # of the environment's own
+            is_limited = False
         env = env.env
     return env
 

@@ -14,7 +14,9 @@ from tests.support.running import ROOT, environment
 
 MODULE = """
 import gym
+import gym.wrappers
 import numpy as np
+from gym.envs.classic_control import CartPoleEnv
 
 
 class OldLine(gym.Env):
@@ -48,6 +50,7 @@ class Guarded(gym.Wrapper):
 
 gym.envs.registration.register(id="OldLine-v0", entry_point=OldLine, max_episode_steps=20)
 gym.envs.registration.register(id="Guarded-v0", entry_point=lambda: Guarded(OldLine()))
+gym.envs.registration.register(id="Short-v0", entry_point=lambda: gym.wrappers.TimeLimit(CartPoleEnv(), 3))
 """
 
 LOOK = """
@@ -75,6 +78,9 @@ assert ends[-1] == (False, True) and ends[0] == (False, False), ends
 env.reset(seed=0)
 env.unwrapped.old.x = 3.15
 assert env.step(1)[2:4] == (True, False)
+short = make_env(EnvironmentSpec("gym:Short-v0", module="old_envs"))
+short.reset(seed=0)
+assert [short.step(0)[2:4] for _ in range(3)][1:] == [(False, False), (False, True)]
 guarded = make_env(EnvironmentSpec("gym:Guarded-v0", module="old_envs"))
 guarded.reset(seed=0)
 assert guarded.step(1)[2:4] == (False, True)
