@@ -75,3 +75,17 @@ def test_bounds_that_are_none_are_bad_usage_and_a_wrong_file_a_failure(tmp_path:
     assert "expected LOW,HIGH" in usage.output
     with pytest.raises(ImportRefused, match=r"graph.onnx: expected what CleanRL's scripts save"):
         carried_out("cleanrl", file)
+
+
+def test_a_graph_that_takes_a_stack_is_evaluated_on_stacks(tmp_path: Path) -> None:
+    file = graphs.save(tmp_path / "graph.onnx", graphs.linear(inputs=16))
+    spec = tmp_path / "spec.yaml"
+    spec.write_text("{observation: {shape: [4, 4], frames: 4}, inputs: [{name: obs, steps: [{stack: flat}]}]}")
+
+    arguments = ("--env", "CartPole-v1", "--episodes", 2, "--folder", tmp_path / "out")
+    figures = carried_out("onnx", file, "--spec", spec, *arguments)
+
+    policy = load(str(figures["folder"]))
+    assert (policy.spec.observation.frames, tuple(policy.spec.observation.shape)) == (4, (4, 4))
+    stack = graphs.weights(4, 4, seed=5)
+    assert policy.act(stack).action == (stack.ravel() @ graphs.weights(16, 2)).argmax()
