@@ -19,6 +19,7 @@ DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/
 ELSEWHERE = {
     "make demo": ".ci/run runs it",
     "docker ": "tests/image builds and runs the image",
+    "polserve import sb3": "tests/training/imports and the tutorial import such files",
     "polserve train --algo": "the guide to environments of one's own runs it, with the module",
 }
 """Commands of the README that are not run here, and who runs them."""
