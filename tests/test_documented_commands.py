@@ -40,9 +40,12 @@ def parse(command: str) -> None:
 def test_every_command_in_a_document_is_taken_as_it_is_written(
     document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for file in ("history.csv", *re.findall(r"[\w.-]+\.(?:zip|onnx|yaml|cleanrl_model)\b", document.read_text())):
-        (tmp_path / file).touch()
     (tmp_path / "policies").symlink_to(ROOT / "policies")
+    for file in ("history.csv", *re.findall(r"\b[\w./-]+\.(?:zip|onnx|yaml|cleanrl_model)\b", document.read_text())):
+        path = tmp_path / file
+        if not file.startswith("policies/"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
     monkeypatch.chdir(tmp_path)
     for command in commands(document):
         parse(command)
