@@ -57,7 +57,7 @@ class Saved:
     def save(self, path: Path) -> Any:
         """Save the policy with drawn weights, large enough to reach every bound; return the model."""
         kind = getattr(importlib.import_module(self.package), self.algorithm)
-        buffer = {} if self.algorithm in {"PPO", "A2C", "TRPO"} else {"buffer_size": 10}
+        buffer = {} if self.algorithm in {"PPO", "A2C", "TRPO", "RecurrentPPO"} else {"buffer_size": 10}
         env = Still(self.observations, self.actions)
         model = kind(self.policy, env, policy_kwargs=dict(self.policy_kwargs), device="cpu", **buffer, **self.more)
         draw = torch.Generator().manual_seed(0)
@@ -72,6 +72,15 @@ class Saved:
 PARTS = Dict({"place": Discrete(5), "pose": NUMBERS, "lamps": MultiBinary(3), "gears": MultiDiscrete([2, 3])})
 
 QR_DQN = Saved("QRDQN", actions=Discrete(4), policy_kwargs={"n_quantiles": 5, "net_arch": [8]}, package="sb3_contrib")
+RECURRENT = Saved(
+    "RecurrentPPO",
+    "MlpLstmPolicy",
+    actions=Discrete(4),
+    policy_kwargs={"lstm_hidden_size": 6, "n_lstm_layers": 2, "net_arch": [8]},
+    package="sb3_contrib",
+)
+RECURRENT_FIXTURE = Path(__file__).resolve().parents[1] / "fixtures" / "recurrent_ppo.zip"
+"""A recurrent policy; beside it, as .npz, episodes of observations one after another, and what the library predicts."""
 FIXTURE = Path(__file__).resolve().parents[1] / "fixtures" / "qrdqn.zip"
 """A policy of sb3-contrib; beside it, as .npz, observations and what the library predicts of them."""
 
@@ -84,5 +93,20 @@ def write_fixture() -> None:
     np.savez_compressed(FIXTURE.with_suffix(".npz"), allow_pickle=False, observation=observations, action=actions)
 
 
+def write_recurrent_fixture() -> None:
+    """Write the file of RECURRENT, and its predictions: in the first episode, and in others that begin in between."""
+    model = RECURRENT.save(RECURRENT_FIXTURE)
+    observations = np.random.default_rng(0).normal(size=(200, 5)).astype(np.float32)
+    starts = np.isin(np.arange(len(observations)), (0, 70, 110))
+    state, actions = None, []
+    for observation, is_start in zip(observations, starts, strict=True):
+        begins = np.array([is_start])
+        action, state = model.predict(observation, state=state, episode_start=begins, deterministic=True)
+        actions.append(int(action))
+    arrays = {"observation": observations, "is_start": starts, "action": np.array(actions)}
+    np.savez_compressed(RECURRENT_FIXTURE.with_suffix(".npz"), allow_pickle=False, **arrays)
+
+
 if __name__ == "__main__":
     write_fixture()
+    write_recurrent_fixture()

@@ -151,9 +151,8 @@ FIRST = "quantile_net.quantile_net.0.weight"
         (lambda state: state.update({FIRST: torch.zeros(8, 6)}), rf"{FIRST}: expected \(n, 5\), .*got \(8, 6\)"),
         (lambda state: state.pop("quantile_net.quantile_net.2.weight"), "expected the weights of linear layers"),
         (lambda state: state.clear(), "got weights named none"),
-        (lambda state: state.update({"lstm_actor.weight": torch.zeros(1)}), "got a recurrent one"),
     ],
-    ids=["nan", "shape", "layer", "empty", "recurrent"],
+    ids=["nan", "shape", "layer", "empty"],
 )
 def test_weights_that_are_of_no_such_policy_are_refused(edit: Edit, message: str, tmp_path: Path) -> None:
     path = with_state(tmp_path, edit)

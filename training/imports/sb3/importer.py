@@ -1,8 +1,8 @@
 """From an SB3 file to an imported policy."""
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -19,12 +19,13 @@ from polserve.training.errors import ImportRefused, InvalidOption
 from polserve.training.imports.archives import open_archive, read_json, read_member, read_state
 from polserve.training.imports.imported import Answer, ImportedPolicy, Source
 from polserve.training.imports.places import Place
-from polserve.training.imports.sb3.kinds import NAMES, OWN_MODULES, Kind, algorithm_of, kind_of
+from polserve.training.imports.sb3.kinds import NAMES, OWN_MODULES, RECURRENT, Kind, algorithm_of, kind_of
 from polserve.training.imports.sb3.layers import Acting
 from polserve.training.imports.sb3.normalizing import read_statistics
 from polserve.training.imports.sb3.predicting import real_predict
 from polserve.training.imports.sb3.preprocessing import Preprocessing, preprocessing_for
 from polserve.training.imports.sb3.rebuilding import Saved, rebuild
+from polserve.training.imports.sb3.recurrent import answer_of, preferences_of, rebuild_recurrent, states_of
 from polserve.training.imports.sb3.stated import ACTIVATIONS, Stated, activation_named
 from polserve.training.versions.export import answers
 
@@ -66,25 +67,46 @@ def read_sb3(path: Path, options: Sb3Options, place: Place) -> ImportedPolicy:
     _check_extractor(stated)
     before = _preprocessing(stated, _statistics_file(stated, kind, options), place)
     saved = Saved(stated, state, kind, _activation(stated, kind, options), before.shape, _actions(stated, place))
-    graph = Acting(before.module(), rebuild(saved), nn.Identity()).eval()
-    original, name = _original(before, saved, graph)
-    library = "sb3-contrib" if algorithm in {"qr-dqn", "tqc", "trpo"} else "stable-baselines3"
+    acting = _acting(before, saved)
+    library = "sb3-contrib" if algorithm in {"qr-dqn", "tqc", "trpo", "recurrent-ppo"} else "stable-baselines3"
     return ImportedPolicy(
         algorithm=algorithm,
-        graph=graph,
+        graph=acting.graph,
         observation_space=before.carried,
         emitted_space=before.emitted,
         action_space=saved.action_space,
         source=Source.of(path, f"{library} {release}".strip(), NAMES[algorithm]),
-        original=original,
-        original_name=name,
-        preferences=_preferences(graph, saved.action_space),
+        original=acting.original,
+        original_name=acting.original_name,
+        preferences=acting.preferences,
+        states=acting.states,
         frames=before.frames,
         settings=stated.settings(),
         seed=stated.whole("seed"),
         environment_steps=stated.whole("num_timesteps"),
         notes=_notes(before),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Rebuilt:
+    """A policy built anew, and what it is compared with."""
+
+    graph: nn.Module
+    original: Answer
+    original_name: str
+    preferences: Answer | None
+    states: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+def _acting(before: Preprocessing, saved: Saved) -> _Rebuilt:
+    """Build the policy, with a memory where it has one."""
+    if saved.kind.mark == RECURRENT:
+        recurrent = rebuild_recurrent(saved, before.module())
+        preferences = preferences_of(recurrent, saved.action_space)
+        return _Rebuilt(recurrent, answer_of(recurrent), "torch's LSTM", preferences, states_of(recurrent))
+    graph = Acting(before.module(), rebuild(saved), nn.Identity()).eval()
+    return _Rebuilt(graph, *_original(before, saved, graph), _preferences(graph, saved.action_space))
 
 
 def _release(archive: ZipFile) -> str:

@@ -60,6 +60,15 @@ KINDS = (
         False,
     ),
     Kind(
+        "a recurrent actor-critic policy",
+        RECURRENT,
+        ("pi_features_extractor.", "features_extractor."),
+        ("mlp_extractor.shared_net.", "mlp_extractor.policy_net.", "action_net."),
+        "tanh",
+        ("recurrent-ppo",),
+        None,
+    ),
+    Kind(
         "an actor-critic policy",
         "action_net.",
         ("pi_features_extractor.", "features_extractor."),
@@ -71,7 +80,7 @@ KINDS = (
 )
 """Those whose mark another kind may have too come after it."""
 NAMES = {"dqn": "DQN", "qr-dqn": "QR-DQN", "ddpg": "DDPG", "td3": "TD3", "sac": "SAC", "tqc": "TQC", "ppo": "PPO",
-         "a2c": "A2C", "trpo": "TRPO"}  # fmt: skip
+         "a2c": "A2C", "trpo": "TRPO", "recurrent-ppo": "RecurrentPPO"}  # fmt: skip
 """Algorithms as the library names them."""
 
 
@@ -81,10 +90,6 @@ def kind_of(stated: Stated, state: Mapping[str, Tensor]) -> Kind:
     Raises:
         ImportRefused: it is none that is known.
     """
-    if any(name.startswith(RECURRENT) for name in state):
-        raise ImportRefused(
-            f"{stated.file}: expected a policy without memory, got a recurrent one ({RECURRENT}*); it is not imported"
-        )
     if "maskable" in stated.policy_module:
         raise ImportRefused(
             f"{stated.file}: expected a policy that chooses among all actions, got a maskable one, which needs a mask "

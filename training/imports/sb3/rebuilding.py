@@ -78,21 +78,36 @@ def rebuild(saved: Saved) -> nn.Sequential:
     Raises:
         ImportRefused: its weights are not of a network that is known, or do not fit the spaces.
     """
-    parts: list[nn.Module] = []
+    features, width = feature_layers(saved)
+    return nn.Sequential(*features, *acting_layers(saved, width)).eval()
+
+
+def feature_layers(saved: Saved) -> tuple[list[nn.Module], int]:
+    """Build the features extractor; return it with the number of its outputs.
+
+    Raises:
+        ImportRefused: its weights are not of one that is known, or do not fit the observations.
+    """
     prefix = saved.extractor()
-    width = prod(saved.shape)
-    if prefix:
-        features = _nature_cnn(saved, prefix)
-        parts.append(features)
-        width = features.linear[0].out_features  # type: ignore[assignment]
-    else:
-        parts.append(nn.Flatten())
+    if not prefix:
+        return [nn.Flatten()], prod(saved.shape)
+    features = _nature_cnn(saved, prefix)
+    return [features], int(features.linear[0].out_features)  # type: ignore[arg-type]
+
+
+def acting_layers(saved: Saved, width: int) -> list[nn.Module]:
+    """Build the layers from `width` features to the action, or to the action and values.
+
+    Raises:
+        ImportRefused: their weights are not of layers that are known, or do not fit the actions.
+    """
+    parts: list[nn.Module] = []
     for network in saved.kind.networks:
         layers = _layers(saved, network, width)
         _check_used(saved, network, layers)
         parts += layers
         width = next((layer.out_features for layer in reversed(layers) if isinstance(layer, nn.Linear)), width)
-    return nn.Sequential(*parts, *_finishing(saved, width)).eval()
+    return [*parts, *_finishing(saved, width)]
 
 
 def _layers(saved: Saved, prefix: str, width: int) -> list[nn.Module]:
