@@ -99,8 +99,10 @@ def main() -> None:
             report.line(f"step_{lanes}", title, step, empty, "<= 0.25")
             title = f"a step, {lanes} streams, CPU, to an echoing stream of grpc.aio"
             report.line(f"step_{lanes}_stream", title, step, echo, "<= 0.6")
-        single = median(asyncio.run(drive(ours, 64, asks, is_stream=False)) for _ in range(rounds))
-        together = median(slots_ms(ours, asks // 40) for _ in range(rounds))
+        turns = [
+            (asyncio.run(drive(ours, SLOTS, asks, is_stream=False)), slots_ms(ours, asks // 4)) for _ in range(rounds)
+        ]
+        single, together = (median(side) for side in zip(*turns, strict=True))
         title = f"{SLOTS} CartPoles on one stream, steps per CPU second, to {SLOTS} single Acts"
         report.line("slots", title, 1 / together, 1 / single, ">= 20", "per ms")
     show(f"steps of episodes, medians of {rounds}", ("what", "ours", "theirs", "ratio", "asked"), report.rows)
