@@ -121,6 +121,10 @@ class DiscreteForm(Form):
         return self
 
 
+def _counted(value: Any) -> Any:
+    return {"n": value} if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 class ContinuousForm(Form):
     """Actions of numbers between bounds, in the environment's own units."""
 
@@ -144,7 +148,7 @@ class ContinuousForm(Form):
 class ActionForm(Form):
     """What an action is, and how the graph's output becomes one."""
 
-    discrete: Annotated[DiscreteForm, BeforeValidator(lambda n: {"n": n} if isinstance(n, int) else n)] | None = None
+    discrete: Annotated[DiscreteForm, BeforeValidator(_counted)] | None = None
     multi_discrete: list[PositiveInt] | None = Field(None, min_length=1)
     """How many values each of several choices has."""
     multi_binary: PositiveInt | None = None

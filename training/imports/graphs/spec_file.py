@@ -11,6 +11,8 @@ from polserve.training.errors import ImportRefused
 from polserve.training.imports.graphs.form import Form, GraphForm
 
 MOST_BYTES = 1 << 20
+MOST_FAULTS = 3
+"""Faults that an error lists."""
 MANUAL = "docs/import.md has an example"
 _FLOAT = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+")
 """Numbers such as 1e-8, which YAML 1.1 takes for text."""
@@ -53,13 +55,21 @@ def form_of(given: Any, where: str) -> GraphForm:
     try:
         return GraphForm.model_validate(given)
     except ValidationError as error:
-        faults = "; ".join(_sentence(dict(fault)) for fault in error.errors()[:3])
-        raise ImportRefused(f"{where}: {faults}; {MANUAL}") from error
+        faults = dict.fromkeys(_sentence(dict(fault), given) for fault in error.errors())  # one each
+        raise ImportRefused(f"{where}: {'; '.join(list(faults)[:MOST_FAULTS])}; {MANUAL}") from error
 
 
-def _sentence(fault: dict[str, Any]) -> str:
+def _sentence(fault: dict[str, Any], given: Any) -> str:
     """Say what is wrong with a field, in our own form."""
-    field = ".".join(str(part) for part in fault["loc"] if str(part) not in _KINDS) or "spec"
+    is_its_presence = fault["type"] in {"missing", "extra_forbidden"}  # which says nothing of the last field's form
+    for i, part in enumerate(fault["loc"][:-1] if is_its_presence else fault["loc"]):
+        if part in _OF_SEVERAL_FORMS:
+            value = given
+            for key in fault["loc"][: i + 1]:
+                value = value[key]
+            field = ".".join(map(str, fault["loc"][: i + 1]))
+            return f"{field}: expected {_OF_SEVERAL_FORMS[part]}, got {value!r}"
+    field = ".".join(map(str, fault["loc"])) or "spec"
     if fault["type"] == "extra_forbidden":
         return f"{field}: expected no such field; known here are {_known(fault['loc'][:-1])}"
     if fault["type"] == "missing":
@@ -70,8 +80,13 @@ def _sentence(fault: dict[str, Any]) -> str:
     return f"{field}: {message}" if ", got " in message else f"{field}: {message}, got {fault['input']!r}"
 
 
-_KINDS = {"float", "list[float]", "bool", "tuple[int, int]", "list[str]", "function-after", "nullable"}
-"""Parts of a location that name one of several forms of a field, which is nothing that a person wrote."""
+_OF_SEVERAL_FORMS = {
+    "take": "[from, to], a name, or a list of names",
+    "value": "a number, a list of numbers, true or false",
+    "low": "a number, or a list of numbers",
+    "high": "a number, or a list of numbers",
+}
+"""Fields that may be written in several ways, in each of which pydantic tells what is wrong."""
 
 
 def _known(location: tuple[Any, ...]) -> str:

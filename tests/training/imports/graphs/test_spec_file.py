@@ -74,6 +74,18 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         ("observation: {shape: [1], dtype: int8}", "observation.dtype: expected 'float32', .*, got 'int8'"),
         ("inputs: [{take: [0, 1]}]", "inputs.0.name: expected a value, got none"),
         ("inputs: [{name: a, steps: [{scale: x}]}]", "inputs.0.steps.0: scale: expected a number"),
+        (
+            "inputs: [{name: a, take: [0]}]",
+            r"inputs.0.take: expected \[from, to\], a name, or a list of names, got \[0\];",
+        ),
+        (
+            "inputs: [{name: a, value: x}]",
+            "inputs.0.value: expected a number, a list of numbers, true or false, got 'x';",
+        ),
+        ("observation: {shape: [1], low: x}", "observation.low: expected a number, or a list of numbers, got 'x';"),
+        ("action: {discrete: yes}", "action.discrete: expected fields with values, got True"),
+        ("action: {continuous: {low: 0}}", "action.continuous.high: expected a value, got none"),
+        ("action: {low: 0}", "action.low: expected no such field"),
         ("- a list", r"spec.yaml: expected fields with values, got \['a list'\]"),
         ("{", "expected YAML, got something else"),
         ("!!python/object/apply:os.system [echo]", "expected YAML, got something else"),
