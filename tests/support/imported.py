@@ -56,13 +56,13 @@ def discrete(original: Callable[[NDArray[Any]], NDArray[Any]] | None = None) -> 
     return replace(policy, original=original) if original else policy
 
 
-def continuous(error: float = 0.0) -> ImportedPolicy:
-    """A policy for Pendulum, whose original differs from it by `error`."""
+def continuous(error: float = 0.0, bound: float = 2.0) -> ImportedPolicy:
+    """A policy for Pendulum, whose original differs from it by `error`; with other bounds, where they are given."""
     return ImportedPolicy(
         algorithm="linear",
         graph=ByTorque(),
         observation_space=Box(np.array([-1, -1, -8], np.float32), np.array([1, 1, 8], np.float32)),
-        action_space=Box(-2.0, 2.0, (1,)),
+        action_space=Box(-bound, bound, (1,)),
         source=SOURCE,
         original=lambda observations: np.clip(-observations[:, 2:], -2, 2) + np.float32(error),
         original_name="numpy",

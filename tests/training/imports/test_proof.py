@@ -71,6 +71,12 @@ def test_a_continuous_action_that_differs_is_refused(error: float) -> None:
         proof(continuous(error))
 
 
+def test_an_action_without_bounds_is_compared_relative_to_the_largest() -> None:
+    assert proof(continuous(1e-4, np.inf)).largest_difference == pytest.approx(5e-5, abs=1e-6)
+    with pytest.raises(ImportRefused, match="actions differ by"):
+        proof(continuous(1e-3, np.inf))
+
+
 def test_bounds_that_are_only_the_largest_floats_bound_no_draw() -> None:
     limit = np.finfo(np.float32).max
     assert np.abs(drawn(Box(-limit, limit, (4,)), 1_000)).max() < 100
