@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike
 
 from polserve.serving.client.async_transport import AsyncStream, AsyncTransport
 from polserve.serving.client.messages import Action, ClientCall
-from polserve.serving.client.observations import Observation
-from polserve.serving.client.parts import Asked, Layouts, as_given, carry_out_async, is_in_parts, takes_parts
+from polserve.serving.client.observations import Observations
+from polserve.serving.client.parts import Asked, Layouts, are_in_parts, batch_as_given, carry_out_async, takes_parts
 from polserve.serving.client.slots import EndedEpisode, EpisodeEnds, SlotMessages, VectorEnvironment, slot_steps
 
 
@@ -36,7 +36,7 @@ class AsyncEpisodes:
 
     async def act(
         self,
-        observations: Observation,
+        observations: Observations,
         rewards: ArrayLike | None = None,
         *,
         terminated: ArrayLike | None = None,
@@ -45,10 +45,10 @@ class AsyncEpisodes:
         """Ask for the action of each slot, as `Episodes.act`; raises InvalidArgument and ClientError."""
         messages = self._messages
         earned, ended = messages.rewards(rewards), messages.ended(terminated, truncated)
-        if is_in_parts(observations) and not takes_parts(self._stream):
+        if are_in_parts(observations) and not takes_parts(self._stream):
             return await carry_out_async(slot_steps(self._layouts, messages, observations, earned, ended), self._ask)
-        if is_in_parts(observations):
-            self._stream.give(as_given(observations, "observations"))  # type: ignore[attr-defined] # it takes them
+        if are_in_parts(observations):
+            self._stream.give(batch_as_given(observations))  # type: ignore[attr-defined] # it takes them
             observations = ()
         request = messages.observe(observations, earned, ended)  # type: ignore[arg-type] # an array
         return messages.action(await self._stream.ask(request))

@@ -14,15 +14,15 @@ from polserve.protos.tensors import to_array
 from polserve.serving.client.arguments import Version, flag, name_and_version, probability, whole
 from polserve.serving.client.errors import InvalidArgument, described
 from polserve.serving.client.messages import Action, ClientCall
-from polserve.serving.client.observations import Observation, observation_tensor
+from polserve.serving.client.observations import Observations, observation_tensor
 from polserve.serving.client.parts import (
     Asked,
     Layouts,
     Steps,
-    as_given,
+    are_in_parts,
+    batch_as_given,
     begun_steps,
     carry_out,
-    is_in_parts,
     lay_out_batch,
     takes_parts,
 )
@@ -196,7 +196,7 @@ class Episodes:
 
     def act(
         self,
-        observations: Observation,
+        observations: Observations,
         rewards: ArrayLike | None = None,
         *,
         terminated: ArrayLike | None = None,
@@ -217,10 +217,10 @@ class Episodes:
         """
         earned = self._messages.rewards(rewards)
         ended = self._messages.ended(terminated, truncated)
-        if is_in_parts(observations) and not takes_parts(self._stream):
+        if are_in_parts(observations) and not takes_parts(self._stream):
             return carry_out(slot_steps(self._layouts, self._messages, observations, earned, ended), self._ask)
-        if is_in_parts(observations):
-            self._stream.give(as_given(observations, "observations"))  # type: ignore[attr-defined] # it takes them
+        if are_in_parts(observations):
+            self._stream.give(batch_as_given(observations))  # type: ignore[attr-defined] # it takes them
             observations = ()
         request = self._messages.observe(observations, earned, ended)  # type: ignore[arg-type] # an array
         return self._messages.action(self._stream.ask(request))

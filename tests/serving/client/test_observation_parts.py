@@ -62,6 +62,7 @@ def test_several_observations_in_parts_are_one_batch(client: PolicyClient) -> No
     with client.episodes("arm", len(ARMS)) as episodes:
         for _ in range(2):
             assert episodes.act(batched).action.tolist() == ACTIONS.tolist()
+        assert episodes.act(ARMS).action.tolist() == ACTIONS.tolist()
 
 
 def test_an_episode_takes_observations_in_parts(client: PolicyClient) -> None:
@@ -258,6 +259,7 @@ def test_a_function_gets_the_parts_as_they_were_given() -> None:
     batched["seen"] = tuple(np.array([row["seen"][i] for row in ARMS[:2]]) for i in (0, 1))  # type: ignore[assignment]
     with fake.episodes("arm", 2) as episodes:
         assert episodes.act(batched).action.tolist() == expected[:2]
+        assert episodes.act(ARMS[:2]).action.tolist() == expected[:2]
     with pytest.raises(InvalidArgument, match=r"observation\['grip'\]: expected real numbers"):
         fake.act("arm", {"grip": "open"})
 
