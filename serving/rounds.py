@@ -117,10 +117,16 @@ class Flushed(Protocol):
 class Rounds:
     """Collects calls, and has them answered."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, publish: Callable[[], None]) -> None:
-        """`publish` is called for what was counted in rounds, a little after the first of them."""
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, publish: Callable[[], None], *, is_counted_outside: bool = False
+    ) -> None:
+        """`publish` is called for what was counted in rounds, a little after the first of them.
+
+        With `is_counted_outside` others read what is published, also after this process was killed: then each round is.
+        """
         self._loop = loop
         self._publish = publish
+        self._is_counted_outside = is_counted_outside
         self._is_publishing = False
         """Whether the loop has been told to publish, and has yet to come to it."""
         self._waiting: deque[Call] = deque()
@@ -197,7 +203,9 @@ class Rounds:
                 flushed.flush()
             except Exception:
                 log.exception("flush_failed")
-        if not self._is_publishing:
+        if self._is_counted_outside:
+            self._publish()
+        elif not self._is_publishing:
             self._is_publishing = True
             self._loop.call_later(PUBLISH_S, self.publish)
         self._is_due = bool(self._waiting or self._touched)

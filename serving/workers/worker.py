@@ -45,7 +45,7 @@ class Worker:
         self._catalog = Catalog(settings.aliases, epoch)
         self.loader = VersionLoader(self._catalog)
         loop = make_loop()
-        rounds = Rounds(loop, metrics.flush)
+        rounds = Rounds(loop, metrics.flush, is_counted_outside=share.n > 1)
         published_first.publish = rounds.publish_soon
         rng = np.random.default_rng(None if settings.seed is None else [settings.seed, share.index])
         inference = Inference(metrics, rng, Capacity(settings.max_waiting, settings.max_batch), rounds.post)

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from polserve.serving.addresses import spelled
-from polserve.serving.rounds import PUBLISH_S
 
 ROOT = Path(__file__).resolve().parents[2]
 """The repository."""
@@ -114,8 +113,7 @@ class Running:
         return bool(state["ready"] and workers["up"] == workers["of"])
 
     def metrics(self) -> str:
-        """The page /metrics, with everything that was answered before."""
-        time.sleep(5 * PUBLISH_S)  # with several workers, what they have counted comes a little later
+        """The page /metrics."""
         return page(f"{self.http_url}/metrics")[1]
 
 
