@@ -75,7 +75,10 @@ def sb3(
     folder: Folder = IMPORTED,
     as_json: AsJson = False,
 ) -> None:
-    """Import the .zip that `model.save()` of stable-baselines3 or sb3-contrib wrote."""
+    """Import a .zip of stable-baselines3 or sb3-contrib.
+
+    It is what `model.save()` wrote.
+    """
     from polserve.training.imports.request import ImportRequest
 
     where = None if register else folder
@@ -120,7 +123,10 @@ def cleanrl(
     folder: Folder = IMPORTED,
     as_json: AsJson = False,
 ) -> None:
-    """Import the .cleanrl_model that a script of CleanRL wrote with --save-model."""
+    """Import a .cleanrl_model of a script of CleanRL.
+
+    It is what the script writes with --save-model.
+    """
     from polserve.training.imports.request import ImportRequest
 
     where = None if register else folder

@@ -16,6 +16,7 @@ from polserve.serving.settings import Settings
 from polserve.training.runs.presets import PRESETS
 
 COMMANDS = sorted(entry.name for entry in entry_points(group=GROUP))
+IMPORTS = ["import sb3", "import cleanrl", "import onnx"]
 
 
 @pytest.fixture(autouse=True)
@@ -31,19 +32,21 @@ def shown(*arguments: str) -> str:
 def parameters(name: str) -> list[Any]:
     """The parameters of a command."""
     command: Any = typer.main.get_command(build([]))
-    return list(command.commands[name].params)
+    for part in name.split():
+        command = command.commands[part]
+    return list(command.params)
 
 
-@pytest.mark.parametrize("name", ["", *COMMANDS])
+@pytest.mark.parametrize("name", ["", *COMMANDS, *IMPORTS])
 def test_the_help_is_whole_on_80_columns(name: str) -> None:
-    usage, *lines = shown(*([name] if name else [])).splitlines()
+    usage, *lines = shown(*name.split()).splitlines()
     assert max(map(len, [usage, *lines])) <= 80
     assert not any(line.endswith(("…", "...")) for line in lines)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [*COMMANDS, *IMPORTS])
 def test_the_help_shows_every_flag_and_variable_in_one_piece(name: str) -> None:
-    words = shown(name).replace(";", " ").replace("]", " ").split()
+    words = shown(*name.split()).replace(";", " ").replace("]", " ").split()
     for parameter in parameters(name):
         if parameter.param_type_name == "option":
             assert set(parameter.opts) <= set(words)
