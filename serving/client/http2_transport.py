@@ -1,4 +1,4 @@
-"""The calls of the synchronous client over nghttp2: for loops that wait for each action, at a third of the time.
+"""The calls of the synchronous client over nghttp2: for loops that wait for each action.
 
 Each call has a connection for itself, and the thread that asks reads the answer, so that no thread hands it to another.
 No proxies, no balancing between addresses: those are the default transport's.

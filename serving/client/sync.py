@@ -66,8 +66,8 @@ class PolicyClient:
             timeout_s: seconds after which a call, or a step of an episode, fails.
             connections: how many to keep, used in turn; a service of several processes answers each in one of them.
             options: gRPC channel arguments, before our own.
-            transport: "grpcio", or "nghttp2" for loops that wait for each action: less than half the time and CPU for
-                a call, without proxies, and with a connection for each thread.
+            transport: "grpcio", or "nghttp2" for loops that wait for each action: less time and CPU for a call,
+                without proxies, and with a connection for each thread.
 
         Raises:
             InvalidArgument: an argument is not what it must be.
