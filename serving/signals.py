@@ -1,6 +1,7 @@
 """The signals that end a process, and how to wait for them."""
 
 import os
+import select
 import signal
 from types import FrameType
 
@@ -20,9 +21,12 @@ class EndSignals:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _nothing)
 
-    def wait(self) -> None:
-        """Wait in any thread until one has come."""
-        os.read(self._read_end, 1)
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait in any thread until one has come, at most so long; whether one has."""
+        has_come = bool(select.select([self._read_end], [], [], timeout_s)[0])
+        if has_come:
+            os.read(self._read_end, 1)
+        return has_come
 
 
 def _nothing(_number: int, _frame: FrameType | None) -> None:

@@ -13,8 +13,8 @@ OFFLINE_SIDE = "polserve.training"
 """The package that the image leaves out."""
 EXTRAS = {
     "training": (
-        *("alembic", "gymnasium", "imageio", "matplotlib", "onnx", "onnxscript", "psutil", "scipy", "sqlalchemy"),
-        *("torch", OFFLINE_SIDE),
+        *("alembic", "gymnasium", "imageio", "matplotlib", "onnx", "onnxscript", "psutil", "pydantic", "scipy"),
+        *("sqlalchemy", "torch", "yaml", OFFLINE_SIDE),
     ),
     "atari": ("ale_py",),
 }

@@ -1,7 +1,6 @@
 """`polserve watch`."""
 
-import time
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -36,12 +35,15 @@ def watch(
     from polserve.protos.shared.tables import aligned
     from polserve.serving.client import ClientError, PolicyClient
     from polserve.serving.commands.counting import Counter
+    from polserve.serving.signals import EndSignals
 
     require_service(target, wait)
     counter = Counter(metrics or f"http://{target.rpartition(':')[0]}:8080/metrics")
     console = Console(soft_wrap=True, highlight=False)
     screen = Live(console=console, auto_refresh=False) if console.is_terminal else None
-    with suppress(KeyboardInterrupt), PolicyClient(target) as client, screen or nullcontext():
+    # NOTE: a KeyboardInterrupt can be lost: where another library calls Python back, it is only printed.
+    ended = EndSignals()
+    with PolicyClient(target) as client, screen or nullcontext():
         while True:
             try:
                 lines = aligned(_rows(client.policies(), counter.per_second()))
@@ -53,7 +55,8 @@ def watch(
                 print("\n".join([*lines, ""]), flush=True)
             else:
                 screen.update(Text("\n".join(lines)), refresh=True)
-            time.sleep(interval)
+            if ended.wait(interval):
+                return
 
 
 def _rows(live: "Sequence[LivePolicy]", rates: "Counts | None") -> "list[tuple[str, ...]]":
