@@ -48,6 +48,11 @@ def code_of(call: grpc.Call) -> tuple[str, str]:
     return call.code().name, call.details() or ""
 
 
+def is_refused(ended: tuple[str, str]) -> bool:
+    """Whether the connection had no room: grpcio's server still counts a stream that its client has seen end."""
+    return ended[0] == "UNAVAILABLE" and "RST_STREAM with error code 7" in ended[1]
+
+
 @pytest.mark.parametrize("method", UNARY)
 def test_a_malformed_message_ends_its_stream(narrow: Running, method: str) -> None:
     with grpc.insecure_channel(narrow.target) as channel:
@@ -69,10 +74,10 @@ def test_a_malformed_message_ends_a_stream_that_its_client_holds_open(narrow: Ru
 
     with grpc.insecure_channel(narrow.target) as channel:
         ask: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(method)
-        calls = [ask(messages(), timeout=10) for _ in range(MAX_STREAMS + 2)]
-        ended = {code_of(call)[0] for call in calls}
+        ended = {code_of(call) for call in [ask(messages(), timeout=10) for _ in range(MAX_STREAMS + 2)]}
+        wait_until(lambda: not is_refused(code_of(ask(messages(), timeout=10))))
     is_over.set()
-    assert ended == {"INVALID_ARGUMENT"}
+    assert {code for code, details in ended if not is_refused((code, details))} == {"INVALID_ARGUMENT"}
 
 
 @pytest.mark.parametrize("method", [*UNARY, *STREAMS, "/polserve.v1.PolicyService/Nothing"])
