@@ -10,7 +10,7 @@ import gymnasium as gym
 from torch import nn
 
 from polserve.protos.shared.names import ACTION, OBSERVATION, VALUES
-from polserve.training.environments.limits import MAX_EVALUATION_STEPS
+from polserve.training.environments.limits import EVALUATION_EPISODES, MAX_EVALUATION_STEPS
 from polserve.training.environments.making import EnvMaker
 from polserve.training.errors import require, require_kind, require_whole
 from polserve.training.evaluation.game_progress import shown
@@ -18,7 +18,7 @@ from polserve.training.imports.importing import import_policy
 from polserve.training.imports.modules.finishing import Gives
 from polserve.training.imports.modules.importer import ModuleOptions, read_module
 from polserve.training.imports.publishing import ImportedVersion
-from polserve.training.imports.request import EPISODES, ImportRequest
+from polserve.training.imports.request import ImportRequest
 
 
 def export(  # noqa: PLR0913 - keywords of a function that notebooks call
@@ -33,7 +33,7 @@ def export(  # noqa: PLR0913 - keywords of a function that notebooks call
     frames: int = 0,
     module: str = "",
     env_kwargs: Mapping[str, Any] | None = None,
-    episodes: int = EPISODES,
+    episodes: int = EVALUATION_EPISODES,
     max_steps: int = MAX_EVALUATION_STEPS,
     folder: str | os.PathLike[str] | None = None,
     tracking_uri: str | None = None,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self, SupportsFloat, SupportsIndex
+from typing import Self, SupportsFloat, SupportsIndex
 
 from polserve.protos.shared.calls import DEFAULT_TARGET
 from polserve.serving.client.arguments import (
@@ -19,7 +19,6 @@ from polserve.serving.client.live import LivePolicy
 from polserve.serving.client.messages import (
     Action,
     ActOptions,
-    ClientCall,
     EpisodeMessages,
     act_batch_call,
     act_call,
@@ -29,7 +28,6 @@ from polserve.serving.client.messages import (
 )
 from polserve.serving.client.observations import Observation, Observations
 from polserve.serving.client.parts import (
-    Asked,
     Layouts,
     Steps,
     act_batch_steps,
@@ -37,6 +35,7 @@ from polserve.serving.client.parts import (
     are_in_parts,
     as_given,
     as_list,
+    asking,
     batch_as_given,
     carry_out_async,
     is_in_parts,
@@ -186,12 +185,7 @@ class AsyncEpisode:
             self._stream.give(as_given(observation))  # type: ignore[attr-defined] # which is what it says
             return self._messages.action(await self._stream.ask(self._messages.observe((), reward)))
         steps = observe_steps(self._layouts, self._messages, observation, reward)
-        return await carry_out_async(steps, self._ask)
-
-    async def _ask(self, asked: Asked) -> Any:
-        if isinstance(asked, ClientCall):
-            return await self._transport.call(asked)
-        return await self._stream.ask(asked)
+        return await carry_out_async(steps, asking(self._transport.call, self._stream.ask))
 
     async def end(self, reward: SupportsFloat | None = None, *, truncated: bool = False) -> float | None:
         """End the episode and return its return, as `Episode.end`; raises InvalidArgument and ClientError."""

@@ -7,9 +7,9 @@ from typing import Any, Self
 from numpy.typing import ArrayLike
 
 from polserve.serving.client.async_transport import AsyncStream, AsyncTransport
-from polserve.serving.client.messages import Action, ClientCall
+from polserve.serving.client.messages import Action
 from polserve.serving.client.observations import Observations
-from polserve.serving.client.parts import Asked, Layouts, are_in_parts, batch_as_given, carry_out_async, takes_parts
+from polserve.serving.client.parts import Layouts, are_in_parts, asking, batch_as_given, carry_out_async, takes_parts
 from polserve.serving.client.slots import EndedEpisode, EpisodeEnds, SlotMessages, VectorEnvironment, slot_steps
 
 
@@ -46,7 +46,8 @@ class AsyncEpisodes:
         messages = self._messages
         earned, ended = messages.rewards(rewards), messages.ended(terminated, truncated)
         if are_in_parts(observations) and not takes_parts(self._stream):
-            return await carry_out_async(slot_steps(self._layouts, messages, observations, earned, ended), self._ask)
+            steps = slot_steps(self._layouts, messages, observations, earned, ended)
+            return await carry_out_async(steps, asking(self._transport.call, self._stream.ask))
         if are_in_parts(observations):
             self._stream.give(batch_as_given(observations))  # type: ignore[attr-defined] # it takes them
             observations = ()
@@ -88,8 +89,3 @@ class AsyncEpisodes:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
-
-    async def _ask(self, asked: Asked) -> Any:
-        if isinstance(asked, ClientCall):
-            return await self._transport.call(asked)
-        return await self._stream.ask(asked)

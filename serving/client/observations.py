@@ -80,7 +80,7 @@ def batch_of(observations: Observations) -> NDArray[Any]:
 
 def numbers(observation: object, argument: str) -> NDArray[Any]:
     """Return an observation, or a part of one, as an array of numbers, none of them rounded; raises InvalidArgument."""
-    if type(observation) is not np.ndarray and _hidesnumbers(observation):
+    if type(observation) is not np.ndarray and _hides_numbers(observation):
         raise InvalidArgument(argument, "a number in every place", "a masked array that hides some")
     given = _array(observation, argument)
     if given.dtype == object:
@@ -109,7 +109,7 @@ def _first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def _hidesnumbers(observation: object) -> bool:
+def _hides_numbers(observation: object) -> bool:
     """Whether a masked array, at the top or in lists, hides a number; numpy would take what is under the mask."""
     pending: list[tuple[object, int]] = [(observation, 0)]
     while pending:

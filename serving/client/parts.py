@@ -244,6 +244,11 @@ def as_list(observations: Any) -> Any:
     return list(observations)
 
 
+def asking(call: Callable[[ClientCall[Any]], Any], ask: Callable[[pb.EpisodeRequest], Any]) -> Callable[[Asked], Any]:
+    """Return what asks for either: calls of a transport by `call`, requests of a stream by `ask`."""
+    return lambda asked: call(asked) if isinstance(asked, ClientCall) else ask(asked)
+
+
 def carry_out(steps: Steps[R], ask: Callable[[Asked], Any]) -> R:
     """Carry steps out, one after another; return what they return."""
     try:

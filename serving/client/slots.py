@@ -13,13 +13,13 @@ from polserve.protos.shared.calls import MOST_SLOTS
 from polserve.protos.tensors import to_array
 from polserve.serving.client.arguments import Version, flag, name_and_version, probability, whole
 from polserve.serving.client.errors import InvalidArgument, described
-from polserve.serving.client.messages import Action, ClientCall
+from polserve.serving.client.messages import Action
 from polserve.serving.client.observations import Observations, observation_tensor
 from polserve.serving.client.parts import (
-    Asked,
     Layouts,
     Steps,
     are_in_parts,
+    asking,
     batch_as_given,
     begun_steps,
     carry_out,
@@ -218,15 +218,13 @@ class Episodes:
         earned = self._messages.rewards(rewards)
         ended = self._messages.ended(terminated, truncated)
         if are_in_parts(observations) and not takes_parts(self._stream):
-            return carry_out(slot_steps(self._layouts, self._messages, observations, earned, ended), self._ask)
+            steps = slot_steps(self._layouts, self._messages, observations, earned, ended)
+            return carry_out(steps, asking(self._transport.call, self._stream.ask))
         if are_in_parts(observations):
             self._stream.give(batch_as_given(observations))  # type: ignore[attr-defined] # it takes them
             observations = ()
         request = self._messages.observe(observations, earned, ended)  # type: ignore[arg-type] # an array
         return self._messages.action(self._stream.ask(request))
-
-    def _ask(self, asked: Asked) -> Any:
-        return self._transport.call(asked) if isinstance(asked, ClientCall) else self._stream.ask(asked)
 
     def end(self, rewards: ArrayLike | None = None, *, truncated: bool = False) -> list[EndedEpisode]:
         """End the episodes of all slots; return all that have ended on this stream.

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self, SupportsFloat, SupportsIndex
+from typing import Self, SupportsFloat, SupportsIndex
 
 from polserve.protos.shared.calls import DEFAULT_TARGET
 from polserve.serving.client.arguments import (
@@ -18,7 +18,6 @@ from polserve.serving.client.live import LivePolicy
 from polserve.serving.client.messages import (
     Action,
     ActOptions,
-    ClientCall,
     EpisodeMessages,
     act_batch_call,
     act_call,
@@ -28,7 +27,6 @@ from polserve.serving.client.messages import (
 )
 from polserve.serving.client.observations import Observation, Observations
 from polserve.serving.client.parts import (
-    Asked,
     Layouts,
     Steps,
     act_batch_steps,
@@ -36,6 +34,7 @@ from polserve.serving.client.parts import (
     are_in_parts,
     as_given,
     as_list,
+    asking,
     batch_as_given,
     carry_out,
     is_in_parts,
@@ -254,10 +253,7 @@ class Episode:
             self._stream.give(as_given(observation))  # type: ignore[attr-defined] # which is what it says
             return self._messages.action(self._stream.ask(self._messages.observe((), reward)))
         steps = observe_steps(self._layouts, self._messages, observation, reward)
-        return carry_out(steps, self._ask)
-
-    def _ask(self, asked: Asked) -> Any:
-        return self._transport.call(asked) if isinstance(asked, ClientCall) else self._stream.ask(asked)
+        return carry_out(steps, asking(self._transport.call, self._stream.ask))
 
     def end(self, reward: SupportsFloat | None = None, *, truncated: bool = False) -> float | None:
         """End the episode; return its return, or None if no reward was reported.

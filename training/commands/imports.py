@@ -5,11 +5,12 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from polserve.training.environments.limits import MAX_EVALUATION_STEPS
+from polserve.training.commands.env_kwargs import env_kwargs_of
+from polserve.training.environments.limits import EVALUATION_EPISODES, MAX_EVALUATION_STEPS
 
 if TYPE_CHECKING:
     from polserve.training.imports.importing import Read
@@ -41,12 +42,6 @@ Folder: TypeAlias = Annotated[
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 IMPORTED = Path("imported")
-EPISODES = 100
-
-
-@imports.callback()
-def about() -> None:
-    """Make a version of a policy that another tool trained: proven to act alike, evaluated, registered."""
 
 
 @imports.command()
@@ -69,7 +64,7 @@ def sb3(
     activation: Annotated[
         str, typer.Option(help="Activation between layers, where the file does not tell it, such as relu or tanh.")
     ] = "",
-    episodes: Episodes = EPISODES,
+    episodes: Episodes = EVALUATION_EPISODES,
     max_steps: MaxSteps = MAX_EVALUATION_STEPS,
     register: Register = True,
     folder: Folder = IMPORTED,
@@ -82,7 +77,7 @@ def sb3(
     from polserve.training.imports.request import ImportRequest
 
     where = None if register else folder
-    request = ImportRequest(env, module, json_object("--env-kwargs", env_kwargs), name, episodes, max_steps, where)
+    request = ImportRequest(env, module, env_kwargs_of(env_kwargs), name, episodes, max_steps, where)
 
     def reader() -> "Read":
         from functools import partial
@@ -117,7 +112,7 @@ def cleanrl(
         str,
         typer.Option(metavar="LOW,HIGH", help="Bounds of PPO's continuous actions, where no environment tells them."),
     ] = "",
-    episodes: Episodes = EPISODES,
+    episodes: Episodes = EVALUATION_EPISODES,
     max_steps: MaxSteps = MAX_EVALUATION_STEPS,
     register: Register = True,
     folder: Folder = IMPORTED,
@@ -130,7 +125,7 @@ def cleanrl(
     from polserve.training.imports.request import ImportRequest
 
     where = None if register else folder
-    request = ImportRequest(env, module, json_object("--env-kwargs", env_kwargs), name, episodes, max_steps, where)
+    request = ImportRequest(env, module, env_kwargs_of(env_kwargs), name, episodes, max_steps, where)
     bounds = _pair("--action-bounds", action_bounds) if action_bounds else None
 
     def reader() -> "Read":
@@ -155,7 +150,7 @@ def onnx(
     module: Module = "",
     env_kwargs: EnvKwargs = "{}",
     name: Name = None,
-    episodes: Episodes = EPISODES,
+    episodes: Episodes = EVALUATION_EPISODES,
     max_steps: MaxSteps = MAX_EVALUATION_STEPS,
     register: Register = True,
     folder: Folder = IMPORTED,
@@ -173,7 +168,7 @@ def onnx(
 
     form = read_form(spec) if spec else GraphForm()
     where = None if register else folder
-    kwargs = json_object("--env-kwargs", env_kwargs)
+    kwargs = env_kwargs_of(env_kwargs)
     request = ImportRequest(env or form.environment, module, kwargs, name or form.name, episodes, max_steps, where)
 
     def reader() -> "Read":
@@ -203,17 +198,6 @@ def carry_out(reader: Callable[[], "Read"], request: "ImportRequest", *, as_json
         print(json.dumps(_figures(version)))
     else:
         _print_text(version)
-
-
-def json_object(option: str, text: str) -> dict[str, Any]:
-    """Read an option's JSON object; anything else is bad usage."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise typer.BadParameter(f"{option}: expected a JSON object such as '{{\"goal\": 1}}', got {text!r}")
-    return value
 
 
 def _pair(option: str, text: str) -> tuple[float, float]:

@@ -1,11 +1,12 @@
 """`polserve train`."""
 
-import json
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from polserve.training.commands.env_kwargs import env_kwargs_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -101,7 +102,7 @@ def train(
         environment=_what(preset, algo, env),
         algo=algo.value if algo else None,
         module=module,
-        env_kwargs=_json_object(env_kwargs),
+        env_kwargs=env_kwargs_of(env_kwargs),
         name=name,
         seed=seed,
         options=[*(option or []), *([f"steps={steps}"] if steps else [])],
@@ -166,13 +167,3 @@ def _what(preset: Text, algo: Algorithm | None, env: Text) -> str:
     if preset is None and (algo is None or env is None):
         raise typer.BadParameter(f"expected a preset ({', '.join(PRESETS)}), or --algo and --env")
     return preset or env or ""
-
-
-def _json_object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise typer.BadParameter(f"--env-kwargs: expected a JSON object such as '{{\"goal\": 1}}', got {text!r}")
-    return value

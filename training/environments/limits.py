@@ -1,5 +1,7 @@
 """Limits that commands state without paying for what enforces them."""
 
+EVALUATION_EPISODES = 100
+"""Episodes of an evaluation, unless another number is asked for."""
 MAX_EVALUATION_STEPS = 27_000
 """Steps of an episode that nothing is learned from: half an hour of an Atari game (Machado et al. 2018)."""
 EPISODES_GO_ON = "no max_episode_steps is registered"

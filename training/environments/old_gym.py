@@ -85,6 +85,13 @@ def is_old(environment_id: str) -> bool:
     return environment_id.startswith(PREFIX)
 
 
+def split_module(environment_id: str) -> tuple[str, str]:
+    """Split module:id, as `gymnasium.make` takes it, into the module, "" for none, and the id, gym's own included."""
+    prefix = PREFIX if is_old(environment_id) else ""
+    module, _, name = environment_id.removeprefix(prefix).rpartition(":")
+    return module, prefix + name
+
+
 def registered(environment_id: str) -> EnvSpec:
     """Return what Gymnasium makes an environment of gym by.
 

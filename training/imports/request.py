@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from polserve.protos.shared.names import POLICY_NAME
-from polserve.training.environments.limits import MAX_EVALUATION_STEPS
+from polserve.training.environments.limits import EVALUATION_EPISODES, MAX_EVALUATION_STEPS
 from polserve.training.environments.making import EnvironmentSpec, EnvMaker, maker_name
+from polserve.training.environments.old_gym import split_module
 from polserve.training.errors import InvalidOption, require
 from polserve.training.imports.places import Place
 from polserve.training.runs.request import name_after
-
-EPISODES = 100
-"""Evaluation episodes, unless another number is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +30,7 @@ class ImportRequest:
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     name: str | None = None
     """Name of the policy; None for one after the environment, or after the file."""
-    episodes: int = EPISODES
+    episodes: int = EVALUATION_EPISODES
     """Evaluation episodes of the policy, and of the random one."""
     max_steps: int = MAX_EVALUATION_STEPS
     """Steps after which an evaluation episode is cut off."""
@@ -58,8 +56,8 @@ class ImportRequest:
             return EnvironmentSpec(maker_name(self.maker), self.env_kwargs, self.module, maker=self.maker)
         if not self.env:
             return None
-        module, _, name = ("", "", self.env) if self.module else self.env.rpartition(":")
-        return EnvironmentSpec(name, self.env_kwargs, self.module or module)
+        module, name = (self.module, self.env) if self.module else split_module(self.env)
+        return EnvironmentSpec(name, self.env_kwargs, module)
 
     def policy_name(self, place: Place, file: str) -> str:
         """Name of the policy: the one asked for, else one after the environment, else one after the file."""

@@ -16,6 +16,7 @@ from polserve.training.learning.loop import TrainingResult
 from polserve.training.runs.recipe import Recipe
 from polserve.training.runs.stages import counted_from
 from polserve.training.runs.trainee import Trainee
+from polserve.training.tasks.catalog import published_scores
 from polserve.training.tasks.task import Narrator
 from polserve.training.versions.export import export_policy
 from polserve.training.versions.specs import TrainedPolicy, build_spec
@@ -90,7 +91,7 @@ def _evaluate(
         summary=summarise(returns),
         random_summary=summarise(random_returns),
         cut_off=cut_off(played, max_steps, "--set max_evaluation_steps=N lets them go on"),
-        published=recipe.task.published_scores(environment.id),
+        published=published_scores(environment.id),
     )
 
 

@@ -10,7 +10,7 @@ import gymnasium as gym
 
 from polserve.training.environments.inspection import EnvironmentFacts
 from polserve.training.environments.making import EnvironmentSpec, EnvMaker, maker_name
-from polserve.training.environments.old_gym import PREFIX, is_old
+from polserve.training.environments.old_gym import PREFIX, split_module
 from polserve.training.errors import InvalidOption, require
 from polserve.training.runs.preflight import inspect_for
 from polserve.training.runs.presets import PRESETS, Algorithm, recipe_for
@@ -94,12 +94,8 @@ class TrainRequest:
     def _spec(self) -> EnvironmentSpec:
         kwargs = {} if self.data is not None else dict(self.env_kwargs)
         if isinstance(self.environment, str):
-            prefix = PREFIX if is_old(self.environment) else ""
-            own = self.environment.removeprefix(prefix)
-            module, _, name = ("", "", own) if self.module else own.rpartition(":")
-            return EnvironmentSpec(
-                prefix + name, kwargs, self.module or module
-            )  # module:id, as gymnasium.make takes it
+            module, name = (self.module, self.environment) if self.module else split_module(self.environment)
+            return EnvironmentSpec(name, kwargs, module)
         if isinstance(self.environment, gym.Env):
             raise InvalidOption(
                 "environment: expected what makes the environment, such as its class, since several are made; got an "

@@ -76,3 +76,19 @@ class Heard:
 
     def playing(self, title: str, games: int) -> NoReturn:
         raise AssertionError(f"nothing is to be played, but {title} ({games})")
+
+
+@pytest.mark.parametrize(
+    ("env", "module", "found"),
+    [
+        ("CartPole-v1", "", ("", "CartPole-v1")),
+        ("my_envs:Still-v0", "", ("my_envs", "Still-v0")),
+        ("gym:CartPole-v1", "", ("", "gym:CartPole-v1")),
+        ("gym:my_envs:Still-v0", "", ("my_envs", "gym:Still-v0")),
+        ("Still-v0", "my_envs", ("my_envs", "Still-v0")),
+    ],
+)
+def test_the_environment_is_named_as_train_takes_it(env: str, module: str, found: tuple[str, str]) -> None:
+    named = ImportRequest(env, module).environment()
+    assert named is not None
+    assert (named.module, named.id) == found

@@ -72,7 +72,6 @@ def place_of(observations: gym.Space[Any], actions: gym.Space[Any]) -> Place:
 
 def check(case: Saved, path: Path, place: Place) -> None:
     """Save the case's policy and read it for the place; it acts as the library predicts."""
-    pytest.importorskip(case.package)
     model = case.save(path)
     policy = read_sb3(path, Sb3Options(), place)
     assert "predict" in policy.original_name

@@ -14,8 +14,8 @@ from polserve.training.errors import ImportRefused
 from polserve.training.imports.cleanrl.heads import ByDistributions, Squashed
 from polserve.training.imports.cleanrl.networks import Rebuilt
 from polserve.training.imports.cleanrl.reading import SavedPolicy
+from polserve.training.imports.layers import ByLogits, ByValue, Clipped
 from polserve.training.imports.places import Place
-from polserve.training.imports.sb3.layers import ByLogits, ByValue, Clipped
 
 Bounds: TypeAlias = tuple[float, float]
 Head: TypeAlias = tuple[nn.Module, gym.Space[Any]]

@@ -18,9 +18,9 @@ from polserve.training.imports.cleanrl.heads import Squashed
 from polserve.training.imports.cleanrl.networks import ACTIVATIONS, IMAGE, Observed, Rebuilt, rebuild
 from polserve.training.imports.cleanrl.reading import SavedPolicy, read_saved
 from polserve.training.imports.imported import ImportedPolicy, Source
+from polserve.training.imports.layers import Clipped, Normalize
+from polserve.training.imports.normalizing import read_statistics
 from polserve.training.imports.places import Place
-from polserve.training.imports.sb3.layers import Clipped, Normalize
-from polserve.training.imports.sb3.normalizing import read_statistics
 from polserve.training.versions.export import answers
 
 UNNORMALISED = (

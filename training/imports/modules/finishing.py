@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from polserve.training.environments.spaces import float32_bounds, short
 from polserve.training.errors import ImportRefused
-from polserve.training.imports.sb3.layers import ByBits, ByLogits, ByParts, ByValue, Clipped, Rescaled
+from polserve.training.imports.layers import ByBits, ByLogits, ByParts, ByValue, Clipped, Rescaled
 
 Gives: TypeAlias = Literal["actions", "values", "logits", "means", "squashed"]
 """Kind of numbers that a module gives.

@@ -18,10 +18,10 @@ from polserve.training.environments.spaces import short
 from polserve.training.errors import ImportRefused, InvalidOption
 from polserve.training.imports.archives import open_archive, read_json, read_member, read_state
 from polserve.training.imports.imported import Answer, ImportedPolicy, Source
+from polserve.training.imports.layers import Acting
+from polserve.training.imports.normalizing import read_statistics
 from polserve.training.imports.places import Place
 from polserve.training.imports.sb3.kinds import NAMES, OWN_MODULES, RECURRENT, Kind, algorithm_of, kind_of
-from polserve.training.imports.sb3.layers import Acting
-from polserve.training.imports.sb3.normalizing import read_statistics
 from polserve.training.imports.sb3.predicting import real_predict
 from polserve.training.imports.sb3.preprocessing import Preprocessing, preprocessing_for
 from polserve.training.imports.sb3.rebuilding import Saved, rebuild

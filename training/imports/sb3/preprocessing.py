@@ -14,9 +14,9 @@ from torch import nn
 from polserve.training.environments.layouts import flat_box, unflattened
 from polserve.training.environments.spaces import short
 from polserve.training.errors import ImportRefused
+from polserve.training.imports.layers import Arrange, Normalize, OneHot, Parts, Scale
+from polserve.training.imports.normalizing import Statistics
 from polserve.training.imports.sb3.arranging import Arrangement, arrange, is_image, stacked
-from polserve.training.imports.sb3.layers import Arrange, Normalize, OneHot, Parts, Scale
-from polserve.training.imports.sb3.normalizing import Statistics
 
 
 @dataclass(frozen=True, slots=True)

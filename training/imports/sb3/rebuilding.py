@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from polserve.training.environments.spaces import float32_bounds, short
 from polserve.training.errors import ImportRefused
-from polserve.training.imports.sb3.kinds import Kind
-from polserve.training.imports.sb3.layers import (
+from polserve.training.imports.layers import (
     ByBits,
     ByLogits,
     ByParts,
@@ -23,6 +22,7 @@ from polserve.training.imports.sb3.layers import (
     NatureCnn,
     Rescaled,
 )
+from polserve.training.imports.sb3.kinds import Kind
 from polserve.training.imports.sb3.stated import Stated
 
 CLIP_MEAN = 2.0

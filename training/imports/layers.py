@@ -1,4 +1,4 @@
-"""Modules between the raw observation and the action, as stable-baselines3 computes them."""
+"""Modules between the raw observation and the action, of which importers put graphs together."""
 
 from collections.abc import Sequence
 from itertools import accumulate

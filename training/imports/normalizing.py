@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from polserve.training.errors import ImportRefused
 from polserve.training.imports.archives import open_archive, read_member
-from polserve.training.imports.sb3.inert import Attributes, array_of, read_attributes
+from polserve.training.imports.inert import Attributes, array_of, read_attributes
 
 LARGEST_FILE = 256 * 2**20
 """Most bytes of a file with statistics."""
@@ -76,7 +76,7 @@ def _npy(content: bytes, where: str) -> NDArray[Any]:
 
     try:
         return np.asarray(np.load(io.BytesIO(content), allow_pickle=False))
-    except (ValueError, EOFError, OSError) as error:
+    except (ValueError, EOFError, OSError, MemoryError) as error:
         raise ImportRefused(f"{where}: expected an array of numbers, got {error}") from error
 
 
