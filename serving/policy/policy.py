@@ -156,8 +156,8 @@ class Policy:
 
         Args:
             observations: (n, *shape) of the spec's dtype; of a recurrent policy, rows with memories (`Memory.rows`), or
-                without them where episodes begin. ONNX Runtime gets many of them in parts, since it keeps for
-                good the memory that its largest run took.
+                without them where episodes begin. ONNX Runtime gets many of them in parts, whose results between
+                the layers stay small and in the processor's caches.
             with_values: whether the values are wanted.
             is_wanted: asked before each part but the first.
 
