@@ -14,6 +14,7 @@ from polserve.training.environments.making import EnvironmentSpec, VecEnv, make_
 from polserve.training.environments.rewards import paid
 from polserve.training.evaluation.recurrent import begin_episodes
 from polserve.training.learning.collector import ChooseActions, FinishedEpisode
+from polserve.training.learning.tracing import GUARD
 
 if TYPE_CHECKING:
     from torch import nn
@@ -106,6 +107,7 @@ def greedy(policy: "nn.Module") -> ChooseActions:
     """Return a function that acts as the module that is exported, on the CPU."""
     import torch  # an evaluation of a graph needs none
 
+    @GUARD.beside
     @torch.no_grad()
     def choose_actions(observations: NDArray[Any]) -> NDArray[Any]:
         answer = policy(torch.from_numpy(observations))

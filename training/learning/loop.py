@@ -16,6 +16,7 @@ from polserve.training.learning.hyperparameters import LoopConfig, RewardConfig
 from polserve.training.learning.interrupts import Interrupted, interruptible
 from polserve.training.learning.saved_state import restore_rng, rng_state
 from polserve.training.learning.throughput import Throughput
+from polserve.training.learning.tracing import GUARD
 from polserve.training.learning.updates import Learner
 
 RECENT_EPISODES = 100
@@ -128,7 +129,7 @@ class Loop:
         Raises:
             Interrupted: `should_stop` said so before the end.
         """
-        score = self._parts.score(interruptible(self._agent.greedy, should_stop))
+        score = self._parts.score(interruptible(GUARD.beside(self._agent.greedy), should_stop))
         self._curve.append((self._step, score))
         if score > self._best_score:
             self._best_score, self._best = score, self._agent.weights()
@@ -217,12 +218,13 @@ class Loop:
         for episode in self._collector.finished():
             self._episodes += 1
             self._recent.append(episode.episode_return)
-        with self._learning.timing():
+        with GUARD.running(), self._learning.timing():
             self._learning.add(self._parts.learner.observe(self._rewards.apply(step), self._rng))
 
     def _explore(self, observations: NDArray[Any]) -> NDArray[Any]:
-        self._parts.observe(observations)
-        return self._agent.explore(observations, self._step, self._rng)
+        with GUARD.running():
+            self._parts.observe(observations)
+            return self._agent.explore(observations, self._step, self._rng)
 
     def _is_reached(self) -> bool:
         stop_return = self._config.stop_return

@@ -6,7 +6,6 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
-from threading import Lock
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -21,6 +20,7 @@ from polserve.protos.shared.choices import Choices
 from polserve.protos.shared.golden import states_of
 from polserve.protos.shared.names import ACTION, NEXT, OBSERVATION, SPEC_KEY, VALUES
 from polserve.training.errors import ExportRefused
+from polserve.training.learning.tracing import GUARD
 from polserve.training.versions.onnx_policy import measure_parity
 from polserve.training.versions.version import PolicyVersion
 
@@ -68,10 +68,7 @@ def seal(model: onnx.ModelProto, spec: pb.PolicySpec, golden: dict[str, NDArray[
     return PolicyVersion(model, stated, golden)
 
 
-_EXPORTING = Lock()
-"""Held while torch traces a module, which it does in one thread at a time."""
-
-
+@GUARD.beside
 @torch.no_grad()
 def answers(policy: nn.Module, observations: NDArray[Any], states: States = NO_STATES) -> dict[str, NDArray[Any]]:
     """Actions of a module, and its values and next states where it has them, by the names of the graph's outputs."""
@@ -96,7 +93,7 @@ def export_graph(policy: nn.Module, example: NDArray[Any], states: States = NO_S
     outputs = list(answers(policy, example, states))
     inputs = {OBSERVATION: example, **states}
     # NOTE: torch.export takes an extent of 0 or 1 in the example for a constant, so the example is a batch of two.
-    with _EXPORTING, _quiet():
+    with GUARD.tracing(), _quiet():
         try:
             program = torch.onnx.export(
                 policy,
