@@ -9,6 +9,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from polserve.serving.grpc.fronts import choose_front
+from polserve.serving.http.pages import page_routes
 from polserve.serving.http.server import HttpServer
 from polserve.serving.metrics.service import ServiceMetrics
 from polserve.serving.rollout import Rollout, Workers
@@ -46,7 +47,7 @@ class Service:
         self._validator.warm_up()  # while this process imports what it needs
         registry = CollectorRegistry()
         self._metrics = ServiceMetrics(registry, settings.front)
-        self._http = HttpServer(settings.host, settings.http_port, self._exposition, self.readiness)
+        self._http = HttpServer(settings.host, settings.http_port, page_routes(self._exposition, self.readiness))
         self._workers = make_workers(settings, registry)
         self._rollout = Rollout(self._validator.validate, self._workers, is_list_fixed=bool(settings.policy))
         self._is_draining = False

@@ -3,9 +3,9 @@
 import contextlib
 from collections.abc import Mapping
 
-from polserve.serving.grpc.statuses import Code, Rejected, Status
 from polserve.serving.grpc.stream import StreamCall
 from polserve.serving.grpc.vigil import WRONG_PROTOCOL
+from polserve.serving.handlers.statuses import Code, Rejected, Status
 from polserve.serving.http2 import engine
 from polserve.serving.http2.wire import parse_timeout
 from polserve.serving.rounds import Method

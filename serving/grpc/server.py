@@ -6,9 +6,7 @@ import threading
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import structlog
+from typing import Literal
 
 from polserve.serving.episodes import OpenStreams
 from polserve.serving.grpc.carrier import Carrier
@@ -21,17 +19,6 @@ LAST_WORD_S = 0.5
 START_S = 30.0
 
 FrontName = Literal["nghttp2", "grpcio"]
-
-log = structlog.get_logger()
-
-
-def make_loop() -> asyncio.AbstractEventLoop:
-    """Make a loop of uvloop where that is installed, else of asyncio."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +40,6 @@ class GrpcServer:
         self._carrier = carrier
         self._answering = answering
         self._rounds = rounds
-        loop.set_exception_handler(_log_failure)
         self._thread = threading.Thread(target=self._run, name="front", daemon=True)
 
     def bind(self, host: str, port: int) -> int:
@@ -98,7 +84,3 @@ class GrpcServer:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
-
-
-def _log_failure(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    log.error("loop_failed", message=context.get("message"), exc_info=context.get("exception"))

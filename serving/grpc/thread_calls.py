@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 
 from polserve.serving.errors import DROPPED, Expired
-from polserve.serving.grpc.statuses import Code, Status, status_of
+from polserve.serving.handlers.statuses import Code, Status, status_of
 from polserve.serving.rounds import Method, Rounds
 
 UNREAD_S = 1.0

@@ -1,1 +1,1 @@
-"""The HTTP edge: metrics and probes."""
+"""The HTTP port: the routes that it answers, and the server that carries them."""

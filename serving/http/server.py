@@ -1,120 +1,99 @@
-"""The page at /, /metrics, /livez and /readyz."""
+"""The HTTP server: uvicorn on a loop in a thread of its own, so that probes are answered whatever the models do."""
 
-import json
-import sys
+import asyncio
+import socket
 import threading
-from collections.abc import Callable, Mapping
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, TypeAlias
+from collections.abc import Iterable
 
-import structlog
-from prometheus_client import CONTENT_TYPE_LATEST
+import uvicorn
 
 from polserve.serving.addresses import resolve, unavailable
-from polserve.serving.http import home
+from polserve.serving.http.connections import IDLE_S, Connection
+from polserve.serving.http.routes import Route, RouteTable
+from polserve.serving.loops import make_loop
 
-log = structlog.get_logger()
-
-TEXT = "text/plain; charset=utf-8"
-
-Readiness: TypeAlias = Mapping[str, Any]
-"""JSON with the key "ready" and the reasons."""
+BACKLOG = 1024
+"""Connections that wait to be accepted."""
+SWEEP_S = 1.0
+"""Time between two looks at the connections."""
+GRACE_S = 1
+"""Time that answers under way have to be finished when the server stops."""
 
 
 class HttpServer:
-    """The HTTP pages of the service: home, metrics and probes."""
+    """The server of the HTTP port."""
 
-    def __init__(self, host: str, port: int, metrics: Callable[[], bytes], readiness: Callable[[], Readiness]) -> None:
+    def __init__(self, host: str, port: int, routes: Iterable[Route]) -> None:
         """Bind the port; requests are answered after `start`.
 
         Raises:
             PortInUse: the port cannot be bound.
         """
         try:
-            self._server = _server(host, port)
+            self._socket = _bound(host, port)
         except OSError as error:
             raise unavailable("http-port", host, port, error) from error
-        self._server.metrics, self._server.readiness = metrics, readiness
-        self.port: int = self._server.server_address[1]
+        self.port: int = self._socket.getsockname()[1]
+        self._loop = make_loop()
+        self._server = uvicorn.Server(_config(RouteTable(routes)))
+        self._thread = threading.Thread(target=self._run, name="http", daemon=True)
 
     def start(self) -> None:
-        """Answer requests, in threads of their own."""
-        threading.Thread(target=self._server.serve_forever, name="http", daemon=True).start()
+        """Answer requests."""
+        self._thread.start()
 
     def stop(self) -> None:
-        """Answer no more."""
-        self._server.shutdown()
-        self._server.server_close()
+        """Finish the answers under way, and answer no more."""
+        self._server.should_exit = True
+        if self._thread.is_alive():
+            self._thread.join(2 * GRACE_S + 1)
+        self._socket.close()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.call_later(SWEEP_S, self._sweep)
+        self._loop.run_until_complete(self._server.serve(sockets=[self._socket]))
+        for connection in list(self._server.server_state.connections):
+            connection.transport.abort()
+        self._loop.run_until_complete(asyncio.sleep(0))
+
+    def _sweep(self) -> None:
+        now = self._loop.time()
+        for connection in list(self._server.server_state.connections):
+            if isinstance(connection, Connection):
+                connection.sweep(now)
+        self._loop.call_later(SWEEP_S, self._sweep)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128  # connections that wait to be accepted; the library's 5 are few on a busy machine
-    metrics: Callable[[], bytes]
-    readiness: Callable[[], Readiness]
+def _config(application: RouteTable) -> uvicorn.Config:
+    """Return how uvicorn is to carry the application: it logs nothing, and reads nothing of the environment."""
+    return uvicorn.Config(
+        application,
+        http=Connection,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        backlog=BACKLOG,
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=int(IDLE_S),
+        timeout_graceful_shutdown=GRACE_S,
+    )
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log one line instead of a traceback: a prober that hangs up is no error of ours."""
-        del request
-        log.warning("http_connection_failed", client=str(client_address), error=str(sys.exc_info()[1]))
 
-
-def _server(host: str, port: int) -> _Server:
-    """Make a server on an address of IPv4 or IPv6."""
+def _bound(host: str, port: int) -> socket.socket:
+    """Return a listening socket on an address of IPv4 or IPv6; raises OSError."""
     family, address = resolve(host, port)
-
-    class Server(_Server):
-        address_family = family
-
-    return Server(address, _Handler)
-
-
-def _without_port(host: str) -> str:
-    """Return the host in a Host header without its port, if it has one."""
-    name, separator, port = host.rpartition(":")
-    return name if separator and port.isdecimal() else host
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-    timeout = 10  # seconds that a silent connection is kept
-
-    def do_GET(self) -> None:
-        match self.path.split("?", 1)[0]:
-            case "/":
-                self._answer_home(self.server.readiness())
-            case "/metrics":
-                self._answer(HTTPStatus.OK, CONTENT_TYPE_LATEST, self.server.metrics())
-            case "/livez":
-                self._answer(HTTPStatus.OK, TEXT, b"ok\n")
-            case "/readyz":
-                readiness = self.server.readiness()
-                status = HTTPStatus.OK if readiness["ready"] else HTTPStatus.SERVICE_UNAVAILABLE
-                self._answer(status, "application/json", json.dumps(readiness, indent=2).encode() + b"\n")
-            case path:
-                known = ", ".join(["/", *home.PAGES])
-                self._answer(HTTPStatus.NOT_FOUND, TEXT, f"no page {path}; there are {known}\n".encode())
-
-    do_HEAD = do_GET  # noqa: N815 - the base class's name
-
-    def _answer_home(self, state: Readiness) -> None:
-        """Answer with the home page: HTML for a browser, else plain text."""
-        host = _without_port(self.headers.get("Host", "")) or "localhost"
-        if "text/html" in self.headers.get("Accept", ""):
-            self._answer(HTTPStatus.OK, "text/html; charset=utf-8", home.as_html(state, host).encode())
-        else:
-            self._answer(HTTPStatus.OK, TEXT, home.as_text(state, host).encode())
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Log nothing: probes and scrapes come every few seconds."""
-
-    def _answer(self, status: HTTPStatus, content_type: str, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(BACKLOG)
+    except OSError:
+        listening.close()
+        raise
+    listening.setblocking(False)
+    return listening

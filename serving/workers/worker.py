@@ -9,11 +9,12 @@ from polserve.serving.catalog import Catalog, Epoch
 from polserve.serving.episodes import EpisodeLimits, OpenStreams
 from polserve.serving.grpc.fronts import make_carrier, most_streams
 from polserve.serving.grpc.listener import SharedPort
-from polserve.serving.grpc.server import Answering, GrpcServer, make_loop
+from polserve.serving.grpc.server import Answering, GrpcServer
 from polserve.serving.handlers.health import Health
 from polserve.serving.handlers.methods import MethodParts, make_methods
 from polserve.serving.inference import Capacity, Inference
 from polserve.serving.loader import VersionLoader
+from polserve.serving.loops import make_loop
 from polserve.serving.metrics.answers import AnsweringMetrics
 from polserve.serving.metrics.tallies import PublishedFirst
 from polserve.serving.rounds import Rounds

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from polserve.serving.http.pages import page_routes
 from polserve.serving.http.server import HttpServer
 
 STATE = {
@@ -19,7 +20,7 @@ STATE = {
 @pytest.fixture
 def connection() -> Iterator[http.client.HTTPConnection]:
     """To a server whose service stands so."""
-    server = HttpServer("127.0.0.1", 0, bytes, lambda: STATE)
+    server = HttpServer("127.0.0.1", 0, page_routes(bytes, lambda: STATE))
     server.start()
     connection = http.client.HTTPConnection("127.0.0.1", server.port)
     yield connection

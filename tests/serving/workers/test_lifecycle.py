@@ -12,6 +12,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from polserve.serving.client import ClientError, PolicyClient
+from polserve.serving.http.pages import page_routes
 from polserve.serving.http.server import HttpServer
 from tests.support.running import Running, environment, page, polserve, service, wait_until
 from tests.support.versions import make_version
@@ -204,7 +205,7 @@ def test_the_bundled_policies_are_found_from_any_working_directory(tmp_path: Pat
 
 
 def test_the_pages_are_served_over_ipv6() -> None:
-    server = HttpServer("::1", 0, bytes, lambda: {"ready": True})
+    server = HttpServer("::1", 0, page_routes(bytes, lambda: {"ready": True}))
     server.start()
     try:
         assert page(f"http://[::1]:{server.port}/readyz")[0] == 200

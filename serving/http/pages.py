@@ -1,0 +1,84 @@
+"""The pages for operators: the home page at /, /metrics, /livez and /readyz."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+from typing import Any, TypeAlias
+
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from polserve.serving.http import home
+from polserve.serving.http.messages import HTML, TEXT, Answer, Request
+from polserve.serving.http.routes import NO_SCRIPTS, Endpoint, Route
+
+Readiness: TypeAlias = Mapping[str, Any]
+"""JSON with the key "ready" and the reasons."""
+
+
+def page_routes(metrics: Callable[[], bytes], readiness: Callable[[], Readiness]) -> list[Route]:
+    """Make the routes of the pages.
+
+    Args:
+        metrics: writes the page that Prometheus scrapes, in a thread of its own.
+        readiness: says whether the service is ready, at once.
+    """
+    pages: dict[str, Endpoint] = {"/readyz": _readyz(readiness), "/livez": _livez, "/metrics": MetricsPage(metrics)}
+    return [
+        Route("GET", "/", _home(readiness), "what is live, and how to call it"),
+        *(Route("GET", path, pages[path], meaning) for path, meaning in home.PAGES.items()),
+    ]
+
+
+class MetricsPage:
+    """The page /metrics; those who ask while one is being written share the next."""
+
+    def __init__(self, write: Callable[[], bytes]) -> None:
+        self._write = write
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="metrics")
+        self._present: asyncio.Task[Answer] | None = None
+        self._next: asyncio.Task[Answer] | None = None
+
+    async def __call__(self, _request: Request) -> Answer:
+        """Answer with the page."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._write_after(self._present))
+        return await asyncio.shield(self._next)
+
+    async def _write_after(self, present: "asyncio.Task[Answer] | None") -> Answer:
+        if present is not None:
+            await asyncio.wait({present})
+        self._present, self._next = self._next, None
+        page = await asyncio.get_running_loop().run_in_executor(self._thread, self._write)
+        return Answer(page, CONTENT_TYPE_LATEST.encode(), headers=NO_SCRIPTS)
+
+
+async def _livez(_request: Request) -> Answer:
+    return Answer(b"ok\n", TEXT, headers=NO_SCRIPTS)
+
+
+def _readyz(readiness: Callable[[], Readiness]) -> Endpoint:
+    async def answer(_request: Request) -> Answer:
+        state = readiness()
+        status = HTTPStatus.OK if state["ready"] else HTTPStatus.SERVICE_UNAVAILABLE
+        return Answer(json.dumps(state, indent=2).encode() + b"\n", status=status, headers=NO_SCRIPTS)
+
+    return answer
+
+
+def _home(readiness: Callable[[], Readiness]) -> Endpoint:
+    async def answer(request: Request) -> Answer:
+        """Answer with HTML for a browser, else with plain text."""
+        host = _without_port((request.header(b"host") or b"").decode("latin-1")) or "localhost"
+        if b"text/html" in (request.header(b"accept") or b""):
+            return Answer(home.as_html(readiness(), host).encode(), HTML, headers=NO_SCRIPTS)
+        return Answer(home.as_text(readiness(), host).encode(), TEXT, headers=NO_SCRIPTS)
+
+    return answer
+
+
+def _without_port(host: str) -> str:
+    """Return the host in a Host header without its port, if it has one."""
+    name, separator, port = host.rpartition(":")
+    return name if separator and port.isdecimal() else host

@@ -1,0 +1,24 @@
+"""The loop that answers calls."""
+
+import asyncio
+from typing import Any
+
+import structlog
+
+log = structlog.get_logger()
+
+
+def make_loop() -> asyncio.AbstractEventLoop:
+    """Make a loop of uvloop where that is installed, else of asyncio; it logs what fails in it."""
+    try:
+        import uvloop
+    except ImportError:
+        loop = asyncio.new_event_loop()
+    else:
+        loop = uvloop.new_event_loop()
+    loop.set_exception_handler(_log_failure)
+    return loop
+
+
+def _log_failure(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    log.error("loop_failed", message=context.get("message"), exc_info=context.get("exception"))

@@ -1,0 +1,227 @@
+"""Slow, half-open and hostile HTTP clients harm themselves alone."""
+
+import contextlib
+import json
+import re
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from polserve.serving.http import connections
+from polserve.serving.http.messages import Answer, Request
+from polserve.serving.http.pages import page_routes
+from polserve.serving.http.routes import Route
+from polserve.serving.http.server import HttpServer
+from tests.support.http1 import post, send, status_of
+from tests.support.running import page, wait_until
+
+MOST = 1000
+"""Bytes of a body that the server takes."""
+
+
+async def echo(request: Request) -> Answer:
+    return Answer(await request.body(MOST))
+
+
+async def fail(_request: Request) -> Answer:
+    raise ValueError("a secret")
+
+
+async def large(_request: Request) -> Answer:
+    return Answer(bytes(50_000_000))
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[HttpServer]:
+    routes = [Route("POST", "/echo", echo), Route("GET", "/fails", fail), Route("GET", "/large", large)]
+    pages = page_routes(lambda: b"metrics\n", lambda: {"ready": True, "policies": {}, "grpc_port": 1, "reason": ""})
+    server = HttpServer("127.0.0.1", 0, [*pages, *routes])
+    server.start()
+    yield server
+    server.stop()
+
+
+@contextlib.contextmanager
+def held(port: int, n: int, data: bytes) -> Iterator[list[socket.socket]]:
+    """Connections that sent this much, and say no more."""
+    with contextlib.ExitStack() as stack:
+        opened = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20)) for _ in range(n)]
+        for connection in opened:
+            connection.sendall(data)
+        yield opened
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Whether the server has ended the connection; whatever it said before is read."""
+    connection.settimeout(0.01)
+    try:
+        while connection.recv(65536):
+            pass
+    except TimeoutError:
+        return False
+    except ConnectionResetError:
+        return True
+    return True
+
+
+def test_probes_and_scrapes_are_answered_while_hundreds_of_connections_are_half_open_or_slow(
+    server: HttpServer,
+) -> None:
+    with held(server.port, 500, b"GET /metr"), held(server.port, 50, post("/echo", b"a", length=900)):
+        for path in ("/livez", "/readyz", "/metrics"):
+            assert page(f"http://127.0.0.1:{server.port}{path}")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [(b"", b""), (b"GET /livez HT", b"HTTP/1.1 408 "), (post("/echo", b"a", length=9), b"HTTP/1.1 408 ")],
+    ids=["nothing", "half-a-head", "half-a-body"],
+)
+def test_a_client_that_falls_silent_is_given_up(
+    server: HttpServer, monkeypatch: pytest.MonkeyPatch, data: bytes, said: bytes
+) -> None:
+    monkeypatch.setattr(connections, "HEAD_S", 0.5)
+    monkeypatch.setattr(connections, "SILENCE_S", 0.5)
+    assert send(server.port, data)[:13] == said
+
+
+def test_a_body_that_trickles_in_is_given_up(server: HttpServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "SLOW_S", 0.5)
+    with held(server.port, 1, post("/echo", b"", length=900)) as (connection,):
+
+        def is_given_up() -> bool:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.sendall(b"a")
+            return is_closed(connection)
+
+        wait_until(is_given_up)
+
+
+def test_a_client_that_does_not_read_its_answer_is_given_up(
+    server: HttpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "SILENCE_S", 0.5)
+    with held(server.port, 1, b"GET /large HTTP/1.1\r\nHost: test\r\n\r\n"):
+        open_connections = server._server.server_state.connections  # noqa: SLF001 - what the server holds
+        wait_until(lambda: len(open_connections) == 1)
+        wait_until(lambda: not open_connections)
+
+
+def test_the_connection_that_has_waited_longest_makes_room_for_a_new_one(
+    server: HttpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 8)
+    with held(server.port, 1, b"") as (first,):
+        time.sleep(0.05)  # so that it is the first
+        with held(server.port, 7, b"GET") as others:
+            assert page(f"http://127.0.0.1:{server.port}/livez")[0] == 200
+            assert is_closed(first)
+            assert not any(is_closed(other) for other in others)
+
+
+def test_a_body_above_the_limit_is_refused_before_it_is_read(server: HttpServer) -> None:
+    answer = send(server.port, post("/echo", b"a", length=10**12), until=b"}")
+    assert status_of(answer) == 413
+    assert json.loads(answer.partition(b"\r\n\r\n")[2]) == {
+        "error": "body: expected at most 1000 bytes, got 1000000000000 bytes; send fewer observations at once",
+        "code": "RESOURCE_EXHAUSTED",
+    }
+
+
+def test_a_body_above_the_limit_is_not_asked_for(server: HttpServer) -> None:
+    answer = send(server.port, post("/echo", b"", "Expect: 100-continue", length=MOST + 1), until=b"}")
+    assert status_of(answer) == 413
+    assert b" 100 " not in answer
+    assert b" 100 " in send(server.port, post("/echo", b"", "Expect: 100-continue", length=MOST), until=b"\r\n\r\n")
+
+
+def test_a_body_in_chunks_is_refused_once_it_is_above_the_limit(server: HttpServer) -> None:
+    head = b"POST /echo HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert status_of(send(server.port, head + b"3E8\r\n" + bytes(1000) + b"\r\n1\r\na\r\n", until=b"}")) == 413
+    whole = head + b"3E8\r\n" + bytes(1000) + b"\r\n0\r\n\r\n"
+    assert status_of(send(server.port, whole, until=b"\r\n\r\n")) == 200
+
+
+def test_a_refusal_is_read_by_a_client_that_sends_on(server: HttpServer) -> None:
+    assert status_of(send(server.port, post("/echo", bytes(3_000_000)))) == 413
+
+
+SMUGGLED = b"GET /livez HTTP/1.1\r\nHost: test\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Content-Length: 4\r\nContent-Length: 40\r\n",
+        b"Content-Length: 4, 40\r\n",
+        b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n",
+        b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n",
+        b"Transfer-Encoding: chunked, identity\r\n",
+        b"Transfer-Encoding: xchunked\r\n",
+        b"Transfer-Encoding : chunked\r\n",
+        b"Transfer-Encoding:\x0bchunked\r\n",
+        b"Content-Length: +4\r\n",
+        b"Content-Length: -4\r\n",
+        b"Content-Length: 0x4\r\n",
+        b"Content-Length: 4\nX: y\r\n",
+        b"X: a\rContent-Length: 4\r\n",
+        b" Content-Length: 4\r\n",
+        b"Content-Length: 99999999999999999999999\r\n",
+        b"X\x00: a\r\n",
+    ],
+)
+def test_a_request_that_others_might_read_otherwise_is_refused_and_ends_the_connection(
+    server: HttpServer, head: bytes
+) -> None:
+    answer = send(server.port, b"POST /echo HTTP/1.1\r\nHost: test\r\n" + head + b"\r\n0\r\n\r\n" + SMUGGLED)
+    assert status_of(answer) == 400
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # a greeting of TLS
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nHost: test\r\n\r\n",
+        b"CONNECT other:80 HTTP/1.1\r\nHost: test\r\n\r\n",
+        b"GET / HTTP/9.9\r\nHost: test\r\n\r\n",
+        b"\x00" * 100,
+    ],
+)
+def test_what_is_no_request_is_refused(server: HttpServer, data: bytes) -> None:
+    assert status_of(send(server.port, data)) == 400
+
+
+def test_headers_without_end_are_refused(server: HttpServer) -> None:
+    data = b"GET / HTTP/1.1\r\nX: " + b"a" * (connections.MAX_HEAD_BYTES + 1)
+    assert status_of(send(server.port, data)) == 431
+
+
+def test_requests_sent_one_behind_the_other_are_answered_in_order(server: HttpServer) -> None:
+    asked = b"".join(b"GET /%s HTTP/1.1\r\nHost: test\r\n\r\n" % path for path in (b"livez", b"metrics", b"nowhere"))
+    answer = send(server.port, asked + b"GET /livez HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200", b"200", b"404", b"200"]
+
+
+def test_an_error_of_ours_is_told_by_an_id_alone(server: HttpServer) -> None:
+    answer = send(server.port, b"GET /fails HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+    assert status_of(answer) == 500
+    said = json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert re.fullmatch(r"internal error [0-9a-f]{12}; the server's log has the details", said["error"])
+
+
+def test_a_method_that_a_page_does_not_have_is_refused_with_those_that_it_has(server: HttpServer) -> None:
+    answer = send(server.port, post("/livez", b""))
+    assert status_of(answer) == 405
+    assert b"\r\nallow: GET, HEAD\r\n" in answer
+
+
+def test_the_server_stops_though_clients_hold_connections() -> None:
+    server = HttpServer("127.0.0.1", 0, [Route("POST", "/echo", echo)])
+    server.start()
+    with held(server.port, 3, b"GET /"), held(server.port, 3, post("/echo", b"a", length=9)) as slow:
+        server.stop()
+        wait_until(lambda: all(is_closed(connection) for connection in slow))
