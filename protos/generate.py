@@ -9,9 +9,10 @@ SOURCES = Path(__file__).parent
 
 
 def generate(target: Path) -> None:
-    """Write `*_pb2.py`, `*_pb2.pyi` and `*_pb2_grpc.py` for every .proto file below `target`.
+    """Write `*_pb2.py` and `*_pb2.pyi` for every .proto file below `target`, and `*_pb2_grpc.py` for those of our own.
 
-    The names on the wire stay `polserve/v1/...`; only the Python imports gain the prefix `polserve.protos.`.
+    The names on the wire stay `polserve/v1/...`; only the Python imports gain the prefix `polserve.protos.`. The Open
+    Inference Protocol has no stubs: they would call it by the name of our package, under which nothing answers.
 
     Raises:
         RuntimeError: protoc refused a file; its message is on standard error.
@@ -19,19 +20,15 @@ def generate(target: Path) -> None:
     from grpc_tools import protoc
 
     sources = sorted(path.relative_to(SOURCES).as_posix() for path in SOURCES.rglob("*.proto"))
-    status = protoc.main(
-        [
-            "protoc",
-            f"--proto_path={SOURCES}",
-            f"--proto_path={files('grpc_tools') / '_proto'}",
-            f"--python_out={target}",
-            f"--pyi_out={target}",
-            f"--grpc_python_out={target}",
-            *sources,
-        ]
-    )
-    if status != 0:
-        raise RuntimeError(f"protoc exited with {status} on {', '.join(sources)}")
+    ours = [source for source in sources if source.startswith("polserve/v1/")]
+    paths = (f"--proto_path={SOURCES}", f"--proto_path={files('grpc_tools') / '_proto'}")
+    for options, wanted in (
+        ((f"--python_out={target}", f"--pyi_out={target}"), sources),
+        ((f"--grpc_python_out={target}",), ours),
+    ):
+        status = protoc.main(["protoc", *paths, *options, *wanted])
+        if status != 0:
+            raise RuntimeError(f"protoc exited with {status} on {', '.join(wanted)}")
     for path in [*target.rglob("*_pb2*.py"), *target.rglob("*_pb2.pyi")]:
         text = path.read_text()
         path.write_text(re.sub(r"^from polserve\.", "from polserve.protos.polserve.", text, flags=re.MULTILINE))

@@ -62,6 +62,11 @@ class Policy:
     """How long it takes on this machine, as it was measured by whoever validated it."""
     _graph: Graph = field(repr=False)
 
+    @property
+    def has_values(self) -> bool:
+        """Whether it answers with values, too, where they are asked for."""
+        return self._graph.has_values
+
     @classmethod
     def of_model(cls, name: str, version: str, model: bytes, pace: Pace = UNMEASURED) -> Self:
         """Build a policy from the bytes of a model.onnx.

@@ -1,0 +1,194 @@
+"""Tensors of the Open Inference Protocol, and the arrays that they are. Functions without a transport.
+
+Numbers are row-major and little-endian. What is refused is refused by InvalidRequest, which names the tensor.
+"""
+
+from collections.abc import Iterable, Sequence
+from math import prod
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polserve.protos.polserve.oip.v2 import inference_pb2 as pb
+from polserve.protos.tensors import MOST_AXES, TensorError, cast
+from polserve.serving.errors import InvalidRequest
+
+Shape: TypeAlias = tuple[int, ...]
+
+DATATYPES: dict[str, np.dtype[Any]] = {
+    "BOOL": np.dtype("?"),
+    "UINT8": np.dtype("u1"),
+    "UINT16": np.dtype("<u2"),
+    "UINT32": np.dtype("<u4"),
+    "UINT64": np.dtype("<u8"),
+    "INT8": np.dtype("i1"),
+    "INT16": np.dtype("<i2"),
+    "INT32": np.dtype("<i4"),
+    "INT64": np.dtype("<i8"),
+    "FP32": np.dtype("<f4"),
+    "FP64": np.dtype("<f8"),
+}
+"""The numpy type of each datatype that is taken."""
+
+NAMES: dict[np.dtype[Any], str] = {dtype: name for name, dtype in DATATYPES.items()}
+
+REMEDIES = {
+    "FP16": "send FP32",
+    "BF16": "send FP32",
+    "BYTES": "observations are numbers: send them as such",
+}
+"""What to do instead of sending a datatype that the protocol knows and no policy takes."""
+
+CONTENTS: dict[str, str] = {
+    "BOOL": "bool_contents",
+    **dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents"),
+    "INT64": "int64_contents",
+    **dict.fromkeys(("UINT8", "UINT16", "UINT32"), "uint_contents"),
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+}
+"""The field of InferTensorContents that holds the numbers of a datatype."""
+
+_FIELD_TYPES = {
+    "bool_contents": np.dtype(np.bool_),
+    "int_contents": np.dtype(np.int32),
+    "int64_contents": np.dtype(np.int64),
+    "uint_contents": np.dtype(np.uint32),
+    "uint64_contents": np.dtype(np.uint64),
+    "fp32_contents": np.dtype(np.float32),
+    "fp64_contents": np.dtype(np.float64),
+}
+
+
+def dtype_of(name: str, datatype: str) -> np.dtype[Any]:
+    """Return the numpy type of an input's datatype.
+
+    Raises:
+        InvalidRequest: no policy takes it.
+    """
+    dtype = DATATYPES.get(datatype)
+    if dtype is None:
+        remedy = f" ({REMEDIES[datatype]})" if datatype in REMEDIES else ""
+        raise InvalidRequest(f"inputs[{name!r}].datatype", "one of " + ", ".join(DATATYPES), f"{datatype!r}{remedy}")
+    return dtype
+
+
+def shape_of(name: str, shape: Sequence[int]) -> Shape:
+    """Return the shape of an input.
+
+    Raises:
+        InvalidRequest: no array has it.
+    """
+    if len(shape) > MOST_AXES:  # before they are copied: a message has room for millions
+        raise InvalidRequest(f"inputs[{name!r}].shape", f"at most {MOST_AXES} axes", str(len(shape)))
+    found = tuple(shape)
+    if found and min(found) < 0:
+        raise InvalidRequest(f"inputs[{name!r}].shape", "extents of at least 0", str(list(found)))
+    return found
+
+
+def read_tensor(tensor: pb.ModelInferRequest.InferInputTensor, raw: bytes | None) -> NDArray[Any]:
+    """Return the array that an input is; read-only where it shares the bytes.
+
+    Args:
+        tensor: the input.
+        raw: its entry of `raw_input_contents`; None where its numbers are in `contents`.
+
+    Raises:
+        InvalidRequest: datatype, shape and contents disagree.
+    """
+    dtype, shape = dtype_of(tensor.name, tensor.datatype), shape_of(tensor.name, tensor.shape)
+    if raw is None:
+        flat = read_contents(tensor.name, tensor.datatype, tensor.contents)
+        if len(flat) != prod(shape):
+            field = f"inputs[{tensor.name!r}].contents"
+            expected = f"{prod(shape)} values for the shape {list(shape)}"
+            got = f"{len(flat)} in {CONTENTS[tensor.datatype]}"
+            raise InvalidRequest(field, expected, got)
+    else:
+        check_size(tensor.name, tensor.datatype, shape, len(raw))
+        flat = np.frombuffer(raw, dtype)
+    return _shaped(tensor.name, flat, shape)
+
+
+def check_size(name: str, datatype: str, shape: Shape, n_bytes: int) -> None:
+    """Return if raw contents have as many bytes as their datatype and shape say.
+
+    Raises:
+        InvalidRequest: they have not.
+    """
+    expected = prod(shape) * DATATYPES[datatype].itemsize
+    if n_bytes != expected:
+        wanted = f"{expected} bytes for {datatype} {list(shape)}"
+        raise InvalidRequest(f"raw_input_contents of {name!r}", wanted, f"{n_bytes} bytes")
+
+
+def read_contents(name: str, datatype: str, contents: pb.InferTensorContents) -> NDArray[Any]:
+    """Return the numbers (n,) of typed contents.
+
+    Raises:
+        InvalidRequest: another field than the datatype's holds numbers, or the datatype does not hold one.
+    """
+    wanted = CONTENTS[datatype]
+    for field, _ in contents.ListFields():
+        if field.name != wanted:
+            raise InvalidRequest(f"inputs[{name!r}].contents", f"{wanted} for {datatype}", field.name)
+    values = getattr(contents, wanted)
+    flat = np.fromiter(values, _FIELD_TYPES[wanted], len(values))
+    return _cast(name, flat, DATATYPES[datatype])
+
+
+def pack_values(name: str, datatype: str, values: Iterable[bool | float], n: int) -> bytes:
+    """Return n numbers, such as JSON holds, as the raw contents of a datatype; floats are rounded to the nearest.
+
+    Raises:
+        InvalidRequest: the datatype is none that is taken, or does not hold one of them.
+    """
+    dtype = dtype_of(name, datatype)
+    given: list[Any] = list(values)
+    field = f"inputs[{name!r}].data"
+    if len(given) != n:
+        raise InvalidRequest(field, f"{n} values for the shape", str(len(given)))
+    kinds = (bool, int) if dtype.kind == "b" else (int, float)
+    for value in given:
+        if type(value) not in kinds:
+            expected = "true or false" if dtype.kind == "b" else "numbers"
+            raise InvalidRequest(field, f"{expected} for {datatype}", repr(value)[:80])
+    if dtype.kind != "f":
+        return np.array(_whole_numbers(field, given, dtype), dtype).tobytes()
+    try:
+        flat = np.array(given, np.float64)
+    except OverflowError:
+        raise InvalidRequest(field, f"numbers that {dtype.name} holds", "a larger one") from None
+    return _cast(name, flat, dtype).tobytes()
+
+
+def _whole_numbers(field: str, given: Sequence[float], dtype: np.dtype[Any]) -> list[int]:
+    """Return numbers as whole ones, which keep all their digits; raises InvalidRequest where the dtype does not."""
+    low, high = (0, 1) if dtype.kind == "b" else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
+    for i, value in enumerate(given):
+        if not low <= value <= high or (isinstance(value, float) and not value.is_integer()):
+            raise InvalidRequest(field, f"whole numbers from {low} to {high}", f"{repr(value)[:80]} at [{i}]")
+    return [int(value) for value in given]
+
+
+def output_arrays(response: pb.ModelInferResponse) -> dict[str, NDArray[Any]]:
+    """Return the outputs of a response by name."""
+    pairs = zip(response.outputs, response.raw_output_contents, strict=True)
+    return {one.name: np.frombuffer(raw, DATATYPES[one.datatype]).reshape(tuple(one.shape)) for one, raw in pairs}
+
+
+def _cast(name: str, flat: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    try:
+        return cast(flat, dtype)
+    except TensorError as error:
+        raise InvalidRequest(f"inputs[{name!r}].{error.field}", error.expected, error.got) from error
+
+
+def _shaped(name: str, flat: NDArray[Any], shape: Shape) -> NDArray[Any]:
+    try:
+        return flat.reshape(shape)
+    except ValueError as error:
+        raise InvalidRequest(f"inputs[{name!r}].shape", "one that an array can have", str(list(shape))) from error
