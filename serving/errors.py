@@ -4,6 +4,7 @@ PolserveError
 +-- InvalidRequest       a field of a request is not what it must be
 +-- UnknownPolicy        no such policy is live
 +-- UnknownVersion       the policy is live, but not in this version or under this alias
++-- UnknownService       a health check asks for what is none of ours
 +-- NotReady             nothing can be answered now: starting, or draining
 +-- Overloaded           there is no room for more work now
 +-- Expired              the time that a call or an episode had is over
@@ -49,6 +50,13 @@ class UnknownVersion(PolserveError):
             f"version: {policy!r} is not live as {version!r}; live are the versions {_list(versions)} "
             f"and the aliases {_list('@' + alias for alias in aliases)}"
         )
+
+
+class UnknownService(PolserveError):
+    """A health check asks for what is neither the service nor a live policy."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__(f"service: expected '' or the name of a live policy, got {service!r}")
 
 
 class NotReady(PolserveError):

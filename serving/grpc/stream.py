@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 from polserve.serving.errors import DROPPED, Expired
 from polserve.serving.grpc.inbox import Inbox
 from polserve.serving.grpc.shared import RESERVED_ABOVE_BYTES
-from polserve.serving.handlers.statuses import Code, Rejected, Status, status_of
 from polserve.serving.http2.engine import Header, NGH2Error
 from polserve.serving.http2.wire import MessageReader, decompress, frame, percent_encode
 from polserve.serving.rounds import Method
+from polserve.serving.statuses import Code, Rejected, Status, status_of
 
 if TYPE_CHECKING:
     import asyncio

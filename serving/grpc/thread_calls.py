@@ -12,8 +12,8 @@ from typing import Any
 import grpc
 
 from polserve.serving.errors import DROPPED, Expired
-from polserve.serving.handlers.statuses import Code, Status, status_of
 from polserve.serving.rounds import Method, Rounds
+from polserve.serving.statuses import Code, Status, status_of
 
 UNREAD_S = 1.0
 """Time that a client has to read an answer, before its stream is ended without a word."""

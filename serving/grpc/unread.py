@@ -7,7 +7,7 @@ import structlog
 
 from polserve.serving.errors import Overloaded
 from polserve.serving.grpc.shared import RETRY_AFTER_S
-from polserve.serving.handlers.statuses import Code, Rejected, Status
+from polserve.serving.statuses import Code, Rejected, Status
 
 if TYPE_CHECKING:
     from polserve.serving.grpc.connection import Connection

@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 
 from grpc_health.v1 import health_pb2 as pb
 
-from polserve.serving.errors import PolserveError
+from polserve.serving.errors import PolserveError, UnknownService
 from polserve.serving.handlers.base import Each, Quiet
 from polserve.serving.handlers.codec import parse_small
 from polserve.serving.rounds import Call
@@ -15,13 +15,6 @@ SERVICE = pb.DESCRIPTOR.services_by_name["Health"].full_name
 _SERVING = pb.HealthCheckResponse.SERVING
 _NOT_SERVING = pb.HealthCheckResponse.NOT_SERVING
 _UNKNOWN = pb.HealthCheckResponse.SERVICE_UNKNOWN
-
-
-class UnknownService(PolserveError):
-    """No policy of this name is live."""
-
-    def __init__(self, service: str) -> None:
-        super().__init__(f"service: expected '' or the name of a live policy, got {service!r}")
 
 
 class Health:

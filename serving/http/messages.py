@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Any, TypeAlias
 
 from polserve.serving.errors import PolserveError
-from polserve.serving.handlers.statuses import Code
+from polserve.serving.statuses import Code
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]

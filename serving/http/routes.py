@@ -13,8 +13,8 @@ from http import HTTPStatus
 from typing import TypeAlias
 from urllib.parse import unquote
 
-from polserve.serving.handlers.statuses import Code, status_of
 from polserve.serving.http.messages import TEXT, Answer, ClientGone, Headers, HttpError, Receive, Request, Scope, Send
+from polserve.serving.statuses import Code, status_of
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Answer]]
 

@@ -13,9 +13,9 @@ from polserve.serving.errors import (
     NotReady,
     Overloaded,
     UnknownPolicy,
+    UnknownService,
     UnknownVersion,
 )
-from polserve.serving.handlers.health import UnknownService
 from polserve.serving.http2.wire import ENCODINGS, TooLarge, UnknownEncoding, WireError
 
 
