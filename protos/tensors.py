@@ -56,10 +56,23 @@ def to_tensor(array: NDArray[Any], *, as_values: bool = False) -> pb.Tensor:
     Raises:
         TensorError: the wire cannot carry its dtype.
     """
-    code = dtype_code(array.dtype)
+    tensor = pb.Tensor()
+    fill_tensor(tensor, array, as_values=as_values)
+    return tensor
+
+
+def fill_tensor(tensor: pb.Tensor, array: NDArray[Any], *, as_values: bool = False) -> None:
+    """Put `array` into an empty message, such as a field of another one, which would copy a message that it is given.
+
+    Raises:
+        TensorError: the wire cannot carry its dtype.
+    """
+    tensor.dtype = code = dtype_code(array.dtype)
+    tensor.shape.extend(array.shape)
     if as_values:
-        return pb.Tensor(dtype=code, shape=array.shape, values=array.astype(np.float32).ravel())
-    return pb.Tensor(dtype=code, shape=array.shape, data=array.astype(DTYPES[code], copy=False).tobytes())
+        tensor.values.extend(array.astype(np.float32).ravel())
+    else:
+        tensor.data = array.astype(DTYPES[code], copy=False).tobytes()
 
 
 def to_array(tensor: pb.Tensor, dtype: np.dtype[Any] | None = None, shape: Sequence[int] = ()) -> NDArray[Any]:

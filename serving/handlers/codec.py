@@ -6,7 +6,7 @@ from google.protobuf.message import DecodeError, Message
 from numpy.typing import NDArray
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
-from polserve.protos.tensors import TensorError, to_array, to_tensor
+from polserve.protos.tensors import TensorError, fill_tensor, to_array
 from polserve.serving.catalog import CatalogEntry
 from polserve.serving.errors import InvalidRequest
 from polserve.serving.policy import Answer, ObservationContract, Policy
@@ -79,14 +79,12 @@ def encode_answer(form: AnswerForm, policy: Policy, answer: Answer) -> pb.ActRes
     if not is_batch:
         actions = actions[0, ...]
         values = None if values is None else values[0]
-    return pb.ActResponse(
-        policy=policy.name,
-        version=policy.version,
-        action=to_tensor(actions, as_values=as_values),
-        values=None if values is None else to_tensor(values, as_values=as_values),
-        explored=() if answer.explored is None else answer.explored.tolist(),
-        state=policy.token(answer),
-    )
+    explored = () if answer.explored is None else answer.explored.tolist()
+    response = pb.ActResponse(policy=policy.name, version=policy.version, explored=explored, state=policy.token(answer))
+    fill_tensor(response.action, actions, as_values=as_values)
+    if values is not None:
+        fill_tensor(response.values, values, as_values=as_values)
+    return response
 
 
 def has_values_form(tensor: pb.Tensor) -> bool:
@@ -96,14 +94,12 @@ def has_values_form(tensor: pb.Tensor) -> bool:
 
 def encode_step(policy: Policy, step: int, answer: Answer, *, as_values: bool) -> pb.EpisodeResponse:
     """Return the response to one observation of an episode."""
-    return pb.EpisodeResponse(
-        policy=policy.name,
-        version=policy.version,
-        step=step,
-        action=to_tensor(answer.actions[0, ...], as_values=as_values),
-        values=None if answer.values is None else to_tensor(answer.values[0], as_values=as_values),
-        explored=answer.explored is not None and bool(answer.explored[0]),
-    )
+    is_explored = answer.explored is not None and bool(answer.explored[0])
+    response = pb.EpisodeResponse(policy=policy.name, version=policy.version, step=step, explored=is_explored)
+    fill_tensor(response.action, answer.actions[0, ...], as_values=as_values)
+    if answer.values is not None:
+        fill_tensor(response.values, answer.values[0], as_values=as_values)
+    return response
 
 
 def encode_live(policy: CatalogEntry, default_version: str) -> pb.LivePolicy:

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.calls import MOST_SLOTS
-from polserve.protos.tensors import to_tensor
+from polserve.protos.tensors import fill_tensor
 from polserve.serving.episodes import EpisodeCounter, frame_contract
 from polserve.serving.errors import InvalidRequest
-from polserve.serving.handlers.base import checked_rows, rows_each
 from polserve.serving.handlers.codec import decode_observation
 from polserve.serving.inference import Result
 from polserve.serving.policy import Policy
@@ -40,11 +39,15 @@ class SlotsState:
         self.epsilon = epsilon
         self.contract = frame_contract(policy)
         """What one slot's observation must be."""
+        self.shape = [n, *self.contract.shape]
+        """Shape of the observations of all slots."""
         self.n_messages = 0
         """Observations taken in, of all slots at once."""
-        self._steps = np.zeros(n, np.int64)
+        self._begun = np.zeros(n, np.int64)
+        """Observations that had been taken in when each slot's episode began."""
+        self._rewarded = 0
+        """Observations that had been taken in when rewards came last."""
         self._returns = np.zeros(n)
-        self._has_return = np.zeros(n, np.bool_)
         self._stacks: NDArray[Any] | None = None
         self.memories = None if policy.memory is None else policy.memory.begin(n)
         """What a recurrent policy remembers of each slot's episode, (n, size)."""
@@ -57,15 +60,15 @@ class SlotsState:
         """
         if not rewards:
             return
-        self._check_number("rewards", len(rewards))
-        earned = np.fromiter(rewards, np.float64, self.n)
+        earned = np.fromiter(rewards, np.float64)
+        self._check_number("rewards", len(earned))
         if not are_finite(earned):
             slot = int(np.flatnonzero(~np.isfinite(earned))[0])
             raise InvalidRequest("rewards", "finite numbers", f"{earned[slot]} at [{slot}]")
         if not self.n_messages:
             raise InvalidRequest("rewards", "none before the first actions", f"{self.n} of them")
         self._returns += earned
-        self._has_return[:] = True
+        self._rewarded = self.n_messages
 
     def end(self, ended: Sequence[int], counter: EpisodeCounter) -> list[pb.SlotReturn]:
         """End the episodes of slots, count them, and return what each came to; the slots are ready for the next.
@@ -86,7 +89,7 @@ class SlotsState:
             if hows[slot] not in (pb.SLOT_END_TERMINATED, pb.SLOT_END_TRUNCATED):
                 expected = "SLOT_END_TERMINATED, SLOT_END_TRUNCATED or 0"
                 raise InvalidRequest("ended", expected, f"{hows[slot]} at [{slot}]")
-            if not self._steps[slot]:
+            if self._begun[slot] == self.n_messages:
                 expected = "0 for a slot whose episode has no action yet"
                 raise InvalidRequest("ended", expected, f"{hows[slot]} at [{slot}]")
         return self._end_slots(over, (hows[over] == pb.SLOT_END_TRUNCATED).tolist(), counter)
@@ -105,11 +108,10 @@ class SlotsState:
             raise InvalidRequest("observation.shape", expected, f"{len(batch)} of them")
         rows = batch if self.contract is self.policy.observation else self._stacked(batch)
         if self.policy.memory is not None and self.memories is not None:
-            begins = self._steps == 0
+            begins = self._begun == self.n_messages
             memories = np.where(begins[:, np.newaxis], self.policy.memory.begin(self.n), self.memories)
             rows = self.policy.memory.rows(rows, memories)
         self.n_messages += 1
-        self._steps += 1
         return rows
 
     def _stacked(self, batch: NDArray[Any]) -> NDArray[Any]:
@@ -119,7 +121,9 @@ class SlotsState:
             return self._stacks
         self._stacks[:, :-1] = self._stacks[:, 1:].copy()
         self._stacks[:, -1] = batch
-        for slot in np.flatnonzero(self._steps == 0):  # as in training: the first frame stands for those before it
+        for slot in np.flatnonzero(
+            self._begun == self.n_messages
+        ):  # as in training: the first frame stands for those before it
             self._stacks[slot] = batch[slot]
         return self._stacks
 
@@ -131,13 +135,13 @@ class SlotsState:
         self, over: Sequence[int], are_truncated: Sequence[bool], counter: EpisodeCounter
     ) -> list[pb.SlotReturn]:
         """Count the episodes of the slots `over`, and let each slot begin anew; return what the episodes came to."""
-        returns, have, steps = (array[over].tolist() for array in (self._returns, self._has_return, self._steps))
-        self._steps[over], self._returns[over], self._has_return[over] = 0, 0.0, False
+        returns, begun = self._returns[over].tolist(), self._begun[over].tolist()
+        self._begun[over], self._returns[over] = self.n_messages, 0.0
         ended = []
-        for slot, earned, has, n, is_truncated in zip(over, returns, have, steps, are_truncated, strict=True):
-            episode_return = earned if has else None
+        for slot, earned, first, is_truncated in zip(over, returns, begun, are_truncated, strict=True):
+            episode_return = earned if self._rewarded > first else None
             counter.count_episode(self.policy, episode_return, is_truncated=is_truncated)
-            ended.append(pb.SlotReturn(slot=slot, steps=n, episode_return=episode_return))
+            ended.append(pb.SlotReturn(slot=slot, steps=self.n_messages - first, episode_return=episode_return))
         return ended
 
 
@@ -163,13 +167,13 @@ def take_slots(
 def _decode(state: SlotsState, request: pb.EpisodeStart | pb.EpisodeStep) -> NDArray[Any]:
     """Return the observations of all slots, (n, *frame), checked; raises InvalidRequest."""
     tensor, contract = request.observation, state.contract
-    shape = tuple(tensor.shape) if len(tensor.shape) == len(contract.shape) + 1 else ()
-    data = tensor.data
-    if shape and rows_each(contract, tensor.dtype, shape, len(data)):
-        rows = checked_rows(contract, [data])
-        if rows is not None:
+    if tensor.dtype == contract.code and tensor.shape == state.shape:
+        data = tensor.data
+        if len(data) == state.n * contract.n_bytes:
+            rows = np.frombuffer(data, contract.dtype).reshape(state.shape)
+            contract.check_rows(rows)
             return rows
-    batch = decode_observation(request, contract)  # in the form for people, or to say what is wrong
+    batch = decode_observation(request, contract)  # in another form, or to say what is wrong
     if tensor.shape and len(tensor.shape) == len(contract.shape):
         raise InvalidRequest("observation.shape", f"a leading axis of {state.n} slots", str(tuple(batch.shape[1:])))
     return batch
@@ -202,13 +206,11 @@ def reply_slots(
         call.fail(result)
         return
     state.memories = result.memories
-    response = pb.EpisodeResponse(
-        policy=state.policy.name,
-        version=state.policy.version,
-        step=state.n_messages,
-        action=to_tensor(result.actions, as_values=as_values),
-        values=None if result.values is None else to_tensor(result.values, as_values=as_values),
-        explored_slots=() if result.explored is None else result.explored.tolist(),
-        ended=over,
-    )
+    policy = state.policy
+    response = pb.EpisodeResponse(policy=policy.name, version=policy.version, step=state.n_messages, ended=over)
+    fill_tensor(response.action, result.actions, as_values=as_values)
+    if result.values is not None:
+        fill_tensor(response.values, result.values, as_values=as_values)
+    if result.explored is not None:
+        response.explored_slots.extend(result.explored.tolist())
     call.reply(response.SerializeToString())

@@ -36,6 +36,12 @@ class Graph:
         self.memory = Memory.of(self.spec)
         """What it remembers from one observation to the next; None where it is not recurrent."""
         self.has_values = _check_graph(self._session, self.spec, self.memory)
+        remembered = [] if self.memory is None else self.memory.next_names
+        self.names = {
+            False: [ACTION, *remembered],
+            True: [ACTION, VALUES, *remembered] if self.has_values else [ACTION, *remembered],
+        }
+        """Outputs of a run, by whether the values are wanted; a graph that has none leaves them out."""
 
     def run(self, outputs: Sequence[str], rows: NDArray[Any]) -> list[NDArray[Any]]:
         """Run the graph on observations (n, *shape), or on rows with memories; return its outputs of these names."""

@@ -102,6 +102,9 @@ class ObservationContract:
         Raises:
             InvalidRequest: they are not.
         """
+        if is_one_part(batch):
+            self._check_values(batch, 0 if is_batch else None)
+            return
         for part in cut_into_parts(batch):
             self._check_values(batch[part], part.start if is_batch else None)
 
@@ -170,24 +173,22 @@ def _layout(spec: pb.ObservationSpec) -> Layout | None:
         raise RolloutRefused(f"{SPEC_KEY}: {error}") from error
 
 
+def is_one_part(rows: NDArray[Any]) -> bool:
+    """Whether all of the rows may be worked on at once."""
+    return len(rows) <= PART_ROWS and rows.nbytes <= PART_BYTES
+
+
 def cut_into_parts(rows: NDArray[Any]) -> Sequence[slice]:
     """Cut rows into parts that take a bounded amount of memory to work on."""
     n = len(rows)
-    if n <= PART_ROWS and rows.nbytes <= PART_BYTES:
-        return (slice(0, n),)
     size = max(1, min(PART_ROWS, PART_BYTES // max(1, rows[:1].nbytes)))
     return [slice(start, start + size) for start in range(0, n, size)]
 
 
 def are_finite(rows: NDArray[Any]) -> bool:
     """Whether all numbers are finite."""
-    # NOTE: dot warns of nothing, and the squares of finite numbers may be too large for a sum: then each is looked at.
-    return (rows.size <= FEW and math.isfinite(_squares(rows.reshape(-1)))) or bool(np.isfinite(rows).all())
-
-
-def _squares(numbers: NDArray[Any]) -> float:
-    """Return the sum of the squares of numbers (n,)."""
-    return float(numbers.dot(numbers))
+    # NOTE: vdot warns of nothing, and the squares of finite numbers may be too large for a sum: then each is looked at.
+    return (rows.size <= FEW and math.isfinite(np.vdot(rows, rows))) or bool(np.isfinite(rows).all())
 
 
 def _first(is_bad: NDArray[np.bool_]) -> tuple[int, ...]:

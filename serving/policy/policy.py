@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.choices import Choices
-from polserve.protos.shared.names import ACTION, MODEL_FILE, SHA256_TAG, SPEC_KEY, VALUES
+from polserve.protos.shared.names import MODEL_FILE, SHA256_TAG, SPEC_KEY, VALUES
 from polserve.serving.allocation import AllocationContract
 from polserve.serving.errors import DROPPED, Expired, InvalidRequest, RolloutRefused, one_line
 from polserve.serving.policy.graph import Graph
 from polserve.serving.policy.memory import Memory, read_token, write_token
-from polserve.serving.policy.observations import ObservationContract, cut_into_parts
+from polserve.serving.policy.observations import ObservationContract, cut_into_parts, is_one_part
 from polserve.serving.versions import UNMEASURED, Pace, VersionRef
 
 FloatArray: TypeAlias = NDArray[np.float32]
@@ -169,14 +169,11 @@ class Policy:
         Raises:
             Expired: nobody wanted the answer any more.
         """
-        names = [ACTION, VALUES] if with_values and self._graph.has_values else [ACTION]
-        if self.memory is not None:
-            names.extend(self.memory.next_names)
-        slices = cut_into_parts(observations)
-        if len(slices) == 1:
+        names = self._graph.names[with_values]
+        if is_one_part(observations):
             return self._answer(names, self._graph.run(names, observations))
         whole: list[NDArray[Any]] = []
-        for part in slices:
+        for part in cut_into_parts(observations):
             if whole and not is_wanted():
                 raise Expired(DROPPED)
             outputs = self._graph.run(names, observations[part])
