@@ -34,15 +34,21 @@ def promote(
         typer.Option(envvar="POLSERVE_PROMOTION_RULE", help="Require games that show it better, or no worse."),
     ] = DEFAULTS.rule,
     margin: Annotated[
-        float,
+        float | None,
         typer.Option(
             envvar="POLSERVE_PROMOTION_MARGIN",
             min=0.0,
             max=1.0,
-            help="Let the candidate lose this part of the champion's figure: of the IQM by --rule not-worse, of the "
-            "mean by either.",
+            help="Let the candidate lose this part of what the champion returns more than the random policy. "
+            "[suits the task; 0.05 for most]",
         ),
-    ] = DEFAULTS.margin,
+    ] = None,
+    margin_return: Annotated[
+        float | None,
+        typer.Option(
+            envvar="POLSERVE_PROMOTION_MARGIN_RETURN", min=0.0, help="Let it lose so much return, in place of --margin."
+        ),
+    ] = None,
     episodes: Annotated[
         int,
         typer.Option(
@@ -71,6 +77,8 @@ def promote(
         raise typer.BadParameter("--force needs a --reason")
     if reason and not force:
         raise typer.BadParameter("--reason goes with --force; without it the games are the reason")
+    if margin is not None and margin_return is not None:
+        raise typer.BadParameter("--margin is a part, --margin-return a return; give one of them")
     _reach_registry()
     from rich.console import Console
 
@@ -85,6 +93,7 @@ def promote(
                 policy,
                 rule=rule,
                 margin=margin,
+                margin_return=margin_return,
                 episodes=episodes,
                 max_steps=max_steps,
                 module=module,
@@ -145,6 +154,7 @@ def _print_json(decision: Decision) -> None:
     candidacy, evidence = decision.candidacy, decision.evidence
     versions = {"policy": candidacy.policy, "candidate": candidacy.candidate, "champion": candidacy.champion}
     found = {"outcome": decision.kind, "reason": decision.reason, "run_id": decision.run_id}
-    games = {"environment": evidence.environment, "first_seed": evidence.first_seed} if evidence else {}
+    told = ("environment", "first_seed", "random_mean", "loss_allowed")
+    games = {name: getattr(evidence, name) for name in told} if evidence else {}
     comparison = asdict(evidence.comparison) if evidence else None
     print(json.dumps({**versions, **found, **asdict(candidacy.criteria), **games, "comparison": comparison}))

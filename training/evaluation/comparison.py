@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -21,6 +22,17 @@ BLOCK_NUMBERS = 20_000
 """Numbers of resamples worked on together: so few that memory is not given back and asked for at each block."""
 ROUNDING = 1e-9
 """Differences below this part of the values are rounding, and zero."""
+MOST_TIED = 0.25
+"""Largest part of all games that may return one value where the IQM decides: it leaves out as many at either end."""
+
+
+class Figure(StrEnum):
+    """Figure of the returns that tells two policies apart."""
+
+    IQM = "IQM"
+    """The interquartile mean: a few lucky or unlucky games do not move it."""
+    MEAN = "mean"
+    """The mean: it sees every game, also where most of them return one value, such as success and failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +68,14 @@ class Comparison:
     """Probability that a game of the candidate's returns more than one of the champion's, of any two games, a tie being
     half a win: the probability of improvement of Agarwal et al. 2021, by Mann and Whitney."""
     confidence: float
+    deciding: Figure
+    """The figure that suits these returns: the IQM, but the mean where many games of both together return one value,
+    since the middle half may then be that value alone."""
+
+    @property
+    def difference(self) -> Estimate:
+        """The difference of the deciding figure."""
+        return self.iqm_difference if self.deciding is Figure.IQM else self.mean_difference
 
 
 def compare(
@@ -83,7 +103,14 @@ def compare(
     figures = np.column_stack([whole, ends])
     figures[:2][np.abs(figures[:2]) <= ROUNDING * scale] = 0.0
     iqm, mean, improvement = (Estimate(*map(float, row)) for row in figures)
-    return Comparison(ours.size, *sides, iqm, mean, improvement, confidence)
+    return Comparison(ours.size, *sides, iqm, mean, improvement, confidence, _deciding(ours, theirs))
+
+
+def _deciding(ours: FloatArray, theirs: FloatArray) -> Figure:
+    """Choose the figure by both sides together, so that the choice favours neither."""
+    both = np.concatenate([ours, theirs])
+    most = np.unique(both, return_counts=True)[1].max()
+    return Figure.MEAN if most > MOST_TIED * both.size else Figure.IQM
 
 
 def _side(returns: FloatArray) -> SideStatistics:

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.training.environments.inspection import check_fits
@@ -18,13 +19,14 @@ from polserve.training.errors import (
     UnsupportedEnvironment,
 )
 from polserve.training.evaluation.comparison import compare
-from polserve.training.evaluation.episodes import cut_off
+from polserve.training.evaluation.episodes import cut_off, play_episodes, random_policy
 from polserve.training.evaluation.game_progress import GameProgress
 from polserve.training.learning.collector import FinishedEpisode
 from polserve.training.promotion.decision import Candidacy
 from polserve.training.promotion.evidence import Evidence
 from polserve.training.promotion.match import Match, Side, first_seed, play_match
 from polserve.training.registry.versions import PolicyRegistry
+from polserve.training.tasks.catalog import margin
 from polserve.training.versions.onnx_policy import OnnxPolicy
 
 ALL_THE_SAME = "with --force --reason it is promoted all the same"
@@ -77,9 +79,11 @@ def gather_evidence(
             progress.note(f"warning: {version.name}: {part}")
         _check_finite(version.name, played, seed)
     returns = ([game.episode_return for game in games[0]], [game.episode_return for game in games[1]])
-    return Evidence(
-        ours.name, theirs.name, ours.spec.environment.id, seed, settings.max_steps, *returns, compare(*returns)
-    )
+    comparison, environment = compare(*returns), ours.spec.environment.id
+    random_mean = _random_mean(match, ours.spec, theirs.spec)
+    loss_allowed = candidacy.criteria.loss_allowed(comparison.champion.mean, random_mean, margin(environment))
+    played_as = (ours.name, theirs.name, environment, seed, settings.max_steps)
+    return Evidence(*played_as, *returns, comparison, random_mean, loss_allowed)
 
 
 def check_evaluated(registry: PolicyRegistry, candidacy: Candidacy) -> None:
@@ -128,6 +132,18 @@ def _check_comparable(ours: _FetchedVersion, theirs: _FetchedVersion) -> None:
         raise PromotionRefused(
             f"the returns of {ours.name} in {mine} and of {theirs.name} in {other} cannot be compared; {ALL_THE_SAME}"
         )
+
+
+def _random_mean(match: Match, *specs: pb.PolicySpec) -> float:
+    """Mean return of the random policy: what a spec of either version tells, else that of games played for it."""
+    for spec in specs:
+        if spec.HasField("evaluation"):
+            return spec.evaluation.random_mean
+    environment = match.champion.environment
+    played = play_episodes(
+        random_policy(environment, 0), environment, match.episodes, match.first_seed, match.max_steps
+    )
+    return fmean(episode.episode_return for episode in played)
 
 
 def _check_finite(name: str, played: Sequence[FinishedEpisode], first_seed: int) -> None:

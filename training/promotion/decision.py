@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 from typing import TYPE_CHECKING
 
 from polserve.training.errors import require
@@ -24,7 +25,7 @@ class Rule(StrEnum):
     BETTER = "better"
     """The candidate returns more: the interval of the difference lies above zero."""
     NOT_WORSE = "not-worse"
-    """It does not return less by more than a margin: the interval lies above minus the margin."""
+    """It does not return less by more than the allowed loss: the interval lies above minus that loss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +37,36 @@ class Criteria:
     """
 
     rule: Rule = Rule.BETTER
-    margin: float = 0.05
-    """The loss that is allowed, as a part of the champion's figure; under 0.05 a return is replaced by its like."""
+    margin: float | None = None
+    """The loss that is allowed, as a part of what the champion returns more than the random policy; None for the part
+    that the task states."""
+    margin_return: float | None = None
+    """The loss that is allowed, in returns, in place of such a part."""
     episodes: int = 300
     """Games of each: enough to show a gap of 10 % at the spread of Ms. Pac-Man in 9 of 10 promotions."""
 
     def __post_init__(self) -> None:
-        require(0 <= self.margin <= 1, "margin", "0 to 1", self.margin)
+        require(self.margin is None or 0 <= self.margin <= 1, "margin", "0 to 1", self.margin)
+        is_return = self.margin_return is None or 0 <= self.margin_return < inf
+        require(is_return, "margin_return", "a return of 0 or more", self.margin_return)
+        one = self.margin is None or self.margin_return is None
+        require(one, "margin", "a part, or margin_return", f"{self.margin} and {self.margin_return}")
         in_range = LEAST_GAMES <= self.episodes <= MOST_GAMES
         require(in_range, "episodes", f"{LEAST_GAMES} to {MOST_GAMES:,}", self.episodes)
+
+    def loss_allowed(self, champion_mean: float, random_mean: float, task_margin: float) -> float:
+        """Loss that a candidate is allowed, in returns.
+
+        It is the same part of the gap whatever is added to all returns, or whatever unit they are in.
+
+        Args:
+            champion_mean: mean return of the champion.
+            random_mean: mean return of the policy that draws every action at random.
+            task_margin: part of the gap between the two that the task allows, where these criteria name none.
+        """
+        if self.margin_return is not None:
+            return self.margin_return
+        return (task_margin if self.margin is None else self.margin) * abs(champion_mean - random_mean)
 
 
 class DecisionKind(StrEnum):
@@ -104,32 +126,36 @@ class Decision:
         return f"{self.candidacy.name}: {self.kind}: {self.reason}"
 
 
-def decide(comparison: "Comparison", criteria: Criteria) -> tuple[DecisionKind, str]:
-    """Promote a candidate that the rule finds fit by its interquartile mean, unless its mean may have fallen.
+def decide(comparison: "Comparison", rule: Rule, loss_allowed: float) -> tuple[DecisionKind, str]:
+    """Promote a candidate that the rule finds fit by the figure that suits the returns, unless its mean may have sunk.
 
-    The interquartile mean does not see the worst quarter of the games: a candidate that fails in every fifth one has
-    the same as one that never does. So under either rule the difference of the means must lie above minus the margin.
+    The interquartile mean does not see the worst quarter of the games: a candidate that fails in every fifth one may
+    have the same as one that never does. So under either rule the difference of the means must lie above minus the
+    allowed loss.
+
+    Args:
+        comparison: the games of both.
+        rule: what they must show.
+        loss_allowed: in returns, as `Criteria.loss_allowed` gives it.
 
     Returns:
         Promoted or refused, and the reason in a sentence.
 
     NOTE: every condition says what is needed, so that a NaN promotes nothing.
     """
-    iqm, mean = comparison.iqm_difference, comparison.mean_difference
-    iqm_margin = criteria.margin * abs(comparison.champion.iqm)
-    mean_margin = criteria.margin * abs(comparison.champion.mean)
-    if criteria.rule is Rule.BETTER and not iqm.low > 0:
-        finding = "it is worse" if iqm.high < 0 else "it is not shown to be better"
-        return DecisionKind.REFUSED, f"{finding}: {_stated('IQM', iqm, comparison)}"
-    if criteria.rule is Rule.NOT_WORSE and not iqm.low >= -iqm_margin:
-        finding = "it is worse" if iqm.high < 0 else "it may be worse"
-        stated = _stated("IQM", iqm, comparison)
-        return DecisionKind.REFUSED, f"{finding}: {stated}, below the margin of {-iqm_margin:,.4g}"
-    if not mean.low >= -mean_margin:
-        stated = _stated("mean", mean, comparison)
-        return DecisionKind.REFUSED, f"its worst games may be worse: {stated}, below {-mean_margin:,.4g}"
-    finding = "it is better" if iqm.low > 0 else "it is not worse"
-    return DecisionKind.PROMOTED, f"{finding}: {_stated('IQM', iqm, comparison)}"
+    difference, mean = comparison.difference, comparison.mean_difference
+    stated = _stated(comparison.deciding, difference, comparison)
+    below = f"below the margin of {-loss_allowed:,.4g}"
+    if rule is Rule.BETTER and not difference.low > 0:
+        finding = "it is worse" if difference.high < 0 else "it is not shown to be better"
+        return DecisionKind.REFUSED, f"{finding}: {stated}"
+    if rule is Rule.NOT_WORSE and not difference.low >= -loss_allowed:
+        finding = "it is worse" if difference.high < 0 else "it may be worse"
+        return DecisionKind.REFUSED, f"{finding}: {stated}, {below}"
+    if not mean.low >= -loss_allowed:
+        return DecisionKind.REFUSED, f"its worst games may be worse: {_stated('mean', mean, comparison)}, {below}"
+    finding = "it is better" if difference.low > 0 else "it is not worse"
+    return DecisionKind.PROMOTED, f"{finding}: {stated}"
 
 
 def _stated(name: str, difference: "Estimate", comparison: "Comparison") -> str:

@@ -29,6 +29,10 @@ class Evidence:
     champion_returns: Sequence[float] = field(repr=False)
     """Game i of either was played on seed `first_seed + i`."""
     comparison: Comparison
+    random_mean: float
+    """Mean return of the policy that draws every action at random."""
+    loss_allowed: float
+    """Loss that the criteria allow the candidate, in returns."""
 
     @property
     def title(self) -> str:

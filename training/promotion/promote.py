@@ -32,7 +32,8 @@ def promote(  # noqa: PLR0913 - keywords of a function that notebooks call, as t
     policy: str,
     *,
     rule: Rule | str = DEFAULTS.rule,
-    margin: float = DEFAULTS.margin,
+    margin: float | None = None,
+    margin_return: float | None = None,
     episodes: int = DEFAULTS.episodes,
     max_steps: int = MAX_EVALUATION_STEPS,
     module: str = "",
@@ -51,8 +52,9 @@ def promote(  # noqa: PLR0913 - keywords of a function that notebooks call, as t
     Args:
         policy: POLICY for its newest version, POLICY/VERSION or POLICY@ALIAS.
         rule: what the games must show of the candidate: "better" or "not-worse".
-        margin: what the candidate may lose, as a part of the champion's figure, 0 to 1: of the interquartile mean by
-            the rule "not-worse", of the mean by either.
+        margin: what the candidate may lose, as a part of what the champion returns more than the random policy, 0 to
+            1; None for the part that suits the task, which is 0.05 for most.
+        margin_return: what the candidate may lose, in returns, in place of such a part.
         episodes: games of each, on as many seeds, 30 to 10,000.
         max_steps: steps after which a game is cut off.
         module: Python module that registers the environment, where Gymnasium does not know it.
@@ -74,8 +76,8 @@ def promote(  # noqa: PLR0913 - keywords of a function that notebooks call, as t
         InvalidOption: an argument is out of range.
     """
     require_whole(episodes=episodes, max_steps=max_steps, seed=seed, processes=processes)
-    require_kind("a number", (int, float), margin=margin)
-    criteria = Criteria(_rule(rule), margin, episodes)
+    require_kind("a number", (int, float), margin=margin, margin_return=margin_return)
+    criteria = Criteria(_rule(rule), margin, margin_return, episodes)
     settings = replace(_settings(max_steps, module, seed, 1 if env else processes), maker=env)
     told = shown(progress)
     registry = PolicyRegistry(connect(tracking_uri, is_created=False, on_wait=told.note))
@@ -89,7 +91,7 @@ def promote(  # noqa: PLR0913 - keywords of a function that notebooks call, as t
         decision = Decision(candidacy, DecisionKind.PROMOTED, "there was no champion")
     else:
         evidence = gather_evidence(registry, candidacy, settings, told)
-        decision = Decision(candidacy, *decide(evidence.comparison, criteria), evidence)
+        decision = Decision(candidacy, *decide(evidence.comparison, criteria.rule, evidence.loss_allowed), evidence)
     return _carry_out(registry, decision)
 
 
@@ -143,10 +145,10 @@ def _note(registry: PolicyRegistry, decision: Decision) -> None:
 
 def _refusal(decision: Decision) -> PromotionRefused:
     """Build the error that the candidate is refused; it says where the other rule would allow what this one did not."""
-    candidacy, remedy = decision.candidacy, ALL_THE_SAME
-    if decision.evidence is not None and candidacy.criteria.rule is Rule.BETTER:
-        lenient = replace(candidacy.criteria, rule=Rule.NOT_WORSE)
-        if decide(decision.evidence.comparison, lenient)[0] is DecisionKind.PROMOTED:
+    candidacy, evidence, remedy = decision.candidacy, decision.evidence, ALL_THE_SAME
+    if evidence is not None and candidacy.criteria.rule is Rule.BETTER:
+        leniently, _ = decide(evidence.comparison, Rule.NOT_WORSE, evidence.loss_allowed)
+        if leniently is DecisionKind.PROMOTED:
             remedy = f"--rule {Rule.NOT_WORSE} would allow it; {ALL_THE_SAME}"
     return PromotionRefused(
         f"{candidacy.name} is not promoted, @{CHAMPION} stays {candidacy.champion}: {decision.reason}; "

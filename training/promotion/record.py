@@ -19,8 +19,9 @@ def record_decision(registry: PolicyRegistry, decision: Decision) -> Decision:
     tags = {"policy": candidacy.policy, "candidate": candidacy.candidate, "champion": candidacy.champion or ""}
     with TrackedRun.start(registry.client, EXPERIMENT, candidacy.title, {**tags, **_tags(decision)}) as run:
         if evidence is not None:
-            games = ("max_steps", "first_seed", "environment")
-            run.log_params({**asdict(candidacy.criteria), **{name: getattr(evidence, name) for name in games}})
+            games = ("max_steps", "first_seed", "environment", "random_mean", "loss_allowed")
+            given = {name: value for name, value in asdict(candidacy.criteria).items() if value is not None}
+            run.log_params({**given, **{name: getattr(evidence, name) for name in games}})
             run.log_metrics(metrics(evidence.comparison), 0)
             with tempfile.TemporaryDirectory() as folder:
                 write_evidence(Path(folder), evidence)

@@ -21,6 +21,11 @@ def task_for(environment_id: str) -> Task:
     return next((task for task in TASKS if task.knows(environment_id)), CONTROL)
 
 
+def margin(environment_id: str) -> float:
+    """Loss that is too small to matter in the environment, as a part of what a champion returns more than chance."""
+    return task_for(environment_id).margin
+
+
 def published_scores(environment_id: str) -> str:
     """Say what is published on scores in the environment; "" where no task knows of any."""
     return next(filter(None, (task.published_scores(environment_id) for task in TASKS)), "")

@@ -172,3 +172,5 @@ class Task:
     """Whether arguments of a preset's environment may be given beside the preset."""
     published_scores: Callable[[str], str] = _publishes_nothing
     """A sentence on published scores in the environment of an id; "" where none are known."""
+    margin: float = 0.05
+    """Loss that is too small to matter, as a part of what a champion returns more than the random policy."""

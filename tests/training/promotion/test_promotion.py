@@ -72,7 +72,9 @@ def test_a_better_candidate_becomes_champion_and_its_evidence_is_kept(
     run = decision_run(store, candidates, "3")
     assert run.info.run_name == f"promote {candidates}/3 against 1"
     assert (run.data.tags["decision"], run.data.tags["champion"]) == ("promoted", "1")
-    assert run.data.params.items() >= {"rule": "better", "episodes": "30", "margin": "0.05"}.items()
+    assert run.data.params.items() >= {"rule": "better", "episodes": "30"}.items()
+    gap = run.data.metrics["champion/mean"] - float(run.data.params["random_mean"])
+    assert float(run.data.params["loss_allowed"]) == pytest.approx(0.05 * abs(gap))
     assert run.data.metrics["difference/iqm_low"] > 0
     folder = Path(store.download_artifacts(run.info.run_id, "", str(tmp_path)))
     kept = json.loads((folder / "comparison.json").read_text())

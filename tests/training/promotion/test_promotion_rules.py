@@ -4,12 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from polserve.training.evaluation.comparison import Comparison, Estimate, compare
+from polserve.training.errors import InvalidOption
+from polserve.training.evaluation.comparison import Comparison, Estimate, Figure, compare
 from polserve.training.promotion.decision import Criteria, DecisionKind, Rule, decide
 
 CEILING = [500.0] * 100
+BY_CHANCE = 0.0
 Returns = list[float] | NDArray[np.float64]
 
 
@@ -17,17 +21,29 @@ def spread(mean: float, seed: int = 0) -> NDArray[np.float64]:
     return np.random.default_rng(seed).normal(mean, 0.1 * abs(mean), 100)
 
 
-def allows(comparison: Comparison, criteria: Criteria) -> bool:
-    return decide(comparison, criteria)[0] is DecisionKind.PROMOTED
+def successes(rng: np.random.Generator, part: float, n: int = 300) -> NDArray[np.float64]:
+    return (rng.random(n) < part).astype(float)
+
+
+def decision(
+    comparison: Comparison, rule: Rule, margin: float = 0.05, by_chance: float = BY_CHANCE
+) -> tuple[DecisionKind, str]:
+    loss_allowed = Criteria().loss_allowed(comparison.champion.mean, by_chance, margin)
+    return decide(comparison, rule, loss_allowed)
+
+
+def allows(comparison: Comparison, rule: Rule, margin: float = 0.05, by_chance: float = BY_CHANCE) -> bool:
+    return decision(comparison, rule, margin, by_chance)[0] is DecisionKind.PROMOTED
 
 
 @pytest.mark.parametrize(
     ("rule", "candidate", "champion", "is_allowed", "reason"),
     [
-        (Rule.BETTER, spread(1_100), spread(1_000, 1), True, "it is better"),
+        (Rule.BETTER, spread(1_100), spread(1_000, 1), True, "it is better: difference of IQM"),
         (Rule.BETTER, spread(1_000), spread(1_000, 1), False, "it is not shown to be better"),
         (Rule.BETTER, spread(900), spread(1_000, 1), False, "it is worse"),
         (Rule.BETTER, CEILING, CEILING, False, "it is not shown to be better"),
+        (Rule.BETTER, [*CEILING[:80], *CEILING], [*[100.0] * 20, *CEILING[:60], *CEILING], True, "difference of mean"),
         (Rule.NOT_WORSE, CEILING, CEILING, True, "it is not worse"),
         (Rule.NOT_WORSE, [0.0] * 100, [0.0] * 100, True, "it is not worse"),
         (Rule.NOT_WORSE, spread(1_000), spread(1_000, 1), True, "it is not worse"),
@@ -44,39 +60,102 @@ def test_each_rule_allows_what_it_says(
     is_allowed: bool,  # noqa: FBT001 - a case
     reason: str,
 ) -> None:
-    kind, found = decide(compare(candidate, champion), Criteria(rule))
+    kind, found = decision(compare(candidate, champion), rule)
     assert (kind is DecisionKind.PROMOTED) is is_allowed, found
     assert reason in found
 
 
 @pytest.mark.parametrize("rule", Rule)
 def test_failing_in_every_fifth_game_is_seen_though_the_middle_half_is_as_good(rule: Rule) -> None:
-    candidate = [600.0] * 80 + [0.0] * 20
-    kind, reason = decide(compare(candidate, CEILING), Criteria(rule))
+    candidate = np.concatenate([spread(600)[:80], np.linspace(0, 1, 20)])
+    kind, reason = decision(compare(candidate, spread(500, 1)), rule)
     assert kind is DecisionKind.REFUSED
-    assert "its worst games may be worse: difference of mean -20" in reason
+    assert "its worst games may be worse: difference of mean -" in reason
 
 
 @pytest.mark.parametrize("rule", Rule)
 def test_a_figure_that_is_no_number_allows_nothing(rule: Rule) -> None:
     sound, unknown = compare(spread(1_100), spread(1_000, 1)), Estimate(np.nan, np.nan, np.nan)
-    assert allows(sound, Criteria(rule))
-    assert not allows(replace(sound, iqm_difference=unknown), Criteria(rule))
-    assert not allows(replace(sound, mean_difference=unknown), Criteria(rule))
+    assert allows(sound, rule)
+    assert not allows(replace(sound, iqm_difference=unknown), rule)
+    assert not allows(replace(sound, mean_difference=unknown), rule)
 
 
-def test_the_margin_is_a_part_of_the_champions_return() -> None:
+def test_the_mean_decides_where_many_games_return_one_value_and_the_iqm_elsewhere() -> None:
+    rng = np.random.default_rng(0)
+    assert compare(spread(900), spread(1_000, 1)).deciding is Figure.IQM
+    assert compare(successes(rng, 0.1), successes(rng, 0.9)).deciding is Figure.MEAN
+    assert compare(spread(400), CEILING).deciding is Figure.MEAN
+    assert (
+        compare(rng.integers(0, 10, 100).astype(float), rng.integers(0, 10, 100).astype(float)).deciding is Figure.IQM
+    )
+
+
+def test_the_margin_is_a_part_of_what_the_champion_returns_more_than_chance() -> None:
     comparison = compare([450.0] * 100, CEILING)
-    assert not allows(comparison, Criteria(Rule.NOT_WORSE, margin=0.09))
-    assert allows(comparison, Criteria(Rule.NOT_WORSE, margin=0.11))
+    assert not allows(comparison, Rule.NOT_WORSE, 0.09)
+    assert allows(comparison, Rule.NOT_WORSE, 0.11)
+    assert not allows(comparison, Rule.NOT_WORSE, 0.11, by_chance=400.0)
+    assert allows(comparison, Rule.NOT_WORSE, 0.51, by_chance=400.0)
+
+
+def test_a_margin_in_returns_is_taken_as_it_is() -> None:
+    assert Criteria(margin_return=12.5).loss_allowed(500.0, 22.0, 0.05) == 12.5
+    assert Criteria(margin=0.1).loss_allowed(500.0, 0.0, 0.05) == 50.0
+    assert Criteria().loss_allowed(500.0, 0.0, 0.05) == 25.0
+    with pytest.raises(InvalidOption, match=r"expected a part, or margin_return, got 0\.1 and 3\.0"):
+        Criteria(margin=0.1, margin_return=3.0)
+
+
+@given(
+    shift=st.sampled_from([-1e6, -1_000.0, -100.0, 0.0, 100.0, 1_000.0, 1e6]),
+    scale=st.sampled_from([1e-3, 0.5, 1.0, 7.0, 1e4]),
+    candidate=st.floats(0.85, 1.15),
+    rule=st.sampled_from(Rule),
+    is_binary=st.booleans(),
+)
+@settings(max_examples=30, deadline=None)
+def test_the_decision_is_the_same_whatever_is_added_to_returns_and_in_whatever_unit_they_are(
+    shift: float,
+    scale: float,
+    candidate: float,
+    rule: Rule,
+    is_binary: bool,  # noqa: FBT001 - a case
+) -> None:
+    if is_binary:
+        rng = np.random.default_rng(5)
+        ours, theirs, by_chance = successes(rng, candidate * 0.8, 100), successes(rng, 0.8, 100), 0.1
+    else:
+        ours, theirs, by_chance = spread(1_000 * candidate), spread(1_000, 1), 200.0
+    plain = decision(compare(ours, theirs), rule, by_chance=by_chance)[0]
+    moved = compare(ours * scale + shift, theirs * scale + shift)
+    assert decision(moved, rule, by_chance=by_chance * scale + shift)[0] is plain
 
 
 @pytest.mark.parametrize(("gap", "lowest", "highest"), [(0.0, 0.0, 0.06), (0.1, 0.9, 1.0)])
 def test_it_errs_as_seldom_as_the_guide_says(gap: float, lowest: float, highest: float) -> None:
     rng = np.random.default_rng(0)
-    criteria = Criteria(episodes=150)
     promoted = 0
     for _ in range(150):
-        ours, theirs = rng.gamma(25, 40, (2, criteria.episodes))  # of mean 1,000 and a spread of 20 %
-        promoted += allows(compare(ours * (1 + gap), theirs), criteria)
+        ours, theirs = rng.gamma(25, 40, (2, 150))  # of mean 1,000 and a spread of 20 %
+        promoted += allows(compare(ours * (1 + gap), theirs), Rule.BETTER)
     assert lowest <= promoted / 150 <= highest
+
+
+@pytest.mark.parametrize(
+    ("rule", "candidate", "champion", "lowest", "highest"),
+    [
+        (Rule.BETTER, 0.5, 0.5, 0.0, 0.09),
+        (Rule.BETTER, 0.2, 0.05, 0.95, 1.0),
+        (Rule.BETTER, 1.0, 0.8, 0.95, 1.0),
+        (Rule.NOT_WORSE, 0.76, 0.9, 0.0, 0.01),
+        (Rule.NOT_WORSE, 0.95, 0.76, 0.95, 1.0),
+    ],
+)
+def test_success_and_failure_are_told_apart(
+    rule: Rule, candidate: float, champion: float, lowest: float, highest: float
+) -> None:
+    rng = np.random.default_rng(0)
+    pairs = 60
+    promoted = sum(allows(compare(successes(rng, candidate), successes(rng, champion)), rule) for _ in range(pairs))
+    assert lowest <= promoted / pairs <= highest
