@@ -17,8 +17,11 @@ RUN --mount=type=secret,id=pipconf,target=/etc/pip.conf \
 
 FROM ${BASE}
 COPY --from=build /opt/polserve /opt/polserve
+# A container's ports are reached by nobody until they are published, and often stand behind a proxy that has the
+# certificate: so the image takes calls without TLS. POLSERVE_INSECURE=false makes it refuse to start without.
 ENV PATH=/opt/polserve/bin:$PATH \
     POLSERVE_HOST=0.0.0.0 \
+    POLSERVE_INSECURE=true \
     POLSERVE_CACHE_DIR=/var/cache/polserve \
     MLFLOW_DISABLE_TELEMETRY=true \
     ORT_DISABLE_TELEMETRY=1 \

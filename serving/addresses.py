@@ -1,13 +1,23 @@
 """Addresses that the service listens on: how they are written, and why one of them cannot be bound."""
 
+import contextlib
 import errno
+import os
 import socket
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from polserve.serving.errors import PortInUse
 
 PRIVILEGED = 1024
 """Lowest port that a program without special rights may bind."""
+SOCKET_UMASK = 0o117
+"""Rights that a UNIX socket does not give: its owner and group may connect, and nobody else."""
+
+_umask_lock = threading.Lock()
 
 
 def spelled(host: str, port: int) -> str:
@@ -59,3 +69,56 @@ def why_not(host: str, port: int) -> OSError:
     except OSError as error:
         return error
     return OSError(errno.EIO, "for a reason that gRPC does not tell")
+
+
+def bind_file(path: Path) -> socket.socket:
+    """Bind a UNIX socket that owner and group may connect to; it takes the place of one that nobody listens on.
+
+    Raises:
+        PortInUse: it cannot be bound.
+    """
+    with at_free_path(path):
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            listening.bind(str(path))
+        except OSError:
+            listening.close()
+            raise
+    return listening
+
+
+@contextlib.contextmanager
+def at_free_path(path: Path) -> Iterator[None]:
+    """Bind a UNIX socket in the block; it gets the mode 0660, and none that is left there from before is in the way.
+
+    Raises:
+        PortInUse: it cannot be bound.
+    """
+    try:
+        _clear(path)
+        with _umask_lock:
+            before = os.umask(SOCKET_UMASK)  # NOTE: a chmod afterwards would leave a moment in which all may connect
+            try:
+                yield
+            finally:
+                os.umask(before)
+    except OSError as error:
+        expected = "a path where a socket can be made"
+        raise PortInUse(f"grpc-socket: expected {expected}, got {path} ({error.strerror or error})") from error
+
+
+def _clear(path: Path) -> None:
+    """Remove a socket that nobody listens on; raises OSError where something else is there."""
+    try:
+        is_socket = stat.S_ISSOCK(path.lstat().st_mode)
+    except FileNotFoundError:
+        return
+    if not is_socket:
+        raise FileExistsError(errno.EEXIST, "something else is there")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+    raise OSError(errno.EADDRINUSE, "another program listens there")

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.layout import Layout
 from polserve.protos.tensors import DTYPES
-from polserve.serving.client.channel import ChannelOptions, channel_options
+from polserve.serving.client.channel import ChannelOptions, open_async_channel
+from polserve.serving.client.credentials import Bearer, Credentials
 
 METHOD = f"/{pb.DESCRIPTOR.services_by_name['PolicyService'].full_name}/Act"
 QUANTILES = (0.5, 0.9, 0.99, 0.999, 1.0)
@@ -102,14 +103,15 @@ class _Generator:
         self._result = LoadResult()
         self._started = 0.0
         self._n_calls = 0
+        self._credentials = Credentials.from_environment()
+        self._bearer = Bearer(self._credentials)
 
     async def run(self) -> LoadResult:
         """Make the calls, and wait for the last answer."""
         schedule = self._schedule
         options: ChannelOptions = {"grpc.enable_retries": 0}  # every failure is counted
         channels = [
-            grpc.aio.insecure_channel(schedule.target, options=channel_options(schedule.target, options))
-            for _ in range(schedule.connections)
+            open_async_channel(schedule.target, self._credentials, options) for _ in range(schedule.connections)
         ]
         calls: list[grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = [
             channel.unary_unary(METHOD) for channel in channels
@@ -150,7 +152,7 @@ class _Generator:
     async def _call(self, call: "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]", due: float) -> None:
         code = grpc.StatusCode.OK
         try:
-            await call(self._message, timeout=self._schedule.timeout_s)
+            await call(self._message, timeout=self._schedule.timeout_s, metadata=self._bearer.metadata())
         except grpc.aio.AioRpcError as error:
             code = error.code()
         self._n_calls += 1

@@ -13,12 +13,14 @@ from polserve.serving.http.pages import page_routes
 from polserve.serving.http.server import HttpServer
 from polserve.serving.metrics.service import ServiceMetrics
 from polserve.serving.rollout import Rollout, Workers
+from polserve.serving.security_settings import is_of_this_machine
 from polserve.serving.settings import BUNDLED_POLICIES, Settings
 from polserve.serving.signals import EndSignals
 from polserve.serving.sources.folder_source import FolderSource
 from polserve.serving.sources.follower_config import FollowerConfig
 from polserve.serving.sources.registry_source import RegistrySource
 from polserve.serving.sources.source import Source
+from polserve.serving.tls import read_certificates
 from polserve.serving.validation.validator import Validator
 
 GRACE_S = 7.0
@@ -42,6 +44,7 @@ class Service:
         """
         settings = settings.model_copy(update={"front": choose_front(settings.front)})
         self._settings = settings
+        _check_files(settings)
         self._source = make_source(settings)
         self._validator = Validator(settings)
         self._validator.warm_up()  # while this process imports what it needs
@@ -132,6 +135,14 @@ class Service:
     def _exposition(self) -> bytes:
         """Write the page /metrics."""
         return self._metrics.exposition(self._source.registry())
+
+
+def _check_files(settings: Settings) -> None:
+    """Read what secures the service, so that a start fails here and not in each worker; raises ConfigurationError."""
+    if settings.tls_files:
+        read_certificates(settings.tls_files)
+    elif not is_of_this_machine(settings.host):
+        log.warning("not_encrypted", host=settings.host, remedy="--tls-cert and --tls-key encrypt calls")
 
 
 def make_source(settings: Settings) -> Source:

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from polserve.protos.shared.calls import DEFAULT_PORT
 from polserve.protos.shared.hosts import without_passwords
 from polserve.protos.shared.names import CHAMPION
 from polserve.serving.errors import ConfigurationError
+from polserve.serving.security_settings import SecuritySettings, is_of_this_machine
 from polserve.serving.setting_forms import Shown, setting_forms, written
 
 PREFIX = "POLSERVE_"
@@ -34,7 +35,7 @@ REGISTRY_SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
 BUNDLED_POLICIES = Path(__file__).resolve().parent.parent / "policies"
 
 
-class Settings(BaseSettings):
+class Settings(SecuritySettings):
     """The settings of `polserve serve`; help and docs show what stands below each of them."""
 
     model_config = SettingsConfigDict(
@@ -176,7 +177,8 @@ class Settings(BaseSettings):
             ) from error
 
 
-FORMS = setting_forms(Settings.model_fields, PREFIX)
+_OWN_FIRST = sorted(Settings.model_fields, key=SecuritySettings.model_fields.__contains__)
+FORMS = setting_forms({name: Settings.model_fields[name] for name in _OWN_FIRST}, PREFIX)
 """How each setting is written, by the name of its field."""
 
 
@@ -225,11 +227,27 @@ def _check_pairs(settings: Settings, names: Mapping[str, str]) -> None:
             f"{names['max_episodes']}: expected at least 1 for each of the {settings.workers} processes of "
             f"{names['workers']}, got {settings.max_episodes}"
         )
+    _check_security(settings, names)
     if settings.policies is not None and settings.mlflow_tracking_uri:
         raise ConfigurationError(
             f"{names['policies']} and {names['mlflow_tracking_uri']}: expected one of the two, got "
             f"{settings.policies} and {settings.registry_address}; leave one out, so that either the folder or the "
             "registry says what is served"
+        )
+
+
+def _check_security(settings: Settings, names: Mapping[str, str]) -> None:
+    """Raise ConfigurationError where calls would be open to strangers, or TLS is set by halves."""
+    for name in ("tls_key", "tls_client_ca"):
+        if getattr(settings, name) is not None and settings.tls_cert is None:
+            raise ConfigurationError(f"{names['tls_cert']}: expected a file beside {names[name]}, got none")
+    if settings.tls_cert is not None and settings.tls_key is None:
+        raise ConfigurationError(f"{names['tls_key']}: expected a file beside {names['tls_cert']}, got none")
+    if not (settings.tls_files or settings.insecure or is_of_this_machine(settings.host)):
+        raise ConfigurationError(
+            f"{names['host']}: expected an address of this machine alone, such as 127.0.0.1, since calls are not "
+            f"encrypted, got {settings.host}; give {names['tls_cert']} and {names['tls_key']}, or {names['insecure']} "
+            "where a private network or a proxy keeps strangers out"
         )
 
 

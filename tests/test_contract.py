@@ -45,6 +45,7 @@ def test_the_clients_public_names_are_these() -> None:
         "AsyncPolicyClient",
         "BudgetDay",
         "ClientError",
+        "Credentials",
         "EndedEpisode",
         "Episode",
         "Episodes",

@@ -8,6 +8,7 @@ names from `polserve`.
 from polserve.serving.client.aio import AsyncEpisode, AsyncPolicyClient
 from polserve.serving.client.async_slots import AsyncEpisodes
 from polserve.serving.client.budget import BudgetDay, Split
+from polserve.serving.client.credentials import Credentials
 from polserve.serving.client.errors import ClientError, InvalidArgument
 from polserve.serving.client.live import (
     Allocator,
@@ -29,6 +30,7 @@ __all__ = [
     "AsyncPolicyClient",
     "BudgetDay",
     "ClientError",
+    "Credentials",
     "EndedEpisode",
     "Episode",
     "Episodes",

@@ -5,16 +5,11 @@ from types import TracebackType
 from typing import Self, SupportsFloat, SupportsIndex
 
 from polserve.protos.shared.calls import DEFAULT_TARGET
-from polserve.serving.client.arguments import (
-    DEFAULT_TIMEOUT_S,
-    Version,
-    connections_of,
-    options_of,
-    timeout_of,
-)
+from polserve.serving.client.arguments import DEFAULT_TIMEOUT_S, Version
 from polserve.serving.client.async_slots import AsyncEpisodes
 from polserve.serving.client.async_transport import AsyncGrpcTransport, AsyncStream, AsyncTransport
 from polserve.serving.client.budget import BudgetDay, Split, allocate_call
+from polserve.serving.client.credentials import Credentials
 from polserve.serving.client.live import LivePolicy
 from polserve.serving.client.messages import (
     Action,
@@ -42,8 +37,8 @@ from polserve.serving.client.parts import (
     observe_steps,
     takes_parts,
 )
+from polserve.serving.client.reach import Reach
 from polserve.serving.client.slots import SlotMessages
-from polserve.serving.client.target import full_target
 
 
 class AsyncPolicyClient:
@@ -56,14 +51,15 @@ class AsyncPolicyClient:
         timeout_s: float = DEFAULT_TIMEOUT_S,
         connections: int = 1,
         options: Mapping[str, int | str] | None = None,
+        credentials: Credentials | None = None,
     ) -> None:
         """Connect at the first call; the arguments are those of `PolicyClient`.
 
         Raises:
             InvalidArgument: an argument is not what it must be.
         """
-        seconds, n, given = timeout_of(timeout_s), connections_of(connections), options_of(options)
-        self._transport: AsyncTransport = AsyncGrpcTransport(full_target(target), seconds, n, given)
+        reach = Reach.by(target, credentials, timeout_s, connections, options)
+        self._transport: AsyncTransport = AsyncGrpcTransport(reach)
         self._layouts = Layouts()
 
     @classmethod

@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-from collections.abc import Mapping
 from typing import Any, Protocol
 
 import grpc
@@ -10,9 +9,11 @@ import grpc.aio
 
 from polserve.protos.polserve.v1 import budget_pb2_grpc, policy_pb2_grpc
 from polserve.protos.polserve.v1 import policy_pb2 as pb
-from polserve.serving.client.channel import Link, channel_options
+from polserve.serving.client.channel import Link, open_async_channel
+from polserve.serving.client.credentials import Bearer
 from polserve.serving.client.errors import ClientError
 from polserve.serving.client.messages import ClientCall, T
+from polserve.serving.client.reach import Reach
 
 
 class AsyncStream(Protocol):
@@ -41,12 +42,14 @@ class AsyncTransport(Protocol):
 class AsyncGrpcTransport:
     """Connections to a service, for one event loop."""
 
-    def __init__(self, target: str, timeout_s: float, connections: int, options: Mapping[str, int | str]) -> None:
-        """Connect at the first call, to a target with its port."""
-        self._link = Link(target, options)
-        self._timeout_s = timeout_s
-        arguments = channel_options(target, options)
-        self._channels = [grpc.aio.insecure_channel(target, options=arguments) for _ in range(connections)]
+    def __init__(self, reach: Reach) -> None:
+        """Connect at the first call; raises InvalidArgument where a file of the credentials cannot be read."""
+        self._link = Link(reach.target, reach.options, is_encrypted=reach.credentials.is_encrypted)
+        self._timeout_s = reach.timeout_s
+        self._bearer = Bearer(reach.credentials)
+        self._channels = [
+            open_async_channel(reach.target, reach.credentials, reach.options) for _ in range(reach.connections)
+        ]
         self._stubs: itertools.cycle[Any] = itertools.cycle(
             [policy_pb2_grpc.PolicyServiceStub(channel) for channel in self._channels]
         )
@@ -61,7 +64,8 @@ class AsyncGrpcTransport:
         attempts = self._link.attempts(self._timeout_s)
         while True:
             try:
-                response = await method(call.request, timeout=attempts.timeout_s())
+                metadata = self._bearer.metadata()
+                response = await method(call.request, timeout=attempts.timeout_s(), metadata=metadata)
             except grpc.aio.AioRpcError as error:
                 await asyncio.sleep(attempts.pause_s(error))
             else:
@@ -70,7 +74,7 @@ class AsyncGrpcTransport:
 
     def open_stream(self) -> AsyncStream:
         """Open a stream of episodes."""
-        return AsyncGrpcStream(next(self._stubs), self._link, self._timeout_s)
+        return AsyncGrpcStream(next(self._stubs), self._link, self._timeout_s, self._bearer)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -81,10 +85,10 @@ class AsyncGrpcTransport:
 class AsyncGrpcStream:
     """A stream of episodes over gRPC; for one task."""
 
-    def __init__(self, stub: Any, link: Link, timeout_s: float) -> None:
+    def __init__(self, stub: Any, link: Link, timeout_s: float, bearer: Bearer) -> None:
         self._link = link
         self._timeout_s = timeout_s
-        self._call = stub.Episode()
+        self._call = stub.Episode(metadata=bearer.metadata())
 
     async def ask(self, request: pb.EpisodeRequest) -> pb.EpisodeResponse:
         """Send a request and return its response; raises ClientError."""

@@ -9,11 +9,13 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import grpc
+import grpc.aio
 
 from polserve.protos.polserve.v1 import budget_pb2
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.calls import DEFAULT_PORT, RETRY_HINT
 from polserve.protos.shared.hosts import is_loopback, without_passwords
+from polserve.serving.client.credentials import Credentials, read_pem
 from polserve.serving.client.errors import ClientError
 from polserve.serving.client.target import host_of
 
@@ -35,6 +37,9 @@ KEEPALIVE_TIMEOUT_MS = 10_000
 
 HTTP2_REFUSED = "Failed parsing HTTP/2"
 """What gRPC's error contains where something else answers, such as HTTP/1.1."""
+
+_DISTRUSTED = re.compile("CERTIFICATE_VERIFY_FAILED|Hostname Verification|Peer name .* is not in", re.IGNORECASE)
+_HUNG_UP = re.compile("closed|reset", re.IGNORECASE)
 
 PROXY_VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")
 """Variables that name a proxy, in gRPC's order."""
@@ -81,12 +86,47 @@ def channel_options(target: str, options: ChannelOptions | None) -> list[tuple[s
     return list({**own, **(options or {})}.items())
 
 
+def open_channel(target: str, credentials: Credentials, options: ChannelOptions | None = None) -> grpc.Channel:
+    """Return a channel to a full target; raises InvalidArgument where its files cannot be read."""
+    arguments = _arguments(target, credentials, options)
+    if not credentials.is_encrypted:
+        return grpc.insecure_channel(target, options=arguments)
+    return grpc.secure_channel(target, tls_of(credentials), options=arguments)
+
+
+def open_async_channel(
+    target: str, credentials: Credentials, options: ChannelOptions | None = None
+) -> grpc.aio.Channel:
+    """Return a channel for asyncio to a full target; raises InvalidArgument where its files cannot be read."""
+    arguments = _arguments(target, credentials, options)
+    if not credentials.is_encrypted:
+        return grpc.aio.insecure_channel(target, options=arguments)
+    return grpc.aio.secure_channel(target, tls_of(credentials), options=arguments)
+
+
+def tls_of(credentials: Credentials) -> grpc.ChannelCredentials:
+    """Return grpcio's TLS; raises InvalidArgument where a file cannot be read."""
+    return grpc.ssl_channel_credentials(
+        root_certificates=None if credentials.ca is None else read_pem("ca", credentials.ca),
+        private_key=None if credentials.key is None else read_pem("key", credentials.key),
+        certificate_chain=None if credentials.certificate is None else read_pem("certificate", credentials.certificate),
+    )
+
+
+def _arguments(target: str, credentials: Credentials, options: ChannelOptions | None) -> list[tuple[str, int | str]]:
+    arguments = channel_options(target, options)
+    if credentials.server_name is not None:
+        arguments.append(("grpc.ssl_target_name_override", credentials.server_name))
+    return arguments
+
+
 class Link:
     """What a client knows of the way to its service: whether it ever answered, and what to say when all fails."""
 
-    def __init__(self, target: str, options: ChannelOptions | None = None) -> None:
+    def __init__(self, target: str, options: ChannelOptions | None = None, *, is_encrypted: bool = False) -> None:
         """`options` are those of the channels, which may forbid trying again."""
         self._target = target
+        self._is_encrypted = is_encrypted
         self._most_attempts = ATTEMPTS if (options or {}).get("grpc.enable_retries", 1) else 1
         self._answered_at: float | None = None
 
@@ -103,15 +143,18 @@ class Link:
         details = details or "no details"
         if code is grpc.StatusCode.UNAVAILABLE and HTTP2_REFUSED in details:
             return ClientError(code, f"{_not_grpc(self._target)} ({details})")
+        if code is grpc.StatusCode.UNAVAILABLE and (problem := _tls_problem(self._target, details)):
+            return ClientError(code, f"{problem} ({details})")
         if code is grpc.StatusCode.UNAVAILABLE and re.search("connect|resol|reset|closed", details, re.IGNORECASE):
-            return ClientError(code, f"{self._problem()}{_by_proxy(self._target)} ({details})")
+            return ClientError(code, f"{self._problem(details)}{_by_proxy(self._target)} ({details})")
         if code is grpc.StatusCode.RESOURCE_EXHAUSTED and re.search("larger than max|at most [0-9]+ bytes", details):
             return ClientError(code, f"the message is above the limit; send fewer observations at once ({details})")
         return ClientError(code, details)
 
-    def _problem(self) -> str:
+    def _problem(self, details: str) -> str:
         if self._answered_at is None:
-            return f"no polserve answers at {self._target}; start one with `polserve serve`, or correct the target"
+            missing = f"no polserve answers at {self._target}; start one with `polserve serve`, or correct the target"
+            return missing + (_hang_up_hint(is_encrypted=self._is_encrypted) if _HUNG_UP.search(details) else "")
         since_s = time.monotonic() - self._answered_at
         return (
             f"the service at {self._target} cannot be reached; it last answered {since_s:.0f} s ago, and this client "
@@ -154,6 +197,26 @@ class Attempts:
             if time.monotonic() + pause_s < self._until:
                 return pause_s
         raise self._link.error(error.code(), error.details()) from error
+
+
+def _tls_problem(target: str, details: str) -> str:
+    """Say what keeps both sides from agreeing on TLS; empty where that is not it."""
+    if _DISTRUSTED.search(details):
+        return (
+            f"this client does not trust the certificate of {target}, or not for that name; set ca (POLSERVE_CA) to "
+            "its authority, or server_name (POLSERVE_SERVER_NAME) to the name in it"
+        )
+    if "WRONG_VERSION_NUMBER" in details:
+        return f"what answers at {target} speaks no TLS; leave out tls and ca, or start the service with --tls-cert"
+    return ""
+
+
+def _hang_up_hint(*, is_encrypted: bool) -> str:
+    """Say what to try where the other side has closed the connection without a word."""
+    if is_encrypted:
+        wanted = "certificate and key (POLSERVE_CLIENT_CERT, POLSERVE_CLIENT_KEY)"
+        return f"; if it has --tls-client-ca, set {wanted} to a pair that it trusts"
+    return "; if it has --tls-cert, set tls or ca (POLSERVE_TLS, POLSERVE_CA)"
 
 
 def _not_grpc(target: str) -> str:

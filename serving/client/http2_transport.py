@@ -6,7 +6,6 @@ No proxies, no balancing between addresses: those are the default transport's.
 
 import threading
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import grpc
@@ -14,9 +13,12 @@ import grpc
 from polserve.protos.polserve.v1 import budget_pb2
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.serving.client.channel import MAX_MESSAGE_BYTES, Link
+from polserve.serving.client.credentials import Bearer
 from polserve.serving.client.errors import ClientError, InvalidArgument
+from polserve.serving.client.http2_socket import End, tls_context
 from polserve.serving.client.http2_wire import CallFailed, Wire, WireStream
 from polserve.serving.client.messages import ClientCall, T
+from polserve.serving.client.reach import Reach
 from polserve.serving.client.transport import Stream
 
 MOST_IDLE = 64
@@ -38,14 +40,16 @@ _RESPONSES: dict[str, tuple[str, Any]] = {
 class Http2Transport:
     """Connections to a service; may be used from several threads, each call on a connection of its own."""
 
-    def __init__(self, target: str, timeout_s: float, options: Mapping[str, int | str]) -> None:
-        """Connect at the first call, to a target with its port; raises InvalidArgument."""
-        if foreign := sorted(set(options) - {ENABLE_RETRIES}):
+    def __init__(self, reach: Reach) -> None:
+        """Connect at the first call; raises InvalidArgument."""
+        if foreign := sorted(set(reach.options) - {ENABLE_RETRIES}):
             expected = f"only {ENABLE_RETRIES} with transport='nghttp2'"
             raise InvalidArgument("options", expected, ", ".join(foreign))
-        self._target = target
-        self._timeout_s = timeout_s
-        self._link = Link(target, options)
+        credentials = reach.credentials
+        self._end = End(reach.target, MAX_MESSAGE_BYTES, credentials.server_name, tls_context(credentials))
+        self._timeout_s = reach.timeout_s
+        self._link = Link(reach.target, reach.options, is_encrypted=reach.credentials.is_encrypted)
+        self._bearer = Bearer(credentials)
         self._idle: list[Wire] = []
         self._open: set[Wire] = set()
         """Connections that carry a stream."""
@@ -69,7 +73,7 @@ class Http2Transport:
 
     def open_stream(self) -> Stream:
         """Open a stream of episodes; its connection is made with the first message."""
-        return Http2Stream(self, self._link, self._timeout_s)
+        return Http2Stream(self, self._link, self._timeout_s, self._bearer)
 
     def close(self) -> None:
         """Close the connections."""
@@ -83,7 +87,7 @@ class Http2Transport:
 
     def take(self, *, is_for_stream: bool = False) -> Wire:
         """Return a connection that nobody else uses; raises CallFailed."""
-        wire = self._take_idle() or Wire(self._target, MAX_MESSAGE_BYTES)
+        wire = self._take_idle() or Wire(self._end)
         if is_for_stream:
             with self._lock:
                 self._open.add(wire)
@@ -105,7 +109,7 @@ class Http2Transport:
         until = time.monotonic() + timeout_s
         wire = self.take()
         try:
-            stream = wire.begin(path, timeout_s)
+            stream = wire.begin(path, timeout_s, self._bearer.metadata())
             wire.send(stream, message, is_last=True)
             answer = wire.receive(stream, until)
             if answer is not None:
@@ -144,8 +148,9 @@ class Http2Transport:
 class Http2Stream:
     """A stream of episodes over nghttp2; for one thread."""
 
-    def __init__(self, transport: Http2Transport, link: Link, timeout_s: float) -> None:
+    def __init__(self, transport: Http2Transport, link: Link, timeout_s: float, bearer: Bearer) -> None:
         self._transport = transport
+        self._bearer = bearer
         self._link = link
         self._timeout_s = timeout_s
         self._wire: Wire | None = None
@@ -183,6 +188,6 @@ class Http2Stream:
             self._wire = self._transport.take(is_for_stream=True)
         with self._wire.lock:
             if self._stream is None:
-                self._stream = self._wire.begin(f"/{_POLICY}/Episode", None)
+                self._stream = self._wire.begin(f"/{_POLICY}/Episode", None, self._bearer.metadata())
             self._wire.send(self._stream, message, is_last=False)
             return self._wire.receive(self._stream, time.monotonic() + self._timeout_s)

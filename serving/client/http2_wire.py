@@ -6,7 +6,6 @@ A call is one write, one wait and one read: where a loop waits for each action, 
 import contextlib
 import math
 import select
-import socket
 import threading
 import time
 from collections import deque
@@ -15,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from polserve.serving.client.http2_socket import End, Socket, connect
 from polserve.serving.http2 import engine
 from polserve.serving.http2.wire import MessageReader, WireError, format_timeout, frame, percent_decode, whole_message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 READ_BYTES = 1 << 16
 CONNECT_S = 5.0
@@ -72,17 +72,13 @@ class WireStream:
 class Wire:
     """A connection to a service."""
 
-    def __init__(self, target: str, max_message_bytes: int) -> None:
+    def __init__(self, end: End) -> None:
         """Connect; raises CallFailed."""
-        host, _, port = target.rpartition(":")
-        self._authority = target.encode()
-        self._max_message_bytes = max_message_bytes
+        self._max_message_bytes = end.max_message_bytes
         try:
-            self._socket = socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S)
+            self._socket = connect(end, CONNECT_S)
         except OSError as error:
-            raise CallFailed(_UNAVAILABLE, f"failed to connect to {target}: {error}") from error
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket.setblocking(False)
+            raise CallFailed(_UNAVAILABLE, f"failed to connect to {end.target}: {error}") from error
         self._h2 = engine.client_connection()
         self._is_greeted = False
         """Whether something has come."""
@@ -94,8 +90,8 @@ class Wire:
         self._received_at = 0.0
         self._headers = (
             (b":method", b"POST"),
-            (b":scheme", b"http"),
-            (b":authority", self._authority),
+            (b":scheme", b"http" if end.tls is None else b"https"),
+            (b":authority", end.authority.encode()),
             (b"content-type", b"application/grpc"),
             (b"te", b"trailers"),
             (b"user-agent", b"polserve-python"),
@@ -107,9 +103,10 @@ class Wire:
             engine.StreamClosed: _take_end,
         }
 
-    def begin(self, path: str, timeout_s: float | None) -> WireStream:
+    def begin(self, path: str, timeout_s: float | None, metadata: "Sequence[tuple[str, str]]" = ()) -> WireStream:
         """Open a stream; the first bytes leave with its first message."""
         headers = [(b":path", path.encode()), *self._headers]
+        headers.extend((name.encode(), value.encode()) for name, value in metadata)
         if timeout_s is not None:
             # Whole milliseconds are the same for most calls, which header compression makes use of.
             headers.append((b"grpc-timeout", format_timeout(math.ceil(1000 * timeout_s) / 1000)))
@@ -180,7 +177,7 @@ class Wire:
         """Send what is to be sent, and take in what comes next."""
         try:
             self._send(until)
-            if not _wait(self._socket, until):
+            if not self._socket.pending() and not _wait(self._socket, until):
                 self.is_usable = False
                 raise CallFailed(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
             data = self._socket.recv(READ_BYTES)
@@ -269,7 +266,7 @@ def _take_end(stream: WireStream, event: engine.StreamClosed) -> None:
         stream.failure = CallFailed(_UNAVAILABLE, f"the stream was reset (code {event.error_code})")
 
 
-def _wait(connection: socket.socket, until: float, *, is_for_writing: bool = False) -> bool:
+def _wait(connection: Socket, until: float, *, is_for_writing: bool = False) -> bool:
     """Wait until there is something to read, or room to write; return whether that was in time."""
     left_s = max(0.0, until - time.monotonic())
     if not hasattr(select, "poll"):  # Windows

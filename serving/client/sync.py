@@ -5,14 +5,9 @@ from types import TracebackType
 from typing import Self, SupportsFloat, SupportsIndex
 
 from polserve.protos.shared.calls import DEFAULT_TARGET
-from polserve.serving.client.arguments import (
-    DEFAULT_TIMEOUT_S,
-    Version,
-    connections_of,
-    options_of,
-    timeout_of,
-)
+from polserve.serving.client.arguments import DEFAULT_TIMEOUT_S, Version
 from polserve.serving.client.budget import BudgetDay, Split, allocate_call
+from polserve.serving.client.credentials import Credentials
 from polserve.serving.client.errors import InvalidArgument, described
 from polserve.serving.client.live import LivePolicy
 from polserve.serving.client.messages import (
@@ -41,15 +36,15 @@ from polserve.serving.client.parts import (
     observe_steps,
     takes_parts,
 )
+from polserve.serving.client.reach import Reach
 from polserve.serving.client.slots import Episodes, SlotMessages
-from polserve.serving.client.target import full_target
 from polserve.serving.client.transport import GrpcTransport, Stream, Transport, TransportName
 
 
 class PolicyClient:
     """Connections to a polserve service; may be used from several threads, and as a context manager."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keywords that people write
         self,
         target: str = DEFAULT_TARGET,
         *,
@@ -57,22 +52,25 @@ class PolicyClient:
         connections: int = 1,
         options: Mapping[str, int | str] | None = None,
         transport: TransportName = "grpcio",
+        credentials: Credentials | None = None,
     ) -> None:
         """Connect to a service at the first call.
 
         Args:
-            target: where the service is, host or host:port; the port is 50051 where none is written.
+            target: where the service is, host or host:port; the port is 50051 where none is written. Or as gRPC
+                writes it: dns:///HOST:PORT, ipv6:[ADDRESS]:PORT, unix:PATH.
             timeout_s: seconds after which a call, or a step of an episode, fails.
             connections: how many to keep, used in turn; a service of several processes answers each in one of them.
             options: gRPC channel arguments, before our own.
             transport: "grpcio", or "nghttp2" for loops that wait for each action: less time and CPU for a call,
                 without proxies, and with a connection for each thread.
+            credentials: TLS, a client certificate and a token; None for those of the variables, see `Credentials`.
 
         Raises:
             InvalidArgument: an argument is not what it must be.
         """
-        seconds, n, given = timeout_of(timeout_s), connections_of(connections), options_of(options)
-        self._transport: Transport = make_transport(transport, full_target(target), seconds, n, given)
+        reach = Reach.by(target, credentials, timeout_s, connections, options)
+        self._transport: Transport = make_transport(transport, reach)
         self._layouts = Layouts()
 
     @classmethod
@@ -211,16 +209,14 @@ class PolicyClient:
         self.close()
 
 
-def make_transport(
-    name: TransportName, target: str, timeout_s: float, connections: int, options: Mapping[str, int | str]
-) -> Transport:
+def make_transport(name: TransportName, reach: Reach) -> Transport:
     """Return what carries a client's calls; raises InvalidArgument."""
     if name == "grpcio":
-        return GrpcTransport(target, timeout_s, connections, options)
+        return GrpcTransport(reach)
     if name == "nghttp2":
         from polserve.serving.client.http2_transport import Http2Transport
 
-        return Http2Transport(target, timeout_s, options)
+        return Http2Transport(reach)
     raise InvalidArgument("transport", "grpcio or nghttp2", described(name))
 
 

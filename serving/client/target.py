@@ -1,45 +1,91 @@
-"""Where a service is: how a person writes it."""
+"""Where a service is: how a person writes it, and how gRPC does."""
 
 import os
 import re
+from dataclasses import dataclass
 
 from polserve.protos.shared.calls import DEFAULT_PORT, DEFAULT_TARGET
 from polserve.serving.client.errors import InvalidArgument, described
 
 MOST_PORT = 65_535
+UNIX = "unix:"
+SCHEMES = ("dns:", "ipv4:", "ipv6:")
+"""What may precede a host in gRPC's way of writing."""
 
 _HOST = re.compile(r"[^\s/,:@\[\]]+|\[[0-9a-fA-F:.]+(%[^\s\]]+)?\]")
 _EXPECTED = f"host or host:port such as {DEFAULT_TARGET!r}"
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a socket connects to: a path, or a host and a port."""
+
+    path: str = ""
+    host: str = ""
+    """Host without brackets."""
+    port: int = 0
+
+
 def full_target(target: str) -> str:
-    """Return the target with its port: 50051 where none is written.
+    """Return the target with its port, 50051 where none is written, in a form that gRPC takes.
+
+    It may be written as gRPC does: dns:///HOST:PORT, ipv4:ADDRESS:PORT, ipv6:[ADDRESS]:PORT, unix:PATH.
 
     Raises:
-        InvalidArgument: it has a scheme, no host, a port that is none, or an address of IPv6 without its brackets.
+        InvalidArgument: it has another scheme, no host, a port that is none, or an address of IPv6 without brackets.
     """
     if not isinstance(target, str):
         raise InvalidArgument("target", _EXPECTED, f"{described(target)}; {_hint_for_type(target)}")
     text = str(target)
-    if _HOST.fullmatch(text):
-        return f"{text}:{DEFAULT_PORT}"
-    host, _, port = text.rpartition(":")
+    if text.startswith(UNIX):
+        if not _path_of(text) or "\0" in text:
+            raise InvalidArgument("target", _EXPECTED, f"{described(target)}; a path follows unix:")
+        return f"{UNIX}{_path_of(text)}"
+    scheme = next((scheme for scheme in SCHEMES if text.startswith(scheme)), "")
+    address = text.removeprefix(scheme)
+    if scheme == "dns:":
+        scheme, address = "dns:///", address.removeprefix("///")
+    elif scheme:
+        address = address.replace("%5B", "[").replace("%5D", "]")
+    if _HOST.fullmatch(address):
+        return f"{scheme}{address}:{DEFAULT_PORT}"
+    host, _, port = address.rpartition(":")
     is_port = port.isascii() and port.isdecimal() and 1 <= int(port) <= MOST_PORT
     if is_port and _HOST.fullmatch(host):
-        return text
+        return f"{scheme}{address}"
     raise InvalidArgument("target", _EXPECTED, f"{described(target)}; {_hint(text, host)}")
 
 
+def place_of(target: str) -> Place:
+    """Return what to connect to for a full target."""
+    if target.startswith(UNIX):
+        return Place(path=target.removeprefix(UNIX))
+    host, _, port = _address_of(target).rpartition(":")
+    return Place(host=host.strip("[]"), port=int(port))
+
+
 def host_of(target: str) -> str:
-    """Return the host of a full target, without brackets."""
-    return target.rpartition(":")[0].strip("[]")
+    """Return the host of a full target, without brackets; localhost for a UNIX socket."""
+    return "localhost" if target.startswith(UNIX) else _address_of(target).rpartition(":")[0].strip("[]")
+
+
+def _address_of(target: str) -> str:
+    """Return host:port of a full target that is no UNIX socket."""
+    scheme = next((scheme for scheme in ("dns:///", *SCHEMES) if target.startswith(scheme)), "")
+    return target.removeprefix(scheme)
+
+
+def _path_of(target: str) -> str:
+    """Return the path of unix:PATH or unix:///PATH."""
+    path = target.removeprefix(UNIX)
+    return path.removeprefix("//") if path.startswith("///") else path
 
 
 def _hint(text: str, host: str) -> str:
     """Return what to do about a text that is no target."""
     if not text.strip():
         return f"leave it out for {DEFAULT_TARGET}"
-    if "://" in text:
+    if "://" in text and not text.startswith(SCHEMES):
         return "leave out the scheme and whatever follows the port"
     if text != text.strip():
         return "leave out the white space around it"

@@ -4,16 +4,17 @@ import itertools
 import queue
 import threading
 import time
-from collections.abc import Mapping
 from typing import Any, Literal, Protocol, TypeAlias
 
 import grpc
 
 from polserve.protos.polserve.v1 import budget_pb2_grpc, policy_pb2_grpc
 from polserve.protos.polserve.v1 import policy_pb2 as pb
-from polserve.serving.client.channel import Link, channel_options
+from polserve.serving.client.channel import Link, open_channel
+from polserve.serving.client.credentials import Bearer
 from polserve.serving.client.errors import ClientError
 from polserve.serving.client.messages import ClientCall, T
+from polserve.serving.client.reach import Reach
 
 TransportName: TypeAlias = Literal["grpcio", "nghttp2"]
 
@@ -47,12 +48,14 @@ class Transport(Protocol):
 class GrpcTransport:
     """Connections to a service."""
 
-    def __init__(self, target: str, timeout_s: float, connections: int, options: Mapping[str, int | str]) -> None:
-        """Connect at the first call, to a target with its port."""
-        self._link = Link(target, options)
-        self._timeout_s = timeout_s
-        arguments = channel_options(target, options)
-        self._channels = [grpc.insecure_channel(target, options=arguments) for _ in range(connections)]
+    def __init__(self, reach: Reach) -> None:
+        """Connect at the first call; raises InvalidArgument where a file of the credentials cannot be read."""
+        self._link = Link(reach.target, reach.options, is_encrypted=reach.credentials.is_encrypted)
+        self._timeout_s = reach.timeout_s
+        self._bearer = Bearer(reach.credentials)
+        self._channels = [
+            open_channel(reach.target, reach.credentials, reach.options) for _ in range(reach.connections)
+        ]
         self._stubs = itertools.cycle([policy_pb2_grpc.PolicyServiceStub(channel) for channel in self._channels])
         self._budgets = itertools.cycle([budget_pb2_grpc.BudgetServiceStub(channel) for channel in self._channels])
 
@@ -63,7 +66,7 @@ class GrpcTransport:
         attempts = self._link.attempts(self._timeout_s)
         while True:
             try:
-                response = method(call.request, timeout=attempts.timeout_s())
+                response = method(call.request, timeout=attempts.timeout_s(), metadata=self._bearer.metadata())
             except grpc.RpcError as error:
                 time.sleep(attempts.pause_s(error))
             else:
@@ -72,7 +75,7 @@ class GrpcTransport:
 
     def open_stream(self) -> Stream:
         """Open a stream of episodes."""
-        return GrpcStream(next(self._stubs), self._link, self._timeout_s)
+        return GrpcStream(next(self._stubs), self._link, self._timeout_s, self._bearer)
 
     def close(self) -> None:
         """Close the connections."""
@@ -83,14 +86,14 @@ class GrpcTransport:
 class GrpcStream:
     """A stream of episodes over gRPC; for one thread."""
 
-    def __init__(self, stub: Any, link: Link, timeout_s: float) -> None:
+    def __init__(self, stub: Any, link: Link, timeout_s: float, bearer: Bearer) -> None:
         self._link = link
         self._timeout_s = timeout_s
         self._due: float | None = None
         self._is_overdue = False
         self._ended = threading.Event()
         self._requests: queue.SimpleQueue[pb.EpisodeRequest | None] = queue.SimpleQueue()
-        self._responses = stub.Episode(iter(self._requests.get, None))
+        self._responses = stub.Episode(iter(self._requests.get, None), metadata=bearer.metadata())
         threading.Thread(target=self._watch, name="episode-watch", daemon=True).start()
 
     def ask(self, request: pb.EpisodeRequest) -> pb.EpisodeResponse:

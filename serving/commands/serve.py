@@ -32,7 +32,9 @@ def serve(**given: Any) -> None:
 
     def announce(running: Service) -> None:
         source = settings.registry_address or settings.policies or "the bundled policies"
-        print(f"polserve: gRPC {spelled(settings.host, running.grpc_port)}, ", end="")
+        tls = " (TLS)" if settings.tls_files else ""
+        local = f" and unix:{settings.grpc_socket}" if settings.grpc_socket else ""
+        print(f"polserve: gRPC {spelled(settings.host, running.grpc_port)}{tls}{local}, ", end="")
         print(f"HTTP http://{spelled(settings.host, running.http_port)}, following {source}", flush=True)
 
     run_service(settings, announce)

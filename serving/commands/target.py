@@ -28,7 +28,8 @@ def _check(target: str) -> str:
 
 
 Target = Annotated[
-    str, typer.Option(help="Address of the service, as host:port.", envvar="POLSERVE_TARGET", callback=_check)
+    str,
+    typer.Option(help="Address of the service, as host:port or unix:PATH.", envvar="POLSERVE_TARGET", callback=_check),
 ]
 Wait = Annotated[
     float,

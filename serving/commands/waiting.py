@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from polserve.serving.client.channel import channel_options
+from polserve.serving.client.channel import open_channel
+from polserve.serving.client.credentials import Bearer, Credentials
 
 ATTEMPT_TIMEOUT_S = 2.0
 ATTEMPT_INTERVAL_S = 0.2
@@ -58,10 +59,13 @@ def ask(target: str, policy: str = "") -> State:
 
     NOTE: on a connection of its own, since a channel that failed waits before it tries again.
     """
-    with grpc.insecure_channel(target, options=channel_options(target, None)) as channel:
+    credentials = Credentials.from_environment()
+    credentials.check(target)
+    with open_channel(target, credentials) as channel:
         request = health_pb2.HealthCheckRequest(service=policy)
+        check = health_pb2_grpc.HealthStub(channel).Check
         try:
-            answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=ATTEMPT_TIMEOUT_S)
+            answer = check(request, timeout=ATTEMPT_TIMEOUT_S, metadata=Bearer(credentials).metadata())
         except grpc.RpcError as error:
             return _of_error(error.code(), error.details() or "", policy)
     if answer.status == SERVING:

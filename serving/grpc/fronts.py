@@ -8,7 +8,7 @@ import structlog
 
 from polserve.serving.errors import ConfigurationError, one_line
 from polserve.serving.grpc.carrier import Carrier
-from polserve.serving.grpc.listener import SharedPort
+from polserve.serving.grpc.listener import Ways
 from polserve.serving.rounds import Method, Rounds
 from polserve.serving.settings import Settings
 
@@ -59,7 +59,7 @@ def make_carrier(
     methods: Sequence[Method],
     rounds: Rounds,
     loop: asyncio.AbstractEventLoop,
-    port: SharedPort | None = None,
+    ways: Ways,
 ) -> Carrier:
     """Make the carrier that the settings name; "auto" stands for one that was chosen by `choose_front`.
 
@@ -68,7 +68,7 @@ def make_carrier(
         methods: what can be called.
         rounds: collects the calls.
         loop: answers them.
-        port: what several processes share; with grpcio each binds a socket of its own, and the kernel chooses.
+        ways: by which clients come; with grpcio each process binds a port of its own, and the kernel chooses.
     """
     max_message_bytes = settings.max_message_mib * 2**20
     max_age_s = settings.connection_age if settings.workers > 1 else math.inf
@@ -83,7 +83,7 @@ def make_carrier(
             keepalive_s=settings.keepalive,
             max_age_s=max_age_s,
         )
-        return Nghttp2Carrier(methods, rounds, limits, port)
+        return Nghttp2Carrier(methods, rounds, limits, ways)
     from polserve.serving.grpc.threads import GrpcioCarrier, ServerLimits
 
     server = ServerLimits(
@@ -94,4 +94,4 @@ def make_carrier(
         max_age_s=max_age_s,
         is_port_shared=settings.workers > 1,
     )
-    return GrpcioCarrier(methods, rounds, loop, server)
+    return GrpcioCarrier(methods, rounds, loop, server, ways)

@@ -1,4 +1,4 @@
-"""One listening socket for several processes: whoever has the fewest connections takes the next one."""
+"""Listening sockets: of one process, or of several, where whoever has the fewest connections takes the next one."""
 
 import asyncio
 import errno
@@ -6,9 +6,14 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import structlog
+
+from polserve.serving.logs import SparseLog
+from polserve.serving.reloading import Reloaded
+from polserve.serving.tls import HANDSHAKE_S, Certificates
 
 BACKLOG = 1024
 """Connections that wait to be accepted."""
@@ -18,6 +23,8 @@ MOST_TURNS = 100
 """Most such periods in a row; after them it is taken, and what follows at once, since the other process is too busy."""
 PAUSE_S = 1.0
 """Time without new connections, after the system could give none."""
+AT_ONCE = 32
+"""Connections that a process takes in one turn of its loop, where it shares them with no other."""
 
 log = structlog.get_logger()
 
@@ -32,35 +39,62 @@ class Turns(Protocol):
         """Take part no more."""
 
 
+class Alone:
+    """The turns of a process that shares its socket with no other."""
+
+    def is_ours(self, n_connections: int) -> bool:
+        """Take each connection."""
+        del n_connections
+        return True
+
+    def leave(self) -> None:
+        """Do nothing: nobody else looks."""
+
+
 @dataclass(frozen=True, slots=True)
 class SharedPort:
-    """A port that several processes listen on."""
+    """A socket that several processes listen on."""
 
     socket: socket.socket
     """Bound, and the same in all of them."""
     turns: Turns
 
 
-class SharedListener:
-    """Accepts the connections of a shared port."""
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """The ways by which clients reach a process."""
 
-    def __init__(
-        self,
-        port: SharedPort,
-        loop: asyncio.AbstractEventLoop,
-        make: Callable[[], asyncio.Protocol],
-        count: Callable[[], int],
-    ) -> None:
-        """Listen from now on, as the loop's thread.
+    port: SharedPort | None = None
+    """What several processes share; None where the process binds a port of its own."""
+    socket: SharedPort | None = None
+    """Likewise of the UNIX socket."""
+    socket_path: Path | None = None
+    """UNIX socket that the process binds for itself; None for none."""
+    certificates: Reloaded[Certificates] | None = None
+    """What encrypts the connections of the port; None for nothing."""
 
-        Args:
-            port: what is shared.
-            loop: the running loop.
-            make: makes what speaks on a new connection.
-            count: says how many connections there are.
-        """
-        self._port, self._loop, self._make, self._count = port, loop, make, count
+
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """What a listener does with the connections that it takes."""
+
+    make: Callable[[], asyncio.Protocol]
+    """Makes what speaks on a new connection."""
+    count: Callable[[], int]
+    """Says how many connections there are."""
+    certificates: Reloaded[Certificates] | None = None
+    """What encrypts them; None for nothing."""
+
+
+class Listener:
+    """Accepts the connections of a socket."""
+
+    def __init__(self, port: SharedPort, loop: asyncio.AbstractEventLoop, taking: Taking) -> None:
+        """Listen from now on, as the thread of the running loop."""
+        self._port, self._loop, self._taking = port, loop, taking
+        self._at_once = AT_ONCE if isinstance(port.turns, Alone) else 1
         self._beginning: set[asyncio.Task[Any]] = set()
+        self._failures = SparseLog("connection_not_begun")
         self._n_left, self._left_at = 0, 0.0
         self._is_closed = False
         port.socket.listen(BACKLOG)
@@ -79,9 +113,11 @@ class SharedListener:
             self._loop.remove_reader(self._port.socket)
             self._port.turns.leave()
             self._port.socket.close()
+            for task in self._beginning:
+                task.cancel()
 
     def _is_ours(self) -> bool:
-        return self._port.turns.is_ours(self._count() + len(self._beginning))
+        return self._port.turns.is_ours(self._taking.count() + len(self._beginning))
 
     def _listen(self) -> None:
         if not self._is_closed:
@@ -98,21 +134,44 @@ class SharedListener:
             self._wait(TURN_S)
             return
         self._left_at = now
+        for _ in range(self._at_once):
+            if not self._accept():
+                return
+
+    def _accept(self) -> bool:
+        """Accept a connection; return whether there may be another one to accept."""
         try:
-            connection, _ = self._port.socket.accept()
+            connection, address = self._port.socket.accept()
         except (BlockingIOError, ConnectionAbortedError):  # another process has taken it, or it is gone
-            return
+            return False
         except OSError as error:
             if error.errno == errno.EINVAL:  # the supervisor has ended it for all
                 self.close()
             else:
                 log.error("accept_failed", error=str(error))  # noqa: TRY400 - it says why in one line
                 self._wait(PAUSE_S)
-            return
+            return False
         connection.setblocking(False)
-        task = self._loop.create_task(self._loop.connect_accepted_socket(self._make, connection))
+        task = self._loop.create_task(self._begin(connection, str(address)))
         self._beginning.add(task)
         task.add_done_callback(self._beginning.discard)
+        return True
+
+    async def _begin(self, connection: socket.socket, client: str) -> None:
+        """Let a connection speak, after the handshake where it is encrypted."""
+        certificates = self._taking.certificates
+        try:
+            if connection.family != socket.AF_UNIX:
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await self._loop.connect_accepted_socket(
+                self._taking.make,
+                connection,
+                ssl=None if certificates is None else certificates.value.context,
+                ssl_handshake_timeout=None if certificates is None else HANDSHAKE_S,
+            )
+        except OSError as error:  # of TLS too: strangers knock, and a client may not like the certificate
+            self._failures.write(client=client, error=str(error) or type(error).__name__)
+            connection.close()
 
     def _wait(self, seconds: float) -> None:
         self._loop.remove_reader(self._port.socket)

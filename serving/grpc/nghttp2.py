@@ -4,10 +4,11 @@ import asyncio
 import socket
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
-from polserve.serving.addresses import resolve, unavailable
+from polserve.serving.addresses import bind_file, resolve, unavailable
 from polserve.serving.grpc.connection import Connection
-from polserve.serving.grpc.listener import BACKLOG, SharedListener, SharedPort
+from polserve.serving.grpc.listener import BACKLOG, Alone, Listener, SharedPort, Taking, Ways
 from polserve.serving.grpc.shared import ConnectionLimits, Front
 from polserve.serving.grpc.unread import end_unread
 from polserve.serving.handlers.base import Quiet
@@ -37,44 +38,32 @@ class Nghttp2Carrier:
     """Carries gRPC over nghttp2, in the loop that answers the calls."""
 
     def __init__(
-        self, methods: Sequence[Method], rounds: Rounds, limits: ConnectionLimits, port: SharedPort | None = None
+        self, methods: Sequence[Method], rounds: Rounds, limits: ConnectionLimits, ways: Ways | None = None
     ) -> None:
-        """Carry calls over a port of its own, or over one that other processes share."""
+        """Carry calls over a port of its own, without TLS, or by other ways."""
         self._limits = limits
-        self._shared = port
+        self._ways = ways or Ways()
         self._rounds = rounds
         self._methods = {method.path.encode(): method for method in methods}
         self._unknown = Method("", "", "unary", _Nothing(), Uncounted())
         self.connections: set[Connection] = set()
         """Connections that are open."""
-        self._socket: socket.socket | None = None
-        self._server: asyncio.Server | None = None
-        self._listener: SharedListener | None = None
+        self._port = self._ways.port
+        self._socket = self._ways.socket
+        self._listeners: list[Listener] = []
         self._sweeper: asyncio.TimerHandle | None = None
 
     def bind(self, host: str, port: int) -> int:
-        """Reserve the port, any where it is 0, and return it.
+        """Reserve the port, any where it is 0, and the UNIX socket; return the port.
 
         Raises:
-            PortInUse: it cannot be bound.
+            PortInUse: one of them cannot be bound.
         """
-        if self._shared is not None:
-            return int(self._shared.socket.getsockname()[1])
-        try:
-            family, address = resolve(host, port)
-            listening = socket.socket(family, socket.SOCK_STREAM)
-            try:
-                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                listening.bind(address)
-                listening.listen(BACKLOG)
-            except OSError:
-                listening.close()
-                raise
-        except OSError as error:
-            raise unavailable("grpc-port", host, port, error) from error
-        listening.setblocking(False)
-        self._socket = listening
-        return int(listening.getsockname()[1])
+        if self._port is None:
+            self._port = SharedPort(_bind(host, port), Alone())
+        if self._ways.socket_path is not None:
+            self._socket = SharedPort(bind_file(self._ways.socket_path), Alone())
+        return int(self._port.socket.getsockname()[1])
 
     async def start(self) -> None:
         """Accept connections."""
@@ -82,21 +71,20 @@ class Nghttp2Carrier:
         front = Front(
             self._methods, self._unknown, self._rounds, self._limits, loop, self.connections, lost=self._note_count
         )
-        if self._shared is not None:
-            n_open = self.connections.__len__
-            self._listener = SharedListener(self._shared, loop, lambda: Connection(front), n_open)
-        elif self._socket is None:
+        if self._port is None:
             raise RuntimeError("bind comes before start")
-        else:
-            self._server = await loop.create_server(lambda: Connection(front), sock=self._socket, backlog=BACKLOG)
+        taking = Taking(lambda: Connection(front), self.connections.__len__, self._ways.certificates)
+        self._listeners = [Listener(self._port, loop, taking)]
+        if self._socket is not None:
+            self._listeners.append(Listener(self._socket, loop, replace(taking, certificates=None)))
         self._sweep(loop)
 
     async def drain(self) -> None:
         """Accept no more, tell clients to call elsewhere, and return once all calls in hand are answered."""
-        if self._server is not None:
-            self._server.close()
-        if self._listener is not None:
-            self._listener.close()
+        for listener in self._listeners:
+            listener.close()
+        if self._ways.socket_path is not None:
+            self._ways.socket_path.unlink(missing_ok=True)
         for connection in list(self.connections):
             connection.drain()
         while self.connections:  # noqa: ASYNC110 - they go by themselves
@@ -112,8 +100,8 @@ class Nghttp2Carrier:
 
     def _note_count(self) -> None:
         """Tell the processes that share the port how many connections are open here."""
-        if self._listener is not None:
-            self._listener.note()
+        for listener in self._listeners:
+            listener.note()
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         now = time.monotonic()
@@ -122,3 +110,24 @@ class Nghttp2Carrier:
         self._note_count()
         end_unread(self.connections, now, self._limits.max_reserved_bytes)
         self._sweeper = loop.call_later(min(1.0, self._limits.keepalive_s / 4), self._sweep, loop)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """Bind a socket that nobody listens on yet.
+
+    Raises:
+        PortInUse: it cannot be bound.
+    """
+    try:
+        family, address = resolve(host, port)
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+            listening.listen(BACKLOG)  # whoever else wants the port is told now
+        except OSError:
+            listening.close()
+            raise
+    except OSError as error:
+        raise unavailable("grpc-port", host, port, error) from error
+    return listening

@@ -4,18 +4,23 @@ For machines on which nghttp2 does not work, and as what the other front is comp
 """
 
 import asyncio
+import errno
 import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
 
-from polserve.serving.addresses import spelled, unavailable, why_not
+from polserve.serving.addresses import at_free_path, spelled, unavailable, why_not
+from polserve.serving.grpc.listener import Ways
 from polserve.serving.grpc.thread_calls import Send, ThreadStreamCall, ThreadUnaryCall, begin
+from polserve.serving.reloading import Reloaded
 from polserve.serving.rounds import Method, Rounds
+from polserve.serving.tls import Certificates
 
 THREADS = 16
 """Unary calls handled at once."""
@@ -70,10 +75,16 @@ class GrpcioCarrier:
     """Carries gRPC by the public server of grpcio."""
 
     def __init__(
-        self, methods: Sequence[Method], rounds: Rounds, loop: asyncio.AbstractEventLoop, limits: ServerLimits
+        self,
+        methods: Sequence[Method],
+        rounds: Rounds,
+        loop: asyncio.AbstractEventLoop,
+        limits: ServerLimits,
+        ways: Ways | None = None,
     ) -> None:
         self._rounds = rounds
         self._loop = loop
+        self._ways = ways or Ways()
         self._closers = ThreadPoolExecutor(CLOSERS, thread_name_prefix="closer")
         self._server = grpc.server(
             ThreadPoolExecutor(THREADS, thread_name_prefix="grpc"),
@@ -87,15 +98,29 @@ class GrpcioCarrier:
             self._server.add_registered_method_handlers(service, handlers)
 
     def bind(self, host: str, port: int) -> int:
-        """Reserve the port, any where it is 0, and return it.
+        """Reserve the port, any where it is 0, and the UNIX socket; return the port.
 
         Raises:
-            PortInUse: it cannot be bound.
+            PortInUse: one of them cannot be bound.
         """
+        certificates = self._ways.certificates
         try:
-            return self._server.add_insecure_port(spelled(host, port))
+            if certificates is None:
+                bound = self._server.add_insecure_port(spelled(host, port))
+            else:
+                bound = self._server.add_secure_port(spelled(host, port), credentials(certificates))
         except RuntimeError as error:
             raise unavailable("grpc-port", host, port, why_not(host, port)) from error
+        if self._ways.socket_path is not None:
+            self._bind_file(self._ways.socket_path)
+        return bound
+
+    def _bind_file(self, path: Path) -> None:
+        with at_free_path(path):
+            try:
+                self._server.add_insecure_port(f"unix:{path}")
+            except RuntimeError as error:
+                raise OSError(errno.EIO, "for a reason that gRPC does not tell") from error
 
     async def start(self) -> None:
         """Take calls."""
@@ -104,6 +129,8 @@ class GrpcioCarrier:
     async def drain(self) -> None:
         """Take no more calls, and return once those in hand are answered."""
         ended = self._server.stop(LONG_S)
+        if self._ways.socket_path is not None:
+            self._ways.socket_path.unlink(missing_ok=True)
         while not ended.is_set():  # noqa: ASYNC110 - an event of threads
             await asyncio.sleep(0.01)
 
@@ -136,6 +163,17 @@ class GrpcioCarrier:
 
     def _stream(self, method: Method, requests: Iterator[bytes], context: grpc.ServicerContext, send: Send) -> None:
         ThreadStreamCall(method, context, send, self._rounds, self._loop, self._closers).serve(requests)
+
+
+def credentials(certificates: Reloaded[Certificates]) -> grpc.ServerCredentials:
+    """Return TLS for the public server; it asks for the certificates at each new connection."""
+
+    def current() -> grpc.ServerCertificateConfiguration:
+        told = certificates.value
+        return grpc.ssl_server_certificate_configuration([(told.key, told.chain)], told.client_ca)
+
+    is_mutual = certificates.value.client_ca is not None
+    return grpc.dynamic_ssl_server_credentials(current(), current, require_client_authentication=is_mutual)
 
 
 class _Streaming:

@@ -18,8 +18,8 @@ import structlog
 from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import mark_process_dead
 
-from polserve.serving.addresses import resolve, unavailable
-from polserve.serving.errors import RolloutRefused
+from polserve.serving.addresses import bind_file, resolve, unavailable
+from polserve.serving.errors import ConfigurationError, RolloutRefused
 from polserve.serving.metrics.service import WorkerPids, collect_workers
 from polserve.serving.processes.encoding import Message, encode_accepted, encode_each
 from polserve.serving.processes.parent import ChildLost, ChildProcess, ChildRefused
@@ -57,12 +57,18 @@ class Supervisor:
 
         Raises:
             PortInUse: it cannot be bound.
-            ConfigurationError: there is no folder to write metrics to.
+            ConfigurationError: there is no folder to write metrics to, or the front cannot share a UNIX socket.
         """
+        if settings.grpc_socket is not None and settings.front == "grpcio":
+            raise ConfigurationError(
+                f"grpc-socket: expected --front nghttp2 with {settings.workers} workers, got grpcio, whose processes "
+                "cannot share one"
+            )
         self._settings = settings
         self._grace_s = grace_s
         self._port = _reserve(settings.host, settings.grpc_port)
         self.grpc_port: int = self._port.getsockname()[1]
+        self._socket = None if settings.grpc_socket is None else bind_file(settings.grpc_socket)
         self._epoch = SharedEpoch()
         self._connections = ConnectionCounts(settings.workers)
         self._metrics = MetricsFolder()
@@ -143,6 +149,7 @@ class Supervisor:
             processes = list(self._processes.values())
         with contextlib.suppress(OSError):  # where nobody listens on it
             self._port.shutdown(socket.SHUT_RDWR)  # else connections would wait for workers that take no more
+        self._close_file()
         for process in processes:
             process.terminate()
         for process in processes:
@@ -153,6 +160,14 @@ class Supervisor:
         self._port.close()
         self._pool.shutdown(wait=False)
         self._metrics.remove()
+
+    def _close_file(self) -> None:
+        """Take no more connections by the UNIX socket."""
+        if self._socket is not None and self._settings.grpc_socket is not None:
+            with contextlib.suppress(OSError):  # likewise
+                self._socket.shutdown(socket.SHUT_RDWR)
+            self._socket.close()
+            self._settings.grpc_socket.unlink(missing_ok=True)
 
     def _keep(self, index: int) -> None:
         """Keep a worker `index` running, until the service ends."""
@@ -187,6 +202,7 @@ class Supervisor:
             "host": self._settings.host,
             "port": self.grpc_port,
             "port_fd": self._port.fileno(),
+            "socket_fd": None if self._socket is None else self._socket.fileno(),
             "epoch_fd": self._epoch.fd,
             "counts_fd": self._connections.fd,
             "grace_s": self._grace_s,
@@ -206,7 +222,8 @@ class Supervisor:
 
     def _start_process(self) -> ChildProcess:
         environment = {"PROMETHEUS_MULTIPROC_DIR": str(self._metrics.path)}
-        fds = (self._port.fileno(), self._epoch.fd, self._connections.fd)
+        sockets = [self._port] if self._socket is None else [self._port, self._socket]
+        fds = (*(shared.fileno() for shared in sockets), self._epoch.fd, self._connections.fd)
         return ChildProcess("worker", "polserve.serving.workers.worker_process", environment=environment, fds=fds)
 
     def _admit(self, index: int, worker: ChildProcess) -> None:

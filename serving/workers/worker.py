@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from polserve.serving.catalog import Catalog, Epoch
 from polserve.serving.episodes import EpisodeLimits, OpenStreams
 from polserve.serving.grpc.fronts import make_carrier, most_streams
-from polserve.serving.grpc.listener import SharedPort
+from polserve.serving.grpc.listener import SharedPort, Ways
 from polserve.serving.grpc.server import Answering, GrpcServer
 from polserve.serving.handlers.health import Health
 from polserve.serving.handlers.methods import MethodParts, make_methods
@@ -17,8 +17,10 @@ from polserve.serving.loader import VersionLoader
 from polserve.serving.loops import make_loop
 from polserve.serving.metrics.answers import AnsweringMetrics
 from polserve.serving.metrics.tallies import PublishedFirst
+from polserve.serving.reloading import Lookout
 from polserve.serving.rounds import Rounds
 from polserve.serving.settings import Settings
+from polserve.serving.tls import watched_certificates
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ class Share:
     n: int = 1
     port: SharedPort | None = None
     """The port that all share; None where there is one worker."""
+    socket: SharedPort | None = None
+    """Likewise the UNIX socket."""
 
     def of(self, total: int) -> int:
         """Return this worker's part of what all share; the first ones take what does not divide."""
@@ -57,7 +61,11 @@ class Worker:
         health = Health()
         parts = MethodParts(self._catalog, inference, streams, health, metrics, rounds.post)
         methods = make_methods(parts, metrics.rpc)
-        carrier = make_carrier(settings, methods, rounds, loop, share.port)
+        certificates = watched_certificates(settings.tls_files) if settings.tls_files else None
+        self._lookout = Lookout([] if certificates is None else [certificates])
+        socket_path = settings.grpc_socket if share.port is None else None
+        ways = Ways(share.port, share.socket, socket_path, certificates)
+        carrier = make_carrier(settings, methods, rounds, loop, ways)
         self._grpc = GrpcServer(loop, carrier, Answering(methods, inference, streams, health), rounds)
 
     def bind(self, host: str, port: int) -> int:
@@ -75,3 +83,4 @@ class Worker:
     def drain(self, grace_s: float) -> None:
         """Accept no more, finish what is in flight, close."""
         self._grpc.drain(grace_s)
+        self._lookout.close()

@@ -30,7 +30,9 @@ class SupervisedWorker:
         """Make the worker that the supervisor configured; it answers no call yet."""
         index, n = config["index"], config["n"]
         turns = WorkerTurns(ConnectionCounts(n, config["counts_fd"]), index)
-        share = Share(index, n, SharedPort(socket.socket(fileno=config["port_fd"]), turns))
+        port = SharedPort(socket.socket(fileno=config["port_fd"]), turns)
+        socket_fd = config["socket_fd"]
+        share = Share(index, n, port, socket_fd and SharedPort(socket.socket(fileno=socket_fd), turns))
         self.worker = Worker(
             Settings(**config["settings"]), CollectorRegistry(), SharedEpoch(config["epoch_fd"]), share
         )

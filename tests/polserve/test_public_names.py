@@ -17,6 +17,7 @@ PUBLIC = {
     "AsyncPolicyClient",
     "BudgetDay",
     "ClientError",
+    "Credentials",
     "Decision",
     "EndedEpisode",
     "Episode",

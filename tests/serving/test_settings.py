@@ -14,7 +14,7 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("variable", "text", "name", "value"),
     [
-        ("POLSERVE_HOST", "0.0.0.0", "host", "0.0.0.0"),  # noqa: S104 - as in the image
+        ("POLSERVE_HOST", "127.0.0.2", "host", "127.0.0.2"),
         ("POLSERVE_GRPC_PORT", "1", "grpc_port", 1),
         ("POLSERVE_HTTP_PORT", "2", "http_port", 2),
         ("POLSERVE_POLICIES", "some/folder", "policies", Path("some/folder")),
@@ -121,6 +121,19 @@ def test_every_worker_may_hold_an_episode() -> None:
             "--http-port: expected another port than POLSERVE_GRPC_PORT has, got 9000 for both",
         ),
         (
+            {"host": "0.0.0.0"},  # noqa: S104 - what it is about
+            {},
+            "since calls are not encrypted, got 0.0.0.0; give --tls-cert and --tls-key, or --insecure where",
+        ),
+        (
+            {},
+            {"POLSERVE_HOST": "polserve.example", "POLSERVE_INSECURE": "false"},
+            "encrypted, got polserve.example; give --tls-cert and --tls-key, or POLSERVE_INSECURE where",
+        ),
+        ({"tls_cert": "c"}, {}, "--tls-key: expected a file beside --tls-cert, got none"),
+        ({"tls_key": "k"}, {}, "--tls-cert: expected a file beside --tls-key, got none"),
+        ({"tls_client_ca": "a"}, {}, "--tls-cert: expected a file beside --tls-client-ca, got none"),
+        (
             {"policies": "here"},
             {"MLFLOW_TRACKING_URI": "http://m"},
             "--policies and MLFLOW_TRACKING_URI: expected one of the two, got here and http://m",
@@ -135,6 +148,19 @@ def test_an_error_names_what_was_written_and_what_is_expected(
     with pytest.raises(ConfigurationError) as refusal:
         load_settings(given)
     assert message in str(refusal.value)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "[::1]", "localhost", "polserve.localhost"])
+def test_a_service_for_this_machine_alone_needs_no_tls(host: str) -> None:
+    assert load_settings({"host": host}).tls_files is None
+
+
+@pytest.mark.parametrize(
+    "given", [{"insecure": True}, {"tls_cert": "c", "tls_key": "k"}, {"insecure": "true", "host": "::"}]
+)
+def test_a_service_for_other_machines_has_tls_or_says_that_it_is_insecure(given: dict[str, object]) -> None:
+    settings = load_settings({"host": "0.0.0.0", **given})  # noqa: S104 - what it is about
+    assert settings.insecure or settings.tls_files
 
 
 def test_every_setting_has_a_meaning_a_default_and_an_expectation() -> None:

@@ -19,6 +19,14 @@ from polserve.serving.client.target import full_target
         ("[::1]", "[::1]:50051"),
         ("[fe80::1%eth0]:1", "[fe80::1%eth0]:1"),
         ("localhost:8080", "localhost:8080"),
+        ("dns:///polserve.example:1", "dns:///polserve.example:1"),
+        ("dns:polserve.example", "dns:///polserve.example:50051"),
+        ("ipv4:127.0.0.1", "ipv4:127.0.0.1:50051"),
+        ("ipv6:[::1]:1", "ipv6:[::1]:1"),
+        ("ipv6:%5B::1%5D:1", "ipv6:[::1]:1"),
+        ("unix:/run/polserve.sock", "unix:/run/polserve.sock"),
+        ("unix:///run/polserve.sock", "unix:/run/polserve.sock"),
+        ("unix:here.sock", "unix:here.sock"),
     ],
 )
 def test_a_target_without_a_port_gets_the_default_one(target: str, full: str) -> None:
@@ -30,6 +38,8 @@ def test_a_target_without_a_port_gets_the_default_one(target: str, full: str) ->
     ("target", "hint"),
     [
         ("http://localhost:50051", "leave out the scheme"),
+        ("unix:", "a path follows unix:"),
+        ("dns:///", "the host is a name or an address"),
         ("localhost:grpc", "the port is from 1 to 65535"),
         ("localhost:70000", "the port is from 1 to 65535"),
         ("localhost:\uff15", "the port is from 1 to 65535"),

@@ -1,0 +1,112 @@
+"""The socket below a connection over nghttp2: TCP or UNIX, with TLS or without."""
+
+import os
+import socket
+import ssl
+import time
+from dataclasses import dataclass
+
+from polserve.serving.client.credentials import Credentials
+from polserve.serving.client.errors import InvalidArgument
+from polserve.serving.client.target import place_of
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The other end of connections."""
+
+    target: str
+    max_message_bytes: int
+    server_name: str | None = None
+    """Name that the service's certificate must have, where it is not the target's host."""
+    tls: ssl.SSLContext | None = None
+
+    @property
+    def authority(self) -> str:
+        """Return what requests say that they are for."""
+        place = place_of(self.target)
+        if place.path:
+            return "localhost"
+        host = self.server_name or place.host
+        return f"[{host}]:{place.port}" if ":" in host else f"{host}:{place.port}"
+
+
+class Socket:
+    """A socket that never waits: what would have to raises BlockingIOError, with TLS too."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        connected.setblocking(False)
+        self._socket = connected
+        self._tls = connected if isinstance(connected, ssl.SSLSocket) else None
+
+    def fileno(self) -> int:
+        """Return the file descriptor, for those who wait."""
+        return self._socket.fileno()
+
+    def pending(self) -> int:
+        """Return how many bytes can be read that the kernel does not know of."""
+        return 0 if self._tls is None else self._tls.pending()
+
+    def recv(self, n_bytes: int) -> bytes:
+        """Read what has come; raises BlockingIOError and OSError."""
+        try:
+            return self._socket.recv(n_bytes)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise BlockingIOError from None
+
+    def send(self, data: bytes | memoryview) -> int:
+        """Write what there is room for; return how many bytes that was; raises BlockingIOError and OSError."""
+        try:
+            return self._socket.send(data)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise BlockingIOError from None
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+
+def connect(end: End, timeout_s: float) -> Socket:
+    """Connect to a service, with the handshake of TLS where there is one; raises OSError."""
+    place = place_of(end.target)
+    until = time.monotonic() + timeout_s
+    if place.path:
+        plain = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        plain.settimeout(timeout_s)
+        try:
+            plain.connect(place.path)
+        except OSError:
+            plain.close()
+            raise
+    else:
+        plain = socket.create_connection((place.host, place.port), timeout=timeout_s)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if end.tls is None:
+        return Socket(plain)
+    plain.settimeout(max(0.01, until - time.monotonic()))
+    try:
+        return Socket(end.tls.wrap_socket(plain, server_hostname=end.server_name or place.host))
+    except OSError:
+        plain.close()
+        raise
+
+
+def tls_context(credentials: Credentials) -> ssl.SSLContext | None:
+    """Return the client's end of TLS; None where connections are not encrypted.
+
+    Raises:
+        InvalidArgument: a file cannot be used.
+    """
+    if not credentials.is_encrypted:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=credentials.ca)
+        if credentials.certificate is not None:
+            context.load_cert_chain(credentials.certificate, credentials.key)
+    except (OSError, ssl.SSLError) as error:
+        files = [os.fspath(path) for path in (credentials.ca, credentials.certificate, credentials.key) if path]
+        expected = "certificates and their key in PEM that can be read"
+        raise InvalidArgument("credentials", expected, f"{', '.join(files)} ({error})") from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["h2"])
+    return context
