@@ -35,8 +35,8 @@ log = structlog.get_logger()
 class Service:
     """The service, which follows its source and answers calls from `start` to `stop`."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Bind both ports.
+    def __init__(self, settings: Settings, validator: Validator) -> None:
+        """Bind both ports; the service closes the validator when it stops.
 
         Raises:
             ConfigurationError: the source cannot be used.
@@ -46,8 +46,7 @@ class Service:
         self._settings = settings
         _check_files(settings)
         self._source = make_source(settings)
-        self._validator = Validator(settings)
-        self._validator.warm_up()  # while this process imports what it needs
+        self._validator = validator
         registry = CollectorRegistry()
         self._metrics = ServiceMetrics(registry, settings.front)
         self._http = HttpServer(settings.host, settings.http_port, page_routes(self._exposition, self.readiness))
@@ -202,13 +201,13 @@ def make_workers(settings: Settings, registry: CollectorRegistry) -> RunningWork
     return Supervisor(settings, registry, GRACE_S)
 
 
-def run_service(settings: Settings, announce: Callable[[Service], None]) -> None:
+def run_service(settings: Settings, validator: Validator, announce: Callable[[Service], None]) -> None:
     """Serve until SIGTERM or SIGINT, then drain; `announce` is called once both ports are bound.
 
     Raises:
         ConfigurationError: the service cannot start as it was told to.
     """
-    service = Service(settings)
+    service = Service(settings, validator)
     signals = EndSignals()
     service.start()
     announce(service)

@@ -19,12 +19,12 @@ from polserve.protos.shared.names import CHAMPION
 from polserve.serving.errors import ConfigurationError
 from polserve.serving.security_settings import SecuritySettings, is_of_this_machine
 from polserve.serving.setting_forms import Shown, setting_forms, written
+from polserve.serving.versions import Batching
 
 PREFIX = "POLSERVE_"
 """What the names of our variables begin with."""
 
 Port = Annotated[int, Field(ge=0, le=65535)]
-Batching = Literal["auto", "on", "off"]
 
 _LINK = re.compile(r"(tcp|udp|sctp)://")
 """What Kubernetes writes into the variables that it makes of Services."""

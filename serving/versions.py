@@ -3,12 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
 ByAlias: TypeAlias = Mapping[str, Mapping[str, T]]
 """Something for each alias of each policy, by policy and then by alias."""
+
+
+Batching: TypeAlias = Literal["auto", "on", "off"]
+"""Whether observations that wait at the same time go to a model together; auto measures where that pays."""
 
 
 @dataclass(frozen=True, slots=True)

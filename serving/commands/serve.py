@@ -25,10 +25,13 @@ def serve(**given: Any) -> None:
     for name in ignore_foreign_variables():  # before prometheus-client is imported, which reads one of them then
         structlog.get_logger().warning("foreign_variable_ignored", name=name)
 
-    from polserve.serving.addresses import spelled
-    from polserve.serving.service import Service, run_service
+    from polserve.serving.validation.validator import Validator
 
     settings = load_settings(given)
+    validator = Validator(settings)
+    validator.warm_up()  # it imports what it needs while this process does
+    from polserve.serving.addresses import spelled
+    from polserve.serving.service import Service, run_service
 
     def announce(running: Service) -> None:
         source = settings.registry_address or settings.policies or "the bundled policies"
@@ -37,7 +40,7 @@ def serve(**given: Any) -> None:
         print(f"polserve: gRPC {spelled(settings.host, running.grpc_port)}{tls}{local}, ", end="")
         print(f"HTTP http://{spelled(settings.host, running.http_port)}, following {source}", flush=True)
 
-    run_service(settings, announce)
+    run_service(settings, validator, announce)
 
 
 def _parameter(form: SettingForm) -> inspect.Parameter:

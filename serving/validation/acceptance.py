@@ -9,10 +9,9 @@ from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.tensors import DTYPES
 from polserve.serving.errors import RolloutRefused
 from polserve.serving.policy import Policy
-from polserve.serving.settings import Batching
 from polserve.serving.validation.golden_replay import check_golden_file
 from polserve.serving.validation.pace import measure_pace
-from polserve.serving.versions import AcceptedVersion, VersionRef
+from polserve.serving.versions import AcceptedVersion, Batching, VersionRef
 
 NEGLIGIBLE_S = 1e-3
 """A version that takes no longer is never too slow in comparison."""

@@ -6,8 +6,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from polserve.serving.policy import Policy
-from polserve.serving.settings import Batching
-from polserve.serving.versions import Pace
+from polserve.serving.versions import Batching, Pace
 
 PROBE = 16
 """Observations in the batch that is timed."""

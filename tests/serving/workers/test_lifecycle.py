@@ -168,6 +168,25 @@ def test_serving_imports_nothing_heavy() -> None:
     assert result.stdout.strip() == "[]"
 
 
+def test_the_validator_reads_no_settings_and_imports_nothing_that_reads_them() -> None:
+    needless = ("pydantic", "typer", "prometheus_client", "uvicorn", "mlflow", "pandas", "sqlalchemy")
+    code = (
+        f"import polserve.serving.validation.validator_process, sys; print([m for m in {needless} if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_the_service_imports_nothing_of_the_follower() -> None:
+    needless = ("mlflow", "pandas", "sqlalchemy", "grpc")
+    code = (
+        "import polserve.serving.commands.serve, polserve.serving.service, polserve.serving.workers.in_process\n"
+        f"import polserve.serving.grpc.nghttp2, sys; print([m for m in {needless} if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
 @pytest.mark.parametrize(
     ("arguments", "changes", "message"),
     [
