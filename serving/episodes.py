@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from polserve.serving.errors import Expired, InvalidRequest, NotReady, Overloaded, PolserveError
 from polserve.serving.policy import ObservationContract, Policy
-from polserve.serving.rounds import Call
 
 RETRY_AFTER_S = 1.0
 DRAINING = "draining: this process ends; open a new stream, another one will answer it"
@@ -111,6 +110,18 @@ class EpisodeLimits:
     """Seconds that an episode may go on with a version that is no longer live."""
 
 
+class OpenStream(Protocol):
+    """What holds episodes: a call, or a part of one."""
+
+    active_at: float
+    """When its client was last heard of, by the monotonic clock."""
+    state: Any
+    """What is kept of its episode, which knows its policy; None between two episodes."""
+
+    def fail(self, error: BaseException) -> None:
+        """End it with an error."""
+
+
 class OpenStreams:
     """The open streams of this process: not too many, none idle for long, none after the end.
 
@@ -126,16 +137,18 @@ class OpenStreams:
         self._tell = tell
         self._retired: dict[Policy, float] = {}
         """Versions that are played and no longer live, and since when."""
-        self._calls: dict[Call, tuple[int, int]] = {}
+        self._calls: dict[OpenStream, tuple[int, int]] = {}
         """The open streams: how many episodes each holds, and the bytes of their state."""
+        self._n_holding = 0
+        """Those of them that hold any: a stream of sequences holds none, but each of these does."""
         self._n_episodes = self._n_bytes = 0
 
     @property
     def n_open(self) -> int:
         """Number of open streams."""
-        return len(self._calls)
+        return self._n_holding
 
-    def open(self, call: Call) -> None:
+    def open(self, call: OpenStream) -> None:
         """Let a stream begin.
 
         Raises:
@@ -145,9 +158,8 @@ class OpenStreams:
         if self.is_draining:
             raise NotReady(DRAINING)
         self.hold(call, 1, 0)
-        self._tell(len(self._calls))
 
-    def hold(self, call: Call, n_episodes: int, n_bytes: int) -> None:
+    def hold(self, call: OpenStream, n_episodes: int, n_bytes: int) -> None:
         """Let a stream hold so many episodes, whose state takes so many bytes, in the place of what it held.
 
         Raises:
@@ -163,16 +175,12 @@ class OpenStreams:
             kept = f"the open episodes keep {self._n_bytes >> 20} MiB of frames, of {limits.max_state_bytes >> 20}"
             raise Overloaded(kept, RETRY_AFTER_S)
         self._calls[call] = (n_episodes, n_bytes)
-        self._n_episodes += n_episodes - held[0]
-        self._n_bytes += n_bytes - held[1]
+        self._count(held, (n_episodes, n_bytes))
 
-    def close(self, call: Call) -> None:
+    def close(self, call: OpenStream) -> None:
         """Forget a stream, and the episode on it."""
         call.state = None
-        n_episodes, n_bytes = self._calls.pop(call, (0, 0))
-        self._n_episodes -= n_episodes
-        self._n_bytes -= n_bytes
-        self._tell(len(self._calls))
+        self._count(self._calls.pop(call, (0, 0)), (0, 0))
 
     def drain(self) -> None:
         """End the streams between two episodes now; the others may play theirs to the end."""
@@ -204,6 +212,14 @@ class OpenStreams:
             )
             self._end_where(lambda call, policy=policy: _played(call) is policy, error)  # type: ignore[misc]
 
+    def _count(self, before: tuple[int, int], now: tuple[int, int]) -> None:
+        """Take notice that a stream holds so many episodes and bytes, and what it held before."""
+        self._n_episodes += now[0] - before[0]
+        self._n_bytes += now[1] - before[1]
+        if (was_holding := before[0] > 0) != (now[0] > 0):
+            self._n_holding += -1 if was_holding else 1
+            self._tell(self._n_holding)
+
     def _outlived(self) -> list[Policy]:
         """Return the versions that have been played for too long after they were replaced."""
         played = {policy for call in self._calls if (policy := _played(call)) is not None}
@@ -211,10 +227,10 @@ class OpenStreams:
         self._retired = {policy: self._retired.get(policy, now) for policy in played if not self._is_live(policy)}
         return [policy for policy, since in self._retired.items() if now - since > self._limits.retired_s]
 
-    def _end_where(self, condition: Callable[[Call], bool], error: PolserveError) -> None:
+    def _end_where(self, condition: Callable[[OpenStream], bool], error: PolserveError) -> None:
         for call in [call for call in self._calls if condition(call)]:
             call.fail(error)
 
 
-def _played(call: Call) -> Policy | None:
+def _played(call: OpenStream) -> Policy | None:
     return None if call.state is None else call.state.policy

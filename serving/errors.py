@@ -3,8 +3,11 @@
 PolserveError
 +-- InvalidRequest       a field of a request is not what it must be
 +-- UnknownPolicy        no such policy is live
+|   +-- UnknownModel         the same, in the words of the Open Inference Protocol
 +-- UnknownVersion       the policy is live, but not in this version or under this alias
+|   +-- UnknownModelVersion  the same, in the words of the Open Inference Protocol
 +-- UnknownService       a health check asks for what is none of ours
++-- Unsupported          a method is known, and not offered
 +-- NotReady             nothing can be answered now: starting, or draining
 +-- Overloaded           there is no room for more work now
 +-- Expired              the time that a call or an episode had is over
@@ -57,6 +60,30 @@ class UnknownService(PolserveError):
 
     def __init__(self, service: str) -> None:
         super().__init__(f"service: expected '' or the name of a live policy, got {service!r}")
+
+
+class UnknownModel(UnknownPolicy):
+    """No such policy is live, in the words that clients of the Open Inference Protocol look for."""
+
+    def __init__(self, policy: str, known: Iterable[str]) -> None:
+        PolserveError.__init__(
+            self, f"model_name: Request for unknown model: {policy!r} is not found; live are {_list(known)}"
+        )
+
+
+class UnknownModelVersion(UnknownVersion):
+    """The policy is live, but not so, in the words that clients of the Open Inference Protocol look for."""
+
+    def __init__(self, policy: str, version: str, versions: Iterable[str], aliases: Iterable[str]) -> None:
+        PolserveError.__init__(
+            self,
+            f"model_version: Request for unknown model: {policy!r} version {version!r} is not at ready state; live are "
+            f"the versions {_list(versions)} and the aliases {_list('@' + alias for alias in aliases)}",
+        )
+
+
+class Unsupported(PolserveError):
+    """A method is known, and not offered; the error says why."""
 
 
 class NotReady(PolserveError):

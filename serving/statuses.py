@@ -15,6 +15,7 @@ from polserve.serving.errors import (
     UnknownPolicy,
     UnknownService,
     UnknownVersion,
+    Unsupported,
 )
 from polserve.serving.http2.wire import ENCODINGS, TooLarge, UnknownEncoding, WireError
 
@@ -45,6 +46,7 @@ _CODES: dict[type[Exception], Code] = {
     InvalidRequest: Code.INVALID_ARGUMENT,
     UnknownPolicy: Code.NOT_FOUND,
     UnknownVersion: Code.NOT_FOUND,
+    Unsupported: Code.UNIMPLEMENTED,
     NotReady: Code.UNAVAILABLE,
     Overloaded: Code.RESOURCE_EXHAUSTED,
     Expired: Code.DEADLINE_EXCEEDED,
@@ -82,7 +84,7 @@ def status_of(error: BaseException) -> Status:
     """Return the status that tells a client of `error`; what is nobody's fault but ours is logged, under an id."""
     if isinstance(error, Rejected):
         return error.status
-    code = _CODES.get(type(error))  # type: ignore[arg-type]
+    code = next((_CODES[kind] for kind in type(error).__mro__ if kind in _CODES), None)
     if code is None:
         error_id = uuid.uuid4().hex[:12]
         log.error("internal_error", error_id=error_id, exc_info=error)

@@ -37,6 +37,11 @@ class Health:
         self._change(dict.fromkeys(self._statuses, _NOT_SERVING))
         self._is_draining = True
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether every required policy can answer."""
+        return bool(self._statuses[""] == _SERVING)
+
     def status(self, service: str) -> pb.HealthCheckResponse.ServingStatus:
         """Return the state of a service; SERVICE_UNKNOWN where it is none of ours."""
         return self._statuses.get(service, _UNKNOWN)

@@ -13,13 +13,16 @@ from polserve.serving.handlers.budget import AllocateHandler
 from polserve.serving.handlers.episode import EpisodeHandler
 from polserve.serving.handlers.health import Health, Watch, check
 from polserve.serving.handlers.listing import get_policy, list_policies
+from polserve.serving.handlers.oip import service as oip
+from polserve.serving.handlers.oip.names import public_files
+from polserve.serving.handlers.oip.service import ModelLimits, StatisticsOf
 from polserve.serving.handlers.reflection import Reflection
 from polserve.serving.inference import Inference, Post
 from polserve.serving.rounds import CallCounter, Kind, Method
 
 POLICY_SERVICE = policy_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name
 BUDGET_SERVICE = budget_pb2.DESCRIPTOR.services_by_name["BudgetService"].full_name
-SERVICES = (POLICY_SERVICE, BUDGET_SERVICE, health_service.SERVICE, reflection.SERVICE)
+SERVICES = (POLICY_SERVICE, BUDGET_SERVICE, oip.SERVICE, health_service.SERVICE, reflection.SERVICE)
 
 CounterOf = Callable[[Kind, str, str], CallCounter]
 """The counter of a method, by its kind, service and name."""
@@ -35,11 +38,15 @@ class MethodParts:
     health: Health
     episodes: EpisodeCounter
     post: Post
+    statistics: StatisticsOf
+    limits: ModelLimits
 
 
 def make_methods(parts: MethodParts, counter_of: CounterOf) -> list[Method]:
     """Make the methods of all services."""
     catalog, inference = parts.catalog, parts.inference
+    models = oip.ModelParts(catalog, inference, parts.health, parts.statistics, parts.limits, parts.post)
+    sequences = oip.SequenceParts(parts.streams, parts.episodes)
     handlers = (
         (POLICY_SERVICE, "Act", "unary", ActHandler(catalog, inference, parts.post)),
         (POLICY_SERVICE, "Episode", "bidi_stream", EpisodeHandler(catalog, inference, parts.streams, parts.episodes)),
@@ -48,7 +55,8 @@ def make_methods(parts: MethodParts, counter_of: CounterOf) -> list[Method]:
         (BUDGET_SERVICE, "Allocate", "unary", AllocateHandler(catalog, inference)),
         (health_service.SERVICE, "Check", "unary", check(parts.health)),
         (health_service.SERVICE, "Watch", "server_stream", Watch(parts.health)),
-        (reflection.SERVICE, "ServerReflectionInfo", "bidi_stream", Reflection(SERVICES)),
+        *((oip.SERVICE, *method) for method in oip.make_oip_methods(models, sequences)),
+        (reflection.SERVICE, "ServerReflectionInfo", "bidi_stream", Reflection(SERVICES, public_files())),
     )
     return [
         Method(service, name, kind, handler, counter_of(kind, service, name))  # type: ignore[arg-type]

@@ -5,8 +5,10 @@ processes.
 """
 
 import os
+import time
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,11 +79,37 @@ class RpcMetrics:
             ended.publish()
 
 
+@dataclass(slots=True)
+class RunStatistics:
+    """Sums of all runs of one version since this process began; seconds."""
+
+    n_runs: int = 0
+    n_observations: int = 0
+    n_requests: int = 0
+    run_s: float = 0.0
+    """Time of the runs; each request counts the whole run that it was part of."""
+    queue_s: float = 0.0
+    """Time that the requests waited for their runs."""
+    last: float = 0.0
+    """When the last run ended, Unix time; 0 for never."""
+
+    def add(self, n_observations: int, seconds: float, waited: Sequence[tuple[float, int]]) -> None:
+        """Add a run; `waited` is seconds, and how many requests waited so."""
+        self.n_runs += 1
+        self.n_observations += n_observations
+        for waited_s, n in waited:
+            self.n_requests += n
+            self.run_s += seconds * n
+            self.queue_s += waited_s * n
+        self.last = time.time()
+
+
 class PolicyMetrics:
     """Metrics of one version of a policy; published by `flush`, many at a time."""
 
     def __init__(self, metrics: "AnsweringMetrics", policy: Policy) -> None:
         labels = (policy.name, policy.version)
+        self.statistics = RunStatistics()
         self._observations = CounterTally(metrics.observations.labels(*labels))
         self._inference = HistogramTally(metrics.inference.labels(*labels))
         self._return = HistogramTally(metrics.episode_return.labels(*labels))
@@ -214,6 +242,7 @@ class AnsweringMetrics:
             self._queue.add(waited_s, n)
         metrics = self.policy(policy)
         metrics.count_run(answer, seconds)
+        metrics.statistics.add(len(answer.actions), seconds, waited)
         self._unpublished.add(metrics)
 
     def count_episode(self, policy: Policy, episode_return: float | None, *, is_truncated: bool) -> None:
@@ -221,6 +250,10 @@ class AnsweringMetrics:
         metrics = self.policy(policy)
         metrics.count_episode(episode_return, is_truncated=is_truncated)
         self._unpublished.add(metrics)
+
+    def statistics(self, policy: Policy) -> RunStatistics:
+        """Return what the runs of one version came to in this process."""
+        return self.policy(policy).statistics
 
     def policy(self, policy: Policy) -> PolicyMetrics:
         """Return the metrics of one version."""

@@ -12,6 +12,7 @@ from polserve.serving.grpc.listener import SharedPort, Ways
 from polserve.serving.grpc.server import Answering, GrpcServer
 from polserve.serving.handlers.health import Health
 from polserve.serving.handlers.methods import MethodParts, make_methods
+from polserve.serving.handlers.oip.service import ModelLimits
 from polserve.serving.inference import Capacity, Inference
 from polserve.serving.loader import VersionLoader
 from polserve.serving.loops import make_loop
@@ -59,7 +60,8 @@ class Worker:
         limits = EpisodeLimits(max_open, state_bytes, settings.episode_idle, settings.retire_after)
         streams = OpenStreams(limits, self._catalog.is_live, metrics.episodes_active.set)
         health = Health()
-        parts = MethodParts(self._catalog, inference, streams, health, metrics, rounds.post)
+        models = ModelLimits(settings.max_batch, settings.episode_idle)
+        parts = MethodParts(self._catalog, inference, streams, health, metrics, rounds.post, metrics.statistics, models)
         methods = make_methods(parts, metrics.rpc)
         certificates = watched_certificates(settings.tls_files) if settings.tls_files else None
         self._lookout = Lookout([] if certificates is None else [certificates])

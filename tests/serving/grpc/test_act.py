@@ -173,7 +173,9 @@ def test_reflection_describes_the_services(running: Running) -> None:
         database = ProtoReflectionDescriptorDatabase(channel)
         assert {"polserve.v1.PolicyService", "grpc.health.v1.Health"} <= set(database.get_services())
         described = database.FindFileContainingSymbol("polserve.v1.PolicyService")
+        public = database.FindFileContainingSymbol("inference.GRPCInferenceService")
     assert described.name == "polserve/v1/policy.proto"
+    assert (public.name, public.package) == ("grpc_service.proto", "inference")
 
 
 def test_metrics_count_what_was_answered_by_whom(running: Running, client: PolicyClient) -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from polserve.protos.polserve.oip.v2 import inference_pb2 as oip
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from tests.support.running import service, wait_until
 
@@ -75,7 +76,39 @@ parts = st.one_of(
     ),
     st.builds(lambda reward: pb.EpisodeRequest(end=pb.EpisodeEnd(reward=reward)), st.one_of(st.none(), st.floats())),
 )
+inputs = st.builds(
+    lambda name, datatype, values: oip.ModelInferRequest.InferInputTensor(
+        name=name,
+        datatype=datatype,
+        shape=[len(values) // 4, 4],
+        contents=oip.InferTensorContents(fp32_contents=values),
+    ),
+    st.sampled_from(["observation", "observation", "state", ""]),
+    st.sampled_from(["FP32", "FP32", "FP64", "FP16", "BYTES", "x"]),
+    st.lists(st.floats(-10, 10, width=32), max_size=12),
+)
+parameters = st.dictionaries(
+    st.sampled_from(["epsilon", "sequence_id", "sequence_start", "sequence_end", "reward", "other"]),
+    st.one_of(
+        st.builds(oip.InferParameter, bool_param=st.booleans()),
+        st.builds(oip.InferParameter, int64_param=st.integers(-1, 2)),
+        st.builds(oip.InferParameter, double_param=st.floats(-1, 2)),
+        st.builds(oip.InferParameter, string_param=st.text(max_size=3)),
+    ),
+    max_size=4,
+).filter(lambda given: "epsilon" not in given or given["epsilon"].double_param <= 0)  # chance agrees with nobody
+infers = st.builds(
+    oip.ModelInferRequest,
+    model_name=names,
+    model_version=versions,
+    id=st.text(max_size=3),
+    inputs=st.lists(inputs, max_size=2),
+    raw_input_contents=st.one_of(st.just([]), st.lists(st.binary(max_size=16), max_size=2)),
+    parameters=parameters,
+)
 calls = st.one_of(
+    st.tuples(st.just("/inference.GRPCInferenceService/ModelInfer"), st.lists(infers, min_size=1, max_size=1)),
+    st.tuples(st.just("/inference.GRPCInferenceService/ModelStreamInfer"), st.lists(infers, max_size=5)),
     st.tuples(st.just("/polserve.v1.PolicyService/Act"), st.lists(acts, max_size=2)),
     st.tuples(st.just("/polserve.v1.PolicyService/Episode"), st.lists(parts, max_size=5)),
     st.tuples(

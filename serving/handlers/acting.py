@@ -1,0 +1,251 @@
+"""Observations in, actions out, in whatever messages: calls that ask alike are checked, answered and counted as one.
+
+Act and the Open Inference Protocol differ in their messages only; a `Dialect` reads and writes those.
+"""
+
+import functools
+import weakref
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polserve.serving.errors import DROPPED, Expired
+from polserve.serving.handlers.base import Quiet, checked_rows, parts_of, reject_unwanted, rows_each
+from polserve.serving.inference import INLINE_S, Inference, Post, Question, Result, check_epsilon
+from polserve.serving.policy import Answer, Policy
+from polserve.serving.rounds import Call
+
+LARGE_BYTES = 1 << 20
+"""A message of this size is decoded in another thread: it would hold up all other calls."""
+LARGE_ROWS = 1 << 14
+"""An answer of so many actions is encoded in another thread."""
+TOO_MANY_AXES = (-1,)
+"""Stand-in for a shape that no array has, and that may be too long to copy."""
+
+R = TypeVar("R")
+"""A request as a dialect reads it."""
+F = TypeVar("F")
+"""What of a request decides the form of its answer; hashable."""
+
+
+class CallsAlike(NamedTuple):
+    """What calls have in common that can be answered as one."""
+
+    policy: str
+    version: str
+    with_values: bool
+    epsilon: float
+    dtype: int
+    """Code of the observation's dtype in `Tensor`; 0 where each call is to be looked at by itself."""
+    shape: tuple[int, ...]
+    n_bytes: int
+    has_state: bool
+    outputs: tuple[str, ...] = ()
+    """Names of what is to be answered, where the request names it."""
+
+
+class Asked(NamedTuple, Generic[R]):
+    """What a call asks."""
+
+    alike: CallsAlike
+    request: R
+    data: bytes
+    """The observation's numbers."""
+    ending: bytes = b""
+    """Serialised fields of the response that are this call's alone."""
+
+
+class Dialect(Protocol[R, F]):
+    """The messages of one method that answers observations with actions."""
+
+    def read(self, message: bytes) -> Asked[R]:
+        """Read a request; raises InvalidRequest."""
+
+    def rows(self, request: R, policy: Policy) -> NDArray[Any]:
+        """Return its observations as the policy takes them, checked, with their memories; raises InvalidRequest."""
+
+    def form(self, asked: Asked[R], policy: Policy) -> F:
+        """Return the form of its answer; raises InvalidRequest where the policy cannot answer so."""
+
+    def encode(self, form: F, policy: Policy, answer: Answer) -> bytes:
+        """Serialise an answer."""
+
+
+class Rows(NamedTuple, Generic[F]):
+    """The checked observations of calls that ask alike."""
+
+    policy: Policy
+    rows: NDArray[Any]  # (n, *shape)
+    each: int
+    """How many of them are a call's."""
+    form: F
+
+
+Waiting = tuple[Call, bytes]
+"""A call, and the ending of its response."""
+
+
+class ActingHandler(Quiet, Generic[R, F]):
+    """Answers observations with actions of the live versions."""
+
+    def __init__(
+        self, dialect: Dialect[R, F], resolve: Callable[[str, str], Policy], inference: Inference, post: Post
+    ) -> None:
+        """Make a handler: `resolve` finds a version by name, and `post` has the loop's thread call a function."""
+        self._dialect = dialect
+        self.resolve = resolve
+        self._inference = inference
+        self._post = post
+        self._large = ThreadPoolExecutor(1, thread_name_prefix="large")
+        self._known = weakref.WeakKeyDictionary[Policy, dict[tuple[F, int], bytes]]()
+        """The serialised answer that is one discrete action and nothing else, by policy, form and action."""
+
+    def handle(self, calls: Sequence[Call]) -> None:
+        """Answer the calls, those that ask alike together."""
+        groups: dict[CallsAlike, list[tuple[Call, Asked[R]]]] = {}
+        for call in calls:
+            if call.size >= LARGE_BYTES:
+                call.wait()
+                self._large.submit(self._decode_large, call)
+            elif not reject_unwanted(call):
+                self._sort_in(call, groups)
+        for alike, group in groups.items():
+            self._answer_alike(alike, group)
+
+    def _sort_in(self, call: Call, groups: dict[CallsAlike, list[tuple[Call, Asked[R]]]]) -> None:
+        try:
+            asked = self._dialect.read(call.message)
+        except Exception as error:  # noqa: BLE001 - every error must become a status
+            call.fail(error)
+            return
+        groups.setdefault(asked.alike, []).append((call, asked))
+
+    def _answer_alike(self, alike: CallsAlike, group: list[tuple[Call, Asked[R]]]) -> None:
+        try:
+            policy = self.resolve(alike.policy, alike.version)
+            each = rows_each(policy.observation, alike.dtype, alike.shape, alike.n_bytes)
+            is_slow = policy.pace.seconds(each) > INLINE_S  # what waits for long is given up one by one
+            rows = checked_rows(policy.observation, [one.data for _, one in group]) if each and not is_slow else None
+            if rows is None or policy.memory is not None or alike.has_state:  # each with a state of its own
+                self._ask_each(policy, group)
+                return
+            check_epsilon(policy, alike.epsilon)
+            form = self._dialect.form(group[0][1], policy)
+            answer = self._inference.answer_at_once(
+                policy, rows, with_values=alike.with_values, epsilon=alike.epsilon, n_callers=len(group)
+            )
+            waiting = [(call, one.ending) for call, one in group]
+            if answer is None:
+                self._ask_in_parts(alike, waiting, Rows(policy, rows, each, form))
+            else:
+                self._reply(waiting, each, form, policy, answer)
+        except Exception as error:  # noqa: BLE001 - every error must become a status
+            for call, _ in group:
+                call.fail(error)
+
+    def _ask_in_parts(self, alike: CallsAlike, waiting: Sequence[Waiting], asked: Rows[F]) -> None:
+        """Ask for the actions of calls that are alike, as many of them together as one fast run answers."""
+        policy, rows, each, form = asked
+        questions = []
+        for part in parts_of(len(waiting), max(1, self._inference.rows_together(policy) // each)):
+            some = waiting[part]
+            questions.append(
+                Question(
+                    policy,
+                    rows[part.start * each : part.stop * each],
+                    alike.with_values,
+                    alike.epsilon,
+                    any_wanted([call for call, _ in some]),
+                    functools.partial(self._reply, some, each, form, policy),
+                    len(some),
+                )
+            )
+        self._inference.ask(questions)
+
+    def _ask_each(self, policy: Policy, group: Sequence[tuple[Call, Asked[R]]]) -> None:
+        questions = []
+        for call, asked in group:
+            call.wait()
+            try:
+                questions.append(self._question(call, policy, asked))
+            except Exception as error:  # noqa: BLE001 - every error must become a status
+                call.fail(error)
+        self._inference.ask(questions)
+
+    def _question(self, call: Call, policy: Policy, asked: Asked[R]) -> Question:
+        """Return what one call asks; raises InvalidRequest."""
+        alike, ending = asked.alike, asked.ending
+        rows = self._dialect.rows(asked.request, policy)
+        check_epsilon(policy, alike.epsilon)
+        form = self._dialect.form(asked, policy)
+        call.message = b""  # a large one is not held while the model works
+
+        def react(result: Result) -> None:
+            if isinstance(result, Answer) and len(result.actions) >= LARGE_ROWS:
+                self._large.submit(self._encode_large, (call, ending), form, policy, result)
+            else:
+                self._reply([(call, ending)], len(rows), form, policy, result)
+
+        return Question(policy, rows, alike.with_values, alike.epsilon, call.is_wanted, react)
+
+    def _decode_large(self, call: Call) -> None:
+        """Decode a large message, on a thread of its own, and let the loop go on with it."""
+        try:
+            if not call.is_wanted():
+                raise Expired(DROPPED)  # noqa: TRY301 - one way for all that can go wrong here
+            asked = self._dialect.read(call.message)
+            call.message = b""
+            question = self._question(call, self.resolve(asked.alike.policy, asked.alike.version), asked)
+        except Exception as error:  # noqa: BLE001 - every error must become a status
+            self._post(functools.partial(call.fail, error))
+        else:
+            self._post(functools.partial(self._inference.ask, [question]))
+
+    def _encode_large(self, waiting: Waiting, form: F, policy: Policy, answer: Answer) -> None:
+        call, ending = waiting
+        try:
+            response = self._dialect.encode(form, policy, answer) + ending
+        except Exception as error:  # noqa: BLE001 - every error must become a status
+            self._post(functools.partial(call.fail, error))
+        else:
+            self._post(functools.partial(call.reply, response))
+
+    def _reply(self, waiting: Sequence[Waiting], each: int, form: F, policy: Policy, result: Result) -> None:
+        """Answer calls that asked for `each` actions alike, and together got `result`."""
+        if isinstance(result, Exception):
+            for call, _ in waiting:
+                call.fail(result)
+        elif each == 1 and policy.n_actions and policy.memory is None and _is_plain(result):
+            known = self._known.get(policy)
+            if known is None:
+                known = self._known[policy] = {}
+            for (call, ending), action in zip(waiting, result.actions.tolist(), strict=True):
+                response = known.get((form, action))
+                if response is None:
+                    alone = Answer(np.array([action], result.actions.dtype))
+                    response = known[form, action] = self._dialect.encode(form, policy, alone)
+                call.reply(response + ending)
+        else:
+            for i, (call, ending) in enumerate(waiting):
+                part = _part(result, slice(i * each, (i + 1) * each))
+                call.reply(self._dialect.encode(form, policy, part) + ending)
+
+
+def _part(answer: Answer, part: slice) -> Answer:
+    values = None if answer.values is None else answer.values[part]
+    explored = None if answer.explored is None else answer.explored[part]
+    memories = None if answer.memories is None else answer.memories[part]
+    return Answer(answer.actions[part], values, explored, memories)
+
+
+def _is_plain(answer: Answer) -> bool:
+    """Whether there is nothing but actions to answer."""
+    return answer.values is None and answer.explored is None
+
+
+def any_wanted(calls: Sequence[Call]) -> Callable[[], bool]:
+    """Whether somebody still waits for one of the calls."""
+    return lambda: any(call.is_wanted() for call in calls)

@@ -1,0 +1,86 @@
+"""Parameters of a request of the Open Inference Protocol: each a bool, a number or a text, by its name.
+
+A name that is none of those here is left alone: clients may send whatever other servers know.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from polserve.protos.polserve.oip.v2 import inference_pb2 as pb
+from polserve.serving.errors import InvalidRequest
+
+Value: TypeAlias = bool | int | float | str
+
+EPSILON = "epsilon"
+"""Probability with which each action is drawn at random instead, as in ActRequest."""
+SEQUENCE_ID = "sequence_id"
+SEQUENCE_START = "sequence_start"
+SEQUENCE_END = "sequence_end"
+REWARD = "reward"
+"""What the action before earned, in a sequence."""
+TRUNCATED = "truncated"
+"""Whether a sequence that ends was ended by a limit of time, not by the environment."""
+
+SHARED_MEMORY = "shared_memory_region"
+CLASSIFICATION = "classification"
+NOT_OFFERED = {
+    SHARED_MEMORY: "tensors in the message: shared memory is not offered",
+    CLASSIFICATION: "no labels: outputs are numbers, and the spec of the policy names the actions",
+}
+"""Parameters of a tensor that ask for what is not offered, and what is expected instead."""
+
+
+def read_parameters(given: Mapping[str, pb.InferParameter]) -> dict[str, Value]:
+    """Return parameters by name; those without a value are left out."""
+    values: dict[str, Value] = {}
+    for name, parameter in given.items():
+        kind = parameter.WhichOneof("parameter_choice")
+        if kind is not None:
+            values[name] = getattr(parameter, kind)
+    return values
+
+
+def number(values: Mapping[str, Value], name: str) -> float | None:
+    """Return a parameter that is a finite number; None where it is not there.
+
+    Raises:
+        InvalidRequest: it is none.
+    """
+    value = values.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool | str) or not math.isfinite(value):
+        raise InvalidRequest(f"parameters.{name}", "a finite number", repr(value)[:80])
+    return float(value)
+
+
+def flag(values: Mapping[str, Value], name: str) -> bool:
+    """Return a parameter that is true or false; false where it is not there.
+
+    Raises:
+        InvalidRequest: it is neither.
+    """
+    value = values.get(name, False)
+    if not isinstance(value, bool):
+        raise InvalidRequest(f"parameters.{name}", "true or false", repr(value)[:80])
+    return value
+
+
+def sequence_id(values: Mapping[str, Value]) -> int | str | None:
+    """Return the id of the sequence that a request belongs to; None where it is 0, empty or not there.
+
+    Raises:
+        InvalidRequest: it is neither a whole number nor a text.
+    """
+    value = values.get(SEQUENCE_ID)
+    if isinstance(value, bool | float):
+        raise InvalidRequest(f"parameters.{SEQUENCE_ID}", "a whole number or a text", repr(value))
+    return value or None
+
+
+def check_offered(field: str, given: Mapping[str, pb.InferParameter]) -> None:
+    """Return if the parameters of a tensor ask for nothing that is not offered; raises InvalidRequest."""
+    for name, expected in NOT_OFFERED.items():
+        if name in given:
+            raise InvalidRequest(f"{field}.parameters.{name}", expected, name)
