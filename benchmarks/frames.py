@@ -19,19 +19,19 @@ from polserve.serving.client import PolicyClient
 from polserve.serving.policy import Policy
 from polserve.training.learning.networks import GreedyPolicy, ValueNetwork
 from polserve.training.runs.presets import PRESETS
-from polserve.training.tasks.atari.screens import FRAME_SHAPE, SCREEN_SHAPE, Screens
+from polserve.training.tasks.atari.screens import FRAME_SHAPE, MS_PACMAN, Screens
 
 STACK = 4
 EPISODES = 4
 NETWORK = PRESETS["mspacman"].network
-SHAPES = {"raw": (STACK, *FRAME_SHAPE), "cropped": (STACK, *SCREEN_SHAPE, 3)}
+SHAPES = {"raw": (STACK, *FRAME_SHAPE), "cropped": (STACK, *MS_PACMAN.shape, 3)}
 
 
 def write_versions(folder: Path) -> dict[str, np.ndarray]:
     """Write an untrained version for each kind of frames; the values are observations for them."""
     observations = {}
     for name, shape in SHAPES.items():
-        network = ValueNetwork(NETWORK, (STACK, *SCREEN_SHAPE), 9)
+        network = ValueNetwork(NETWORK, (STACK, *MS_PACMAN.shape), 9)
         policy = GreedyPolicy(network, Screens(is_cropped=name == "cropped"))
         observations[name] = write_untrained(folder, name, policy, shape)
     return observations

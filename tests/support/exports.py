@@ -24,7 +24,7 @@ from polserve.training.tasks.adbudget.accounts import default_account
 from polserve.training.tasks.adbudget.allocator import AllocationFeatures, SpendPlan
 from polserve.training.tasks.adbudget.campaigns import Campaigns
 from polserve.training.tasks.adbudget.environment import ALLOCATION_ID
-from polserve.training.tasks.atari.screens import FRAME_SHAPE, SCREEN_SHAPE, Screens
+from polserve.training.tasks.atari.screens import FRAME_SHAPE, MS_PACMAN, Screens
 from polserve.training.tasks.catalog import look_at
 from polserve.training.versions.export import export_policy
 from polserve.training.versions.specs import TrainedPolicy, build_spec
@@ -84,7 +84,7 @@ def export_frames() -> PolicyVersion:
 def export_arcade() -> tuple[PolicyVersion, ValueNetwork]:
     """A version of an untrained, small network that plays Ms. Pac-Man from colour frames, and its network."""
     torch.manual_seed(0)
-    network = ValueNetwork(NetworkConfig(hidden_sizes=(8,)), (4, *SCREEN_SHAPE), 9)
+    network = ValueNetwork(NetworkConfig(hidden_sizes=(8,)), (4, *MS_PACMAN.shape), 9)
     shape = (4, *FRAME_SHAPE)
     observations = np.random.default_rng(0).integers(0, 256, (64, *shape), np.uint8)
     spec = pb.PolicySpec(

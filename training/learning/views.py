@@ -13,6 +13,8 @@ LEAST_SIDE = 36
 """Pixels of the smallest image that the convolutions of Mnih et al. 2015 leave something of."""
 SMALLEST = 5
 """Pixels of the side of what is still an image to small convolutions."""
+LARGEST_SIDE = 128
+"""Pixels of the largest side that convolutions see; larger images are shrunk to it, by means of squares of pixels."""
 MOST_CHANNELS = 16
 """Most channels of an image whose channels come last; more are taken for a side."""
 HIGHEST_PIXEL = 255
@@ -64,6 +66,18 @@ class View:
                 return shape[0], shape[1], shape[2]
 
     @property
+    def shrinking(self) -> int:
+        """Side of the squares of pixels of which convolutions see the mean; 1 where they see every pixel."""
+        _, height, width = self.image_shape
+        return max(1, min(-(-max(height, width) // LARGEST_SIDE), min(height, width) // LEAST_SIDE))
+
+    @property
+    def seen_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of what convolutions see."""
+        n, height, width = self.image_shape
+        return n, height // self.shrinking, width // self.shrinking
+
+    @property
     def is_small(self) -> bool:
         """Whether the image is too small for the usual convolutions."""
         return min(self.image_shape[1:]) < LEAST_SIDE
@@ -78,7 +92,9 @@ class View:
         order = {"first": " on the first axis", "last": " on the last axis"}.get(self.channels, "")
         of = f"{n} channel{'s' * (n > 1)}{order}{scaled}"
         image = f"observations {self.shape} are seen as images of {height} x {width} pixels with {of}"
-        return image if is_convolved else f"{image}, in one vector: --algo dqn has convolutions, DDPG none"
+        if not is_convolved:
+            return f"{image}, in one vector: --algo dqn has convolutions, DDPG none"
+        return image if self.shrinking == 1 else f"{image}, shrunk to {self.seen_shape[1]} x {self.seen_shape[2]}"
 
 
 class Arranged(nn.Module):

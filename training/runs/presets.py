@@ -18,7 +18,7 @@ from polserve.training.learning.hyperparameters import (
 )
 from polserve.training.runs.recipe import Recipe
 from polserve.training.tasks.adbudget.environment import ALLOCATION_ID
-from polserve.training.tasks.atari.task import ATARI
+from polserve.training.tasks.atari.task import ATARI, emits_colour_frames
 from polserve.training.tasks.mspacman_maze.task import MAZE
 
 Algorithm = Literal["dqn", "pqn", "ddpg"]
@@ -51,6 +51,9 @@ QR_DQN = DqnConfig(
 SCREENS_REPLAY = ReplayConfig(
     replay_capacity=800_000, learning_starts=50_000, updates_per_vector_step=4, checkpoint_replay=False
 )
+
+ARCADE = {"dqn": "mspacman", "pqn": "mspacman-pqn"}
+"""Preset whose settings an algorithm has for any other Atari game, too."""
 
 PRESETS: Mapping[str, Recipe] = {
     # Found by a random search; what mattered: a high learning rate that falls, a long horizon, and enough exploration
@@ -226,10 +229,16 @@ PRESETS: Mapping[str, Recipe] = {
 def recipe_for(algorithm: Algorithm, environment: EnvironmentSpec, policy: str) -> Recipe:
     """Make the recipe of an algorithm with its own defaults, for an environment without a preset.
 
+    An Atari game gets screens, stack, convolutions and settings of the Ms. Pac-Man preset.
+
     Raises:
         InvalidOption: there is no such algorithm.
     """
     require(algorithm in get_args(Algorithm), "algo", " or ".join(get_args(Algorithm)), algorithm)
+    if algorithm in ARCADE and emits_colour_frames(environment):
+        preset = PRESETS[ARCADE[algorithm]]
+        stacked = dataclasses.replace(environment, frames=preset.environment.frames)
+        return dataclasses.replace(preset, policy=policy, environment=stacked)
     recipe = Recipe(policy, environment)
     if algorithm == "pqn":  # which needs the normalisation in place of a target network
         return dataclasses.replace(recipe, agent=PqnConfig(), network=NetworkConfig(layer_norm=True))

@@ -23,6 +23,9 @@ from polserve.training.learning.hyperparameters import (
 from polserve.training.tasks.catalog import task_for
 from polserve.training.tasks.task import Task
 
+MOST_FRAMES = 16
+"""Longest stack of observations that may be asked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -91,14 +94,27 @@ def with_options(recipe: Recipe, options: Sequence[str]) -> Recipe:
     """
     owners = {field.name: name for name, config in recipe.configs.items() for field in dataclasses.fields(config)}
     changes: dict[str, dict[str, Any]] = {name: {} for name in recipe.configs}
+    environment = recipe.environment
     for option in options:
         name, separator, text = option.partition("=")
+        if separator and name == "frames":
+            environment = dataclasses.replace(environment, frames=_frames(text))
+            continue
         if not separator or name not in owners:
-            raise InvalidOption(f"expected name=value with a name among {', '.join(sorted(owners))}; got {option!r}")
+            raise InvalidOption(
+                f"expected name=value with a name among {', '.join(sorted([*owners, 'frames']))}; got {option!r}"
+            )
         owner = owners[name]
         changes[owner][name] = _parse(name, text, typing.get_type_hints(type(recipe.configs[owner]))[name])
     configs = {name: dataclasses.replace(config, **changes[name]) for name, config in recipe.configs.items()}
-    return dataclasses.replace(recipe, **configs)
+    return dataclasses.replace(recipe, environment=environment, **configs)
+
+
+def _frames(text: str) -> int:
+    """Length of the stack of latest observations that a network sees; 0 for the latest alone."""
+    frames = _parse("frames", text, int)
+    require(0 <= frames <= MOST_FRAMES, "frames", f"0 to {MOST_FRAMES}", frames)
+    return int(frames)
 
 
 def _parse(name: str, text: str, kind: Any) -> Any:

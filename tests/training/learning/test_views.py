@@ -46,6 +46,33 @@ def test_pixels_are_convolved_in_whatever_order_their_axes_come(
     assert network(frames).shape == (3, 2)
 
 
+@pytest.mark.parametrize(
+    ("shape", "seen"),
+    [
+        ((400, 600, 3), (3, 80, 120)),
+        ((3, 480, 640), (3, 96, 128)),
+        ((40, 1_000), (1, 40, 1_000)),
+        ((210, 160, 3), (3, 105, 80)),
+        ((128, 128, 3), (3, 128, 128)),
+        ((4, 400, 600), (4, 80, 120)),
+    ],
+)
+def test_a_large_image_is_shrunk_in_the_network(shape: tuple[int, ...], seen: tuple[int, ...]) -> None:
+    view = View.of(pixels(shape))
+    assert view.seen_shape == seen
+    is_said = f"shrunk to {seen[1]} x {seen[2]}" in view.statement(is_convolved=True)
+    assert is_said is (seen[1:] != view.image_shape[1:])
+    network = ValueNetwork(CONFIG, view, 2)
+    frame = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, *shape), np.uint8))
+    assert network(frame).shape == (1, 2)
+    convolved: list[torch.Tensor] = []
+    first = next(layer for layer in network.torso if isinstance(layer, nn.Conv2d))
+    first.register_forward_pre_hook(lambda _layer, inputs: convolved.append(inputs[0]))
+    network(frame)
+    assert convolved[0].shape == (1, *seen)
+    assert convolved[0].mean().item() == pytest.approx(frame.float().mean().item() / 255, abs=0.01)
+
+
 def test_the_same_image_in_any_order_is_the_same_to_the_convolutions() -> None:
     image = torch.rand(2, 3, 40, 50)
     last, grey = image.permute(0, 2, 3, 1), image[:, 0]

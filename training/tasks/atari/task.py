@@ -8,7 +8,7 @@ from functools import partial
 import gymnasium as gym
 
 from polserve.training.environments.making import EnvironmentSpec
-from polserve.training.errors import UnknownEnvironment
+from polserve.training.errors import UnknownEnvironment, require
 from polserve.training.learning.hyperparameters import LoopConfig
 from polserve.training.tasks.atari.published import published_scores
 from polserve.training.tasks.task import Task, TaskSetup, mean_return
@@ -37,15 +37,30 @@ def _register_games(environment: EnvironmentSpec) -> None:
         raise UnknownEnvironment(f"{environment.id} is an Atari game and {PACKAGE} is not installed: {install}")
 
 
+def emits_colour_frames(environment: EnvironmentSpec) -> bool:
+    """Whether the environment is an Atari game as ale-py registers it, with the frames that screens are made of.
+
+    Raises:
+        UnknownEnvironment: it is a game, and ale-py is missing.
+    """
+    if environment.maker is not None or environment.module:
+        return False  # it may emit anything
+    _register_games(environment)
+    registered = gym.registry.get(environment.id)
+    if registered is None or not str(registered.entry_point).startswith(PACKAGE):
+        return False
+    return bool({**registered.kwargs, **environment.kwargs}.get("obs_type", "rgb") == "rgb")
+
+
 def _set_up(environment: EnvironmentSpec, loop: LoopConfig) -> TaskSetup:
     """Learn from grey screens, and select by the mean score of whole games."""
-    from polserve.training.tasks.atari.screens import Screens
+    require(environment.frames > 0, "frames", "1 or more for an Atari game", environment.frames)
+    from polserve.training.tasks.atari.screens import Framing, Screens
     from polserve.training.tasks.atari.vector import make_screens
 
     make_envs = partial(make_screens, environment)
-    return TaskSetup(
-        make_envs, partial(mean_return, make_envs, loop), preprocessing=Screens(), golden_size=GOLDEN_FRAMES
-    )
+    screens = Screens(Framing.of(environment.id))
+    return TaskSetup(make_envs, partial(mean_return, make_envs, loop), preprocessing=screens, golden_size=GOLDEN_FRAMES)
 
 
 def _sentence(environment_id: str) -> str:

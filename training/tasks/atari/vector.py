@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from polserve.training.environments.making import EnvironmentSpec, VecEnv, make_vec, register
 from polserve.training.errors import UnsupportedEnvironment
-from polserve.training.tasks.atari.screens import FRAME_SHAPE, SCREEN_SHAPE, to_screens
+from polserve.training.tasks.atari.screens import FRAME_SHAPE, Framing, to_screens
 
 Screen: TypeAlias = NDArray[np.uint8]
 StepResult: TypeAlias = tuple[Screen, NDArray[Any], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
@@ -35,7 +35,7 @@ zeros, so that stacking is done here. `episodic_life` resets the whole game at e
 
 
 def make_screens(spec: EnvironmentSpec, n: int) -> "ScreenVec":
-    """`n` games whose observations are stacks (spec.frames, 88, 80) uint8 of grey screens.
+    """`n` games whose observations are stacks (spec.frames, height, width) uint8 of grey screens.
 
     Raises:
         TrainingError: as `make_vec`, or the environment emits no Atari frames.
@@ -63,18 +63,19 @@ class ScreenVec(VectorEnv[Screen, NDArray[Any], NDArray[Any]]):
             raise UnsupportedEnvironment(f"{spec.id}: expected frames of {FRAME_SHAPE}, got {shape}")
         self._games = games
         self.num_envs = games.num_envs
-        self.single_observation_space = Box(0, 255, (spec.frames, *SCREEN_SHAPE), np.uint8)
+        self._framing = Framing.of(spec.id)
+        self.single_observation_space = Box(0, 255, (spec.frames, *self._framing.shape), np.uint8)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.single_action_space = games.single_action_space
         self.action_space = games.action_space
         self.metadata = {**games.metadata, "autoreset_mode": AutoresetMode.NEXT_STEP}
-        self._stack = np.zeros((self.num_envs, spec.frames, *SCREEN_SHAPE), np.uint8)
+        self._stack = np.zeros((self.num_envs, *self.single_observation_space.shape), np.uint8)
         self._is_over = np.zeros(self.num_envs, np.bool_)
         # The games stand still meanwhile, so that it is worth a second thread.
         self._helper = ThreadPoolExecutor(1, thread_name_prefix="screens")
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Screen, dict[str, Any]]:
-        """Begin a game in each; return the stacks (n, frames, 88, 80) of the first frames."""
+        """Begin a game in each; return the stacks (n, frames, height, width) of the first frames."""
         frames, info = self._games.reset(seed=seed, options=options)
         self._stack = np.repeat(self._screens(frames)[:, None], self._stack.shape[1], axis=1)
         self._is_over[:] = False
@@ -97,5 +98,5 @@ class ScreenVec(VectorEnv[Screen, NDArray[Any], NDArray[Any]]):
     def _screens(self, frames: Screen) -> Screen:
         """Screens (n, 88, 80) of frames with or without an axis for a stack of one, half of them in each thread."""
         first, second = np.array_split(frames.reshape(-1, *FRAME_SHAPE), 2)
-        behind = self._helper.submit(to_screens, second)
-        return np.concatenate((to_screens(first), behind.result()))
+        behind = self._helper.submit(to_screens, second, self._framing)
+        return np.concatenate((to_screens(first, self._framing), behind.result()))

@@ -12,7 +12,7 @@ from polserve.training.errors import UnsupportedEnvironment
 from polserve.training.learning.collector import Collector
 from polserve.training.learning.replay import Replay
 from polserve.training.learning.transitions import Sampling
-from polserve.training.tasks.atari.screens import Screens, to_screens
+from polserve.training.tasks.atari.screens import Framing, Screens, to_screens
 from polserve.training.tasks.atari.vector import AS_GYMNASIUM_MAKES_IT, ScreenVec, make_screens
 
 GAME = EnvironmentSpec("ALE/MsPacman-v5", frames=4)
@@ -49,6 +49,18 @@ def test_background_is_black_and_every_other_pixel_a_third_of_its_colours() -> N
     screen = to_screens(frame)
     assert (screen[0, 0], screen[1, 1], screen[2, 2]) == (0, 149, 255)
     assert screen.sum() == 149 + 255
+
+
+def test_of_any_other_game_the_whole_frame_is_seen() -> None:
+    framing = Framing.of("ALE/Breakout-v5")
+    frames = np.random.default_rng(0).integers(256, size=(8, 4, 210, 160, 3), dtype=np.uint8)
+    screens = to_screens(frames, framing)
+    assert screens.shape == (8, 4, *framing.shape) == (8, 4, 105, 80)
+    assert np.array_equal(Screens(framing)(torch.from_numpy(frames)).numpy(), screens)
+    frame = np.zeros((210, 160, 3), np.uint8)
+    frame[1], frame[209], frame[:, 0] = (210, 164, 74), 255, 90
+    seen = to_screens(frame, framing)
+    assert (seen[0, 5], seen[104, 5], seen[50, 0]) == (149, 255, 90), "no colour is made black, no edge cut off"
 
 
 def test_the_vector_environment_plays_as_gymnasiums_single_ones_do() -> None:

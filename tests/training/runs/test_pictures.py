@@ -1,0 +1,86 @@
+"""Who trains on pictures need not say how a network takes them."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box
+
+from polserve.training.environments.making import EnvironmentSpec
+from polserve.training.errors import InvalidOption
+from polserve.training.runs.presets import PRESETS, recipe_for
+from polserve.training.runs.recipe import Recipe, with_options
+from polserve.training.runs.trainee import build_trainee
+from polserve.training.tasks.atari.task import ATARI, emits_colour_frames
+from tests.support.strangers import Line, registered
+
+SMALL = ("n_envs=2", "hidden_sizes=8", "batch_size=8", "learning_starts=20", "replay_capacity=200")
+FAST = ("mixed_precision=false", "updates_per_vector_step=1")
+
+
+@pytest.mark.parametrize("environment_id", ["ALE/Breakout-v5", "PongNoFrameskip-v4", "Seaquest-v4"])
+def test_an_atari_game_is_learned_as_ms_pacman_is(environment_id: str) -> None:
+    preset = PRESETS["mspacman"]
+    recipe = recipe_for("dqn", EnvironmentSpec(environment_id), "game")
+    assert (recipe.policy, recipe.environment.id, recipe.environment.frames) == ("game", environment_id, 4)
+    assert recipe.task is ATARI
+    assert (recipe.agent, recipe.network, recipe.loop) == (preset.agent, preset.network, preset.loop)
+    changed = with_options(recipe, ["batch_size=32", "frames=2"])
+    assert (changed.agent, changed.environment.frames) != (recipe.agent, 4)
+
+
+def test_a_game_that_emits_something_else_than_colour_frames_is_left_to_the_other_tasks() -> None:
+    assert emits_colour_frames(EnvironmentSpec("ALE/Breakout-v5"))
+    for other in (
+        EnvironmentSpec("ALE/Breakout-v5", {"obs_type": "ram"}),
+        EnvironmentSpec("ALE/Breakout-v5", {"obs_type": "grayscale"}),
+        EnvironmentSpec("CartPole-v1"),
+        EnvironmentSpec("NoSuchGame-v4"),
+        EnvironmentSpec("ALE/Breakout-v5", module="mine"),
+    ):
+        assert not emits_colour_frames(other)
+        assert recipe_for("dqn", other, "other").task is not ATARI
+
+
+def test_a_game_with_its_own_actions_is_learned_and_exported_from_its_frames() -> None:
+    recipe = with_options(recipe_for("dqn", EnvironmentSpec("ALE/Breakout-v5"), "breakout"), [*SMALL, *FAST])
+    trainee = build_trainee(recipe, 0, "cpu")
+    try:
+        steps = iter(trainee.loop.run())
+        for _ in range(12):
+            next(steps)
+        frames = np.zeros((2, 4, 210, 160, 3), np.uint8)
+        assert trainee.agent.greedy(np.zeros((2, 4, 105, 80), np.uint8)).shape == (2,)
+        actions, values = trainee.agent.policy()(torch.from_numpy(frames))
+        assert (tuple(actions.shape), tuple(values.shape)) == ((2,), (2, 4))
+    finally:
+        trainee.close()
+
+
+def test_pictures_of_any_environment_are_stacked_where_that_is_asked_for() -> None:
+    class Camera(Line):
+        observation_space = Box(0, 255, (40, 40, 3), np.uint8)
+
+        def look(self) -> Any:
+            return np.full((40, 40, 3), 7, np.uint8)
+
+    with registered(Camera) as spec:
+        recipe = with_options(Recipe("camera", spec), [*SMALL, "frames=3"])
+        trainee = build_trainee(recipe, 0, "cpu")
+        assert trainee.facts.frames == 3
+        assert "images of 40 x 40 pixels with 9 channels" in " ".join(trainee.notes)
+        next(iter(trainee.loop.run()))
+        trainee.close()
+
+
+@pytest.mark.parametrize("frames", ["-1", "17", "many", "1.5"])
+def test_a_stack_of_another_length_is_refused(frames: str) -> None:
+    with pytest.raises(InvalidOption, match="frames: expected"):
+        with_options(PRESETS["mspacman"], [f"frames={frames}"])
+
+
+def test_an_atari_game_needs_a_stack() -> None:
+    recipe = with_options(PRESETS["mspacman"], ["frames=0"])
+    with pytest.raises(InvalidOption, match="frames: expected 1 or more for an Atari game, got 0"):
+        build_trainee(recipe, 0, "cpu")
