@@ -8,8 +8,11 @@ from typing import Any, Protocol
 import structlog
 from prometheus_client import CollectorRegistry
 
+from polserve.serving.calls import Calls
 from polserve.serving.grpc.fronts import choose_front
 from polserve.serving.http.pages import page_routes
+from polserve.serving.http.policies import policy_routes
+from polserve.serving.http.routes import Route
 from polserve.serving.http.server import HttpServer
 from polserve.serving.metrics.service import ServiceMetrics
 from polserve.serving.rollout import Rollout, Workers
@@ -49,7 +52,7 @@ class Service:
         self._validator = validator
         registry = CollectorRegistry()
         self._metrics = ServiceMetrics(registry, settings.front)
-        self._http = HttpServer(settings.host, settings.http_port, page_routes(self._exposition, self.readiness))
+        self._http = HttpServer(settings.host, settings.http_port)
         self._workers = make_workers(settings, registry)
         self._rollout = Rollout(self._validator.validate, self._workers, is_list_fixed=bool(settings.policy))
         self._is_draining = False
@@ -58,7 +61,7 @@ class Service:
 
     def start(self) -> None:
         """Answer calls, and follow the source."""
-        self._http.start()
+        self._http.start(self._routes())
         self._workers.start()
         self._following.start()
 
@@ -131,6 +134,10 @@ class Service:
             if missing is not None:
                 log.warning("not_ready", reason=missing)
 
+    def _routes(self) -> list[Route]:
+        """Make the table of what the HTTP port answers; of two routes for the same, the first one counts."""
+        return [*page_routes(self._exposition, self.readiness), *policy_routes(self._workers.calls)]
+
     def _exposition(self) -> bytes:
         """Write the page /metrics."""
         return self._metrics.exposition(self._source.registry())
@@ -169,6 +176,10 @@ class RunningWorkers(Workers, Protocol):
     """The workers as the service needs them."""
 
     grpc_port: int
+
+    @property
+    def calls(self) -> Calls:
+        """Who answers the calls that come over HTTP."""
 
     def start(self) -> None:
         """Answer calls."""

@@ -93,10 +93,12 @@ def is_defined(name: str) -> bool:
 def test_the_readme_serves_and_asks_the_bundled_policies(tmp_path: Path) -> None:
     changes = ports()
     commands = readme_commands(are_run_here=True)[0]
+    commands = commands.replace("localhost:8080", f"127.0.0.1:{changes['POLSERVE_HTTP_PORT']}")
     (example,) = blocks("README.md", "python")
     (tmp_path / "example.py").write_text(example.replace("localhost:50051", changes["POLSERVE_TARGET"]))
     output = run_script(background(commands) + "\npython example.py\nkill $(jobs -p)\nwait\n", tmp_path, **changes)
     assert "action 1 (push right) by cartpole/1" in output
+    assert '{"policy": "cartpole", "version": "1", "action": 1}' in output
     assert "left for later" in output
     assert "\n1 1\nreturn 1.0\n" in output
     assert (tmp_path / "cartpole.gif").stat().st_size > 1000

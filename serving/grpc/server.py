@@ -8,6 +8,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Literal
 
+from polserve.serving.calls import LocalCarrier
 from polserve.serving.episodes import OpenStreams
 from polserve.serving.grpc.carrier import Carrier
 from polserve.serving.handlers.health import Health
@@ -29,6 +30,8 @@ class Answering:
     inference: Inference
     streams: OpenStreams
     health: Health
+    local: LocalCarrier
+    """What brings the calls that no gRPC client makes."""
 
 
 class GrpcServer:
@@ -71,13 +74,14 @@ class GrpcServer:
     async def _drain(self, grace_s: float) -> None:
         self._answering.health.drain()
         self._answering.streams.drain()
-        drained = asyncio.ensure_future(self._carrier.drain())
+        drained = asyncio.gather(self._carrier.drain(), self._answering.local.drain())
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(drained), max(0.0, grace_s - LAST_WORD_S))
         self._answering.streams.end_all()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(drained, LAST_WORD_S)
         await self._carrier.close()
+        self._answering.local.close()
         self._answering.inference.close()
         self._rounds.publish()
 

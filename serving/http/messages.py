@@ -64,6 +64,12 @@ class Request:
                 return bytes(value)
         return None
 
+    @property
+    def is_gone(self) -> Callable[[], bool]:
+        """What says whether the client has gone; may be asked by any thread."""
+        found: Callable[[], bool] = self.scope["state"]["is_gone"]
+        return found
+
     async def body(self, most: int) -> bytes:
         """Read the body, of at most so many bytes; a longer one is refused by its length, before it is read.
 

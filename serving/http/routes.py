@@ -13,6 +13,7 @@ from http import HTTPStatus
 from typing import TypeAlias
 from urllib.parse import unquote
 
+from polserve.protos.shared.calls import RETRY_HINT
 from polserve.serving.http.messages import TEXT, Answer, ClientGone, Headers, HttpError, Receive, Request, Scope, Send
 from polserve.serving.statuses import Code, status_of
 
@@ -49,7 +50,7 @@ class Route:
 
     method: str
     path: str
-    """The path; a part of it in braces, such as {name}, stands for any text without a slash."""
+    """The path; a part of it in braces, such as {name}, stands for any text without a slash or a colon."""
     endpoint: Endpoint
     summary: str = ""
     """What it is for, in a few words."""
@@ -124,11 +125,10 @@ def refusal(error: Exception) -> Answer:
             _as_json(error.code, str(error)), status=error.status, headers=error.headers, is_last=error.is_last
         )
     status = status_of(error)
-    return Answer(_as_json(status.code, status.details), status=_http_status(status.code))
-
-
-def _http_status(code: Code) -> HTTPStatus:
-    return STATUSES.get(code, HTTPStatus.INTERNAL_SERVER_ERROR)
+    http_status = STATUSES.get(status.code, HTTPStatus.INTERNAL_SERVER_ERROR)
+    hints = [value for name, value in status.trailing_metadata if name == RETRY_HINT]
+    headers = tuple((b"retry-after", b"%d" % max(1, -(-int(hint) // 1000))) for hint in hints)
+    return Answer(_as_json(status.code, status.details), status=http_status, headers=headers)
 
 
 def _as_json(code: Code, message: str) -> bytes:
@@ -137,7 +137,7 @@ def _as_json(code: Code, message: str) -> bytes:
 
 def _pattern(path: str) -> re.Pattern[str]:
     parts = re.split(r"\{(\w+)\}", path)
-    names = [f"(?P<{part}>[^/]+)" if i % 2 else re.escape(part) for i, part in enumerate(parts)]
+    names = [f"(?P<{part}>[^/:]+)" if i % 2 else re.escape(part) for i, part in enumerate(parts)]
     return re.compile("".join(names))
 
 

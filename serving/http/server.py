@@ -23,7 +23,7 @@ GRACE_S = 1
 class HttpServer:
     """The server of the HTTP port."""
 
-    def __init__(self, host: str, port: int, routes: Iterable[Route]) -> None:
+    def __init__(self, host: str, port: int) -> None:
         """Bind the port; requests are answered after `start`.
 
         Raises:
@@ -35,33 +35,43 @@ class HttpServer:
             raise unavailable("http-port", host, port, error) from error
         self.port: int = self._socket.getsockname()[1]
         self._loop = make_loop()
-        self._server = uvicorn.Server(_config(RouteTable(routes)))
+        self._server: uvicorn.Server | None = None
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
 
-    def start(self) -> None:
-        """Answer requests."""
+    def start(self, routes: Iterable[Route]) -> None:
+        """Answer requests, by the first route that is meant."""
+        self._server = uvicorn.Server(_config(RouteTable(routes)))
         self._thread.start()
+
+    @property
+    def connections(self) -> list[Connection]:
+        """Connections that are open."""
+        open_now = set() if self._server is None else self._server.server_state.connections
+        return [one for one in open_now.copy() if isinstance(one, Connection)]
 
     def stop(self) -> None:
         """Finish the answers under way, and answer no more."""
-        self._server.should_exit = True
-        if self._thread.is_alive():
+        if self._server is not None:
+            self._server.should_exit = True
             self._thread.join(2 * GRACE_S + 1)
         self._socket.close()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.call_later(SWEEP_S, self._sweep)
-        self._loop.run_until_complete(self._server.serve(sockets=[self._socket]))
-        for connection in list(self._server.server_state.connections):
+        self._loop.run_until_complete(self._serve())
+
+    async def _serve(self) -> None:
+        if self._server is not None:
+            await self._server.serve(sockets=[self._socket])
+        for connection in self.connections:
             connection.transport.abort()
-        self._loop.run_until_complete(asyncio.sleep(0))
+        await asyncio.sleep(0)
 
     def _sweep(self) -> None:
         now = self._loop.time()
-        for connection in list(self._server.server_state.connections):
-            if isinstance(connection, Connection):
-                connection.sweep(now)
+        for connection in self.connections:
+            connection.sweep(now)
         self._loop.call_later(SWEEP_S, self._sweep)
 
 

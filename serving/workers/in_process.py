@@ -23,6 +23,7 @@ class InProcessWorker:
         ProcessCollector(registry=registry)
         self._epoch = LocalEpoch()
         self._worker = Worker(settings, registry, self._epoch, Share())
+        self.calls = self._worker.calls
         self.grpc_port = self._worker.bind(settings.host, settings.grpc_port)
 
     def start(self) -> None:

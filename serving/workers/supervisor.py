@@ -28,6 +28,7 @@ from polserve.serving.versions import AcceptedVersion, LiveVersions
 from polserve.serving.workers.connections import ConnectionCounts
 from polserve.serving.workers.epoch import SharedEpoch
 from polserve.serving.workers.metrics_folder import MetricsFolder
+from polserve.serving.workers.relay import Relay
 
 PREPARE_TIMEOUT_S = 120.0
 STAGE_TIMEOUT_S = 60.0
@@ -69,6 +70,8 @@ class Supervisor:
         self._port = _reserve(settings.host, settings.grpc_port)
         self.grpc_port: int = self._port.getsockname()[1]
         self._socket = None if settings.grpc_socket is None else bind_file(settings.grpc_socket)
+        self.calls = Relay()
+        """What passes calls on to the workers."""
         self._epoch = SharedEpoch()
         self._connections = ConnectionCounts(settings.workers)
         self._metrics = MetricsFolder()
@@ -183,6 +186,7 @@ class Supervisor:
                 continue
             exit_code = worker.wait()
             self._connections.leave(index)
+            self.calls.remove(index)
             with self._lock:
                 is_up = self._workers.pop(index, None) is not None
                 self._pids.by_name.pop(str(index), None)
@@ -195,6 +199,12 @@ class Supervisor:
                 self._is_closing.wait(RESPAWN_DELAY_S)
 
     def _spawn(self, index: int) -> ChildProcess:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            return self._spawn_with(index, ours, theirs.fileno())
+
+    def _spawn_with(self, index: int, calls: socket.socket, calls_fd: int) -> ChildProcess:
+        """Start a worker that answers what is passed on over a pair of sockets; it inherits the end `calls_fd`."""
         config = {
             "settings": self._settings.model_dump(mode="json"),
             "index": index,
@@ -205,25 +215,27 @@ class Supervisor:
             "socket_fd": None if self._socket is None else self._socket.fileno(),
             "epoch_fd": self._epoch.fd,
             "counts_fd": self._connections.fd,
+            "calls_fd": calls_fd,
             "grace_s": self._grace_s,
         }
         with self._lock_of_processes:
             if self._is_closing.is_set():
                 raise ChildLost("the service ends")
-            worker = self._processes[index] = self._start_process()
+            worker = self._processes[index] = self._start_process(calls_fd)
         try:
             worker.configure(config)
             self._admit(index, worker)
+            self.calls.add(index, calls)
         except ChildLost:
             if not self._is_closing.is_set():
                 worker.kill()
             raise
         return worker
 
-    def _start_process(self) -> ChildProcess:
+    def _start_process(self, calls_fd: int) -> ChildProcess:
         environment = {"PROMETHEUS_MULTIPROC_DIR": str(self._metrics.path)}
         sockets = [self._port] if self._socket is None else [self._port, self._socket]
-        fds = (*(shared.fileno() for shared in sockets), self._epoch.fd, self._connections.fd)
+        fds = (*(shared.fileno() for shared in sockets), self._epoch.fd, self._connections.fd, calls_fd)
         return ChildProcess("worker", "polserve.serving.workers.worker_process", environment=environment, fds=fds)
 
     def _admit(self, index: int, worker: ChildProcess) -> None:

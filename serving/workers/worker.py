@@ -1,10 +1,13 @@
 """A worker: everything in one process that it takes to answer calls."""
 
+import asyncio
+import socket
 from dataclasses import dataclass
 
 import numpy as np
 from prometheus_client import CollectorRegistry
 
+from polserve.serving.calls import LocalCarrier, LoopBridge
 from polserve.serving.catalog import Catalog, Epoch
 from polserve.serving.episodes import EpisodeLimits, OpenStreams
 from polserve.serving.grpc.fronts import make_carrier, most_streams
@@ -22,6 +25,7 @@ from polserve.serving.reloading import Lookout
 from polserve.serving.rounds import Rounds
 from polserve.serving.settings import Settings
 from polserve.serving.tls import watched_certificates
+from polserve.serving.workers.relay import RelayedCalls
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class Worker:
         metrics = AnsweringMetrics(registry)
         self._catalog = Catalog(settings.aliases, epoch)
         self.loader = VersionLoader(self._catalog)
-        loop = make_loop()
+        self._loop = loop = make_loop()
         rounds = Rounds(loop, metrics.flush, is_counted_outside=share.n > 1)
         published_first.publish = rounds.publish_soon
         rng = np.random.default_rng(None if settings.seed is None else [settings.seed, share.index])
@@ -68,7 +72,10 @@ class Worker:
         socket_path = settings.grpc_socket if share.port is None else None
         ways = Ways(share.port, share.socket, socket_path, certificates)
         carrier = make_carrier(settings, methods, rounds, loop, ways)
-        self._grpc = GrpcServer(loop, carrier, Answering(methods, inference, streams, health), rounds)
+        self._local = LocalCarrier(methods, rounds)
+        self.calls = LoopBridge(self._local, rounds.post)
+        """Calls from another loop of this process."""
+        self._grpc = GrpcServer(loop, carrier, Answering(methods, inference, streams, health, self._local), rounds)
 
     def bind(self, host: str, port: int) -> int:
         """Bind the gRPC port and return it; raises PortInUse."""
@@ -77,6 +84,12 @@ class Worker:
     def start(self) -> None:
         """Answer calls."""
         self._grpc.start()
+
+    def take_calls(self, end: socket.socket) -> None:
+        """Answer the calls that the supervisor passes on, over this end of a pair of sockets."""
+        end.setblocking(False)
+        begun = self._loop.create_connection(lambda: RelayedCalls(self._local), sock=end)
+        asyncio.run_coroutine_threadsafe(begun, self._loop).result()
 
     def set_health(self, *, is_ready: bool) -> None:
         """Tell health checkers whether the service is ready, and what is live."""

@@ -36,6 +36,7 @@ class SupervisedWorker:
         self.worker = Worker(
             Settings(**config["settings"]), CollectorRegistry(), SharedEpoch(config["epoch_fd"]), share
         )
+        self._calls = socket.socket(fileno=config["calls_fd"])
         self._address = (config["host"], config["port"])
 
     def do(self, request: Message) -> Message:
@@ -48,6 +49,7 @@ class SupervisedWorker:
             case "start":
                 self.worker.bind(*self._address)
                 self.worker.start()
+                self.worker.take_calls(self._calls)
             case "health":
                 self.worker.set_health(is_ready=request["is_ready"])
             case other:

@@ -12,7 +12,6 @@ from polserve.protos.shared.packages import missing_package
 from polserve.serving.client import PolicyClient
 from polserve.serving.errors import ConfigurationError, PortInUse
 from polserve.serving.http.healthcheck import address
-from polserve.serving.http.pages import page_routes
 from polserve.serving.http.server import HttpServer
 from polserve.serving.processes.parent import ChildProcess
 from polserve.serving.settings import ignore_foreign_variables, load_settings
@@ -61,7 +60,7 @@ def test_the_service_listens_on_ipv6(policies: Path, tmp_path: Path, host: str, 
 )
 def test_a_host_that_is_not_this_machine_is_named_as_the_cause(host: str, message: str) -> None:
     with pytest.raises(PortInUse) as refusal:
-        HttpServer(host, 0, page_routes(bytes, dict))
+        HttpServer(host, 0)
     assert message in str(refusal.value)
 
 

@@ -20,8 +20,8 @@ STATE = {
 @pytest.fixture
 def connection() -> Iterator[http.client.HTTPConnection]:
     """To a server whose service stands so."""
-    server = HttpServer("127.0.0.1", 0, page_routes(bytes, lambda: STATE))
-    server.start()
+    server = HttpServer("127.0.0.1", 0)
+    server.start(page_routes(bytes, lambda: STATE))
     connection = http.client.HTTPConnection("127.0.0.1", server.port)
     yield connection
     connection.close()

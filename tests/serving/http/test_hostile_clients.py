@@ -37,8 +37,8 @@ async def large(_request: Request) -> Answer:
 def server() -> Iterator[HttpServer]:
     routes = [Route("POST", "/echo", echo), Route("GET", "/fails", fail), Route("GET", "/large", large)]
     pages = page_routes(lambda: b"metrics\n", lambda: {"ready": True, "policies": {}, "grpc_port": 1, "reason": ""})
-    server = HttpServer("127.0.0.1", 0, [*pages, *routes])
-    server.start()
+    server = HttpServer("127.0.0.1", 0)
+    server.start([*pages, *routes])
     yield server
     server.stop()
 
@@ -104,9 +104,8 @@ def test_a_client_that_does_not_read_its_answer_is_given_up(
 ) -> None:
     monkeypatch.setattr(connections, "SILENCE_S", 0.5)
     with held(server.port, 1, b"GET /large HTTP/1.1\r\nHost: test\r\n\r\n"):
-        open_connections = server._server.server_state.connections  # noqa: SLF001 - what the server holds
-        wait_until(lambda: len(open_connections) == 1)
-        wait_until(lambda: not open_connections)
+        wait_until(lambda: len(server.connections) == 1)
+        wait_until(lambda: not server.connections)
 
 
 def test_the_connection_that_has_waited_longest_makes_room_for_a_new_one(
@@ -220,8 +219,8 @@ def test_a_method_that_a_page_does_not_have_is_refused_with_those_that_it_has(se
 
 
 def test_the_server_stops_though_clients_hold_connections() -> None:
-    server = HttpServer("127.0.0.1", 0, [Route("POST", "/echo", echo)])
-    server.start()
+    server = HttpServer("127.0.0.1", 0)
+    server.start([Route("POST", "/echo", echo)])
     with held(server.port, 3, b"GET /"), held(server.port, 3, post("/echo", b"a", length=9)) as slow:
         server.stop()
         wait_until(lambda: all(is_closed(connection) for connection in slow))

@@ -224,8 +224,8 @@ def test_the_bundled_policies_are_found_from_any_working_directory(tmp_path: Pat
 
 
 def test_the_pages_are_served_over_ipv6() -> None:
-    server = HttpServer("::1", 0, page_routes(bytes, lambda: {"ready": True}))
-    server.start()
+    server = HttpServer("::1", 0)
+    server.start(page_routes(bytes, lambda: {"ready": True}))
     try:
         assert page(f"http://[::1]:{server.port}/readyz")[0] == 200
     finally:

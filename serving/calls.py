@@ -1,0 +1,176 @@
+"""Calls that no gRPC client makes: HTTP's. They enter the same rounds, and are answered by the same handlers."""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeAlias
+
+from polserve.serving.errors import DROPPED, Expired, NotReady
+from polserve.serving.rounds import Method, Rounds
+from polserve.serving.statuses import Code, Rejected, Status, status_of
+
+TIMEOUT_S = 60.0
+"""Time after which a call is no longer waited for."""
+POLL_S = 0.01
+
+Outcome: TypeAlias = bytes | Status
+"""The serialised response, or how the call ended without one."""
+Answered: TypeAlias = Callable[[Outcome], None]
+IsGone: TypeAlias = Callable[[], bool]
+"""Whether the client of a call has gone; may be asked by any thread."""
+
+DRAINING = NotReady("draining: the service ends; call another one")
+
+
+class Calls(Protocol):
+    """Who answers calls of the unary methods, by their path, such as "/polserve.v1.PolicyService/Act"."""
+
+    async def ask(self, method: str, message: bytes, is_gone: IsGone) -> bytes:
+        """Return the serialised response; raises Rejected with the status of a call that has none."""
+
+
+class LocalCall:
+    """A call of a unary method, as its handler sees it; used by the thread of the loop that answers it."""
+
+    __slots__ = (
+        "_answered",
+        "_is_gone",
+        "_started",
+        "_timer",
+        "active_at",
+        "is_over",
+        "message",
+        "method",
+        "size",
+        "state",
+    )
+
+    def __init__(self, method: Method, message: bytes, answered: Answered, is_gone: IsGone) -> None:
+        self.method = method
+        self.message = message
+        self.size = len(message)
+        self.state: Any = None
+        self.is_over = False
+        self.active_at = self._started = time.monotonic()
+        self._answered, self._is_gone = answered, is_gone
+        self._timer: asyncio.TimerHandle | None = None
+
+    def is_wanted(self) -> bool:
+        """Whether somebody still waits: the time is not over, and the client has not gone."""
+        return not self.is_over and not self._is_gone() and time.monotonic() < self._started + TIMEOUT_S
+
+    def reply(self, response: bytes) -> None:
+        """Hand over the answer."""
+        if not self.is_over:
+            self._end("OK", response)
+
+    def fail(self, error: BaseException) -> None:
+        """End the call with the status of an error; nothing where it has ended."""
+        if not self.is_over:
+            status = status_of(error)
+            self._end(status.code.name, status)
+
+    def finish(self) -> None:
+        """Refuse to end without an answer: that is for streams."""
+        raise NotImplementedError
+
+    def wait(self) -> None:
+        """See to it that the call ends at last, since it is not answered at once."""
+        if self._timer is None and not self.is_over:
+            self._timer = asyncio.get_running_loop().call_later(TIMEOUT_S, self.fail, Expired(DROPPED))
+
+    def _end(self, code: str, outcome: Outcome) -> None:
+        self.is_over = True
+        self.message = b""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.method.counter.end(time.monotonic() - self._started, code)
+        self.method.handler.close(self)
+        self._answered(outcome)
+
+
+class LocalCarrier:
+    """Brings calls to the handlers of this process; used by the thread of their loop."""
+
+    def __init__(self, methods: Sequence[Method], rounds: Rounds) -> None:
+        self._methods = {method.path: method for method in methods if method.kind == "unary"}
+        self._rounds = rounds
+        self._open: set[LocalCall] = set()
+        self._is_draining = False
+
+    def begin(self, path: str, message: bytes, answered: Answered, is_gone: IsGone) -> None:
+        """Have a call answered, by `answered`, now or later."""
+        method = self._methods.get(path)
+        if method is None:
+            answered(Status(Code.UNIMPLEMENTED, f"method: expected a unary method of this service, got {path!r}"))
+            return
+        if self._is_draining:
+            answered(status_of(DRAINING))
+            return
+
+        def end(outcome: Outcome) -> None:
+            self._open.discard(call)
+            answered(outcome)
+
+        call = LocalCall(method, message, end, is_gone)
+        self._open.add(call)
+        method.counter.begin()
+        try:
+            method.handler.open(call)
+        except Exception as error:  # noqa: BLE001 - every error must become a status
+            call.fail(error)
+        else:
+            self._rounds.add(call)
+
+    async def drain(self) -> None:
+        """Take no more calls, and return once those in hand are answered."""
+        self._is_draining = True
+        while self._open:  # noqa: ASYNC110 - they go by themselves
+            await asyncio.sleep(POLL_S)
+
+    def close(self) -> None:
+        """End the calls that are left."""
+        self._is_draining = True
+        for call in list(self._open):
+            call.fail(DRAINING)
+
+
+class LoopBridge:
+    """Calls from one loop to the handlers of another, in another thread of this process."""
+
+    def __init__(self, carrier: LocalCarrier, post: Callable[[Callable[[], None]], None]) -> None:
+        """`post` has a function called by the thread of the handlers' loop."""
+        self._carrier = carrier
+        self._post = post
+        self._answers: deque[tuple[asyncio.Future[bytes], Outcome]] = deque()
+        self._is_awake = False
+        """Whether the calling loop has been told of answers, and has yet to come to them."""
+
+    async def ask(self, method: str, message: bytes, is_gone: IsGone) -> bytes:
+        """Return the serialised response; raises Rejected with the status of a call that has none."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[bytes] = loop.create_future()
+
+        def answered(outcome: Outcome) -> None:
+            self._answers.append((future, outcome))
+            if not self._is_awake:
+                self._is_awake = True
+                with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits any more
+                    loop.call_soon_threadsafe(self._deliver)
+
+        self._post(lambda: self._carrier.begin(method, message, answered, is_gone))
+        return await future
+
+    def _deliver(self) -> None:
+        # NOTE: in this order, none is left behind: a thread adds first and looks whether this loop is awake afterwards.
+        self._is_awake = False
+        while self._answers:
+            future, outcome = self._answers.popleft()
+            if future.done():
+                continue
+            if isinstance(outcome, Status):
+                future.set_exception(Rejected(outcome))
+            else:
+                future.set_result(outcome)

@@ -1,0 +1,82 @@
+"""The plain way for people: policies, their actions and allocations, as JSON under /v1."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+from google.protobuf import json_format
+from google.protobuf.message import Message
+
+from polserve.protos.polserve.v1 import budget_pb2, policy_pb2
+from polserve.serving.calls import Calls
+from polserve.serving.errors import InvalidRequest
+from polserve.serving.handlers.oip.plain import as_plain
+from polserve.serving.http.acting import answer_json, lay_out, read_question
+from polserve.serving.http.messages import Answer, Request
+from polserve.serving.http.routes import Route
+from polserve.serving.http.strict_json import LARGE_JSON_BYTES, MAX_JSON_BYTES, dump, parse_object
+
+ACT = "/polserve.v1.PolicyService/Act"
+LIST = "/polserve.v1.PolicyService/ListPolicies"
+GET = "/polserve.v1.PolicyService/GetPolicy"
+ALLOCATE = "/polserve.v1.BudgetService/Allocate"
+
+
+def policy_routes(calls: Calls) -> list[Route]:
+    """Make the routes under /v1, which `calls` answers."""
+    policies = Policies(calls)
+    return [
+        Route("GET", "/v1/policies", policies.list_all, "what is live: versions, aliases and specs"),
+        Route("GET", "/v1/policies/{name}", policies.get, "one live policy"),
+        Route("POST", "/v1/policies/{name}:act", policies.act, "the action for an observation, or for a batch"),
+        Route("POST", "/v1/policies/{name}:allocate", policies.allocate, "the split of a budget for one day"),
+    ]
+
+
+class Policies:
+    """The endpoints under /v1."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        self._large = ThreadPoolExecutor(1, thread_name_prefix="json")
+
+    async def list_all(self, request: Request) -> Answer:
+        """Answer with every live policy."""
+        response = await self._calls.ask(LIST, b"", request.is_gone)
+        return _as_answer(policy_pb2.ListPoliciesResponse.FromString(response))
+
+    async def get(self, request: Request) -> Answer:
+        """Answer with one live policy."""
+        return _as_answer(await self._live(request))
+
+    async def act(self, request: Request) -> Answer:
+        """Answer with the action of a policy, or with one for each observation of a batch."""
+        body, name = await request.body(MAX_JSON_BYTES), request.parameters["name"]
+        if len(body) < LARGE_JSON_BYTES:
+            asked = read_question(name, body)
+        else:
+            asked = await asyncio.get_running_loop().run_in_executor(self._large, read_question, name, body)
+        if asked.in_parts is not None:
+            lay_out(asked, await self._live(request))
+        return Answer(answer_json(await self._calls.ask(ACT, asked.request.SerializeToString(), request.is_gone)))
+
+    async def allocate(self, request: Request) -> Answer:
+        """Answer with the spend of each channel."""
+        said = parse_object(await request.body(MAX_JSON_BYTES))
+        asked = budget_pb2.AllocateRequest()
+        try:
+            json_format.ParseDict(said, asked)
+        except json_format.ParseError as error:
+            raise InvalidRequest("body", "the fields of AllocateRequest", str(error)) from None
+        asked.policy = request.parameters["name"]
+        response = await self._calls.ask(ALLOCATE, asked.SerializeToString(), request.is_gone)
+        return _as_answer(budget_pb2.AllocateResponse.FromString(response))
+
+    async def _live(self, request: Request) -> policy_pb2.LivePolicy:
+        """Return what is live of the policy that the path names; raises Rejected where nothing is."""
+        asked = policy_pb2.GetPolicyRequest(policy=request.parameters["name"])
+        response = await self._calls.ask(GET, asked.SerializeToString(), request.is_gone)
+        return policy_pb2.GetPolicyResponse.FromString(response).policy
+
+
+def _as_answer(message: Message) -> Answer:
+    return Answer(dump(as_plain(message)))

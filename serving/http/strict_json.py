@@ -1,0 +1,127 @@
+"""JSON as it comes from anybody: read strictly, and only as much of it as is read in no time."""
+
+import json
+import math
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polserve.protos.tensors import MOST_AXES
+from polserve.serving.errors import InvalidRequest
+
+MAX_JSON_BYTES = 2 * 2**20
+"""Longest JSON: no other thread runs while it is read."""
+MOST_LISTS = 2**17
+"""Most lists and objects in it, which take longer to read than numbers."""
+LARGE_JSON_BYTES = 64 * 1024
+"""Length from which JSON is read in another thread than that of the connections."""
+SHOWN = 80
+"""Characters of a value that an error repeats, at most."""
+
+
+def parse_object(data: bytes) -> dict[str, Any]:
+    """Return the JSON object that a body holds.
+
+    Raises:
+        InvalidRequest: it is none, or says something twice, or has numbers that JSON does not know.
+    """
+    found = parse(data)
+    if not isinstance(found, dict):
+        raise InvalidRequest("body", "a JSON object", shown(found))
+    return found
+
+
+def parse(data: bytes) -> Any:
+    """Return what a body of JSON says; raises InvalidRequest."""
+    n_lists = data.count(b"[") + data.count(b"{")
+    if n_lists > MOST_LISTS:
+        raise InvalidRequest("body", f"at most {MOST_LISTS} lists and objects", f"{n_lists}; send binary tensors")
+    try:
+        return _DECODER.decode(data.decode())
+    except InvalidRequest:
+        raise
+    except RecursionError:
+        raise InvalidRequest("body", "JSON of a reasonable depth", "hundreds of levels") from None
+    except UnicodeDecodeError as error:
+        raise InvalidRequest("body", "JSON in UTF-8", f"another byte at {error.start}") from None
+    except ValueError as error:  # of which JSONDecodeError is one, and an integer of thousands of digits another
+        raise InvalidRequest("body", "JSON", str(error)[:SHOWN] or "something else") from None
+
+
+def numbers(value: object, field: str) -> NDArray[Any]:
+    """Return the numbers of nested lists of equal lengths, whole ones as int64 and others as float64, or booleans.
+
+    Raises:
+        InvalidRequest: they are none.
+    """
+    try:
+        array = np.asarray(value)
+    except (ValueError, OverflowError, RecursionError):
+        raise InvalidRequest(field, "numbers in lists of equal lengths", _uneven(value)) from None
+    if array.dtype.kind not in "fib" or array.ndim > MOST_AXES:
+        raise InvalidRequest(field, "numbers, in lists of equal lengths", _odd(value))
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise InvalidRequest(field, "finite numbers", "one beyond what float64 holds")
+    return array
+
+
+def shown(value: object) -> str:
+    """Write a value of JSON for an error: short, whatever it is."""
+    if isinstance(value, dict):
+        return f"an object of {len(value)}"
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    text = json.dumps(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+def _uneven(value: object) -> str:
+    lengths = {len(item) if isinstance(item, list) else 0 for item in value} if isinstance(value, list) else set[int]()
+    return f"lists of {', '.join(map(str, sorted(lengths)[:5]))}" if len(lengths) > 1 else shown(value)
+
+
+def _odd(value: object) -> str:
+    """Describe the first item that is no number."""
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, list):
+            pending.extend(reversed(item))
+        elif not isinstance(item, (int, float)) or abs(item) >= 1 << 63:
+            return shown(item)
+    return shown(value)
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidRequest("body", "each name once in an object", f"{shown(twice)} twice")
+    return found
+
+
+def _constant(name: str) -> NoReturn:
+    raise InvalidRequest("body", "numbers as JSON has them", name)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant)
+
+
+def dump(value: Any) -> bytes:
+    """Return a value as JSON; numbers that JSON does not know are text, such as "Infinity", as protobuf writes them."""
+    try:
+        return json.dumps(value, allow_nan=False).encode() + b"\n"
+    except ValueError:
+        return json.dumps(_spelled(value), allow_nan=False).encode() + b"\n"
+
+
+def _spelled(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _spelled(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_spelled(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
