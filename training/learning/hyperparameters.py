@@ -160,6 +160,9 @@ class DqnConfig:
     """Choose the target's action by the online network (van Hasselt et al. 2016)."""
     loss: Loss = "huber"
     """Loss of the TD error; Huber's bound is 1, the error clipping of Mnih et al. 2015. Quantiles have their own."""
+    kappa: float | None = None
+    """Bound of the quantile Huber loss (Dabney et al. 2018 have 1); None for a tenth of the size of its errors, which
+    suits returns of any scale."""
     max_grad_norm: float | None = None
     """Gradients are scaled down to this L2 norm; None leaves them, since the Huber loss bounds them already."""
     target_tau: float = 0.01
@@ -174,7 +177,7 @@ class DqnConfig:
         """Check the ranges; raises InvalidOption."""
         for name in ("batch_size", "n_step", "target_period", "learning_rate_updates"):
             require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
-        for name in ("learning_rate", "learning_rate_end", "adam_epsilon", "max_grad_norm"):
+        for name in ("learning_rate", "learning_rate_end", "adam_epsilon", "kappa", "max_grad_norm"):
             value = getattr(self, name)
             require(value is None or value > 0, name, "a positive number", value)
         require(0 <= self.discount <= 1, "discount", "a number from 0 to 1", self.discount)

@@ -44,6 +44,7 @@ QR_DQN = DqnConfig(
     batch_size=64,
     discount=0.99,
     n_step=3,
+    kappa=1.0,
     max_grad_norm=10.0,
     target_tau=0.01,
     acts_by_target=True,

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from copy import deepcopy
 
 import numpy as np
@@ -9,7 +10,14 @@ from polserve.training.errors import InvalidOption
 from polserve.training.learning.agents.actor import ValueActor
 from polserve.training.learning.agents.dqn import DqnAgent
 from polserve.training.learning.agents.exploration import Exploration
-from polserve.training.learning.agents.losses import move_towards, q_learning_target, quantile_loss, take, td_loss
+from polserve.training.learning.agents.losses import (
+    RelativeKappa,
+    move_towards,
+    q_learning_target,
+    quantile_loss,
+    take,
+    td_loss,
+)
 from polserve.training.learning.compute import choose
 from polserve.training.learning.hyperparameters import DqnConfig, ExplorationConfig, NetworkConfig
 from polserve.training.learning.networks import ValueNetwork
@@ -141,6 +149,34 @@ def test_the_quantile_loss_is_least_at_the_quantiles_of_the_target() -> None:
         optimizer.step()
     expected = torch.quantile(samples, torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9]))
     assert quantiles.detach()[0].numpy() == pytest.approx(expected.numpy(), abs=0.5)
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 1_000.0])
+@pytest.mark.parametrize(
+    ("draw", "mean"),
+    [
+        (lambda uniform: (uniform < 0.1).float(), 0.1),
+        (lambda uniform: -torch.log(uniform), 1.0),
+        (lambda uniform: (uniform < 0.7).float() - 0.5, 0.2),
+    ],
+    ids=["one in ten", "exponential", "mostly"],
+)
+def test_the_mean_of_learned_quantiles_is_the_mean_of_returns_of_any_scale(
+    draw: Callable[[torch.Tensor], torch.Tensor], mean: float, scale: float
+) -> None:
+    rng, n_updates = torch.Generator().manual_seed(0), 1_000
+    quantiles = torch.zeros(1, 51, requires_grad=True)
+    optimizer = torch.optim.Adam([quantiles])
+    relative, means = RelativeKappa(), []
+    for update in range(n_updates):
+        optimizer.param_groups[0]["lr"] = 4e-2 * scale * (1 - update / n_updates)
+        target = draw(torch.rand((256, 1), generator=rng)) * scale
+        optimizer.zero_grad()
+        taken = quantiles.expand(256, 51)
+        quantile_loss(taken, target, relative.of(taken, target)).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        means.append(float(quantiles.detach().mean()))
+    assert np.mean(means[-300:]) == pytest.approx(mean * scale, rel=0.02)
 
 
 def test_quantiles_of_the_chosen_action_are_bootstrapped_from() -> None:

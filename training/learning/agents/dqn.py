@@ -15,7 +15,14 @@ from torch import Tensor, nn
 from polserve.training.learning.agents.actor import ValueActor
 from polserve.training.learning.agents.agent import Weights
 from polserve.training.learning.agents.exploration import Exploration
-from polserve.training.learning.agents.losses import move_towards, q_learning_target, quantile_loss, take, td_loss
+from polserve.training.learning.agents.losses import (
+    RelativeKappa,
+    move_towards,
+    q_learning_target,
+    quantile_loss,
+    take,
+    td_loss,
+)
 from polserve.training.learning.hyperparameters import DqnConfig
 from polserve.training.learning.networks import GreedyPolicy
 from polserve.training.learning.schedules import linear
@@ -38,6 +45,7 @@ class DqnAgent:
         )
         self._updates = 0
         self._blocks = 0
+        self._relative = RelativeKappa()
         self._latest: tuple[Tensor, Tensor] | None = None
 
     @property
@@ -109,6 +117,7 @@ class DqnAgent:
             "optimizer": self._optimizer.state_dict(),
             "updates": self._updates,
             "blocks": self._blocks,
+            "error_size": self._relative.error_size,
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -117,6 +126,7 @@ class DqnAgent:
         self._target.load_state_dict(state["target"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._updates, self._blocks = int(state["updates"]), int(state["blocks"])
+        self._relative.error_size = state["error_size"]
 
     def policy(self) -> GreedyPolicy:
         """Observation to the best action and all values."""
@@ -127,7 +137,8 @@ class DqnAgent:
         if quantiles_tm1.shape[1] == 1:
             loss = td_loss(quantiles_tm1, target, self._config.loss)
         else:
-            loss = quantile_loss(quantiles_tm1, target)
+            kappa = self._config.kappa or self._relative.of(quantiles_tm1, target)
+            loss = quantile_loss(quantiles_tm1, target, kappa)
         self._optimizer.param_groups[0]["lr"] = self._learning_rate()
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

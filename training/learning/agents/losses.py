@@ -73,19 +73,43 @@ def td_loss(q_taken_tm1: Tensor, target: Tensor, kind: Loss) -> Tensor:
     return 0.5 * functional.mse_loss(q_taken_tm1, target)
 
 
-def quantile_loss(quantiles_tm1: Tensor, target: Tensor) -> Tensor:
-    """Quantile Huber loss with bound 1 (Dabney et al. 2018, equation 10), summed over quantiles, mean over the batch.
+def quantile_loss(quantiles_tm1: Tensor, target: Tensor, kappa: float = 1.0) -> Tensor:
+    """Quantile Huber loss (Dabney et al. 2018, equation 10), summed over quantiles, mean over the batch.
 
     Args:
         quantiles_tm1: (n, quantiles) of the return of the action taken, at the midpoints of equal parts of [0, 1].
         target: (n, m) samples of the return.
+        kappa: bound between the square and the absolute error. Where errors lie within it the loss learns expectiles
+            instead of quantiles, whose mean is not the mean of the return.
     """
     n_quantiles = quantiles_tm1.shape[1]
     midpoints = (torch.arange(n_quantiles, device=quantiles_tm1.device) + 0.5) / n_quantiles
     error = target.unsqueeze(1) - quantiles_tm1.unsqueeze(2)  # (n, quantiles, m)
     weight = (midpoints.view(1, -1, 1) - (error < 0).to(error.dtype)).abs()
-    loss: Tensor = weight * functional.smooth_l1_loss(error, torch.zeros_like(error), reduction="none")
+    loss: Tensor = weight * functional.smooth_l1_loss(error, torch.zeros_like(error), reduction="none", beta=kappa)
     return loss.mean(dim=2).sum(dim=1).mean()
+
+
+class RelativeKappa:
+    """Bound of the quantile loss as a part of the size of its errors, of which it keeps a running mean."""
+
+    PART = 0.1
+    """So small that the mean of the quantiles is that of the return, of returns of 0 and 1, too."""
+    KEPT = 0.99
+    """Part of the running mean that an update keeps: it covers about a hundred updates."""
+    LEAST = 1e-8
+    """Smallest bound, where returns are all alike."""
+
+    def __init__(self) -> None:
+        self.error_size: float | None = None
+        """Running mean of how far targets are from the means of the quantiles; None before the first."""
+
+    def of(self, quantiles_tm1: Tensor, target: Tensor) -> float:
+        """Bound for an update; takes its errors in."""
+        size = float((target - quantiles_tm1.detach().mean(dim=1, keepdim=True)).abs().mean())
+        kept = self.KEPT if self.error_size is not None else 0.0
+        self.error_size = kept * (self.error_size or 0.0) + (1 - kept) * size
+        return max(self.LEAST, self.PART * self.error_size)
 
 
 @torch.no_grad()
