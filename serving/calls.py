@@ -2,11 +2,16 @@
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
+from polserve.serving.access.callers import ANYBODY
+from polserve.serving.access.guard import Guard, Shown
+from polserve.serving.access.keys import KeysAwaited
 from polserve.serving.errors import DROPPED, Expired, NotReady
 from polserve.serving.rounds import Method, Rounds
 from polserve.serving.statuses import Code, Rejected, Status, status_of
@@ -21,13 +26,23 @@ Answered: TypeAlias = Callable[[Outcome], None]
 IsGone: TypeAlias = Callable[[], bool]
 """Whether the client of a call has gone; may be asked by any thread."""
 
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who makes a call."""
+
+    is_gone: IsGone
+    shown: Shown
+    """What they show; the guard that is nearest to the handlers decides what they may do."""
+
+
 DRAINING = NotReady("draining: the service ends; call another one")
 
 
 class Calls(Protocol):
     """Who answers calls of the unary methods, by their path, such as "/polserve.v1.PolicyService/Act"."""
 
-    async def ask(self, method: str, message: bytes, is_gone: IsGone) -> bytes:
+    async def ask(self, method: str, message: bytes, asker: Asker) -> bytes:
         """Return the serialised response; raises Rejected with the status of a call that has none."""
 
 
@@ -40,6 +55,7 @@ class LocalCall:
         "_started",
         "_timer",
         "active_at",
+        "caller",
         "is_over",
         "message",
         "method",
@@ -52,6 +68,7 @@ class LocalCall:
         self.message = message
         self.size = len(message)
         self.state: Any = None
+        self.caller = ANYBODY
         self.is_over = False
         self.active_at = self._started = time.monotonic()
         self._answered, self._is_gone = answered, is_gone
@@ -94,13 +111,14 @@ class LocalCall:
 class LocalCarrier:
     """Brings calls to the handlers of this process; used by the thread of their loop."""
 
-    def __init__(self, methods: Sequence[Method], rounds: Rounds) -> None:
+    def __init__(self, methods: Sequence[Method], rounds: Rounds, guard: Guard) -> None:
         self._methods = {method.path: method for method in methods if method.kind == "unary"}
+        self._guard = guard
         self._rounds = rounds
         self._open: set[LocalCall] = set()
         self._is_draining = False
 
-    def begin(self, path: str, message: bytes, answered: Answered, is_gone: IsGone) -> None:
+    def begin(self, path: str, message: bytes, answered: Answered, asker: Asker) -> None:
         """Have a call answered, by `answered`, now or later."""
         method = self._methods.get(path)
         if method is None:
@@ -114,11 +132,22 @@ class LocalCarrier:
             self._open.discard(call)
             answered(outcome)
 
-        call = LocalCall(method, message, end, is_gone)
+        call = LocalCall(method, message, end, asker.is_gone)
         self._open.add(call)
         method.counter.begin()
+        self._enter(call, replace(asker.shown, method=path))
+
+    def _enter(self, call: LocalCall, shown: Shown) -> None:
+        """Have a call answered whose caller may make it, now or when that is known."""
+        if call.is_over:
+            return
         try:
-            method.handler.open(call)
+            call.caller = self._guard.admit(call.method.needs, shown)
+            call.method.handler.open(call)
+        except KeysAwaited as awaited:
+            call.wait()
+            enter = functools.partial(self._enter, call, shown)
+            awaited.fetched.add_done_callback(lambda _done: self._rounds.post(enter))
         except Exception as error:  # noqa: BLE001 - every error must become a status
             call.fail(error)
         else:
@@ -148,7 +177,7 @@ class LoopBridge:
         self._is_awake = False
         """Whether the calling loop has been told of answers, and has yet to come to them."""
 
-    async def ask(self, method: str, message: bytes, is_gone: IsGone) -> bytes:
+    async def ask(self, method: str, message: bytes, asker: Asker) -> bytes:
         """Return the serialised response; raises Rejected with the status of a call that has none."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[bytes] = loop.create_future()
@@ -160,7 +189,7 @@ class LoopBridge:
                 with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits any more
                     loop.call_soon_threadsafe(self._deliver)
 
-        self._post(lambda: self._carrier.begin(method, message, answered, is_gone))
+        self._post(lambda: self._carrier.begin(method, message, answered, asker))
         return await future
 
     def _deliver(self) -> None:

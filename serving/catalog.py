@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from polserve.protos.shared.names import CHAMPION
+from polserve.serving.access.callers import Visible
 from polserve.serving.errors import NotReady, UnknownPolicy, UnknownVersion
 from polserve.serving.policy import Policy
 
@@ -48,8 +49,12 @@ class Catalog:
         """What the names and versions of calls come to among what is live."""
         self._lock = threading.Lock()
 
-    def live(self) -> Live:
-        """Everything that is live."""
+    def live(self, policies: Visible | None = None) -> Live:
+        """Everything that is live, as far as `policies` lets one see it."""
+        live = self._all()
+        return live if policies is None else {name: entry for name, entry in live.items() if policies.sees(name)}
+
+    def _all(self) -> Live:
         staged = self._staged
         if staged is not None and self._epoch.read() >= staged[0]:
             with self._lock:
@@ -60,18 +65,22 @@ class Catalog:
 
     def stage(self, epoch: int, live: Live) -> None:
         """Let `live` take the place of what is live when the epoch reaches this number."""
-        self.live()
+        self._all()
         with self._lock:
             self._staged = (epoch, live)
 
-    def policy(self, name: str) -> CatalogEntry:
+    def policy(self, name: str, policies: Visible | None) -> CatalogEntry:
         """Return the live versions of one policy.
+
+        Args:
+            name: of the policy.
+            policies: those that the caller sees (`call.caller.policies`); what is not among them does not exist.
 
         Raises:
             UnknownPolicy: none is live.
             NotReady: none is live yet.
         """
-        live = self.live()
+        live = self.live(policies)
         try:
             return live[name]
         except KeyError:
@@ -85,17 +94,24 @@ class Catalog:
 
     def is_live(self, policy: Policy) -> bool:
         """Whether this very version is live, under any alias."""
-        live = self.live().get(policy.name)
+        live = self._all().get(policy.name)
         return live is not None and live.versions.get(policy.version) is policy
 
-    def resolve(self, name: str, version: str) -> Policy:
+    def resolve(self, name: str, version: str, policies: Visible | None) -> Policy:
         """Find the version that answers to `version`: "" for the default, a number, or "@alias".
+
+        Args:
+            name: of the policy.
+            version: which one.
+            policies: those that the caller sees (`call.caller.policies`); what is not among them does not exist.
 
         Raises:
             UnknownPolicy: no such policy is live.
             UnknownVersion: it is not live in that version.
         """
-        self.live()
+        self._all()
+        if policies is not None and not policies.sees(name):
+            self.policy(name, policies)
         resolved = self._resolved  # NOTE: before the version is looked for: what is found late goes to a forgotten one
         policy = resolved.get((name, version))
         if policy is None:
@@ -103,7 +119,7 @@ class Catalog:
         return policy
 
     def _resolve(self, name: str, version: str) -> Policy:
-        live = self.policy(name)
+        live = self.policy(name, None)
         if not version:
             number = self.default(live)
         elif version.startswith("@"):

@@ -11,6 +11,8 @@ PolserveError
 +-- NotReady             nothing can be answered now: starting, or draining
 +-- Overloaded           there is no room for more work now
 +-- Expired              the time that a call or an episode had is over
++-- Unauthenticated      a caller has shown nothing that is valid
++-- PermissionDenied     a caller may not do this
 +-- RolloutRefused       a version may not go live
 +-- ConfigurationError   a setting is not what it must be
 +-- PortInUse            a port cannot be bound
@@ -100,6 +102,21 @@ class Overloaded(PolserveError):
 
 class Expired(PolserveError):
     """The time that a call or an episode had is over."""
+
+
+class Unauthenticated(PolserveError):
+    """A caller has shown nothing that is valid; `reason` says in a word why, and the message repeats no token."""
+
+    def __init__(self, reason: str, got: str) -> None:
+        super().__init__(f"authorization: expected `Bearer TOKEN` that is valid here, got none: {got}")
+        self.reason = reason
+
+
+class PermissionDenied(PolserveError):
+    """A caller may not do this."""
+
+    def __init__(self, needed: str, role: str) -> None:
+        super().__init__(f"authorization: expected a caller who may {needed}, got one with the role {role}")
 
 
 class RolloutRefused(PolserveError):

@@ -14,6 +14,8 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 import structlog
 
+from polserve.serving.access.callers import Caller, Role
+
 Kind: TypeAlias = Literal["unary", "server_stream", "bidi_stream"]
 
 MOST_CALLS = 256
@@ -37,6 +39,8 @@ class Call(Protocol):
     """What the method's handler keeps of a stream."""
     active_at: float
     """When the client last sent or was sent something, by the monotonic clock."""
+    caller: Caller
+    """Who calls: has the role that the method needs, and sees `caller.policies`."""
 
     @property
     def method(self) -> "Method":
@@ -100,6 +104,8 @@ class Method:
     kind: Kind
     handler: Handler
     counter: CallCounter
+    needs: Role = Role.ACT
+    """Role that a caller must have."""
 
     @property
     def path(self) -> str:

@@ -2,10 +2,14 @@
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from polserve.serving.access.callers import ROLES, Role
+from polserve.serving.access.guard import AccessRules
+from polserve.serving.access.web_tokens import WebTokenRules
 from polserve.serving.setting_forms import Shown
 from polserve.serving.tls import TlsFiles
 
@@ -27,6 +31,26 @@ class SecuritySettings(BaseSettings):
     """File with the authorities whose certificates clients must show, in PEM (mutual TLS)."""
     insecure: bool = False
     """Take calls from other machines without TLS, where something else keeps strangers out."""
+    access: FilePath = None
+    """File that says whose tokens and certificates may do what; `polserve token` adds to it."""
+    jwt_keys: Annotated[str | None, Shown(default="none", expected="a file, or an https:// address")] = None
+    """File or https:// address with the keys (JWKS) of those whose JSON web tokens are taken."""
+    jwt_issuer: Annotated[str | None, Shown(default="none")] = None
+    """Issuer that a JSON web token must have."""
+    jwt_audience: Annotated[str | None, Shown(default="none")] = None
+    """Audience that a JSON web token must be for."""
+    jwt_leeway: float = Field(0.0, ge=0, le=3600, validation_alias="POLSERVE_JWT_LEEWAY_S")
+    """Seconds for which a JSON web token is taken before its time and after it, since clocks differ."""
+    jwt_role_claim: str = "role"
+    """Claim that holds the role: act, observe or none, also as polserve:act among others; a path has dots."""
+    jwt_policies_claim: str = "policies"
+    """Claim that holds the names of the policies that one sees, in which * stands for any text; without it, all."""
+    anonymous: Literal["none", "observe", "act"] = "none"
+    """Role of callers who show nothing, where there is --access or --jwt-keys."""
+    reflection: Literal["open", "observe", "off"] = "observe"
+    """Who may ask what there is to call: everybody, callers who may observe, or nobody."""
+    metrics_access: Literal["open", "observe"] = "observe"
+    """Who may read /metrics: everybody, or callers who may observe and see all policies."""
 
     @property
     def tls_files(self) -> TlsFiles | None:
@@ -34,6 +58,26 @@ class SecuritySettings(BaseSettings):
         if self.tls_cert is None or self.tls_key is None:
             return None
         return TlsFiles(self.tls_cert, self.tls_key, self.tls_client_ca)
+
+    @property
+    def access_rules(self) -> AccessRules:
+        """Who may call."""
+        web_tokens = None
+        if self.jwt_keys is not None:
+            web_tokens = WebTokenRules(
+                self.jwt_issuer or "",
+                self.jwt_audience or "",
+                self.jwt_leeway,
+                self.jwt_role_claim,
+                self.jwt_policies_claim,
+            )
+        is_mutual = self.tls_client_ca is not None
+        return AccessRules(self.access, web_tokens, self.jwt_keys or "", ROLES[self.anonymous], is_mutual)
+
+    @property
+    def reflection_needs(self) -> Role | None:
+        """Role that reflection needs; None where it is not offered."""
+        return {"open": Role.NONE, "observe": Role.OBSERVE, "off": None}[self.reflection]
 
 
 def is_of_this_machine(host: str) -> bool:

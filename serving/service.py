@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import structlog
 from prometheus_client import CollectorRegistry
 
+from polserve.serving.access.callers import Role
+from polserve.serving.access.guard import Guard
 from polserve.serving.calls import Calls
 from polserve.serving.grpc.fronts import choose_front
 from polserve.serving.http.pages import page_routes
@@ -15,6 +17,7 @@ from polserve.serving.http.policies import policy_routes
 from polserve.serving.http.routes import Route
 from polserve.serving.http.server import HttpServer
 from polserve.serving.metrics.service import ServiceMetrics
+from polserve.serving.reloading import Lookout
 from polserve.serving.rollout import Rollout, Workers
 from polserve.serving.security_settings import is_of_this_machine
 from polserve.serving.settings import BUNDLED_POLICIES, Settings
@@ -52,6 +55,8 @@ class Service:
         self._validator = validator
         registry = CollectorRegistry()
         self._metrics = ServiceMetrics(registry, settings.front)
+        self._guard = Guard(settings.access_rules, self._metrics.count_denied_page)
+        self._lookout = Lookout([] if self._guard.is_open else [self._guard])
         self._http = HttpServer(settings.host, settings.http_port)
         self._workers = make_workers(settings, registry)
         self._rollout = Rollout(self._validator.validate, self._workers, is_list_fixed=bool(settings.policy))
@@ -61,7 +66,7 @@ class Service:
 
     def start(self) -> None:
         """Answer calls, and follow the source."""
-        self._http.start(self._routes())
+        self._http.start(self._routes(), self._guard)
         self._workers.start()
         self._following.start()
 
@@ -72,6 +77,7 @@ class Service:
         self._validator.close()
         self._source.close()
         self._http.stop()
+        self._lookout.close()
 
     def readiness(self) -> dict[str, Any]:
         """Return what /readyz says: whether every required policy can answer, and why not."""
@@ -136,7 +142,8 @@ class Service:
 
     def _routes(self) -> list[Route]:
         """Make the table of what the HTTP port answers; of two routes for the same, the first one counts."""
-        return [*page_routes(self._exposition, self.readiness), *policy_routes(self._workers.calls)]
+        needed = Role.NONE if self._settings.metrics_access == "open" else Role.OBSERVE
+        return [*page_routes(self._exposition, self.readiness, needed), *policy_routes(self._workers.calls)]
 
     def _exposition(self) -> bytes:
         """Write the page /metrics."""

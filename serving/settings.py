@@ -241,6 +241,14 @@ def _check_security(settings: Settings, names: Mapping[str, str]) -> None:
     for name in ("tls_key", "tls_client_ca"):
         if getattr(settings, name) is not None and settings.tls_cert is None:
             raise ConfigurationError(f"{names['tls_cert']}: expected a file beside {names[name]}, got none")
+    for name in ("jwt_issuer", "jwt_audience"):
+        if settings.jwt_keys is not None and getattr(settings, name) is None:
+            raise ConfigurationError(
+                f"{names[name]}: expected some text beside {names['jwt_keys']}, got none; without it, tokens that were "
+                "made for another service would be taken"
+            )
+        if settings.jwt_keys is None and getattr(settings, name) is not None:
+            raise ConfigurationError(f"{names['jwt_keys']}: expected keys beside {names[name]}, got none")
     if settings.tls_cert is not None and settings.tls_key is None:
         raise ConfigurationError(f"{names['tls_key']}: expected a file beside {names['tls_cert']}, got none")
     if not (settings.tls_files or settings.insecure or is_of_this_machine(settings.host)):

@@ -64,7 +64,7 @@ def test_every_bundled_policy_is_accepted_and_plays_as_well_as_its_spec_says() -
     workers = LoaderOnly()
     results = workers.rollout().apply(next(FolderSource(BUNDLED_POLICIES, [], 1.0).follow()))
     assert [result.refusal for result in results] == [None] * len(results)
-    policy = workers.catalog.resolve("cartpole", f"@{CHAMPION}")
+    policy = workers.catalog.resolve("cartpole", f"@{CHAMPION}", None)
     assert not policy.spec.provenance.git_commit.endswith("-dirty")
     played = play_episodes(
         lambda observations: policy.act(observations).actions,

@@ -10,6 +10,7 @@ import structlog
 from polserve.serving.errors import Overloaded
 from polserve.serving.grpc.ending import Ending
 from polserve.serving.grpc.lingering import Lingering
+from polserve.serving.grpc.peers import Peer, peer_of
 from polserve.serving.grpc.requests import begin, http_problem, refuse_http
 from polserve.serving.grpc.shared import Front
 from polserve.serving.grpc.stream import MAX_QUEUED_BYTES, StreamCall
@@ -41,8 +42,8 @@ class Connection(asyncio.Protocol):
         self.unread = Unread(self, self.received_at)
         self.h2 = engine.server_connection(front.limits.max_streams)
         self._transport: Any = None
-        self.peer = ""
-        """The client's address."""
+        self.peer = Peer("")
+        """The client's end."""
         self._greeting = Greeting()
         self._lingering = Lingering(self)
         self._is_paused = False
@@ -69,7 +70,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         """Wait for the client's greeting: what speaks HTTP/1 is to get no frames of HTTP/2."""
         self._transport = transport
-        self.peer = str(transport.get_extra_info("peername"))
+        self.peer = peer_of(transport)
         transport.set_write_buffer_limits(high=1 << 20)
         self.front.connections.add(self)
 
@@ -210,7 +211,7 @@ class Connection(asyncio.Protocol):
         if step == "drain":
             self.drain()
         elif step == "abort":
-            log.info("connection_dead", client=self.peer, silent_s=round(now - self.received_at))
+            log.info("connection_dead", client=str(self.peer), silent_s=round(now - self.received_at))
             self.abort()
         elif step == "probe":
             with contextlib.suppress(engine.NGH2Error):  # it ends already
@@ -235,7 +236,7 @@ class Connection(asyncio.Protocol):
         self._hang_up(f"{type(error).__name__}: {error}")
 
     def _hang_up(self, reason: str) -> None:
-        log.info("connection_refused", client=self.peer, error=reason)
+        log.info("connection_refused", client=str(self.peer), error=reason)
         self._is_dead = True
         self._transport.close()
 
@@ -298,7 +299,7 @@ class Connection(asyncio.Protocol):
     def _take_ping(self, _event: engine.PingReceived) -> None:
         """Send a client away that pings too often."""
         if self._pings.is_abuse(self.received_at, self.n_sent, self.unread_bytes()) and not self._is_dead:
-            log.info("too_many_pings", client=self.peer)
+            log.info("too_many_pings", client=str(self.peer))
             self._is_dead = True
             self.h2.send_goaway(engine.ErrorCode.ENHANCE_YOUR_CALM, debug_data=b"too_many_pings")
             self.flush()

@@ -5,12 +5,13 @@ import errno
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import structlog
 
+from polserve.serving.access.guard import AccessRules, Guard
 from polserve.serving.logs import SparseLog
 from polserve.serving.reloading import Reloaded
 from polserve.serving.tls import HANDSHAKE_S, Certificates
@@ -72,6 +73,8 @@ class Ways:
     """UNIX socket that the process binds for itself; None for none."""
     certificates: Reloaded[Certificates] | None = None
     """What encrypts the connections of the port; None for nothing."""
+    guard: Guard = field(default_factory=lambda: Guard(AccessRules()))
+    """Knows who may call what; everybody may do everything where nothing is said."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,14 @@ class Nghttp2Carrier:
         """Accept connections."""
         loop = asyncio.get_running_loop()
         front = Front(
-            self._methods, self._unknown, self._rounds, self._limits, loop, self.connections, lost=self._note_count
+            self._methods,
+            self._unknown,
+            self._rounds,
+            self._limits,
+            loop,
+            self.connections,
+            lost=self._note_count,
+            guard=self._ways.guard,
         )
         if self._port is None:
             raise RuntimeError("bind comes before start")

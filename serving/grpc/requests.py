@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Mapping
 
+from polserve.serving.grpc.holding import admit
 from polserve.serving.grpc.stream import StreamCall
 from polserve.serving.grpc.vigil import WRONG_PROTOCOL
 from polserve.serving.http2 import engine
@@ -52,4 +53,4 @@ def begin(call: StreamCall, fields: Mapping[bytes, bytes], unknown: Method) -> N
     encoding = fields.get(b"grpc-encoding")
     if encoding is not None:
         call.use_encoding(encoding.decode("latin-1"))
-    call.method.handler.open(call)
+    admit(call, fields)

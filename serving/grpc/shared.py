@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from polserve.serving.access.guard import Guard
 from polserve.serving.errors import Overloaded
 from polserve.serving.rounds import Method, Rounds
 
@@ -68,3 +69,5 @@ class Front:
     connections: "set[Connection]"
     lost: Callable[[], None]
     """Called when a connection has ended."""
+    guard: Guard
+    """Knows who may call what."""

@@ -3,6 +3,7 @@
 import time
 from typing import TYPE_CHECKING, Any
 
+from polserve.serving.access.callers import ANYBODY
 from polserve.serving.errors import DROPPED, Expired
 from polserve.serving.grpc.inbox import Inbox
 from polserve.serving.grpc.shared import RESERVED_ABOVE_BYTES
@@ -41,10 +42,12 @@ class StreamCall:
         "_timer",
         "_unacknowledged",
         "active_at",
+        "caller",
         "connection",
         "deadline",
         "has_begun",
         "is_half_closed",
+        "is_held",
         "is_over",
         "is_stalled",
         "method",
@@ -67,7 +70,8 @@ class StreamCall:
         self.state: Any = None
         self.size = 0
         """Bytes of the message that is to be answered now."""
-        self.is_over = self.is_half_closed = self.is_stalled = self.has_begun = False
+        self.caller = ANYBODY
+        self.is_over = self.is_half_closed = self.is_stalled = self.has_begun = self.is_held = False
         self.reserved = 0
         """Bytes that were set aside for a large message."""
         self._is_unary = method.kind != "bidi_stream"
@@ -143,7 +147,7 @@ class StreamCall:
     def end_input(self) -> None:
         """Take notice that the client sends no more."""
         self.is_half_closed = True
-        if self.is_over:
+        if self.is_over or self.is_held:
             return
         if self._reader is not None and not self._reader.is_between:
             self.fail(CUT_OFF)
@@ -159,6 +163,19 @@ class StreamCall:
         self.acknowledge(0)
         self.connection.rounds.add(self)
 
+    def hold(self) -> None:
+        """Have nothing answered until `let_go`: it is not known yet who calls."""
+        self.is_held = True
+        self.wait()
+
+    def let_go(self) -> None:
+        """Have answered what has come meanwhile."""
+        self.is_held = False
+        if self._is_busy:
+            self.connection.rounds.add(self)
+        if self.is_half_closed:
+            self.end_input()
+
     def _begin(self, flag: int, pieces: list[bytes], size: int) -> None:
         """Have a message answered."""
         self._is_busy = True
@@ -167,6 +184,8 @@ class StreamCall:
             self._pieces = (flag, pieces)
         else:
             self._message = pieces[0]
+        if self.is_held:
+            return
         if self._is_unary:
             self.connection.rounds.add(self)
             return

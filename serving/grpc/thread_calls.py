@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 
+from polserve.serving.access.callers import ANYBODY
 from polserve.serving.errors import DROPPED, Expired
 from polserve.serving.rounds import Method, Rounds
 from polserve.serving.statuses import Code, Status, status_of
@@ -26,6 +27,9 @@ class _Call:
 
     def __init__(self, method: Method, context: grpc.ServicerContext, loop: asyncio.AbstractEventLoop) -> None:
         self.method = method
+        self.caller = ANYBODY
+        self.refusal: Exception | None = None
+        """Why the caller may not make the call; None where they may."""
         self.message = b""
         self.size = 0
         self.state: Any = None
@@ -258,6 +262,8 @@ def begin(call: ThreadUnaryCall | ThreadStreamCall, rounds: Rounds | None) -> No
     """Let a call begin, and have its message answered by `rounds`; None where the messages come later."""
     call.method.counter.begin()
     try:
+        if call.refusal is not None:
+            raise call.refusal  # noqa: TRY301 - one way for all that refuses a call
         call.method.handler.open(call)
     except Exception as error:  # noqa: BLE001 - every error must become a status
         call.fail(error)

@@ -17,6 +17,7 @@ import grpc
 
 from polserve.serving.addresses import at_free_path, spelled, unavailable, why_not
 from polserve.serving.grpc.listener import Ways
+from polserve.serving.grpc.thread_access import admit
 from polserve.serving.grpc.thread_calls import Send, ThreadStreamCall, ThreadUnaryCall, begin
 from polserve.serving.reloading import Reloaded
 from polserve.serving.rounds import Method, Rounds
@@ -152,17 +153,21 @@ class GrpcioCarrier:
 
     def _unary(self, method: Method, message: bytes, context: grpc.ServicerContext) -> bytes:
         call = ThreadUnaryCall(method, message, context, self._loop)
+        admit(self._ways.guard, call, context)
         self._rounds.post(functools.partial(begin, call, self._rounds))
         return call.result()
 
     def _watch(self, method: Method, message: bytes, context: grpc.ServicerContext, send: Send) -> None:
         call = ThreadStreamCall(method, context, send, self._rounds, self._loop, self._closers)
         call.message, call.size = message, len(message)
+        admit(self._ways.guard, call, context)
         self._rounds.post(functools.partial(begin, call, self._rounds))
         call.end_with_client()
 
     def _stream(self, method: Method, requests: Iterator[bytes], context: grpc.ServicerContext, send: Send) -> None:
-        ThreadStreamCall(method, context, send, self._rounds, self._loop, self._closers).serve(requests)
+        call = ThreadStreamCall(method, context, send, self._rounds, self._loop, self._closers)
+        admit(self._ways.guard, call, context)
+        call.serve(requests)
 
 
 def credentials(certificates: Reloaded[Certificates]) -> grpc.ServerCredentials:

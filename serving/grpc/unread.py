@@ -64,6 +64,6 @@ def end_unread(connections: Collection["Connection"], now: float, most_bytes: in
     total = sum(unread.values())
     for connection in sorted(unread, key=unread.__getitem__, reverse=True):
         if connection.unread.is_stuck(now, unread[connection]) or total > most_bytes:
-            log.info("answers_unread", client=connection.peer, n_bytes=unread[connection])
+            log.info("answers_unread", client=str(connection.peer), n_bytes=unread[connection])
             connection.abort()
             total -= unread[connection]

@@ -12,6 +12,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from polserve.serving.access.callers import Visible
 from polserve.serving.errors import DROPPED, Expired
 from polserve.serving.handlers.base import Quiet, checked_rows, parts_of, reject_unwanted, rows_each
 from polserve.serving.inference import INLINE_S, Inference, Post, Question, Result, check_epsilon
@@ -84,6 +85,10 @@ class Rows(NamedTuple, Generic[F]):
     form: F
 
 
+Group = tuple[CallsAlike, Visible | None]
+"""What calls have in common that are answered as one, and the policies that their callers see."""
+Resolve = Callable[[str, str, Visible | None], Policy]
+"""Finds a version by the name of its policy and its own, among the policies that the caller sees."""
 Waiting = tuple[Call, bytes]
 """A call, and the ending of its response."""
 
@@ -91,9 +96,7 @@ Waiting = tuple[Call, bytes]
 class ActingHandler(Quiet, Generic[R, F]):
     """Answers observations with actions of the live versions."""
 
-    def __init__(
-        self, dialect: Dialect[R, F], resolve: Callable[[str, str], Policy], inference: Inference, post: Post
-    ) -> None:
+    def __init__(self, dialect: Dialect[R, F], resolve: Resolve, inference: Inference, post: Post) -> None:
         """Make a handler: `resolve` finds a version by name, and `post` has the loop's thread call a function."""
         self._dialect = dialect
         self.resolve = resolve
@@ -105,27 +108,27 @@ class ActingHandler(Quiet, Generic[R, F]):
 
     def handle(self, calls: Sequence[Call]) -> None:
         """Answer the calls, those that ask alike together."""
-        groups: dict[CallsAlike, list[tuple[Call, Asked[R]]]] = {}
+        groups: dict[Group, list[tuple[Call, Asked[R]]]] = {}
         for call in calls:
             if call.size >= LARGE_BYTES:
                 call.wait()
                 self._large.submit(self._decode_large, call)
             elif not reject_unwanted(call):
                 self._sort_in(call, groups)
-        for alike, group in groups.items():
-            self._answer_alike(alike, group)
+        for (alike, policies), group in groups.items():
+            self._answer_alike(alike, policies, group)
 
-    def _sort_in(self, call: Call, groups: dict[CallsAlike, list[tuple[Call, Asked[R]]]]) -> None:
+    def _sort_in(self, call: Call, groups: dict[Group, list[tuple[Call, Asked[R]]]]) -> None:
         try:
             asked = self._dialect.read(call.message)
         except Exception as error:  # noqa: BLE001 - every error must become a status
             call.fail(error)
             return
-        groups.setdefault(asked.alike, []).append((call, asked))
+        groups.setdefault((asked.alike, call.caller.policies), []).append((call, asked))
 
-    def _answer_alike(self, alike: CallsAlike, group: list[tuple[Call, Asked[R]]]) -> None:
+    def _answer_alike(self, alike: CallsAlike, policies: Visible | None, group: list[tuple[Call, Asked[R]]]) -> None:
         try:
-            policy = self.resolve(alike.policy, alike.version)
+            policy = self.resolve(alike.policy, alike.version, policies)
             each = rows_each(policy.observation, alike.dtype, alike.shape, alike.n_bytes)
             is_slow = policy.pace.seconds(each) > INLINE_S  # what waits for long is given up one by one
             rows = checked_rows(policy.observation, [one.data for _, one in group]) if each and not is_slow else None
@@ -198,7 +201,8 @@ class ActingHandler(Quiet, Generic[R, F]):
                 raise Expired(DROPPED)  # noqa: TRY301 - one way for all that can go wrong here
             asked = self._dialect.read(call.message)
             call.message = b""
-            question = self._question(call, self.resolve(asked.alike.policy, asked.alike.version), asked)
+            policy = self.resolve(asked.alike.policy, asked.alike.version, call.caller.policies)
+            question = self._question(call, policy, asked)
         except Exception as error:  # noqa: BLE001 - every error must become a status
             self._post(functools.partial(call.fail, error))
         else:

@@ -7,6 +7,7 @@ import numpy as np
 from google.protobuf.message import Message
 from numpy.typing import NDArray
 
+from polserve.serving.access.callers import Caller
 from polserve.serving.errors import DROPPED, Expired, InvalidRequest
 from polserve.serving.handlers.codec import parse_small
 from polserve.serving.policy import ObservationContract
@@ -30,17 +31,18 @@ class Quiet:
 
 
 class Each(Quiet):
-    """Answers each call by itself, with a function from message to message."""
+    """Answers each call by itself, with a function from a message and its caller to a message."""
 
-    def __init__(self, kind: type[M], answer: Callable[[M], Message]) -> None:
+    def __init__(self, kind: type[M], answer: Callable[[M, Caller], Message]) -> None:
         self._kind: Any = kind
-        self._answer: Callable[[Any], Message] = answer
+        self._answer: Callable[[Any, Caller], Message] = answer
 
     def handle(self, calls: Sequence[Call]) -> None:
         """Answer each call."""
         for call in calls:
             try:
-                call.reply(self._answer(parse_small(self._kind, call.message)).SerializeToString())
+                request = parse_small(self._kind, call.message)
+                call.reply(self._answer(request, call.caller).SerializeToString())
             except Exception as error:  # noqa: BLE001 - every error must become a status
                 call.fail(error)
 

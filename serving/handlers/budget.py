@@ -45,7 +45,7 @@ class AllocateHandler(Quiet):
 
     def _question(self, call: Call) -> Question:
         request = parse_small(pb.AllocateRequest, call.message)
-        policy = self._catalog.resolve(request.policy, request.version)
+        policy = self._catalog.resolve(request.policy, request.version, call.caller.policies)
         contract = policy.allocation
         if contract is None:
             expected = "one that allocates budgets, whose spec has an allocation block"

@@ -130,7 +130,7 @@ class EpisodeHandler:
         self._inference.ask([Question(policy, rows, with_values, epsilon, call.is_wanted, react)])
 
     def _start(self, call: Call, start: pb.EpisodeStart) -> Step | None:
-        policy = self._catalog.resolve(start.policy, start.version)
+        policy = self._catalog.resolve(start.policy, start.version, call.caller.policies)
         check_epsilon(policy, start.epsilon)
         if start.slots:
             state = SlotsState(policy, start.slots, with_values=start.with_values, epsilon=start.epsilon)

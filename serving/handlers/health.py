@@ -5,6 +5,7 @@ from collections.abc import Set as AbstractSet
 
 from grpc_health.v1 import health_pb2 as pb
 
+from polserve.serving.access.callers import Caller
 from polserve.serving.errors import PolserveError, UnknownService
 from polserve.serving.handlers.base import Each, Quiet
 from polserve.serving.handlers.codec import parse_small
@@ -42,14 +43,16 @@ class Health:
         """Whether every required policy can answer."""
         return bool(self._statuses[""] == _SERVING)
 
-    def status(self, service: str) -> pb.HealthCheckResponse.ServingStatus:
-        """Return the state of a service; SERVICE_UNKNOWN where it is none of ours."""
+    def status(self, service: str, caller: Caller) -> pb.HealthCheckResponse.ServingStatus:
+        """Return the state of a service; SERVICE_UNKNOWN where it is none of ours, or the caller does not see it."""
+        if not _sees(caller, service):
+            return _UNKNOWN
         return self._statuses.get(service, _UNKNOWN)
 
     def watch(self, call: Call, service: str) -> None:
         """Tell the call how the service is, now and whenever that changes."""
         self._watchers[call] = service
-        call.reply(_response(self.status(service)))
+        call.reply(_response(self.status(service, call.caller)))
 
     def forget(self, call: Call) -> None:
         """Tell the call no more."""
@@ -58,15 +61,16 @@ class Health:
     def _change(self, statuses: dict[str, pb.HealthCheckResponse.ServingStatus]) -> None:
         before, self._statuses = self._statuses, statuses
         for call, service in list(self._watchers.items()):
-            if before.get(service, _UNKNOWN) != (now := self.status(service)):
-                call.reply(_response(now))
+            is_changed = before.get(service, _UNKNOWN) != statuses.get(service, _UNKNOWN)
+            if is_changed and _sees(call.caller, service):
+                call.reply(_response(self.status(service, call.caller)))
 
 
 def check(health: Health) -> Each:
     """Make the handler of Check."""
 
-    def answer(request: pb.HealthCheckRequest) -> pb.HealthCheckResponse:
-        status = health.status(request.service)
+    def answer(request: pb.HealthCheckRequest, caller: Caller) -> pb.HealthCheckResponse:
+        status = health.status(request.service, caller)
         if status == _UNKNOWN:
             raise UnknownService(request.service)
         return pb.HealthCheckResponse(status=status)
@@ -96,6 +100,11 @@ class Watch(Quiet):
     def close(self, call: Call) -> None:
         """Tell it no more."""
         self._health.forget(call)
+
+
+def _sees(caller: Caller, service: str) -> bool:
+    """Whether a caller may know of a service: of "" everybody may."""
+    return not service or caller.policies is None or caller.policies.sees(service)
 
 
 def _response(status: pb.HealthCheckResponse.ServingStatus) -> bytes:

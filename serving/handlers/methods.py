@@ -1,9 +1,10 @@
 """Every method that the service answers, with its handler."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from polserve.protos.polserve.v1 import budget_pb2, policy_pb2
+from polserve.serving.access.callers import Role
 from polserve.serving.catalog import Catalog
 from polserve.serving.episodes import EpisodeCounter, OpenStreams
 from polserve.serving.handlers import health as health_service
@@ -24,6 +25,13 @@ POLICY_SERVICE = policy_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_na
 BUDGET_SERVICE = budget_pb2.DESCRIPTOR.services_by_name["BudgetService"].full_name
 SERVICES = (POLICY_SERVICE, BUDGET_SERVICE, oip.SERVICE, health_service.SERVICE, reflection.SERVICE)
 
+NEEDS: Mapping[str, Role] = {
+    **dict.fromkeys(("Check", "Watch", "ServerLive", "ServerReady", "ModelReady"), Role.NONE),
+    **dict.fromkeys(("ListPolicies", "GetPolicy", "RepositoryIndex"), Role.OBSERVE),
+    **dict.fromkeys(("ServerMetadata", "ModelMetadata", "ModelConfig", "ModelStatistics"), Role.OBSERVE),
+}
+"""Role that callers of a method must have; those that are not named need `Role.ACT`."""
+
 CounterOf = Callable[[Kind, str, str], CallCounter]
 """The counter of a method, by its kind, service and name."""
 
@@ -40,6 +48,8 @@ class MethodParts:
     post: Post
     statistics: StatisticsOf
     limits: ModelLimits
+    reflection_needs: Role | None = Role.OBSERVE
+    """Role that reflection needs; None where it is not offered."""
 
 
 def make_methods(parts: MethodParts, counter_of: CounterOf) -> list[Method]:
@@ -58,7 +68,9 @@ def make_methods(parts: MethodParts, counter_of: CounterOf) -> list[Method]:
         *((oip.SERVICE, *method) for method in oip.make_oip_methods(models, sequences)),
         (reflection.SERVICE, "ServerReflectionInfo", "bidi_stream", Reflection(SERVICES, public_files())),
     )
+    needs = {**NEEDS, "ServerReflectionInfo": parts.reflection_needs}
     return [
-        Method(service, name, kind, handler, counter_of(kind, service, name))  # type: ignore[arg-type]
+        Method(service, name, kind, handler, counter_of(kind, service, name), needs.get(name, Role.ACT))  # type: ignore[arg-type]
         for service, name, kind, handler in handlers
+        if service != reflection.SERVICE or parts.reflection_needs is not None
     ]

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
+from polserve.serving.access.callers import STRANGER
+from polserve.serving.access.guard import Shown
+from polserve.serving.calls import Asker
 from polserve.serving.errors import PolserveError
 from polserve.serving.statuses import Code
 
@@ -49,13 +52,15 @@ class ClientGone(PolserveError):
 class Request:
     """A request, as far as it has come: the body is only read by `body`."""
 
-    __slots__ = ("_receive", "parameters", "scope")
+    __slots__ = ("_receive", "caller", "parameters", "scope")
 
     def __init__(self, scope: Scope, receive: Receive, parameters: Mapping[str, str]) -> None:
         self.scope = scope
         self._receive = receive
         self.parameters = parameters
         """Parts of the path that the route names."""
+        self.caller = STRANGER
+        """Who asks, once that is known."""
 
     def header(self, name: bytes) -> bytes | None:
         """Return the value of a header, the first of several, by its name in lower case; None without one."""
@@ -63,6 +68,19 @@ class Request:
             if key == name:
                 return bytes(value)
         return None
+
+    @property
+    def asker(self) -> Asker:
+        """Who makes the calls that answer this request."""
+        return Asker(self.is_gone, self.shown)
+
+    @property
+    def shown(self) -> Shown:
+        """What the client shows of who they are."""
+        client = self.scope.get("client")
+        certificate: tuple[str, ...] = self.scope["state"].get("certificate", ())
+        address = "" if client is None else str(client[0])
+        return Shown(self.header(b"authorization") or b"", certificate, address, self.scope["path"])
 
     @property
     def is_gone(self) -> Callable[[], bool]:

@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from polserve.serving.access.callers import Caller, Role
+from polserve.serving.errors import PermissionDenied
 from polserve.serving.http import home
 from polserve.serving.http.messages import HTML, TEXT, Answer, Request
 from polserve.serving.http.routes import NO_SCRIPTS, Endpoint, Route
@@ -17,17 +19,24 @@ Readiness: TypeAlias = Mapping[str, Any]
 """JSON with the key "ready" and the reasons."""
 
 
-def page_routes(metrics: Callable[[], bytes], readiness: Callable[[], Readiness]) -> list[Route]:
+def page_routes(
+    metrics: Callable[[], bytes], readiness: Callable[[], Readiness], metrics_need: Role = Role.NONE
+) -> list[Route]:
     """Make the routes of the pages.
 
     Args:
         metrics: writes the page that Prometheus scrapes, in a thread of its own.
         readiness: says whether the service is ready, at once.
+        metrics_need: role that a caller must have for the metrics.
     """
-    pages: dict[str, Endpoint] = {"/readyz": _readyz(readiness), "/livez": _livez, "/metrics": MetricsPage(metrics)}
+    shared = MetricsPage(metrics)
+    pages: dict[str, Endpoint] = {"/readyz": _readyz(readiness), "/livez": _livez, "/metrics": shared}
+    if metrics_need > Role.NONE:
+        pages["/metrics"] = _for_all_policies(shared)
+    needs = {"/readyz": Role.NONE, "/livez": Role.NONE, "/metrics": metrics_need}
     return [
         Route("GET", "/", _home(readiness), "what is live, and how to call it"),
-        *(Route("GET", path, pages[path], meaning) for path, meaning in home.PAGES.items()),
+        *(Route("GET", path, pages[path], meaning, needs[path]) for path, meaning in home.PAGES.items()),
     ]
 
 
@@ -54,13 +63,37 @@ class MetricsPage:
         return Answer(page, CONTENT_TYPE_LATEST.encode(), headers=NO_SCRIPTS)
 
 
+def _for_all_policies(page: Endpoint) -> Endpoint:
+    """Return the page for those who see all policies: it has the names of all."""
+
+    async def answer(request: Request) -> Answer:
+        if request.caller.policies is not None:
+            raise PermissionDenied("observe every policy", f"{request.caller.role.name.lower()} for some")
+        return await page(request)
+
+    return answer
+
+
+def as_seen(state: Readiness, caller: Caller) -> Readiness:
+    """Return as much of the service's state as a caller may see: whether it is ready, everybody."""
+    if caller.policies is None:
+        return state
+    policies = {name: aliases for name, aliases in state["policies"].items() if caller.policies.sees(name)}
+    return {
+        "ready": state["ready"],
+        "reason": "" if state["ready"] else "the service is not ready; a caller who may observe every policy sees why",
+        "policies": policies,
+        "grpc_port": state["grpc_port"],
+    }
+
+
 async def _livez(_request: Request) -> Answer:
     return Answer(b"ok\n", TEXT, headers=NO_SCRIPTS)
 
 
 def _readyz(readiness: Callable[[], Readiness]) -> Endpoint:
-    async def answer(_request: Request) -> Answer:
-        state = readiness()
+    async def answer(request: Request) -> Answer:
+        state = as_seen(readiness(), request.caller)
         status = HTTPStatus.OK if state["ready"] else HTTPStatus.SERVICE_UNAVAILABLE
         return Answer(json.dumps(state, indent=2).encode() + b"\n", status=status, headers=NO_SCRIPTS)
 
@@ -70,10 +103,11 @@ def _readyz(readiness: Callable[[], Readiness]) -> Endpoint:
 def _home(readiness: Callable[[], Readiness]) -> Endpoint:
     async def answer(request: Request) -> Answer:
         """Answer with HTML for a browser, else with plain text."""
+        state = as_seen(readiness(), request.caller)
         host = _without_port((request.header(b"host") or b"").decode("latin-1")) or "localhost"
         if b"text/html" in (request.header(b"accept") or b""):
-            return Answer(home.as_html(readiness(), host).encode(), HTML, headers=NO_SCRIPTS)
-        return Answer(home.as_text(readiness(), host).encode(), TEXT, headers=NO_SCRIPTS)
+            return Answer(home.as_html(state, host).encode(), HTML, headers=NO_SCRIPTS)
+        return Answer(home.as_text(state, host).encode(), TEXT, headers=NO_SCRIPTS)
 
     return answer
 

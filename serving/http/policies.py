@@ -41,7 +41,7 @@ class Policies:
 
     async def list_all(self, request: Request) -> Answer:
         """Answer with every live policy."""
-        response = await self._calls.ask(LIST, b"", request.is_gone)
+        response = await self._calls.ask(LIST, b"", request.asker)
         return _as_answer(policy_pb2.ListPoliciesResponse.FromString(response))
 
     async def get(self, request: Request) -> Answer:
@@ -57,7 +57,7 @@ class Policies:
             asked = await asyncio.get_running_loop().run_in_executor(self._large, read_question, name, body)
         if asked.in_parts is not None:
             lay_out(asked, await self._live(request))
-        return Answer(answer_json(await self._calls.ask(ACT, asked.request.SerializeToString(), request.is_gone)))
+        return Answer(answer_json(await self._calls.ask(ACT, asked.request.SerializeToString(), request.asker)))
 
     async def allocate(self, request: Request) -> Answer:
         """Answer with the spend of each channel."""
@@ -68,13 +68,13 @@ class Policies:
         except json_format.ParseError as error:
             raise InvalidRequest("body", "the fields of AllocateRequest", str(error)) from None
         asked.policy = request.parameters["name"]
-        response = await self._calls.ask(ALLOCATE, asked.SerializeToString(), request.is_gone)
+        response = await self._calls.ask(ALLOCATE, asked.SerializeToString(), request.asker)
         return _as_answer(budget_pb2.AllocateResponse.FromString(response))
 
     async def _live(self, request: Request) -> policy_pb2.LivePolicy:
         """Return what is live of the policy that the path names; raises Rejected where nothing is."""
         asked = policy_pb2.GetPolicyRequest(policy=request.parameters["name"])
-        response = await self._calls.ask(GET, asked.SerializeToString(), request.is_gone)
+        response = await self._calls.ask(GET, asked.SerializeToString(), request.asker)
         return policy_pb2.GetPolicyResponse.FromString(response).policy
 
 

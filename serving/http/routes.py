@@ -14,6 +14,9 @@ from typing import TypeAlias
 from urllib.parse import unquote
 
 from polserve.protos.shared.calls import RETRY_HINT
+from polserve.serving.access.callers import Caller, Role
+from polserve.serving.access.guard import Guard
+from polserve.serving.access.keys import KeysAwaited
 from polserve.serving.http.messages import TEXT, Answer, ClientGone, Headers, HttpError, Receive, Request, Scope, Send
 from polserve.serving.statuses import Code, status_of
 
@@ -54,13 +57,16 @@ class Route:
     endpoint: Endpoint
     summary: str = ""
     """What it is for, in a few words."""
+    needs: Role = Role.OBSERVE
+    """Role that a caller must have; the calls that answer a request may need more."""
 
 
 class RouteTable:
     """The application behind the HTTP port."""
 
-    def __init__(self, routes: Iterable[Route]) -> None:
+    def __init__(self, routes: Iterable[Route], guard: Guard) -> None:
         """Make the table; of two routes for the same, the first one counts."""
+        self._guard = guard
         self._by_path: dict[bytes, dict[str, Route]] = {}
         self._by_pattern: dict[str, tuple[re.Pattern[str], dict[str, Route]]] = {}
         for route in routes:
@@ -74,12 +80,22 @@ class RouteTable:
         """Answer a request."""
         try:
             route, parameters = self._find(scope)
-            answer = await route.endpoint(Request(scope, receive, parameters))
+            request = Request(scope, receive, parameters)
+            request.caller = await self._admit(route, request)
+            answer = await route.endpoint(request)
         except ClientGone:
             return
         except Exception as error:  # noqa: BLE001 - every error must become a status
             answer = refusal(error)
         await _send(answer, receive, send)
+
+    async def _admit(self, route: Route, request: Request) -> Caller:
+        """Return who asks; raises what refuses them."""
+        try:
+            return self._guard.admit(route.needs, request.shown)
+        except KeysAwaited as awaited:
+            await asyncio.wrap_future(awaited.fetched)
+            return self._guard.admit(route.needs, request.shown)
 
     def _find(self, scope: Scope) -> tuple[Route, Mapping[str, str]]:
         """Return the route of a request, and the parts of the path that it names; raises HttpError."""
@@ -127,8 +143,10 @@ def refusal(error: Exception) -> Answer:
     status = status_of(error)
     http_status = STATUSES.get(status.code, HTTPStatus.INTERNAL_SERVER_ERROR)
     hints = [value for name, value in status.trailing_metadata if name == RETRY_HINT]
-    headers = tuple((b"retry-after", b"%d" % max(1, -(-int(hint) // 1000))) for hint in hints)
-    return Answer(_as_json(status.code, status.details), status=http_status, headers=headers)
+    headers = [(b"retry-after", b"%d" % max(1, -(-int(hint) // 1000))) for hint in hints]
+    if status.code is Code.UNAUTHENTICATED:
+        headers.append((b"www-authenticate", b"Bearer"))
+    return Answer(_as_json(status.code, status.details), status=http_status, headers=tuple(headers))
 
 
 def _as_json(code: Code, message: str) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import uvicorn
 
+from polserve.serving.access.guard import AccessRules, Guard
 from polserve.serving.addresses import resolve, unavailable
 from polserve.serving.http.connections import IDLE_S, Connection
 from polserve.serving.http.routes import Route, RouteTable
@@ -38,9 +39,9 @@ class HttpServer:
         self._server: uvicorn.Server | None = None
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
 
-    def start(self, routes: Iterable[Route]) -> None:
-        """Answer requests, by the first route that is meant."""
-        self._server = uvicorn.Server(_config(RouteTable(routes)))
+    def start(self, routes: Iterable[Route], guard: Guard | None = None) -> None:
+        """Answer requests, by the first route that is meant, of callers whom the guard admits; without one, of all."""
+        self._server = uvicorn.Server(_config(RouteTable(routes, guard or Guard(AccessRules()))))
         self._thread.start()
 
     @property

@@ -214,11 +214,16 @@ class AnsweringMetrics:
         self.episodes_ended = self._counter(
             "polserve_episodes_ended", "Episodes that were played to their end.", (*answering, "end")
         )
+        self._denied = self._counter("polserve_calls_denied", "Calls of those who may not make them.", ("reason",))
         self._rpcs: dict[tuple[str, str, str], RpcMetrics] = {}
         self._unpublished: set[RpcMetrics | PolicyMetrics] = set()
         self._policies: dict[tuple[object, ...], PolicyMetrics] = {}
         self._last: tuple[Callable[[], Policy | None], PolicyMetrics | None] = (lambda: None, None)
         """The version that was asked for last, which most of the time is asked for again."""
+
+    def count_denied(self, reason: str) -> None:
+        """Count a call that was denied; reasons are few."""
+        self._denied.labels(reason).inc()
 
     def rpc(self, kind: str, service: str, method: str) -> RpcMetrics:
         """Return the metrics of one method; `kind` is "unary", "server_stream" or "bidi_stream"."""

@@ -1,7 +1,8 @@
 """Calls over HTTP, which the supervisor takes, and one of its workers answers: passed on over a pair of sockets.
 
-Each message is a header (length of the rest, number of the call, code) and the rest: of a call the method's path, a
-zero byte and the request; of an answer the response, or a JSON object that says how the call ended.
+Each message is a header (length of the rest, number of the call, code) and the rest: of a call the method's path, what
+the caller shows as JSON and the request, with a zero byte between them; of an answer the response, or a JSON object
+that says how the call ended.
 """
 
 import asyncio
@@ -10,14 +11,21 @@ import json
 import socket
 import struct
 from collections.abc import Iterator
+from dataclasses import asdict
 
-from polserve.serving.calls import IsGone, LocalCarrier, Outcome
+from polserve.serving.access.guard import Shown
+from polserve.serving.calls import Asker, LocalCarrier, Outcome
 from polserve.serving.errors import NotReady
 from polserve.serving.statuses import Code, Rejected, Status
 
 HEADER = struct.Struct("!IIB")
 NO_WORKER = NotReady("no worker process is up; try again")
 LOST = NotReady("the process that was answering the call ended; try again")
+
+
+def _encoded(value: object) -> object:
+    """Return a field of what a caller shows, as JSON holds it."""
+    return value.decode("latin-1") if isinstance(value, bytes) else value
 
 
 class _Messages(asyncio.Protocol):
@@ -69,7 +77,15 @@ class RelayedCalls(_Messages):
     def received(self, call: int, code: int, rest: bytes) -> None:
         """Have a call answered."""
         del code
-        path, _, message = rest.partition(b"\0")
+        path, told, message = rest.split(b"\0", 2)
+        said = json.loads(told)
+        shown = Shown(
+            said["authorization"].encode("latin-1"),
+            tuple(said["certificate"]),
+            said["address"],
+            said["method"],
+            is_local=said["is_local"],
+        )
 
         def answered(outcome: Outcome) -> None:
             if isinstance(outcome, Status):
@@ -78,7 +94,7 @@ class RelayedCalls(_Messages):
             else:
                 self.send(call, Code.OK, outcome)
 
-        self._carrier.begin(path.decode(), message, answered, self._is_gone)
+        self._carrier.begin(path.decode(), message, answered, Asker(self._is_gone, shown))
 
     def _is_gone(self) -> bool:
         return self.transport is None or self.transport.is_closing()
@@ -100,7 +116,7 @@ class _Link(_Messages):
         """Calls that the worker has yet to answer."""
         return len(self._waiting)
 
-    async def ask(self, method: str, message: bytes) -> bytes:
+    async def ask(self, method: str, message: bytes, shown: Shown) -> bytes:
         """Return the worker's response; raises Rejected with the status of a call that has none."""
         loop = asyncio.get_running_loop()
         if self._begun is None:
@@ -110,7 +126,8 @@ class _Link(_Messages):
         number = next(self._numbers) % 2**32
         future: asyncio.Future[bytes] = loop.create_future()
         self._waiting[number] = future
-        self.send(number, 0, method.encode(), b"\0", message)
+        told = json.dumps({name: _encoded(value) for name, value in asdict(shown).items()}).encode()
+        self.send(number, 0, method.encode(), b"\0", told, b"\0", message)
         try:
             if self.is_lost:
                 raise LOST
@@ -154,15 +171,14 @@ class Relay:
         """Pass no more calls on to a worker; for any thread."""
         self._links.pop(index, None)
 
-    async def ask(self, method: str, message: bytes, is_gone: IsGone) -> bytes:
+    async def ask(self, method: str, message: bytes, asker: Asker) -> bytes:
         """Return the serialised response of a worker.
 
         Raises:
             Rejected: with the status of a call that has none.
             NotReady: no worker is up, or the one that was asked has ended.
         """
-        del is_gone  # what a worker answers is thrown away then
         links = [link for link in self._links.copy().values() if not link.is_lost]
         if not links:
             raise NO_WORKER
-        return await min(links, key=lambda link: link.n_waiting).ask(method, message)
+        return await min(links, key=lambda link: link.n_waiting).ask(method, message, asker.shown)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from prometheus_client import CollectorRegistry
 
+from polserve.serving.access.guard import Guard
 from polserve.serving.calls import LocalCarrier, LoopBridge
 from polserve.serving.catalog import Catalog, Epoch
 from polserve.serving.episodes import EpisodeLimits, OpenStreams
@@ -65,14 +66,25 @@ class Worker:
         streams = OpenStreams(limits, self._catalog.is_live, metrics.episodes_active.set)
         health = Health()
         models = ModelLimits(settings.max_batch, settings.episode_idle)
-        parts = MethodParts(self._catalog, inference, streams, health, metrics, rounds.post, metrics.statistics, models)
+        parts = MethodParts(
+            self._catalog,
+            inference,
+            streams,
+            health,
+            metrics,
+            rounds.post,
+            metrics.statistics,
+            models,
+            settings.reflection_needs,
+        )
         methods = make_methods(parts, metrics.rpc)
         certificates = watched_certificates(settings.tls_files) if settings.tls_files else None
-        self._lookout = Lookout([] if certificates is None else [certificates])
+        guard = Guard(settings.access_rules, metrics.count_denied)
+        self._lookout = Lookout([*([] if guard.is_open else [guard]), *([certificates] if certificates else [])])
         socket_path = settings.grpc_socket if share.port is None else None
-        ways = Ways(share.port, share.socket, socket_path, certificates)
+        ways = Ways(share.port, share.socket, socket_path, certificates, guard)
         carrier = make_carrier(settings, methods, rounds, loop, ways)
-        self._local = LocalCarrier(methods, rounds)
+        self._local = LocalCarrier(methods, rounds, guard)
         self.calls = LoopBridge(self._local, rounds.post)
         """Calls from another loop of this process."""
         self._grpc = GrpcServer(loop, carrier, Answering(methods, inference, streams, health, self._local), rounds)

@@ -133,7 +133,7 @@ def test_calls_with_states_of_their_own_go_to_the_model_together() -> None:
     runs = Runs()
     catalog = catalog_of(VERSION)
     handler = ActHandler(catalog, inference_of(runs), lambda posted: posted())
-    policy = catalog.resolve("memory", "")
+    policy = catalog.resolve("memory", "", None)
     token = policy.token(policy.act(STEPS[0, :1]))
     requests = [pb.ActRequest(policy="memory", observation=to_tensor(STEPS[1, slot]), state=token) for slot in range(3)]
     calls = [ReceivedCall(request) for request in requests]

@@ -29,7 +29,7 @@ def test_a_refused_version_leaves_the_live_one_and_is_not_tried_again(tmp_path: 
     assert rollout.apply({"cartpole": {CHAMPION: bad}}) == []
     rollout.apply({"cartpole": {CHAMPION: good}})
     assert len(rollout.apply({"cartpole": {CHAMPION: bad}})) == 1, "the alias moved away and came back"
-    assert catalog.resolve("cartpole", "").version == "1"
+    assert catalog.resolve("cartpole", "", None).version == "1"
 
 
 def test_an_alias_that_moves_switches_the_answering_version(tmp_path: Path) -> None:
@@ -37,15 +37,15 @@ def test_an_alias_that_moves_switches_the_answering_version(tmp_path: Path) -> N
     catalog, rollout = workers.catalog, workers.rollout()
     first, second = ref(make_version(0), tmp_path, "1"), ref(make_version(1), tmp_path, "2")
     rollout.apply({"cartpole": {CHAMPION: first}})
-    before = catalog.resolve("cartpole", "@champion")
+    before = catalog.resolve("cartpole", "@champion", None)
 
     rollout.apply({"cartpole": {CHAMPION: second, "challenger": first}})
 
-    assert catalog.resolve("cartpole", "").version == "2"
-    assert catalog.resolve("cartpole", "@challenger") is before, "a live version is not loaded again"
+    assert catalog.resolve("cartpole", "", None).version == "2"
+    assert catalog.resolve("cartpole", "@challenger", None) is before, "a live version is not loaded again"
     rollout.apply({"cartpole": {CHAMPION: second}})
     with pytest.raises(UnknownVersion, match=r"live are the versions 2 and the aliases @champion"):
-        catalog.resolve("cartpole", "1")
+        catalog.resolve("cartpole", "1", None)
 
 
 @pytest.mark.parametrize("is_list_fixed", [False, True])
@@ -74,12 +74,12 @@ def test_without_a_champion_the_first_alias_served_answers(tmp_path: Path) -> No
     workers = LoaderOnly("canary", "challenger")
     catalog = workers.catalog
     with pytest.raises(NotReady, match="starting"):
-        catalog.resolve("go", "")
+        catalog.resolve("go", "", None)
     one, two = ref(make_version(0), tmp_path, "1"), ref(make_version(1), tmp_path, "2")
     workers.rollout().apply({"cartpole": {"challenger": one, "canary": two}})
-    assert catalog.resolve("cartpole", "").version == "2"
+    assert catalog.resolve("cartpole", "", None).version == "2"
     with pytest.raises(UnknownPolicy, match="no policy 'go' is live; live are cartpole"):
-        catalog.resolve("go", "")
+        catalog.resolve("go", "", None)
 
 
 def test_a_version_that_the_workers_cannot_load_is_refused_though_it_was_accepted(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from google.protobuf.message import Message
 
 from polserve.protos.shared.names import CHAMPION
+from polserve.serving.access.callers import ANYBODY
 from polserve.serving.catalog import Catalog, CatalogEntry
 from polserve.serving.inference import Capacity, Inference
 from polserve.serving.policy import Policy
@@ -25,6 +26,7 @@ class ReceivedCall:
         self.ask(request)
         self.is_over = False
         self.state: Any = None
+        self.caller = ANYBODY
         self.active_at = time.monotonic()
         self.replies: list[bytes] = []
         self.error: BaseException | None = None

@@ -1,7 +1,7 @@
 """ModelInfer: its messages, for the handler that answers observations with actions."""
 
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from polserve.protos.polserve.oip.v2 import inference_pb2 as pb
 from polserve.protos.shared.names import ACTION, OBSERVATION, VALUES
 from polserve.protos.tensors import CODES, MOST_AXES
+from polserve.serving.access.callers import Visible
 from polserve.serving.catalog import Catalog, CatalogEntry
 from polserve.serving.errors import InvalidRequest, UnknownModel, UnknownModelVersion, UnknownPolicy, UnknownVersion
-from polserve.serving.handlers.acting import TOO_MANY_AXES, ActingHandler, Asked, CallsAlike
+from polserve.serving.handlers.acting import TOO_MANY_AXES, ActingHandler, Asked, CallsAlike, Resolve
 from polserve.serving.handlers.codec import parse
 from polserve.serving.handlers.oip.models import EXPLORED, describe_outputs
 from polserve.serving.handlers.oip.parameters import (
@@ -40,27 +41,27 @@ class InferForm(NamedTuple):
     is_batch: bool
 
 
-def resolver(catalog: Catalog) -> Callable[[str, str], Policy]:
+def resolver(catalog: Catalog) -> Resolve:
     """Make what finds the version that a model's name and version stand for, with errors in the protocol's words."""
 
-    def resolve(name: str, version: str) -> Policy:
+    def resolve(name: str, version: str, policies: Visible | None) -> Policy:
         try:
-            return catalog.resolve(name, version)
+            return catalog.resolve(name, version, policies)
         except UnknownPolicy as error:
-            raise UnknownModel(name, catalog.live()) from error
+            raise UnknownModel(name, catalog.live(policies)) from error
         except UnknownVersion as error:
-            live = catalog.policy(name)
+            live = catalog.policy(name, policies)
             raise UnknownModelVersion(name, version, live.versions, live.aliases) from error
 
     return resolve
 
 
-def find_entry(catalog: Catalog, name: str) -> CatalogEntry:
+def find_entry(catalog: Catalog, name: str, policies: Visible | None) -> CatalogEntry:
     """Return the live versions of a model, with an error in the protocol's words."""
     try:
-        return catalog.policy(name)
+        return catalog.policy(name, policies)
     except UnknownPolicy as error:
-        raise UnknownModel(name, catalog.live()) from error
+        raise UnknownModel(name, catalog.live(policies)) from error
 
 
 class InferDialect:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from polserve.protos.polserve.oip.v2 import inference_pb2 as pb
+from polserve.serving.access.callers import Caller
 from polserve.serving.catalog import Catalog
 from polserve.serving.episodes import EpisodeCounter, OpenStreams
 from polserve.serving.errors import NotReady, UnknownPolicy, UnknownVersion, Unsupported
@@ -99,11 +100,11 @@ def make_oip_methods(parts: ModelParts, sequences: SequenceParts) -> list[OipMet
         _server_live(),
         _server_ready(parts.health),
         _model_ready(parts.catalog),
-        Each(pb.ServerMetadataRequest, lambda _request: server_metadata()),
+        Each(pb.ServerMetadataRequest, lambda _request, _caller: server_metadata()),
         _model_metadata(parts.catalog),
         _model_config(parts.catalog, parts.limits),
         _model_statistics(parts.catalog, parts.statistics),
-        Each(pb.RepositoryIndexRequest, lambda _request: index_of(parts.catalog.live())),
+        Each(pb.RepositoryIndexRequest, lambda _request, caller: index_of(parts.catalog.live(caller.policies))),
     )
     names = (
         *("ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata", "ModelConfig"),
@@ -118,17 +119,17 @@ def make_oip_methods(parts: ModelParts, sequences: SequenceParts) -> list[OipMet
 
 
 def _server_live() -> Each:
-    return Each(pb.ServerLiveRequest, lambda _request: pb.ServerLiveResponse(live=True))
+    return Each(pb.ServerLiveRequest, lambda _request, _caller: pb.ServerLiveResponse(live=True))
 
 
 def _server_ready(health: Health) -> Each:
-    return Each(pb.ServerReadyRequest, lambda _request: pb.ServerReadyResponse(ready=health.is_ready))
+    return Each(pb.ServerReadyRequest, lambda _request, _caller: pb.ServerReadyResponse(ready=health.is_ready))
 
 
 def _model_ready(catalog: Catalog) -> Each:
-    def answer(request: pb.ModelReadyRequest) -> pb.ModelReadyResponse:
+    def answer(request: pb.ModelReadyRequest, caller: Caller) -> pb.ModelReadyResponse:
         try:
-            catalog.resolve(request.name, request.version)
+            catalog.resolve(request.name, request.version, caller.policies)
         except (NotReady, UnknownPolicy, UnknownVersion):
             return pb.ModelReadyResponse(ready=False)
         return pb.ModelReadyResponse(ready=True)
@@ -139,9 +140,9 @@ def _model_ready(catalog: Catalog) -> Each:
 def _model_metadata(catalog: Catalog) -> Each:
     resolve = resolver(catalog)
 
-    def answer(request: pb.ModelMetadataRequest) -> pb.ModelMetadataResponse:
-        policy = resolve(request.name, request.version)
-        return metadata_of(describe_model(catalog.policy(request.name), policy))
+    def answer(request: pb.ModelMetadataRequest, caller: Caller) -> pb.ModelMetadataResponse:
+        policy = resolve(request.name, request.version, caller.policies)
+        return metadata_of(describe_model(catalog.policy(request.name, caller.policies), policy))
 
     return Each(pb.ModelMetadataRequest, answer)
 
@@ -149,8 +150,9 @@ def _model_metadata(catalog: Catalog) -> Each:
 def _model_config(catalog: Catalog, limits: ModelLimits) -> Each:
     resolve = resolver(catalog)
 
-    def answer(request: pb.ModelConfigRequest) -> pb.ModelConfigResponse:
-        model = describe_model(catalog.policy(request.name), resolve(request.name, request.version))
+    def answer(request: pb.ModelConfigRequest, caller: Caller) -> pb.ModelConfigResponse:
+        policy = resolve(request.name, request.version, caller.policies)
+        model = describe_model(catalog.policy(request.name, caller.policies), policy)
         return pb.ModelConfigResponse(config=config_of(model, limits.max_batch, limits.idle_s))
 
     return Each(pb.ModelConfigRequest, answer)
@@ -159,12 +161,16 @@ def _model_config(catalog: Catalog, limits: ModelLimits) -> Each:
 def _model_statistics(catalog: Catalog, statistics: StatisticsOf) -> Each:
     resolve = resolver(catalog)
 
-    def answer(request: pb.ModelStatisticsRequest) -> pb.ModelStatisticsResponse:
+    def answer(request: pb.ModelStatisticsRequest, caller: Caller) -> pb.ModelStatisticsResponse:
         if request.version:
-            policies = [resolve(request.name, request.version)]
+            policies = [resolve(request.name, request.version, caller.policies)]
         else:
-            live = catalog.live()
-            entries = [find_entry(catalog, request.name)] if request.name else [live[name] for name in sorted(live)]
+            live = catalog.live(caller.policies)
+            entries = (
+                [find_entry(catalog, request.name, caller.policies)]
+                if request.name
+                else [live[name] for name in sorted(live)]
+            )
             policies = [entry.versions[number] for entry in entries for number in live_versions(entry)]
         return pb.ModelStatisticsResponse(model_stats=[statistics_of(one, statistics(one)) for one in policies])
 

@@ -131,7 +131,7 @@ class StreamInferHandler:
         sequences = self._sequences[call]
         if not is_start:
             return sequences.find(key, request.model_name, request.model_version)
-        policy = self._infer.resolve(request.model_name, request.model_version)
+        policy = self._infer.resolve(request.model_name, request.model_version, call.caller.policies)
         return sequences.begin(key, policy)
 
     def _react(self, call: Call, turn: Turn, sequence: Sequence, answering: "Answering", result: Result) -> None:

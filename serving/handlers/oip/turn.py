@@ -3,6 +3,7 @@
 from typing import Any
 
 from polserve.protos.polserve.oip.v2 import inference_pb2 as pb
+from polserve.serving.access.callers import Caller
 from polserve.serving.errors import InvalidRequest, NotReady, Overloaded, UnknownPolicy, UnknownVersion
 from polserve.serving.rounds import Call, Method
 from polserve.serving.statuses import status_of
@@ -60,6 +61,15 @@ class Turn:
     @active_at.setter
     def active_at(self, active_at: float) -> None:
         self._stream.active_at = active_at
+
+    @property
+    def caller(self) -> Caller:
+        """Who calls."""
+        return self._stream.caller
+
+    @caller.setter
+    def caller(self, caller: Caller) -> None:
+        self._stream.caller = caller
 
     def is_wanted(self) -> bool:
         """Whether somebody still waits."""

@@ -85,7 +85,7 @@ def test_steps_of_several_episodes_are_one_run_and_each_gets_its_action(service:
 
 def test_an_episode_keeps_its_own_stack_beside_another(service: Service) -> None:
     first, second = (service.opened(policy="frames", with_values=True) for _ in "12")
-    policy = service.catalog.resolve("frames", "")
+    policy = service.catalog.resolve("frames", "", None)
     stacks = {
         call: np.repeat(frame[np.newaxis], 4, axis=0) for call, frame in ((first, FRAMES[0]), (second, FRAMES[5]))
     }

@@ -46,7 +46,7 @@ def test_every_worker_answers_at_the_pace_that_was_measured_once(tmp_path: Path)
     for workers in (LoaderOnly(), LoaderOnly()):
         workers.prepare(accepted)
         workers.switch({"cartpole": {"champion": accepted}})
-        paces.append(workers.catalog.resolve("cartpole", "").pace)
+        paces.append(workers.catalog.resolve("cartpole", "", None).pace)
     assert paces == [accepted.pace] * 2
 
 

@@ -132,7 +132,7 @@ def test_a_policy_with_other_observations_never_takes_the_place_of_a_live_one(tm
     other = ref(make_frames_version(), tmp_path, "2")
     (result,) = rollout.apply({"cartpole": {CHAMPION: other}})
     assert "observation space: expected float32 (4,), as the live version 1 has, got uint8" in str(result.refusal)
-    assert workers.catalog.resolve("cartpole", "").version == "1"
+    assert workers.catalog.resolve("cartpole", "", None).version == "1"
 
 
 @pytest.mark.parametrize(("alone_s", "is_refused"), [(0.0009, False), (0.0011, True), (0.1, True)])

@@ -1,0 +1,78 @@
+"""Callers: who they are, what they may do, and which policies they see."""
+
+import fnmatch
+import functools
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+MOST_NAMES = 4096
+"""Names of policies whose visibility is kept at hand; callers choose what they ask for."""
+
+
+class Role(IntEnum):
+    """What a caller may do; each role may do what those below it may."""
+
+    NONE = 0
+    """Ask for the health of the service."""
+    OBSERVE = 1
+    """See what is live: lists, specs, metrics, reflection."""
+    ACT = 2
+    """Ask for actions."""
+
+
+ROLES = {role.name.lower(): role for role in Role}
+"""Roles by their names in files and claims."""
+
+
+class Visible:
+    """The policies that a caller may see; made by `visible`."""
+
+    __slots__ = ("_known", "patterns")
+
+    def __init__(self, patterns: tuple[str, ...]) -> None:
+        self.patterns = patterns
+        """Names of policies, in which * stands for any text."""
+        self._known: dict[str, bool] = {}
+
+    def sees(self, policy: str) -> bool:
+        """Whether a policy of this name is visible, if there is one."""
+        found = self._known.get(policy)
+        if found is None:
+            if len(self._known) >= MOST_NAMES:
+                self._known.clear()
+            found = self._known[policy] = any(fnmatch.fnmatchcase(policy, pattern) for pattern in self.patterns)
+        return found
+
+
+@functools.lru_cache(1024)
+def _interned(patterns: tuple[str, ...]) -> Visible:
+    return Visible(patterns)
+
+
+def visible(patterns: Iterable[str] | None) -> Visible | None:
+    """Return what these patterns let one see; None, as for no patterns at all, for everything.
+
+    Those with the same patterns see by the same object, so that their calls are answered together.
+    """
+    return None if patterns is None else _interned(tuple(sorted(set(patterns))))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Caller:
+    """Somebody who calls, as the service knows them."""
+
+    name: str
+    """Name for the log; of no meaning otherwise."""
+    role: Role
+    policies: Visible | None = None
+    """The policies that exist for this caller; None for all."""
+    expires_at: float = math.inf
+    """Unix time from which the caller must show something new."""
+
+
+ANYBODY = Caller("anybody", Role.ACT)
+"""Whoever calls a service that asks nobody who they are."""
+STRANGER = Caller("stranger", Role.NONE, visible(()))
+"""Whoever has shown nothing that is valid, and asks for what is open."""

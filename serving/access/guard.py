@@ -1,0 +1,184 @@
+"""The guard: from what a caller shows to what they may do, decided once for each token and then remembered."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from polserve.serving.access.access_file import AccessList, read_access_file
+from polserve.serving.access.callers import ANYBODY, STRANGER, Caller, Role, visible
+from polserve.serving.access.failures import Failures
+from polserve.serving.access.keys import KeysAwaited, open_keys
+from polserve.serving.access.web_tokens import WebTokenRules, WebTokens
+from polserve.serving.errors import NotReady, Overloaded, PermissionDenied, Unauthenticated
+from polserve.serving.logs import SparseLog
+from polserve.serving.reloading import Reloaded
+
+MOST_REMEMBERED = 10_000
+"""Callers that are remembered; beyond that all are forgotten and decided anew."""
+RETRY_AFTER_S = 1.0
+
+_BEARER = b"bearer "
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRules:
+    """Who may call."""
+
+    access_file: Path | None = None
+    web_tokens: WebTokenRules | None = None
+    key_place: str = ""
+    """File or URL of the keys that sign web tokens."""
+    anonymous: Role = Role.NONE
+    """What those may do who show nothing, where there is an access file, or web tokens are taken."""
+    is_mutual: bool = False
+    """Whether clients must show a certificate."""
+
+    @property
+    def are_open(self) -> bool:
+        """Whether nobody is asked who they are."""
+        return self.access_file is None and self.web_tokens is None and not self.is_mutual
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a caller shows."""
+
+    authorization: bytes = b""
+    """The value of `authorization`; empty where there is none."""
+    certificate: tuple[str, ...] = ()
+    """Names in the certificate that the caller's connection has proved."""
+    address: str = ""
+    """Where the caller is."""
+    method: str = ""
+    """What is called, for the log."""
+    is_local: bool = False
+    """Whether the caller came over a UNIX socket, whose file has let them in."""
+
+
+class Guard:
+    """Knows callers by what they show; may be used from several threads."""
+
+    def __init__(self, rules: AccessRules, count: Callable[[str], None] = lambda _reason: None) -> None:
+        """Read the files.
+
+        Args:
+            rules: who may call.
+            count: called with the reason of each call that is denied.
+
+        Raises:
+            ConfigurationError: a file cannot be used.
+        """
+        self._rules = rules
+        self._count = count
+        self._list: Reloaded[AccessList] | None = None
+        if (path := rules.access_file) is not None:
+            self._list = Reloaded("access", [path], lambda: read_access_file(path))
+        self._web_tokens = None
+        if rules.web_tokens is not None:
+            self._web_tokens = WebTokens(rules.web_tokens, open_keys(rules.key_place))
+        self._lock = threading.Lock()
+        self._known: dict[tuple[bytes, tuple[str, ...], bool], Caller] = {}
+        self._known_by: AccessList | None = None
+        """The list by which they are known."""
+        self._failures = Failures()
+        self._log = SparseLog("call_denied")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody is asked who they are."""
+        return self._rules.are_open
+
+    def look(self) -> None:
+        """Take in files that have changed; called every second."""
+        for watched in (self._list, self._web_tokens):
+            if watched is not None:
+                watched.look()
+
+    def admit(self, needs: Role, shown: Shown) -> Caller:
+        """Return who calls; everybody is admitted to what needs no role.
+
+        Raises:
+            Unauthenticated: the caller shows nothing that is valid.
+            PermissionDenied: the caller may not do this.
+            Overloaded: too many calls from there showed nothing valid.
+            KeysAwaited: it will be known soon.
+            NotReady: it cannot be known now.
+        """
+        if self._rules.are_open:
+            return ANYBODY
+        try:
+            caller = self._caller(shown)
+            if caller.role < needs:
+                self._deny(shown, caller, needs)
+        except (KeysAwaited, NotReady, Overloaded):
+            if needs is Role.NONE:
+                return STRANGER
+            raise
+        except Unauthenticated as error:
+            if needs is Role.NONE:
+                return STRANGER
+            self._note(error.reason, shown, "")
+            with self._lock:
+                is_over = self._failures.is_over(shown.address)
+                self._failures.note(shown.address)
+            if is_over:
+                raise Overloaded("too many calls from this address show nothing valid", RETRY_AFTER_S) from error
+            raise
+        return caller
+
+    def _caller(self, shown: Shown) -> Caller:
+        """Return who calls; raises as `admit`."""
+        told = None if self._list is None else self._list.value
+        key = (shown.authorization, shown.certificate, shown.is_local)
+        caller = self._known.get(key) if self._known_by is told else None
+        now = time.time()
+        if caller is not None and now < caller.expires_at:
+            return caller
+        caller = self._identified(shown, told)
+        if now >= caller.expires_at:
+            raise Unauthenticated("expired", "the token has expired")
+        with self._lock:
+            if self._known_by is not told or len(self._known) >= MOST_REMEMBERED:
+                self._known, self._known_by = {}, told
+            self._known[key] = caller
+        return caller
+
+    def _identified(self, shown: Shown, told: AccessList | None) -> Caller:
+        """Find out who calls; raises as `admit`."""
+        if shown.authorization:
+            return self._by_token(shown, told)
+        if told is not None and (caller := told.caller_of_certificate(shown.certificate)) is not None:
+            return caller
+        if self._rules.access_file is None and self._rules.web_tokens is None:
+            if shown.is_local:
+                return ANYBODY
+            if shown.certificate:
+                return Caller(shown.certificate[0], Role.ACT)
+        visible_to_all = None if self._rules.anonymous > Role.NONE else visible(())
+        return Caller("anonymous", self._rules.anonymous, visible_to_all)
+
+    def _by_token(self, shown: Shown, told: AccessList | None) -> Caller:
+        if not shown.authorization[: len(_BEARER)].lower() == _BEARER:
+            raise Unauthenticated("form", "it has another form")
+        token = shown.authorization[len(_BEARER) :].strip()
+        if told is not None and (caller := told.caller_of_token(token)) is not None:
+            return caller
+        if self._web_tokens is None or token.count(b".") != 2:  # noqa: PLR2004 - of header, claims and signature
+            raise Unauthenticated("unknown", "the token is not known here")
+        with self._lock:
+            if self._failures.is_over(shown.address):  # a signature takes time
+                raise Overloaded("too many calls from this address show nothing valid", RETRY_AFTER_S)
+        return self._web_tokens.caller(token.decode("ascii", "replace"))
+
+    def _deny(self, shown: Shown, caller: Caller, needs: Role) -> None:
+        """Refuse a caller whose role is too small; who has shown nothing is asked to."""
+        if not shown.authorization and not shown.certificate:
+            raise Unauthenticated("none", "there is no such header")
+        self._note("role", shown, caller.name)
+        raise PermissionDenied(needs.name.lower(), caller.role.name.lower())
+
+    def _note(self, reason: str, shown: Shown, caller: str) -> None:
+        self._count(reason)
+        self._log.write(reason=reason, method=shown.method, client=shown.address, caller=caller or "unknown")
