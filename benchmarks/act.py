@@ -6,16 +6,18 @@ Each line compares two sides that take turns in this run; CPU of the server for 
 import contextlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 import numpy as np
 
-from benchmarks.graphs import model_ms, write_untrained
+from benchmarks.graphs import model_ms, session_ms, write_untrained
 from benchmarks.load import Measured, Server, Shape, act_message, polserve, require_h2load, rival
 from benchmarks.native import CannotBuild, native_echo
 from benchmarks.tables import finish, options, show
+from polserve.protos.shared.names import MODEL_FILE
 from polserve.serving.policy import Policy
 from polserve.serving.settings import BUNDLED_POLICIES
 from polserve.training.learning.hyperparameters import NetworkConfig
@@ -25,10 +27,12 @@ FRAMES = (4, 88, 80)
 EIGHT = Shape(8, 8)
 TWICE = Shape(16, 8)
 N_BATCH = 1024
+N_LARGE = 100_000
 
 OBSERVATION = np.array([0.01, 0.02, 0.03, 0.04], np.float32)
 CARTPOLE = act_message("cartpole", OBSERVATION)
 BATCH = np.random.default_rng(0).normal(0, 0.1, (N_BATCH, 4)).astype(np.float32)
+LARGE = np.random.default_rng(0).normal(0, 0.1, (N_LARGE, 4)).astype(np.float32)
 
 Side = tuple[Server, bytes, Shape, int]
 """A server, what it is asked, how, and how many times."""
@@ -96,17 +100,21 @@ def _report_echo(report: Report, shape: Shape, measured: Mapping[str, Measured])
 
 
 def compare_batch(report: Report, rounds: int, calls: int) -> None:
-    """Measure a large batch beside the model alone."""
-    policy = Policy.load("cartpole", "1", BUNDLED_POLICIES / "cartpole" / "1")
+    """Measure large batches beside the model alone."""
+    model = (BUNDLED_POLICIES / "cartpole" / "1" / MODEL_FILE).read_bytes()
     with polserve() as ours:
-        message = act_message("cartpole", BATCH)
-        ours.ask(message)
-        cpu, alone = [], []
-        for _ in range(rounds):
-            alone.append(model_ms(policy, BATCH))
-            cpu.append(ours.drive(message, EIGHT, calls // 4).cpu_ms)
-    title = f"observations per CPU second, batches of {N_BATCH}, to session.run"
-    report.line("batch", title, N_BATCH / median(cpu), N_BATCH / median(alone), ">= 0.9", "per ms")
+        for name, rows, shape, n, bound in (
+            ("batch", BATCH, EIGHT, calls // 4, ">= 0.9"),
+            ("batch_large", LARGE, Shape(1, 1), max(20, calls // 200), ">= 1.0"),
+        ):
+            message = act_message("cartpole", rows)
+            ours.ask(message)
+            cpu, alone = [], []
+            for _ in range(rounds):
+                alone.append(session_ms(model, rows))
+                cpu.append(ours.drive(message, shape, n).cpu_ms)
+            title = f"observations per CPU second, batches of {len(rows):,}, to session.run"
+            report.line(name, title, len(rows) / median(cpu), len(rows) / median(alone), bound, "per ms")
 
 
 def compare_nature(report: Report, rounds: int, calls: int) -> None:
@@ -137,24 +145,28 @@ def compare_nature(report: Report, rounds: int, calls: int) -> None:
 
 
 def compare_workers(report: Report, rounds: int, calls: int) -> None:
-    """Two processes beside one, each process with as many connections: CPU for a call, and how the load spreads."""
-    with polserve("--workers", "2") as two, polserve() as one:
+    """Two workers beside two services of one each, under the same load: CPU for a call, and how the load spreads.
+
+    Both sides keep as many processes busy: what they take from each other's caches is no part of the ratio.
+    """
+    with polserve("--workers", "2") as two, polserve() as one, polserve() as other:
         shares: list[float] = []
         cpu: list[tuple[float, float]] = []
         for _ in range(rounds):
             before = [two.only(pid).cpu_s() for pid in two.pids]
-            both, single = take_turns([(two, CARTPOLE, TWICE, 2 * calls), (one, CARTPOLE, EIGHT, calls)], 1)
+            both = two.drive(CARTPOLE, TWICE, 2 * calls)
             spent = [two.only(pid).cpu_s() - was for pid, was in zip(two.pids, before, strict=True)]
             shares.append(max(spent) / sum(spent))
-            cpu.append((both.cpu_ms, single.cpu_ms))
+            with ThreadPoolExecutor() as drivers:
+                alone = drivers.map(lambda server: server.drive(CARTPOLE, EIGHT, calls).cpu_ms, (one, other))
+                cpu.append((both.cpu_ms, mean(alone)))
         of_two_ms, of_one_ms = (median(side) for side in zip(*cpu, strict=True))
-        report.line(
-            "workers_cpu", f"two workers, CPU per call, {TWICE}, to one, {EIGHT}", of_two_ms, of_one_ms, "<= 1.1"
-        )
+        title = f"two workers, CPU per call, {TWICE}, to two services, {EIGHT} each"
+        report.line("workers_cpu", title, of_two_ms, of_one_ms, "<= 1.1")
         title = "the busier of two workers, its share of their busy time, to a half"
         report.line("workers_share", title, median(shares), 0.5, "", "")
         # With cores enough it is the busier worker that limits the calls a second.
-        title = "two workers, calls per second of the busier's time, to one worker"
+        title = "two workers, calls per second of the busier's time, to one of the services"
         report.line("workers_rate", title, 1 / (median(shares) * of_two_ms), 1 / of_one_ms, ">= 1.9", "per ms")
         of_two, of_one = two.resident_mib(), one.resident_mib()
     report.line("resident", "resident memory of a worker of two, to one alone", of_two, of_one, "< 150 MB", "MiB")

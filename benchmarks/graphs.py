@@ -4,13 +4,18 @@ import time
 from pathlib import Path
 
 import numpy as np
+import onnxruntime as ort
 import torch
 from torch import nn
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
-from polserve.protos.shared.names import SCHEMA_VERSION
+from polserve.protos.shared.names import ACTION, OBSERVATION, SCHEMA_VERSION
 from polserve.serving.policy import Policy
 from polserve.training.versions.export import export_policy
+
+FEWEST_RUNS = 10
+LEAST_S = 0.3
+"""CPU time in which a run is repeated."""
 
 
 def write_untrained(folder: Path, name: str, policy: nn.Module, shape: tuple[int, ...]) -> np.ndarray:
@@ -36,6 +41,21 @@ def model_ms(policy: Policy, observations: np.ndarray) -> float:
     started = time.process_time()
     for _ in range(n):
         policy.act(observations)
+    return 1000 * (time.process_time() - started) / n
+
+
+def session_ms(model: bytes, observations: np.ndarray) -> float:
+    """CPU milliseconds of one `session.run` of ONNX Runtime with its defaults, on one thread."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    inputs = {OBSERVATION: observations}
+    session.run([ACTION], inputs)
+    started = time.process_time()
+    n = 0
+    while n < FEWEST_RUNS or time.process_time() - started < LEAST_S:
+        session.run([ACTION], inputs)
+        n += 1
     return 1000 * (time.process_time() - started) / n
 
 
