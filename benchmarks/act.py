@@ -7,12 +7,14 @@ import contextlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
 import numpy as np
 
+from benchmarks import oip
 from benchmarks.graphs import model_ms, session_ms, write_untrained
 from benchmarks.load import Measured, Server, Shape, act_message, polserve, require_h2load, rival
 from benchmarks.native import CannotBuild, native_echo
@@ -97,6 +99,17 @@ def _report_echo(report: Report, shape: Shape, measured: Mapping[str, Measured])
     if "native" in measured:
         title = f"Act, CPU per call, {shape}, to an empty echo in C++ gRPC"
         report.line(f"native_{shape}_cpu", title, act.cpu_ms, measured["native"].cpu_ms, bound)
+
+
+def compare_oip(report: Report, rounds: int, calls: int) -> None:
+    """ModelInfer with one observation beside an empty echo of grpc.server."""
+    with polserve() as ours, rival("echo-threads") as echo:
+        infer = replace(ours, method=oip.METHOD)
+        for name, message in (("raw", oip.RAW), ("typed", oip.MESSAGE)):
+            infer.ask(message)
+            measured, empty = take_turns([(infer, message, EIGHT, calls), (echo, message, EIGHT, calls)], rounds)
+            title = f"ModelInfer, {name} contents, CPU per call, {EIGHT}, to an empty echo"
+            report.line(f"oip_{name}_cpu", title, measured.cpu_ms, empty.cpu_ms, "<= 0.25")
 
 
 def compare_batch(report: Report, rounds: int, calls: int) -> None:
@@ -188,6 +201,7 @@ def main() -> None:
     parser = options(__doc__ or "")
     comparisons: dict[str, Callable[[Report, Any], None]] = {
         "echo": lambda report, a: compare_echo(report, a.rounds, a.calls),
+        "oip": lambda report, a: compare_oip(report, a.rounds, a.calls),
         "batch": lambda report, a: compare_batch(report, a.rounds, a.calls),
         "nature": lambda report, a: compare_nature(report, a.rounds, a.calls),
         "workers": lambda report, a: compare_workers(report, a.rounds, a.calls),

@@ -1,14 +1,16 @@
-"""MLServer and KServe around the bundled CartPole model, and a request to them (Open Inference Protocol v2)."""
+"""Requests of the Open Inference Protocol v2, and MLServer and KServe around the bundled CartPole model."""
 
 import contextlib
 import json
-import struct
 import tempfile
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.load import Server, free_port, process_of
+from polserve.protos.polserve.oip.v2 import inference_pb2 as pb
 from polserve.protos.shared.names import MODEL_FILE
 from polserve.serving.settings import BUNDLED_POLICIES
 
@@ -63,19 +65,23 @@ ModelServer(http_port=http_port, grpc_port=grpc_port, enable_grpc=True, workers=
 )
 
 
-def _field(number: int, content: bytes) -> bytes:
-    """Write a length-delimited field of a protobuf message shorter than 128 bytes."""
-    return bytes([number << 3 | 2, len(content)]) + content
+OBSERVATION = np.array([[0.01, 0.02, 0.03, 0.04]], np.float32)
+_INPUT = pb.ModelInferRequest.InferInputTensor(name="observation", datatype="FP32", shape=OBSERVATION.shape)
 
 
-def _message() -> bytes:
-    shape, contents = bytes([1, 4]), struct.pack("<4f", 0.01, 0.02, 0.03, 0.04)
-    tensor = _field(1, b"observation") + _field(2, b"FP32") + _field(3, shape) + _field(5, _field(6, contents))
-    return _field(1, b"cartpole") + _field(5, tensor)
+def _typed() -> bytes:
+    contents = pb.InferTensorContents(fp32_contents=OBSERVATION.ravel().tolist())
+    request = pb.ModelInferRequest(model_name="cartpole", inputs=[_INPUT])
+    request.inputs[0].contents.CopyFrom(contents)
+    return request.SerializeToString()
 
 
-MESSAGE = _message()
-"""A ModelInferRequest with one FP32 observation: model_name=1, inputs=5 {name=1 datatype=2 shape=3 contents=5}."""
+MESSAGE = _typed()
+"""A ModelInferRequest with one observation in typed contents, which every server takes."""
+RAW = pb.ModelInferRequest(
+    model_name="cartpole", inputs=[_INPUT], raw_input_contents=[OBSERVATION.tobytes()]
+).SerializeToString()
+"""The same in raw contents, as Triton's client sends it."""
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ Act and the Open Inference Protocol differ in their messages only; a `Dialect` r
 
 import functools
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -73,6 +73,9 @@ class Dialect(Protocol[R, F]):
 
     def encode(self, form: F, policy: Policy, answer: Answer) -> bytes:
         """Serialise an answer."""
+
+    def encode_each(self, form: F, policy: Policy, answer: Answer, each: int) -> Iterable[bytes]:
+        """Serialise the answers of several calls, each to so many observations of those that `answer` is to."""
 
 
 class Rows(NamedTuple, Generic[F]):
@@ -233,9 +236,15 @@ class ActingHandler(Quiet, Generic[R, F]):
                     response = known[form, action] = self._dialect.encode(form, policy, alone)
                 call.reply(response + ending)
         else:
-            for i, (call, ending) in enumerate(waiting):
-                part = _part(result, slice(i * each, (i + 1) * each))
-                call.reply(self._dialect.encode(form, policy, part) + ending)
+            responses = self._dialect.encode_each(form, policy, result, each)
+            for (call, ending), response in zip(waiting, responses, strict=True):
+                call.reply(response + ending)
+
+
+def cut_answer(answer: Answer, each: int) -> Iterator[Answer]:
+    """Yield an answer in parts of so many observations."""
+    for start in range(0, len(answer.actions), each):
+        yield _part(answer, slice(start, start + each))
 
 
 def _part(answer: Answer, part: slice) -> Answer:

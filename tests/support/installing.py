@@ -75,14 +75,17 @@ def build(source: Path, kind: str, folder: Path) -> Path:
     return folder / result.stdout.split()[-1]
 
 
-def install_packages(folder: Path, *requirements: str, built_with: tuple[str, ...] = ()) -> Path:
+def install_packages(folder: Path, *requirements: str, built_with: tuple[str, ...] = (), has_deps: bool = True) -> Path:
     """Install packages from the index in a new environment that has ours, too; return its interpreter.
 
-    A package that no current tool builds and installs names those that do in `built_with`, pip among them.
+    A package that no current tool builds and installs names those that do in `built_with`, pip among them. Without
+    `has_deps` only the packages that are named are installed: what else they need is ours, which takes much less time.
     """
     venv.create(folder, with_pip=False)
     python = str(folder / "bin" / "python")
-    options = ["install", "--quiet", "--disable-pip-version-check"]
+    options = ["install", "--quiet", "--disable-pip-version-check", "--no-compile"]
+    if not has_deps:
+        options.append("--no-deps")
     commands = [[sys.executable, "-m", "pip", "--python", python, *options, *(built_with or requirements)]]
     if built_with:
         commands.append([python, "-m", "pip", *options, "--no-build-isolation", *requirements])

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from polserve.protos.polserve.oip.v2 import inference_pb2 as pb
 from polserve.protos.shared.names import ACTION, OBSERVATION, VALUES
-from polserve.protos.tensors import CODES, MOST_AXES
+from polserve.protos.tensors import MOST_AXES
 from polserve.serving.access.callers import Visible
 from polserve.serving.catalog import Catalog, CatalogEntry
 from polserve.serving.errors import InvalidRequest, UnknownModel, UnknownModelVersion, UnknownPolicy, UnknownVersion
-from polserve.serving.handlers.acting import TOO_MANY_AXES, ActingHandler, Asked, CallsAlike, Resolve
+from polserve.serving.handlers.acting import ActingHandler, Asked, CallsAlike, Resolve
 from polserve.serving.handlers.codec import parse
 from polserve.serving.handlers.oip.models import EXPLORED, describe_outputs
 from polserve.serving.handlers.oip.parameters import (
@@ -25,7 +25,8 @@ from polserve.serving.handlers.oip.parameters import (
     read_parameters,
     sequence_id,
 )
-from polserve.serving.handlers.oip.tensors import DATATYPES, NAMES, read_contents, read_tensor
+from polserve.serving.handlers.oip.tensors import NAMES, TENSOR_CODES, pack_contents, read_tensor
+from polserve.serving.handlers.oip.wire import RAW_OUTPUT, field_head
 from polserve.serving.inference import Inference, Post
 from polserve.serving.policy import Answer, Policy
 from polserve.serving.policy.memory import Memory
@@ -85,10 +86,7 @@ class InferDialect:
     def asked(self, request: pb.ModelInferRequest, parameters: Mapping[str, Value]) -> Asked[pb.ModelInferRequest]:
         """Return what a request asks; raises InvalidRequest."""
         check_contents(request)
-        outputs = tuple(output.name for output in request.outputs)
-        for output in request.outputs:
-            if output.parameters:
-                check_offered(f"outputs[{output.name!r}]", output.parameters)
+        outputs = _outputs(request) if request.outputs else ()
         dtype, shape, data = _observation(request)
         alike = CallsAlike(
             request.model_name,
@@ -132,17 +130,31 @@ class InferDialect:
 
     def encode(self, form: InferForm, policy: Policy, answer: Answer) -> bytes:
         """Serialise an answer, but for the request's id; contents are always raw."""
+        (response,) = self.encode_each(form, policy, answer, len(answer.actions))
+        return response
+
+    def encode_each(self, form: InferForm, policy: Policy, answer: Answer, each: int) -> list[bytes]:
+        """Serialise the answers of several calls, each to so many observations of those that `answer` is to."""
+        n = len(answer.actions)
         arrays = output_arrays_of(form.outputs, policy, answer)
+        responses = [self._head(form, policy, {name: array[:each] for name, array in arrays.items()})] * (n // each)
+        for array in arrays.values():
+            raw = array.tobytes()
+            size = len(raw) * each // n
+            head = field_head(RAW_OUTPUT, size)
+            responses = [one + head + raw[i * size : (i + 1) * size] for i, one in enumerate(responses)]
+        return responses
+
+    def _head(self, form: InferForm, policy: Policy, arrays: Mapping[str, NDArray[Any]]) -> bytes:
+        """Return the serialised response but for its contents, to the observations of one call."""
         heads = self._heads.get(policy)
         if heads is None or len(heads) > MOST_HEADS:
             heads = self._heads[policy] = {}
-        n = len(answer.actions)
-        head = heads.get((form, n))
+        key = (form, len(next(iter(arrays.values()))))
+        head = heads.get(key)
         if head is None:
-            head = heads[form, n] = _head(form, policy, arrays)
-        # Serialised messages that are joined are the message with the fields of both.
-        raw = [array.tobytes() for array in arrays.values()]
-        return head + pb.ModelInferResponse(raw_output_contents=raw).SerializeToString()
+            head = heads[key] = _encode_head(form, policy, arrays)
+        return head
 
 
 class InferHandler(ActingHandler[pb.ModelInferRequest, InferForm]):
@@ -204,7 +216,7 @@ def output_arrays_of(names: tuple[str, ...], policy: Policy, answer: Answer) -> 
     return {name: arrays[name] for name in names}
 
 
-def _head(form: InferForm, policy: Policy, arrays: Mapping[str, NDArray[Any]]) -> bytes:
+def _encode_head(form: InferForm, policy: Policy, arrays: Mapping[str, NDArray[Any]]) -> bytes:
     tensor = pb.ModelInferResponse.InferOutputTensor
     outputs = [
         tensor(name=name, datatype=NAMES[array.dtype], shape=array.shape if form.is_batch else array.shape[1:])
@@ -219,13 +231,24 @@ def _observation(request: pb.ModelInferRequest) -> tuple[int, tuple[int, ...], b
 
     The dtype is 0 where the request is to be looked at by itself.
     """
-    tensor = request.inputs[0] if len(request.inputs) == 1 else None
-    dtype = None if tensor is None or tensor.name != OBSERVATION else DATATYPES.get(tensor.datatype)
-    if tensor is None or dtype not in CODES:
+    inputs = request.inputs
+    if len(inputs) != 1:
         return 0, (), b""
-    raw = _raw(request, 0)
-    data = read_contents(tensor.name, tensor.datatype, tensor.contents).tobytes() if raw is None else raw
-    return CODES[dtype], tuple(tensor.shape) if len(tensor.shape) <= MOST_AXES else TOO_MANY_AXES, data
+    tensor = inputs[0]
+    code = TENSOR_CODES.get(tensor.datatype, 0)
+    shape = tensor.shape
+    if not code or len(shape) > MOST_AXES or tensor.name != OBSERVATION:
+        return 0, (), b""
+    raw = request.raw_input_contents
+    return code, tuple(shape[:]), raw[0] if raw else pack_contents(tensor)
+
+
+def _outputs(request: pb.ModelInferRequest) -> tuple[str, ...]:
+    """Return the names of the outputs that a request wants; raises InvalidRequest where it wants more than numbers."""
+    for output in request.outputs:
+        if output.parameters:
+            check_offered(f"outputs[{output.name!r}]", output.parameters)
+    return tuple(output.name for output in request.outputs)
 
 
 def _raw(request: pb.ModelInferRequest, i: int) -> bytes | None:

@@ -44,15 +44,21 @@ def read_parameters(given: Mapping[str, pb.InferParameter]) -> dict[str, Value]:
 def number(values: Mapping[str, Value], name: str) -> float | None:
     """Return a parameter that is a finite number; None where it is not there.
 
+    A text that spells a number is one, too: KServe's client sends no fractions.
+
     Raises:
         InvalidRequest: it is none.
     """
     value = values.get(name)
     if value is None:
         return None
-    if isinstance(value, bool | str) or not math.isfinite(value):
+    try:
+        found = math.nan if isinstance(value, bool) else float(value)
+    except ValueError:
+        found = math.nan
+    if not math.isfinite(found):
         raise InvalidRequest(f"parameters.{name}", "a finite number", repr(value)[:80])
-    return float(value)
+    return found
 
 
 def flag(values: Mapping[str, Value], name: str) -> bool:

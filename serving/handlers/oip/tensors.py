@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polserve.protos.polserve.oip.v2 import inference_pb2 as pb
-from polserve.protos.tensors import MOST_AXES, TensorError, cast
+from polserve.protos.tensors import CODES, MOST_AXES, TensorError, cast
 from polserve.serving.errors import InvalidRequest
+from polserve.serving.handlers.oip.wire import packed
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -33,6 +34,9 @@ DATATYPES: dict[str, np.dtype[Any]] = {
 
 NAMES: dict[np.dtype[Any], str] = {dtype: name for name, dtype in DATATYPES.items()}
 
+TENSOR_CODES: dict[str, int] = {name: int(CODES[dtype]) for name, dtype in DATATYPES.items() if dtype in CODES}
+"""The dtype in `Tensor` of each datatype that has one."""
+
 REMEDIES = {
     "FP16": "send FP32",
     "BF16": "send FP32",
@@ -50,6 +54,9 @@ CONTENTS: dict[str, str] = {
     "FP64": "fp64_contents",
 }
 """The field of InferTensorContents that holds the numbers of a datatype."""
+
+FLOATS = {"FP32": (6, 4), "FP64": (7, 8)}
+"""Number of the field of InferTensorContents, and bytes of a number."""
 
 _FIELD_TYPES = {
     "bool_contents": np.dtype(np.bool_),
@@ -138,6 +145,17 @@ def read_contents(name: str, datatype: str, contents: pb.InferTensorContents) ->
     values = getattr(contents, wanted)
     flat = np.fromiter(values, _FIELD_TYPES[wanted], len(values))
     return _cast(name, flat, DATATYPES[datatype])
+
+
+def pack_contents(tensor: pb.ModelInferRequest.InferInputTensor) -> bytes:
+    """Return the numbers of typed contents as raw ones; raises InvalidRequest as `read_contents` does."""
+    datatype, contents = tensor.datatype, tensor.contents
+    if datatype in FLOATS:  # whose numbers stand in the serialised message as they are
+        field, size = FLOATS[datatype]
+        n = len(contents.fp32_contents if datatype == "FP32" else contents.fp64_contents)
+        if n and (numbers := packed(contents.SerializeToString(), field, n * size)) is not None:
+            return numbers
+    return read_contents(tensor.name, datatype, contents).tobytes()
 
 
 def pack_values(name: str, datatype: str, values: Iterable[bool | float], n: int) -> bytes:

@@ -5,13 +5,12 @@ from typing import Any
 from polserve.protos.polserve.oip.v2 import inference_pb2 as pb
 from polserve.serving.access.callers import Caller
 from polserve.serving.errors import InvalidRequest, NotReady, Overloaded, UnknownPolicy, UnknownVersion
+from polserve.serving.handlers.oip.wire import INFER_RESPONSE, field_head
 from polserve.serving.rounds import Call, Method
 from polserve.serving.statuses import status_of
 
 IN_BAND = (InvalidRequest, NotReady, Overloaded, UnknownPolicy, UnknownVersion)
 """Errors of one request; by any other the stream ends."""
-RESPONSE_TAG = b"\x12"
-"""Begins field 2 of a message, `infer_response`, as bytes of a known length."""
 
 
 class Turn:
@@ -77,7 +76,7 @@ class Turn:
 
     def reply(self, response: bytes) -> None:
         """Send a serialised ModelInferResponse."""
-        self._stream.reply(RESPONSE_TAG + _varint(len(response)) + response)
+        self._stream.reply(field_head(INFER_RESPONSE, len(response)) + response)
 
     def fail(self, error: BaseException) -> None:
         """Say in a response why there is no other; an error that is not the request's own ends the stream."""
@@ -93,13 +92,3 @@ class Turn:
 
     def wait(self) -> None:
         """Do nothing: the stream ends at its deadline by itself."""
-
-
-def _varint(n: int) -> bytes:
-    """Serialise a whole number as protobuf does: seven bits a byte, the lowest first."""
-    encoded = bytearray()
-    while n > 0x7F:  # noqa: PLR2004 - seven bits
-        encoded.append(n & 0x7F | 0x80)
-        n >>= 7
-    encoded.append(n)
-    return bytes(encoded)
