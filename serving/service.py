@@ -12,6 +12,7 @@ from polserve.serving.access.callers import Role
 from polserve.serving.access.guard import Guard
 from polserve.serving.calls import Calls
 from polserve.serving.grpc.fronts import choose_front
+from polserve.serving.http.inference_protocol import protocol_routes
 from polserve.serving.http.pages import page_routes
 from polserve.serving.http.policies import policy_routes
 from polserve.serving.http.routes import Route
@@ -143,7 +144,12 @@ class Service:
     def _routes(self) -> list[Route]:
         """Make the table of what the HTTP port answers; of two routes for the same, the first one counts."""
         needed = Role.NONE if self._settings.metrics_access == "open" else Role.OBSERVE
-        return [*page_routes(self._exposition, self.readiness, needed), *policy_routes(self._workers.calls)]
+        calls, max_body_bytes = self._workers.calls, self._settings.max_message_mib * 2**20
+        return [
+            *page_routes(self._exposition, self.readiness, needed),
+            *policy_routes(calls),
+            *protocol_routes(calls, max_body_bytes),
+        ]
 
     def _exposition(self) -> bytes:
         """Write the page /metrics."""

@@ -12,7 +12,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from polserve.serving.access.callers import Caller, Role
 from polserve.serving.errors import PermissionDenied
 from polserve.serving.http import home
-from polserve.serving.http.messages import HTML, TEXT, Answer, Request
+from polserve.serving.http.messages import HTML, TEXT, Answer
+from polserve.serving.http.requests import Request
 from polserve.serving.http.routes import NO_SCRIPTS, Endpoint, Route
 
 Readiness: TypeAlias = Mapping[str, Any]

@@ -1,7 +1,6 @@
 """The plain way for people: policies, their actions and allocations, as JSON under /v1."""
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
+import functools
 
 from google.protobuf import json_format
 from google.protobuf.message import Message
@@ -11,9 +10,11 @@ from polserve.serving.calls import Calls
 from polserve.serving.errors import InvalidRequest
 from polserve.serving.handlers.oip.plain import as_plain
 from polserve.serving.http.acting import answer_json, lay_out, read_question
-from polserve.serving.http.messages import Answer, Request
+from polserve.serving.http.aside import Aside
+from polserve.serving.http.messages import Answer
+from polserve.serving.http.requests import Request
 from polserve.serving.http.routes import Route
-from polserve.serving.http.strict_json import LARGE_JSON_BYTES, MAX_JSON_BYTES, dump, parse_object
+from polserve.serving.http.strict_json import MAX_JSON_BYTES, dump, parse_object
 
 ACT = "/polserve.v1.PolicyService/Act"
 LIST = "/polserve.v1.PolicyService/ListPolicies"
@@ -37,7 +38,7 @@ class Policies:
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
-        self._large = ThreadPoolExecutor(1, thread_name_prefix="json")
+        self._aside = Aside()
 
     async def list_all(self, request: Request) -> Answer:
         """Answer with every live policy."""
@@ -51,13 +52,11 @@ class Policies:
     async def act(self, request: Request) -> Answer:
         """Answer with the action of a policy, or with one for each observation of a batch."""
         body, name = await request.body(MAX_JSON_BYTES), request.parameters["name"]
-        if len(body) < LARGE_JSON_BYTES:
-            asked = read_question(name, body)
-        else:
-            asked = await asyncio.get_running_loop().run_in_executor(self._large, read_question, name, body)
+        asked = await self._aside.run(len(body), functools.partial(read_question, name, body))
         if asked.in_parts is not None:
             lay_out(asked, await self._live(request))
-        return Answer(answer_json(await self._calls.ask(ACT, asked.request.SerializeToString(), request.asker)))
+        response = await self._calls.ask(ACT, asked.request.SerializeToString(), request.asker)
+        return Answer(await self._aside.run(len(response), functools.partial(answer_json, response)))
 
     async def allocate(self, request: Request) -> Answer:
         """Answer with the spend of each channel."""

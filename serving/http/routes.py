@@ -17,7 +17,9 @@ from polserve.protos.shared.calls import RETRY_HINT
 from polserve.serving.access.callers import Caller, Role
 from polserve.serving.access.guard import Guard
 from polserve.serving.access.keys import KeysAwaited
-from polserve.serving.http.messages import TEXT, Answer, ClientGone, Headers, HttpError, Receive, Request, Scope, Send
+from polserve.serving.http.bodies import BodyReader, Room
+from polserve.serving.http.messages import TEXT, Answer, ClientGone, Headers, HttpError, Receive, Scope, Send
+from polserve.serving.http.requests import Request
 from polserve.serving.statuses import Code, status_of
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Answer]]
@@ -67,6 +69,7 @@ class RouteTable:
     def __init__(self, routes: Iterable[Route], guard: Guard) -> None:
         """Make the table; of two routes for the same, the first one counts."""
         self._guard = guard
+        self._room = Room()
         self._by_path: dict[bytes, dict[str, Route]] = {}
         self._by_pattern: dict[str, tuple[re.Pattern[str], dict[str, Route]]] = {}
         for route in routes:
@@ -78,15 +81,18 @@ class RouteTable:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
+        reader = BodyReader(receive, self._room)
         try:
             route, parameters = self._find(scope)
-            request = Request(scope, receive, parameters)
+            request = Request(scope, reader, parameters)
             request.caller = await self._admit(route, request)
             answer = await route.endpoint(request)
         except ClientGone:
             return
         except Exception as error:  # noqa: BLE001 - every error must become a status
             answer = refusal(error)
+        finally:
+            self._room.give_back(reader.taken)
         await _send(answer, receive, send)
 
     async def _admit(self, route: Route, request: Request) -> Caller:
@@ -119,8 +125,8 @@ class RouteTable:
             if (match := pattern.fullmatch(text)) is not None:
                 return methods, {name: unquote(value) for name, value in match.groupdict().items()}
         if path.startswith(API_PREFIXES):
-            known = ", ".join(path for path in self._paths() if path.startswith(tuple(map(bytes.decode, API_PREFIXES))))
-            raise HttpError(HTTPStatus.NOT_FOUND, Code.NOT_FOUND, f"path: expected one of {known}, got {unquote(text)}")
+            message = f"path: expected one that /openapi.json lists, got {unquote(text)}"
+            raise HttpError(HTTPStatus.NOT_FOUND, Code.NOT_FOUND, message)
         known = ", ".join(path for path in self._paths() if not path.encode().startswith(API_PREFIXES))
         raise _NoPage(f"no page {text}; there are {known}\n")
 

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 import pytest
 
 from polserve.serving.http import connections
-from polserve.serving.http.messages import Answer, Request
+from polserve.serving.http.messages import Answer
 from polserve.serving.http.pages import page_routes
+from polserve.serving.http.requests import Request
 from polserve.serving.http.routes import Route
 from polserve.serving.http.server import HttpServer
 from tests.support.http1 import post, send, status_of
