@@ -24,11 +24,11 @@ class SecuritySettings(BaseSettings):
     grpc_socket: Annotated[Path | None, Shown(default="none", expected="a path for a socket")] = None
     """UNIX socket to answer gRPC on too, for clients of this machine that the file's mode (0660) lets in."""
     tls_cert: FilePath = None
-    """File with the service's certificate and those of its authorities, in PEM; with it, gRPC is encrypted."""
+    """File with the service's certificate and those of its authorities, in PEM; with it, both ports are encrypted."""
     tls_key: FilePath = None
     """File with the key of the certificate, in PEM and without a password."""
     tls_client_ca: FilePath = None
-    """File with the authorities whose certificates clients must show, in PEM (mutual TLS)."""
+    """File with the authorities whose certificates clients must show, in PEM (mutual TLS); over HTTP, probes need none."""
     insecure: bool = False
     """Take calls from other machines without TLS, where something else keeps strangers out."""
     access: FilePath = None

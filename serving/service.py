@@ -18,7 +18,7 @@ from polserve.serving.http.policies import policy_routes
 from polserve.serving.http.routes import Route
 from polserve.serving.http.server import HttpServer
 from polserve.serving.metrics.service import ServiceMetrics
-from polserve.serving.reloading import Lookout
+from polserve.serving.reloading import Looked, Lookout
 from polserve.serving.rollout import Rollout, Workers
 from polserve.serving.security_settings import is_of_this_machine
 from polserve.serving.settings import BUNDLED_POLICIES, Settings
@@ -27,7 +27,7 @@ from polserve.serving.sources.folder_source import FolderSource
 from polserve.serving.sources.follower_config import FollowerConfig
 from polserve.serving.sources.registry_source import RegistrySource
 from polserve.serving.sources.source import Source
-from polserve.serving.tls import read_certificates
+from polserve.serving.tls import lasting_context, watched_certificates
 from polserve.serving.validation.validator import Validator
 
 GRACE_S = 7.0
@@ -51,13 +51,15 @@ class Service:
         """
         settings = settings.model_copy(update={"front": choose_front(settings.front)})
         self._settings = settings
-        _check_files(settings)
+        _warn_of_strangers(settings)
         self._source = make_source(settings)
         self._validator = validator
         registry = CollectorRegistry()
         self._metrics = ServiceMetrics(registry, settings.front)
         self._guard = Guard(settings.access_rules, self._metrics.count_denied_page)
-        self._lookout = Lookout([] if self._guard.is_open else [self._guard])
+        self._certificates = watched_certificates(settings.tls_files) if settings.tls_files else None
+        watched: list[Looked] = [] if self._certificates is None else [self._certificates]
+        self._lookout = Lookout(watched if self._guard.is_open else [*watched, self._guard])
         self._http = HttpServer(settings.host, settings.http_port)
         self._workers = make_workers(settings, registry)
         self._rollout = Rollout(self._validator.validate, self._workers, is_list_fixed=bool(settings.policy))
@@ -67,7 +69,8 @@ class Service:
 
     def start(self) -> None:
         """Answer calls, and follow the source."""
-        self._http.start(self._routes(), self._guard)
+        tls = None if self._certificates is None else lasting_context(self._certificates)
+        self._http.start(self._routes(), self._guard, tls)
         self._workers.start()
         self._following.start()
 
@@ -89,6 +92,7 @@ class Service:
             "reason": reason or "",
             "policies": dict(sorted(live.items())),
             "grpc_port": self.grpc_port,
+            **({} if self._certificates is None else {"tls": True}),
             **self._workers.state(),
         }
         if ignored := self._source.ignored():
@@ -156,11 +160,9 @@ class Service:
         return self._metrics.exposition(self._source.registry())
 
 
-def _check_files(settings: Settings) -> None:
-    """Read what secures the service, so that a start fails here and not in each worker; raises ConfigurationError."""
-    if settings.tls_files:
-        read_certificates(settings.tls_files)
-    elif not is_of_this_machine(settings.host):
+def _warn_of_strangers(settings: Settings) -> None:
+    """Log that calls from other machines come without TLS, where they do."""
+    if not settings.tls_files and not is_of_this_machine(settings.host):
         log.warning("not_encrypted", host=settings.host, remedy="--tls-cert and --tls-key encrypt calls")
 
 

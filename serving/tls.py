@@ -39,11 +39,14 @@ class TlsFiles:
 class Certificates:
     """What the files of TLS said when they were read."""
 
+    files: TlsFiles
     chain: bytes
     key: bytes
     client_ca: bytes | None
     context: ssl.SSLContext
     """TLS for connections of gRPC; where there is a client CA, clients must show a certificate."""
+    pages: ssl.SSLContext
+    """TLS for connections of HTTP; a client may show a certificate, and probes need none."""
 
 
 def watched_certificates(files: TlsFiles) -> Reloaded[Certificates]:
@@ -68,7 +71,19 @@ def read_certificates(files: TlsFiles) -> Certificates:
     if files.client_ca is not None:
         client_ca = read_file("tls-client-ca", files.client_ca)
         _parsed("tls-client-ca", files.client_ca, client_ca)
-    return Certificates(chain, key, client_ca, make_context(files, ["h2"], ssl.CERT_REQUIRED))
+    context = make_context(files, ["h2"], ssl.CERT_REQUIRED)
+    return Certificates(files, chain, key, client_ca, context, make_context(files, ["http/1.1"], ssl.CERT_OPTIONAL))
+
+
+def lasting_context(certificates: Reloaded[Certificates]) -> ssl.SSLContext:
+    """Return TLS for a server of HTTP that takes one context for ever; each connection gets the latest certificate."""
+    context = make_context(certificates.value.files, ["http/1.1"], ssl.CERT_OPTIONAL)
+
+    def renew(connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _context: ssl.SSLContext) -> None:
+        connection.context = certificates.value.pages
+
+    context.sni_callback = renew
+    return context
 
 
 def make_context(files: TlsFiles, protocols: Sequence[str], verification: ssl.VerifyMode) -> ssl.SSLContext:

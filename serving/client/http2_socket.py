@@ -91,8 +91,8 @@ def connect(end: End, timeout_s: float) -> Socket:
         raise
 
 
-def tls_context(credentials: Credentials) -> ssl.SSLContext | None:
-    """Return the client's end of TLS; None where connections are not encrypted.
+def tls_context(credentials: Credentials, protocol: str = "h2") -> ssl.SSLContext | None:
+    """Return the client's end of TLS, for a protocol by its name in ALPN; None where connections are not encrypted.
 
     Raises:
         InvalidArgument: a file cannot be used.
@@ -108,5 +108,5 @@ def tls_context(credentials: Credentials) -> ssl.SSLContext | None:
         expected = "certificates and their key in PEM that can be read"
         raise InvalidArgument("credentials", expected, f"{', '.join(files)} ({error})") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["h2"])
+    context.set_alpn_protocols([protocol])
     return context

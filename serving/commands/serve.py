@@ -38,7 +38,8 @@ def serve(**given: Any) -> None:
         tls = " (TLS)" if settings.tls_files else ""
         local = f" and unix:{settings.grpc_socket}" if settings.grpc_socket else ""
         print(f"polserve: gRPC {spelled(settings.host, running.grpc_port)}{tls}{local}, ", end="")
-        print(f"HTTP http://{spelled(settings.host, running.http_port)}, following {source}", flush=True)
+        scheme = "https" if settings.tls_files else "http"
+        print(f"HTTP {scheme}://{spelled(settings.host, running.http_port)}, following {source}", flush=True)
 
     run_service(settings, validator, announce)
 

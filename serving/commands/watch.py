@@ -34,13 +34,15 @@ def watch(
 
     from polserve.protos.shared.tables import aligned
     from polserve.serving.addresses import spelled
-    from polserve.serving.client import ClientError, PolicyClient
+    from polserve.serving.client import ClientError, Credentials, PolicyClient
     from polserve.serving.client.target import host_of
     from polserve.serving.commands.counting import Counter
     from polserve.serving.signals import EndSignals
 
     require_service(target, wait)
-    counter = Counter(metrics or f"http://{spelled(host_of(target), 8080)}/metrics")
+    credentials = Credentials.from_environment()
+    scheme = "https" if credentials.is_encrypted else "http"
+    counter = Counter(metrics or f"{scheme}://{spelled(host_of(target), 8080)}/metrics", credentials)
     console = Console(soft_wrap=True, highlight=False)
     screen = Live(console=console, auto_refresh=False) if console.is_terminal else None
     # NOTE: a KeyboardInterrupt can be lost: where another library calls Python back, it is only printed.

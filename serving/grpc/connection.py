@@ -10,7 +10,6 @@ import structlog
 from polserve.serving.errors import Overloaded
 from polserve.serving.grpc.ending import Ending
 from polserve.serving.grpc.lingering import Lingering
-from polserve.serving.grpc.peers import Peer, peer_of
 from polserve.serving.grpc.requests import begin, http_problem, refuse_http
 from polserve.serving.grpc.shared import Front
 from polserve.serving.grpc.stream import MAX_QUEUED_BYTES, StreamCall
@@ -18,6 +17,7 @@ from polserve.serving.grpc.unread import Unread
 from polserve.serving.grpc.vigil import NOT_HTTP2, Greeting, Pings, Vigil
 from polserve.serving.http2 import engine
 from polserve.serving.http2.wire import WireError, whole_message
+from polserve.serving.peers import Peer, peer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

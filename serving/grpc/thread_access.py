@@ -7,8 +7,8 @@ import grpc
 
 from polserve.serving.access.guard import Guard, Shown
 from polserve.serving.access.keys import FETCH_S, KeysAwaited
-from polserve.serving.grpc.peers import UNNAMED
 from polserve.serving.grpc.thread_calls import ThreadStreamCall, ThreadUnaryCall
+from polserve.serving.peers import UNNAMED
 
 _NAMES = ("x509_subject_alternative_name", "x509_common_name")
 """Where gRPC says the names in a certificate."""

@@ -9,6 +9,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from polserve.serving.peers import peer_of
+
 MOST_CONNECTIONS = 1024
 """Connections at the same time, at most."""
 MAX_HEAD_BYTES = 64 * 1024
@@ -29,6 +31,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin; where there are too many connections, another one ends."""
         super().connection_made(transport)
+        self._certificate = peer_of(transport).certificate
         self._since = self._received_at = self._read_at = self.loop.time()
         self._is_in_head = self._has_asked = False
         self._n_received = self._n_unread = 0
@@ -50,6 +53,7 @@ class Connection(HttpToolsProtocol):
         self._is_in_head = self._has_asked = True
         self._n_received = 0
         self.scope["state"]["is_gone"] = self.transport.is_closing
+        self.scope["state"]["certificate"] = self._certificate
 
     def on_headers_complete(self) -> None:
         """Have the request answered, whose body may still be coming."""

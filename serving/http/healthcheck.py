@@ -7,6 +7,7 @@ It runs every few seconds, so that it imports nothing heavy; a test holds that i
 
 import ipaddress
 import os
+import ssl
 import sys
 import urllib.error
 import urllib.request
@@ -23,10 +24,14 @@ def main() -> None:
     """Print why the service is not ready, and exit 1; or exit 0."""
     first_process = Path("/proc/1/cmdline").read_text(errors="replace").split("\0")
     try:
-        url = f"http://{address(os.environ, first_process)}/readyz"
+        scheme = "https" if _setting("tls-cert", os.environ, first_process) else "http"
+        url = f"{scheme}://{address(os.environ, first_process)}/readyz"
     except ValueError as error:
         sys.exit(f"http-port: expected a number ({error})")
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy would look at another machine
+    tls = ssl.create_default_context()
+    tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE  # nobody is on the way to a service in this container
+    no_proxy = urllib.request.ProxyHandler({})  # which would look at another machine
+    opener = urllib.request.build_opener(no_proxy, urllib.request.HTTPSHandler(context=tls))
     try:
         opener.open(url, timeout=TIMEOUT_S).close()
     except urllib.error.HTTPError as error:

@@ -60,7 +60,8 @@ def _rows(state: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 def _calls(state: Mapping[str, Any], host: str) -> list[str]:
     target = f"{host}:{state['grpc_port']}"
     policy = next(iter(state["policies"]), "POLICY")
+    plaintext = "" if state.get("tls") else "-plaintext "
     return [
         f"polserve policies --target {target}",
-        f'grpcurl -plaintext -d \'{{"policy": "{policy}"}}\' {target} polserve.v1.PolicyService/GetPolicy',
+        f'grpcurl {plaintext}-d \'{{"policy": "{policy}"}}\' {target} polserve.v1.PolicyService/GetPolicy',
     ]

@@ -85,6 +85,7 @@ def as_seen(state: Readiness, caller: Caller) -> Readiness:
         "reason": "" if state["ready"] else "the service is not ready; a caller who may observe every policy sees why",
         "policies": policies,
         "grpc_port": state["grpc_port"],
+        "tls": state.get("tls", False),
     }
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 import threading
 from collections.abc import Iterable
 
@@ -39,9 +40,9 @@ class HttpServer:
         self._server: uvicorn.Server | None = None
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
 
-    def start(self, routes: Iterable[Route], guard: Guard | None = None) -> None:
+    def start(self, routes: Iterable[Route], guard: Guard | None = None, tls: ssl.SSLContext | None = None) -> None:
         """Answer requests, by the first route that is meant, of callers whom the guard admits; without one, of all."""
-        self._server = uvicorn.Server(_config(RouteTable(routes, guard or Guard(AccessRules()))))
+        self._server = uvicorn.Server(_config(RouteTable(routes, guard or Guard(AccessRules())), tls))
         self._thread.start()
 
     @property
@@ -76,7 +77,7 @@ class HttpServer:
         self._loop.call_later(SWEEP_S, self._sweep)
 
 
-def _config(application: RouteTable) -> uvicorn.Config:
+def _config(application: RouteTable, tls: ssl.SSLContext | None) -> uvicorn.Config:
     """Return how uvicorn is to carry the application: it logs nothing, and reads nothing of the environment."""
     return uvicorn.Config(
         application,
@@ -89,6 +90,7 @@ def _config(application: RouteTable) -> uvicorn.Config:
         log_level="critical",
         access_log=False,
         proxy_headers=False,
+        ssl_context_factory=None if tls is None else lambda _config, _default: tls,
         server_header=False,
         timeout_keep_alive=int(IDLE_S),
         timeout_graceful_shutdown=GRACE_S,
