@@ -28,7 +28,8 @@ class SecuritySettings(BaseSettings):
     tls_key: FilePath = None
     """File with the key of the certificate, in PEM and without a password."""
     tls_client_ca: FilePath = None
-    """File with the authorities whose certificates clients must show, in PEM (mutual TLS); over HTTP, probes need none."""
+    """File with the authorities whose certificates clients must show, in PEM (mutual TLS); probes over HTTP need
+    none."""
     insecure: bool = False
     """Take calls from other machines without TLS, where something else keeps strangers out."""
     access: FilePath = None
