@@ -5,6 +5,7 @@ Each line compares two sides that take turns in this run; CPU of the server for 
 
 import contextlib
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -17,6 +18,7 @@ import numpy as np
 from benchmarks import oip
 from benchmarks.graphs import model_ms, session_ms, write_untrained
 from benchmarks.load import Measured, Server, Shape, act_message, polserve, require_h2load, rival
+from benchmarks.mixed import ALLOWED_MIB, ask_first, ask_mixed
 from benchmarks.native import CannotBuild, native_echo
 from benchmarks.tables import finish, options, show
 from polserve.protos.shared.names import MODEL_FILE
@@ -30,6 +32,8 @@ EIGHT = Shape(8, 8)
 TWICE = Shape(16, 8)
 N_BATCH = 1024
 N_LARGE = 100_000
+SETTLED_S = 3
+"""Time after which the service has let go of what was asked."""
 
 OBSERVATION = np.array([0.01, 0.02, 0.03, 0.04], np.float32)
 CARTPOLE = act_message("cartpole", OBSERVATION)
@@ -187,13 +191,21 @@ def compare_workers(report: Report, rounds: int, calls: int) -> None:
 
 
 def compare_memory(report: Report, calls: int) -> None:
-    """Memory after many calls beside memory after a tenth of them."""
+    """Memory after many calls beside memory after a tenth of them, and what is kept of requests of every size."""
     with polserve() as ours:
         ours.drive(CARTPOLE, EIGHT, calls // 10)
         early = ours.resident_mib()
         ours.drive(CARTPOLE, EIGHT, calls - calls // 10)
         title = f"memory after {calls:,} calls, to after {calls // 10:,}"
         report.line("memory", title, ours.resident_mib(), early, "<= 1.02", "MiB")
+    with polserve() as ours:
+        target = f"127.0.0.1:{ours.port}"
+        ask_first(target)
+        before = ours.resident_mib()
+        ask_mixed(target)
+        time.sleep(SETTLED_S)
+        title = "memory kept after requests of every size and kind, to 64 MiB and twice the largest message"
+        report.line("memory_mixed", title, ours.resident_mib() - before, ALLOWED_MIB, "<= 1", "MiB")
 
 
 def main() -> None:
