@@ -1,5 +1,6 @@
 """Credentials come from Python or from variables, and a token reaches nobody whom it is not for."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +32,17 @@ def test_each_field_is_a_variable() -> None:
 
 @pytest.mark.parametrize("kind", [PolicyClient, AsyncPolicyClient])
 def test_a_token_is_not_sent_in_the_clear_to_another_machine(kind: Any) -> None:
-    for target in ("polserve.example:50051", "dns:///polserve.example:50051", "ipv4:192.0.2.1:1"):
-        with pytest.raises(InvalidArgument, match="credentials: expected TLS beside a token") as refusal:
+    async def connect() -> None:  # the asyncio client is made where a loop runs
+        for target in ("polserve.example:50051", "dns:///polserve.example:50051", "ipv4:192.0.2.1:1"):
+            with pytest.raises(InvalidArgument, match="credentials: expected TLS beside a token") as refusal:
+                kind(target, credentials=Credentials(token=SECRET))
+            assert SECRET not in str(refusal.value)
+            kind(target, credentials=Credentials(token=SECRET, tls=True))
+            kind(target, credentials=Credentials(token=SECRET, insecure=True))
+        for target in ("localhost:1", "127.0.0.1:1", "unix:/run/polserve.sock"):
             kind(target, credentials=Credentials(token=SECRET))
-        assert SECRET not in str(refusal.value)
-        kind(target, credentials=Credentials(token=SECRET, tls=True))
-        kind(target, credentials=Credentials(token=SECRET, insecure=True))
-    for target in ("localhost:1", "127.0.0.1:1", "unix:/run/polserve.sock"):
-        kind(target, credentials=Credentials(token=SECRET))
+
+    asyncio.run(connect())
 
 
 def test_a_client_without_credentials_takes_those_of_the_variables(monkeypatch: pytest.MonkeyPatch) -> None:
