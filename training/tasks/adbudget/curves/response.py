@@ -1,6 +1,6 @@
 """How sales respond to spends: adstock carries a spend over to later days, saturation bends what it brings.
 
-The concave family that Robyn, Meridian and PyMC-Marketing share: geometric adstock, normalised so that a steady spend
+The concave family of Meridian and PyMC-Marketing: geometric adstock, normalised so that a steady spend
 is its own adstock, and Hill (slope up to 1; Michaelis-Menten where it is 1) or logistic saturation.
 """
 
