@@ -42,6 +42,7 @@ class ChildProcess:
         self._name = f"{name} process {self.pid}"
         self._received: queue.Queue[Message | None] = queue.Queue()
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
         threading.Thread(target=self._read, name=f"child-{self.pid}", daemon=True).start()
 
     @property
@@ -83,8 +84,9 @@ class ChildProcess:
         """
         try:
             if self._process.stdin is not None:
-                self._process.stdin.write(encode(message))
-                self._process.stdin.flush()
+                with self._writing:
+                    self._process.stdin.write(encode(message))
+                    self._process.stdin.flush()
         except (OSError, ValueError) as error:
             raise ChildLost(self._how_it_ended()) from error
 

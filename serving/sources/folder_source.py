@@ -9,7 +9,7 @@ import structlog
 
 from polserve.protos.shared.names import CHAMPION, GOLDEN_FILE, MODEL_FILE, POLICY_NAME
 from polserve.serving.errors import ConfigurationError
-from polserve.serving.sources.source import RegistryStatus
+from polserve.serving.sources.source import HistoryState, PolicyHistory, RegistryStatus
 from polserve.serving.versions import ByAlias, DesiredVersions, RolloutResult, VersionRef
 
 log = structlog.get_logger()
@@ -55,6 +55,11 @@ class FolderSource:
     def ignored(self) -> Sequence[str]:
         """Return what is in the folder and not followed, with what was expected in its place."""
         return self._ignored
+
+    def history(self, policy: str) -> PolicyHistory:
+        """Return that there is none: a folder keeps no record."""
+        del policy
+        return PolicyHistory(HistoryState.NONE)
 
     def tell(self, results: Sequence[RolloutResult], live: ByAlias[str]) -> None:
         """Ignore it: a folder keeps no record."""

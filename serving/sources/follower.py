@@ -8,6 +8,7 @@ import structlog
 
 from polserve.protos.shared.alias_history import Move, extended, points_at
 from polserve.protos.shared.names import CHAMPION, POLICY_NAME
+from polserve.protos.shared.promotions import ROLLOUT_TAG
 from polserve.serving.errors import RolloutRefused, one_line
 from polserve.serving.sources.cache import VersionCache
 from polserve.serving.sources.fetching import Fetcher
@@ -15,7 +16,6 @@ from polserve.serving.sources.follower_config import FollowerConfig
 from polserve.serving.sources.registry import Model, Registry
 from polserve.serving.versions import ByAlias, DesiredVersions, RolloutResult, VersionRef, every
 
-ROLLOUT_TAG = "polserve.rollout."
 MAX_TAG_LENGTH = 500
 
 log = structlog.get_logger()

@@ -1,7 +1,7 @@
 """The process that follows an MLflow registry, which is asked nowhere else.
 
-It tells the service what is desired and how the registry does, and hears how versions fared and what went live. It ends
-when the service does.
+It tells the service what is desired and how the registry does, and hears how versions fared and what went live. It also
+reads the history of a policy when it is asked to. It ends when the service does.
 """
 
 import contextlib
@@ -22,6 +22,7 @@ from polserve.serving.processes.encoding import Message, encode_each, encode_ref
 from polserve.serving.sources.cache import VersionCache
 from polserve.serving.sources.follower import Follower
 from polserve.serving.sources.follower_config import FollowerConfig
+from polserve.serving.sources.history import HistoryReader
 from polserve.serving.sources.registry import Registry
 from polserve.serving.versions import DesiredVersions, RolloutResult
 
@@ -62,7 +63,8 @@ def main() -> None:
 
 def _follow(parent: Parent, config: FollowerConfig, cache: VersionCache) -> None:
     """Look at the registry again and again; raises ParentGone when the service ends."""
-    follower = Follower(config, Registry(config.tracking_uri), cache)
+    registry = Registry(config.tracking_uri)
+    follower, histories = Follower(config, registry, cache), HistoryReader(registry)
     if good := follower.last_good():
         parent.send({"desired": _encode(good)})
     failures = 0
@@ -77,17 +79,28 @@ def _follow(parent: Parent, config: FollowerConfig, cache: VersionCache) -> None
         else:
             failures = 0
             parent.send({"desired": _encode(desired), "registry": {"is_up": True, "error": follower.problem}})
-        _listen(parent, follower, until=started + pause_s(config.poll_interval_s, failures))
+        _listen(parent, follower, histories, until=started + pause_s(config.poll_interval_s, failures))
 
 
-def _listen(parent: Parent, follower: Follower, until: float) -> None:
-    """Record what the service says until then, and what it has said by then."""
+def _listen(parent: Parent, follower: Follower, histories: HistoryReader, until: float) -> None:
+    """Record what the service says until then, and what it has said by then; answer what it asks."""
     while True:
         try:
             told = parent.receive(max(0.0, until - time.monotonic()))
         except TimeoutError:
             return
-        follower.record([RolloutResult(**result) for result in told["results"]], told["live"])
+        if "history" in told:
+            parent.send({"history": _history(histories, told["history"])})
+        else:
+            follower.record([RolloutResult(**result) for result in told["results"]], told["live"])
+
+
+def _history(histories: HistoryReader, policy: str) -> Message:
+    """Read the history of a policy; return it, or why it cannot be read."""
+    try:
+        return {"policy": policy, **histories.read(policy), "problem": ""}
+    except Exception as error:  # noqa: BLE001 - whatever the registry does wrong, the service goes on
+        return {"policy": policy, "problem": one_line(error)}
 
 
 def pause_s(interval_s: float, failures: int) -> float:

@@ -1,7 +1,9 @@
 """An MLflow registry as the follower needs it. The only module of `serving` that imports mlflow."""
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from mlflow import MlflowClient, artifacts, set_tracking_uri
@@ -11,6 +13,7 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from polserve.protos.shared.alias_history import HISTORY_TAG
 from polserve.protos.shared.names import POLICY_TAG, SHA256_TAG
+from polserve.protos.shared.promotions import PROMOTIONS_EXPERIMENT
 from polserve.serving.sources.fetching import Artifact
 
 PAGE = 100
@@ -27,6 +30,17 @@ class Model:
     """The record of @champion's moves (`polserve.protos.shared.alias_history`)."""
     created: int
     """Milliseconds since 1970; tells it from one of the same name that was deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedRun:
+    """A run of the experiment of promotions, which records a decision."""
+
+    run_id: str
+    at: str
+    """The start of the run, in UTC, ISO 8601."""
+    tags: dict[str, str]
+    params: dict[str, str]
 
 
 class Registry:
@@ -79,6 +93,47 @@ class Registry:
     def write_history(self, policy: str, text: str) -> None:
         """Replace the record of @champion's moves by `text`."""
         self._client.set_registered_model_tag(policy, HISTORY_TAG, text)
+
+    def version_tags(self, policy: str) -> dict[str, dict[str, str]]:
+        """Ask for the tags of a policy's latest versions, by version, the latest first; at most a hundred."""
+        named = f"name = '{policy}'"
+        versions = self._client.search_model_versions(named, max_results=PAGE, order_by=["version_number DESC"])
+        return {str(version.version): dict(version.tags) for version in versions}
+
+    def decision_runs(self, policy: str, most: int) -> list[RecordedRun]:
+        """Ask for the runs of the latest decisions on a policy, the latest first."""
+        experiment = self._client.get_experiment_by_name(PROMOTIONS_EXPERIMENT)
+        if experiment is None:
+            return []
+        runs = self._client.search_runs(
+            [experiment.experiment_id],
+            f"tags.policy = '{policy}'",
+            max_results=most,
+            order_by=["attributes.start_time DESC"],
+        )
+        return [
+            RecordedRun(run.info.run_id, _moment(run.info.start_time), dict(run.data.tags), dict(run.data.params))
+            for run in runs
+        ]
+
+    def run_file(self, run_id: str, name: str, most_bytes: int) -> bytes:
+        """Read a file of a run.
+
+        Raises:
+            LookupError: the run has no such file.
+            ValueError: it is larger than `most_bytes`.
+        """
+        sizes = {info.path: int(info.file_size or 0) for info in self._client.list_artifacts(run_id)}
+        if name not in sizes:
+            raise LookupError(f"there is no {name}")
+        if sizes[name] > most_bytes:
+            raise ValueError(f"{name} has {sizes[name]} bytes; expected at most {most_bytes}")
+        with tempfile.TemporaryDirectory() as folder:
+            return Path(artifacts.download_artifacts(run_id=run_id, artifact_path=name, dst_path=folder)).read_bytes()
+
+
+def _moment(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _model(model: RegisteredModel) -> Model:

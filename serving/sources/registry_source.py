@@ -3,7 +3,9 @@
 The registry client never runs in the process that answers calls: whatever it hangs on, no call waits for it.
 """
 
+import contextlib
 import importlib.util
+import math
 import os
 import threading
 import time
@@ -17,7 +19,7 @@ from polserve.serving.errors import ConfigurationError
 from polserve.serving.processes.encoding import Message, decode_each, decode_ref
 from polserve.serving.processes.parent import ChildLost, ChildProcess
 from polserve.serving.sources.follower_config import FollowerConfig
-from polserve.serving.sources.source import RegistryStatus
+from polserve.serving.sources.source import HistoryState, PolicyHistory, RegistryStatus
 from polserve.serving.versions import ByAlias, DesiredVersions, RolloutResult
 
 RESTART_DELAY_S = 1.0
@@ -27,6 +29,10 @@ END_TIMEOUT_S = 2.0
 """Seconds for a follower to handle what it was told and end, before it is killed."""
 MLFLOW_LIMITS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 """Defaults for the follower: by MLflow's own, one call to a dead registry waits for minutes."""
+
+HISTORY_AGE_S = 10.0
+"""Age from which a history is asked for again when somebody looks."""
+_NOTHING_RECORDED: Message = {"moves": [], "decisions": [], "rollouts": []}
 
 log = structlog.get_logger()
 
@@ -46,12 +52,20 @@ class RegistrySource:
         self._desired: DesiredVersions | None = None
         self._closed = threading.Event()
         self._child: ChildProcess | None = None
+        self._asking = threading.Lock()
+        self._histories: dict[str, PolicyHistory] = {}
+        self._told_at: dict[str, float] = {}
+        """When the history of each policy was told, by the monotonic clock."""
+        self._asked: set[str] = set()
+        """The policies whose history the child is still reading."""
 
     def follow(self) -> Iterator[DesiredVersions]:
         """Yield what the registry's aliases name, downloaded; the last good versions while it cannot be reached."""
         delay_s = RESTART_DELAY_S
         while not self._closed.is_set():
             child = self._child = _start()
+            with self._asking:
+                self._asked.clear()  # what the one before was asked
             try:
                 yield from self._listen(child)
             finally:
@@ -72,6 +86,18 @@ class RegistrySource:
     def ignored(self) -> Sequence[str]:
         """Return nothing: what is no policy has no tag, and is none of ours."""
         return ()
+
+    def history(self, policy: str) -> PolicyHistory:
+        """Return the history that the child told last, and ask it for the present one where that is old."""
+        with self._asking:
+            now = time.monotonic()
+            child = self._child
+            is_old = now - self._told_at.get(policy, -math.inf) > HISTORY_AGE_S
+            if is_old and policy not in self._asked and child is not None:
+                self._asked.add(policy)  # once: a child that hangs must not be sent more than its pipe holds
+                with contextlib.suppress(ChildLost):  # a new one is started, and asked again
+                    child.send({"history": policy})
+            return self._histories.get(policy, PolicyHistory(HistoryState.ASKED))
 
     def tell(self, results: Sequence[RolloutResult], live: ByAlias[str]) -> None:
         """Pass on how versions fared, for their tags in the registry, and what is live, for the cache."""
@@ -94,6 +120,8 @@ class RegistrySource:
             child.configure(asdict(self._config), timeout_s=None)
             while True:
                 message = child.receive()
+                if "history" in message:
+                    self._note_history(message["history"])
                 if "registry" in message:
                     self._note(message["registry"])
                 if "desired" in message and (desired := decode_each(message["desired"], decode_ref)) != self._desired:
@@ -101,6 +129,16 @@ class RegistrySource:
                     self._desired = desired  # only now: one that could not be applied is yielded again
         except ChildLost:
             return
+
+    def _note_history(self, told: Message) -> None:
+        """Remember a history; where it could not be read, the one before stays, with the reason."""
+        policy, problem = told["policy"], told["problem"]
+        with self._asking:
+            self._asked.discard(policy)
+            self._told_at[policy] = time.monotonic()
+            before = self._histories.get(policy, PolicyHistory(HistoryState.KNOWN, _NOTHING_RECORDED))
+            record = before.record if problem else {key: told[key] for key in _NOTHING_RECORDED}
+            self._histories[policy] = PolicyHistory(HistoryState.KNOWN, record, problem)
 
     def _note(self, registry: Message) -> None:
         """Remember how the registry does, and log it when that changes."""

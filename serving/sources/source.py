@@ -1,9 +1,11 @@
 """What the service asks of a source of policy versions, and tells it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
+from polserve.serving.processes.encoding import Message
 from polserve.serving.versions import ByAlias, DesiredVersions, RolloutResult
 
 
@@ -18,6 +20,27 @@ class RegistryStatus:
     """Why it is not up, or what is wrong with single policies, in one line; empty if nothing is."""
 
 
+class HistoryState(StrEnum):
+    """How much is known of a policy's past."""
+
+    NONE = "none"
+    """The source keeps no record of it."""
+    ASKED = "asked"
+    """The registry was asked, and has not answered yet."""
+    KNOWN = "known"
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyHistory:
+    """What a source knows of a policy's past."""
+
+    state: HistoryState
+    record: Message = field(default_factory=dict)
+    """The moves of @champion, the decisions and the rollouts, as JSON (`polserve.serving.sources.history`)."""
+    problem: str = ""
+    """Why it is not the latest, in one line; empty where it is."""
+
+
 class Source(Protocol):
     """Where the service learns which versions should be live: a folder, or an MLflow registry."""
 
@@ -29,6 +52,9 @@ class Source(Protocol):
 
     def ignored(self) -> Sequence[str]:
         """Return what was found and is not followed, each in a line with what was expected."""
+
+    def history(self, policy: str) -> PolicyHistory:
+        """Return what is known of a live policy's past, at once; what a registry keeps of it is asked for meanwhile."""
 
     def tell(self, results: Sequence[RolloutResult], live: ByAlias[str]) -> None:
         """Take note of how versions fared, and of which version is live now."""

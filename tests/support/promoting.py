@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from polserve.protos.shared.alias_history import HISTORY_TAG, Move, parse_history
 from polserve.protos.shared.names import CHAMPION
+from polserve.protos.shared.promotions import PROMOTIONS_EXPERIMENT
 from polserve.serving.cli import build
-from polserve.training.promotion.record import EXPERIMENT
 
 FEW = ("--episodes", "30", "--processes", "1")
 
@@ -52,5 +52,5 @@ def history(store: MlflowClient, policy: str) -> list[Move]:
 def decision_run(store: MlflowClient, policy: str, version: str) -> Run:
     """The latest run that decided on a version; its tag names it."""
     run = store.get_run(store.get_model_version(policy, version).tags["polserve.promotion.run"])
-    assert store.get_experiment(run.info.experiment_id).name == EXPERIMENT
+    assert store.get_experiment(run.info.experiment_id).name == PROMOTIONS_EXPERIMENT
     return run

@@ -8,6 +8,7 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from polserve.protos.shared.promotions import COMPARISON_FILE
 from polserve.training.evaluation.comparison import Comparison, Estimate
 from polserve.training.evaluation.statistics import bin_range
 
@@ -82,7 +83,7 @@ def write_evidence(folder: Path, evidence: Evidence) -> None:
     """Write comparison.md, comparison.json and returns.png into `folder`."""
     mpl.use("agg")
     (folder / "comparison.md").write_text(_markdown(evidence))
-    (folder / "comparison.json").write_text(json.dumps(asdict(evidence), indent=2))
+    (folder / COMPARISON_FILE).write_text(json.dumps(asdict(evidence), indent=2))
     _plot(folder / "returns.png", evidence)
 
 

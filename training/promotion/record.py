@@ -4,20 +4,18 @@ import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from polserve.protos.shared.promotions import PROMOTIONS_EXPERIMENT
 from polserve.training.promotion.decision import Decision
 from polserve.training.promotion.evidence import metrics, write_evidence
 from polserve.training.registry.tracking import TrackedRun, tag_run
 from polserve.training.registry.versions import MAX_TAG_LENGTH, PolicyRegistry
-
-EXPERIMENT = "polserve-promotions"
-"""The experiment of decisions, apart from training's, whose runs have other parameters and curves."""
 
 
 def record_decision(registry: PolicyRegistry, decision: Decision) -> Decision:
     """Write a run with the decision and what it rests on; return the decision with the run's id."""
     candidacy, evidence = decision.candidacy, decision.evidence
     tags = {"policy": candidacy.policy, "candidate": candidacy.candidate, "champion": candidacy.champion or ""}
-    with TrackedRun.start(registry.client, EXPERIMENT, candidacy.title, {**tags, **_tags(decision)}) as run:
+    with TrackedRun.start(registry.client, PROMOTIONS_EXPERIMENT, candidacy.title, {**tags, **_tags(decision)}) as run:
         if evidence is not None:
             games = ("max_steps", "first_seed", "environment", "random_mean", "loss_allowed")
             given = {name: value for name, value in asdict(candidacy.criteria).items() if value is not None}

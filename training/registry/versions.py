@@ -21,6 +21,7 @@ from mlflow.types import Schema, TensorSpec
 
 from polserve.protos.shared.golden import states_of
 from polserve.protos.shared.names import CHAMPION, GOLDEN_FILE, MODEL_FILE, OBSERVATION, POLICY_TAG, SHA256_TAG
+from polserve.protos.shared.promotions import DECISION_RUN_TAG, DECISION_TAG
 from polserve.protos.shared.version_names import VersionName
 from polserve.training.errors import RaceLost, RegistryError
 from polserve.training.registry.address import is_server
@@ -30,10 +31,6 @@ from polserve.training.versions.version import PolicyVersion
 
 LARGEST_EXAMPLE_BYTES = 100_000
 """MLflow writes an input example as JSON, which takes frames thirty times their size."""
-DECISION_TAG = "polserve.promotion"
-"""Tag of a version: whether it was promoted, when, and why."""
-DECISION_RUN_TAG = "polserve.promotion.run"
-"""Tag of a version: the MLflow run that holds the evidence."""
 MAX_TAG_LENGTH = 1_000
 LOGGED_MODEL = re.compile("models:/(m-[0-9a-f]+)")
 """Source of a version that a run logged; a copy of a version has another."""
