@@ -8,11 +8,13 @@ import typer
 from polserve.serving.commands.target import DEFAULT_TARGET, DEFAULT_WAIT_S, Target, Wait, finite, require_service
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from polserve.serving.client import LivePolicy
+    from polserve.serving.commands.counting import Rates, VersionRates
 
-    Counts = Mapping[tuple[str, str], float]
+UNKNOWN = "-"
+"""Text in place of what was not measured."""
 
 
 def watch(
@@ -27,7 +29,7 @@ def watch(
     target: Target = DEFAULT_TARGET,
     wait: Wait = DEFAULT_WAIT_S,
 ) -> None:
-    """Show live versions and their rates, until Ctrl-C."""
+    """Show live versions with their rates, times and returns, until Ctrl-C."""
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
@@ -50,7 +52,8 @@ def watch(
     with PolicyClient(target) as client, screen or nullcontext():
         while True:
             try:
-                lines = aligned(_rows(client.policies(), counter.per_second()))
+                rates = counter.rates()
+                lines = [_summary(rates) if rates else "measuring", "", *aligned(_rows(client.policies(), rates))]
             except ClientError as error:
                 lines = [str(error)]
             if counter.problem:
@@ -63,11 +66,40 @@ def watch(
                 return
 
 
-def _rows(live: "Sequence[LivePolicy]", rates: "Counts | None") -> "list[tuple[str, ...]]":
-    rows: list[tuple[str, ...]] = [("version", "aliases", "observations/s")]
+def _summary(rates: "Rates") -> str:
+    """Say how the service as a whole is doing, in a line."""
+    median, late = rates.call_s
+    parts = [
+        f"{rates.calls:,.1f} calls/s",
+        f"{rates.errors:,.1f} failed/s",
+        f"median {_time(median)}, 99 % within {_time(late)}",
+        f"waiting for a model: 99 % within {_time(rates.waiting_s[1])}",
+        f"{rates.episodes:,} open episodes",
+    ]
+    return "; ".join(parts)
+
+
+def _rows(live: "Sequence[LivePolicy]", rates: "Rates | None") -> "list[tuple[str, ...]]":
+    heads = ("version", "aliases", "observations/s", "model p50", "p99", "mean return")
+    rows: list[tuple[str, ...]] = [heads]
     for policy in live:
         for version in policy.versions:
-            rate = None if rates is None else rates.get((policy.name, version.version), 0.0)
-            named = " ".join(policy.aliases_of(version)) or "-"
-            rows.append((f"{policy.name}/{version.version}", named, "-" if rate is None else f"{rate:,.1f}"))
+            measured = None if rates is None else rates.versions.get((policy.name, version.version))
+            named = " ".join(policy.aliases_of(version)) or UNKNOWN
+            rows.append((f"{policy.name}/{version.version}", named, *_cells(measured, is_known=rates is not None)))
     return rows
+
+
+def _cells(measured: "VersionRates | None", *, is_known: bool) -> tuple[str, str, str, str]:
+    """Return what was measured of a version; one that has never answered has no metrics yet."""
+    if measured is None:
+        return ("0.0" if is_known else UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN)
+    mean = UNKNOWN if measured.mean_return is None else f"{measured.mean_return:,.1f}"
+    median, late = measured.model_s
+    return (f"{measured.observations:,.1f}", _time(median), _time(late), mean)
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return UNKNOWN
+    return f"{seconds * 1e6:.0f} us" if seconds < 1e-3 else f"{seconds * 1e3:.3g} ms"  # noqa: PLR2004 - a millisecond

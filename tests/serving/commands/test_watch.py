@@ -1,4 +1,5 @@
 import contextlib
+import math
 import os
 import pty
 import re
@@ -9,8 +10,8 @@ import threading
 
 import pytest
 
-from polserve.serving.client import PolicyClient
-from polserve.serving.commands.counting import Counter, observation_counts
+from polserve.serving.client import ClientError, PolicyClient
+from polserve.serving.commands.counting import Counter, observation_counts, quantile
 from tests.support.running import Running, environment
 
 
@@ -23,20 +24,44 @@ def options() -> tuple[str, ...]:
 def test_what_is_counted_is_what_was_answered(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     counter = Counter(f"{running.http_url}/metrics")
-    assert counter.per_second() is None, "one look tells no rate"
+    assert counter.rates() is None, "one look tells no rate"
     monkeypatch.delenv("http_proxy")
     before = observation_counts(running.metrics()).get(("cartpole", "1"), 0.0)
     with PolicyClient(running.target) as client:
         client.act("cartpole", [[0.0] * 4] * 7)
     assert observation_counts(running.metrics())["cartpole", "1"] - before == 7
-    rates = counter.per_second()
+    with PolicyClient(running.target) as client, client.episode("cartpole") as episode:
+        episode.act([0.0] * 4)
+        episode.end(reward=-3.0)
+        with pytest.raises(ClientError):
+            client.act("go", [0])
+    rates = counter.rates()
     assert rates is not None
-    assert rates["cartpole", "1"] > 0
+    assert min(rates.calls, rates.errors) > 0
+    median, late = rates.call_s
+    assert median is not None and late is not None  # noqa: PT018 - for the type checker
+    assert 0 < median <= late
+    version = rates.versions["cartpole", "1"]
+    assert version.observations > 0
+    assert version.model_s[0] is not None
+    assert version.mean_return == -3.0
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"), [(0.0, 0.0), (0.25, 0.5), (0.5, 1.0), (0.75, 2.0), (0.9, 2.0), (1.0, 2.0)]
+)
+def test_a_quantile_is_estimated_inside_its_bucket(part: float, expected: float) -> None:
+    assert quantile([(1.0, 4.0), (2.0, 6.0), (math.inf, 8.0)], part) == expected
+
+
+def test_there_is_no_quantile_of_nothing() -> None:
+    assert quantile([], 0.5) is None
+    assert quantile([(1.0, 0.0), (math.inf, 0.0)], 0.5) is None
 
 
 def test_where_there_are_no_metrics_it_is_said_how_to_name_them() -> None:
     counter = Counter("http://127.0.0.1:1/metrics")
-    assert counter.per_second() is None
+    assert counter.rates() is None
     assert "no metrics at http://127.0.0.1:1/metrics" in counter.problem
     assert counter.problem.endswith("give their address with --metrics")
 
