@@ -11,6 +11,8 @@ from prometheus_client import CollectorRegistry
 from polserve.serving.access.callers import Role
 from polserve.serving.access.guard import Guard
 from polserve.serving.calls import Calls
+from polserve.serving.console.rollouts import RolloutLog
+from polserve.serving.console.routes import Known, console_routes, history_routes
 from polserve.serving.grpc.fronts import choose_front
 from polserve.serving.http.inference_protocol import protocol_routes
 from polserve.serving.http.pages import page_routes
@@ -60,6 +62,7 @@ class Service:
         self._certificates = watched_certificates(settings.tls_files) if settings.tls_files else None
         watched: list[Looked] = [] if self._certificates is None else [self._certificates]
         self._lookout = Lookout(watched if self._guard.is_open else [*watched, self._guard])
+        self._rollouts = RolloutLog()
         self._http = HttpServer(settings.host, settings.http_port)
         self._workers = make_workers(settings, registry)
         self._rollout = Rollout(self._validator.validate, self._workers, is_list_fixed=bool(settings.policy))
@@ -136,6 +139,7 @@ class Service:
         """Bring live what the source desires, each time that it desires something else."""
         for desired in self._source.follow():
             results = self._rollout.apply(desired)
+            self._rollouts.note(results)
             self._metrics.observe_rollouts(results, self._rollout.live)
             live = self._rollout.aliases
             missing = self._missing(live)
@@ -149,10 +153,13 @@ class Service:
         """Make the table of what the HTTP port answers; of two routes for the same, the first one counts."""
         needed = Role.NONE if self._settings.metrics_access == "open" else Role.OBSERVE
         calls, max_body_bytes = self._workers.calls, self._settings.max_message_mib * 2**20
+        known = Known(self.readiness, lambda: self._rollout.aliases, self._source.history, self._rollouts)
         return [
+            *(console_routes(known) if self._settings.console else []),
             *page_routes(self._exposition, self.readiness, needed),
             *policy_routes(calls),
             *protocol_routes(calls, max_body_bytes),
+            *history_routes(known),
         ]
 
     def _exposition(self) -> bytes:

@@ -53,6 +53,8 @@ class Settings(SecuritySettings):
     """Port for gRPC; 0 for any free one."""
     http_port: Port = 8080
     """Port for the pages /, /metrics, /livez and /readyz; 0 for any free one."""
+    console: bool = True
+    """Whether a browser gets the console at /, which shows what is live and lets you try it; else a plain page."""
     policies: Annotated[Path | None, Shown(default="the bundled policies", expected="a folder")] = None
     """Folder that holds policies as NAME/VERSION/; the highest version of each answers."""
     policy: Annotated[tuple[str, ...], NoDecode, Shown(default="all", expected="the name of a policy")] = ()

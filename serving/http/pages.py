@@ -36,7 +36,7 @@ def page_routes(
         pages["/metrics"] = _for_all_policies(shared)
     needs = {"/readyz": Role.NONE, "/livez": Role.NONE, "/metrics": metrics_need}
     return [
-        Route("GET", "/", _home(readiness), "what is live, and how to call it"),
+        Route("GET", "/", home_page(readiness), "what is live, and how to call it"),
         *(Route("GET", path, pages[path], meaning, needs[path]) for path, meaning in home.PAGES.items()),
     ]
 
@@ -102,7 +102,9 @@ def _readyz(readiness: Callable[[], Readiness]) -> Endpoint:
     return answer
 
 
-def _home(readiness: Callable[[], Readiness]) -> Endpoint:
+def home_page(readiness: Callable[[], Readiness]) -> Endpoint:
+    """Make the page at /: what is live and how to call it, as HTML or as text."""
+
     async def answer(request: Request) -> Answer:
         """Answer with HTML for a browser, else with plain text."""
         state = as_seen(readiness(), request.caller)

@@ -86,6 +86,21 @@ def test_pages_that_name_policies_are_for_those_who_may_see_them(guarded: Runnin
     assert b"frames" not in home.body
 
 
+def test_the_console_asks_everybody_in_and_shows_each_only_their_policies(
+    guarded: Running, bearers: Mapping[str, str]
+) -> None:
+    narrow = bearers["narrow"]
+    assert ask(guarded, "/console/main.js").status == 200
+    assert ask(guarded, "/console/rollouts.json").status == 401
+    tried = ask(guarded, "/console/rollouts.json", authorization=narrow).said["rollouts"]
+    assert {one["policy"] for one in tried} == {"cartpole"}
+    hidden, missing = (
+        ask(guarded, f"/v1/policies/{name}/history", authorization=narrow) for name in ("frames", "nobody")
+    )
+    assert hidden.status == missing.status == 404
+    assert hidden.said["error"].replace("frames", "nobody") == missing.said["error"]
+
+
 def test_metrics_may_be_open_while_nothing_else_is(policies: Path, access_file: Path, tmp_path: Path) -> None:
     options = ("--policies", str(policies), "--access", str(access_file), "--metrics-access", "open")
     with service(*options, folder=tmp_path) as running:
