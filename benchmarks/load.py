@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -66,6 +67,9 @@ class Server:
     method: str = METHOD
     http_port: int = 0
     """Port of its pages; 0 where it has none."""
+    is_encrypted: bool = False
+    bearer: str = ""
+    """Token that it is called with; empty for none."""
 
     def cpu_s(self) -> float:
         """CPU time so far."""
@@ -122,17 +126,19 @@ def act_message(policy: str, observation: np.ndarray) -> bytes:
 
 
 @contextlib.contextmanager
-def polserve(*options: str) -> Iterator[Server]:
-    """`polserve serve` on free ports, ready."""
+def polserve(*options: str, bearer: str = "") -> Iterator[Server]:
+    """`polserve serve` on free ports, ready; called with a token where it asks for one."""
     with process_of([*PYTHON, "polserve", "serve", "--grpc-port", "0", "--http-port", "0", *options], ROOT) as process:
         line = process.stdout.readline() if process.stdout else ""
         ports = re.findall(r":(\d+)", line)
         if len(ports) < 2:  # noqa: PLR2004 - gRPC and HTTP
             raise SystemExit(f"polserve did not start: {line!r}")
         n_workers = int(options[options.index("--workers") + 1]) if "--workers" in options else 1
-        while not _is_up(ports[1], n_workers):
+        is_encrypted = "--tls-cert" in options
+        while not _is_up(f"{'https' if is_encrypted else 'http'}://127.0.0.1:{ports[1]}/readyz", n_workers):
             time.sleep(0.02)
-        yield Server(int(ports[0]), workers_of(process.pid) or [process.pid], http_port=int(ports[1]))
+        pids = workers_of(process.pid) or [process.pid]
+        yield Server(int(ports[0]), pids, http_port=int(ports[1]), is_encrypted=is_encrypted, bearer=bearer)
 
 
 def workers_of(pid: int) -> list[int]:
@@ -182,10 +188,12 @@ def process_of(command: Sequence[str], cwd: Path) -> "Iterator[subprocess.Popen[
             process.kill()
 
 
-def _is_up(http_port: str, n_workers: int) -> bool:
+def _is_up(url: str, n_workers: int) -> bool:
+    trusting = ssl.create_default_context()
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE  # a certificate of this program's own
     with (
         contextlib.suppress(OSError),
-        urllib.request.urlopen(f"http://127.0.0.1:{http_port}/readyz", timeout=2) as page,
+        urllib.request.urlopen(url, timeout=2, context=trusting) as page,  # noqa: S310 - our own address
     ):
         return n_workers == 1 or f'"up": {n_workers}' in page.read().decode()
     return False
@@ -199,7 +207,8 @@ def run_h2load(server: Server, message: bytes, shape: Shape, *amount: str) -> np
         command = [
             *("h2load", *amount, "-c", str(shape.connections), "-m", str(shape.streams), "-d", str(body)),
             *("-H", "content-type: application/grpc", "-H", "te: trailers", "--log-file", str(log)),
-            f"http://127.0.0.1:{server.port}/{server.method}",
+            *(("-H", f"authorization: Bearer {server.bearer}") if server.bearer else ()),
+            f"{'https' if server.is_encrypted else 'http'}://127.0.0.1:{server.port}/{server.method}",
         ]
         output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600).stdout  # noqa: S603
         if not re.search(r"\b[1-9]\d* succeeded, 0 failed, 0 errored", output):

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from polserve.serving.errors import Expired, InvalidRequest, NotReady, Overloaded, PolserveError
+from polserve.serving.access.callers import Caller
+from polserve.serving.errors import Expired, InvalidRequest, NotReady, Overloaded, PolserveError, Unauthenticated
 from polserve.serving.policy import ObservationContract, Policy
 
 RETRY_AFTER_S = 1.0
@@ -122,6 +123,13 @@ class OpenStream(Protocol):
         """End it with an error."""
 
 
+class CalledStream(OpenStream, Protocol):
+    """A call that holds episodes."""
+
+    caller: Caller
+    """Who makes it."""
+
+
 class OpenStreams:
     """The open streams of this process: not too many, none idle for long, none after the end.
 
@@ -139,6 +147,8 @@ class OpenStreams:
         """Versions that are played and no longer live, and since when."""
         self._calls: dict[OpenStream, tuple[int, int]] = {}
         """The open streams: how many episodes each holds, and the bytes of their state."""
+        self._callers: dict[OpenStream, Caller] = {}
+        """Who has opened each of them."""
         self._n_holding = 0
         """Those of them that hold any: a stream of sequences holds none, but each of these does."""
         self._n_episodes = self._n_bytes = 0
@@ -148,7 +158,7 @@ class OpenStreams:
         """Number of open streams."""
         return self._n_holding
 
-    def open(self, call: OpenStream) -> None:
+    def open(self, call: CalledStream) -> None:
         """Let a stream begin.
 
         Raises:
@@ -158,6 +168,7 @@ class OpenStreams:
         if self.is_draining:
             raise NotReady(DRAINING)
         self.hold(call, 1, 0)
+        self._callers[call] = call.caller
 
     def hold(self, call: OpenStream, n_episodes: int, n_bytes: int) -> None:
         """Let a stream hold so many episodes, whose state takes so many bytes, in the place of what it held.
@@ -180,6 +191,7 @@ class OpenStreams:
     def close(self, call: OpenStream) -> None:
         """Forget a stream, and the episode on it."""
         call.state = None
+        self._callers.pop(call, None)
         self._count(self._calls.pop(call, (0, 0)), (0, 0))
 
     def drain(self) -> None:
@@ -192,7 +204,7 @@ class OpenStreams:
         self._end_where(lambda _call: True, NotReady(DRAINING))
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """End what is idle or has outlived its version, from now on."""
+        """End what is idle, has outlived its version or its caller's token, from now on."""
         self.reap()
         limits = self._limits
         loop.call_later(min(1.0, limits.idle_s / 4, limits.retired_s / 4), self.watch, loop)
@@ -202,6 +214,9 @@ class OpenStreams:
         if not self._calls:
             self._retired.clear()
             return
+        now = time.time()
+        for call in [call for call, caller in self._callers.items() if not caller.is_valid(now)]:
+            call.fail(Unauthenticated("expired", "what the stream was opened with has expired, or was taken back"))
         since = time.monotonic() - self._limits.idle_s
         idle = Expired(f"no message came for {self._limits.idle_s:g} s; the episode's state is freed")
         self._end_where(lambda call: call.active_at < since, idle)

@@ -51,6 +51,16 @@ class AccessList:
                 found = caller
         return found
 
+    def revoke_all_but(self, others: "AccessList") -> None:
+        """Revoke the callers that another list does not have, or lets do something else."""
+        ours = {digest: caller for bucket in self.tokens.values() for digest, caller in bucket}
+        theirs = {digest: caller for bucket in others.tokens.values() for digest, caller in bucket}
+        pairs = [(caller, theirs.get(digest)) for digest, caller in ours.items()]
+        pairs += [(caller, others.certificates.get(name)) for name, caller in self.certificates.items()]
+        for caller, other in pairs:
+            if other is None or not caller.may_the_same(other):
+                caller.is_revoked = True
+
     def caller_of_certificate(self, names: Iterable[str]) -> Caller | None:
         """Return whose certificate has one of these names; None where it is nobody's."""
         return next((self.certificates[name] for name in names if name in self.certificates), None)

@@ -59,9 +59,9 @@ def visible(patterns: Iterable[str] | None) -> Visible | None:
     return None if patterns is None else _interned(tuple(sorted(set(patterns))))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Caller:
-    """Somebody who calls, as the service knows them."""
+    """Somebody who calls, as the service knows them; never changed but by being revoked."""
 
     name: str
     """Name for the log; of no meaning otherwise."""
@@ -70,6 +70,17 @@ class Caller:
     """The policies that exist for this caller; None for all."""
     expires_at: float = math.inf
     """Unix time from which the caller must show something new."""
+    is_revoked: bool = False
+    """Whether the caller is known no longer, or may do something else now."""
+
+    def is_valid(self, now: float) -> bool:
+        """Whether a stream of this caller may go on, by Unix time."""
+        return not self.is_revoked and now < self.expires_at
+
+    def may_the_same(self, other: "Caller") -> bool:
+        """Whether another caller may do the same, for as long."""
+        mine, others = (self.role, self.policies, self.expires_at), (other.role, other.policies, other.expires_at)
+        return mine == others
 
 
 ANYBODY = Caller("anybody", Role.ACT)

@@ -9,7 +9,7 @@ from pathlib import Path
 from polserve.serving.access.access_file import AccessList, read_access_file
 from polserve.serving.access.callers import ANYBODY, STRANGER, Caller, Role, visible
 from polserve.serving.access.failures import Failures
-from polserve.serving.access.keys import KeysAwaited, open_keys
+from polserve.serving.access.keys import KeysAwaited, KeySet, open_keys
 from polserve.serving.access.web_tokens import WebTokenRules, WebTokens
 from polserve.serving.errors import NotReady, Overloaded, PermissionDenied, Unauthenticated
 from polserve.serving.logs import SparseLog
@@ -80,8 +80,8 @@ class Guard:
             self._web_tokens = WebTokens(rules.web_tokens, open_keys(rules.key_place))
         self._lock = threading.Lock()
         self._known: dict[tuple[bytes, tuple[str, ...], bool], Caller] = {}
-        self._known_by: AccessList | None = None
-        """The list by which they are known."""
+        self._known_by: tuple[AccessList | None, KeySet | None] = (None, None)
+        """The list and the keys by which they are known."""
         self._failures = Failures()
         self._log = SparseLog("call_denied")
 
@@ -92,9 +92,13 @@ class Guard:
 
     def look(self) -> None:
         """Take in files that have changed; called every second."""
-        for watched in (self._list, self._web_tokens):
-            if watched is not None:
-                watched.look()
+        if self._list is not None:
+            before = self._list.value
+            self._list.look()
+            if self._list.value is not before:
+                before.revoke_all_but(self._list.value)
+        if self._web_tokens is not None:
+            self._web_tokens.look()
 
     def admit(self, needs: Role, shown: Shown) -> Caller:
         """Return who calls; everybody is admitted to what needs no role.
@@ -132,7 +136,10 @@ class Guard:
         """Return who calls; raises as `admit`."""
         told = None if self._list is None else self._list.value
         key = (shown.authorization, shown.certificate, shown.is_local)
-        caller = self._known.get(key) if self._known_by is told else None
+        keys = None if self._web_tokens is None else self._web_tokens.keys
+        known_by = self._known_by
+        is_current = known_by[0] is told and known_by[1] is keys
+        caller = self._known.get(key) if is_current else None
         now = time.time()
         if caller is not None and now < caller.expires_at:
             return caller
@@ -140,8 +147,8 @@ class Guard:
         if now >= caller.expires_at:
             raise Unauthenticated("expired", "the token has expired")
         with self._lock:
-            if self._known_by is not told or len(self._known) >= MOST_REMEMBERED:
-                self._known, self._known_by = {}, told
+            if not is_current or len(self._known) >= MOST_REMEMBERED:
+                self._known, self._known_by = {}, (told, keys)
             self._known[key] = caller
         return caller
 

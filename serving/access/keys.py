@@ -58,6 +58,10 @@ class KeysAwaited(Exception):
 class Keys(Protocol):
     """Where keys are looked up."""
 
+    @property
+    def current(self) -> KeySet:
+        """The keys that are known now."""
+
     def find(self, key_id: str | None) -> VerifyingKey | None:
         """Return a key by its id, or the only one where the token names none; None where there is no such key.
 
@@ -123,6 +127,11 @@ class FileKeys:
         """Read the file; raises ConfigurationError."""
         self._keys = Reloaded(SETTING, [path], lambda: parse_keys(read_file(SETTING, path)))
 
+    @property
+    def current(self) -> KeySet:
+        """The keys that are known now."""
+        return self._keys.value
+
     def find(self, key_id: str | None) -> VerifyingKey | None:
         """Return a key by its id."""
         return _find(self._keys.value, key_id)
@@ -146,6 +155,11 @@ class FetchedKeys:
         self._may_ask_at = 0.0
         self._refresh_at = 0.0
         self.look()
+
+    @property
+    def current(self) -> KeySet:
+        """The keys that are known now."""
+        return self._keys
 
     def find(self, key_id: str | None) -> VerifyingKey | None:
         """Return a key by its id; raises KeysAwaited and NotReady."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from polserve.serving.access.callers import ROLES, Caller, Role, visible
-from polserve.serving.access.keys import Keys
+from polserve.serving.access.keys import Keys, KeySet
 from polserve.serving.errors import Unauthenticated
 
 ROLE_PREFIX = "polserve:"
@@ -29,6 +29,11 @@ class WebTokens:
 
     def __init__(self, rules: WebTokenRules, keys: Keys) -> None:
         self._rules, self._keys = rules, keys
+
+    @property
+    def keys(self) -> KeySet:
+        """The keys that tokens are verified with now."""
+        return self._keys.current
 
     def look(self) -> None:
         """Take in keys that have changed; called every second."""

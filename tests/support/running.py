@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -131,7 +132,8 @@ def service(
     ports = ("--grpc-port", str(grpc_port), "--http-port", str(http_port))
     arguments = ["-m", "polserve", "serve", *ports, *options]
     with program(*arguments, log=log, env=env, cwd=cwd) as process:
-        running = Running(process, spelled(host, grpc_port), f"http://{spelled(host, http_port)}", log)
+        scheme = "https" if "--tls-cert" in options else "http"
+        running = Running(process, spelled(host, grpc_port), f"{scheme}://{spelled(host, http_port)}", log)
         wait_until(lambda: page(f"{running.http_url}/livez")[0] == 200 or process.poll() is not None, log)
         yield running
 
@@ -155,12 +157,19 @@ def mlflow_server(folder: Path, port: int | None = None, database: str | None = 
 def page(url: str) -> tuple[int, str]:
     """Status and text of a page; status 0 where nobody answers."""
     try:
-        with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 - our own http:// address
+        with urllib.request.urlopen(url, timeout=5, context=_trusting()) as response:  # noqa: S310 - our own address
             return response.status, response.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
     except OSError:
         return 0, ""
+
+
+def _trusting() -> ssl.SSLContext:
+    """TLS that trusts any certificate: that of a service is what other tests look at."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def wait_until(condition: Callable[[], bool], log: Path | None = None) -> None:

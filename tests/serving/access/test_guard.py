@@ -132,6 +132,22 @@ def test_a_file_that_changes_is_taken_and_one_that_is_cut_off_is_not(file: Path)
         guard.admit(Role.ACT, shown(old))
 
 
+def test_a_caller_who_is_taken_back_or_may_do_something_else_is_revoked(file: Path) -> None:
+    tokens = {name: add_token(file, name, "act", [], None) for name in ("stays", "goes", "changes")}
+    guard = Guard(AccessRules(file))
+    callers = {name: guard.admit(Role.ACT, shown(token)) for name, token in tokens.items()}
+    entries = file.read_text().split("\n\n")
+    file.write_text("\n\n".join([entries[0], entries[2].replace('"act"', '"observe"')]))
+    guard.look()
+    guard.look()
+    assert {name: caller.is_valid(time.time()) for name, caller in callers.items()} == {
+        "stays": True,
+        "goes": False,
+        "changes": False,
+    }
+    assert guard.admit(Role.ACT, shown(tokens["stays"])).name == "stays"
+
+
 def test_an_address_that_shows_wrong_tokens_is_slowed_down_and_others_are_not(file: Path) -> None:
     good = add_token(file, "robot", "act", [], None)
     guard = Guard(AccessRules(file))

@@ -196,6 +196,28 @@ def test_a_stranger_is_told_so_who_ends_a_stream_at_once_or_sends_nonsense(guard
 
 
 @pytest.mark.parametrize("front", FRONTS)
+def test_an_episode_ends_when_its_token_is_taken_back(policies: Path, tmp_path: Path, front: str) -> None:
+    listed = tmp_path / "access.toml"
+    token = add_token(listed, "robot", "act", [], None)
+    with service("--policies", str(policies), "--front", front, "--access", str(listed), folder=tmp_path) as running:
+        wait_until(running.is_up, running.log)
+        with client_of(running, token) as client, client.episode("cartpole") as episode:
+            assert episode.act(OBSERVATION).version == "1"
+            listed.unlink()
+            add_token(listed, "another", "act", [], None)
+
+            def is_over() -> bool:
+                try:
+                    episode.act(OBSERVATION)
+                except ClientError as error:
+                    assert "UNAUTHENTICATED" in str(error)  # noqa: PT017 - however long it goes on before
+                    return True
+                return False
+
+            wait_until(is_over, running.log)
+
+
+@pytest.mark.parametrize("front", FRONTS)
 def test_calls_whose_keys_are_being_fetched_wait_for_them(policies: Path, tmp_path: Path, front: str) -> None:
     issuer = Issuer()
     with contextlib.ExitStack() as stack:

@@ -151,7 +151,7 @@ def test_a_renewed_certificate_is_taken_without_a_restart_and_half_a_file_is_not
         assert answer(running.target, Credentials(ca=old.certificate)) == "1"
         pair.key.write_bytes(renewed.key.read_bytes())
         wait_until(lambda: said("event=reloaded what=certificates"), running.log)
-        assert answer(running.target, Credentials(ca=new.certificate)) == "1"
+        wait_until(lambda: answer(running.target, Credentials(ca=new.certificate)) == "1", running.log)
 
 
 def test_files_that_secure_nothing_are_named(authority: Authority, pair: Pair, tmp_path: Path) -> None:
