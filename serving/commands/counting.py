@@ -1,19 +1,13 @@
 """What a service answers and how fast, read off its page /metrics: the difference of two looks."""
 
 import time
-import urllib.request
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
-from urllib.parse import urlsplit
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from polserve.protos.shared.hosts import is_loopback
-from polserve.serving.client.credentials import Bearer, Credentials
-from polserve.serving.client.http2_socket import tls_context
-
-TIMEOUT_S = 2.0
+from polserve.serving.commands.pages import Pages
 
 Labels: TypeAlias = tuple[tuple[str, str], ...]
 """Labels of a series, sorted by name."""
@@ -56,18 +50,11 @@ class Rates:
 class Counter:
     """A page of metrics, read again and again for what happened between two looks."""
 
-    def __init__(self, url: str, credentials: Credentials | None = None) -> None:
-        """Look at a page of metrics, with what the service's callers must show."""
-        credentials = credentials or Credentials()
+    def __init__(self, pages: Pages) -> None:
+        """Look at the page that `pages` has at its address."""
         self.problem = ""
         """Why nothing is known; empty if something is."""
-        self._url = url
-        proxies: dict[str, str] | None = (
-            {} if is_loopback(urlsplit(url).hostname or "") else None
-        )  # None: those of the environment
-        tls = urllib.request.HTTPSHandler(context=tls_context(credentials, "http/1.1"))
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies), tls)
-        self._bearer = Bearer(credentials)
+        self._pages = pages
         self._before: Series | None = None
         self._looked = 0.0
 
@@ -75,11 +62,9 @@ class Counter:
         """Look again; return what happened since the last look, None if that is not known."""
         now = time.monotonic()
         try:
-            request = urllib.request.Request(self._url, headers=dict(self._bearer.metadata()))  # noqa: S310 - as told
-            with self._opener.open(request, timeout=TIMEOUT_S) as page:
-                series = read_series(page.read().decode())
+            series = read_series(self._pages.read())
         except (OSError, ValueError) as error:
-            self.problem = f"no metrics at {self._url} ({error}); give their address with --metrics"
+            self.problem = f"no metrics at {self._pages.address} ({error}); give their address with --metrics"
             return None
         before, seconds = self._before, now - self._looked
         self._before, self._looked, self.problem = series, now, ""

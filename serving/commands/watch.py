@@ -29,22 +29,20 @@ def watch(
     target: Target = DEFAULT_TARGET,
     wait: Wait = DEFAULT_WAIT_S,
 ) -> None:
-    """Show live versions with their rates, times and returns, until Ctrl-C."""
+    """Show live versions, their rates and times, until Ctrl-C."""
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
 
     from polserve.protos.shared.tables import aligned
-    from polserve.serving.addresses import spelled
-    from polserve.serving.client import ClientError, Credentials, PolicyClient
-    from polserve.serving.client.target import host_of
+    from polserve.serving.client import ClientError, PolicyClient
     from polserve.serving.commands.counting import Counter
+    from polserve.serving.commands.pages import Pages
     from polserve.serving.signals import EndSignals
 
     require_service(target, wait)
-    credentials = Credentials.from_environment()
-    scheme = "https" if credentials.is_encrypted else "http"
-    counter = Counter(metrics or f"{scheme}://{spelled(host_of(target), 8080)}/metrics", credentials)
+    pages = Pages.beside(target)
+    counter = Counter(Pages.beside(target, metrics or f"{pages.address}/metrics"))
     console = Console(soft_wrap=True, highlight=False)
     screen = Live(console=console, auto_refresh=False) if console.is_terminal else None
     # NOTE: a KeyboardInterrupt can be lost: where another library calls Python back, it is only printed.

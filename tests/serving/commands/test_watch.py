@@ -12,6 +12,7 @@ import pytest
 
 from polserve.serving.client import ClientError, PolicyClient
 from polserve.serving.commands.counting import Counter, observation_counts, quantile
+from polserve.serving.commands.pages import Pages
 from tests.support.running import Running, environment
 
 
@@ -23,7 +24,7 @@ def options() -> tuple[str, ...]:
 
 def test_what_is_counted_is_what_was_answered(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    counter = Counter(f"{running.http_url}/metrics")
+    counter = Counter(Pages(f"{running.http_url}/metrics"))
     assert counter.rates() is None, "one look tells no rate"
     monkeypatch.delenv("http_proxy")
     before = observation_counts(running.metrics()).get(("cartpole", "1"), 0.0)
@@ -60,7 +61,7 @@ def test_there_is_no_quantile_of_nothing() -> None:
 
 
 def test_where_there_are_no_metrics_it_is_said_how_to_name_them() -> None:
-    counter = Counter("http://127.0.0.1:1/metrics")
+    counter = Counter(Pages("http://127.0.0.1:1/metrics"))
     assert counter.rates() is None
     assert "no metrics at http://127.0.0.1:1/metrics" in counter.problem
     assert counter.problem.endswith("give their address with --metrics")
