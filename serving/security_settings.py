@@ -1,6 +1,7 @@
 """The settings of `polserve serve` that say how it is reached, and by whom."""
 
 import ipaddress
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -52,6 +53,14 @@ class SecuritySettings(BaseSettings):
     """Who may ask what there is to call: everybody, callers who may observe, or nobody."""
     metrics_access: Literal["open", "observe"] = "observe"
     """Who may read /metrics: everybody, or callers who may observe and see all policies."""
+    max_call_rate: Annotated[float | None, Shown(default="none", expected="a number above 0")] = Field(None, gt=0)
+    """Calls a second that one caller may make of one process, or one address where nobody shows who they are; more are
+    refused with RESOURCE_EXHAUSTED and told when to try again. A step of an episode is no call."""
+    max_connections: int = Field(10_000, ge=1)
+    """Largest number of connections for gRPC, shared out among the processes; more wait until there is room, which
+    those that have said nothing yet must make."""
+    max_metadata_kib: int = Field(16, ge=4, le=1024)
+    """Largest metadata of a call, in KiB."""
 
     @property
     def tls_files(self) -> TlsFiles | None:
@@ -73,7 +82,8 @@ class SecuritySettings(BaseSettings):
                 self.jwt_policies_claim,
             )
         is_mutual = self.tls_client_ca is not None
-        return AccessRules(self.access, web_tokens, self.jwt_keys or "", ROLES[self.anonymous], is_mutual)
+        anonymous, rate = ROLES[self.anonymous], self.max_call_rate or math.inf
+        return AccessRules(self.access, web_tokens, self.jwt_keys or "", anonymous, is_mutual, rate)
 
     @property
     def reflection_needs(self) -> Role | None:

@@ -1,5 +1,6 @@
 """The guard: from what a caller shows to what they may do, decided once for each token and then remembered."""
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -7,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from polserve.serving.access.access_file import AccessList, read_access_file
+from polserve.serving.access.buckets import Buckets
 from polserve.serving.access.callers import ANYBODY, STRANGER, Caller, Role, visible
-from polserve.serving.access.failures import Failures
 from polserve.serving.access.keys import KeysAwaited, KeySet, open_keys
 from polserve.serving.access.web_tokens import WebTokenRules, WebTokens
 from polserve.serving.errors import NotReady, Overloaded, PermissionDenied, Unauthenticated
@@ -18,6 +19,8 @@ from polserve.serving.reloading import Reloaded
 MOST_REMEMBERED = 10_000
 """Callers that are remembered; beyond that all are forgotten and decided anew."""
 RETRY_AFTER_S = 1.0
+FAILURES_PER_S, FAILURES_AT_ONCE = 5.0, 50.0
+"""Calls a second that may show nothing valid, from one address, and how many in a row."""
 
 _BEARER = b"bearer "
 
@@ -34,6 +37,8 @@ class AccessRules:
     """What those may do who show nothing, where there is an access file, or web tokens are taken."""
     is_mutual: bool = False
     """Whether clients must show a certificate."""
+    max_call_rate: float = math.inf
+    """Calls a second of one caller, or of an address that nobody asks who they are."""
 
     @property
     def are_open(self) -> bool:
@@ -82,13 +87,15 @@ class Guard:
         self._known: dict[tuple[bytes, tuple[str, ...], bool], Caller] = {}
         self._known_by: tuple[AccessList | None, KeySet | None] = (None, None)
         """The list and the keys by which they are known."""
-        self._failures = Failures()
+        self._failures = Buckets(FAILURES_PER_S, FAILURES_AT_ONCE)
+        rate = rules.max_call_rate
+        self._calls = None if math.isinf(rate) else Buckets(rate, max(1.0, rate))
         self._log = SparseLog("call_denied")
 
     @property
     def is_open(self) -> bool:
-        """Whether nobody is asked who they are."""
-        return self._rules.are_open
+        """Whether nobody is asked who they are, and nobody may call too often."""
+        return self._rules.are_open and self._calls is None
 
     def look(self) -> None:
         """Take in files that have changed; called every second."""
@@ -106,16 +113,18 @@ class Guard:
         Raises:
             Unauthenticated: the caller shows nothing that is valid.
             PermissionDenied: the caller may not do this.
-            Overloaded: too many calls from there showed nothing valid.
+            Overloaded: too many calls from there showed nothing valid, or the caller calls too often.
             KeysAwaited: it will be known soon.
             NotReady: it cannot be known now.
         """
-        if self._rules.are_open:
+        if self.is_open:
             return ANYBODY
         try:
-            caller = self._caller(shown)
+            caller = ANYBODY if self._rules.are_open else self._caller(shown)
             if caller.role < needs:
                 self._deny(shown, caller, needs)
+            if self._calls is not None and needs is not Role.NONE:
+                self._pace(self._calls, shown, caller)
         except (KeysAwaited, NotReady, Overloaded):
             if needs is Role.NONE:
                 return STRANGER
@@ -125,8 +134,7 @@ class Guard:
                 return STRANGER
             self._note(error.reason, shown, "")
             with self._lock:
-                is_over = self._failures.is_over(shown.address)
-                self._failures.note(shown.address)
+                is_over = self._failures.take(shown.address) > 0
             if is_over:
                 raise Overloaded("too many calls from this address show nothing valid", RETRY_AFTER_S) from error
             raise
@@ -175,7 +183,7 @@ class Guard:
         if self._web_tokens is None or token.count(b".") != 2:  # noqa: PLR2004 - of header, claims and signature
             raise Unauthenticated("unknown", "the token is not known here")
         with self._lock:
-            if self._failures.is_over(shown.address):  # a signature takes time
+            if self._failures.is_empty(shown.address):  # a signature takes time
                 raise Overloaded("too many calls from this address show nothing valid", RETRY_AFTER_S)
         return self._web_tokens.caller(token.decode("ascii", "replace"))
 
@@ -185,6 +193,16 @@ class Guard:
             raise Unauthenticated("none", "there is no such header")
         self._note("role", shown, caller.name)
         raise PermissionDenied(needs.name.lower(), caller.role.name.lower())
+
+    def _pace(self, calls: Buckets, shown: Shown, caller: Caller) -> None:
+        """Count a call of a caller, or of an address where nobody shows who they are; raises Overloaded."""
+        is_known = bool(shown.authorization or shown.certificate) and caller is not ANYBODY
+        with self._lock:
+            wait_s = calls.take((caller.name, caller.role) if is_known else shown.address)
+        if wait_s > 0:
+            self._note("rate", shown, caller.name)
+            who = "this caller" if is_known else "this address"
+            raise Overloaded(f"{who} makes more than {self._rules.max_call_rate:g} calls a second", wait_s)
 
     def _note(self, reason: str, shown: Shown, caller: str) -> None:
         self._count(reason)

@@ -40,11 +40,11 @@ class Connection(asyncio.Protocol):
         self.received_at = time.monotonic()
         self._vigil = Vigil(front.limits, self.received_at)
         self.unread = Unread(self, self.received_at)
-        self.h2 = engine.server_connection(front.limits.max_streams)
+        self.h2 = engine.server_connection(front.limits.max_streams, front.limits.max_metadata_bytes)
         self._transport: Any = None
         self.peer = Peer("")
         """The client's end."""
-        self._greeting = Greeting()
+        self.greeting = Greeting()
         self._lingering = Lingering(self)
         self._is_paused = False
         self._ending = Ending(self)
@@ -101,7 +101,7 @@ class Connection(asyncio.Protocol):
         """Take what came."""
         self.received_at = time.monotonic()
         self._vigil.is_probed = False
-        if self._is_dead or not (self._greeting.is_whole or self._greet(data)):
+        if self._is_dead or not (self.greeting.is_whole or self._greet(data)):
             return
         h2 = self.h2
         try:
@@ -128,7 +128,7 @@ class Connection(asyncio.Protocol):
 
     def flush(self) -> None:
         """Send what is to be sent."""
-        if self._is_paused or not self._greeting.is_whole or self.is_gone:
+        if self._is_paused or not self.greeting.is_whole or self.is_gone:
             return
         try:
             out = self.h2.data_to_send()
@@ -207,7 +207,7 @@ class Connection(asyncio.Protocol):
 
     def look_after(self, now: float) -> None:
         """Probe the connection where it has been silent, and end it where nobody answers, or when it is old."""
-        step = self._vigil.step(now, self.received_at, is_greeted=self._greeting.is_whole)
+        step = self._vigil.step(now, self.received_at, is_greeted=self.greeting.is_whole)
         if step == "drain":
             self.drain()
         elif step == "abort":
@@ -222,7 +222,7 @@ class Connection(asyncio.Protocol):
 
     def _greet(self, data: bytes) -> bool:
         """Whether what comes first is HTTP/2, as far as it has come."""
-        if self._greeting.take(data):
+        if self.greeting.take(data):
             return True
         self._is_dead = True
         self._transport.write(NOT_HTTP2)

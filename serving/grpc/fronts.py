@@ -82,6 +82,8 @@ def make_carrier(
             max_reserved_bytes=LARGE_MESSAGES * max_message_bytes,
             keepalive_s=settings.keepalive,
             max_age_s=max_age_s,
+            max_metadata_bytes=settings.max_metadata_kib * 1024,
+            max_connections=-(-settings.max_connections // settings.workers),
         )
         return Nghttp2Carrier(methods, rounds, limits, ways)
     from polserve.serving.grpc.threads import GrpcioCarrier, ServerLimits
@@ -93,5 +95,6 @@ def make_carrier(
         keepalive_s=settings.keepalive,
         max_age_s=max_age_s,
         is_port_shared=settings.workers > 1,
+        max_metadata_bytes=settings.max_metadata_kib * 1024,
     )
     return GrpcioCarrier(methods, rounds, loop, server, ways)

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import itertools
 import socket
 import time
 from collections.abc import Callable
@@ -24,6 +25,12 @@ MOST_TURNS = 100
 """Most such periods in a row; after them it is taken, and what follows at once, since the other process is too busy."""
 PAUSE_S = 1.0
 """Time without new connections, after the system could give none."""
+FULL_S = 0.02
+"""Time without new connections, after there were as many as there may be."""
+ROOM = 256
+"""Connections that must make room then, if they have said nothing for `SILENCE_S`."""
+SILENCE_S = 0.25
+"""Time after which silence is taken for no honest client's: what speaks HTTP/2 or TLS speaks at once."""
 AT_ONCE = 32
 """Connections that a process takes in one turn of its loop, where it shares them with no other."""
 
@@ -73,6 +80,8 @@ class Ways:
     """UNIX socket that the process binds for itself; None for none."""
     certificates: Reloaded[Certificates] | None = None
     """What encrypts the connections of the port; None for nothing."""
+    tell: Callable[[int], None] = lambda _n: None
+    """Told how many connections are open, every second."""
     guard: Guard = field(default_factory=lambda: Guard(AccessRules()))
     """Knows who may call what; everybody may do everything where nothing is said."""
 
@@ -85,6 +94,10 @@ class Taking:
     """Makes what speaks on a new connection."""
     count: Callable[[], int]
     """Says how many connections there are."""
+    most: int
+    """Connections that there may be."""
+    make_room: Callable[[], None]
+    """Ends some of those that are of no use, where there are as many."""
     certificates: Reloaded[Certificates] | None = None
     """What encrypts them; None for nothing."""
 
@@ -96,7 +109,9 @@ class Listener:
         """Listen from now on, as the thread of the running loop."""
         self._port, self._loop, self._taking = port, loop, taking
         self._at_once = AT_ONCE if isinstance(port.turns, Alone) else 1
-        self._beginning: set[asyncio.Task[Any]] = set()
+        self._beginning: dict[asyncio.Task[Any], float] = {}
+        """Connections that are not heard yet, such as in the handshake of TLS, and since when; the oldest first."""
+        self._fullness = SparseLog("connections_full")
         self._failures = SparseLog("connection_not_begun")
         self._n_left, self._left_at = 0, 0.0
         self._is_closed = False
@@ -138,8 +153,20 @@ class Listener:
             return
         self._left_at = now
         for _ in range(self._at_once):
+            if self._taking.count() + len(self._beginning) >= self._taking.most:
+                self._make_room()
+                return
             if not self._accept():
                 return
+
+    def _make_room(self) -> None:
+        """Take no more for a moment, in which those that have said nothing yet are ended."""
+        self._fullness.write(most=self._taking.most)
+        since = time.monotonic() - SILENCE_S
+        for task in [task for task, begun_at in itertools.islice(self._beginning.items(), ROOM) if begun_at < since]:
+            task.cancel()
+        self._taking.make_room()
+        self._wait(FULL_S)
 
     def _accept(self) -> bool:
         """Accept a connection; return whether there may be another one to accept."""
@@ -156,8 +183,8 @@ class Listener:
             return False
         connection.setblocking(False)
         task = self._loop.create_task(self._begin(connection, str(address)))
-        self._beginning.add(task)
-        task.add_done_callback(self._beginning.discard)
+        self._beginning[task] = time.monotonic()
+        task.add_done_callback(lambda done: self._beginning.pop(done, None))
         return True
 
     async def _begin(self, connection: socket.socket, client: str) -> None:

@@ -1,6 +1,7 @@
 """The nghttp2 front: a listening socket, and the connections that it brings."""
 
 import asyncio
+import heapq
 import socket
 import time
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from dataclasses import replace
 
 from polserve.serving.addresses import bind_file, resolve, unavailable
 from polserve.serving.grpc.connection import Connection
-from polserve.serving.grpc.listener import BACKLOG, Alone, Listener, SharedPort, Taking, Ways
+from polserve.serving.grpc.listener import BACKLOG, ROOM, SILENCE_S, Alone, Listener, SharedPort, Taking, Ways
 from polserve.serving.grpc.shared import ConnectionLimits, Front
 from polserve.serving.grpc.unread import end_unread
 from polserve.serving.handlers.base import Quiet
@@ -80,7 +81,13 @@ class Nghttp2Carrier:
         )
         if self._port is None:
             raise RuntimeError("bind comes before start")
-        taking = Taking(lambda: Connection(front), self.connections.__len__, self._ways.certificates)
+        taking = Taking(
+            lambda: Connection(front),
+            self.connections.__len__,
+            self._limits.max_connections,
+            self._make_room,
+            self._ways.certificates,
+        )
         self._listeners = [Listener(self._port, loop, taking)]
         if self._socket is not None:
             self._listeners.append(Listener(self._socket, loop, replace(taking, certificates=None)))
@@ -105,6 +112,13 @@ class Nghttp2Carrier:
             connection.abort()
         await asyncio.sleep(0)
 
+    def _make_room(self) -> None:
+        """End some of the connections that have said nothing yet, the oldest first."""
+        since = time.monotonic() - SILENCE_S
+        silent = [one for one in self.connections if not one.greeting.is_whole and one.received_at < since]
+        for connection in heapq.nsmallest(ROOM, silent, key=lambda one: one.received_at):
+            connection.abort()
+
     def _note_count(self) -> None:
         """Tell the processes that share the port how many connections are open here."""
         for listener in self._listeners:
@@ -115,6 +129,7 @@ class Nghttp2Carrier:
         for connection in list(self.connections):
             connection.look_after(now)
         self._note_count()
+        self._ways.tell(len(self.connections))
         end_unread(self.connections, now, self._limits.max_reserved_bytes)
         self._sweeper = loop.call_later(min(1.0, self._limits.keepalive_s / 4), self._sweep, loop)
 

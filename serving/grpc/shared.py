@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from polserve.serving.access.guard import Guard
 from polserve.serving.errors import Overloaded
+from polserve.serving.http2.engine import MAX_HEADER_LIST_BYTES
 from polserve.serving.rounds import Method, Rounds
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ class ConnectionLimits:
     """Silence after which a connection is probed."""
     max_age_s: float
     """Age of a connection at which its client is asked to connect again, give or take a fifth; infinite for never."""
+    max_metadata_bytes: int = MAX_HEADER_LIST_BYTES
+    max_connections: int = 10_000
+    """Connections of this process; more wait until there is room."""
     min_ping_interval_s: float = MIN_PING_INTERVAL_S
     reserved_bytes: int = 0
     """Bytes of large messages in hand now."""

@@ -51,6 +51,7 @@ class ServerLimits:
     """Age of a connection at which its client is asked to connect again; infinite for never."""
     is_port_shared: bool
     """Whether other processes of ours listen on the same port."""
+    max_metadata_bytes: int = 16 * 1024
 
     def options(self, min_ping_interval_ms: int = MIN_PING_INTERVAL_MS) -> list[tuple[str, int]]:
         """Return the options of the public server.
@@ -63,6 +64,9 @@ class ServerLimits:
             ("grpc.max_receive_message_length", self.max_message_bytes),
             ("grpc.max_send_message_length", self.max_message_bytes),
             ("grpc.max_concurrent_streams", self.max_streams),
+            # gRPC refuses some calls between the two, at random: so there is no room between them.
+            ("grpc.max_metadata_size", self.max_metadata_bytes),
+            ("grpc.absolute_max_metadata_size", self.max_metadata_bytes),
             ("grpc.keepalive_time_ms", round(self.keepalive_s * 1000)),
             ("grpc.keepalive_timeout_ms", PROBE_TIMEOUT_MS),
             ("grpc.keepalive_permit_without_calls", 1),

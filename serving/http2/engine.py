@@ -56,11 +56,11 @@ STREAM_WINDOW_BYTES = 1 << 20
 CONNECTION_WINDOW_BYTES = 16 << 20
 
 
-def server_connection(max_streams: int) -> Connection:
-    """Make the service's end of a new connection, which allows so many streams at once."""
+def server_connection(max_streams: int, max_header_bytes: int = MAX_HEADER_LIST_BYTES) -> Connection:
+    """Make the service's end of a new connection, which allows so many streams at once, and so much metadata."""
     limits = Configuration(
         auto_window_update=False,
-        max_inbound_header_list_size=MAX_HEADER_LIST_BYTES,
+        max_inbound_header_list_size=max_header_bytes,
         max_inbound_header_count=256,
         max_outbound_ack=1_000,
         max_settings=32,
@@ -74,7 +74,7 @@ def server_connection(max_streams: int) -> Connection:
             Setting.MAX_CONCURRENT_STREAMS: max_streams,
             Setting.INITIAL_WINDOW_SIZE: STREAM_WINDOW_BYTES,
             Setting.MAX_FRAME_SIZE: MAX_FRAME_BYTES,
-            Setting.MAX_HEADER_LIST_SIZE: MAX_HEADER_LIST_BYTES,
+            Setting.MAX_HEADER_LIST_SIZE: max_header_bytes,
         }
     )
     connection.set_local_window_size(CONNECTION_WINDOW_BYTES)

@@ -203,6 +203,9 @@ class AnsweringMetrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self.connections = Gauge(
+            "polserve_connections", "Open connections of gRPC.", registry=registry, multiprocess_mode="livesum"
+        )
         self.episode_return = self._histogram(
             "polserve_episode_return", "Returns of ended episodes, by reported rewards.", answering, RETURN_BUCKETS
         )

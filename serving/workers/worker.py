@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from polserve.serving.access.guard import Guard
 from polserve.serving.calls import LocalCarrier, LoopBridge
 from polserve.serving.catalog import Catalog, Epoch
+from polserve.serving.descriptors import allow_connections
 from polserve.serving.episodes import EpisodeLimits, OpenStreams
 from polserve.serving.grpc.fronts import make_carrier, most_streams
 from polserve.serving.grpc.listener import SharedPort, Ways
@@ -50,6 +51,7 @@ class Worker:
 
     def __init__(self, settings: Settings, registry: CollectorRegistry, epoch: Epoch, share: Share) -> None:
         """Start with nothing live, and no port bound."""
+        allow_connections(share.of(settings.max_connections))
         published_first = PublishedFirst()
         registry.register(published_first)
         metrics = AnsweringMetrics(registry)
@@ -82,7 +84,7 @@ class Worker:
         guard = Guard(settings.access_rules, metrics.count_denied)
         self._lookout = Lookout([*([] if guard.is_open else [guard]), *([certificates] if certificates else [])])
         socket_path = settings.grpc_socket if share.port is None else None
-        ways = Ways(share.port, share.socket, socket_path, certificates, guard)
+        ways = Ways(share.port, share.socket, socket_path, certificates, metrics.connections.set, guard)
         carrier = make_carrier(settings, methods, rounds, loop, ways)
         self._local = LocalCarrier(methods, rounds, guard)
         self.calls = LoopBridge(self._local, rounds.post)

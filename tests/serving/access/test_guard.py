@@ -9,8 +9,7 @@ import pytest
 
 from polserve.serving.access.access_file import add_token
 from polserve.serving.access.callers import ANYBODY, Role
-from polserve.serving.access.failures import AT_ONCE
-from polserve.serving.access.guard import AccessRules, Guard, Shown
+from polserve.serving.access.guard import FAILURES_AT_ONCE, AccessRules, Guard, Shown
 from polserve.serving.errors import Overloaded, PermissionDenied, Unauthenticated
 
 CERTIFICATES = """
@@ -152,11 +151,11 @@ def test_an_address_that_shows_wrong_tokens_is_slowed_down_and_others_are_not(fi
     good = add_token(file, "robot", "act", [], None)
     guard = Guard(AccessRules(file))
     wrong = shown("polserve_wrong", address="192.0.2.1")
-    for _ in range(int(AT_ONCE)):
+    for _ in range(int(FAILURES_AT_ONCE)):
         with pytest.raises(Unauthenticated):
             guard.admit(Role.ACT, wrong)
     refusals = []
-    for _ in range(int(AT_ONCE)):  # what the address has left grows meanwhile
+    for _ in range(int(FAILURES_AT_ONCE)):  # what the address has left grows meanwhile
         with pytest.raises((Unauthenticated, Overloaded)) as refusal:
             guard.admit(Role.ACT, wrong)
         refusals.append(str(refusal.value))
@@ -171,3 +170,23 @@ def test_callers_with_the_same_policies_are_answered_together(file: Path) -> Non
     guard = Guard(AccessRules(file))
     one, two = (guard.admit(Role.ACT, shown(token)) for token in tokens)
     assert one.policies is two.policies
+
+
+def test_a_caller_who_calls_too_often_is_told_when_to_try_again_and_others_are_answered(file: Path) -> None:
+    tokens = [add_token(file, name, "act", [], None) for name in ("one", "two")]
+    guard = Guard(AccessRules(file, max_call_rate=0.01))
+    assert guard.admit(Role.ACT, shown(tokens[0], address="192.0.2.1")).name == "one"
+    with pytest.raises(Overloaded, match=r"this caller makes more than 0\.01 calls a second; try again in") as refusal:
+        guard.admit(Role.ACT, shown(tokens[0], address="192.0.2.2"))
+    assert 90 < refusal.value.retry_after_s <= 100
+    assert guard.admit(Role.ACT, shown(tokens[1], address="192.0.2.1")).name == "two"
+    assert guard.admit(Role.NONE, shown(tokens[0])).name == "one", "health is always told"
+
+
+def test_where_nobody_shows_who_they_are_an_address_may_call_so_often() -> None:
+    guard = Guard(AccessRules(max_call_rate=0.01))
+    assert not guard.is_open
+    assert guard.admit(Role.ACT, shown(address="192.0.2.1")) is ANYBODY
+    with pytest.raises(Overloaded, match="this address makes more than"):
+        guard.admit(Role.ACT, shown("whatever", address="192.0.2.1"))
+    assert guard.admit(Role.ACT, shown(address="192.0.2.2")) is ANYBODY
