@@ -20,7 +20,7 @@ FilePath = Annotated[Path | None, Shown(default="none", expected="a file")]
 class SecuritySettings(BaseSettings):
     """Settings of transport and access."""
 
-    model_config = SettingsConfigDict(use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(defer_build=True)  # it is only ever a part of `Settings`
 
     grpc_socket: Annotated[Path | None, Shown(default="none", expected="a path for a socket")] = None
     """UNIX socket to answer gRPC on too, for clients of this machine that the file's mode (0660) lets in."""

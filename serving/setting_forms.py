@@ -1,8 +1,11 @@
 """How each setting is written: its flag, its variable, its default, and what a value must be."""
 
+import ast
+import itertools
+import sys
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Union
@@ -58,14 +61,36 @@ class SettingForm:
         return f"{self.flag}/--no-{self.flag.removeprefix('--')}" if self.is_switch else self.flag
 
 
-def setting_forms(fields: Mapping[str, FieldInfo], prefix: str) -> dict[str, SettingForm]:
+def setting_forms(fields: Mapping[str, FieldInfo], meanings: Mapping[str, str], prefix: str) -> dict[str, SettingForm]:
     """Read the forms of settings off their fields; return them by name.
 
     Args:
         fields: of the class that holds the settings.
+        meanings: what each of them means.
         prefix: of the variables of those that do not name one.
     """
-    return {name: _form(name, field, prefix) for name, field in fields.items()}
+    return {name: _form(name, field, meanings.get(name, ""), prefix) for name, field in fields.items()}
+
+
+def attribute_docstrings(*classes: type) -> dict[str, str]:
+    """Docstrings of the attributes that classes define, by the attribute's name.
+
+    pydantic can read them too, but looks for each class in all modules that are imported: a third of a second at each
+    start, where this takes a hundredth.
+    """
+    return {name: text for kind in classes for name, text in _documented(kind)}
+
+
+def _documented(kind: type) -> Iterator[tuple[str, str]]:
+    """Yield the attributes of a class that have a docstring; none where its module has no source."""
+    loader: Any = getattr(sys.modules[kind.__module__].__spec__, "loader", None)
+    source = loader.get_source(kind.__module__) or ""
+    defined = (node for node in ast.parse(source).body if isinstance(node, ast.ClassDef))
+    body = next((node.body for node in defined if node.name == kind.__name__), [])
+    for attribute, after in itertools.pairwise(body):
+        match attribute, after:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                yield name, " ".join(text.split())
 
 
 def written(form: SettingForm, given: Mapping[str, Any], environment: Mapping[str, str]) -> str:
@@ -76,7 +101,7 @@ def written(form: SettingForm, given: Mapping[str, Any], environment: Mapping[st
     return next(found, form.flag)
 
 
-def _form(name: str, field: FieldInfo, prefix: str) -> SettingForm:
+def _form(name: str, field: FieldInfo, meaning: str, prefix: str) -> SettingForm:
     shown = next((extra for extra in field.metadata if isinstance(extra, Shown)), Shown())
     kind = _kind(field.annotation)
     return SettingForm(
@@ -84,7 +109,7 @@ def _form(name: str, field: FieldInfo, prefix: str) -> SettingForm:
         flag=f"--{shown.flag or name.replace('_', '-')}",
         variable=str(field.validation_alias or f"{prefix}{name.upper()}"),
         default=shown.default or _default(field.default),
-        meaning=" ".join((field.description or "").split()),
+        meaning=meaning,
         value=_value(kind),
         expected=shown.expected or _expected(kind, field),
         remedy=shown.remedy,

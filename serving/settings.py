@@ -18,7 +18,7 @@ from polserve.protos.shared.hosts import without_passwords
 from polserve.protos.shared.names import CHAMPION
 from polserve.serving.errors import ConfigurationError
 from polserve.serving.security_settings import SecuritySettings, is_of_this_machine
-from polserve.serving.setting_forms import Shown, setting_forms, written
+from polserve.serving.setting_forms import Shown, attribute_docstrings, setting_forms, written
 from polserve.serving.versions import Batching
 
 PREFIX = "POLSERVE_"
@@ -44,7 +44,6 @@ class Settings(SecuritySettings):
         extra="forbid",
         frozen=True,
         populate_by_name=True,
-        use_attribute_docstrings=True,
     )
 
     host: Annotated[str, Shown(expected="an address such as 127.0.0.1, or 0.0.0.0 for all")] = "127.0.0.1"
@@ -180,7 +179,11 @@ class Settings(SecuritySettings):
 
 
 _OWN_FIRST = sorted(Settings.model_fields, key=SecuritySettings.model_fields.__contains__)
-FORMS = setting_forms({name: Settings.model_fields[name] for name in _OWN_FIRST}, PREFIX)
+FORMS = setting_forms(
+    {name: Settings.model_fields[name] for name in _OWN_FIRST},
+    attribute_docstrings(Settings, SecuritySettings),
+    PREFIX,
+)
 """How each setting is written, by the name of its field."""
 
 
