@@ -15,6 +15,7 @@ from polserve.serving.console.rollouts import RolloutLog
 from polserve.serving.console.routes import Known, console_routes, history_routes
 from polserve.serving.grpc.fronts import choose_front
 from polserve.serving.http.inference_protocol import protocol_routes
+from polserve.serving.http.openapi import openapi_route
 from polserve.serving.http.pages import page_routes
 from polserve.serving.http.policies import policy_routes
 from polserve.serving.http.routes import Route
@@ -154,13 +155,14 @@ class Service:
         needed = Role.NONE if self._settings.metrics_access == "open" else Role.OBSERVE
         calls, max_body_bytes = self._workers.calls, self._settings.max_message_mib * 2**20
         known = Known(self.readiness, lambda: self._rollout.aliases, self._source.history, self._rollouts)
-        return [
+        routes = [
             *(console_routes(known) if self._settings.console else []),
             *page_routes(self._exposition, self.readiness, needed),
             *policy_routes(calls),
             *protocol_routes(calls, max_body_bytes),
             *history_routes(known),
         ]
+        return [*routes, openapi_route(routes)]
 
     def _exposition(self) -> bytes:
         """Write the page /metrics."""

@@ -7,6 +7,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from polserve.protos.polserve.oip.v2 import inference_pb2 as pb
+from polserve.protos.polserve.oip.v2.model_config_pb2 import ModelConfig
 from polserve.serving.access.callers import Role
 from polserve.serving.calls import Calls
 from polserve.serving.handlers.oip.plain import as_plain
@@ -15,6 +16,7 @@ from polserve.serving.http.infer_messages import LENGTH_HEADER, InferQuestion, a
 from polserve.serving.http.messages import Answer
 from polserve.serving.http.requests import Request
 from polserve.serving.http.routes import Route
+from polserve.serving.http.schemas import FLAG, INFER_ANSWER, INFER_REQUEST, TEXT, Operation, answer_schema, array, obj
 from polserve.serving.http.strict_json import MAX_JSON_BYTES, dump
 
 SERVICE = "/inference.GRPCInferenceService"
@@ -35,31 +37,63 @@ REFUSED = {
 }
 """Paths of Triton's that are answered with the reason why they are not offered, and the method that knows it."""
 
+LIVES = Operation(obj({"live": FLAG}, "live"))
+READY = Operation(obj({"ready": FLAG}, "ready"), others=(503,))
+SERVER = Operation(answer_schema(pb.ServerMetadataResponse))
+INDEX = Operation(array(answer_schema(pb.RepositoryIndexResponse.ModelIndex)))
+METADATA = Operation(answer_schema(pb.ModelMetadataResponse))
+MODEL_READY = Operation(obj({"name": TEXT, "ready": FLAG}, "name", "ready"), others=(404,))
+CONFIG = Operation(answer_schema(ModelConfig))
+STATISTICS = Operation(answer_schema(pb.ModelStatisticsResponse))
+INFER = Operation(
+    INFER_ANSWER,
+    INFER_REQUEST,
+    {"inputs": [{"name": "observation", "datatype": "FP32", "shape": [1, 4], "data": [0, 0, 0.1, 0.5]}]},
+)
+
 
 def protocol_routes(calls: Calls, max_body_bytes: int) -> list[Route]:
     """Make the routes under /v2, which `calls` answers; a body with binary tensors may be so large."""
     models = Models(calls, max_body_bytes)
-    routes = [
-        Route("GET", "/v2/health/live", models.live, "whether the service lives", Role.NONE),
-        Route("GET", "/v2/health/ready", models.ready, "whether the service is ready", Role.NONE),
-        Route("GET", "/v2", models.server, "what the service is, with its extensions of the protocol"),
-        Route("GET", "/v2/models/stats", models.statistics, "counts and times of every model"),
-        Route("POST", "/v2/repository/index", models.index, "every live version"),
-    ]
+    routes = _about_service(models)
     for base in (MODEL, VERSION):
-        routes += [
-            Route("POST", f"{base}/infer", models.infer, "outputs of a model for inputs"),
-            Route("GET", base, models.metadata, "inputs and outputs of a model"),
-            Route("GET", f"{base}/ready", models.model_ready, "whether a model is live"),
-            Route("GET", f"{base}/config", models.config, "configuration of a model, as Triton's clients read it"),
-            Route("GET", f"{base}/stats", models.statistics, "counts and times of a model"),
-        ]
+        routes += _about_model(models, base)
     for path, method in REFUSED.items():
         refuse = models.refuse(method)
         routes.append(Route("POST", path, refuse, "not offered"))
         if not path.endswith(("load", "register")):
             routes.append(Route("GET", path, refuse, "not offered"))
     return routes
+
+
+def _about_service(models: "Models") -> list[Route]:
+    described = (
+        ("/v2/health/live", models.live, "whether the service lives", LIVES),
+        ("/v2/health/ready", models.ready, "whether the service is ready", READY),
+        ("/v2", models.server, "what the service is, with its extensions of the protocol", SERVER),
+        ("/v2/models/stats", models.statistics, "counts and times of every model", STATISTICS),
+    )
+    health = "/v2/health/"
+    routes = [
+        Route("GET", path, endpoint, summary, Role.NONE if path.startswith(health) else Role.OBSERVE, operation)
+        for path, endpoint, summary, operation in described
+    ]
+    return [*routes, Route("POST", "/v2/repository/index", models.index, "every live version", Role.OBSERVE, INDEX)]
+
+
+def _about_model(models: "Models", base: str) -> list[Route]:
+    described = (
+        ("", models.metadata, "inputs and outputs of a model", METADATA),
+        ("/ready", models.model_ready, "whether a model is live", MODEL_READY),
+        ("/config", models.config, "configuration of a model, as Triton's clients read it", CONFIG),
+        ("/stats", models.statistics, "counts and times of a model", STATISTICS),
+    )
+    routes = [
+        Route("GET", base + path, endpoint, summary, Role.OBSERVE, operation)
+        for path, endpoint, summary, operation in described
+    ]
+    infer = Route("POST", f"{base}/infer", models.infer, "outputs of a model for inputs", Role.OBSERVE, INFER)
+    return [infer, *routes]
 
 
 class Models:

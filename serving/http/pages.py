@@ -15,9 +15,17 @@ from polserve.serving.http import home
 from polserve.serving.http.messages import HTML, TEXT, Answer
 from polserve.serving.http.requests import Request
 from polserve.serving.http.routes import NO_SCRIPTS, Endpoint, Route
+from polserve.serving.http.schemas import Operation
 
 Readiness: TypeAlias = Mapping[str, Any]
 """JSON with the key "ready" and the reasons."""
+
+OPERATIONS = {
+    "/readyz": Operation({"type": "object"}, others=(503,)),
+    "/livez": Operation({}),
+    "/metrics": Operation({}),
+}
+"""What the pages answer; empty for text."""
 
 
 def page_routes(
@@ -37,7 +45,10 @@ def page_routes(
     needs = {"/readyz": Role.NONE, "/livez": Role.NONE, "/metrics": metrics_need}
     return [
         Route("GET", "/", home_page(readiness), "what is live, and how to call it"),
-        *(Route("GET", path, pages[path], meaning, needs[path]) for path, meaning in home.PAGES.items()),
+        *(
+            Route("GET", path, pages[path], meaning, needs[path], OPERATIONS[path])
+            for path, meaning in home.PAGES.items()
+        ),
     ]
 
 

@@ -2,18 +2,19 @@
 
 import functools
 
-from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from polserve.protos.polserve.v1 import budget_pb2, policy_pb2
+from polserve.serving.access.callers import Role
 from polserve.serving.calls import Calls
-from polserve.serving.errors import InvalidRequest
 from polserve.serving.handlers.oip.plain import as_plain
 from polserve.serving.http.acting import answer_json, lay_out, read_question
 from polserve.serving.http.aside import Aside
+from polserve.serving.http.message_json import read_message
 from polserve.serving.http.messages import Answer
 from polserve.serving.http.requests import Request
 from polserve.serving.http.routes import Route
+from polserve.serving.http.schemas import ACT_ANSWER, ACT_REQUEST, Operation, answer_schema, body_schema
 from polserve.serving.http.strict_json import MAX_JSON_BYTES, dump, parse_object
 
 ACT = "/polserve.v1.PolicyService/Act"
@@ -21,15 +22,28 @@ LIST = "/polserve.v1.PolicyService/ListPolicies"
 GET = "/polserve.v1.PolicyService/GetPolicy"
 ALLOCATE = "/polserve.v1.BudgetService/Allocate"
 
+LISTING = Operation(answer_schema(policy_pb2.ListPoliciesResponse), name="list_policies")
+GETTING = Operation(answer_schema(policy_pb2.LivePolicy), name="get_policy")
+ACTING = Operation(ACT_ANSWER, ACT_REQUEST, {"observation": [0, 0, 0.1, 0.5], "with_values": True}, name="act")
+SPLITTING = Operation(
+    answer_schema(budget_pb2.AllocateResponse),
+    body_schema(budget_pb2.AllocateRequest),
+    name="allocate",
+)
+
 
 def policy_routes(calls: Calls) -> list[Route]:
     """Make the routes under /v1, which `calls` answers."""
     policies = Policies(calls)
+    described = (
+        ("GET", "", policies.list_all, "what is live: versions, aliases and specs", LISTING),
+        ("GET", "/{name}", policies.get, "one live policy", GETTING),
+        ("POST", "/{name}:act", policies.act, "the action for an observation, or for a batch", ACTING),
+        ("POST", "/{name}:allocate", policies.allocate, "the split of a budget for one day", SPLITTING),
+    )
     return [
-        Route("GET", "/v1/policies", policies.list_all, "what is live: versions, aliases and specs"),
-        Route("GET", "/v1/policies/{name}", policies.get, "one live policy"),
-        Route("POST", "/v1/policies/{name}:act", policies.act, "the action for an observation, or for a batch"),
-        Route("POST", "/v1/policies/{name}:allocate", policies.allocate, "the split of a budget for one day"),
+        Route(method, f"/v1/policies{path}", endpoint, summary, Role.OBSERVE, operation)
+        for method, path, endpoint, summary, operation in described
     ]
 
 
@@ -60,12 +74,8 @@ class Policies:
 
     async def allocate(self, request: Request) -> Answer:
         """Answer with the spend of each channel."""
-        said = parse_object(await request.body(MAX_JSON_BYTES))
         asked = budget_pb2.AllocateRequest()
-        try:
-            json_format.ParseDict(said, asked)
-        except json_format.ParseError as error:
-            raise InvalidRequest("body", "the fields of AllocateRequest", str(error)) from None
+        read_message(parse_object(await request.body(MAX_JSON_BYTES)), asked)
         asked.policy = request.parameters["name"]
         response = await self._calls.ask(ALLOCATE, asked.SerializeToString(), request.asker)
         return _as_answer(budget_pb2.AllocateResponse.FromString(response))

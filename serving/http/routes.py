@@ -20,6 +20,7 @@ from polserve.serving.access.keys import KeysAwaited
 from polserve.serving.http.bodies import BodyReader, Room
 from polserve.serving.http.messages import TEXT, Answer, ClientGone, Headers, HttpError, Receive, Scope, Send
 from polserve.serving.http.requests import Request
+from polserve.serving.http.schemas import Operation
 from polserve.serving.statuses import Code, status_of
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Answer]]
@@ -61,6 +62,8 @@ class Route:
     """What it is for, in a few words."""
     needs: Role = Role.OBSERVE
     """Role that a caller must have; the calls that answer a request may need more."""
+    operation: Operation | None = None
+    """What it takes and answers; None where /openapi.json is to leave it out."""
 
 
 class RouteTable:

@@ -20,6 +20,10 @@ KSERVE = (
     *("requests-oauthlib==2.0.0", "tabulate==0.10.0", "timing-asgi==0.3.2", "watchfiles==1.3.0"),
     "websocket-client==1.9.2",
 )
+SCHEMATHESIS = (
+    "schemathesis==4.32.0",
+    *("harfile==0.6.0", "hypothesis-graphql==0.13.5", "jsonschema-rs==0.59.0", "pyrate-limiter==4.5.1"),
+)
 """Clients, and what they need that polserve does not bring."""
 
 
@@ -41,3 +45,10 @@ def triton_python(tmp_path_factory: pytest.TempPathFactory) -> str:
 def kserve_python(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The interpreter of an environment with KServe's client."""
     return str(install_packages(tmp_path_factory.mktemp("kserve") / "environment", *KSERVE, has_deps=False))
+
+
+@pytest.fixture(scope="session")
+def schemathesis_python(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The interpreter of an environment with schemathesis."""
+    folder = tmp_path_factory.mktemp("schemathesis") / "environment"
+    return str(install_packages(folder, *SCHEMATHESIS, has_deps=False))

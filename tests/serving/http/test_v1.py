@@ -90,8 +90,28 @@ def test_a_budget_is_split(over_http: Running) -> None:
     spends = [each["spend_micros"] for each in answer["allocations"]]
     assert sum(spends) + answer["unspent_micros"] == day["remaining_micros"]
     assert [each["name"] for each in answer["allocations"]] == ["facebook", "instagram"]
-    refused = post(over_http, "/v1/policies/adbudget:allocate", day="today")
-    assert (refused.status, refused.said["code"]) == (400, "INVALID_ARGUMENT")
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        ({"day": "3"}, 'day: expected a whole number from -2147483648 to 2147483647, got "3"'),
+        ({"day": 3.0}, "day: expected a whole number from -2147483648 to 2147483647, got 3.0"),
+        ({"day": True}, "day: expected a whole number from -2147483648 to 2147483647, got true"),
+        ({"remaining_micros": 2**63}, "remaining_micros: expected a whole number from "),
+        ({"demand": "high"}, 'demand: expected a number that float64 holds, got "high"'),
+        ({"remainingMicros": 1}, "body: expected the fields policy, version, day, "),
+        ({"channels": {}}, "channels: expected a list, got an object of 0"),
+        ({"channels": ["facebook"]}, 'channels[0]: expected a JSON object, got "facebook"'),
+        ({"channels": [{"name": 1}]}, "channels[0].name: expected a text, got 1"),
+        ({"channels": [{"name": "a", "spent_micros": [1, None]}]}, "channels[0].spent_micros[1]: expected a whole"),
+        ({"horizon_days": 30}, "channels: expected each of facebook, instagram once, got none"),
+    ],
+)
+def test_a_bad_day_of_a_budget_is_refused_with_its_field(over_http: Running, said: dict[str, Any], error: str) -> None:
+    answer = post(over_http, "/v1/policies/adbudget:allocate", **said)
+    assert answer.said["error"].startswith(error)
+    assert (answer.status, answer.said["code"]) == (400, "INVALID_ARGUMENT")
 
 
 def test_what_is_live_is_listed(over_http: Running) -> None:
