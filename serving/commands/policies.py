@@ -33,7 +33,7 @@ def policies(
     wait: Wait = DEFAULT_WAIT_S,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the complete specs.")] = False,
 ) -> None:
-    """List the live versions and their returns, or describe one of them.
+    """List what is live, or describe one version.
 
     A description has the spec, the evaluation, where the version comes from, and the history of the policy.
     """
