@@ -9,10 +9,10 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from polserve.serving.access.callers import Role
-from polserve.serving.access.guard import Guard
 from polserve.serving.calls import Calls
 from polserve.serving.console.rollouts import RolloutLog
 from polserve.serving.console.routes import Known, console_routes, history_routes
+from polserve.serving.entrance import Entrance
 from polserve.serving.grpc.fronts import choose_front
 from polserve.serving.http.inference_protocol import protocol_routes
 from polserve.serving.http.openapi import openapi_route
@@ -21,7 +21,6 @@ from polserve.serving.http.policies import policy_routes
 from polserve.serving.http.routes import Route
 from polserve.serving.http.server import HttpServer
 from polserve.serving.metrics.service import ServiceMetrics
-from polserve.serving.reloading import Looked, Lookout
 from polserve.serving.rollout import Rollout, Workers
 from polserve.serving.security_settings import is_of_this_machine
 from polserve.serving.settings import BUNDLED_POLICIES, Settings
@@ -30,7 +29,7 @@ from polserve.serving.sources.folder_source import FolderSource
 from polserve.serving.sources.follower_config import FollowerConfig
 from polserve.serving.sources.registry_source import RegistrySource
 from polserve.serving.sources.source import Source
-from polserve.serving.tls import lasting_context, watched_certificates
+from polserve.serving.tls import lasting_context
 from polserve.serving.validation.validator import Validator
 
 GRACE_S = 7.0
@@ -59,10 +58,6 @@ class Service:
         self._validator = validator
         registry = CollectorRegistry()
         self._metrics = ServiceMetrics(registry, settings.front)
-        self._guard = Guard(settings.access_rules, self._metrics.count_denied_page)
-        self._certificates = watched_certificates(settings.tls_files) if settings.tls_files else None
-        watched: list[Looked] = [] if self._certificates is None else [self._certificates]
-        self._lookout = Lookout(watched if self._guard.is_open else [*watched, self._guard])
         self._rollouts = RolloutLog()
         self._http = HttpServer(settings.host, settings.http_port)
         self._workers = make_workers(settings, registry)
@@ -73,8 +68,9 @@ class Service:
 
     def start(self) -> None:
         """Answer calls, and follow the source."""
-        tls = None if self._certificates is None else lasting_context(self._certificates)
-        self._http.start(self._routes(), self._guard, tls)
+        entrance = self._workers.entrance
+        tls = None if entrance.certificates is None else lasting_context(entrance.certificates)
+        self._http.start(self._routes(), entrance.guard, tls)
         self._workers.start()
         self._following.start()
 
@@ -85,7 +81,6 @@ class Service:
         self._validator.close()
         self._source.close()
         self._http.stop()
-        self._lookout.close()
 
     def readiness(self) -> dict[str, Any]:
         """Return what /readyz says: whether every required policy can answer, and why not."""
@@ -96,7 +91,7 @@ class Service:
             "reason": reason or "",
             "policies": dict(sorted(live.items())),
             "grpc_port": self.grpc_port,
-            **({} if self._certificates is None else {"tls": True}),
+            **({"tls": True} if self._settings.tls_files else {}),
             **self._workers.state(),
         }
         if ignored := self._source.ignored():
@@ -200,6 +195,8 @@ class RunningWorkers(Workers, Protocol):
     """The workers as the service needs them."""
 
     grpc_port: int
+    entrance: Entrance
+    """What lets callers in who come by HTTP."""
 
     @property
     def calls(self) -> Calls:

@@ -33,9 +33,6 @@ class ServiceMetrics:
             "polserve_policy_info", "1 for each alias of a live version.", labels, registry=registry
         )
         self._rollouts = Counter("polserve_rollouts", "Versions tried.", ("policy", "outcome"), registry=registry)
-        self._denied = Counter(
-            "polserve_pages_denied", "Requests for pages of those who may not see them.", ("reason",), registry=registry
-        )
         self._registry_gauges: tuple[Gauge, Gauge] | None = None
         build = Gauge(
             "polserve_build_info",
@@ -44,10 +41,6 @@ class ServiceMetrics:
             registry=registry,
         )
         build.labels(version("polserve"), front).set(1)
-
-    def count_denied_page(self, reason: str) -> None:
-        """Count a request over HTTP that was denied; reasons are few."""
-        self._denied.labels(reason).inc()
 
     def observe_rollouts(self, results: Iterable[RolloutResult], live: LiveVersions) -> None:
         """Count the versions that were tried, and tell which ones answer now."""

@@ -24,6 +24,7 @@ class InProcessWorker:
         self._epoch = LocalEpoch()
         self._worker = Worker(settings, registry, self._epoch, Share())
         self.calls = self._worker.calls
+        self.entrance = self._worker.entrance
         self.grpc_port = self._worker.bind(settings.host, settings.grpc_port)
 
     def start(self) -> None:

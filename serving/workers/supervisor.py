@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.multiprocess import mark_process_dead
 
 from polserve.serving.addresses import bind_file, resolve, unavailable
+from polserve.serving.entrance import Entrance
 from polserve.serving.errors import ConfigurationError, RolloutRefused
 from polserve.serving.metrics.service import WorkerPids, collect_workers
 from polserve.serving.processes.encoding import Message, encode_accepted, encode_each
@@ -65,6 +66,11 @@ class Supervisor:
                 f"grpc-socket: expected --front nghttp2 with {settings.workers} workers, got grpcio, whose processes "
                 "cannot share one"
             )
+        denied = Counter(
+            "polserve_pages_denied", "Requests for pages that were denied.", ("reason",), registry=registry
+        )
+        self.entrance = Entrance(settings, lambda reason: denied.labels(reason).inc())
+        """What lets in those who ask for pages; each worker has an entrance of its own."""
         self._settings = settings
         self._grace_s = grace_s
         self._port = _reserve(settings.host, settings.grpc_port)
@@ -162,6 +168,7 @@ class Supervisor:
                 keeper.join(1.0)
         self._port.close()
         self._pool.shutdown(wait=False)
+        self.entrance.close()
         self._metrics.remove()
 
     def _close_file(self) -> None:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from prometheus_client import CollectorRegistry
 
-from polserve.serving.access.guard import Guard
 from polserve.serving.calls import LocalCarrier, LoopBridge
 from polserve.serving.catalog import Catalog, Epoch
 from polserve.serving.descriptors import allow_connections
+from polserve.serving.entrance import Entrance
 from polserve.serving.episodes import EpisodeLimits, OpenStreams
 from polserve.serving.grpc.fronts import make_carrier, most_streams
 from polserve.serving.grpc.listener import SharedPort, Ways
@@ -23,10 +23,8 @@ from polserve.serving.loader import VersionLoader
 from polserve.serving.loops import make_loop
 from polserve.serving.metrics.answers import AnsweringMetrics
 from polserve.serving.metrics.tallies import PublishedFirst
-from polserve.serving.reloading import Lookout
 from polserve.serving.rounds import Rounds
 from polserve.serving.settings import Settings
-from polserve.serving.tls import watched_certificates
 from polserve.serving.workers.relay import RelayedCalls
 
 
@@ -80,9 +78,8 @@ class Worker:
             settings.reflection_needs,
         )
         methods = make_methods(parts, metrics.rpc)
-        certificates = watched_certificates(settings.tls_files) if settings.tls_files else None
-        guard = Guard(settings.access_rules, metrics.count_denied)
-        self._lookout = Lookout([*([] if guard.is_open else [guard]), *([certificates] if certificates else [])])
+        self.entrance = Entrance(settings, metrics.count_denied)
+        certificates, guard = self.entrance.certificates, self.entrance.guard
         socket_path = settings.grpc_socket if share.port is None else None
         ways = Ways(share.port, share.socket, socket_path, certificates, metrics.connections.set, guard)
         carrier = make_carrier(settings, methods, rounds, loop, ways)
@@ -112,4 +109,4 @@ class Worker:
     def drain(self, grace_s: float) -> None:
         """Accept no more, finish what is in flight, close."""
         self._grpc.drain(grace_s)
-        self._lookout.close()
+        self.entrance.close()

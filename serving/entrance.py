@@ -1,0 +1,30 @@
+"""What a process lets callers in by: its certificates and its guard, read again when their files change."""
+
+from collections.abc import Callable
+
+from polserve.serving.access.guard import Guard
+from polserve.serving.reloading import Looked, Lookout
+from polserve.serving.security_settings import SecuritySettings
+from polserve.serving.tls import watched_certificates
+
+
+class Entrance:
+    """The entrance of one process, for all its ports."""
+
+    def __init__(self, settings: SecuritySettings, count: Callable[[str], None]) -> None:
+        """Read the files; `count` is called with the reason of each call that is denied.
+
+        Raises:
+            ConfigurationError: a file cannot be used.
+        """
+        self.guard = Guard(settings.access_rules, count)
+        """Knows who may call what."""
+        files = settings.tls_files
+        self.certificates = None if files is None else watched_certificates(files)
+        """What encrypts connections; None for nothing."""
+        watched: list[Looked] = [] if self.guard.is_open else [self.guard]
+        self._lookout = Lookout(watched if self.certificates is None else [*watched, self.certificates])
+
+    def close(self) -> None:
+        """Look at the files no more."""
+        self._lookout.close()
