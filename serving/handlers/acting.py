@@ -121,11 +121,17 @@ class ActingHandler(Quiet, Generic[R, F]):
         for (alike, policies), group in groups.items():
             self._answer_alike(alike, policies, group)
 
+    def read(self, call: Call) -> Asked[R] | None:
+        """Read a call's request, on the loop's thread; None where it is answered otherwise. Raises InvalidRequest."""
+        return self._dialect.read(call.message)
+
     def _sort_in(self, call: Call, groups: dict[Group, list[tuple[Call, Asked[R]]]]) -> None:
         try:
-            asked = self._dialect.read(call.message)
+            asked = self.read(call)
         except Exception as error:  # noqa: BLE001 - every error must become a status
             call.fail(error)
+            return
+        if asked is None:
             return
         groups.setdefault((asked.alike, call.caller.policies), []).append((call, asked))
 

@@ -90,3 +90,11 @@ def check_offered(field: str, given: Mapping[str, pb.InferParameter]) -> None:
     for name, expected in NOT_OFFERED.items():
         if name in given:
             raise InvalidRequest(f"{field}.parameters.{name}", expected, name)
+
+
+def check_alone(parameters: Mapping[str, Value]) -> None:
+    """Return if a request without a sequence says nothing of one; raises InvalidRequest."""
+    for name in (SEQUENCE_START, SEQUENCE_END, REWARD, TRUNCATED):
+        if parameters.get(name):
+            expected = f"an id of a sequence, a number other than 0 or a text, with {name}"
+            raise InvalidRequest(f"parameters.{SEQUENCE_ID}", expected, repr(parameters.get(SEQUENCE_ID))[:80])

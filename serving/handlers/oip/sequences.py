@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import NamedTuple
 
 from polserve.serving.episodes import DRAINING, EpisodeState, OpenStreams, state_bytes
 from polserve.serving.errors import InvalidRequest, NotReady
@@ -10,11 +10,15 @@ from polserve.serving.handlers.oip.parameters import SEQUENCE_ID
 from polserve.serving.policy import Policy
 from polserve.serving.rounds import Call
 
-Key: TypeAlias = int | str
-"""A sequence's id, which may be a number or a text."""
-
 MOST_REASONS = 64
 """Ended sequences of which it is kept why they ended, at most."""
+
+
+class Key(NamedTuple):
+    """What names a sequence: its model, and its id among the model's."""
+
+    model: str
+    id: int | str
 
 
 class Sequence:
@@ -28,6 +32,8 @@ class Sequence:
         self.state: EpisodeState | None = self.episode
         """The episode while the sequence is open, for whoever looks which versions are played."""
         self.active_at = time.monotonic()
+        self.is_busy = False
+        """Whether a request of it waits for its answer."""
         self._forget = forget
 
     def fail(self, error: BaseException) -> None:
@@ -36,15 +42,15 @@ class Sequence:
 
 
 class Sequences:
-    """The open sequences of one stream, by their ids; used by the loop's thread.
+    """The open sequences of one stream, or those of all unary calls of a caller; used by the loop's thread.
 
-    The stream itself holds no episode while it has sequences, each of which holds one.
+    A stream itself holds no episode while it has sequences, each of which holds one.
     """
 
     policy = None
     """A stream plays no version by itself: each of its sequences has its own."""
 
-    def __init__(self, stream: Call, streams: OpenStreams) -> None:
+    def __init__(self, stream: Call | None, streams: OpenStreams) -> None:
         """Begin without any; `streams` holds the stream, and is to hold each sequence beside it."""
         self._stream = stream
         self._streams = streams
@@ -52,8 +58,11 @@ class Sequences:
         self._reasons: dict[Key, str] = {}
         """Why sequences have ended without their client."""
 
+    def __len__(self) -> int:
+        return len(self._open)
+
     def begin(self, key: Key, policy: Policy) -> Sequence:
-        """Begin a sequence, in the place of an open one of the same id.
+        """Begin a sequence, in the place of an open one of the same name.
 
         Raises:
             NotReady: this process is ending.
@@ -61,9 +70,11 @@ class Sequences:
         """
         if self._streams.is_draining:
             raise NotReady(DRAINING)
-        self.end(key)
+        if key in self._open:
+            self.end(self._open[key])
         sequence = Sequence(key, policy, self._forget)
-        self._streams.hold(self._stream, 0, 0)
+        if self._stream is not None:
+            self._streams.hold(self._stream, 0, 0)
         try:
             self._streams.hold(sequence, 1, state_bytes(policy))
             self._open[key] = sequence
@@ -72,41 +83,47 @@ class Sequences:
         self._reasons.pop(key, None)
         return sequence
 
-    def find(self, key: Key, model: str, version: str) -> Sequence:
-        """Return an open sequence, for a request that names a model and perhaps a version.
+    def find(self, key: Key, version: str) -> Sequence:
+        """Return an open sequence, for a request that perhaps names a version.
 
         Raises:
-            InvalidRequest: there is none, or it plays another version.
+            InvalidRequest: there is none, it plays another version, or its last request is not answered yet.
         """
         sequence = self._open.get(key)
         if sequence is None:
             reason = f", which has ended: {self._reasons[key]}" if key in self._reasons else ""
-            expected = "a sequence that was begun on this stream with sequence_start, and has not ended"
-            raise InvalidRequest(f"parameters.{SEQUENCE_ID}", expected, f"{key!r:.80}{reason}")
-        policy = sequence.policy
-        if model != policy.name:
-            raise InvalidRequest("model_name", f"{policy.name!r}, which sequence {key!r:.80} plays", f"{model!r:.80}")
-        if version and not version.startswith("@") and version != policy.version:
-            expected = f"none, or {policy.version}, with which sequence {key!r:.80} began"
+            where = "in this process" if self._stream is None else "on this stream"
+            expected = f"a sequence of {key.model!r:.80} that was begun {where} with sequence_start, and has not ended"
+            raise InvalidRequest(f"parameters.{SEQUENCE_ID}", expected, f"{key.id!r:.80}{reason}")
+        if version and not version.startswith("@") and version != sequence.policy.version:
+            expected = f"none, or {sequence.policy.version}, with which sequence {key.id!r:.80} began"
             raise InvalidRequest("model_version", expected, f"{version!r:.80}")
+        if sequence.is_busy:
+            expected = "one request at a time of a sequence, in order"
+            raise InvalidRequest(f"parameters.{SEQUENCE_ID}", expected, f"another of {key.id!r:.80}")
         sequence.active_at = time.monotonic()
         return sequence
 
-    def end(self, key: Key) -> None:
-        """Forget a sequence; nothing where there is none."""
-        sequence = self._open.pop(key, None)
-        if sequence is not None:
+    def end(self, sequence: Sequence) -> None:
+        """Forget a sequence; nothing where it was forgotten before."""
+        if self._open.get(sequence.key) is sequence:
+            del self._open[sequence.key]
             self._streams.close(sequence)
             self._settle()
 
     def end_all(self) -> None:
         """Forget every sequence."""
-        for key in list(self._open):
-            self.end(key)
+        for sequence in list(self._open.values()):
+            self.end(sequence)
+
+    def let_go(self) -> None:
+        """End the stream where the process is ending and no sequence is left on it."""
+        if self._streams.is_draining and self._stream is not None and self._stream.state is None:
+            self._stream.fail(NotReady(DRAINING))
 
     def _settle(self) -> None:
         """Let a stream without sequences count as one that is between two episodes."""
-        if self._stream.is_over:
+        if self._stream is None or self._stream.is_over:
             return
         self._stream.state = self if self._open else None
         if not self._open:
@@ -114,7 +131,7 @@ class Sequences:
 
     def _forget(self, sequence: Sequence, error: BaseException) -> None:
         if self._open.get(sequence.key) is sequence:
-            self.end(sequence.key)
+            self.end(sequence)
             self._reasons[sequence.key] = str(error)
             while len(self._reasons) > MOST_REASONS:
                 del self._reasons[next(iter(self._reasons))]

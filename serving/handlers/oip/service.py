@@ -11,7 +11,8 @@ from polserve.serving.episodes import EpisodeCounter, OpenStreams
 from polserve.serving.errors import NotReady, UnknownPolicy, UnknownVersion, Unsupported
 from polserve.serving.handlers.base import Each, Quiet
 from polserve.serving.handlers.health import Health
-from polserve.serving.handlers.oip.infer import InferDialect, InferHandler, find_entry, resolver
+from polserve.serving.handlers.oip.dialect import InferDialect
+from polserve.serving.handlers.oip.infer import InferHandler, find_entry, resolver
 from polserve.serving.handlers.oip.models import (
     config_of,
     describe_model,
@@ -20,6 +21,7 @@ from polserve.serving.handlers.oip.models import (
     metadata_of,
     server_metadata,
 )
+from polserve.serving.handlers.oip.playing import SequencePlayer
 from polserve.serving.handlers.oip.statistics import statistics_of
 from polserve.serving.handlers.oip.stream import StreamInferHandler
 from polserve.serving.inference import Inference, Post
@@ -93,9 +95,10 @@ class Refusing(Quiet):
 
 def make_oip_methods(parts: ModelParts, sequences: SequenceParts) -> list[OipMethod]:
     """Make the methods of the service, each with its kind and what answers it."""
-    dialect = InferDialect()
-    infer = InferHandler(dialect, parts.catalog, parts.inference, parts.post)
-    stream = StreamInferHandler(infer, dialect, parts.inference, sequences.streams, sequences.episodes)
+    resolve, inference, streams = resolver(parts.catalog), parts.inference, sequences.streams
+    player = SequencePlayer(InferDialect(), resolve, sequences.episodes)
+    infer = InferHandler(player, resolve, inference, streams, parts.post)
+    stream = StreamInferHandler(infer, player, inference, streams)
     answers = (
         _server_live(),
         _server_ready(parts.health),

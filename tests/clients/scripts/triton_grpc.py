@@ -84,6 +84,17 @@ def infer(client):
     return greedy
 
 
+def unary_sequence(client, greedy):
+    options = [{"sequence_start": i == 0, "sequence_end": i == 2} for i in range(3)]
+    play = [
+        client.infer("cartpole", [observation(OBSERVATIONS[i : i + 1])], sequence_id="one", **options[i])
+        for i in range(3)
+    ]
+    tell("`infer` of a sequence of three", f"the same: {[actions(one)[0] for one in play] == greedy}")
+    again = {"sequence_id": "one", "sequence_end": True}
+    refused("`infer` of a sequence after its end", client.infer, "cartpole", [observation(OBSERVATIONS[:1])], **again)
+
+
 def ask_what_cannot_be(client):
     refused('`infer` of model "unknown"', client.infer, "unknown", [observation(OBSERVATIONS)])
     refused('`infer` of version "9"', client.infer, "cartpole", [observation(OBSERVATIONS)], model_version="9")
@@ -186,6 +197,7 @@ def main():
     with triton.InferenceServerClient(TARGET) as client:
         ask_about(client)
         greedy = infer(client)
+        unary_sequence(client, greedy)
         ask_what_cannot_be(client)
         stream(client, greedy)
     asyncio.run(with_asyncio(greedy))

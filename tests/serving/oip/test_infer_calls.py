@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from polserve.protos.polserve.oip.v2 import inference_pb2 as pb
 from polserve.serving.client import PolicyClient
 from polserve.serving.handlers.oip.tensors import output_arrays
-from tests.support.running import Running, wait_until
+from tests.support.running import Running, service, wait_until
 from tests.support.versions import make_version
 
 SERVICE = "/inference.GRPCInferenceService/"
@@ -164,7 +165,7 @@ def test_a_sequence_keeps_its_frames_and_counts_its_return(channel: grpc.Channel
     [
         (
             [sequence(OBSERVATIONS[:1], sequence_id=4)],
-            "begun on this stream with sequence_start, and has not ended, got 4",
+            "a sequence of .cartpole. that was begun on this stream with sequence_start, and has not ended, got 4",
         ),
         ([sequence(OBSERVATIONS[:1], sequence_start=True)], "an id of a sequence, .* with sequence_start, got None"),
         ([sequence(OBSERVATIONS[:1], sequence_id=0, sequence_end=True)], "with sequence_end, got 0"),
@@ -182,6 +183,21 @@ def test_a_sequence_that_cannot_be_is_refused_and_the_stream_goes_on(
     assert not after.error_message
 
 
+def test_unary_calls_of_a_sequence_are_those_of_its_stream(channel: grpc.Channel) -> None:
+    frames = np.random.default_rng(1).integers(0, 256, (4, 1, 36, 36), np.uint8)
+    requests = []
+    for i, frame in enumerate(frames):
+        request = sequence(frame, sequence_id=77, sequence_start=i == 0, sequence_end=i == 3)
+        request.model_name, request.inputs[0].datatype = "frames", "UINT8"
+        if i:
+            request.parameters["reward"].double_param = 1.0
+        requests.append(request)
+    streamed = [answer.infer_response for answer in stream(channel, *requests)]
+    assert [infer(channel, request) for request in requests] == streamed
+    with pytest.raises(grpc.RpcError, match="'frames' that was begun in this process with sequence_start"):
+        infer(channel, requests[1])
+
+
 def test_a_sequence_ends_without_an_observation_and_not_twice(channel: grpc.Channel) -> None:
     end = sequence(OBSERVATIONS[:1], sequence_id=9, sequence_end=True, reward=3.0)
     del end.inputs[:], end.raw_input_contents[:]
@@ -192,12 +208,25 @@ def test_a_sequence_ends_without_an_observation_and_not_twice(channel: grpc.Chan
     assert "has not ended" in gone.error_message
 
 
+def test_a_sequence_that_is_left_alone_ends_and_its_client_is_told(policies: Path, tmp_path: Path) -> None:
+    with (
+        service("--policies", str(policies), "--episode-idle", "0.5", folder=tmp_path) as short,
+        grpc.insecure_channel(short.target) as channel,
+    ):
+        wait_until(short.is_up, short.log)
+        infer(channel, sequence(OBSERVATIONS[:1], sequence_id=1, sequence_start=True))
+        assert "\npolserve_episodes_active 1" in short.metrics()
+        wait_until(lambda: "\npolserve_episodes_active 0" in short.metrics(), short.log)
+        with pytest.raises(grpc.RpcError, match=r"got 1, which has ended: no message came for 0\.5 s"):
+            infer(channel, sequence(OBSERVATIONS[:1], sequence_id=1))
+
+
 def test_another_model_or_version_in_mid_sequence_is_refused(channel: grpc.Channel) -> None:
     start = sequence(OBSERVATIONS[:1], sequence_id=2, sequence_start=True)
     model, version, fits = (sequence(OBSERVATIONS[:1], sequence_id=2) for _ in range(3))
     model.model_name, version.model_version, fits.model_version = "frames", "2", "1"
     answers = stream(channel, start, model, version, fits)
-    assert "expected 'cartpole', which sequence 2 plays, got 'frames'" in answers[1].error_message
+    assert "expected a sequence of 'frames' that was begun on this stream" in answers[1].error_message
     assert "expected none, or 1, with which sequence 2 began, got '2'" in answers[2].error_message
     assert not answers[3].error_message
 
