@@ -14,8 +14,27 @@ from polserve.serving.http.messages import Answer
 from polserve.serving.http.pages import Readiness, home_page
 from polserve.serving.http.requests import Request
 from polserve.serving.http.routes import NO_SCRIPTS, Route
-from polserve.serving.sources.source import PolicyHistory
+from polserve.serving.http.schemas import TEXT, Operation, array, obj
+from polserve.serving.sources.source import HistoryState, PolicyHistory
 from polserve.serving.versions import ByAlias
+
+_RECORDS = array({"type": "object"})
+TELLING = Operation(
+    obj(
+        {
+            "policy": TEXT,
+            "state": {"enum": [str(state) for state in HistoryState]},
+            "moves": _RECORDS,
+            "decisions": _RECORDS,
+            "rollouts": _RECORDS,
+            "problem": TEXT,
+        },
+        "policy",
+        "state",
+        "problem",
+    ),
+    name="get_history",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +59,8 @@ def history_routes(known: Known) -> list[Route]:
         past = await asyncio.to_thread(known.history, name)
         return _json({"policy": name, "state": past.state, **past.record, "problem": past.problem})
 
-    return [Route("GET", "/v1/policies/{name}/history", history, "moves of @champion, decisions and rollouts")]
+    meaning = "moves of @champion, decisions with their games, and rollouts"
+    return [Route("GET", "/v1/policies/{name}/history", history, meaning, operation=TELLING)]
 
 
 def console_routes(known: Known) -> list[Route]:
