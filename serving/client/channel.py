@@ -147,6 +147,9 @@ class Link:
             return ClientError(code, f"{problem} ({details})")
         if code is grpc.StatusCode.UNAVAILABLE and re.search("connect|resol|reset|closed", details, re.IGNORECASE):
             return ClientError(code, f"{self._problem(details)}{_by_proxy(self._target)} ({details})")
+        if code is grpc.StatusCode.UNAUTHENTICATED:
+            remedy = "give the client a token, by credentials or POLSERVE_TOKEN, or another one"
+            return ClientError(code, f"{details}; {remedy}")
         if code is grpc.StatusCode.RESOURCE_EXHAUSTED and re.search("larger than max|at most [0-9]+ bytes", details):
             return ClientError(code, f"the message is above the limit; send fewer observations at once ({details})")
         return ClientError(code, details)

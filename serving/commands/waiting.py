@@ -90,11 +90,16 @@ def _of_connection(details: str) -> State:
     """Read off gRPC's words why no connection came about."""
     hopeless = {
         "Failed parsing HTTP/2": "what answers there speaks no gRPC; polserve's own HTTP port does not either",
+        "CERTIFICATE_VERIFY_FAILED": "this client does not trust its certificate; set POLSERVE_CA to its authority",
+        "WRONG_VERSION_NUMBER": "it speaks no TLS; unset POLSERVE_TLS and POLSERVE_CA, or start it with --tls-cert",
         "resolving": "the host has no address",
         "resolution": "the host has no address",
     }
     for sign, reason in hopeless.items():
         if sign in details:
             return State(reason, is_there=False, is_hopeless=True)
+    if "Socket closed" in details:
+        wanted = "POLSERVE_TLS or POLSERVE_CA if it has --tls-cert, POLSERVE_CLIENT_CERT if it has --tls-client-ca"
+        return State(f"Socket closed; set {wanted}", is_there=False)
     reason = "nobody listens there" if "refused" in details else details.rpartition("last error: ")[2]
     return State(reason, is_there=False)
