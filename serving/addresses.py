@@ -58,6 +58,26 @@ def unavailable(setting: str, host: str, port: int, error: OSError) -> PortInUse
     return PortInUse(f"{setting}: {spelled(host, port)} cannot be bound ({error.strerror}); {remedy}")
 
 
+def reserve(host: str, port: int) -> socket.socket:
+    """Bind a socket that holds a port for several processes, and takes no connection itself.
+
+    Raises:
+        PortInUse: another program has it, even one that would share it.
+    """
+    try:
+        family, address = resolve(host, port)
+        with socket.socket(family, socket.SOCK_STREAM) as alone:
+            alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # whoever listened before may have left traces
+            alone.bind(address)
+            address = alone.getsockname()
+        shared = socket.socket(family, socket.SOCK_STREAM)
+        shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        shared.bind(address)
+    except OSError as error:
+        raise unavailable("grpc-port", host, port, error) from error
+    return shared
+
+
 def why_not(host: str, port: int) -> OSError:
     """Find out what keeps an address from being bound, for a library that does not say."""
     try:

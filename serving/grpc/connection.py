@@ -22,8 +22,6 @@ from polserve.serving.peers import Peer, peer_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_PROBE = b"silence?"
-
 log = structlog.get_logger()
 
 
@@ -38,7 +36,7 @@ class Connection(asyncio.Protocol):
         self.n_sent = 0
         """Messages that were sent."""
         self.received_at = time.monotonic()
-        self._vigil = Vigil(front.limits, self.received_at)
+        self.vigil = Vigil(front.limits, self.received_at)
         self.unread = Unread(self, self.received_at)
         self.h2 = engine.server_connection(front.limits.max_streams, front.limits.max_metadata_bytes)
         self._transport: Any = None
@@ -100,7 +98,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take what came."""
         self.received_at = time.monotonic()
-        self._vigil.is_probed = False
+        self.vigil.is_probed = False
         if self._is_dead or not (self.greeting.is_whole or self._greet(data)):
             return
         h2 = self.h2
@@ -204,19 +202,6 @@ class Connection(asyncio.Protocol):
         """Close at once."""
         if self._transport is not None:
             self._transport.abort()
-
-    def look_after(self, now: float) -> None:
-        """Probe the connection where it has been silent, and end it where nobody answers, or when it is old."""
-        step = self._vigil.step(now, self.received_at, is_greeted=self.greeting.is_whole)
-        if step == "drain":
-            self.drain()
-        elif step == "abort":
-            log.info("connection_dead", client=str(self.peer), silent_s=round(now - self.received_at))
-            self.abort()
-        elif step == "probe":
-            with contextlib.suppress(engine.NGH2Error):  # it ends already
-                self.h2.ping(_PROBE)
-            self.rounds.touch(self)
 
     # What comes
 

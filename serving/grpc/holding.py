@@ -27,7 +27,8 @@ def admit(call: "StreamCall", fields: Mapping[bytes, bytes]) -> None:
     try:
         call.caller = front.guard.admit(method.needs, shown)
     except KeysAwaited as awaited:
-        call.hold()
+        call.is_held = True
+        call.wait()
         let_go = functools.partial(_let_go, call, shown)
         awaited.fetched.add_done_callback(lambda _done: front.rounds.post(let_go))
         return
@@ -44,4 +45,8 @@ def _let_go(call: "StreamCall", shown: Shown) -> None:
     except Exception as error:  # noqa: BLE001 - every error must become a status
         call.fail(error)
     else:
-        call.let_go()
+        call.is_held = False
+        if call.is_busy:
+            call.connection.rounds.add(call)
+        if call.is_half_closed:
+            call.end_input()

@@ -12,6 +12,7 @@ from polserve.serving.grpc.connection import Connection
 from polserve.serving.grpc.listener import BACKLOG, ROOM, SILENCE_S, Alone, Listener, SharedPort, Taking, Ways
 from polserve.serving.grpc.shared import ConnectionLimits, Front
 from polserve.serving.grpc.unread import end_unread
+from polserve.serving.grpc.vigil import look_after
 from polserve.serving.handlers.base import Quiet
 from polserve.serving.rounds import Call, Method, Rounds
 
@@ -127,7 +128,7 @@ class Nghttp2Carrier:
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         now = time.monotonic()
         for connection in list(self.connections):
-            connection.look_after(now)
+            look_after(connection, now)
         self._note_count()
         self._ways.tell(len(self.connections))
         end_unread(self.connections, now, self._limits.max_reserved_bytes)

@@ -34,7 +34,6 @@ class StreamCall:
     __slots__ = (
         "_encoding",
         "_inbox",
-        "_is_busy",
         "_is_unary",
         "_message",
         "_pieces",
@@ -46,6 +45,7 @@ class StreamCall:
         "connection",
         "deadline",
         "has_begun",
+        "is_busy",
         "is_half_closed",
         "is_held",
         "is_over",
@@ -75,7 +75,8 @@ class StreamCall:
         self.reserved = 0
         """Bytes that were set aside for a large message."""
         self._is_unary = method.kind != "bidi_stream"
-        self._is_busy = False
+        self.is_busy = False
+        """Whether a message is to be answered."""
         self._message: bytes = b""
         self._pieces: tuple[int, list[bytes]] | None = None
         self._reader: MessageReader | None = None
@@ -116,7 +117,7 @@ class StreamCall:
 
     def receive_whole(self, message: bytes) -> None:
         """Take a message that came in one piece."""
-        if self._is_busy:
+        if self.is_busy:
             self._put_by(0, [message], len(message))
         else:
             self._begin(0, [message], len(message))
@@ -126,7 +127,7 @@ class StreamCall:
         if self._reader is None:
             self._reader = MessageReader(self.connection.limits.max_message_bytes)
         for flag, pieces in self._reader.feed(data):
-            take = self._put_by if self._is_busy else self._begin
+            take = self._put_by if self.is_busy else self._begin
             take(flag, pieces, sum(map(len, pieces)))
             if self.is_over:
                 return
@@ -152,9 +153,9 @@ class StreamCall:
         if self._reader is not None and not self._reader.is_between:
             self.fail(CUT_OFF)
         elif self._is_unary:
-            if not self._is_busy:
+            if not self.is_busy:
                 self.fail(NO_MESSAGE)
-        elif not self._is_busy:
+        elif not self.is_busy:
             self._half_close()
 
     def resume(self) -> None:
@@ -163,22 +164,9 @@ class StreamCall:
         self.acknowledge(0)
         self.connection.rounds.add(self)
 
-    def hold(self) -> None:
-        """Have nothing answered until `let_go`: it is not known yet who calls."""
-        self.is_held = True
-        self.wait()
-
-    def let_go(self) -> None:
-        """Have answered what has come meanwhile."""
-        self.is_held = False
-        if self._is_busy:
-            self.connection.rounds.add(self)
-        if self.is_half_closed:
-            self.end_input()
-
     def _begin(self, flag: int, pieces: list[bytes], size: int) -> None:
         """Have a message answered."""
-        self._is_busy = True
+        self.is_busy = True
         self.size = size * EXPANSION if flag else size
         if flag or len(pieces) != 1:  # none of an empty message
             self._pieces = (flag, pieces)
@@ -256,7 +244,7 @@ class StreamCall:
 
     def wait_for_message(self) -> None:
         """See to it that the call ends at its deadline, where it is not about to be answered."""
-        if not (self._is_unary and self._is_busy):
+        if not (self._is_unary and self.is_busy):
             self.wait()
 
     def abandon(self) -> None:
@@ -286,7 +274,7 @@ class StreamCall:
         self._message = b""
         if self.reserved:
             self.connection.release(self)
-        if not self._is_busy:  # an answer that no message asked for, such as to a watcher
+        if not self.is_busy:  # an answer that no message asked for, such as to a watcher
             return
         if self._inbox:
             self._begin(*self._inbox.take())
@@ -294,7 +282,7 @@ class StreamCall:
                 self.acknowledge(0)
         else:
             if self.method.kind == "bidi_stream":
-                self._is_busy = False
+                self.is_busy = False
             if self.is_half_closed:
                 self._half_close()
 

@@ -1,10 +1,16 @@
 """Whether a connection is still worth keeping: it has greeted, somebody answers, and it is not too old."""
 
+import contextlib
 import random
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import structlog
 
 from polserve.serving.grpc.shared import ConnectionLimits
 from polserve.serving.http2 import engine
+
+if TYPE_CHECKING:
+    from polserve.serving.grpc.connection import Connection
 
 GREETING_S = 20.0
 """Time that a client has to say that it speaks HTTP/2."""
@@ -18,6 +24,10 @@ NOT_HTTP2 = (
     b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: "
     b"%d\r\n\r\n%s" % (len(WRONG_PROTOCOL), WRONG_PROTOCOL)
 )
+_PROBE = b"silence?"
+
+log = structlog.get_logger()
+
 Step: TypeAlias = Literal["nothing", "probe", "drain", "abort"]
 
 
@@ -89,3 +99,17 @@ class Vigil:
             return "abort" if silent_s > self._keepalive_s + PROBE_TIMEOUT_S else "nothing"
         self.is_probed = silent_s > self._keepalive_s
         return "probe" if self.is_probed else "nothing"
+
+
+def look_after(connection: "Connection", now: float) -> None:
+    """Probe a connection where it has been silent, and end it where nobody answers, or when it is old."""
+    step = connection.vigil.step(now, connection.received_at, is_greeted=connection.greeting.is_whole)
+    if step == "drain":
+        connection.drain()
+    elif step == "abort":
+        log.info("connection_dead", client=str(connection.peer), silent_s=round(now - connection.received_at))
+        connection.abort()
+    elif step == "probe":
+        with contextlib.suppress(engine.NGH2Error):  # it ends already
+            connection.h2.ping(_PROBE)
+        connection.rounds.touch(connection)

@@ -18,7 +18,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.multiprocess import mark_process_dead
 
-from polserve.serving.addresses import bind_file, resolve, unavailable
+from polserve.serving.addresses import bind_file, reserve
 from polserve.serving.entrance import Entrance
 from polserve.serving.errors import ConfigurationError, RolloutRefused
 from polserve.serving.metrics.service import WorkerPids, collect_workers
@@ -73,7 +73,7 @@ class Supervisor:
         """What lets in those who ask for pages; each worker has an entrance of its own."""
         self._settings = settings
         self._grace_s = grace_s
-        self._port = _reserve(settings.host, settings.grpc_port)
+        self._port = reserve(settings.host, settings.grpc_port)
         self.grpc_port: int = self._port.getsockname()[1]
         self._socket = None if settings.grpc_socket is None else bind_file(settings.grpc_socket)
         self.calls = Relay()
@@ -291,23 +291,3 @@ def _must_do(worker: ChildProcess, message: Message, timeout_s: float) -> None:
         worker.ask(message, timeout_s)
     except ChildRefused as refusal:
         raise ChildLost(f"worker process {worker.pid} cannot {message['do']}: {refusal}") from refusal
-
-
-def _reserve(host: str, port: int) -> socket.socket:
-    """Bind a socket that holds the port for the workers, and takes no connection itself.
-
-    Raises:
-        PortInUse: another program has it, even one that would share it.
-    """
-    try:
-        family, address = resolve(host, port)
-        with socket.socket(family, socket.SOCK_STREAM) as alone:
-            alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # whoever listened before may have left traces
-            alone.bind(address)
-            address = alone.getsockname()
-        shared = socket.socket(family, socket.SOCK_STREAM)
-        shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        shared.bind(address)
-    except OSError as error:
-        raise unavailable("grpc-port", host, port, error) from error
-    return shared

@@ -221,12 +221,15 @@ def test_an_episode_ends_when_its_token_is_taken_back(policies: Path, tmp_path: 
 def test_calls_whose_keys_are_being_fetched_wait_for_them(policies: Path, tmp_path: Path, front: str) -> None:
     issuer = Issuer()
     with contextlib.ExitStack() as stack:
-        keys = stack.enter_context(key_server(key_set(issuer)))
-        keys.may_answer.clear()
+        keys = stack.enter_context(key_server(b"not yet"))
         jwt = ("--jwt-keys", keys.url, "--jwt-issuer", ISSUER, "--jwt-audience", AUDIENCE)
         options = ("--policies", str(policies), "--front", front, *jwt)
         running = stack.enter_context(service(*options, folder=tmp_path))
         wait_until(running.is_up, running.log)
+        keys.contents = key_set(issuer)
+        keys.may_answer.clear()
+        n_asked = keys.n_asked
+        wait_until(lambda: keys.n_asked > n_asked, running.log)  # a fetch is under way now
         good, bad = client_of(running, issuer.token()), client_of(running, Issuer("other").token())
         pool = stack.enter_context(ThreadPoolExecutor(4))
         answers: list[Future[Any]] = [pool.submit(good.act, "cartpole", OBSERVATION), pool.submit(good.policies)]
@@ -235,12 +238,11 @@ def test_calls_whose_keys_are_being_fetched_wait_for_them(policies: Path, tmp_pa
         refused = pool.submit(bad.act, "cartpole", OBSERVATION)
         threading.Event().wait(0.5)  # so that they have arrived
         assert not any(answer.done() for answer in (*answers, refused))
-        n_asked = keys.n_asked
         keys.may_answer.set()
         assert [bool(answer.result(20)) for answer in answers] == [True, True, True]
         with pytest.raises(ClientError, match=r"UNAUTHENTICATED.*key is not among those of the issuer"):
             refused.result(20)
-        assert keys.n_asked == n_asked
+        assert keys.n_asked == n_asked + 1
 
 
 @pytest.mark.parametrize("front", FRONTS)
