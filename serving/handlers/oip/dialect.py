@@ -29,6 +29,8 @@ from polserve.serving.handlers.oip.wire import RAW_OUTPUT, field_head
 from polserve.serving.policy import Answer, Policy
 from polserve.serving.policy.memory import Memory
 
+MOST_TENSORS = 256
+"""Inputs of a request, at most, and outputs: a message has room for hundreds of thousands."""
 MOST_HEADS = 256
 """Beginnings of answers that are kept of a version, at most."""
 
@@ -157,6 +159,9 @@ def check_contents(request: pb.ModelInferRequest) -> None:
         InvalidRequest: they are in both, some are missing, or are to come from elsewhere.
     """
     n_raw, inputs = len(request.raw_input_contents), request.inputs
+    if len(inputs) > MOST_TENSORS or len(request.outputs) > MOST_TENSORS:
+        field, n = max(("inputs", len(inputs)), ("outputs", len(request.outputs)), key=lambda counted: counted[1])
+        raise InvalidRequest(field, f"at most {MOST_TENSORS}", str(n))
     for tensor in inputs:
         if tensor.parameters:
             check_offered(f"inputs[{tensor.name!r}]", tensor.parameters)

@@ -12,6 +12,8 @@ from polserve.serving.errors import InvalidRequest
 
 Value: TypeAlias = bool | int | float | str
 
+MOST_PARAMETERS = 256
+"""Parameters of a request, at most: a message has room for a hundred thousand."""
 EPSILON = "epsilon"
 """Probability with which each action is drawn at random instead, as in ActRequest."""
 SEQUENCE_ID = "sequence_id"
@@ -32,7 +34,13 @@ NOT_OFFERED = {
 
 
 def read_parameters(given: Mapping[str, pb.InferParameter]) -> dict[str, Value]:
-    """Return parameters by name; those without a value are left out."""
+    """Return parameters by name; those without a value are left out.
+
+    Raises:
+        InvalidRequest: there are absurdly many.
+    """
+    if len(given) > MOST_PARAMETERS:
+        raise InvalidRequest("parameters", f"at most {MOST_PARAMETERS}", str(len(given)))
     values: dict[str, Value] = {}
     for name, parameter in given.items():
         kind = parameter.WhichOneof("parameter_choice")

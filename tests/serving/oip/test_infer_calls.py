@@ -108,6 +108,9 @@ SHARED = {"shared_memory_region": pb.InferParameter(string_param="there")}
         (raw(outputs=[Wanted(name="logits")]), "INVALID_ARGUMENT", "some of action, values, explored, got 'logits'"),
         (raw(outputs=[Wanted(name="action")] * 2), "INVALID_ARGUMENT", "each output once"),
         (raw(outputs=[Wanted(name="action", parameters=SHARED)]), "INVALID_ARGUMENT", "shared memory is not offered"),
+        (pb.ModelInferRequest(inputs=[Tensor()] * 9999), "INVALID_ARGUMENT", "inputs: expected at most 256, got 9999"),
+        (raw(outputs=[Wanted(name="action")] * 9999), "INVALID_ARGUMENT", "outputs: expected at most 256, got 9999"),
+        (sequence(OBSERVATIONS, **{str(i): i for i in range(999)}), "INVALID_ARGUMENT", "at most 256, got 999"),
         (pb.ModelInferRequest(model_name="cartpole"), "INVALID_ARGUMENT", "expected an input 'observation', got none"),
         (pb.ModelInferRequest(), "NOT_FOUND", "Request for unknown model: '' is not found; live are cartpole, frames"),
         (raw(model_version="9"), "NOT_FOUND", "'cartpole' version '9' is not at ready state"),
@@ -135,6 +138,14 @@ def test_a_request_that_cannot_be_answered_is_refused_and_says_why(
 def test_a_version_is_told_by_its_number_whatever_names_it(channel: grpc.Channel) -> None:
     versions = [infer(channel, raw(model_version=version)).model_version for version in ("", "1", "@champion")]
     assert versions == ["1", "1", "1"]
+
+
+def test_a_large_batch_is_answered_as_a_small_one_is(channel: grpc.Channel) -> None:
+    many = np.tile(OBSERVATIONS, (30_000, 1))  # more than a megabyte, which is decoded aside
+    few, large = (output_arrays(infer(channel, raw(array)))["action"] for array in (OBSERVATIONS, many))
+    np.testing.assert_array_equal(large, np.tile(few, 30_000))
+    (answer,) = stream(channel, raw(many))
+    np.testing.assert_array_equal(output_arrays(answer.infer_response)["action"], large)
 
 
 def test_bytes_that_are_no_message_are_refused(channel: grpc.Channel) -> None:
