@@ -3,7 +3,7 @@
 echo-*: answers an empty message, the floor of a way to serve; act-*: what one writes by hand around ONNX Runtime for
 the bundled CartPole policy, without checks and metrics. *-threads and *-aio are grpcio's public servers; *-callback
 answers in the callback of the receive operation, through an executor given to the public server. stream-aio answers
-each message of an Episode with an empty one.
+each message of an Episode with an empty one. uvicorn is what carries HTTP, alone.
 """
 
 import asyncio
@@ -105,6 +105,31 @@ async def serve_aio(answer: Answer) -> None:
     await server.wait_for_termination()
 
 
+def serve_uvicorn() -> None:
+    """Serve an application that reads a body and answers as many bytes with uvicorn, httptools and uvloop."""
+    import socket
+
+    import uvicorn
+
+    async def application(_scope: Any, receive: Any, send: Any) -> None:
+        body = b""
+        while True:
+            message = await receive()
+            body += message["body"]
+            if not message["more_body"]:
+                break
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    print(listening.getsockname()[1], flush=True)
+    config = uvicorn.Config(
+        application, http="httptools", loop="uvloop", ws="none", lifespan="off", log_level="critical", access_log=False
+    )
+    uvicorn.Server(config).run(sockets=[listening])
+
+
 def _run(server: grpc.Server) -> None:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
@@ -115,6 +140,9 @@ def _run(server: grpc.Server) -> None:
 
 def main() -> None:
     """Serve what the first argument names."""
+    if sys.argv[1] == "uvicorn":
+        serve_uvicorn()
+        return
     what, how = sys.argv[1].split("-")
     answer = make_act() if what == "act" else echo
     if how == "aio":

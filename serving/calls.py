@@ -7,14 +7,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from polserve.serving.access.callers import ANYBODY
 from polserve.serving.access.guard import Guard, Shown
 from polserve.serving.access.keys import KeysAwaited
-from polserve.serving.errors import DROPPED, Expired, NotReady
+from polserve.serving.errors import DROPPED, Expired, NotReady, PolserveError
 from polserve.serving.rounds import Method, Rounds
 from polserve.serving.statuses import Code, Rejected, Status, status_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from polserve.serving.policy import Policy
 
 TIMEOUT_S = 60.0
 """Time after which a call is no longer waited for."""
@@ -41,6 +46,9 @@ DRAINING = NotReady("draining: the service ends; call another one")
 
 class Calls(Protocol):
     """Who answers calls of the unary methods, by their path, such as "/polserve.v1.PolicyService/Act"."""
+
+    def dtype_of(self, policy: str, version: str) -> "np.dtype[Any] | None":
+        """Return the dtype of a version's observations where it is known here and now; None elsewhere."""
 
     async def ask(self, method: str, message: bytes, asker: Asker) -> bytes:
         """Return the serialised response; raises Rejected with the status of a call that has none."""
@@ -135,7 +143,7 @@ class LocalCarrier:
         call = LocalCall(method, message, end, asker.is_gone)
         self._open.add(call)
         method.counter.begin()
-        self._enter(call, replace(asker.shown, method=path))
+        self._enter(call, asker.shown if self._guard.is_open else replace(asker.shown, method=path))
 
     def _enter(self, call: LocalCall, shown: Shown) -> None:
         """Have a call answered whose caller may make it, now or when that is known."""
@@ -169,32 +177,63 @@ class LocalCarrier:
 class LoopBridge:
     """Calls from one loop to the handlers of another, in another thread of this process."""
 
-    def __init__(self, carrier: LocalCarrier, post: Callable[[Callable[[], None]], None]) -> None:
-        """`post` has a function called by the thread of the handlers' loop."""
+    def __init__(
+        self, carrier: LocalCarrier, post: Callable[[Callable[[], None]], None], resolve: "Callable[[str, str], Policy]"
+    ) -> None:
+        """`post` has a function called by the thread of the handlers' loop; `resolve` finds a live version."""
         self._carrier = carrier
+        self._resolve = resolve
         self._post = post
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """The loop that calls come from."""
+        self._asked: list[Callable[[], None]] = []
+        """Beginnings of the calls of this turn of the loop."""
         self._answers: deque[tuple[asyncio.Future[bytes], Outcome]] = deque()
-        self._is_awake = False
-        """Whether the calling loop has been told of answers, and has yet to come to them."""
+        self._is_waking = False
+        """Whether the handlers' loop is about to wake the other one."""
+
+    def dtype_of(self, policy: str, version: str) -> "np.dtype[Any] | None":
+        """Return the dtype of a version's observations; None where it is not live."""
+        try:
+            return self._resolve(policy, version).observation.dtype
+        except PolserveError:  # whoever is asked says so
+            return None
 
     async def ask(self, method: str, message: bytes, asker: Asker) -> bytes:
         """Return the serialised response; raises Rejected with the status of a call that has none."""
-        loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
         future: asyncio.Future[bytes] = loop.create_future()
-
-        def answered(outcome: Outcome) -> None:
-            self._answers.append((future, outcome))
-            if not self._is_awake:
-                self._is_awake = True
-                with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits any more
-                    loop.call_soon_threadsafe(self._deliver)
-
-        self._post(lambda: self._carrier.begin(method, message, answered, asker))
+        # NOTE: neither loop is woken before the other has done what it has to do, since two threads take turns anyway.
+        if not self._asked:
+            loop.call_soon(self._pass_on)
+        answered = functools.partial(self._answer, future)
+        self._asked.append(functools.partial(self._carrier.begin, method, message, answered, asker))
         return await future
 
+    def _pass_on(self) -> None:
+        """Hand over the calls of this turn."""
+        asked, self._asked = self._asked, []
+
+        def begin_all() -> None:
+            for begin in asked:
+                begin()
+
+        self._post(begin_all)
+
+    def _answer(self, future: "asyncio.Future[bytes]", outcome: Outcome) -> None:
+        """Take an answer, as the handlers' thread."""
+        self._answers.append((future, outcome))
+        if not self._is_waking:
+            self._is_waking = True
+            asyncio.get_running_loop().call_soon(self._wake)
+
+    def _wake(self) -> None:
+        self._is_waking = False
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits any more
+                self._loop.call_soon_threadsafe(self._deliver)
+
     def _deliver(self) -> None:
-        # NOTE: in this order, none is left behind: a thread adds first and looks whether this loop is awake afterwards.
-        self._is_awake = False
         while self._answers:
             future, outcome = self._answers.popleft()
             if future.done():

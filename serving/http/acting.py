@@ -3,16 +3,16 @@
 import base64
 import binascii
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.layout import Layout, PartError
-from polserve.protos.tensors import TensorError, to_array, to_tensor
+from polserve.protos.tensors import TensorError, cast, to_array, to_tensor
 from polserve.serving.errors import InvalidRequest, UnknownVersion
 from polserve.serving.http.strict_json import dump, numbers, parse_object, shown
 
@@ -20,6 +20,9 @@ FIELDS = ("observation", "version", "with_values", "epsilon", "state")
 """What a question may say."""
 SMALL_RESPONSE_BYTES = 256
 """Length up to which responses are kept with their JSON: those of discrete policies are often the same."""
+
+DtypeOf: TypeAlias = Callable[[str, str], "np.dtype[Any] | None"]
+"""What says which dtype the observations of a version have, by policy and version."""
 
 
 @dataclass(slots=True)
@@ -31,8 +34,8 @@ class Asked:
     """The observation, where only the spec says how it is laid out; None where the request holds it."""
 
 
-def read_question(policy: str, body: bytes) -> Asked:
-    """Return what a body asks of a policy.
+def read_question(policy: str, body: bytes, dtype_of: DtypeOf) -> Asked:
+    """Return what a body asks of a policy; numbers in the policy's dtype where that is known and holds them.
 
     Raises:
         InvalidRequest: it is not what a question may be.
@@ -48,11 +51,12 @@ def read_question(policy: str, body: bytes) -> Asked:
     if _is_in_parts(observation):
         return Asked(request, observation)
     try:
-        request.observation.CopyFrom(to_tensor(numbers(observation, "observation")))
+        array = numbers(observation, "observation")
     except InvalidRequest:
         if not _is_uneven(observation):
             raise
         return Asked(request, observation)  # such as the parts of a Tuple
+    request.observation.CopyFrom(to_tensor(_as(array, dtype_of(policy, request.version))))
     return Asked(request)
 
 
@@ -114,6 +118,16 @@ def _read_options(said: Mapping[str, Any], request: pb.ActRequest) -> None:
     except (TypeError, ValueError, binascii.Error):
         raise InvalidRequest("state", "the state of the answer before, as it was given", shown(state)) from None
     request.version, request.with_values, request.epsilon = str(version), with_values, epsilon
+
+
+def _as(array: NDArray[Any], dtype: "np.dtype[Any] | None") -> NDArray[Any]:
+    """Return numbers in the dtype in which like calls are answered together, or as they are where it does not fit."""
+    if dtype is None or array.dtype == dtype:
+        return array
+    try:
+        return cast(array, dtype)
+    except TensorError:  # whoever answers says what is wrong
+        return array
 
 
 def _is_in_parts(observation: object) -> bool:

@@ -66,7 +66,7 @@ class Policies:
     async def act(self, request: Request) -> Answer:
         """Answer with the action of a policy, or with one for each observation of a batch."""
         body, name = await request.body(MAX_JSON_BYTES), request.parameters["name"]
-        asked = await self._aside.run(len(body), functools.partial(read_question, name, body))
+        asked = await self._aside.run(len(body), functools.partial(read_question, name, body, self._calls.dtype_of))
         if asked.in_parts is not None:
             lay_out(asked, await self._live(request))
         response = await self._calls.ask(ACT, asked.request.SerializeToString(), request.asker)

@@ -52,6 +52,8 @@ def parse(data: bytes) -> Any:
 def numbers(value: object, field: str) -> NDArray[Any]:
     """Return the numbers of nested lists of equal lengths, whole ones as int64 and others as float64, or booleans.
 
+    A number beyond what float64 holds is infinite, which whoever takes the numbers refuses.
+
     Raises:
         InvalidRequest: they are none.
     """
@@ -61,8 +63,6 @@ def numbers(value: object, field: str) -> NDArray[Any]:
         raise InvalidRequest(field, "numbers in lists of equal lengths", _uneven(value)) from None
     if array.dtype.kind not in "fib" or array.ndim > MOST_AXES:
         raise InvalidRequest(field, "numbers, in lists of equal lengths", _odd(value))
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise InvalidRequest(field, "finite numbers", "one beyond what float64 holds")
     return array
 
 

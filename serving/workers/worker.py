@@ -84,7 +84,9 @@ class Worker:
         ways = Ways(share.port, share.socket, socket_path, certificates, metrics.connections.set, guard)
         carrier = make_carrier(settings, methods, rounds, loop, ways)
         self._local = LocalCarrier(methods, rounds, guard)
-        self.calls = LoopBridge(self._local, rounds.post)
+        self.calls = LoopBridge(
+            self._local, rounds.post, lambda name, version: self._catalog.resolve(name, version, None)
+        )
         """Calls from another loop of this process."""
         self._grpc = GrpcServer(loop, carrier, Answering(methods, inference, streams, health, self._local), rounds)
 
