@@ -203,15 +203,15 @@ class Rounds:
         n = 0
         while self._waiting and n < MOST_CALLS:
             n += self._handle_some(MOST_CALLS - n)
+        if self._is_counted_outside:  # before it is sent: whoever has an answer finds it counted
+            self._publish()
         touched, self._touched = self._touched, set()
         for flushed in touched:
             try:
                 flushed.flush()
             except Exception:
                 log.exception("flush_failed")
-        if self._is_counted_outside:
-            self._publish()
-        elif not self._is_publishing:
+        if not self._is_counted_outside and not self._is_publishing:
             self._is_publishing = True
             self._loop.call_later(PUBLISH_S, self.publish)
         self._is_due = bool(self._waiting or self._touched)
