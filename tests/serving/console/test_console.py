@@ -28,6 +28,7 @@ PLAYWRIGHT, AXE = "playwright==1.65.*", "axe-core@4.14.1"
 SCRIPT = "<script>window.owned = 1</script><img src=x onerror='window.owned = 2'>"
 
 pytestmark = [
+    pytest.mark.timeout(900),  # the one visit that all of them look at may be slow on a busy machine
     pytest.mark.filterwarnings("ignore"),  # MLflow warns at its import and use
     pytest.mark.skipif(not (shutil.which("chromium") and shutil.which("npm")), reason="needs chromium and npm"),
 ]
@@ -73,7 +74,7 @@ def seen(mlflow_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             check=False,
             capture_output=True,
             text=True,
-            timeout=360,
+            timeout=600,
             env={**environment(), "PYTHONPATH": ""},
         )
         assert result.returncode == 0, result.stderr[-3000:]
@@ -89,16 +90,18 @@ def axe_core(folder: Path) -> Path:
     return folder / "package" / "axe.min.js"
 
 
-def test_no_page_violates_accessibility_at_level_aa_in_light_or_dark(seen: dict[str, Any]) -> None:
-    found = seen["accessibility"]["violations"]
-    assert len(found) == 10
-    assert not [problem for problems in found.values() for problem in problems]
-    assert seen["hostile"]["violations"] == []
+PAGES = ("overview", "cartpole", "mountaincar", "mspacman", "adbudget", "hostile")
 
 
-def test_nothing_breaks_the_policy_of_the_page_or_fails_in_it(seen: dict[str, Any]) -> None:
-    assert seen["accessibility"]["problems"] == []
-    assert seen["mountaincar"]["problems"] == seen["mspacman"]["problems"] == seen["adbudget"]["problems"] == []
+@pytest.mark.parametrize("page", PAGES)
+def test_no_page_violates_accessibility_at_level_aa_in_light_or_dark(seen: dict[str, Any], page: str) -> None:
+    assert seen[page]["violations"] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_nothing_breaks_the_policy_of_the_page_or_fails_in_it(seen: dict[str, Any], page: str) -> None:
+    assert seen[page]["problems"] == []
+    assert seen[page].get("problems before", []) == []
 
 
 def test_the_first_page_shows_what_is_live_and_asks_no_other_host(seen: dict[str, Any]) -> None:
@@ -126,7 +129,7 @@ def test_a_folder_has_no_history_and_the_page_says_so(seen: dict[str, Any]) -> N
     assert "follows a folder" in seen["cartpole"]["history"]
 
 
-def test_mountaincar_is_played_to_the_end_of_an_episode(seen: dict[str, Any]) -> None:
+def test_mountaincar_is_played_by_the_service(seen: dict[str, Any]) -> None:
     assert "answered by version 1" in seen["mountaincar"]["status"]
 
 
@@ -145,7 +148,6 @@ def test_scripts_in_names_labels_and_tags_are_shown_and_never_run(seen: dict[str
     hostile = seen["hostile"]
     assert hostile["is owned"] is False
     assert hostile["scripts"] == 0
-    assert hostile["problems"] == []
     for place in ("the first version", "it is worse", "other refused version 2"):
         assert place in hostile["text"]
     assert hostile["text"].count("<script>window.owned = 1</script>") >= 5
