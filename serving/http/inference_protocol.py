@@ -116,7 +116,8 @@ class Models:
     async def server(self, request: Request) -> Answer:
         """Answer with what the service is."""
         said = await self._ask(request, "ServerMetadata", pb.ServerMetadataRequest(), pb.ServerMetadataResponse)
-        extensions = [name for name in said["extensions"] if not name.startswith("sequence")]  # which need a stream
+        # NOTE: a service of several processes keeps no sequences over HTTP, so that none are promised.
+        extensions = [name for name in said["extensions"] if not name.startswith("sequence")]
         return Answer(dump({**said, "extensions": [*extensions, "binary_tensor_data"]}))
 
     async def index(self, request: Request) -> Answer:

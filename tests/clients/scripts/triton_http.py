@@ -87,6 +87,16 @@ def infer(client):
     return greedy
 
 
+def play_a_sequence(client):
+    flags = [{"sequence_start": i == 0, "sequence_end": i == 2} for i in range(3)]
+    one = [observation(OBSERVATIONS[:1])]
+    play = [client.infer("cartpole", one, sequence_id="one", **flags[i]).as_numpy("action").tolist() for i in range(3)]
+    tell(
+        "`infer` of a sequence of three",
+        f"the same: {play == [client.infer('cartpole', one).as_numpy('action').tolist()] * 3}",
+    )
+
+
 def ask_what_cannot_be(client):
     refused('`infer` of model "unknown"', client.infer, "unknown", [observation(OBSERVATIONS)])
     refused('`infer` of version "9"', client.infer, "cartpole", [observation(OBSERVATIONS)], model_version="9")
@@ -96,7 +106,13 @@ def ask_what_cannot_be(client):
     refused("`infer` of another input", client.infer, "cartpole", [observation(OBSERVATIONS, name="INPUT0")])
     refused("`infer` of NaN", client.infer, "cartpole", [observation(OBSERVATIONS * np.nan)])
     refused("`infer` of NaN in JSON", client.infer, "cartpole", [observation(OBSERVATIONS * np.nan, binary=False)])
-    refused("`infer` with a sequence id", client.infer, "cartpole", [observation(OBSERVATIONS)], sequence_id=7)
+    refused(
+        "`infer` with a sequence id that was not begun",
+        client.infer,
+        "cartpole",
+        [observation(OBSERVATIONS)],
+        sequence_id=7,
+    )
     refused("`load_model`", client.load_model, "cartpole")
     refused("`unload_model`", client.unload_model, "cartpole")
     refused("`get_system_shared_memory_status`", client.get_system_shared_memory_status)
@@ -115,5 +131,6 @@ async def infer_at_once(greedy):
 with triton.InferenceServerClient(ADDRESS, concurrency=4) as client:
     ask_about(client)
     greedy = infer(client)
+    play_a_sequence(client)
     ask_what_cannot_be(client)
 asyncio.run(infer_at_once(greedy))
