@@ -70,7 +70,7 @@ class Service:
         """Answer calls, and follow the source."""
         entrance = self._workers.entrance
         tls = None if entrance.certificates is None else lasting_context(entrance.certificates)
-        self._http.start(self._routes(), entrance.guard, tls)
+        self._http.start(self._routes(), entrance.guard, tls, self._metrics.count_http)
         self._workers.start()
         self._following.start()
 

@@ -25,6 +25,11 @@ from polserve.serving.statuses import Code, status_of
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Answer]]
 
+Count: TypeAlias = Callable[[str, int], None]
+"""Counts a request by the path of its route and the status of its answer."""
+
+OTHER = "other"
+"""What stands for the path of a request that no route is for."""
 API_PREFIXES = (b"/v1", b"/v2")
 """Beginnings of the paths whose callers are programs: they are told in JSON that there is no such page."""
 COMMON_HEADERS: Headers = ((b"x-content-type-options", b"nosniff"),)
@@ -69,9 +74,16 @@ class Route:
 class RouteTable:
     """The application behind the HTTP port."""
 
-    def __init__(self, routes: Iterable[Route], guard: Guard) -> None:
-        """Make the table; of two routes for the same, the first one counts."""
+    def __init__(self, routes: Iterable[Route], guard: Guard, count: Count) -> None:
+        """Make the table; of two routes for the same, the first one counts.
+
+        Args:
+            routes: what is answered.
+            guard: says who may ask.
+            count: called for each request that was answered.
+        """
         self._guard = guard
+        self._count = count
         self._room = Room()
         self._by_path: dict[bytes, dict[str, Route]] = {}
         self._by_pattern: dict[str, tuple[re.Pattern[str], dict[str, Route]]] = {}
@@ -85,8 +97,10 @@ class RouteTable:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         reader = BodyReader(receive, self._room)
+        path = OTHER
         try:
             route, parameters = self._find(scope)
+            path = route.path
             request = Request(scope, reader, parameters)
             request.caller = await self._admit(route, request)
             answer = await route.endpoint(request)
@@ -96,6 +110,7 @@ class RouteTable:
             answer = refusal(error)
         finally:
             self._room.give_back(reader.taken)
+        self._count(path, int(answer.status))
         await _send(answer, receive, send)
 
     async def _admit(self, route: Route, request: Request) -> Caller:

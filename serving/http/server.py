@@ -11,7 +11,7 @@ import uvicorn
 from polserve.serving.access.guard import AccessRules, Guard
 from polserve.serving.addresses import resolve, unavailable
 from polserve.serving.http.connections import IDLE_S, Connection
-from polserve.serving.http.routes import Route, RouteTable
+from polserve.serving.http.routes import Count, Route, RouteTable
 from polserve.serving.loops import make_loop
 
 BACKLOG = 1024
@@ -40,9 +40,22 @@ class HttpServer:
         self._server: uvicorn.Server | None = None
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
 
-    def start(self, routes: Iterable[Route], guard: Guard | None = None, tls: ssl.SSLContext | None = None) -> None:
-        """Answer requests, by the first route that is meant, of callers whom the guard admits; without one, of all."""
-        self._server = uvicorn.Server(_config(RouteTable(routes, guard or Guard(AccessRules())), tls))
+    def start(
+        self,
+        routes: Iterable[Route],
+        guard: Guard | None = None,
+        tls: ssl.SSLContext | None = None,
+        count: Count = lambda _path, _status: None,
+    ) -> None:
+        """Answer requests, by the first route that is meant, of callers whom the guard admits; without one, of all.
+
+        Args:
+            routes: what is answered.
+            guard: says who may ask.
+            tls: encrypts the connections; None for plain text.
+            count: called for each request that was answered.
+        """
+        self._server = uvicorn.Server(_config(RouteTable(routes, guard or Guard(AccessRules()), count), tls))
         self._thread.start()
 
     @property

@@ -33,6 +33,8 @@ class ServiceMetrics:
             "polserve_policy_info", "1 for each alias of a live version.", labels, registry=registry
         )
         self._rollouts = Counter("polserve_rollouts", "Versions tried.", ("policy", "outcome"), registry=registry)
+        self._http = Counter("polserve_http_requests", "HTTP requests.", ("path", "status"), registry=registry)
+        self._http_counted: dict[tuple[str, int], Counter] = {}
         self._registry_gauges: tuple[Gauge, Gauge] | None = None
         build = Gauge(
             "polserve_build_info",
@@ -41,6 +43,13 @@ class ServiceMetrics:
             registry=registry,
         )
         build.labels(version("polserve"), front).set(1)
+
+    def count_http(self, path: str, status: int) -> None:
+        """Count a request over HTTP by the path of its route and the status of its answer."""
+        counter = self._http_counted.get((path, status))
+        if counter is None:
+            counter = self._http_counted[path, status] = self._http.labels(path, str(status))
+        counter.inc()
 
     def observe_rollouts(self, results: Iterable[RolloutResult], live: LiveVersions) -> None:
         """Count the versions that were tried, and tell which ones answer now."""

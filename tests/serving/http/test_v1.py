@@ -197,6 +197,19 @@ def test_calls_over_http_are_counted_with_those_over_grpc(over_http: Running) ->
     assert (n_handled("OK"), n_handled("INVALID_ARGUMENT")) == (good + 1, bad + 1)
 
 
+def test_every_request_is_counted_by_its_path_and_status(over_http: Running) -> None:
+    def n_answered(path: str, status: int) -> float:
+        series = rf'^polserve_http_requests_total{{path="{re.escape(path)}",status="{status}"}} (\S+)$'
+        return sum(map(float, re.findall(series, over_http.metrics(), re.MULTILINE)))
+
+    expected = [("/v1/policies/{name}:act", 200), ("/v1/policies/{name}:act", 400), ("other", 404)]
+    before = [n_answered(*each) for each in expected]
+    post(over_http, ACT, observation=[0, 0, 0, 0])
+    ask(over_http, ACT, b"{")
+    ask(over_http, "/v1/nowhere")
+    assert [n_answered(*each) for each in expected] == [n + 1 for n in before]
+
+
 def test_numbers_that_json_does_not_know_are_written_as_text(over_http: Running) -> None:
     def refuse(name: str) -> None:
         raise AssertionError(name)
