@@ -15,6 +15,7 @@ const known = { live: null, summary: null, results: null, readiness: null };
 const looks = new Looks();
 let page = { key: "", element: null, stop: () => {}, update: () => {} };
 let turn = 0;
+let needsToken = false; // then nothing is asked: each try without a token counts against this address
 
 async function look() {
   try {
@@ -38,7 +39,7 @@ async function look() {
 }
 
 async function keepLooking() {
-  if (!document.hidden) await look();
+  if (!document.hidden && !needsToken) await look();
   setTimeout(keepLooking, LOOK_MS);
 }
 
@@ -103,7 +104,8 @@ function showState(readiness) {
 function complain(error) {
   alert.hidden = !error;
   if (!error) return;
-  if (error.status === 401) replace(alert, tokenForm(error.message));
+  needsToken = error.status === 401;
+  if (needsToken) replace(alert, tokenForm(error.message));
   else say(alert, `${error.message} Trying again.`);
 }
 
@@ -113,6 +115,7 @@ function tokenForm(message) {
   const submit = (event) => {
     event.preventDefault();
     api.useToken(field.value.trim());
+    needsToken = false;
     replace(alert);
     look();
   };
@@ -138,5 +141,5 @@ const theme = localStorage.getItem("polserve.theme");
 if (theme) document.documentElement.dataset.theme = theme;
 document.getElementById("theme").addEventListener("click", turnTheme);
 addEventListener("hashchange", show);
-document.addEventListener("visibilitychange", () => document.hidden || look());
+document.addEventListener("visibilitychange", () => document.hidden || needsToken || look());
 keepLooking();

@@ -13,6 +13,7 @@ import pytest
 from mlflow import MlflowClient
 
 from polserve.protos.shared.names import POLICY_TAG
+from polserve.serving.access.access_file import add_token
 from polserve.training.promotion.decision import DecisionKind
 from polserve.training.registry.store import connect
 from polserve.training.registry.tracking import TrackedRun
@@ -52,13 +53,17 @@ def register_hostile(store: MlflowClient, name: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def seen(mlflow_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """What a browser saw of two services: with the bundled policies, and with a registry full of scripts."""
+def seen(mlflow_url: str, policies: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """What a browser saw of services with the bundled policies, with tokens, and with a registry full of scripts."""
     folder = tmp_path_factory.mktemp("console")
     with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
         patch.setenv("MLFLOW_TRACKING_URI", mlflow_url)
         register_hostile(connect(), "hostile")
         bundled = stack.enter_context(service(folder=folder))
+        access = folder / "access.toml"
+        token = add_token(access, "reader", "observe", ["cartpole"], None)
+        options = ("--policies", str(policies), "--access", str(access))
+        guarded = stack.enter_context(service(*options, folder=folder))
         hostile = stack.enter_context(serve(mlflow_url, "hostile", folder))
         python = install_packages(folder / "environment", PLAYWRIGHT)
         given = {
@@ -66,8 +71,10 @@ def seen(mlflow_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             "axe": str(axe_core(folder)),
             "bundled": bundled.http_url,
             "hostile": hostile.http_url,
+            "guarded": guarded.http_url,
+            "token": token,
         }
-        for running in (bundled, hostile):
+        for running in (bundled, hostile, guarded):
             wait_until(running.is_up, running.log)
         result = subprocess.run(
             [python, VISIT, json.dumps(given)],
@@ -93,7 +100,7 @@ def axe_core(folder: Path) -> Path:
 PAGES = ("overview", "cartpole", "mountaincar", "mspacman", "adbudget", "hostile")
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, "guarded"])
 def test_no_page_violates_accessibility_at_level_aa_in_light_or_dark(seen: dict[str, Any], page: str) -> None:
     assert seen[page]["violations"] == []
 
@@ -142,6 +149,12 @@ def test_a_budget_is_split_and_its_plan_follows_the_sliders(seen: dict[str, Any]
     assert seen["adbudget"]["days"] == 30
     assert seen["adbudget"]["today"] == ["facebook", "equal split", "instagram", "equal split"]
     assert seen["adbudget"]["left"].startswith("$")
+
+
+def test_a_service_that_asks_who_calls_gets_a_token_and_shows_what_that_may_see(seen: dict[str, Any]) -> None:
+    assert "expected `Bearer TOKEN`" in seen["guarded"]["asked"]
+    assert seen["guarded"]["shown before"] == 0
+    assert seen["guarded"]["policies"] == ["cartpole"]
 
 
 def test_scripts_in_names_labels_and_tags_are_shown_and_never_run(seen: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ TIMEOUT_MS = 90_000
 class Visit:
     """A page of the console in a tab of its own, which notes whatever goes wrong there."""
 
-    def __init__(self, browser: Browser, address: str) -> None:
+    def __init__(self, browser: Browser, address: str, awaited: str = "main .page") -> None:
         self.problems: list[str] = []
         self.hosts: set[str] = set()
         self.page: Page = browser.new_page(color_scheme="light", viewport={"width": 1280, "height": 900})
@@ -27,7 +27,7 @@ class Visit:
         self.page.on("dialog", self._dismiss)
         self.page.on("request", lambda request: self.hosts.add(request.url.split("/")[2]))
         self.page.goto(address)
-        self.page.wait_for_selector("main .page")
+        self.page.wait_for_selector(awaited)
 
     def _note(self, said: ConsoleMessage) -> None:
         if said.type == "error":
@@ -77,6 +77,7 @@ def main() -> None:
             "mountaincar": mountaincar(browser, given["bundled"], axe),
             "mspacman": mspacman(browser, given["bundled"], axe),
             "adbudget": adbudget(browser, given["bundled"], axe),
+            "guarded": guarded(browser, given["guarded"], given["token"], axe),
             "hostile": hostile(browser, given["hostile"], axe),
         }
         browser.close()
@@ -149,6 +150,16 @@ def adbudget(browser: Browser, address: str, axe: str) -> dict[str, Any]:
     visit.page.wait_for_function("() => document.querySelectorAll('.plan tbody tr').length === 7")
     seen["left"] = visit.texts(".plan tbody tr:last-child td")[-1]
     return visit.outcome(visit.violations(axe), **seen)
+
+
+def guarded(browser: Browser, address: str, token: str, axe: str) -> dict[str, Any]:
+    visit = Visit(browser, address, awaited="#token")
+    violations = visit.violations(axe)
+    seen = {"asked": visit.text("#alert p"), "shown before": visit.page.locator("article.policy").count()}
+    visit.page.fill("#token", token)
+    visit.page.keyboard.press("Enter")
+    visit.page.wait_for_selector("article.policy")
+    return visit.outcome(violations, **seen, policies=visit.texts("article.policy h3 a"))
 
 
 def hostile(browser: Browser, address: str, axe: str) -> dict[str, Any]:
