@@ -1,7 +1,7 @@
 """A CartPole action over HTTP in JSON, beside an empty echo of `grpc.server`; and probes beside clients that dawdle.
 
-CPU of the server for a call, from /proc, by h2load over HTTP/1.1. uvicorn alone answers the body that it reads. The
-probes come while 500 connections have sent half a request line and 50 send a byte of a body a second.
+CPU of the server for a call, from /proc, by h2load over HTTP/1.1. uvicorn alone, and with Starlette, answers the body
+that it reads. The probes come while 500 connections have sent half a request line and 50 send a byte of a body a second.
 """
 
 import contextlib
@@ -63,22 +63,29 @@ def cpu_ms(server: Server, port: int, asked: Asked, shape: Shape, calls: int) ->
 
 def compare(report: Report, rounds: int, calls: int) -> None:
     """Measure calls in JSON, uvicorn alone, and the echo, in turns."""
-    with polserve() as ours, rival("uvicorn") as alone, rival("echo-threads") as echo:
+    with (
+        polserve() as ours,
+        rival("uvicorn") as alone,
+        rival("starlette") as framework,
+        rival("echo-threads") as echo,
+    ):
         for shape in SHAPES:
             n = calls if shape.connections > 1 else calls // 4
             as_grpc = Shape(8, 8) if shape.connections > 1 else shape
-            runs: dict[str, list[float]] = {name: [] for name in ("act", "infer", "alone", "echo")}
+            runs: dict[str, list[float]] = {name: [] for name in ("act", "infer", "uvicorn", "starlette", "echo")}
             for _ in range(rounds):
                 runs["act"].append(cpu_ms(ours, ours.http_port, ACT, shape, n))
                 runs["infer"].append(cpu_ms(ours, ours.http_port, INFER, shape, n))
-                runs["alone"].append(cpu_ms(alone, alone.port, ACT, shape, n))
+                runs["uvicorn"].append(cpu_ms(alone, alone.port, ACT, shape, n))
+                runs["starlette"].append(cpu_ms(framework, framework.port, ACT, shape, n))
                 runs["echo"].append(echo.drive(CARTPOLE, as_grpc, n).cpu_ms)
             found = {name: median(each) for name, each in runs.items()}
             for name, title in (("act", "/v1/policies/cartpole:act"), ("infer", "/v2/models/cartpole/infer")):
                 what = f"{title}, CPU per call, {shape.connections} connections, to an empty echo"
                 report.line(f"rest_{name}_{shape.connections}", what, found[name], found["echo"], "<= 1.0")
-            what = f"uvicorn alone, CPU per call, {shape.connections} connections, to an empty echo"
-            report.line(f"uvicorn_{shape.connections}", what, found["alone"], found["echo"], "")
+            for name, title in (("uvicorn", "uvicorn alone"), ("starlette", "uvicorn and Starlette")):
+                what = f"{title}, CPU per call, {shape.connections} connections, to an empty echo"
+                report.line(f"{name}_{shape.connections}", what, found[name], found["echo"], "")
 
 
 @contextlib.contextmanager

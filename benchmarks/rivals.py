@@ -3,7 +3,8 @@
 echo-*: answers an empty message, the floor of a way to serve; act-*: what one writes by hand around ONNX Runtime for
 the bundled CartPole policy, without checks and metrics. *-threads and *-aio are grpcio's public servers; *-callback
 answers in the callback of the receive operation, through an executor given to the public server. stream-aio answers
-each message of an Episode with an empty one. uvicorn is what carries HTTP, alone.
+each message of an Episode with an empty one. uvicorn is what carries HTTP, alone; starlette
+adds that framework.
 """
 
 import asyncio
@@ -105,11 +106,8 @@ async def serve_aio(answer: Answer) -> None:
     await server.wait_for_termination()
 
 
-def serve_uvicorn() -> None:
-    """Serve an application that reads a body and answers as many bytes with uvicorn, httptools and uvloop."""
-    import socket
-
-    import uvicorn
+def make_bare() -> Any:
+    """Make an application of plain ASGI that reads a body and answers it."""
 
     async def application(_scope: Any, receive: Any, send: Any) -> None:
         body = b""
@@ -121,6 +119,28 @@ def serve_uvicorn() -> None:
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+    return application
+
+
+def make_starlette() -> Any:
+    """Make the same with Starlette's router, request and response."""
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import Route
+
+    async def answer(request: Request) -> Response:
+        return Response(await request.body(), media_type="application/json")
+
+    return Starlette(routes=[Route("/v1/policies/{name}:act", answer, methods=["POST"])])
+
+
+def serve_http(application: Any) -> None:
+    """Serve an application with uvicorn, httptools and uvloop."""
+    import socket
+
+    import uvicorn
 
     listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
     print(listening.getsockname()[1], flush=True)
@@ -140,8 +160,9 @@ def _run(server: grpc.Server) -> None:
 
 def main() -> None:
     """Serve what the first argument names."""
-    if sys.argv[1] == "uvicorn":
-        serve_uvicorn()
+    over_http = {"uvicorn": make_bare, "starlette": make_starlette}.get(sys.argv[1])
+    if over_http is not None:
+        serve_http(over_http())
         return
     what, how = sys.argv[1].split("-")
     answer = make_act() if what == "act" else echo
