@@ -189,6 +189,8 @@ class LoopBridge:
         self._asked: list[Callable[[], None]] = []
         """Beginnings of the calls of this turn of the loop."""
         self._answers: deque[tuple[asyncio.Future[bytes], Outcome]] = deque()
+        self._n_waiting = 0
+        """Calls that wait for an answer."""
         self._is_waking = False
         """Whether the handlers' loop is about to wake the other one."""
 
@@ -203,12 +205,21 @@ class LoopBridge:
         """Return the serialised response; raises Rejected with the status of a call that has none."""
         self._loop = loop = asyncio.get_running_loop()
         future: asyncio.Future[bytes] = loop.create_future()
-        # NOTE: neither loop is woken before the other has done what it has to do, since two threads take turns anyway.
-        if not self._asked:
-            loop.call_soon(self._pass_on)
         answered = functools.partial(self._answer, future)
-        self._asked.append(functools.partial(self._carrier.begin, method, message, answered, asker))
-        return await future
+        begin = functools.partial(self._carrier.begin, method, message, answered, asker)
+        self._n_waiting += 1
+        try:
+            # NOTE: among several, neither loop is woken before the other has done what it has to do: two threads take
+            # turns anyway. A call alone is passed on at once, since each turn of a loop costs something too.
+            if self._n_waiting == 1:
+                self._post(begin)
+            else:
+                if not self._asked:
+                    loop.call_soon(self._pass_on)
+                self._asked.append(begin)
+            return await future
+        finally:
+            self._n_waiting -= 1
 
     def _pass_on(self) -> None:
         """Hand over the calls of this turn."""
@@ -223,7 +234,9 @@ class LoopBridge:
     def _answer(self, future: "asyncio.Future[bytes]", outcome: Outcome) -> None:
         """Take an answer, as the handlers' thread."""
         self._answers.append((future, outcome))
-        if not self._is_waking:
+        if self._n_waiting <= 1:
+            self._wake()
+        elif not self._is_waking:
             self._is_waking = True
             asyncio.get_running_loop().call_soon(self._wake)
 
