@@ -29,8 +29,8 @@ class SecuritySettings(BaseSettings):
     tls_key: FilePath = None
     """File with the key of the certificate, in PEM and without a password."""
     tls_client_ca: FilePath = None
-    """File with the authorities whose certificates clients must show, in PEM (mutual TLS); probes over HTTP need
-    none."""
+    """File with the authorities whose certificates clients must show, in PEM (mutual TLS); probes over HTTP need no
+    certificate."""
     insecure: bool = False
     """Take calls from other machines without TLS, where something else keeps strangers out."""
     access: FilePath = None
@@ -50,7 +50,7 @@ class SecuritySettings(BaseSettings):
     anonymous: Literal["none", "observe", "act"] = "none"
     """Role of callers who show nothing, where there is --access or --jwt-keys."""
     reflection: Literal["open", "observe", "off"] = "observe"
-    """Who may ask what there is to call: everybody, callers who may observe, or nobody."""
+    """Who may use gRPC reflection, which tells what there is to call: everybody, callers who may observe, or nobody."""
     metrics_access: Literal["open", "observe"] = "observe"
     """Who may read /metrics: everybody, or callers who may observe and see all policies."""
     max_call_rate: Annotated[float | None, Shown(default="none", expected="a number above 0")] = Field(None, gt=0)

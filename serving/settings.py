@@ -51,7 +51,7 @@ class Settings(SecuritySettings):
     grpc_port: Port = DEFAULT_PORT
     """Port for gRPC; 0 for any free one."""
     http_port: Port = 8080
-    """Port for HTTP: calls in JSON, the pages /, /metrics, /livez and /readyz; 0 for any free one."""
+    """Port for HTTP: calls in JSON, the console, /metrics, /livez and /readyz; 0 for any free one."""
     console: bool = True
     """Whether a browser gets the console at /, which shows what is live and lets you try it; else a plain page."""
     policies: Annotated[Path | None, Shown(default="the bundled policies", expected="a folder")] = None
