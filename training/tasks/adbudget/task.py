@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 NOT_IN_DATA = ("currency", "horizon_days")
 """What is known of an account beside its history."""
 MARGIN = 0.002
-"""Small enough a loss: a random policy sells so little that a twentieth of its gap to the champion, the margin of other
-tasks, is more than separates a trained policy from a simple rule. This is a twentieth of that."""
+"""The loss that a candidate is allowed, as a part of what the champion returns more than the random policy: 0.05, the
+margin of other tasks, is more than separates a trained policy from a simple rule."""
 
 
 def _knows(environment_id: str) -> bool:
