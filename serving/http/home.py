@@ -1,4 +1,7 @@
-"""The page at /: what is live, and how to call it; without scripts, and nothing is loaded from elsewhere."""
+"""The page at /: what is live, and how to call it; without scripts, and nothing is loaded from elsewhere.
+
+A service is named on it as its reader called it: by the request's Host header.
+"""
 
 from collections.abc import Iterator, Mapping
 from html import escape
@@ -9,6 +12,9 @@ PAGES = {
     "/livez": "whether the process lives",
     "/metrics": "metrics for Prometheus",
 }
+"""The pages for operators, which this module's users answer, with what they say."""
+LISTED = {**PAGES, "/v1/policies": "what is live, in JSON", "/openapi.json": "every call over HTTP, in OpenAPI"}
+"""What the page leads to."""
 STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:46em;margin:2em auto;padding:0 1em}"
     "table{border-collapse:collapse}th,td{text-align:left;padding:.2em 1.5em .2em 0}"
@@ -16,24 +22,25 @@ STYLE = (
 )
 
 
-def as_text(state: Mapping[str, Any], host: str) -> str:
+def as_text(state: Mapping[str, Any], address: str) -> str:
     """Write the page for a terminal.
 
     Args:
         state: what /readyz says.
-        host: by which the service was called.
+        address: by which the service was called: a host, and mostly a port.
     """
     lines = [f"polserve: {_standing(state)}", ""]
     lines += [f"  {name}/{version}  {aliases}".rstrip() for name, version, aliases in _rows(state)]
-    lines += ["", f"gRPC on port {state['grpc_port']}:", "", *(f"  {line}" for line in _calls(state, host)), ""]
-    lines += [f"{path:<9} {meaning}" for path, meaning in PAGES.items()]
+    lines += ["", f"HTTP here, and gRPC on port {state['grpc_port']}:", ""]
+    lines += [*(f"  {line}" for line in _calls(state, address)), ""]
+    lines += [f"{path:<13} {meaning}" for path, meaning in LISTED.items()]
     return "\n".join(lines) + "\n"
 
 
-def as_html(state: Mapping[str, Any], host: str) -> str:
+def as_html(state: Mapping[str, Any], address: str) -> str:
     """Write the page for a browser."""
     rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in _rows(state))
-    links = "".join(f'<li><a href="{path}">{path}</a>: {escape(meaning)}</li>' for path, meaning in PAGES.items())
+    links = "".join(f'<li><a href="{path}">{path}</a>: {escape(meaning)}</li>' for path, meaning in LISTED.items())
     ignored = "".join(f"<li>{escape(line)}</li>" for line in state.get("ignored", ()))
     table = f"<table><tr><th>policy</th><th>version</th><th>aliases</th></tr>{rows}</table>" if rows else ""
     return (
@@ -41,8 +48,8 @@ def as_html(state: Mapping[str, Any], host: str) -> str:
         '<meta name="viewport" content="width=device-width"><title>polserve</title>'
         f"<style>{STYLE}</style><h1>polserve</h1><p>{escape(_standing(state))}</p>{table}"
         f"{f'<h2>Ignored</h2><ul>{ignored}</ul>' if ignored else ''}"
-        f"<h2>Call it</h2><p>gRPC on port {state['grpc_port']}, with reflection and the standard health service.</p>"
-        f"<pre>{escape(chr(10).join(_calls(state, host)))}</pre><h2>Pages</h2><ul>{links}</ul></html>\n"
+        f"<h2>Call it</h2><p>By HTTP here, or by gRPC on port {state['grpc_port']}.</p>"
+        f"<pre>{escape(chr(10).join(_calls(state, address)))}</pre><h2>Pages</h2><ul>{links}</ul></html>\n"
     )
 
 
@@ -57,11 +64,18 @@ def _rows(state: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
             yield name, version, " ".join(f"@{alias}" for alias, number in sorted(aliases.items()) if number == version)
 
 
-def _calls(state: Mapping[str, Any], host: str) -> list[str]:
-    target = f"{host}:{state['grpc_port']}"
+def _calls(state: Mapping[str, Any], address: str) -> list[str]:
+    target = f"{_without_port(address) or 'localhost'}:{state['grpc_port']}"
     policy = next(iter(state["policies"]), "POLICY")
-    plaintext = "" if state.get("tls") else "-plaintext "
+    scheme, plaintext = ("https", "") if state.get("tls") else ("http", "-plaintext ")
     return [
+        f"curl {scheme}://{address}/v1/policies/{policy}",
         f"polserve policies --target {target}",
         f'grpcurl {plaintext}-d \'{{"policy": "{policy}"}}\' {target} polserve.v1.PolicyService/GetPolicy',
     ]
+
+
+def _without_port(host: str) -> str:
+    """Return the host in a Host header without its port, if it has one."""
+    name, separator, port = host.rpartition(":")
+    return name if separator and port.isdecimal() else host

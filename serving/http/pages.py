@@ -119,15 +119,9 @@ def home_page(readiness: Callable[[], Readiness]) -> Endpoint:
     async def answer(request: Request) -> Answer:
         """Answer with HTML for a browser, else with plain text."""
         state = as_seen(readiness(), request.caller)
-        host = _without_port((request.header(b"host") or b"").decode("latin-1")) or "localhost"
+        address = (request.header(b"host") or b"").decode("latin-1") or "localhost"
         if b"text/html" in (request.header(b"accept") or b""):
-            return Answer(home.as_html(state, host).encode(), HTML, headers=NO_SCRIPTS)
-        return Answer(home.as_text(state, host).encode(), TEXT, headers=NO_SCRIPTS)
+            return Answer(home.as_html(state, address).encode(), HTML, headers=NO_SCRIPTS)
+        return Answer(home.as_text(state, address).encode(), TEXT, headers=NO_SCRIPTS)
 
     return answer
-
-
-def _without_port(host: str) -> str:
-    """Return the host in a Host header without its port, if it has one."""
-    name, separator, port = host.rpartition(":")
-    return name if separator and port.isdecimal() else host

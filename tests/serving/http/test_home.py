@@ -42,6 +42,7 @@ def test_a_terminal_gets_text(connection: http.client.HTTPConnection) -> None:
     assert lines[0] == "polserve: not ready: no version is live of <go>"
     assert "  cartpole/9  @canary" in lines
     assert "  cartpole/10  @champion @next" in lines
+    assert "  curl http://models.example:8080/v1/policies/cartpole" in lines
     assert "  polserve policies --target models.example:50051" in lines
 
 
