@@ -14,7 +14,7 @@ from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.layout import Layout, PartError
 from polserve.protos.tensors import TensorError, cast, to_array, to_tensor
 from polserve.serving.errors import InvalidRequest, UnknownVersion
-from polserve.serving.http.strict_json import dump, numbers, parse_object, shown
+from polserve.serving.http.strict_json import as_text, dump, numbers, parse_object, shown
 
 FIELDS = ("observation", "version", "with_values", "epsilon", "state")
 """What a question may say."""
@@ -106,6 +106,7 @@ def _read_options(said: Mapping[str, Any], request: pb.ActRequest) -> None:
     version = said.get("version", "")
     if isinstance(version, bool) or not isinstance(version, (str, int)):
         raise InvalidRequest("version", 'a version such as "7", or an alias such as "@champion"', shown(version))
+    version = as_text("version", str(version))
     with_values = said.get("with_values", False)
     if not isinstance(with_values, bool):
         raise InvalidRequest("with_values", "true or false", shown(with_values))
@@ -117,7 +118,7 @@ def _read_options(said: Mapping[str, Any], request: pb.ActRequest) -> None:
         request.state = base64.b64decode(state, validate=True) if state else b""
     except (TypeError, ValueError, binascii.Error):
         raise InvalidRequest("state", "the state of the answer before, as it was given", shown(state)) from None
-    request.version, request.with_values, request.epsilon = str(version), with_values, epsilon
+    request.version, request.with_values, request.epsilon = version, with_values, epsilon
 
 
 def _as(array: NDArray[Any], dtype: "np.dtype[Any] | None") -> NDArray[Any]:

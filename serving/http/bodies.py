@@ -15,7 +15,7 @@ RETRY_AFTER_S = 1.0
 
 
 class Room:
-    """Bytes that the bodies in hand may take together; only those that have come are counted."""
+    """Bytes that the bodies in hand may take together; those that have come are counted, decompressed ones too."""
 
     def __init__(self, limit: int = ROOM_BYTES) -> None:
         self._limit = limit
@@ -62,9 +62,11 @@ class BodyReader:
         body = await self._read(most)
         if encoding is None or encoding in (b"", b"identity"):
             return body
-        return await asyncio.get_running_loop().run_in_executor(
+        body = await asyncio.get_running_loop().run_in_executor(
             None, decompressed, body, encoding.decode("latin-1"), most
         )
+        self._take(len(body))
+        return body
 
     async def _read(self, most: int) -> bytes:
         message = await self._receive()
@@ -73,14 +75,18 @@ class BodyReader:
             return body
         pieces, n = [body], len(body)
         while message.get("more_body", False) and n <= most:
-            self._room.take(len(pieces[-1]))
-            self.taken += len(pieces[-1])
+            self._take(len(pieces[-1]))
             message = await self._receive()
             pieces.append(_piece(message))
             n += len(pieces[-1])
         if n > most:
             raise too_large(most, "more")
         return b"".join(pieces)
+
+    def _take(self, n_bytes: int) -> None:
+        """Set room aside until the request is answered; raises Overloaded where there is none."""
+        self._room.take(n_bytes)
+        self.taken += n_bytes
 
 
 def decompressed(body: bytes, encoding: str, most: int) -> bytes:

@@ -17,7 +17,7 @@ from polserve.serving.errors import InvalidRequest
 from polserve.serving.handlers.oip.plain import as_plain
 from polserve.serving.handlers.oip.tensors import DATATYPES, dtype_of, shape_of
 from polserve.serving.http.messages import BINARY, JSON, Answer
-from polserve.serving.http.strict_json import MAX_JSON_BYTES, dump, numbers, parse_object, shown
+from polserve.serving.http.strict_json import MAX_JSON_BYTES, as_text, dump, numbers, parse_object, shown
 
 LENGTH_HEADER = b"inference-header-content-length"
 """Name of the header that says how many bytes of a body are JSON."""
@@ -59,7 +59,7 @@ def read_infer(name: str, version: str, body: bytes, json_length: bytes | None) 
     n_json = len(body) if json_length is None else _json_length(json_length, len(body))
     said = parse_object(body[:n_json])
     _check_fields("body", said, FIELDS)
-    message = pb.ModelInferRequest(model_name=name, model_version=version, id=_text("id", said.get("id", "")))
+    message = pb.ModelInferRequest(model_name=name, model_version=version, id=as_text("id", said.get("id", "")))
     parameters = _object("parameters", said.get("parameters", {}))
     are_all_binary = _flag(f"parameters.{ALL_BINARY}", parameters.pop(ALL_BINARY, False))
     _set_parameters("parameters", parameters, message.parameters)
@@ -69,7 +69,7 @@ def read_infer(name: str, version: str, body: bytes, json_length: bytes | None) 
         field = f"outputs[{i}]"
         asked = _object(field, output)
         _check_fields(field, asked, OUTPUT_FIELDS)
-        output_name = _text(f"{field}.name", asked.get("name"))
+        output_name = as_text(f"{field}.name", asked.get("name"))
         wanted = _object(f"{field}.parameters", asked.get("parameters", {}))
         if BINARY_OUTPUT in wanted:
             binary[output_name] = _flag(f"{field}.parameters.{BINARY_OUTPUT}", wanted.pop(BINARY_OUTPUT))
@@ -120,7 +120,10 @@ def _read_inputs(said: Mapping[str, Any], binary: memoryview, message: pb.ModelI
         field = f"inputs[{i}]"
         tensor = _object(field, given)
         _check_fields(field, tensor, INPUT_FIELDS)
-        name, datatype = _text(f"{field}.name", tensor.get("name")), _text(f"{field}.datatype", tensor.get("datatype"))
+        name, datatype = (
+            as_text(f"{field}.name", tensor.get("name")),
+            as_text(f"{field}.datatype", tensor.get("datatype")),
+        )
         shape = _shape(f"{field}.shape", name, tensor.get("shape"))
         parameters = _object(f"{field}.parameters", tensor.get("parameters", {}))
         size = parameters.pop(SIZE, None)
@@ -166,7 +169,7 @@ def _cut(field: str, size: object, binary: memoryview) -> bytes:
 def _set_parameters(field: str, said: Mapping[str, Any], parameters: Any) -> None:
     """Put parameters into a map of a message; raises InvalidRequest."""
     for name, value in said.items():
-        parameter = parameters[name]
+        parameter = parameters[as_text(field, name)]
         match value:
             case bool():
                 parameter.bool_param = value
@@ -175,7 +178,7 @@ def _set_parameters(field: str, said: Mapping[str, Any], parameters: Any) -> Non
             case float():
                 parameter.double_param = value
             case str():
-                parameter.string_param = value
+                parameter.string_param = as_text(f"{field}.{name}", value)
             case _:
                 raise InvalidRequest(f"{field}.{name}", "a number, a text, true or false", shown(value))
 
@@ -194,16 +197,6 @@ def _object(field: str, value: object) -> dict[str, Any]:
 def _list(field: str, value: object) -> list[Any]:
     if not isinstance(value, list):
         raise InvalidRequest(field, "a list", shown(value))
-    return value
-
-
-def _text(field: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise InvalidRequest(field, "a text", shown(value))
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise InvalidRequest(field, "a text that UTF-8 can write", shown(value)) from None
     return value
 
 

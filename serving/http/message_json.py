@@ -7,7 +7,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from polserve.serving.errors import InvalidRequest
-from polserve.serving.http.strict_json import shown
+from polserve.serving.http.strict_json import as_text, shown
 
 RANGES: Mapping[int, tuple[int, int]] = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
@@ -65,10 +65,4 @@ def _scalar(field: Any, place: str, value: object) -> Any:
         except OverflowError:
             pass
         raise InvalidRequest(place, "a number that float64 holds", shown(value))
-    if not isinstance(value, str):
-        raise InvalidRequest(place, "a text", shown(value))
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise InvalidRequest(place, "a text that UTF-8 can write", shown(value)) from None
-    return value
+    return as_text(place, value)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from typing import Any, NoReturn
 
 import numpy as np
@@ -57,6 +58,8 @@ def numbers(value: object, field: str) -> NDArray[Any]:
     Raises:
         InvalidRequest: they are none.
     """
+    if _has_text(value):  # NOTE: numpy would make room in each item for the longest text: gigabytes of a small body
+        raise InvalidRequest(field, "numbers, in lists of equal lengths", _odd(value))
     try:
         array = np.asarray(value)
     except (ValueError, OverflowError, RecursionError):
@@ -74,6 +77,33 @@ def shown(value: object) -> str:
         return f"a list of {len(value)}"
     text = json.dumps(value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+def as_text(field: str, value: object) -> str:
+    """Return a text that a message may hold; raises InvalidRequest where it is none."""
+    if not isinstance(value, str):
+        raise InvalidRequest(field, "a text", shown(value))
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidRequest(field, "a text that UTF-8 can write", shown(value)) from None
+    return value
+
+
+def _has_text(value: object) -> bool:
+    """Whether a text is among the items of nested lists."""
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, list):
+            kinds = set(map(type, item))
+            if str in kinds:
+                return True
+            if list in kinds:
+                pending.extend(each for each in item if isinstance(each, list))
+        elif isinstance(item, str):
+            return True
+    return False
 
 
 def _uneven(value: object) -> str:
@@ -96,8 +126,8 @@ def _odd(value: object) -> str:
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        counts = Counter(name for name, _ in pairs)
+        twice = next(name for name, n in counts.items() if n > 1)
         raise InvalidRequest("body", "each name once in an object", f"{shown(twice)} twice")
     return found
 

@@ -152,6 +152,7 @@ def test_what_is_live_is_listed(over_http: Running) -> None:
         (b'{"observation": {"x": 0}}', "observation: expected numbers, in lists of equal lengths, got an object of 1"),
         (b'{"observation": "1234"}', 'observation: expected numbers, in lists of equal lengths, got "1234"'),
         (b'{"observation": [0,0,0,0], "version": true}', "version: expected a version such as"),
+        (b'{"observation": [0,0,0,0], "version": "\\ud800"}', "version: expected a text that UTF-8 can write"),
         (b'{"observation": [0,0,0,0], "epsilon": 2}', "epsilon: expected a probability from 0 to 1, got 2"),
         (b'{"observation": [0,0,0,0], "epsilon": "a"}', 'epsilon: expected a probability from 0 to 1, got "a"'),
         (b'{"observation": [0,0,0,0], "with_values": 1}', "with_values: expected true or false, got 1"),
@@ -165,6 +166,15 @@ def test_a_bad_body_is_refused_with_what_is_wrong(over_http: Running, body: byte
     assert answer.status == 400
     assert answer.said["code"] == "INVALID_ARGUMENT"
     assert answer.said["error"].startswith(said)
+
+
+def test_a_body_made_to_take_memory_and_time_is_refused_as_any_other(over_http: Running) -> None:
+    one_long_text = b'{"observation": ["' + b"a" * 10_000 + b'"' + b', ""' * 400_000 + b"]}"
+    one_name_twice = b'{%s, "0": 0}' % b", ".join(b'"%d": 0' % i for i in range(120_000))
+    for body, said in ((one_long_text, "observation: expected numbers"), (one_name_twice, "body: expected each name")):
+        answer = ask(over_http, ACT, body)
+        assert answer.status == 400
+        assert answer.said["error"].startswith(said)
 
 
 def test_what_is_not_live_is_not_found(over_http: Running) -> None:

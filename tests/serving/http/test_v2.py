@@ -195,6 +195,8 @@ def test_what_is_not_offered_says_why(over_http: Running, path: str) -> None:
         ({"inputs": [tensor()], "outputs": "action"}, 'outputs: expected a list, got "action"'),
         ({"inputs": [tensor()], "parameters": {"epsilon": [1]}}, "parameters.epsilon: expected a number, a text, true"),
         ({"inputs": [tensor()], "parameters": {"epsilon": 3}}, "epsilon: expected a probability from 0 to 1, got 3"),
+        ({"inputs": [tensor()], "parameters": {"a": "\ud800"}}, "parameters.a: expected a text that UTF-8 can write"),
+        ({"inputs": [tensor()], "parameters": {"\ud800": 1}}, "parameters: expected a text that UTF-8 can write"),
         ({"inputs": [tensor()], "parameters": {"sequence_id": 3}}, "parameters.sequence_id: expected a sequence"),
         ({"inputs": [tensor()], "parameters": {"binary_data_output": 1}}, "parameters.binary_data_output: expected"),
         ({"inputs": [tensor()], "id": 7}, "id: expected a text, got 7"),
