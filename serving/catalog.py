@@ -115,11 +115,11 @@ class Catalog:
         resolved = self._resolved  # NOTE: before the version is looked for: what is found late goes to a forgotten one
         policy = resolved.get((name, version))
         if policy is None:
-            policy = resolved[name, version] = self._resolve(name, version)
+            policy = resolved[name, version] = self._resolve(name, version, policies)
         return policy
 
-    def _resolve(self, name: str, version: str) -> Policy:
-        live = self.policy(name, None)
+    def _resolve(self, name: str, version: str, policies: Visible | None) -> Policy:
+        live = self.policy(name, policies)  # whose error lists what is live, as far as the caller sees it
         if not version:
             number = self.default(live)
         elif version.startswith("@"):

@@ -17,6 +17,8 @@ MOST_PARAMETERS = 256
 EPSILON = "epsilon"
 """Probability with which each action is drawn at random instead, as in ActRequest."""
 SEQUENCE_ID = "sequence_id"
+LONGEST_ID = 128
+"""Characters of the id of a sequence; as long as Triton's may be."""
 SEQUENCE_START = "sequence_start"
 SEQUENCE_END = "sequence_end"
 REWARD = "reward"
@@ -85,11 +87,13 @@ def sequence_id(values: Mapping[str, Value]) -> int | str | None:
     """Return the id of the sequence that a request belongs to; None where it is 0, empty or not there.
 
     Raises:
-        InvalidRequest: it is neither a whole number nor a text.
+        InvalidRequest: it is neither a whole number nor a text, or is longer than Triton's may be.
     """
     value = values.get(SEQUENCE_ID)
     if isinstance(value, bool | float):
         raise InvalidRequest(f"parameters.{SEQUENCE_ID}", "a whole number or a text", repr(value))
+    if isinstance(value, str) and len(value) > LONGEST_ID:  # it is kept for as long as the sequence
+        raise InvalidRequest(f"parameters.{SEQUENCE_ID}", f"at most {LONGEST_ID} characters", str(len(value)))
     return value or None
 
 

@@ -83,8 +83,10 @@ class SequencePlayer:
         given = parameters[SEQUENCE_ID]
         key = Key(request.model_name, given if isinstance(given, str) else int(given))
         is_end, is_truncated = flag(parameters, SEQUENCE_END), flag(parameters, TRUNCATED)
-        if flag(parameters, SEQUENCE_START):
-            policy = self._resolve(request.model_name, request.model_version, call.caller.policies)
+        policies = call.caller.policies
+        # NOTE: a caller may have been shut out of a policy since the sequence began: that is refused as at its start.
+        if flag(parameters, SEQUENCE_START) or not (policies is None or policies.sees(request.model_name)):
+            policy = self._resolve(request.model_name, request.model_version, policies)
             sequence = sequences.begin(key, policy)
         else:
             sequence = sequences.find(key, request.model_version)

@@ -36,8 +36,8 @@ def access_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tokens(access_file: Path) -> Mapping[str, str]:
-    """Tokens by what they are for; "narrow" sees one of the two policies."""
-    policies = {"act": [], "narrow": ["cartpole"], "observe": ["frames"]}
+    """Tokens by what they are for; "narrow" sees one of the two policies, and would see one that is not there."""
+    policies = {"act": [], "narrow": ["cartpole", "nobod*"], "observe": ["frames"]}
     roles = {"act": "act", "narrow": "act", "observe": "observe"}
     return {name: add_token(access_file, name, roles[name], policies[name], None) for name in roles}
 

@@ -23,7 +23,7 @@ def bearers(access_file: Path) -> Mapping[str, str]:
     """The value of `authorization` for each kind of caller."""
     made = {
         "act": add_token(access_file, "act", "act", [], None),
-        "narrow": add_token(access_file, "narrow", "act", ["cartpole"], None),
+        "narrow": add_token(access_file, "narrow", "act", ["cartpole", "nobod*"], None),
         "observe": add_token(access_file, "observe", "observe", [], None),
     }
     return {name: f"Bearer {token}" for name, token in made.items()}

@@ -122,6 +122,7 @@ SHARED = {"shared_memory_region": pb.InferParameter(string_param="there")}
             "parameters.epsilon: expected a finite number, got 'much'",
         ),
         (sequence(OBSERVATIONS, sequence_id=1.5), "INVALID_ARGUMENT", "a whole number or a text, got 1.5"),
+        (sequence(OBSERVATIONS, sequence_id="x" * 129), "INVALID_ARGUMENT", "at most 128 characters, got 129"),
     ],
 )
 def test_a_request_that_cannot_be_answered_is_refused_and_says_why(
