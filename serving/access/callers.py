@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
-MOST_NAMES = 4096
-"""Names of policies whose visibility is kept at hand; callers choose what they ask for."""
+MOST_NAMES, LONGEST_NAME = 4096, 200
+"""Names of policies whose visibility is kept at hand, and their characters; callers choose what they ask for."""
 
 
 class Role(IntEnum):
@@ -40,9 +40,12 @@ class Visible:
         """Whether a policy of this name is visible, if there is one."""
         found = self._known.get(policy)
         if found is None:
+            found = any(fnmatch.fnmatchcase(policy, pattern) for pattern in self.patterns)
+            if len(policy) > LONGEST_NAME:
+                return found
             if len(self._known) >= MOST_NAMES:
                 self._known.clear()
-            found = self._known[policy] = any(fnmatch.fnmatchcase(policy, pattern) for pattern in self.patterns)
+            self._known[policy] = found
         return found
 
 

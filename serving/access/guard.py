@@ -107,8 +107,13 @@ class Guard:
         if self._web_tokens is not None:
             self._web_tokens.look()
 
-    def admit(self, needs: Role, shown: Shown) -> Caller:
+    def admit(self, needs: Role, shown: Shown, *, is_counted: bool = False) -> Caller:
         """Return who calls; everybody is admitted to what needs no role.
+
+        Args:
+            needs: role that the caller must have.
+            shown: what the caller shows.
+            is_counted: whether the call is part of a request that was counted among the caller's calls already.
 
         Raises:
             Unauthenticated: the caller shows nothing that is valid.
@@ -123,7 +128,7 @@ class Guard:
             caller = ANYBODY if self._rules.are_open else self._caller(shown)
             if caller.role < needs:
                 self._deny(shown, caller, needs)
-            if self._calls is not None and needs is not Role.NONE:
+            if self._calls is not None and needs is not Role.NONE and not is_counted:
                 self._pace(self._calls, shown, caller)
         except (KeysAwaited, NotReady, Overloaded):
             if needs is Role.NONE:
@@ -155,6 +160,7 @@ class Guard:
         if now >= caller.expires_at:
             raise Unauthenticated("expired", "the token has expired")
         with self._lock:
+            is_current = self._known_by[0] is told and self._known_by[1] is keys  # another thread may have seen to it
             if not is_current or len(self._known) >= MOST_REMEMBERED:
                 self._known, self._known_by = {}, (told, keys)
             self._known[key] = caller

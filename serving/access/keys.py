@@ -115,7 +115,7 @@ def _verifying_key(told: Mapping[str, Any]) -> VerifyingKey | None:
         return None
     try:
         return VerifyingKey(PyJWK(dict(told)).key, algorithms)
-    except PyJWTError:  # one that is damaged does not keep the others out
+    except (PyJWTError, ValueError):  # one that is damaged does not keep the others out
         log.warning("key_left_out", what=SETTING, key_id=str(told.get("kid", ""))[:100])
         return None
 
@@ -188,7 +188,7 @@ class FetchedKeys:
     def _fetch(self, fetched: "Future[None]") -> None:
         try:
             self._keys = parse_keys(_get(self._url))
-        except (ConfigurationError, OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - such as what is no HTTP: else no key would ever be fetched again
             log.error("keys_not_fetched", what=SETTING, kept=len(self._keys), error=one_line(error))  # noqa: TRY400
             is_known, pause_s, refresh_s = False, FAILED_PAUSE_S, FAILED_PAUSE_S
         else:

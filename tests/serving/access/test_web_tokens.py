@@ -2,6 +2,7 @@
 
 import base64
 import json
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -173,6 +174,19 @@ def test_while_keys_cannot_be_fetched_callers_are_told_to_try_again() -> None:
     awaited.value.fetched.result(10)
     with pytest.raises(NotReady, match="keys that tokens are checked with cannot be fetched"):
         keys.find("first")
+
+
+def test_what_answers_with_no_http_in_the_place_of_keys_is_asked_again() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        keys = FetchedKeys(f"http://127.0.0.1:{server.getsockname()[1]}/keys")
+        connection, _ = server.accept()
+        with pytest.raises(KeysAwaited) as awaited:
+            keys.find("first")
+        with connection:
+            connection.sendall(b"no HTTP\r\n\r\n")
+        awaited.value.fetched.result(10)
+        with pytest.raises(NotReady):
+            keys.find("first")
 
 
 @pytest.mark.parametrize(
