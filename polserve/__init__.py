@@ -1,4 +1,4 @@
-"""Serve trained reinforcement-learning policies over gRPC, and train them."""
+"""Serve trained reinforcement-learning policies over gRPC and HTTP, and train them."""
 
 from importlib import import_module
 from pathlib import Path

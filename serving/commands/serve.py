@@ -11,10 +11,10 @@ from polserve.serving.settings import FORMS, ignore_foreign_variables, load_sett
 
 
 def serve(**given: Any) -> None:
-    """Run the service, which answers over gRPC.
+    """Run the service, which answers over gRPC and HTTP.
 
-    It follows the aliases of an MLflow registry, or serves a folder of policy versions, and has its pages on HTTP. Each
-    option is an environment variable, too; an option wins over its variable.
+    It follows the aliases of an MLflow registry, or serves a folder of policy versions, and shows its console to a
+    browser. Each option is an environment variable, too; an option wins over its variable.
     """
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what matters of it is raised, and logged as an event
     import structlog
