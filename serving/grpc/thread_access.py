@@ -7,6 +7,7 @@ import grpc
 
 from polserve.serving.access.guard import Guard, Shown
 from polserve.serving.access.keys import FETCH_S, KeysAwaited
+from polserve.serving.errors import NotReady
 from polserve.serving.grpc.thread_calls import ThreadStreamCall, ThreadUnaryCall
 from polserve.serving.peers import UNNAMED
 
@@ -25,6 +26,8 @@ def admit(guard: Guard, call: ThreadUnaryCall | ThreadStreamCall, context: grpc.
         except KeysAwaited as awaited:
             awaited.fetched.result(FETCH_S + 1.0)
             call.caller = guard.admit(call.method.needs, shown)
+    except TimeoutError:
+        call.refusal = NotReady("the keys that tokens are checked with are still being fetched; try again")
     except Exception as error:  # noqa: BLE001 - every error must become a status, when the call begins
         call.refusal = error
 

@@ -14,11 +14,13 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from polserve.serving.access.guard import Shown
-from polserve.serving.calls import Asker, LocalCarrier, Outcome
-from polserve.serving.errors import NotReady
+from polserve.serving.calls import TIMEOUT_S, Asker, LocalCarrier, Outcome
+from polserve.serving.errors import DROPPED, Expired, NotReady
 from polserve.serving.statuses import Code, Rejected, Status
 
 HEADER = struct.Struct("!IIB")
+ANSWER_S = TIMEOUT_S + 1.0
+"""Time after which a worker that answers nothing is no longer waited for."""
 NO_WORKER = NotReady("no worker process is up; try again")
 LOST = NotReady("the process that was answering the call ended; try again")
 
@@ -117,7 +119,12 @@ class _Link(_Messages):
         return len(self._waiting)
 
     async def ask(self, method: str, message: bytes, shown: Shown) -> bytes:
-        """Return the worker's response; raises Rejected with the status of a call that has none."""
+        """Return the worker's response.
+
+        Raises:
+            Rejected: with the status of a call that has none.
+            NotReady, Expired: the worker has ended, or answers nothing.
+        """
         loop = asyncio.get_running_loop()
         if self._begun is None:
             self._begun = loop.create_task(loop.create_connection(lambda: self, sock=self._end))
@@ -131,7 +138,10 @@ class _Link(_Messages):
         try:
             if self.is_lost:
                 raise LOST
-            return await future
+            async with asyncio.timeout(ANSWER_S):
+                return await future
+        except TimeoutError:  # a worker that does not even say that it has no time
+            raise Expired(DROPPED) from None
         finally:
             del self._waiting[number]
 
@@ -179,7 +189,7 @@ class Relay:
 
         Raises:
             Rejected: with the status of a call that has none.
-            NotReady: no worker is up, or the one that was asked has ended.
+            NotReady, Expired: no worker is up, or the one that was asked has ended or answers nothing.
         """
         links = [link for link in self._links.copy().values() if not link.is_lost]
         if not links:
