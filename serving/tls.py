@@ -111,6 +111,10 @@ def make_context(files: TlsFiles, protocols: Sequence[str], verification: ssl.Ve
     if files.client_ca is not None:
         context.load_verify_locations(files.client_ca)
         context.verify_mode = verification
+        # NOTE: who resumes a session is not verified again: a client whose certificate has expired, or whose authority
+        # was withdrawn, would be let in for hours. (Python cannot switch off the sessions that TLS 1.2 keeps.)
+        context.options |= ssl.OP_NO_TICKET
+        context.num_tickets = 0
     return context
 
 

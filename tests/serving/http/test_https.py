@@ -1,5 +1,6 @@
 """With a certificate, HTTP is encrypted too; probes need no certificate of their own, and callers may show one."""
 
+import socket
 import ssl
 import urllib.error
 import urllib.request
@@ -78,6 +79,23 @@ def test_the_health_check_of_the_image_speaks_tls_where_the_service_does(https: 
     log = https.log.with_name("healthcheck")
     with program("-m", "polserve.serving.http.healthcheck", log=log, env=env) as process:
         assert process.wait(30) == 0, log.read_text()
+
+
+def test_a_client_with_a_certificate_is_verified_at_each_connection(https: Https) -> None:
+    context = ssl.create_default_context(cafile=str(https.own.certificate))
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    viewer = https.clients.sign("viewer")
+    context.load_cert_chain(viewer.certificate, viewer.key)
+    session: ssl.SSLSession | None = None
+    for _ in range(2):
+        with (
+            socket.create_connection(("localhost", int(https.url.rpartition(":")[2])), timeout=10) as connection,
+            context.wrap_socket(connection, server_hostname="localhost", session=session) as encrypted,
+        ):
+            encrypted.sendall(b"GET /v1/policies HTTP/1.1\r\nconnection: close\r\n\r\n")
+            assert encrypted.recv(15) == b"HTTP/1.1 200 OK"
+            session = encrypted.session
+            assert not encrypted.session_reused
 
 
 def test_a_renewed_certificate_is_taken_without_a_restart(https: Https, tmp_path: Path) -> None:
