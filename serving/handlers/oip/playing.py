@@ -56,6 +56,17 @@ class SequencePlayer:
             InvalidRequest: it says something that cannot be.
         """
         asking = self._asking(call, sequences, request, parameters)
+        try:
+            return self._question(asking, request, parameters)
+        except Exception:
+            if asking.sequence.episode.step == 0:  # a start that is refused begins nothing
+                sequences.end(asking.sequence)
+            raise
+
+    def _question(
+        self, asking: Asking, request: pb.ModelInferRequest, parameters: Mapping[str, Value]
+    ) -> Question | None:
+        """Return what a request of an open sequence asks the model; None if it was answered."""
         episode, reward = asking.sequence.episode, number(parameters, REWARD)
         if asking.is_end and not request.inputs:  # there is nothing more to see
             if reward is not None:
@@ -74,7 +85,7 @@ class SequencePlayer:
         rows = episode.remember(episode.observe(observation))
         asking.sequence.is_busy = True
         react = functools.partial(self._react, asking, form, asked.ending)
-        return Question(policy, rows, asked.alike.with_values, episode.epsilon, call.is_wanted, react)
+        return Question(policy, rows, asked.alike.with_values, episode.epsilon, asking.call.is_wanted, react)
 
     def _asking(
         self, call: Call, sequences: Sequences, request: pb.ModelInferRequest, parameters: Mapping[str, Value]
