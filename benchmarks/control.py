@@ -1,10 +1,12 @@
 """Control problems: time to a solved policy, ours beside stable-baselines3's DQN, both on one thread of this machine.
 
 Ours trains by its preset, until the return of its selection episodes is reached. Stable-baselines3 runs the settings
-that RL Zoo publishes (hyperparams/dqn.yml) for their number of steps, without any evaluation in between. Both networks
-then play the same 100 episodes on seeds that neither trained on.
+that RL Zoo publishes (hyperparams/dqn.yml) in two ways: for their number of steps, without any evaluation in between,
+as they are meant; and stopped as ours is, by as many evaluations, with the best network kept. All then play the same
+100 episodes on seeds that none trained on.
 """
 
+import tempfile
 import time
 from dataclasses import dataclass, replace
 from statistics import mean, median
@@ -15,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from stable_baselines3 import DQN
+from stable_baselines3.common.callbacks import EvalCallback, StopTrainingOnRewardThreshold
 
 from benchmarks.tables import finish, options, show
 from polserve.training.environments.making import EVALUATION_FIRST_SEED, EnvironmentSpec
@@ -46,6 +49,10 @@ ZOO_MOUNTAINCAR = {
     "exploration_fraction": 0.2,
     "exploration_final_eps": 0.07,
 }
+
+
+AS_PUBLISHED, STOPPED = "stable-baselines3", "stable-baselines3, stopped as ours"
+"""The two ways of the baseline."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +101,46 @@ def ours(problem: Problem, seed: int, steps: int) -> Run:
     return Run("polserve", seed, result.step, wall_s, evaluate(problem, trainee.agent.greedy))
 
 
-def stable_baselines3(problem: Problem, seed: int, steps: int) -> Run:
+def stable_baselines3(problem: Problem, seed: int, steps: int, side: str) -> Run:
     """Train with the RL Zoo's settings."""
     started = time.perf_counter()
-    model = DQN(
+    model = zoo_model(problem, seed)
+    if side == AS_PUBLISHED:
+        model.learn(steps)
+    else:
+        model = learn_until_solved(problem, model, steps)
+    wall_s = time.perf_counter() - started
+
+    def greedy(observations: NDArray[np.float32]) -> NDArray[np.int64]:
+        actions: NDArray[np.int64] = model.predict(observations, deterministic=True)[0]
+        return actions
+
+    return Run(side, seed, model.num_timesteps, wall_s, evaluate(problem, greedy))
+
+
+def learn_until_solved(problem: Problem, model: DQN, steps: int) -> DQN:
+    """Train until evaluations like those of our preset reach its return; return the best network."""
+    loop = problem.recipe.loop
+    assert loop.stop_return is not None  # noqa: S101 - for the type checker
+    with tempfile.TemporaryDirectory() as folder:
+        callback = EvalCallback(
+            gym.make(problem.recipe.environment.id),
+            callback_on_new_best=StopTrainingOnRewardThreshold(loop.stop_return, verbose=0),
+            n_eval_episodes=loop.selection_episodes,
+            eval_freq=loop.evaluate_every,
+            best_model_save_path=folder,
+            verbose=0,
+            warn=False,
+        )
+        model.learn(steps, callback=callback)
+        taken, model = model.num_timesteps, DQN.load(f"{folder}/best_model", device="cpu")
+    model.num_timesteps = taken
+    return model
+
+
+def zoo_model(problem: Problem, seed: int) -> DQN:
+    """Make a network and its learner by the RL Zoo's settings."""
+    return DQN(
         "MlpPolicy",
         gym.make(problem.recipe.environment.id),
         **problem.zoo,
@@ -106,14 +149,6 @@ def stable_baselines3(problem: Problem, seed: int, steps: int) -> Run:
         seed=seed,
         device="cpu",
     )
-    model.learn(steps)
-    wall_s = time.perf_counter() - started
-
-    def greedy(observations: NDArray[np.float32]) -> NDArray[np.int64]:
-        actions: NDArray[np.int64] = model.predict(observations, deterministic=True)[0]
-        return actions
-
-    return Run("stable-baselines3", seed, steps, wall_s, evaluate(problem, greedy))
 
 
 def evaluate(problem: Problem, choose_actions: ChooseActions) -> float:
@@ -136,7 +171,8 @@ def main() -> None:
     runs: list[Run] = []
     for seed in range(max(seeds, peer_seeds)):
         runs += [ours(problem, seed, steps)] if seed < seeds else []
-        runs += [stable_baselines3(problem, seed, peer_steps)] if seed < peer_seeds else []
+        ways = (AS_PUBLISHED, STOPPED) if seed < peer_seeds else ()
+        runs += [stable_baselines3(problem, seed, peer_steps, way) for way in ways]
     runs.sort(key=lambda run: (run.side, run.seed))
     show(
         f"{problem.recipe.environment.id}: 100 greedy episodes after training",
@@ -144,7 +180,7 @@ def main() -> None:
         [(r.side, str(r.seed), f"{r.steps:,}", f"{r.wall_s:.1f} s", f"{r.mean_return:.1f}") for r in runs],
     )
     mine = [run for run in runs if run.side == "polserve"]
-    theirs = [run for run in runs if run.side != "polserve"]
+    theirs, stopped = ([run for run in runs if run.side == way] for way in (AS_PUBLISHED, STOPPED))
     their_wall_s = median(run.wall_s for run in theirs) * problem.zoo_steps / peer_steps
     finish(
         {
@@ -155,6 +191,9 @@ def main() -> None:
             "worst_mean_return": min(run.mean_return for run in mine),
             "peer_wall_s": their_wall_s,
             "peer_mean_return": mean(run.mean_return for run in theirs),
+            "stopped_peer_wall_s": median(run.wall_s for run in stopped),
+            "stopped_peer_steps": median(run.steps for run in stopped),
+            "stopped_peer_worst_return": min(run.mean_return for run in stopped),
             "wall_ratio": median(run.wall_s for run in mine) / their_wall_s,
             "mean_wall_ratio": mean(run.wall_s for run in mine) / their_wall_s,
         },
