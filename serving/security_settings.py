@@ -55,7 +55,8 @@ class SecuritySettings(BaseSettings):
     """Who may read /metrics: everybody, or callers who may observe and see all policies."""
     max_call_rate: Annotated[float | None, Shown(default="none", expected="a number above 0")] = Field(None, gt=0)
     """Calls a second that one caller may make of one process, or one address where nobody shows who they are; more are
-    refused with RESOURCE_EXHAUSTED and told when to try again. A step of an episode is no call."""
+    refused with RESOURCE_EXHAUSTED and told when to try again. A step of an episode is no call, nor is a page, a probe
+    or a scrape."""
     max_connections: int = Field(10_000, ge=1)
     """Largest number of connections for gRPC, shared out among the processes; more wait until there is room, which
     those that have said nothing yet must make."""

@@ -3,6 +3,7 @@
 Act and the Open Inference Protocol differ in their messages only; a `Dialect` reads and writes those.
 """
 
+import asyncio
 import functools
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ from polserve.serving.access.callers import Visible
 from polserve.serving.errors import DROPPED, Expired
 from polserve.serving.handlers.base import Quiet, checked_rows, parts_of, reject_unwanted, rows_each
 from polserve.serving.inference import INLINE_S, Inference, Post, Question, Result, check_epsilon
+from polserve.serving.memory import give_back_memory
 from polserve.serving.policy import Answer, Policy
 from polserve.serving.rounds import Call
 
@@ -23,6 +25,8 @@ LARGE_BYTES = 1 << 20
 """A message of this size is decoded in another thread: it would hold up all other calls."""
 LARGE_ROWS = 1 << 14
 """An answer of so many actions is encoded in another thread."""
+TIDY_S = 1.0
+"""Time after large work until the memory that it took is given back: once for all of it."""
 TOO_MANY_AXES = (-1,)
 """Stand-in for a shape that no array has, and that may be too long to copy."""
 
@@ -106,6 +110,7 @@ class ActingHandler(Quiet, Generic[R, F]):
         self._inference = inference
         self._post = post
         self._large = ThreadPoolExecutor(1, thread_name_prefix="large")
+        self._is_tidying = False
         self._known = weakref.WeakKeyDictionary[Policy, dict[tuple[F, int], bytes]]()
         """The serialised answer that is one discrete action and nothing else, by policy, form and action."""
 
@@ -115,6 +120,7 @@ class ActingHandler(Quiet, Generic[R, F]):
         for call in calls:
             if call.size >= LARGE_BYTES:
                 call.wait()
+                self._tidy_later()
                 self._large.submit(self._decode_large, call)
             elif not reject_unwanted(call):
                 self._sort_in(call, groups)
@@ -124,6 +130,16 @@ class ActingHandler(Quiet, Generic[R, F]):
     def read(self, call: Call) -> Asked[R] | None:
         """Read a call's request, on the loop's thread; None where it is answered otherwise. Raises InvalidRequest."""
         return self._dialect.read(call.message)
+
+    def _tidy_later(self) -> None:
+        """Have memory given back that the C library would keep; in the thread of the loop."""
+        if not self._is_tidying:
+            self._is_tidying = True
+            asyncio.get_running_loop().call_later(TIDY_S, self._tidy)
+
+    def _tidy(self) -> None:
+        self._is_tidying = False
+        self._large.submit(give_back_memory)
 
     def _sort_in(self, call: Call, groups: dict[Group, list[tuple[Call, Asked[R]]]]) -> None:
         try:

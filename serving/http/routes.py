@@ -115,11 +115,13 @@ class RouteTable:
 
     async def _admit(self, route: Route, request: Request) -> Caller:
         """Return who asks; raises what refuses them."""
+        # A caller who calls too often is still watched: scrapes, probes and pages are none of their calls.
+        is_page = not route.path.encode().startswith(API_PREFIXES)
         try:
-            return self._guard.admit(route.needs, request.shown)
+            return self._guard.admit(route.needs, request.shown, is_counted=is_page)
         except KeysAwaited as awaited:
             await asyncio.wrap_future(awaited.fetched)
-            return self._guard.admit(route.needs, request.shown)
+            return self._guard.admit(route.needs, request.shown, is_counted=is_page)
 
     def _find(self, scope: Scope) -> tuple[Route, Mapping[str, str]]:
         """Return the route of a request, and the parts of the path that it names; raises HttpError."""

@@ -117,7 +117,7 @@ def test_files_that_are_not_those_that_were_registered_are_refused(
     assert reason in stage.tag(policy)
     assert answering(stage.running, policy) == "1", "what was live stays live"
     assert f'polserve_rollouts_total{{outcome="refused",policy="{policy}"}} 1.0' in stage.running.metrics()
-    assert not list(stage.cache.glob("*/.download-*")), "nothing half-filled is left"
+    wait_until(lambda: not list(stage.cache.glob("*/.download-*")), stage.running.log)  # nothing half-filled is left
 
 
 def cut(request: Request, forward: Forward) -> Response:
