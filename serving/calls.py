@@ -150,7 +150,7 @@ class LocalCarrier:
         if call.is_over:
             return
         try:
-            call.caller = self._guard.admit(call.method.needs, shown, is_counted=True)
+            call.caller = self._guard.admit(call.method.needs, shown, is_paced=False)
             call.method.handler.open(call)
         except KeysAwaited as awaited:
             call.wait()

@@ -107,13 +107,14 @@ class Guard:
         if self._web_tokens is not None:
             self._web_tokens.look()
 
-    def admit(self, needs: Role, shown: Shown, *, is_counted: bool = False) -> Caller:
+    def admit(self, needs: Role, shown: Shown, *, is_paced: bool = True) -> Caller:
         """Return who calls; everybody is admitted to what needs no role.
 
         Args:
             needs: role that the caller must have.
             shown: what the caller shows.
-            is_counted: whether the call is part of a request that was counted among the caller's calls already.
+            is_paced: whether it is one of the calls that `--max-call-rate` bounds; a page is none, nor is a part of a
+                request that was counted already.
 
         Raises:
             Unauthenticated: the caller shows nothing that is valid.
@@ -128,7 +129,7 @@ class Guard:
             caller = ANYBODY if self._rules.are_open else self._caller(shown)
             if caller.role < needs:
                 self._deny(shown, caller, needs)
-            if self._calls is not None and needs is not Role.NONE and not is_counted:
+            if self._calls is not None and needs is not Role.NONE and is_paced:
                 self._pace(self._calls, shown, caller)
         except (KeysAwaited, NotReady, Overloaded):
             if needs is Role.NONE:

@@ -115,13 +115,13 @@ class RouteTable:
 
     async def _admit(self, route: Route, request: Request) -> Caller:
         """Return who asks; raises what refuses them."""
-        # A caller who calls too often is still watched: scrapes, probes and pages are none of their calls.
-        is_page = not route.path.encode().startswith(API_PREFIXES)
+        # The metrics of a service whose callers call too often are read all the same.
+        is_call = route.path.encode().startswith(API_PREFIXES)
         try:
-            return self._guard.admit(route.needs, request.shown, is_counted=is_page)
+            return self._guard.admit(route.needs, request.shown, is_paced=is_call)
         except KeysAwaited as awaited:
             await asyncio.wrap_future(awaited.fetched)
-            return self._guard.admit(route.needs, request.shown, is_counted=is_page)
+            return self._guard.admit(route.needs, request.shown, is_paced=is_call)
 
     def _find(self, scope: Scope) -> tuple[Route, Mapping[str, str]]:
         """Return the route of a request, and the parts of the path that it names; raises HttpError."""

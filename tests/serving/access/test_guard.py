@@ -181,7 +181,7 @@ def test_a_caller_who_calls_too_often_is_told_when_to_try_again_and_others_are_a
     assert 90 < refusal.value.retry_after_s <= 100
     assert guard.admit(Role.ACT, shown(tokens[1], address="192.0.2.1")).name == "two"
     assert guard.admit(Role.NONE, shown(tokens[0])).name == "one", "health is always told"
-    assert guard.admit(Role.ACT, shown(tokens[0]), is_counted=True).name == "one", "a part of a request over HTTP"
+    assert guard.admit(Role.ACT, shown(tokens[0]), is_paced=False).name == "one", "a part of a request over HTTP"
 
 
 def test_where_nobody_shows_who_they_are_an_address_may_call_so_often() -> None:
