@@ -58,6 +58,34 @@ def unavailable(setting: str, host: str, port: int, error: OSError) -> PortInUse
     return PortInUse(f"{setting}: {spelled(host, port)} cannot be bound ({error.strerror}); {remedy}")
 
 
+def listen(setting: str, host: str, port: int, backlog: int) -> socket.socket:
+    """Bind a socket and listen on it, without blocking.
+
+    Args:
+        setting: the flag that names the port, without its dashes.
+        host: that is to be bound.
+        port: likewise; 0 for any.
+        backlog: connections that may wait to be accepted.
+
+    Raises:
+        PortInUse: it cannot be bound.
+    """
+    try:
+        family, address = resolve(host, port)
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+            listening.listen(backlog)  # whoever else wants the port is told now
+        except OSError:
+            listening.close()
+            raise
+    except OSError as error:
+        raise unavailable(setting, host, port, error) from error
+    listening.setblocking(False)
+    return listening
+
+
 def reserve(host: str, port: int) -> socket.socket:
     """Bind a socket that holds a port for several processes, and takes no connection itself.
 

@@ -2,12 +2,11 @@
 
 import asyncio
 import heapq
-import socket
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from polserve.serving.addresses import bind_file, resolve, unavailable
+from polserve.serving.addresses import bind_file, listen
 from polserve.serving.grpc.connection import Connection
 from polserve.serving.grpc.listener import BACKLOG, ROOM, SILENCE_S, Alone, Listener, SharedPort, Taking, Ways
 from polserve.serving.grpc.shared import ConnectionLimits, Front
@@ -62,7 +61,7 @@ class Nghttp2Carrier:
             PortInUse: one of them cannot be bound.
         """
         if self._port is None:
-            self._port = SharedPort(_bind(host, port), Alone())
+            self._port = SharedPort(listen("grpc-port", host, port, BACKLOG), Alone())
         if self._ways.socket_path is not None:
             self._socket = SharedPort(bind_file(self._ways.socket_path), Alone())
         return int(self._port.socket.getsockname()[1])
@@ -133,24 +132,3 @@ class Nghttp2Carrier:
         self._ways.tell(len(self.connections))
         end_unread(self.connections, now, self._limits.max_reserved_bytes)
         self._sweeper = loop.call_later(min(1.0, self._limits.keepalive_s / 4), self._sweep, loop)
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    """Bind a socket that nobody listens on yet.
-
-    Raises:
-        PortInUse: it cannot be bound.
-    """
-    try:
-        family, address = resolve(host, port)
-        listening = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind(address)
-            listening.listen(BACKLOG)  # whoever else wants the port is told now
-        except OSError:
-            listening.close()
-            raise
-    except OSError as error:
-        raise unavailable("grpc-port", host, port, error) from error
-    return listening

@@ -121,10 +121,8 @@ class SlotsState:
             return self._stacks
         self._stacks[:, :-1] = self._stacks[:, 1:].copy()
         self._stacks[:, -1] = batch
-        for slot in np.flatnonzero(
-            self._begun == self.n_messages
-        ):  # as in training: the first frame stands for those before it
-            self._stacks[slot] = batch[slot]
+        begins = self._begun == self.n_messages  # as in training, the first frame stands for those before it
+        self._stacks[begins] = batch[begins, np.newaxis]
         return self._stacks
 
     def _check_number(self, field: str, n: int) -> None:

@@ -151,6 +151,8 @@ def pack(field: str, name: str, datatype: str, shape: Sequence[int], data: objec
     if data is None:
         raise InvalidRequest(f"{field}.data", f"numbers, or parameters.{SIZE} with a binary tensor", "none")
     array = numbers(data, f"{field}.data")
+    if array.dtype.kind == "b" != dtype.kind:
+        raise InvalidRequest(f"{field}.data", f"numbers for {datatype}", "true or false")
     if array.size != prod(shape):
         raise InvalidRequest(f"{field}.data", f"{prod(shape)} values for the shape {list(shape)}", str(array.size))
     try:

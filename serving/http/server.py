@@ -1,7 +1,6 @@
 """The HTTP server: uvicorn on a loop in a thread of its own, so that probes are answered whatever the models do."""
 
 import asyncio
-import socket
 import ssl
 import threading
 from collections.abc import Iterable
@@ -9,7 +8,7 @@ from collections.abc import Iterable
 import uvicorn
 
 from polserve.serving.access.guard import AccessRules, Guard
-from polserve.serving.addresses import resolve, unavailable
+from polserve.serving.addresses import listen
 from polserve.serving.http.connections import IDLE_S, Connection
 from polserve.serving.http.routes import Count, Route, RouteTable
 from polserve.serving.loops import make_loop
@@ -31,10 +30,7 @@ class HttpServer:
         Raises:
             PortInUse: the port cannot be bound.
         """
-        try:
-            self._socket = _bound(host, port)
-        except OSError as error:
-            raise unavailable("http-port", host, port, error) from error
+        self._socket = listen("http-port", host, port, BACKLOG)
         self.port: int = self._socket.getsockname()[1]
         self._loop = make_loop()
         self._server: uvicorn.Server | None = None
@@ -108,18 +104,3 @@ def _config(application: RouteTable, tls: ssl.SSLContext | None) -> uvicorn.Conf
         timeout_keep_alive=int(IDLE_S),
         timeout_graceful_shutdown=GRACE_S,
     )
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    """Return a listening socket on an address of IPv4 or IPv6; raises OSError."""
-    family, address = resolve(host, port)
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(BACKLOG)
-    except OSError:
-        listening.close()
-        raise
-    listening.setblocking(False)
-    return listening

@@ -2,8 +2,7 @@
 
 What gRPC and HTTP share are functions without a transport:
 
-- `tensors`: datatypes, arrays of what a request holds (`read_tensor`), bytes of what JSON holds (`pack_values`), and
-  arrays of a response (`output_arrays`);
+- `tensors`: datatypes, and the arrays of what a request holds (`read_tensor`);
 - `models`: what a model is, as data (`describe_model`), and as the messages of ModelMetadata, ModelConfig and
   RepositoryIndex (`metadata_of`, `config_of`, `index_of`);
 - `plain`: a message as what `json.dumps` takes (`as_plain`).

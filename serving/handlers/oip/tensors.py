@@ -3,7 +3,7 @@
 Numbers are row-major and little-endian. What is refused is refused by InvalidRequest, which names the tensor.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from math import prod
 from typing import Any, TypeAlias
 
@@ -156,46 +156,6 @@ def pack_contents(tensor: pb.ModelInferRequest.InferInputTensor) -> bytes:
         if n and (numbers := packed(contents.SerializeToString(), field, n * size)) is not None:
             return numbers
     return read_contents(tensor.name, datatype, contents).tobytes()
-
-
-def pack_values(name: str, datatype: str, values: Iterable[bool | float], n: int) -> bytes:
-    """Return n numbers, such as JSON holds, as the raw contents of a datatype; floats are rounded to the nearest.
-
-    Raises:
-        InvalidRequest: the datatype is none that is taken, or does not hold one of them.
-    """
-    dtype = dtype_of(name, datatype)
-    given: list[Any] = list(values)
-    field = f"inputs[{name!r}].data"
-    if len(given) != n:
-        raise InvalidRequest(field, f"{n} values for the shape", str(len(given)))
-    kinds = (bool, int) if dtype.kind == "b" else (int, float)
-    for value in given:
-        if type(value) not in kinds:
-            expected = "true or false" if dtype.kind == "b" else "numbers"
-            raise InvalidRequest(field, f"{expected} for {datatype}", repr(value)[:80])
-    if dtype.kind != "f":
-        return np.array(_whole_numbers(field, given, dtype), dtype).tobytes()
-    try:
-        flat = np.array(given, np.float64)
-    except OverflowError:
-        raise InvalidRequest(field, f"numbers that {dtype.name} holds", "a larger one") from None
-    return _cast(name, flat, dtype).tobytes()
-
-
-def _whole_numbers(field: str, given: Sequence[float], dtype: np.dtype[Any]) -> list[int]:
-    """Return numbers as whole ones, which keep all their digits; raises InvalidRequest where the dtype does not."""
-    low, high = (0, 1) if dtype.kind == "b" else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
-    for i, value in enumerate(given):
-        if not low <= value <= high or (isinstance(value, float) and not value.is_integer()):
-            raise InvalidRequest(field, f"whole numbers from {low} to {high}", f"{repr(value)[:80]} at [{i}]")
-    return [int(value) for value in given]
-
-
-def output_arrays(response: pb.ModelInferResponse) -> dict[str, NDArray[Any]]:
-    """Return the outputs of a response by name."""
-    pairs = zip(response.outputs, response.raw_output_contents, strict=True)
-    return {one.name: np.frombuffer(raw, DATATYPES[one.datatype]).reshape(tuple(one.shape)) for one, raw in pairs}
 
 
 def _cast(name: str, flat: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

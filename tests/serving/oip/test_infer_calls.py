@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from polserve.protos.polserve.oip.v2 import inference_pb2 as pb
 from polserve.serving.client import PolicyClient
-from polserve.serving.handlers.oip.tensors import output_arrays
+from tests.support.oip import output_arrays
 from tests.support.running import Running, service, wait_until
 from tests.support.versions import make_version
 

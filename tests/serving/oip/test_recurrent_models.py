@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from polserve.protos.polserve.oip.v2 import inference_pb2 as pb
 from polserve.serving.handlers.oip.plain import as_plain
-from polserve.serving.handlers.oip.tensors import output_arrays
+from tests.support.oip import output_arrays
 from tests.support.running import service, wait_until
 from tests.support.spaces import make_memory_version, played
 
