@@ -99,7 +99,12 @@ def read_access_file(path: Path, shown: Path | None = None) -> AccessList:
             raise ConfigurationError(f"{place}: expected a name that no other token has, got {caller.name!r}")
         names.add(caller.name)
         tokens.setdefault(digest[:4], []).append((digest, caller))
-    certificates = {caller.name: caller for caller in (entry.caller() for entry in _entries(told, "certificate", path))}
+    certificates: dict[str, Caller] = {}
+    for entry in _entries(told, "certificate", path):
+        caller, place = entry.caller(), entry.place
+        if caller.name in certificates:
+            raise ConfigurationError(f"{place}: expected a name that no other certificate has, got {caller.name!r}")
+        certificates[caller.name] = caller
     if not tokens and not certificates:
         raise ConfigurationError(f"{SETTING}: expected a [[token]] or a [[certificate]] in {path}, got neither")
     return AccessList(tokens, certificates)
@@ -112,9 +117,9 @@ def token_entry(name: str, token: str, role: str, policies: Iterable[str], expir
         ConfigurationError: the name or a policy has characters that none may have.
     """
     policies = list(policies)
-    for text in (name, *policies):
+    for what, text in (("name", name), *(("policy", policy) for policy in policies)):
         if not _NAME.fullmatch(text):
-            raise ConfigurationError(f"name: expected text without spaces, quotes and backslashes, got {text!r}")
+            raise ConfigurationError(f"{what}: expected text without spaces, quotes and backslashes, got {text!r}")
     lines = ["[[token]]", f'name = "{name}"', f'sha256 = "{hash_of(token)}"', f'role = "{role}"']
     if policies:
         listed = ", ".join(f'"{policy}"' for policy in policies)

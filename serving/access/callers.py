@@ -82,8 +82,17 @@ class Caller:
 
     def may_the_same(self, other: "Caller") -> bool:
         """Whether another caller may do the same, for as long."""
-        mine, others = (self.role, self.policies, self.expires_at), (other.role, other.policies, other.expires_at)
+        mine, others = (self.role, self.patterns, self.expires_at), (other.role, other.patterns, other.expires_at)
         return mine == others
+
+    @property
+    def patterns(self) -> tuple[str, ...] | None:
+        """Names of the policies that exist for this caller, in which * stands for any text; None for all."""
+        return None if self.policies is None else self.policies.patterns
+
+    def sees(self, policy: str) -> bool:
+        """Whether a policy of this name exists for this caller, if there is one."""
+        return self.policies is None or self.policies.sees(policy)
 
 
 ANYBODY = Caller("anybody", Role.ACT)

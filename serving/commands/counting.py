@@ -80,12 +80,6 @@ def read_series(text: str) -> Series:
     return series
 
 
-def observation_counts(text: str) -> dict[tuple[str, str], float]:
-    """Read the observations answered so far off the page's text; return them by policy and version."""
-    counted = read_series(text).get("polserve_observations_total", {})
-    return {(dict(labels)["policy"], dict(labels)["version"]): value for labels, value in counted.items()}
-
-
 def _rates(before: Series, after: Series, seconds: float) -> Rates:
     def risen(name: str, is_wanted: Wanted) -> float:
         return sum(value for _, value in _increases(before, after, name, is_wanted))

@@ -52,7 +52,7 @@ def history_routes(known: Known) -> list[Route]:
 
     async def history(request: Request) -> Answer:
         name, live = request.parameters["name"], known.live()
-        live = {policy: aliases for policy, aliases in live.items() if _sees(request, policy)}
+        live = {policy: aliases for policy, aliases in live.items() if request.caller.sees(policy)}
         if name not in live:
             raise UnknownPolicy(name, live)
         # In a thread: a registry follower that hangs takes nothing more, and probes wait for this one.
@@ -79,7 +79,7 @@ def console_routes(known: Known) -> list[Route]:
         return answer_asset(request, request.parameters["file"])
 
     async def rollouts(request: Request) -> Answer:
-        tried = [asdict(one) for one in known.rollouts.latest() if _sees(request, one.policy)]
+        tried = [asdict(one) for one in known.rollouts.latest() if request.caller.sees(one.policy)]
         return _json({"rollouts": tried})
 
     return [
@@ -87,11 +87,6 @@ def console_routes(known: Known) -> list[Route]:
         Route("GET", "/console/rollouts.json", rollouts, "versions that were tried since the start"),
         Route("GET", "/console/{file}", file, "files of the console", Role.NONE),
     ]
-
-
-def _sees(request: Request, policy: str) -> bool:
-    """Whether a policy exists for the caller."""
-    return request.caller.policies is None or request.caller.policies.sees(policy)
 
 
 def _json(content: dict[str, Any]) -> Answer:

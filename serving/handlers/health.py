@@ -104,7 +104,7 @@ class Watch(Quiet):
 
 def _sees(caller: Caller, service: str) -> bool:
     """Whether a caller may know of a service: of "" everybody may."""
-    return not service or caller.policies is None or caller.policies.sees(service)
+    return not service or caller.sees(service)
 
 
 def _response(status: pb.HealthCheckResponse.ServingStatus) -> bytes:

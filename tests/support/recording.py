@@ -1,8 +1,5 @@
 """Decisions on versions, put on record in a registry as `polserve promote` does it."""
 
-from dataclasses import fields
-from typing import Any
-
 import numpy as np
 from mlflow import MlflowClient
 
@@ -18,20 +15,18 @@ GAMES = 30
 def evidence_of(policy: str, gain: float) -> Evidence:
     """Games in which version 2 returned `gain` more than version 1, each."""
     champion = np.random.default_rng(0).normal(100.0, 10.0, GAMES)
-    comparison = compare(champion + gain, champion)
-    known: dict[str, Any] = {
-        "candidate": f"{policy}/2",
-        "champion": f"{policy}/1",
-        "environment": "CartPole-v1",
-        "first_seed": 7,
-        "max_steps": 500,
-        "candidate_returns": (champion + gain).tolist(),
-        "champion_returns": champion.tolist(),
-        "comparison": comparison,
-        "random_mean": 20.0,
-        "loss_allowed": 4.0,
-    }
-    return Evidence(**{field.name: known[field.name] for field in fields(Evidence)})
+    return Evidence(
+        candidate=f"{policy}/2",
+        champion=f"{policy}/1",
+        environment="CartPole-v1",
+        first_seed=7,
+        max_steps=500,
+        candidate_returns=(champion + gain).tolist(),
+        champion_returns=champion.tolist(),
+        comparison=compare(champion + gain, champion),
+        random_mean=20.0,
+        loss_allowed=4.0,
+    )
 
 
 def put_on_record(store: MlflowClient, policy: str, kind: DecisionKind, reason: str, gain: float) -> str:

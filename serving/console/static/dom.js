@@ -37,13 +37,13 @@ function filled(element, attributes, children) {
 const isShown = (child) => child !== null && child !== undefined && child !== false;
 const toNode = (child) => (child instanceof Node ? child : document.createTextNode(String(child)));
 
-/** Make the head of a card: a title, and what stands beside it. */
-export function card(title, { id, aside, note, level = 2, className = "" } = {}, ...children) {
-  const heading = h(`h${level}`, { id }, title);
+/** Make a card: a title, a note and what is below them. */
+export function card(title, { id, note } = {}, ...children) {
+  const heading = h("h2", { id }, title);
   return h(
     "section",
-    { class: `card ${className}`, "aria-labelledby": id },
-    h("div", { class: "card-head" }, heading, aside),
+    { class: "card", "aria-labelledby": id },
+    h("div", { class: "card-head" }, heading),
     note && h("p", { class: "note" }, note),
     ...children,
   );

@@ -11,7 +11,7 @@ const RECORDINGS = { "ALE/MsPacman-v5": "mspacman.rec", "MsPacman-v0": "mspacman
 /** Whether this page has a recorded game of a version's environment. */
 export const hasRecording = ({ environment, action }) => environment.id in RECORDINGS && action.kind === "discrete";
 
-/** Make the card that plays the recorded game, which is fetched when it is first wanted. */
+/** Make the card that plays the recorded game, which is fetched at once. */
 export function recordingCard({ environment, action }) {
   const canvas = h("canvas", {
     class: "screen",

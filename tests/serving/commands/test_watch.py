@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from polserve.serving.client import ClientError, PolicyClient
-from polserve.serving.commands.counting import Counter, observation_counts, quantile
+from polserve.serving.commands.counting import Counter, quantile, read_series
 from polserve.serving.commands.pages import Pages
 from tests.support.running import Running, environment
 
@@ -22,15 +22,21 @@ def options() -> tuple[str, ...]:
     return ()
 
 
+def answered(running: Running) -> float:
+    """Observations that the first version of CartPole has answered."""
+    counted = read_series(running.metrics()).get("polserve_observations_total", {})
+    return counted.get((("policy", "cartpole"), ("version", "1")), 0.0)
+
+
 def test_what_is_counted_is_what_was_answered(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     counter = Counter(Pages(f"{running.http_url}/metrics"))
     assert counter.rates() is None, "one look tells no rate"
     monkeypatch.delenv("http_proxy")
-    before = observation_counts(running.metrics()).get(("cartpole", "1"), 0.0)
+    before = answered(running)
     with PolicyClient(running.target) as client:
         client.act("cartpole", [[0.0] * 4] * 7)
-    assert observation_counts(running.metrics())["cartpole", "1"] - before == 7
+    assert answered(running) - before == 7
     with PolicyClient(running.target) as client, client.episode("cartpole") as episode:
         episode.act([0.0] * 4)
         episode.end(reward=-3.0)

@@ -44,6 +44,11 @@ def ended(channel: grpc.Channel, method: str, messages: list[bytes]) -> Ended:
     return call.code().name, call.details() or "", trailers, tuple(answers)
 
 
+def _explores(epsilon: oip.InferParameter) -> bool:
+    """Whether a parameter may have actions drawn at random, whatever it is written as."""
+    return epsilon.double_param > 0 or epsilon.int64_param > 0 or bool(epsilon.string_param)
+
+
 names = st.one_of(st.sampled_from(["cartpole", "frames", "go", ""]), st.text(max_size=8))
 versions = st.one_of(st.sampled_from(["", "1", "@champion", "9"]), st.text(max_size=4))
 tensors = st.one_of(
@@ -96,7 +101,7 @@ parameters = st.dictionaries(
         st.builds(oip.InferParameter, string_param=st.text(max_size=3)),
     ),
     max_size=4,
-).filter(lambda given: "epsilon" not in given or given["epsilon"].double_param <= 0)  # chance agrees with nobody
+).filter(lambda given: "epsilon" not in given or not _explores(given["epsilon"]))  # chance agrees with nobody
 infers = st.builds(
     oip.ModelInferRequest,
     model_name=names,

@@ -3,7 +3,7 @@
 import contextlib
 import resource
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -29,19 +29,17 @@ def limited(policies: Path, folder: Path, *options: object) -> Iterator[Running]
 
 
 @contextlib.contextmanager
-def knocking(target: str, n: int) -> Iterator[Sequence[socket.socket]]:
+def knocking(target: str, n: int) -> Iterator[None]:
     """Connections that say nothing, as many as there may be."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, n + 1000)), hard))
     host, _, port = target.rpartition(":")
     with contextlib.ExitStack() as stack:
-        knockers = []
         for _ in range(n):
             knocker = stack.enter_context(socket.socket())
             knocker.setblocking(False)
             knocker.connect_ex((host, int(port)))
-            knockers.append(knocker)
-        yield knockers
+        yield
 
 
 @pytest.mark.parametrize("is_encrypted", [False, True])

@@ -118,6 +118,8 @@ def test_a_service_without_tls_is_named_to_a_client_that_wants_it(running: Runni
 def test_what_is_older_than_tls_1_2_is_refused(mutual: Running, authority: Authority) -> None:
     context = ssl.create_default_context(cafile=str(authority.certificate))
     context.set_ciphers("DEFAULT@SECLEVEL=0")
+    own = authority.sign("older", hosts=())  # so that nothing but the version is wrong
+    context.load_cert_chain(own.certificate, own.key)
     with pytest.warns(DeprecationWarning, match="TLSv1 is deprecated"):
         context.minimum_version = ssl.TLSVersion.TLSv1
     with pytest.warns(DeprecationWarning, match="TLSv1_1 is deprecated"):

@@ -47,7 +47,7 @@ def test_a_network_waits_in_its_thread_until_another_thread_has_exported() -> No
     assert seen == [False]
 
 
-def test_tracing_waits_for_networks_that_run_and_none_begins_meanwhile() -> None:
+def test_tracing_waits_for_networks_that_run() -> None:
     guard = TracingGuard()
     order: list[str] = []
     is_running, may_end = Event(), Event()
