@@ -15,7 +15,7 @@ CONTENT_TYPES = frozenset((b"application/grpc", b"application/grpc+proto"))
 ANY_CONTENT_TYPE = b"application/grpc"
 """What a content type of gRPC begins with."""
 
-UNKNOWN_METHOD = Rejected(Status(Code.UNIMPLEMENTED, "Method not found!"))
+UNKNOWN_METHOD = Status(Code.UNIMPLEMENTED, "Method not found!")
 
 
 def http_problem(fields: Mapping[bytes, bytes]) -> bytes | None:
@@ -42,7 +42,7 @@ def begin(call: StreamCall, fields: Mapping[bytes, bytes], unknown: Method) -> N
         unknown: the method of calls whose method does not exist.
     """
     if call.method is unknown:
-        raise UNKNOWN_METHOD
+        raise Rejected(UNKNOWN_METHOD)
     content_type = fields[b"content-type"]
     if content_type not in CONTENT_TYPES and content_type.partition(b";")[0].strip() not in CONTENT_TYPES:
         details = f"content-type: expected application/grpc or application/grpc+proto, got {content_type[:80]!r}"

@@ -29,7 +29,7 @@ class ActDialect:
             request.with_values,
             request.epsilon,
             tensor.dtype,
-            tuple(shape[:]) if len(shape) <= MOST_AXES else TOO_MANY_AXES,  # twice as fast as without the slice
+            tuple(shape[:]) if len(shape) <= MOST_AXES else TOO_MANY_AXES,  # faster than without the slice
             len(data),
             bool(request.state),
         )

@@ -106,7 +106,7 @@ class ActingHandler(Quiet, Generic[R, F]):
     def __init__(self, dialect: Dialect[R, F], resolve: Resolve, inference: Inference, post: Post) -> None:
         """Make a handler: `resolve` finds a version by name, and `post` has the loop's thread call a function."""
         self._dialect = dialect
-        self.resolve = resolve
+        self._resolve = resolve
         self._inference = inference
         self._post = post
         self._large = ThreadPoolExecutor(1, thread_name_prefix="large")
@@ -153,7 +153,7 @@ class ActingHandler(Quiet, Generic[R, F]):
 
     def _answer_alike(self, alike: CallsAlike, policies: Visible | None, group: list[tuple[Call, Asked[R]]]) -> None:
         try:
-            policy = self.resolve(alike.policy, alike.version, policies)
+            policy = self._resolve(alike.policy, alike.version, policies)
             each = rows_each(policy.observation, alike.dtype, alike.shape, alike.n_bytes)
             is_slow = policy.pace.seconds(each) > INLINE_S  # what waits for long is given up one by one
             rows = checked_rows(policy.observation, [one.data for _, one in group]) if each and not is_slow else None
@@ -226,7 +226,7 @@ class ActingHandler(Quiet, Generic[R, F]):
                 raise Expired(DROPPED)  # noqa: TRY301 - one way for all that can go wrong here
             asked = self._dialect.read(call.message)
             call.message = b""
-            policy = self.resolve(asked.alike.policy, asked.alike.version, call.caller.policies)
+            policy = self._resolve(asked.alike.policy, asked.alike.version, call.caller.policies)
             question = self._question(call, policy, asked)
         except Exception as error:  # noqa: BLE001 - every error must become a status
             self._post(functools.partial(call.fail, error))

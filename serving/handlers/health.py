@@ -61,9 +61,9 @@ class Health:
     def _change(self, statuses: dict[str, pb.HealthCheckResponse.ServingStatus]) -> None:
         before, self._statuses = self._statuses, statuses
         for call, service in list(self._watchers.items()):
-            is_changed = before.get(service, _UNKNOWN) != statuses.get(service, _UNKNOWN)
-            if is_changed and _sees(call.caller, service):
-                call.reply(_response(self.status(service, call.caller)))
+            now = statuses.get(service, _UNKNOWN)
+            if before.get(service, _UNKNOWN) != now and _sees(call.caller, service):
+                call.reply(_response(now))
 
 
 def check(health: Health) -> Each:

@@ -21,8 +21,8 @@ from polserve.serving.statuses import Code, Rejected, Status
 HEADER = struct.Struct("!IIB")
 ANSWER_S = TIMEOUT_S + 1.0
 """Time after which a worker that answers nothing is no longer waited for."""
-NO_WORKER = NotReady("no worker process is up; try again")
-LOST = NotReady("the process that was answering the call ended; try again")
+NO_WORKER = "no worker process is up; try again"
+LOST = "the process that was answering the call ended; try again"
 
 
 def _encoded(value: object) -> object:
@@ -137,7 +137,7 @@ class _Link(_Messages):
         self.send(number, 0, method.encode(), b"\0", told, b"\0", message)
         try:
             if self.is_lost:
-                raise LOST
+                raise NotReady(LOST)
             async with asyncio.timeout(ANSWER_S):
                 return await future
         except TimeoutError:  # a worker that does not even say that it has no time
@@ -163,7 +163,7 @@ class _Link(_Messages):
         self.is_lost = True
         for future in self._waiting.values():
             if not future.done():
-                future.set_exception(LOST)
+                future.set_exception(NotReady(LOST))
 
 
 class Relay:
@@ -193,5 +193,5 @@ class Relay:
         """
         links = [link for link in self._links.copy().values() if not link.is_lost]
         if not links:
-            raise NO_WORKER
+            raise NotReady(NO_WORKER)
         return await min(links, key=lambda link: link.n_waiting).ask(method, message, asker.shown)

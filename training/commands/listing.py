@@ -22,6 +22,7 @@ def listing(recipe: Recipe | None = None) -> Iterator[str]:
         yield f"{recipe.policy}: {_algorithm(recipe)} in {recipe.environment.id}. --set takes, with these values:"
         for name, config in recipe.configs.items():
             yield from _group(name, config)
+        yield from _frames(recipe.environment.frames)
         return
     yield "Presets:"
     width = max(map(len, PRESETS))
@@ -34,6 +35,15 @@ def listing(recipe: Recipe | None = None) -> Iterator[str]:
     defaults = {name: type(config)() for name, config in bare.configs.items() if name != "agent"}
     for name, config in {**defaults, **agents}.items():
         yield from _group(name, config)
+    yield from _frames(0)
+
+
+def _frames(frames: int) -> Iterator[str]:
+    """Lines on the setting that belongs to the environment."""
+    yield ""
+    yield "  observations:"
+    yield f"    frames={frames}"
+    yield f"{' ' * INDENT}Latest observations that the network sees as a stack; 0 for the latest alone."
 
 
 def _algorithm(recipe: Recipe) -> str:

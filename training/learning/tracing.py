@@ -41,8 +41,9 @@ class TracingGuard:
         with self._changed:
             self._changed.wait_for(lambda: not self._tracing)
             self._tracing += 1
-            self._changed.wait_for(lambda: not self._running)
         try:
+            with self._changed:
+                self._changed.wait_for(lambda: not self._running)
             yield
         finally:
             with self._changed:

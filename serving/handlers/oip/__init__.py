@@ -1,6 +1,6 @@
 """The Open Inference Protocol v2: a policy is a model, its observation an input, its action an output.
 
-What gRPC and HTTP share are functions without a transport:
+Its functions know no transport:
 
 - `tensors`: datatypes, and the arrays of what a request holds (`read_tensor`);
 - `models`: what a model is, as data (`describe_model`), and as the messages of ModelMetadata, ModelConfig and

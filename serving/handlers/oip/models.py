@@ -82,9 +82,9 @@ def describe_model(entry: CatalogEntry, policy: Policy) -> ModelDescription:
     )
 
 
-def server_metadata(extensions: Sequence[str] = EXTENSIONS) -> pb.ServerMetadataResponse:
+def server_metadata() -> pb.ServerMetadataResponse:
     """Return what the service says of itself."""
-    return pb.ServerMetadataResponse(name=SERVER, version=version("polserve"), extensions=extensions)
+    return pb.ServerMetadataResponse(name=SERVER, version=version("polserve"), extensions=EXTENSIONS)
 
 
 def metadata_of(model: ModelDescription) -> pb.ModelMetadataResponse:

@@ -1,7 +1,7 @@
 """A module is traced while no other thread runs a network."""
 
 from collections.abc import Callable
-from threading import Event, Thread
+from threading import Condition, Event, Thread
 
 import numpy as np
 import pytest
@@ -78,4 +78,21 @@ def test_a_failure_while_tracing_lets_networks_run_again() -> None:
     guard = TracingGuard()
     with pytest.raises(RuntimeError, match="cannot be traced"), guard.tracing():
         raise RuntimeError("cannot be traced")
+    assert guard.beside(lambda: 3)() == 3
+
+
+def test_an_interrupt_while_tracing_waits_lets_networks_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = TracingGuard()
+    waits: list[bool] = []
+
+    def wait_for(_condition: Condition, _is_so: Callable[[], bool]) -> bool:
+        waits.append(True)
+        if len(waits) == 2:  # the first is for another that traces
+            raise KeyboardInterrupt
+        return True
+
+    monkeypatch.setattr(Condition, "wait_for", wait_for)
+    with pytest.raises(KeyboardInterrupt), guard.tracing():
+        pass
+    monkeypatch.undo()
     assert guard.beside(lambda: 3)() == 3

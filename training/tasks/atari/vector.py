@@ -96,7 +96,7 @@ class ScreenVec(VectorEnv[Screen, NDArray[Any], NDArray[Any]]):
         self._games.close(**kwargs)
 
     def _screens(self, frames: Screen) -> Screen:
-        """Screens (n, 88, 80) of frames with or without an axis for a stack of one, half of them in each thread."""
+        """Screens (n, height, width) of frames, with or without a stack of one; half of them in each thread."""
         first, second = np.array_split(frames.reshape(-1, *FRAME_SHAPE), 2)
         behind = self._helper.submit(to_screens, second, self._framing)
         return np.concatenate((to_screens(first, self._framing), behind.result()))
