@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
-import structlog
 from numpy.typing import NDArray
 
 from polserve.serving.errors import DROPPED, Expired, InvalidRequest, NotReady, Overloaded
+from polserve.serving.logs import Log
 from polserve.serving.policy import Answer, Policy
 
 INLINE_S = 1e-3
@@ -30,7 +30,7 @@ Result: TypeAlias = Answer | Exception
 Post: TypeAlias = Callable[[Callable[[], None]], None]
 """Has a function called by the loop's thread, soon; may be used by any thread."""
 
-log = structlog.get_logger()
+log = Log()
 
 
 @dataclass(slots=True, eq=False)

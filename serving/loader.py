@@ -3,15 +3,14 @@
 import weakref
 from collections.abc import Mapping
 
-import structlog
-
 from polserve.serving.catalog import Catalog, CatalogEntry
 from polserve.serving.errors import RolloutRefused
+from polserve.serving.logs import Log
 from polserve.serving.memory import give_back_memory
 from polserve.serving.policy import Policy
 from polserve.serving.versions import AcceptedVersion, LiveVersions, every
 
-log = structlog.get_logger()
+log = Log()
 
 
 class VersionLoader:

@@ -3,9 +3,9 @@
 import asyncio
 from typing import Any
 
-import structlog
+from polserve.serving.logs import Log
 
-log = structlog.get_logger()
+log = Log()
 
 
 def make_loop() -> asyncio.AbstractEventLoop:

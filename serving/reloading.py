@@ -5,9 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
-import structlog
-
 from polserve.serving.errors import ConfigurationError, one_line
+from polserve.serving.logs import Log
 
 T = TypeVar("T")
 
@@ -16,7 +15,7 @@ LOOK_S = 1.0
 
 Signature: TypeAlias = tuple[tuple[int, int, int] | None, ...]
 
-log = structlog.get_logger()
+log = Log()
 
 
 class Reloaded(Generic[T]):

@@ -3,10 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeAlias
 
-import structlog
-
 from polserve.protos.shared.names import CHAMPION
 from polserve.serving.errors import RolloutRefused
+from polserve.serving.logs import Log
 from polserve.serving.versions import (
     AcceptedVersion,
     ByAlias,
@@ -20,7 +19,7 @@ from polserve.serving.versions import (
 Validate: TypeAlias = Callable[[VersionRef, VersionRef | None], AcceptedVersion]
 """Checks a version beside the live one, if there is one; raises RolloutRefused."""
 
-log = structlog.get_logger()
+log = Log()
 
 
 class Workers(Protocol):

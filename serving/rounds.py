@@ -12,9 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
-import structlog
-
 from polserve.serving.access.callers import Caller, Role
+from polserve.serving.logs import Log
 
 Kind: TypeAlias = Literal["unary", "server_stream", "bidi_stream"]
 
@@ -25,7 +24,7 @@ PUBLISH_S = 0.01
 PUBLISHED_S = 0.5
 """Time that a thread waits for what was counted to be published."""
 
-log = structlog.get_logger()
+log = Log()
 
 
 class Call(Protocol):

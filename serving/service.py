@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-import structlog
 from prometheus_client import CollectorRegistry
 
 from polserve.serving.access.callers import Role
@@ -20,6 +19,7 @@ from polserve.serving.http.pages import page_routes
 from polserve.serving.http.policies import policy_routes
 from polserve.serving.http.routes import Route
 from polserve.serving.http.server import HttpServer
+from polserve.serving.logs import Log
 from polserve.serving.metrics.service import ServiceMetrics
 from polserve.serving.rollout import Rollout, Workers
 from polserve.serving.security_settings import is_of_this_machine
@@ -38,7 +38,7 @@ GRACE_S = 7.0
 RETRY_DELAY_S = 1.0
 """Seconds before following begins again after an unexpected error."""
 
-log = structlog.get_logger()
+log = Log()
 
 
 class Service:

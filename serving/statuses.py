@@ -4,8 +4,6 @@ import uuid
 from dataclasses import dataclass
 from enum import IntEnum
 
-import structlog
-
 from polserve.protos.shared.calls import RETRY_HINT
 from polserve.serving.errors import (
     Expired,
@@ -20,6 +18,7 @@ from polserve.serving.errors import (
     Unsupported,
 )
 from polserve.serving.http2.wire import ENCODINGS, TooLarge, UnknownEncoding, WireError
+from polserve.serving.logs import Log
 
 
 class Code(IntEnum):
@@ -64,7 +63,7 @@ _CODES: dict[type[Exception], Code] = {
 MAX_DETAILS_BYTES = 2_000
 """Longest text of a status: it may repeat what the client sent, and gRPC replaces a long one by an error of its own."""
 
-log = structlog.get_logger()
+log = Log()
 
 
 @dataclass(frozen=True, slots=True)

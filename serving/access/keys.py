@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
-import structlog
-
 from polserve.protos.shared.hosts import is_loopback
 from polserve.serving.errors import ConfigurationError, NotReady, one_line
+from polserve.serving.logs import Log
 from polserve.serving.reloading import Reloaded, read_file
 
 SETTING = "jwt-keys"
@@ -32,7 +31,7 @@ _BY_CURVE = {"P-256": ("ES256",), "P-384": ("ES384",), "P-521": ("ES512",), "Ed2
 _ALGORITHMS = frozenset((*_OF_RSA, *(name for names in _BY_CURVE.values() for name in names)))
 """Algorithms whose keys only verify. With a shared secret (HS256), everybody could sign who can verify."""
 
-log = structlog.get_logger()
+log = Log()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,13 +17,10 @@ def serve(**given: Any) -> None:
     browser. Each option is an environment variable, too; an option wins over its variable.
     """
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what matters of it is raised, and logged as an event
-    import structlog
+    from polserve.serving.logs import Log
 
-    from polserve.serving.logs import configure_logs
-
-    configure_logs()
     for name in ignore_foreign_variables():  # before prometheus-client is imported, which reads one of them then
-        structlog.get_logger().warning("foreign_variable_ignored", name=name)
+        Log().warning("foreign_variable_ignored", name=name)
 
     from polserve.serving.validation.validator import Validator
 

@@ -5,8 +5,6 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
 from polserve.serving.errors import Overloaded
 from polserve.serving.grpc.ending import Ending
 from polserve.serving.grpc.lingering import Lingering
@@ -17,12 +15,13 @@ from polserve.serving.grpc.unread import Unread
 from polserve.serving.grpc.vigil import NOT_HTTP2, Greeting, Pings, Vigil
 from polserve.serving.http2 import engine
 from polserve.serving.http2.wire import WireError, whole_message
+from polserve.serving.logs import Log
 from polserve.serving.peers import Peer, peer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-log = structlog.get_logger()
+log = Log()
 
 
 class Connection(asyncio.Protocol):

@@ -4,18 +4,17 @@ import asyncio
 import math
 from collections.abc import Sequence
 
-import structlog
-
 from polserve.serving.errors import ConfigurationError, one_line
 from polserve.serving.grpc.carrier import Carrier
 from polserve.serving.grpc.listener import Ways
+from polserve.serving.logs import Log
 from polserve.serving.rounds import Method, Rounds
 from polserve.serving.settings import Settings
 
 LARGE_MESSAGES = 4
 """As many of the largest messages may be in hand at once."""
 
-log = structlog.get_logger()
+log = Log()
 
 
 def choose_front(wanted: str) -> str:

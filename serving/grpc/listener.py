@@ -10,10 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import structlog
-
 from polserve.serving.access.guard import AccessRules, Guard
-from polserve.serving.logs import SparseLog
+from polserve.serving.logs import Log, SparseLog
 from polserve.serving.reloading import Reloaded
 from polserve.serving.tls import HANDSHAKE_S, Certificates
 
@@ -34,7 +32,7 @@ SILENCE_S = 0.25
 AT_ONCE = 32
 """Connections that a process takes in one turn of its loop, where it shares them with no other."""
 
-log = structlog.get_logger()
+log = Log()
 
 
 class Turns(Protocol):

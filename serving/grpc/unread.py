@@ -3,10 +3,9 @@
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-import structlog
-
 from polserve.serving.errors import Overloaded
 from polserve.serving.grpc.shared import RETRY_AFTER_S
+from polserve.serving.logs import Log
 from polserve.serving.statuses import Code, Rejected, Status
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ FEW_BYTES = 1 << 20
 PATIENCE_S = 20.0
 """Time in which a client must read some of what exceeds that."""
 
-log = structlog.get_logger()
+log = Log()
 
 
 class Unread:

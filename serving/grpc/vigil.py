@@ -4,10 +4,9 @@ import contextlib
 import random
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-import structlog
-
 from polserve.serving.grpc.shared import ConnectionLimits
 from polserve.serving.http2 import engine
+from polserve.serving.logs import Log
 
 if TYPE_CHECKING:
     from polserve.serving.grpc.connection import Connection
@@ -26,7 +25,7 @@ NOT_HTTP2 = (
 )
 _PROBE = b"silence?"
 
-log = structlog.get_logger()
+log = Log()
 
 Step: TypeAlias = Literal["nothing", "probe", "drain", "abort"]
 

@@ -7,15 +7,13 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-import structlog
-
 from polserve.serving.errors import PolserveError
-from polserve.serving.logs import configure_logs
+from polserve.serving.logs import Log
 from polserve.serving.processes.encoding import REFUSAL, Message, decode, encode
 
 CHUNK_BYTES = 2**16
 
-log = structlog.get_logger()
+log = Log()
 
 
 class ParentGone(Exception):
@@ -36,7 +34,6 @@ class Parent:
         """Take over standard input and output; what a library prints goes to standard error, as the logs do."""
         parent = cls(sys.stdin.fileno(), sys.stdout)
         sys.stdout = sys.stderr
-        configure_logs()
         return parent
 
     def send(self, message: Message) -> None:

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterable
 from hashlib import file_digest
 from pathlib import Path
 
-import structlog
-
 from polserve.protos.shared.names import MODEL_FILE
 from polserve.serving.errors import RolloutRefused, one_line
+from polserve.serving.logs import Log
 from polserve.serving.processes.encoding import Message, decode_each, decode_ref, encode_each, encode_ref
 from polserve.serving.versions import DesiredVersions, VersionRef, every
 
@@ -20,7 +19,7 @@ CHECKSUMS_FILE = "checksums.json"
 PARTIAL = ".download-"
 """Prefix of the folders that downloads are written to."""
 
-log = structlog.get_logger()
+log = Log()
 
 
 class VersionCache:

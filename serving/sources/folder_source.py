@@ -5,14 +5,13 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import structlog
-
 from polserve.protos.shared.names import CHAMPION, GOLDEN_FILE, MODEL_FILE, POLICY_NAME
 from polserve.serving.errors import ConfigurationError
+from polserve.serving.logs import Log
 from polserve.serving.sources.source import HistoryState, PolicyHistory, RegistryStatus
 from polserve.serving.versions import ByAlias, DesiredVersions, RolloutResult, VersionRef
 
-log = structlog.get_logger()
+log = Log()
 
 
 class FolderSource:

@@ -4,12 +4,11 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-import structlog
-
 from polserve.protos.shared.alias_history import Move, extended, points_at
 from polserve.protos.shared.names import CHAMPION, POLICY_NAME
 from polserve.protos.shared.promotions import ROLLOUT_TAG
 from polserve.serving.errors import RolloutRefused, one_line
+from polserve.serving.logs import Log
 from polserve.serving.sources.cache import VersionCache
 from polserve.serving.sources.fetching import Fetcher
 from polserve.serving.sources.follower_config import FollowerConfig
@@ -18,7 +17,7 @@ from polserve.serving.versions import ByAlias, DesiredVersions, RolloutResult, V
 
 MAX_TAG_LENGTH = 500
 
-log = structlog.get_logger()
+log = Log()
 
 
 class Follower:

@@ -13,10 +13,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import structlog
-
 from polserve.protos.shared.packages import missing_package
 from polserve.serving.errors import one_line
+from polserve.serving.logs import Log
 from polserve.serving.processes.child import Parent, ParentGone
 from polserve.serving.processes.encoding import Message, encode_each, encode_ref
 from polserve.serving.sources.cache import VersionCache
@@ -32,7 +31,7 @@ LOCK_TIMEOUT_S = 5.0
 LONGEST_BACKOFF_S = 30.0
 """Seconds between two looks at a registry that does not answer, unless the poll interval is longer."""
 
-log = structlog.get_logger()
+log = Log()
 
 
 class CannotFollow(Exception):

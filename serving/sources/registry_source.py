@@ -12,10 +12,9 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-import structlog
-
 from polserve.protos.shared.hosts import no_proxy
 from polserve.serving.errors import ConfigurationError
+from polserve.serving.logs import Log
 from polserve.serving.processes.encoding import Message, decode_each, decode_ref
 from polserve.serving.processes.parent import ChildLost, ChildProcess
 from polserve.serving.sources.follower_config import FollowerConfig
@@ -34,7 +33,7 @@ HISTORY_AGE_S = 10.0
 """Age from which a history is asked for again when somebody looks."""
 _NOTHING_RECORDED: Message = {"moves": [], "decisions": [], "rollouts": []}
 
-log = structlog.get_logger()
+log = Log()
 
 
 class RegistrySource:

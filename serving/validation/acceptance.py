@@ -3,11 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-import structlog
-
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.tensors import DTYPES
 from polserve.serving.errors import RolloutRefused
+from polserve.serving.logs import Log
 from polserve.serving.policy import Policy
 from polserve.serving.validation.golden_replay import check_golden_file
 from polserve.serving.validation.pace import measure_pace
@@ -16,7 +15,7 @@ from polserve.serving.versions import AcceptedVersion, Batching, VersionRef
 NEGLIGIBLE_S = 1e-3
 """A version that takes no longer is never too slow in comparison."""
 
-log = structlog.get_logger()
+log = Log()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,8 @@
 import contextlib
 import threading
 
-import structlog
-
 from polserve.serving.errors import RolloutRefused
+from polserve.serving.logs import Log
 from polserve.serving.processes.encoding import decode_accepted, encode_ref
 from polserve.serving.processes.parent import ChildLost, ChildProcess, ChildRefused
 from polserve.serving.settings import Settings
@@ -16,7 +15,7 @@ TRIES = 2
 TIMEOUT_S = 120.0
 """Seconds for one version."""
 
-log = structlog.get_logger()
+log = Log()
 
 
 class Validator:

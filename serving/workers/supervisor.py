@@ -14,13 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.multiprocess import mark_process_dead
 
 from polserve.serving.addresses import bind_file, reserve
 from polserve.serving.entrance import Entrance
 from polserve.serving.errors import ConfigurationError, RolloutRefused
+from polserve.serving.logs import Log
 from polserve.serving.metrics.service import WorkerPids, collect_workers
 from polserve.serving.processes.encoding import Message, encode_accepted, encode_each
 from polserve.serving.processes.parent import ChildLost, ChildProcess, ChildRefused
@@ -39,7 +39,7 @@ START_S = 10.0
 RESPAWN_DELAY_S = 0.5
 """Seconds to wait after a worker that ended before it answered calls."""
 
-log = structlog.get_logger()
+log = Log()
 
 
 @dataclass(frozen=True, slots=True)

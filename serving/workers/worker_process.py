@@ -9,10 +9,10 @@ import signal
 import socket
 import threading
 
-import structlog
 from prometheus_client import CollectorRegistry
 
 from polserve.serving.grpc.listener import SharedPort
+from polserve.serving.logs import log_always
 from polserve.serving.metrics.answers import assume_no_forks
 from polserve.serving.processes.child import Parent, ParentGone
 from polserve.serving.processes.encoding import Message, decode_accepted, decode_each
@@ -65,7 +65,7 @@ def main() -> None:
         config = parent.receive()
     except ParentGone:  # the service ended as it began
         return
-    structlog.contextvars.bind_contextvars(worker=config["index"])
+    log_always(worker=config["index"])
     assume_no_forks()
     supervised = SupervisedWorker(config)
     threading.Thread(target=_obey, args=(parent, supervised), daemon=True).start()

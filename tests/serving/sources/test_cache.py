@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 
 from polserve.protos.shared.names import CHAMPION, MODEL_FILE
 from polserve.serving.errors import RolloutRefused
@@ -86,14 +85,15 @@ def test_a_state_that_an_earlier_release_saved_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"go": {"champion": {}}}', '{"go": 1}', '{"go": {"champion": 1}}'])
-def test_a_state_that_cannot_be_read_is_nothing_and_told(tmp_path: Path, content: str) -> None:
+def test_a_state_that_cannot_be_read_is_nothing_and_told(
+    tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / LIVE_FILE).write_text(content)
-    with capture_logs() as logs:
-        assert VersionCache(tmp_path).good == {}
-    assert [event["event"] for event in logs] == ["last_good_unreadable"]
+    assert VersionCache(tmp_path).good == {}
+    (line,) = capsys.readouterr().err.splitlines()
+    assert " event=last_good_unreadable " in line
 
 
-def test_an_empty_folder_is_no_reason_to_complain(tmp_path: Path) -> None:
-    with capture_logs() as logs:
-        assert VersionCache(tmp_path).good == {}
-    assert logs == []
+def test_an_empty_folder_is_no_reason_to_complain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert VersionCache(tmp_path).good == {}
+    assert capsys.readouterr().err == ""
