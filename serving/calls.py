@@ -14,7 +14,7 @@ from polserve.serving.access.guard import Guard, Shown
 from polserve.serving.access.keys import KeysAwaited
 from polserve.serving.errors import DROPPED, Expired, NotReady, PolserveError
 from polserve.serving.rounds import Method, Rounds
-from polserve.serving.statuses import Code, Rejected, Status, status_of
+from polserve.serving.statuses import Code, Rejected, Status, refusal_reason, status_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,6 +64,7 @@ class LocalCall:
         "_timer",
         "active_at",
         "caller",
+        "deadline",
         "is_over",
         "message",
         "method",
@@ -77,6 +78,7 @@ class LocalCall:
         self.size = len(message)
         self.state: Any = None
         self.caller = ANYBODY
+        self.deadline: float | None = None  # HTTP has no way to say one
         self.is_over = False
         self.active_at = self._started = time.monotonic()
         self._answered, self._is_gone = answered, is_gone
@@ -94,6 +96,8 @@ class LocalCall:
     def fail(self, error: BaseException) -> None:
         """End the call with the status of an error; nothing where it has ended."""
         if not self.is_over:
+            if (reason := refusal_reason(error)) is not None:
+                self.method.counter.refuse(reason)
             status = status_of(error)
             self._end(status.code.name, status)
 

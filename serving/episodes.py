@@ -181,10 +181,10 @@ class OpenStreams:
         if self._n_episodes - held[0] + n_episodes > limits.max_open:
             are_open = f"{self._n_episodes} episodes are open"
             more = "which is the limit" if n_episodes == 1 else f"and {n_episodes} more are above the limit"
-            raise Overloaded(f"{are_open}, {more}", RETRY_AFTER_S)
+            raise Overloaded(f"{are_open}, {more}", RETRY_AFTER_S, "episodes")
         if self._n_bytes - held[1] + n_bytes > limits.max_state_bytes:
             kept = f"the open episodes keep {self._n_bytes >> 20} MiB of frames, of {limits.max_state_bytes >> 20}"
-            raise Overloaded(kept, RETRY_AFTER_S)
+            raise Overloaded(kept, RETRY_AFTER_S, "episode_memory")
         self._calls[call] = (n_episodes, n_bytes)
         self._count(held, (n_episodes, n_bytes))
 

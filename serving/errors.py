@@ -93,11 +93,12 @@ class NotReady(PolserveError):
 
 
 class Overloaded(PolserveError):
-    """There is no room for more work now."""
+    """There is no room for more work now; `reason` says in a word what there is no room for."""
 
-    def __init__(self, message: str, retry_after_s: float) -> None:
+    def __init__(self, message: str, retry_after_s: float, reason: str) -> None:
         super().__init__(f"{message}; try again in {retry_after_s:g} s")
         self.retry_after_s = retry_after_s
+        self.reason = reason
 
 
 class Expired(PolserveError):

@@ -14,40 +14,21 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from polserve.serving.errors import DROPPED, Expired, InvalidRequest, NotReady, Overloaded
+from polserve.serving.admission import WaitLimits
+from polserve.serving.errors import DROPPED, Expired, InvalidRequest, NotReady
 from polserve.serving.logs import Log
 from polserve.serving.policy import Answer, Policy
+from polserve.serving.waiting import Question, Result, WaitingRoom
 
 INLINE_S = 1e-3
 """A run that takes the model longer is left to the thread."""
 ROUND_S = 2e-3
 """Time of all the runs that the loop makes before it looks at its connections again; the rest is put off till then."""
-MAX_WAITING_BYTES = 256 * 2**20
-"""Observations that wait for the thread, at most: a few calls may be as large as a message may be."""
-RETRY_AFTER_S = 0.1
 
-Result: TypeAlias = Answer | Exception
 Post: TypeAlias = Callable[[Callable[[], None]], None]
 """Has a function called by the loop's thread, soon; may be used by any thread."""
 
 log = Log()
-
-
-@dataclass(slots=True, eq=False)
-class Question:
-    """Checked observations for one version, and who waits for the answer: one caller, or several that asked alike."""
-
-    policy: Policy
-    observations: NDArray[Any]  # (n, *shape)
-    with_values: bool
-    epsilon: float
-    """Probability with which each action is drawn at random instead."""
-    is_wanted: Callable[[], bool]
-    """False once nobody waits any more: what is slow is then answered with Expired, and never reaches the model."""
-    react: Callable[[Result], None]
-    """Takes the answer, on the loop's thread."""
-    n_callers: int = 1
-    asked_at: float = field(default_factory=time.perf_counter)
 
 
 class RunCounter(Protocol):
@@ -65,6 +46,8 @@ class Capacity:
     """Questions that wait for a slow model."""
     max_batch: int
     """Observations that go to a model together."""
+    waits: WaitLimits = field(default_factory=WaitLimits)
+    """How long what waits for a slow model may be expected to."""
 
 
 class Inference:
@@ -78,8 +61,7 @@ class Inference:
         self._post = post
         # One thread: a second one would split the batches, and contend for the same core.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="inference")
-        self._waiting: deque[Question] = deque()
-        self._waiting_bytes = 0
+        self._waiting = WaitingRoom(capacity.max_waiting, capacity.max_batch, capacity.waits)
         self._later: deque[Question] = deque()
         """Fast ones that this turn of the loop had no time for."""
         self._is_busy = False
@@ -202,31 +184,25 @@ class Inference:
 
     def _queue_up(self, question: Question) -> None:
         """Let the question wait for the thread, or refuse it."""
-        n_bytes = question.observations.nbytes
         if self._is_closed:
             question.react(NotReady("stopping: the call came too late to be answered"))
-        elif len(self._waiting) >= self._capacity.max_waiting:
-            error = f"the queue is full: {len(self._waiting)} calls wait for the model"
-            question.react(Overloaded(error, RETRY_AFTER_S))
-        elif self._waiting and self._waiting_bytes + n_bytes > MAX_WAITING_BYTES:
-            waiting = f"{self._waiting_bytes >> 20} MiB of observations wait for the model"
-            question.react(Overloaded(f"the queue is full: {waiting}", RETRY_AFTER_S))
-        else:
-            self._waiting.append(question)
-            self._waiting_bytes += n_bytes
-            if not self._is_busy:
-                self._is_busy = True
-                self._post(self._give_work)
+            return
+        self._waiting.put(question)
+        if self._waiting and not self._is_busy:
+            self._is_busy = True
+            self._post(self._give_work)
 
     def _give_work(self) -> None:
         """Give the thread what waited longest, and all of its kind that fits with it."""
         while self._waiting:
             group = []
-            for question in self._take():
-                if question.is_wanted():
-                    group.append(question)
-                else:
+            for question in self._waiting.take():
+                if not question.is_wanted():
                     question.react(Expired(DROPPED))
+                elif (refusal := self._waiting.staleness(question)) is not None:
+                    question.react(refusal)
+                else:
+                    group.append(question)
             if group:
                 self._thread.submit(self._work, group)
                 return
@@ -234,28 +210,12 @@ class Inference:
         if self._is_closed:
             self._thread.shutdown(wait=False)
 
-    def _take(self) -> list[Question]:
-        first = self._waiting.popleft()
-        group = [first]
-        room = self._capacity.max_batch - len(first.observations)
-        if first.policy.pace.is_batched and room > 0:
-            others: deque[Question] = deque()
-            for question in self._waiting:
-                is_alike = question.policy is first.policy and question.with_values == first.with_values
-                if is_alike and len(question.observations) <= room:
-                    group.append(question)
-                    room -= len(question.observations)
-                else:
-                    others.append(question)
-            self._waiting = others
-        self._waiting_bytes -= sum(question.observations.nbytes for question in group)
-        return group
-
     def _work(self, group: list[Question]) -> None:
         """Run the model, on the inference thread."""
         result, started, seconds = _run(group)
 
         def deliver() -> None:
+            self._waiting.note_run(group[0].policy, sum(len(one.observations) for one in group), seconds)
             try:
                 self._deliver(group, result, started, seconds)
             except Exception:

@@ -46,6 +46,10 @@ class Call(Protocol):
         """What is called."""
 
     @property
+    def deadline(self) -> float | None:
+        """Time at which the call expires, by the monotonic clock; None for never."""
+
+    @property
     def message(self) -> bytes:
         """The request that is to be answered now; raises what keeps it from being read."""
 
@@ -76,6 +80,9 @@ class CallCounter(Protocol):
 
     def end(self, seconds: float, code: str) -> None:
         """Count a call that has ended with this status."""
+
+    def refuse(self, reason: str) -> None:
+        """Count a call that there was no room for, by what there was none of."""
 
 
 class Handler(Protocol):

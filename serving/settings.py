@@ -88,6 +88,11 @@ class Settings(SecuritySettings):
     """Largest number of observations that go to the model together."""
     max_waiting: int = Field(1024, ge=1)
     """Largest number of calls that wait for slow models in one process; more are refused with RESOURCE_EXHAUSTED."""
+    max_wait: float = Field(0.05, gt=0, le=3600, validation_alias="POLSERVE_MAX_WAIT_S")
+    """Seconds that a call with a deadline may be expected to wait where more comes than is done; up to 8 runs of its
+    model are always allowed. What would wait for longer is refused with RESOURCE_EXHAUSTED."""
+    patience: float = Field(5.0, gt=0, le=3600, validation_alias="POLSERVE_PATIENCE_S")
+    """Seconds that a call without a deadline may be expected to wait; beyond, it is refused with RESOURCE_EXHAUSTED."""
     max_streams: int = Field(1024, ge=1, le=2**31 - 1)
     """Largest number of calls at the same time on one connection."""
     max_message_mib: int = Field(64, ge=1, le=1024)

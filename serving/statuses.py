@@ -96,6 +96,16 @@ def status_of(error: BaseException) -> Status:
     return Status(code, details, _trailing(error))
 
 
+def refusal_reason(error: BaseException) -> str | None:
+    """Return in a word what there was no room for where that is why a call is refused; None for any other error."""
+    if isinstance(error, Overloaded):
+        return error.reason
+    is_too_large = isinstance(error, TooLarge) or (
+        isinstance(error, Rejected) and error.status.code is Code.RESOURCE_EXHAUSTED
+    )
+    return "size" if is_too_large else None
+
+
 def _trailing(error: BaseException) -> tuple[tuple[str, str], ...]:
     if isinstance(error, Overloaded):
         return ((RETRY_HINT, str(round(error.retry_after_s * 1000))),)

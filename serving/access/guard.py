@@ -142,7 +142,7 @@ class Guard:
             with self._lock:
                 is_over = self._failures.take(shown.address) > 0
             if is_over:
-                raise Overloaded("too many calls from this address show nothing valid", RETRY_AFTER_S) from error
+                raise _too_many_failures() from error
             raise
         return caller
 
@@ -191,7 +191,7 @@ class Guard:
             raise Unauthenticated("unknown", "the token is not known here")
         with self._lock:
             if self._failures.is_empty(shown.address):  # a signature takes time
-                raise Overloaded("too many calls from this address show nothing valid", RETRY_AFTER_S)
+                raise _too_many_failures()
         return self._web_tokens.caller(token.decode("ascii", "replace"))
 
     def _deny(self, shown: Shown, caller: Caller, needs: Role) -> None:
@@ -209,8 +209,12 @@ class Guard:
         if wait_s > 0:
             self._note("rate", shown, caller.name)
             who = "this caller" if is_known else "this address"
-            raise Overloaded(f"{who} makes more than {self._rules.max_call_rate:g} calls a second", wait_s)
+            raise Overloaded(f"{who} makes more than {self._rules.max_call_rate:g} calls a second", wait_s, "rate")
 
     def _note(self, reason: str, shown: Shown, caller: str) -> None:
         self._count(reason)
         self._log.write(reason=reason, method=shown.method, client=shown.address, caller=caller or "unknown")
+
+
+def _too_many_failures() -> Overloaded:
+    return Overloaded("too many calls from this address show nothing valid", RETRY_AFTER_S, "strangers")

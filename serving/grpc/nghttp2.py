@@ -27,6 +27,9 @@ class Uncounted:
     def end(self, seconds: float, code: str) -> None:
         """Count nothing."""
 
+    def refuse(self, reason: str) -> None:
+        """Count nothing."""
+
 
 class _Nothing(Quiet):
     """Handles what does not exist: it is refused before."""

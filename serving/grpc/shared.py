@@ -54,7 +54,7 @@ class ConnectionLimits:
             return reserved
         if self.reserved_bytes and self.reserved_bytes + n_bytes - reserved > self.max_reserved_bytes:
             in_hand = f"{self.reserved_bytes >> 20} MiB of large messages are in hand, which is the limit"
-            raise Overloaded(in_hand, RETRY_AFTER_S)
+            raise Overloaded(in_hand, RETRY_AFTER_S, "large_messages")
         self.reserved_bytes += n_bytes - reserved
         return n_bytes
 

@@ -10,7 +10,7 @@ from polserve.serving.grpc.shared import RESERVED_ABOVE_BYTES
 from polserve.serving.http2.engine import Header, NGH2Error
 from polserve.serving.http2.wire import MessageReader, decompress, frame, percent_encode
 from polserve.serving.rounds import Method
-from polserve.serving.statuses import Code, Rejected, Status, status_of
+from polserve.serving.statuses import Code, Rejected, Status, refusal_reason, status_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -222,6 +222,8 @@ class StreamCall:
         """End the call with the status of an error; nothing where it has ended."""
         if self.is_over:
             return
+        if (reason := refusal_reason(error)) is not None:
+            self.method.counter.refuse(reason)
         status = status_of(error)
         trailers: list[Header] = [(b"grpc-status", b"%d" % status.code)]
         if status.details:

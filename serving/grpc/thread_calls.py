@@ -14,7 +14,7 @@ import grpc
 from polserve.serving.access.callers import ANYBODY
 from polserve.serving.errors import DROPPED, Expired
 from polserve.serving.rounds import Method, Rounds
-from polserve.serving.statuses import Code, Status, status_of
+from polserve.serving.statuses import Code, Status, refusal_reason, status_of
 
 UNREAD_S = 1.0
 """Time that a client has to read an answer, before its stream is ended without a word."""
@@ -36,20 +36,20 @@ class _Call:
         self.is_over = False
         self.active_at = self._started = time.monotonic()
         remaining_s = context.time_remaining()
-        self._deadline = None if remaining_s is None else self._started + remaining_s
+        self.deadline = None if remaining_s is None else self._started + remaining_s
         self._context = context
         self._loop = loop
         self._timer: asyncio.TimerHandle | None = None
 
     def is_wanted(self) -> bool:
         """Whether somebody still waits: the deadline has not passed, and the client has not gone."""
-        is_late = self._deadline is not None and time.monotonic() >= self._deadline
+        is_late = self.deadline is not None and time.monotonic() >= self.deadline
         return not self.is_over and not is_late and self._context.is_active()
 
     def wait(self) -> None:
         """See to it that the call ends at its deadline, since it is not answered at once."""
-        if self._deadline is not None and self._timer is None and not self.is_over:
-            delay_s = max(0.0, self._deadline - time.monotonic())
+        if self.deadline is not None and self._timer is None and not self.is_over:
+            delay_s = max(0.0, self.deadline - time.monotonic())
             self._timer = self._loop.call_later(delay_s, self._expire)
 
     def reply(self, response: bytes) -> None:
@@ -63,6 +63,10 @@ class _Call:
     def finish(self) -> None:
         """End a stream with OK."""
         raise NotImplementedError
+
+    def _note_refusal(self, error: BaseException) -> None:
+        if (reason := refusal_reason(error)) is not None:
+            self.method.counter.refuse(reason)
 
     def _expire(self) -> None:
         self._timer = None
@@ -108,6 +112,7 @@ class ThreadUnaryCall(_Call):
     def fail(self, error: BaseException) -> None:
         """Let the thread end the call; nothing where it has ended."""
         if not self.is_over:
+            self._note_refusal(error)
             status = status_of(error)
             self._end(status, status.code.name)
 
@@ -184,6 +189,7 @@ class ThreadStreamCall(_Call):
     def fail(self, error: BaseException) -> None:
         """End the call with the status of an error; nothing where it has ended."""
         if not self.is_over:
+            self._note_refusal(error)
             self._end(status_of(error))
 
     def finish(self) -> None:

@@ -38,7 +38,7 @@ class Unread:
             return Rejected(Status(Code.RESOURCE_EXHAUSTED, details))
         unread = self._connection.unread_bytes()
         if unread and unread + n_bytes > most:
-            return Overloaded(f"{unread} bytes of answers are unread on this connection", RETRY_AFTER_S)
+            return Overloaded(f"{unread} bytes of answers are unread on this connection", RETRY_AFTER_S, "unread")
         self._answered += n_bytes
         return None
 

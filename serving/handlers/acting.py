@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from polserve.serving.access.callers import Visible
 from polserve.serving.errors import DROPPED, Expired
-from polserve.serving.handlers.base import Quiet, checked_rows, parts_of, reject_unwanted, rows_each
-from polserve.serving.inference import INLINE_S, Inference, Post, Question, Result, check_epsilon
+from polserve.serving.handlers.base import Quiet, checked_rows, deadline_of, parts_of, reject_unwanted, rows_each
+from polserve.serving.inference import INLINE_S, Inference, Post, check_epsilon
 from polserve.serving.memory import give_back_memory
 from polserve.serving.policy import Answer, Policy
 from polserve.serving.rounds import Call
+from polserve.serving.waiting import Question, Result
 
 LARGE_BYTES = 1 << 20
 """A message of this size is decoded in another thread: it would hold up all other calls."""
@@ -189,6 +190,7 @@ class ActingHandler(Quiet, Generic[R, F]):
                     any_wanted([call for call, _ in some]),
                     functools.partial(self._reply, some, each, form, policy),
                     len(some),
+                    max(deadline_of(call) for call, _ in some),
                 )
             )
         self._inference.ask(questions)
@@ -217,7 +219,9 @@ class ActingHandler(Quiet, Generic[R, F]):
             else:
                 self._reply([(call, ending)], len(rows), form, policy, result)
 
-        return Question(policy, rows, alike.with_values, alike.epsilon, call.is_wanted, react)
+        return Question(
+            policy, rows, alike.with_values, alike.epsilon, call.is_wanted, react, deadline=deadline_of(call)
+        )
 
     def _decode_large(self, call: Call) -> None:
         """Decode a large message, on a thread of its own, and let the loop go on with it."""

@@ -1,5 +1,6 @@
 """What handlers have in common: one that answers each call by itself, and rows of many calls checked at once."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -45,6 +46,11 @@ class Each(Quiet):
                 call.reply(self._answer(request, call.caller).SerializeToString())
             except Exception as error:  # noqa: BLE001 - every error must become a status
                 call.fail(error)
+
+
+def deadline_of(call: Call) -> float:
+    """Return when a call expires, by the monotonic clock; infinite for never."""
+    return math.inf if call.deadline is None else call.deadline
 
 
 def reject_unwanted(call: Call) -> bool:

@@ -7,12 +7,13 @@ from polserve.protos.polserve.v1 import budget_pb2 as pb
 from polserve.serving.allocation import AllocationContract, ChannelDay, Day
 from polserve.serving.catalog import Catalog
 from polserve.serving.errors import InvalidRequest
-from polserve.serving.handlers.base import Quiet, reject_unwanted
+from polserve.serving.handlers.base import Quiet, deadline_of, reject_unwanted
 from polserve.serving.handlers.codec import parse_small
-from polserve.serving.inference import Inference, Question, Result
+from polserve.serving.inference import Inference
 from polserve.serving.ledger import Binding, Spend, allocate
 from polserve.serving.policy import Policy
 from polserve.serving.rounds import Call
+from polserve.serving.waiting import Question, Result
 
 _BOUNDS = {
     Binding.NONE: pb.BOUND_NONE,
@@ -53,7 +54,7 @@ class AllocateHandler(Quiet):
         day = _day(request)
         contract.check(day)
         react = functools.partial(_reply, call, policy, contract, day)
-        return Question(policy, contract.observe(day), False, 0.0, call.is_wanted, react)
+        return Question(policy, contract.observe(day), False, 0.0, call.is_wanted, react, deadline=deadline_of(call))
 
 
 def _reply(call: Call, policy: Policy, contract: AllocationContract, day: Day, result: Result) -> None:

@@ -17,9 +17,10 @@ from polserve.serving.handlers.acting import TOO_MANY_AXES, any_wanted
 from polserve.serving.handlers.base import checked_rows, parts_of, rows_each
 from polserve.serving.handlers.codec import decode_observation, encode_step, has_values_form, parse
 from polserve.serving.handlers.slots import SlotsState, end_slots, reply_slots, take_slots
-from polserve.serving.inference import Inference, Question, Result, check_epsilon
+from polserve.serving.inference import Inference, check_epsilon
 from polserve.serving.policy import Answer, Policy
 from polserve.serving.rounds import Call
+from polserve.serving.waiting import Question, Result
 
 NO_KIND = "start, step or end"
 
@@ -127,7 +128,7 @@ class EpisodeHandler:
             reply_slots(call, state, over, as_values, answer)
             return
         react = functools.partial(reply_slots, call, state, over, as_values)
-        self._inference.ask([Question(policy, rows, with_values, epsilon, call.is_wanted, react)])
+        self._inference.ask([Question(policy, rows, with_values, epsilon, call.is_wanted, react, is_step=True)])
 
     def _start(self, call: Call, start: pb.EpisodeStart) -> Step | None:
         policy = self._catalog.resolve(start.policy, start.version, call.caller.policies)
@@ -212,7 +213,14 @@ class EpisodeHandler:
         calls = [step.call for step in steps]
         react = functools.partial(self._reply, steps)
         return Question(
-            alike.policy, rows, alike.with_values, alike.epsilon, any_wanted(calls), react, n_callers=len(steps)
+            alike.policy,
+            rows,
+            alike.with_values,
+            alike.epsilon,
+            any_wanted(calls),
+            react,
+            n_callers=len(steps),
+            is_step=True,
         )
 
     def _reply(self, steps: list[Step], result: Result) -> None:

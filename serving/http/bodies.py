@@ -24,7 +24,9 @@ class Room:
     def take(self, n_bytes: int) -> None:
         """Set room aside; raises Overloaded where there is none."""
         if self._taken + n_bytes > self._limit:
-            raise Overloaded(f"{self._taken >> 20} MiB of bodies are in hand, which is the limit", RETRY_AFTER_S)
+            raise Overloaded(
+                f"{self._taken >> 20} MiB of bodies are in hand, which is the limit", RETRY_AFTER_S, "bodies"
+            )
         self._taken += n_bytes
 
     def give_back(self, n_bytes: int) -> None:

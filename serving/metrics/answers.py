@@ -43,19 +43,21 @@ class RpcMetrics:
 
     def __init__(
         self,
-        families: "tuple[Counter, Counter, Histogram]",
+        families: "tuple[Counter, Counter, Histogram, Counter]",
         labels: tuple[str, str, str],
         unpublished: "set[RpcMetrics | PolicyMetrics]",
     ) -> None:
-        """`families` are those of calls begun, ended and timed; `unpublished` gets whoever has counted something."""
-        started, handled, handling = families
+        """`families`: calls begun, ended, timed and refused; `unpublished` gets whoever has counted something."""
+        started, handled, handling, refused = families
         self._started = CounterTally(started.labels(*labels))
         self._handling = HistogramTally(handling.labels(*labels))
-        self._handled = handled
+        self._handled, self._refused = handled, refused
         self._labels = labels
         self._unpublished = unpublished
         self._ended: dict[str, CounterTally] = {}
         """Calls that have ended, by their status."""
+        self._no_room: dict[str, CounterTally] = {}
+        """Calls that were refused, by what there was no room for."""
 
     def begin(self) -> None:
         """Count a call that has begun."""
@@ -71,12 +73,20 @@ class RpcMetrics:
         self._handling.add(seconds)
         self._unpublished.add(self)
 
+    def refuse(self, reason: str) -> None:
+        """Count a call that there was no room for; it has ended, too. Reasons are few."""
+        refused = self._no_room.get(reason)
+        if refused is None:
+            refused = self._no_room[reason] = CounterTally(self._refused.labels(self._labels[2], reason))
+        refused.n += 1
+        self._unpublished.add(self)
+
     def flush(self) -> None:
         """Publish what was counted."""
         self._started.publish()
         self._handling.publish()
-        for ended in self._ended.values():
-            ended.publish()
+        for counter in (*self._ended.values(), *self._no_room.values()):
+            counter.publish()
 
 
 @dataclass(slots=True)
@@ -182,6 +192,8 @@ class AnsweringMetrics:
         self._handled = self._counter("grpc_server_handled", "RPCs that were answered.", (*call, "grpc_code"))
         self._handling = self._histogram("grpc_server_handling_seconds", "Time from begin to answer.", call)
         answering = ("policy", "version")
+        reasons = ("grpc_method", "reason")
+        self._refused = self._counter("polserve_calls_refused", "Calls that there was no room for.", reasons)
         self.actions = self._counter("polserve_actions", "Discrete actions answered.", (*answering, "action"))
         self.action_value = self._histogram(
             "polserve_action_value",
@@ -232,7 +244,8 @@ class AnsweringMetrics:
         """Return the metrics of one method; `kind` is "unary", "server_stream" or "bidi_stream"."""
         labels = (kind, service, method)
         if labels not in self._rpcs:
-            self._rpcs[labels] = RpcMetrics((self._started, self._handled, self._handling), labels, self._unpublished)
+            families = (self._started, self._handled, self._handling, self._refused)
+            self._rpcs[labels] = RpcMetrics(families, labels, self._unpublished)
         return self._rpcs[labels]
 
     def flush(self) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from prometheus_client import CollectorRegistry
 
+from polserve.serving.admission import WaitLimits
 from polserve.serving.calls import LocalCarrier, LoopBridge
 from polserve.serving.catalog import Catalog, Epoch
 from polserve.serving.descriptors import allow_connections
@@ -59,7 +60,8 @@ class Worker:
         rounds = Rounds(loop, metrics.flush, is_counted_outside=share.n > 1)
         published_first.publish = rounds.publish_soon
         rng = np.random.default_rng(None if settings.seed is None else [settings.seed, share.index])
-        inference = Inference(metrics, rng, Capacity(settings.max_waiting, settings.max_batch), rounds.post)
+        waits = WaitLimits(settings.max_wait, settings.patience)
+        inference = Inference(metrics, rng, Capacity(settings.max_waiting, settings.max_batch, waits), rounds.post)
         max_open = min(share.of(settings.max_episodes), most_streams(settings.front))
         state_bytes = share.of(settings.max_episode_mib * 2**20)
         limits = EpisodeLimits(max_open, state_bytes, settings.episode_idle, settings.retire_after)

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from polserve.serving.errors import Expired, NotReady, Overloaded
-from polserve.serving.inference import MAX_WAITING_BYTES, Capacity, Inference, Question, Result
+from polserve.serving.inference import Capacity, Inference
 from polserve.serving.policy import Answer, Policy
 from polserve.serving.versions import Pace
+from polserve.serving.waiting import MAX_WAITING_BYTES, Question, Result
 from tests.support.versions import make_version
 
 GOLDEN = make_version().golden
@@ -147,7 +148,7 @@ def test_what_waits_is_bounded_in_number(inference: Inference) -> None:
 
 
 def test_what_waits_is_bounded_in_bytes(inference: Inference) -> None:
-    policy = loaded(SLOW)
+    policy = loaded(Pace(2e-3, 0.0))
     told: list[Result] = []
     large = np.zeros((MAX_WAITING_BYTES // 32, 4), np.float32)  # half of what may wait
     inference.ask([Question(policy, large, False, 0.0, lambda: True, told.append) for _ in range(3)])

@@ -27,6 +27,7 @@ class ReceivedCall:
         self.is_over = False
         self.state: Any = None
         self.caller = ANYBODY
+        self.deadline: float | None = None
         self.active_at = time.monotonic()
         self.replies: list[bytes] = []
         self.error: BaseException | None = None

@@ -1,6 +1,7 @@
 """ModelInfer: requests by themselves, and those of sequences, whose state is kept from one call to the next."""
 
 from collections.abc import Sequence as ManyOf
+from typing import TYPE_CHECKING
 
 from polserve.protos.polserve.oip.v2 import inference_pb2 as pb
 from polserve.serving.access.callers import Visible
@@ -11,9 +12,12 @@ from polserve.serving.handlers.acting import ActingHandler, Asked, Resolve
 from polserve.serving.handlers.oip.dialect import InferForm, OfSequence
 from polserve.serving.handlers.oip.playing import SequencePlayer
 from polserve.serving.handlers.oip.sequences import Sequences
-from polserve.serving.inference import Inference, Post, Question
+from polserve.serving.inference import Inference, Post
 from polserve.serving.policy import Policy
 from polserve.serving.rounds import Call
+
+if TYPE_CHECKING:
+    from polserve.serving.waiting import Question
 
 MOST_CALLERS = 64
 """Callers without an open sequence that are remembered, at most."""

@@ -21,8 +21,9 @@ from polserve.serving.handlers.oip.parameters import (
     number,
 )
 from polserve.serving.handlers.oip.sequences import Key, Sequence, Sequences
-from polserve.serving.inference import Question, Result, check_epsilon
+from polserve.serving.inference import check_epsilon
 from polserve.serving.rounds import Call
+from polserve.serving.waiting import Question, Result
 
 EPISODE_RETURN = "episode_return"
 """Parameter of the response that ends a sequence: the sum of the rewards, if any was reported."""
@@ -85,7 +86,8 @@ class SequencePlayer:
         rows = episode.remember(episode.observe(observation))
         asking.sequence.is_busy = True
         react = functools.partial(self._react, asking, form, asked.ending)
-        return Question(policy, rows, asked.alike.with_values, episode.epsilon, asking.call.is_wanted, react)
+        is_wanted = asking.call.is_wanted
+        return Question(policy, rows, asked.alike.with_values, episode.epsilon, is_wanted, react, is_step=True)
 
     def _asking(
         self, call: Call, sequences: Sequences, request: pb.ModelInferRequest, parameters: Mapping[str, Value]

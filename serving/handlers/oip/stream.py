@@ -1,6 +1,7 @@
 """ModelStreamInfer: requests in turn; those with a sequence id play episodes, whose state the stream keeps."""
 
 from collections.abc import Sequence as ManyOf
+from typing import TYPE_CHECKING
 
 from polserve.protos.polserve.oip.v2 import inference_pb2 as pb
 from polserve.serving.episodes import OpenStreams
@@ -10,8 +11,11 @@ from polserve.serving.handlers.oip.parameters import check_alone, read_parameter
 from polserve.serving.handlers.oip.playing import SequencePlayer
 from polserve.serving.handlers.oip.sequences import Sequences
 from polserve.serving.handlers.oip.turn import Turn
-from polserve.serving.inference import Inference, Question
+from polserve.serving.inference import Inference
 from polserve.serving.rounds import Call
+
+if TYPE_CHECKING:
+    from polserve.serving.waiting import Question
 
 
 class StreamInferHandler:

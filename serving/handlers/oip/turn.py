@@ -53,6 +53,11 @@ class Turn:
         self._stream.is_over = is_over
 
     @property
+    def deadline(self) -> float | None:
+        """Time at which the stream expires; it says nothing of this request."""
+        return None
+
+    @property
     def active_at(self) -> float:
         """When the client last sent or was sent something."""
         return self._stream.active_at

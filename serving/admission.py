@@ -1,0 +1,120 @@
+"""Whether one more call may wait: by how long it would, and by whether more comes than is done.
+
+A crowd of callers who each wait for their answers fills a queue once; from then on as much comes as is done, and
+refusing some would help nobody. Where more comes than is done for several windows of time, what is not refused only
+waits, and the wait of all grows. That is overload, and then calls are refused early. Nothing here reads a clock.
+"""
+
+import math
+from dataclasses import dataclass
+
+from polserve.serving.errors import Overloaded
+
+RUNS = 8
+"""Runs of a model that a call may wait for under overload, where these take longer than the setting: as many wait now
+and then at half load, too."""
+EXCESS = 1.25
+"""Work that comes, to work that is done, from which more comes than is done."""
+WINDOWS = 3
+"""Windows in a row in which more comes, after which it is overload. Each is twice the wait that is allowed then."""
+CALM_WINDOWS = 10
+"""Windows in a row in which less comes than can be done, after which it is no overload any more."""
+HOLD_S, LONGEST_HOLD_S = 10.0, 300.0
+"""Time after which it is tried whether a crowd was taken for an overload; twice as long each time that it was not."""
+SHORTEST_RETRY_S, LONGEST_RETRY_S = 0.05, 10.0
+"""When a refused caller is asked to come again, at the earliest and at the latest."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitLimits:
+    """How long calls may be expected to wait."""
+
+    overload_s: float = 0.05
+    """Under overload, where the call has a deadline."""
+    patience_s: float = 5.0
+    """Always, where the call has none."""
+
+    def under_overload_s(self, run_s: float) -> float:
+        """Return the wait that is allowed under overload where a run of the model takes so long."""
+        return max(self.overload_s, RUNS * run_s)
+
+
+class Admission:
+    """Decides which calls may join one queue; used by one thread."""
+
+    def __init__(self, limits: WaitLimits) -> None:
+        self._limits = limits
+        self.is_overloaded = False
+        """Whether more comes than is done."""
+        self._since = -math.inf
+        """When the window began, as `note` is told the time."""
+        self._offered_s = 0.0
+        """Work that came in the window."""
+        self._n_excess = self._n_calm = 0
+        self._ends_at, self._hold_s = -math.inf, HOLD_S
+
+    def note(self, work_s: float, wait_s: float, limit_s: float, now: float) -> None:
+        """Take notice of a call that comes, whether or not it is refused then.
+
+        Args:
+            work_s: time that it takes to answer it.
+            wait_s: time for which it would wait.
+            limit_s: wait that is allowed under overload.
+            now: by the monotonic clock.
+        """
+        elapsed_s = now - self._since
+        if elapsed_s >= 2 * limit_s:
+            self._close_window(self._offered_s / elapsed_s, now, is_long=wait_s > limit_s)
+        self._offered_s += work_s
+
+    def refusal(self, wait_s: float, left_s: float, limit_s: float) -> Overloaded | None:
+        """Return why a call cannot wait; None where it can.
+
+        Args:
+            wait_s: time for which it would wait.
+            left_s: time until its deadline; infinite without one.
+            limit_s: wait that is allowed under overload.
+        """
+        if wait_s > left_s:
+            return too_late(wait_s, left_s)
+        if left_s == math.inf:
+            limit_s = self._limits.patience_s
+        elif not self.is_overloaded:
+            return None
+        return None if wait_s <= limit_s else too_long(wait_s, limit_s)
+
+    def _close_window(self, offered: float, now: float, *, is_long: bool) -> None:
+        """Look at the work that came, as a part of what can be done, and begin the next window."""
+        self._since, self._offered_s = now, 0.0
+        self._n_excess = self._n_excess + 1 if offered > EXCESS and is_long else 0
+        if self.is_overloaded:
+            self._n_calm = self._n_calm + 1 if offered < 1.0 else 0
+            if self._n_calm >= CALM_WINDOWS or now >= self._ends_at:
+                self.is_overloaded = False
+                self._n_excess = 0
+        elif self._n_excess >= WINDOWS:
+            was_lately = now - self._ends_at < HOLD_S
+            self._hold_s = min(2 * self._hold_s, LONGEST_HOLD_S) if was_lately else HOLD_S
+            self.is_overloaded, self._n_calm = True, 0
+            self._ends_at = now + self._hold_s
+
+
+def too_late(wait_s: float, left_s: float) -> Overloaded:
+    """Return the error of a call whose deadline would pass while it waits."""
+    message = f"overloaded: the call would wait for {_ms(wait_s)} ms, and its deadline is in {_ms(left_s)} ms"
+    return Overloaded(message, _retry_after_s(wait_s), "deadline")
+
+
+def too_long(wait_s: float, limit_s: float) -> Overloaded:
+    """Return the error of a call that would wait for longer than it may."""
+    message = f"overloaded: the call would wait for {_ms(wait_s)} ms, and {_ms(limit_s)} are allowed"
+    return Overloaded(message, _retry_after_s(wait_s), "wait")
+
+
+def _ms(seconds: float) -> int:
+    return round(1000 * seconds)
+
+
+def _retry_after_s(wait_s: float) -> float:
+    """Return when to try again: once what waits now is answered, to a tenth of a second where that is long."""
+    return round(min(max(wait_s, SHORTEST_RETRY_S), LONGEST_RETRY_S), 1 if wait_s > 1 else 2)
