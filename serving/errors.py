@@ -16,6 +16,7 @@ PolserveError
 +-- RolloutRefused       a version may not go live
 +-- ConfigurationError   a setting is not what it must be
 +-- PortInUse            a port cannot be bound
++-- WorkersFailed        the processes that answer calls fail again and again
 +-- NoService            no service is ready where one was looked for
 """
 
@@ -132,6 +133,13 @@ class ConfigurationError(PolserveError):
 
 class PortInUse(PolserveError):
     """A port cannot be bound."""
+
+
+class WorkersFailed(PolserveError):
+    """The processes that answer calls fail again and again, so that the service ends."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"workers: expected processes that answer calls, got none: {reason}")
 
 
 class NoService(PolserveError):

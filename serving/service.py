@@ -12,6 +12,7 @@ from polserve.serving.calls import Calls
 from polserve.serving.console.rollouts import RolloutLog
 from polserve.serving.console.routes import Known, console_routes, history_routes
 from polserve.serving.entrance import Entrance
+from polserve.serving.errors import WorkersFailed
 from polserve.serving.grpc.fronts import choose_front
 from polserve.serving.http.inference_protocol import protocol_routes
 from polserve.serving.http.openapi import openapi_route
@@ -66,12 +67,12 @@ class Service:
         self.grpc_port, self.http_port = self._workers.grpc_port, self._http.port
         self._following = threading.Thread(target=self._follow, name="rollout", daemon=True)
 
-    def start(self) -> None:
-        """Answer calls, and follow the source."""
+    def start(self, give_up: Callable[[str], None]) -> None:
+        """Answer calls, and follow the source; `give_up` is called with the reason when only a restart may help."""
         entrance = self._workers.entrance
         tls = None if entrance.certificates is None else lasting_context(entrance.certificates)
         self._http.start(self._routes(), entrance.guard, tls, self._metrics.count_http)
-        self._workers.start()
+        self._workers.start(give_up)
         self._following.start()
 
     def stop(self) -> None:
@@ -152,7 +153,7 @@ class Service:
         known = Known(self.readiness, lambda: self._rollout.aliases, self._source.history, self._rollouts)
         routes = [
             *(console_routes(known) if self._settings.console else []),
-            *page_routes(self._exposition, self.readiness, needed),
+            *page_routes(self._exposition, self.readiness, needed, self._workers.is_stuck),
             *policy_routes(calls),
             *protocol_routes(calls, max_body_bytes),
             *history_routes(known),
@@ -186,7 +187,8 @@ def make_source(settings: Settings) -> Source:
                 cache_dir=str(settings.registry_cache),
                 service=settings.service,
                 max_artifact_bytes=settings.max_artifact_mib * 2**20,
-            )
+            ),
+            settings.max_silence,
         )
     return FolderSource(settings.policies or BUNDLED_POLICIES, settings.policy, settings.poll_interval)
 
@@ -202,8 +204,11 @@ class RunningWorkers(Workers, Protocol):
     def calls(self) -> Calls:
         """Who answers the calls that come over HTTP."""
 
-    def start(self) -> None:
-        """Answer calls."""
+    def start(self, give_up: Callable[[str], None]) -> None:
+        """Answer calls; `give_up` is called with the reason when no worker can be kept running."""
+
+    def is_stuck(self) -> bool:
+        """Whether calls are not answered any more, and only a restart helps."""
 
     def set_health(self, *, is_ready: bool) -> None:
         """Tell health checkers whether the service is ready, and what is live."""
@@ -238,12 +243,21 @@ def run_service(settings: Settings, validator: Validator, announce: Callable[[Se
 
     Raises:
         ConfigurationError: the service cannot start as it was told to.
+        WorkersFailed: no worker can be kept running.
     """
     service = Service(settings, validator)
     signals = EndSignals()
-    service.start()
+    failures: list[str] = []
+
+    def give_up(reason: str) -> None:
+        failures.append(reason)
+        signals.end()
+
+    service.start(give_up)
     announce(service)
     signals.wait()
     log.info("draining", grace_s=GRACE_S)
     service.stop()
     log.info("stopped")
+    if failures:
+        raise WorkersFailed(failures[0])

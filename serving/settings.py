@@ -80,6 +80,9 @@ class Settings(SecuritySettings):
     """Accept a version whose observations or actions differ from those of the live one."""
     workers: int = Field(1, ge=1, le=256)
     """Number of processes that answer calls."""
+    max_silence: float = Field(10.0, ge=2, le=3600, validation_alias="POLSERVE_MAX_SILENCE_S")
+    """Seconds without a sign of life after which a worker, the follower or the validator is killed and replaced; with
+    one worker, seconds after which /livez asks for a restart."""
     seed: Annotated[int | None, Shown(default="another at each start")] = Field(None, ge=0)
     """Seed of the explored actions (epsilon); each process draws from a stream of its own."""
     batching: Batching = "auto"

@@ -1,5 +1,6 @@
 """The signals that end a process, and how to wait for them."""
 
+import contextlib
 import os
 import select
 import signal
@@ -15,11 +16,16 @@ class EndSignals:
     """
 
     def __init__(self) -> None:
-        self._read_end, write_end = os.pipe()
-        os.set_blocking(write_end, False)
-        signal.set_wakeup_fd(write_end)
+        self._read_end, self._write_end = os.pipe()
+        os.set_blocking(self._write_end, False)
+        signal.set_wakeup_fd(self._write_end)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _nothing)
+
+    def end(self) -> None:
+        """Let `wait` return as if a signal had come; for any thread."""
+        with contextlib.suppress(BlockingIOError):  # so many have come that it returns anyway
+            os.write(self._write_end, b"\0")
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait in any thread until one has come, at most so long; whether one has."""

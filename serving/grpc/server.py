@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from polserve.serving.rounds import Method, Rounds
 LAST_WORD_S = 0.5
 """Part of the grace that is kept for telling open episodes that they end."""
 START_S = 30.0
+BEAT_S = 0.25
+"""Seconds between two signs that the loop goes round."""
 
 FrontName = Literal["nghttp2", "grpcio"]
 
@@ -44,6 +47,9 @@ class GrpcServer:
         self._answering = answering
         self._rounds = rounds
         self._thread = threading.Thread(target=self._run, name="front", daemon=True)
+        self.n_beats = 0
+        """Signs that the loop has given, which rise while it goes round."""
+        self._beat_at = 0.0
 
     def bind(self, host: str, port: int) -> int:
         """Bind the port, any where it is 0, and return it; raises PortInUse."""
@@ -53,6 +59,10 @@ class GrpcServer:
         """Answer calls."""
         self._thread.start()
         asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(START_S)
+
+    def silent_s(self) -> float:
+        """Return the seconds since the loop was last seen to go round; 0 before it starts."""
+        return time.monotonic() - self._beat_at if self.n_beats else 0.0
 
     def set_health(self, policies: AbstractSet[str], *, is_ready: bool) -> None:
         """Tell health checkers and watchers what can be answered: "" for the service, and each policy by name."""
@@ -69,7 +79,13 @@ class GrpcServer:
 
     async def _start(self) -> None:
         self._answering.streams.watch(self._loop)
+        self._beat()
         await self._carrier.start()
+
+    def _beat(self) -> None:
+        self.n_beats += 1
+        self._beat_at = time.monotonic()
+        self._loop.call_later(BEAT_S, self._beat)
 
     async def _drain(self, grace_s: float) -> None:
         self._answering.health.drain()

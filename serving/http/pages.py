@@ -22,14 +22,17 @@ Readiness: TypeAlias = Mapping[str, Any]
 
 OPERATIONS = {
     "/readyz": Operation({"type": "object"}, others=(503,)),
-    "/livez": Operation({}),
+    "/livez": Operation({}, others=(503,)),
     "/metrics": Operation({}),
 }
 """What the pages answer; empty for text."""
 
 
 def page_routes(
-    metrics: Callable[[], bytes], readiness: Callable[[], Readiness], metrics_need: Role = Role.NONE
+    metrics: Callable[[], bytes],
+    readiness: Callable[[], Readiness],
+    metrics_need: Role = Role.NONE,
+    is_stuck: Callable[[], bool] = lambda: False,
 ) -> list[Route]:
     """Make the routes of the pages.
 
@@ -37,9 +40,10 @@ def page_routes(
         metrics: writes the page that Prometheus scrapes, in a thread of its own.
         readiness: says whether the service is ready, at once.
         metrics_need: role that a caller must have for the metrics.
+        is_stuck: says whether only a restart helps.
     """
     shared = MetricsPage(metrics)
-    pages: dict[str, Endpoint] = {"/readyz": _readyz(readiness), "/livez": _livez, "/metrics": shared}
+    pages: dict[str, Endpoint] = {"/readyz": _readyz(readiness), "/livez": _livez(is_stuck), "/metrics": shared}
     if metrics_need > Role.NONE:
         pages["/metrics"] = _for_all_policies(shared)
     needs = {"/readyz": Role.NONE, "/livez": Role.NONE, "/metrics": metrics_need}
@@ -100,8 +104,14 @@ def as_seen(state: Readiness, caller: Caller) -> Readiness:
     }
 
 
-async def _livez(_request: Request) -> Answer:
-    return Answer(b"ok\n", TEXT, headers=NO_SCRIPTS)
+def _livez(is_stuck: Callable[[], bool]) -> Endpoint:
+    async def answer(_request: Request) -> Answer:
+        if is_stuck():
+            text = b"no call is answered any more: restart the service\n"
+            return Answer(text, TEXT, status=HTTPStatus.SERVICE_UNAVAILABLE, headers=NO_SCRIPTS)
+        return Answer(b"ok\n", TEXT, headers=NO_SCRIPTS)
+
+    return answer
 
 
 def _readyz(readiness: Callable[[], Readiness]) -> Endpoint:

@@ -1,17 +1,26 @@
 """The child's end: hears what the parent says, and answers."""
 
+import ctypes
 import os
 import select
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import TextIO
 
 from polserve.serving.errors import PolserveError
 from polserve.serving.logs import Log
-from polserve.serving.processes.encoding import REFUSAL, Message, decode, encode
+from polserve.serving.processes.encoding import BEAT, REFUSAL, Message, decode, encode
 
 CHUNK_BYTES = 2**16
+BEAT_S = 0.5
+"""Seconds between two signs of life."""
+PR_SET_PDEATHSIG = 1
+"""Of <linux/prctl.h>: the signal that a process gets when its parent dies."""
+LAST_S = 1.0
+"""Seconds that a process has to end by itself once its parent has gone, unless it asks for more."""
 
 log = Log()
 
@@ -28,13 +37,38 @@ class Parent:
         self._inbox_fd = inbox_fd
         self._outbox = outbox
         self._received = b""
+        self._writing = threading.Lock()
+        self.pulse: Callable[[], int | None] = lambda: None
+        """Gives another number at each look while this process does its work; None where being alive is enough."""
+        self.last_s = LAST_S
+        """Seconds that this process has to end by itself once its parent has gone."""
 
     @classmethod
     def of_this_process(cls) -> "Parent":
         """Take over standard input and output; what a library prints goes to standard error, as the logs do."""
         parent = cls(sys.stdin.fileno(), sys.stdout)
         sys.stdout = sys.stderr
+        _go_on_when_orphaned()
+        threading.Thread(target=parent.beat, name="beat", daemon=True).start()
         return parent
+
+    def beat(self) -> None:
+        """Give a sign of life again and again, while the work goes on; end this process when the parent has gone.
+
+        A process that hangs in native code or in a call to the network does not notice by itself that it is an orphan,
+        and would keep its memory, its port and its locks.
+        """
+        before: int | None = None
+        try:
+            while True:
+                time.sleep(BEAT_S)
+                now = self.pulse()
+                if now is None or now != before:
+                    self.send({BEAT: True})
+                before = now
+        except ParentGone:
+            time.sleep(self.last_s)
+            os._exit(1)
 
     def send(self, message: Message) -> None:
         """Tell the parent something.
@@ -43,8 +77,9 @@ class Parent:
             ParentGone: nobody listens any more.
         """
         try:
-            self._outbox.write(encode(message))
-            self._outbox.flush()
+            with self._writing:
+                self._outbox.write(encode(message))
+                self._outbox.flush()
         except OSError as error:
             raise ParentGone from error
 
@@ -87,6 +122,12 @@ class Parent:
             except TimeoutError:
                 return
             self.send(_reply(answer, request))
+
+
+def _go_on_when_orphaned() -> None:
+    """Have the kernel let this process go on when its parent dies: one that was stopped could not end."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGCONT)
 
 
 def _reply(answer: Callable[[Message], Message], request: Message) -> Message:

@@ -14,6 +14,8 @@ Message: TypeAlias = Mapping[str, Any]
 
 REFUSAL = "refusal"
 """Key of the reason in a reply that refuses what was asked."""
+BEAT = "beat"
+"""Key of a message that says nothing but that its process is alive."""
 
 
 def encode(message: Message) -> str:

@@ -3,15 +3,25 @@
 import contextlib
 import os
 import queue
+import select
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from typing import IO
 
-from polserve.serving.processes.encoding import REFUSAL, Message, decode, encode
+from polserve.serving.logs import Log
+from polserve.serving.processes.encoding import BEAT, REFUSAL, Message, decode, encode
 
 START_TIMEOUT_S = 30.0
 """Seconds for a process to start, import what it needs and read its configuration."""
+MAX_SILENCE_S = 10.0
+"""Seconds without a sign of life after which a process is killed, unless a setting says otherwise."""
+LOOK_S = 0.5
+"""Seconds between two looks for one."""
+CHUNK_BYTES = 2**16
+
+log = Log()
 
 
 class ChildLost(Exception):
@@ -26,24 +36,47 @@ class ChildProcess:
     """A Python module that runs as a program and speaks JSON lines over its standard input and output."""
 
     def __init__(
-        self, name: str, module: str, *, environment: Mapping[str, str] | None = None, fds: tuple[int, ...] = ()
+        self,
+        name: str,
+        module: str,
+        *,
+        environment: Mapping[str, str] | None = None,
+        fds: tuple[int, ...] = (),
+        max_silence_s: float = MAX_SILENCE_S,
     ) -> None:
-        """Start it, with changes to its environment and file descriptors to inherit; it waits for its configuration."""
+        """Start it; it waits for its configuration.
+
+        Args:
+            name: what it is called in errors and in the log.
+            module: the program that it runs.
+            environment: changes to its environment.
+            fds: file descriptors that it inherits.
+            max_silence_s: seconds without a sign of life after which it is killed, such as where it was stopped.
+
+        Raises:
+            OSError: the system has no room for another process.
+        """
         self._process = subprocess.Popen(  # noqa: S603 - a module of our own
             [sys.executable, "-P", "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
             pass_fds=fds,
             env={**os.environ, **(environment or {})},
             start_new_session=True,  # Ctrl-C is for its parent
         )
         self.pid = self._process.pid
         self._name = f"{name} process {self.pid}"
+        self._max_silence_s = max_silence_s
+        self.was_silent = False
+        """Whether it was killed because it gave no sign of life."""
         self._received: queue.Queue[Message | None] = queue.Queue()
         self._lock = threading.Lock()
         self._writing = threading.Lock()
-        threading.Thread(target=self._read, name=f"child-{self.pid}", daemon=True).start()
+        try:
+            threading.Thread(target=self._read, name=f"child-{self.pid}", daemon=True).start()
+        except RuntimeError as error:  # Python's way to say that the system has no room for another thread
+            self.kill()
+            raise OSError(f"no thread can be started: {error}") from error
 
     @property
     def is_alive(self) -> bool:
@@ -85,10 +118,10 @@ class ChildProcess:
         try:
             if self._process.stdin is not None:
                 with self._writing:
-                    self._process.stdin.write(encode(message))
+                    self._process.stdin.write(encode(message).encode())
                     self._process.stdin.flush()
         except (OSError, ValueError) as error:
-            raise ChildLost(self._how_it_ended()) from error
+            raise ChildLost(self.how_it_ended()) from error
 
     def receive(self, timeout_s: float | None = None) -> Message:
         """Wait for what the child says next; without a timeout, as long as it lives.
@@ -103,7 +136,7 @@ class ChildProcess:
             raise ChildLost(f"{self._name} did not answer within {timeout_s:g} s") from None
         if message is None:
             self._received.put(None)  # for whoever asks again
-            raise ChildLost(self._how_it_ended())
+            raise ChildLost(self.how_it_ended())
         return message
 
     def terminate(self) -> None:
@@ -134,20 +167,54 @@ class ChildProcess:
             if self._process.stdin is not None:
                 self._process.stdin.close()
 
-    def _how_it_ended(self) -> str:
+    def how_it_ended(self) -> str:
+        """Return a sentence that says how the process ended, or that it has only closed its output."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1.0)
         code = self._process.returncode
+        if self.was_silent:
+            return f"{self._name} gave no sign of life for {self._max_silence_s:g} s and was killed"
         if code is None:
             return f"{self._name} has closed its output"
         how = f"by signal {-code}" if code < 0 else f"with exit code {code}; the service's log may say why"
         return f"{self._name} has ended {how}"
 
     def _read(self) -> None:
+        """Take what the process says until it ends."""
         if self._process.stdout is not None:
-            # A process that was killed may leave half a line.
-            with self._process.stdout as lines, contextlib.suppress(ValueError):
-                for line in lines:
-                    self._received.put(decode(line))
+            with self._process.stdout as output:
+                self._listen(output)
         self._received.put(None)
         self._process.wait()  # nobody else may ask for the exit code of one that ended by itself
+
+    def _listen(self, output: IO[bytes]) -> None:
+        """Queue each message, and kill the process when it gives no sign of life for too long.
+
+        NOTE: looks are counted, not seconds by the clock. Where the whole machine or container was frozen, this process
+        may be the first to go on, and the clock would condemn children that had no chance to say anything.
+        """
+        waiting = select.poll()  # NOTE: select.select takes no descriptor above 1023
+        waiting.register(output, select.POLLIN)
+        unread, n_silent, limit_s = b"", 0, max(START_TIMEOUT_S, self._max_silence_s)
+        while True:
+            if not waiting.poll(LOOK_S * 1000):
+                n_silent += 1
+                if n_silent * LOOK_S >= limit_s and not self.was_silent:
+                    self.was_silent = True
+                    log.error("child_silent", child=self._name, silent_s=n_silent * LOOK_S)
+                    self._process.kill()
+                continue
+            chunk = os.read(output.fileno(), CHUNK_BYTES)
+            if not chunk:  # a process that was killed may leave half a line
+                return
+            n_silent, limit_s = 0, self._max_silence_s
+            *lines, unread = (unread + chunk).split(b"\n")
+            try:
+                messages = [decode(line) for line in lines]
+            except ValueError:
+                log.error("child_unintelligible", child=self._name)
+                self._process.kill()
+                return
+            for message in messages:
+                if BEAT not in message:
+                    self._received.put(message)

@@ -16,7 +16,7 @@ from polserve.protos.shared.hosts import no_proxy
 from polserve.serving.errors import ConfigurationError
 from polserve.serving.logs import Log
 from polserve.serving.processes.encoding import Message, decode_each, decode_ref
-from polserve.serving.processes.parent import ChildLost, ChildProcess
+from polserve.serving.processes.parent import MAX_SILENCE_S, ChildLost, ChildProcess
 from polserve.serving.sources.follower_config import FollowerConfig
 from polserve.serving.sources.source import HistoryState, PolicyHistory, RegistryStatus
 from polserve.serving.versions import ByAlias, DesiredVersions, RolloutResult
@@ -39,14 +39,17 @@ log = Log()
 class RegistrySource:
     """The aliases of an MLflow registry, followed through a child process."""
 
-    def __init__(self, config: FollowerConfig) -> None:
+    def __init__(self, config: FollowerConfig, max_silence_s: float = MAX_SILENCE_S) -> None:
         """Check that the registry can be spoken to at all; nothing is started yet.
+
+        A follower that gives no sign of life for `max_silence_s` seconds is killed, and another one started.
 
         Raises:
             ConfigurationError: this installation cannot speak to such a tracking URI.
         """
         _check_uri(config.tracking_uri)
         self._config = config
+        self._max_silence_s = max_silence_s
         self._status: RegistryStatus | None = None
         self._desired: DesiredVersions | None = None
         self._closed = threading.Event()
@@ -62,7 +65,7 @@ class RegistrySource:
         """Yield what the registry's aliases name, downloaded; the last good versions while it cannot be reached."""
         delay_s = RESTART_DELAY_S
         while not self._closed.is_set():
-            child = self._child = _start()
+            child = self._child = _start(self._max_silence_s)
             with self._asking:
                 self._asked.clear()  # what the one before was asked
             try:
@@ -73,7 +76,7 @@ class RegistrySource:
                 return
             was_up = self._status is None or self._status.is_up
             if was_up:  # else what the child said last tells more
-                self._note({"is_up": False, "error": f"the registry follower ended with exit code {exit_code}"})
+                self._note({"is_up": False, "error": child.how_it_ended()})
             delay_s = RESTART_DELAY_S if was_up else min(2 * delay_s, LONGEST_RESTART_DELAY_S)
             log.error("follower_ended", exit_code=exit_code, again_in_s=delay_s)
             self._closed.wait(delay_s)
@@ -151,10 +154,12 @@ class RegistrySource:
         self._status = status
 
 
-def _start() -> ChildProcess:
+def _start(max_silence_s: float) -> ChildProcess:
     """Start a follower, which is not configured yet."""
     environment = {**MLFLOW_LIMITS, **os.environ, "no_proxy": no_proxy(os.environ)}
-    return ChildProcess("follower", "polserve.serving.sources.follower_process", environment=environment)
+    return ChildProcess(
+        "follower", "polserve.serving.sources.follower_process", environment=environment, max_silence_s=max_silence_s
+    )
 
 
 def _check_uri(uri: str) -> None:

@@ -30,6 +30,7 @@ class Validator:
                 "max_slowdown": settings.max_slowdown,
             },
         }
+        self._max_silence_s = settings.max_silence
         self._child: ChildProcess | None = None
         self._starting = threading.Lock()
         self._lock = threading.Lock()
@@ -81,6 +82,10 @@ class Validator:
                     raise ChildLost("the service ends")
                 if self._child is not None and self._child.is_alive:
                     return self._child
-                child = self._child = ChildProcess("validator", "polserve.serving.validation.validator_process")
+                child = self._child = ChildProcess(
+                    "validator",
+                    "polserve.serving.validation.validator_process",
+                    max_silence_s=self._max_silence_s,
+                )
             child.configure(self._config)
             return child

@@ -1,6 +1,6 @@
 """One worker, in this process."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -21,14 +21,16 @@ class InProcessWorker:
             PortInUse: it cannot be bound.
         """
         ProcessCollector(registry=registry)
+        self._max_silence_s = settings.max_silence
         self._epoch = LocalEpoch()
         self._worker = Worker(settings, registry, self._epoch, Share())
         self.calls = self._worker.calls
         self.entrance = self._worker.entrance
         self.grpc_port = self._worker.bind(settings.host, settings.grpc_port)
 
-    def start(self) -> None:
-        """Answer calls."""
+    def start(self, give_up: Callable[[str], None]) -> None:
+        """Answer calls; nothing is given up here, since a worker that ends takes this process with it."""
+        del give_up
         self._worker.start()
 
     def prepare(self, version: AcceptedVersion) -> None:
@@ -49,8 +51,16 @@ class InProcessWorker:
         """Return what /readyz says of the workers: nothing, as the only one is this process."""
         return {}
 
-    def problem(self) -> None:
-        """Return None: this process answers."""
+    def problem(self) -> str | None:
+        """Say that the loop that answers calls hangs; None where it goes round."""
+        silent_s = self._worker.silent_s()
+        if silent_s < self._max_silence_s:
+            return None
+        return f"the loop that answers calls has not moved for {silent_s:.0f} s; restart the service"
+
+    def is_stuck(self) -> bool:
+        """Return whether only a restart helps."""
+        return self.problem() is not None
 
     def drain(self, grace_s: float) -> None:
         """Accept no more, finish what is in flight, close."""

@@ -9,7 +9,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -28,16 +28,16 @@ from polserve.serving.settings import Settings
 from polserve.serving.versions import AcceptedVersion, LiveVersions
 from polserve.serving.workers.connections import ConnectionCounts
 from polserve.serving.workers.epoch import SharedEpoch
+from polserve.serving.workers.launch import Shared
 from polserve.serving.workers.metrics_folder import MetricsFolder
 from polserve.serving.workers.relay import Relay
+from polserve.serving.workers.restarts import MOST_FAILURES, Restarts, WorkerEnd
 
 PREPARE_TIMEOUT_S = 120.0
 STAGE_TIMEOUT_S = 60.0
 ANSWER_TIMEOUT_S = 5.0
 START_S = 10.0
 """Seconds for the first worker to come up."""
-RESPAWN_DELAY_S = 0.5
-"""Seconds to wait after a worker that ended before it answered calls."""
 
 log = Log()
 
@@ -72,7 +72,6 @@ class Supervisor:
         self.entrance = Entrance(settings, lambda reason: denied.labels(reason).inc())
         """What lets in those who ask for pages; each worker has an entrance of its own."""
         self._settings = settings
-        self._grace_s = grace_s
         self._port = reserve(settings.host, settings.grpc_port)
         self.grpc_port: int = self._port.getsockname()[1]
         self._socket = None if settings.grpc_socket is None else bind_file(settings.grpc_socket)
@@ -81,6 +80,9 @@ class Supervisor:
         self._epoch = SharedEpoch()
         self._connections = ConnectionCounts(settings.workers)
         self._metrics = MetricsFolder()
+        self._shared = Shared(
+            settings, self._port, self._socket, self._epoch, self._connections, self._metrics.path, grace_s
+        )
         self._pids = WorkerPids()
         collect_workers(registry, self._metrics.path, self._pids)
         self._lock = threading.RLock()
@@ -93,6 +95,13 @@ class Supervisor:
         self._is_ready = False
         self._latest_loss: str | None = None
         """Why the latest worker did not start, or ended."""
+        self._restarts = Restarts(settings.workers)
+        self._give_up: Callable[[str], None] = lambda _reason: None
+        self._ended = Counter(
+            "polserve_workers_ended", "Workers that ended while the service ran.", ("how",), registry=registry
+        )
+        for how in ("failed", "silent", "killed"):
+            self._ended.labels(how)
         self._is_closing = threading.Event()
         self._pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="supervisor")
         self._keepers = [
@@ -100,8 +109,12 @@ class Supervisor:
             for index in range(settings.workers)
         ]
 
-    def start(self) -> None:
-        """Start the processes, and replace each that ends; one answers when this returns, if it can."""
+    def start(self, give_up: Callable[[str], None]) -> None:
+        """Start the processes, and replace each that ends; one answers when this returns, if it can.
+
+        `give_up` is called with the reason when all of them fail again and again.
+        """
+        self._give_up = give_up
         for keeper in self._keepers:
             keeper.start()
         until = time.monotonic() + START_S
@@ -141,8 +154,15 @@ class Supervisor:
             self._ask_all(self._workers.values(), {"do": "health", "is_ready": is_ready}, ANSWER_TIMEOUT_S)
 
     def state(self) -> Mapping[str, Any]:
-        """Return what /readyz says of the workers: how many are up."""
-        return {"workers": {"up": len(self._workers), "of": self._settings.workers}}
+        """Return what /readyz says of the workers: how many are up, and why others are not."""
+        up = {"up": len(self._workers), "of": self._settings.workers}
+        if self._latest_loss and len(self._workers) < self._settings.workers:
+            return {"workers": {**up, "latest_loss": self._latest_loss}}
+        return {"workers": up}
+
+    def is_stuck(self) -> bool:
+        """Return False: workers that hang are replaced."""
+        return False
 
     def problem(self) -> str | None:
         """Say why calls cannot be answered; None where they can."""
@@ -180,57 +200,65 @@ class Supervisor:
             self._settings.grpc_socket.unlink(missing_ok=True)
 
     def _keep(self, index: int) -> None:
-        """Keep a worker `index` running, until the service ends."""
+        """Keep a worker `index` running, until the service ends or gives up."""
         while not self._is_closing.is_set():
+            end: WorkerEnd | None = None
             try:
-                worker = self._spawn(index)
+                end = self._watch(index, self._spawn(index))
             except (ChildLost, OSError) as error:  # the latter where no process can be started now
-                if self._is_closing.is_set():
-                    return
-                self._latest_loss = str(error)
-                log.error("worker_not_started", worker=index, error=str(error))  # noqa: TRY400 - it says why in one line
-                self._is_closing.wait(RESPAWN_DELAY_S)
-                continue
-            exit_code = worker.wait()
-            self._connections.leave(index)
-            self.calls.remove(index)
-            with self._lock:
-                is_up = self._workers.pop(index, None) is not None
-                self._pids.by_name.pop(str(index), None)
-            if self._is_closing.is_set():
+                self._note_loss(str(error), "worker_not_started", worker=index)
+            except Exception as error:  # a keeper that ended would leave its place empty for ever
+                log.exception("keeper_failed", worker=index)
+                self._latest_loss = f"unexpected {type(error).__name__}; the service's log has the details"
+            delay_s = self._restarts.delay_s(index, end)
+            if self._restarts.is_hopeless and not self._is_closing.is_set():
+                self._give_up(
+                    f"each of the {self._settings.workers} worker processes failed {MOST_FAILURES} times in a row, as "
+                    f"it started or soon after; the latest: {self._latest_loss}"
+                )
                 return
-            mark_process_dead(worker.pid, str(self._metrics.path))
-            self._latest_loss = f"worker process {worker.pid} ended with exit code {exit_code}"
-            log.error("worker_ended", worker=index, pid=worker.pid, exit_code=exit_code)
-            if not is_up:
-                self._is_closing.wait(RESPAWN_DELAY_S)
+            self._is_closing.wait(delay_s)
+
+    def _watch(self, index: int, worker: ChildProcess) -> WorkerEnd:
+        """Wait until a worker that answers calls has ended, and take it out of service."""
+        since = time.monotonic()
+        exit_code = worker.wait()
+        self._connections.leave(index)
+        self.calls.remove(index)
+        with self._lock:
+            self._workers.pop(index, None)
+            self._pids.by_name.pop(str(index), None)
+        mark_process_dead(worker.pid, str(self._metrics.path))
+        end = WorkerEnd(exit_code, time.monotonic() - since, worker.was_silent)
+        how = "silent" if end.was_silent else "failed" if end.is_failure else "killed"
+        if not self._is_closing.is_set():
+            self._ended.labels(how).inc()
+            self._note_loss(worker.how_it_ended(), "worker_ended", worker=index, pid=worker.pid, exit_code=exit_code)
+        return end
+
+    def _note_loss(self, reason: str, event: str, **fields: object) -> None:
+        """Remember and log why a worker is missing, unless the service ends."""
+        if not self._is_closing.is_set():
+            self._latest_loss = reason
+            log.error(event, error=reason, **fields)
 
     def _spawn(self, index: int) -> ChildProcess:
         ours, theirs = socket.socketpair()
         with theirs:
-            return self._spawn_with(index, ours, theirs.fileno())
+            try:
+                return self._spawn_with(index, ours, theirs.fileno())
+            except BaseException:
+                ours.close()
+                raise
 
     def _spawn_with(self, index: int, calls: socket.socket, calls_fd: int) -> ChildProcess:
         """Start a worker that answers what is passed on over a pair of sockets; it inherits the end `calls_fd`."""
-        config = {
-            "settings": self._settings.model_dump(mode="json"),
-            "index": index,
-            "n": self._settings.workers,
-            "host": self._settings.host,
-            "port": self.grpc_port,
-            "port_fd": self._port.fileno(),
-            "socket_fd": None if self._socket is None else self._socket.fileno(),
-            "epoch_fd": self._epoch.fd,
-            "counts_fd": self._connections.fd,
-            "calls_fd": calls_fd,
-            "grace_s": self._grace_s,
-        }
         with self._lock_of_processes:
             if self._is_closing.is_set():
                 raise ChildLost("the service ends")
-            worker = self._processes[index] = self._start_process(calls_fd)
+            worker = self._processes[index] = self._shared.start(calls_fd)
         try:
-            worker.configure(config)
+            worker.configure(self._shared.config(index, calls_fd))
             self._admit(index, worker)
             self.calls.add(index, calls)
         except ChildLost:
@@ -238,12 +266,6 @@ class Supervisor:
                 worker.kill()
             raise
         return worker
-
-    def _start_process(self, calls_fd: int) -> ChildProcess:
-        environment = {"PROMETHEUS_MULTIPROC_DIR": str(self._metrics.path)}
-        sockets = [self._port] if self._socket is None else [self._port, self._socket]
-        fds = (*(shared.fileno() for shared in sockets), self._epoch.fd, self._connections.fd, calls_fd)
-        return ChildProcess("worker", "polserve.serving.workers.worker_process", environment=environment, fds=fds)
 
     def _admit(self, index: int, worker: ChildProcess) -> None:
         """Let a worker answer calls, with what is live now; what takes long is done without holding up a switch."""

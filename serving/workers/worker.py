@@ -110,6 +110,14 @@ class Worker:
         """Tell health checkers whether the service is ready, and what is live."""
         self._grpc.set_health(self._catalog.live().keys(), is_ready=is_ready)
 
+    def pulse(self) -> int | None:
+        """Return a number that rises as long as the loop that answers calls goes round; None before it starts."""
+        return self._grpc.n_beats or None
+
+    def silent_s(self) -> float:
+        """Return for how long that loop has not gone round."""
+        return self._grpc.silent_s()
+
     def drain(self, grace_s: float) -> None:
         """Accept no more, finish what is in flight, close."""
         self._grpc.drain(grace_s)

@@ -68,6 +68,7 @@ def main() -> None:
     log_always(worker=config["index"])
     assume_no_forks()
     supervised = SupervisedWorker(config)
+    parent.pulse, parent.last_s = supervised.worker.pulse, config["grace_s"] + 1.0
     threading.Thread(target=_obey, args=(parent, supervised), daemon=True).start()
     signals.wait()
     supervised.worker.drain(config["grace_s"])
