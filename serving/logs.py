@@ -9,8 +9,8 @@ INTERVAL_S = 1.0
 """Seconds between two lines of one event that strangers can cause as often as they like."""
 
 _common: dict[str, object] = {}
-_n_lost = 0
-"""Lines that could not be written since the last one that was."""
+_n_unwritten = 0
+"""Lines that could not be written when they were due, since the last one that was."""
 
 
 def log_always(**fields: object) -> None:
@@ -64,17 +64,17 @@ class SparseLog:
 
 def _write(level: str, event: str, fields: dict[str, object]) -> None:
     """Write one event; the whole line at once, as threads and processes share the output."""
-    global _n_lost  # noqa: PLW0603 - standard error is one, too
+    global _n_unwritten  # noqa: PLW0603 - standard error is one, too
     now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    lost = {"lost_before": _n_lost} if _n_lost else {}
-    line = {"timestamp": now, "level": level, "event": event, **fields, **_common, **lost}
+    before = {"late_or_lost": _n_unwritten} if _n_unwritten else {}
+    line = {"timestamp": now, "level": level, "event": event, **fields, **_common, **before}
     try:
         sys.stderr.write(" ".join(f"{name}={_logfmt(value)}" for name, value in line.items()) + "\n")
         sys.stderr.flush()
     except (OSError, ValueError):  # a full disk, a reader that has gone, a closed file: none may end a call or a thread
-        _n_lost += 1
+        _n_unwritten += 1
     else:
-        _n_lost = 0
+        _n_unwritten = 0
 
 
 def _logfmt(value: object) -> str:

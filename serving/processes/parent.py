@@ -212,7 +212,7 @@ class ChildProcess:
             try:
                 messages = [decode(line) for line in lines]
             except ValueError:
-                log.error("child_unintelligible", child=self._name)
+                log.exception("child_unintelligible", child=self._name)
                 self._process.kill()
                 return
             for message in messages:

@@ -47,6 +47,16 @@ def test_an_exception_is_on_the_line_with_its_traceback(capsys: pytest.CaptureFi
     assert "ValueError: invalid literal for int() with base 10: 'seven'" in fields_of(line)["exception"]
 
 
+def test_a_log_that_cannot_be_written_ends_nothing_and_says_so_later() -> None:
+    code = (
+        "import os; from polserve.serving.logs import Log; kept, full = os.dup(2), os.open('/dev/full', os.O_WRONLY)\n"
+        "os.dup2(full, 2); Log().info('first'); Log().info('second')\n"
+        "os.dup2(kept, 2); Log().info('third')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.endswith(" event=third late_or_lost=2\n")
+
+
 def test_a_process_can_have_fields_that_all_of_its_events_have() -> None:
     code = "from polserve.serving.logs import Log, log_always; log_always(worker=1); Log().info('seen', n=2)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

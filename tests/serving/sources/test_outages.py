@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 
 from polserve.protos.shared.names import CHAMPION, SHA256_TAG
 from polserve.training.registry.store import connect
+from tests.support.children import children_of
 from tests.support.following import answering, serve
 from tests.support.proxy import Fault, Forward, Proxy, Request, Response, none, read_only, requiring
 from tests.support.proxy import answering as answering_with
@@ -87,25 +88,18 @@ def test_the_last_good_version_is_served_from_the_cache_until_the_registry_retur
         assert answering(running, policy) == "2", "an outage changes no answer"
 
 
-def test_a_follower_that_dies_is_started_again(
-    mlflow_url: str, store: MlflowClient, policy: str, tmp_path: Path
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_follower_that_dies_or_is_stopped_is_started_again(
+    mlflow_url: str, store: MlflowClient, policy: str, tmp_path: Path, number: signal.Signals
 ) -> None:
-    with serve(mlflow_url, policy, tmp_path) as running:
+    with serve(mlflow_url, policy, tmp_path, "--max-silence", "3") as running:
         wait_until(lambda: running.ready()["ready"] is True, running.log)
-        for child in children(running.process.pid):
-            os.kill(int(child), signal.SIGKILL)
+        for child in children_of(running.process.pid):
+            os.kill(child, number)
         wait_until(lambda: "event=follower_ended" in running.log.read_text())
+        assert running.ready()["ready"] is True
         store.set_registered_model_alias(policy, CHAMPION, "2")
         wait_until(lambda: answering(running, policy) == "2", running.log)
-
-
-def children(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split() + [
-        child
-        for task in Path(f"/proc/{pid}/task").iterdir()
-        if task.name != str(pid)
-        for child in (task / "children").read_text().split()
-    ]
 
 
 def test_a_champion_that_is_refused_does_not_cost_the_last_good_one_its_place(
