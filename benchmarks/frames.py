@@ -1,6 +1,6 @@
 """Colour frames over the wire: a stack in one call, one frame a step in episodes, and frames that the client cropped.
 
-Each line compares two sides that take turns in this run; CPU of the server for a call or a step, from /proc.
+Each line compares two sides that take turns in this run; CPU of the server for a call or a step.
 """
 
 import tempfile

@@ -1,6 +1,6 @@
 """A CartPole action over HTTP in JSON, beside an empty echo of `grpc.server`; and probes beside clients that dawdle.
 
-CPU of the server for a call, from /proc, by h2load over HTTP/1.1. uvicorn alone, and with Starlette, answers the body
+CPU of the server for a call, by h2load over HTTP/1.1. uvicorn alone, and with Starlette, answers the body
 that it reads. The probes come while 500 connections are half open, and 50 send a byte of a body a second.
 """
 

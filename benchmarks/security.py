@@ -1,6 +1,6 @@
 """What TLS and tokens cost: Act over kept connections, beside an empty plaintext echo of `grpc.server`.
 
-All sides take turns in this run; CPU of the server for a call, from /proc.
+All sides take turns in this run; CPU of the server for a call.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""A step of an episode beside an empty unary call, an echoing stream, and single Acts; CPU of the server, from /proc.
+"""A step of an episode beside an empty unary call, an echoing stream, and single Acts; CPU of the server.
 
 The same asyncio client asks both sides in turns, with as many lanes: each asks again when it was answered.
 """
