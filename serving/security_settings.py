@@ -2,25 +2,22 @@
 
 import ipaddress
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
-
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from polserve.serving.access.callers import ROLES, Role
 from polserve.serving.access.guard import AccessRules
 from polserve.serving.access.web_tokens import WebTokenRules
-from polserve.serving.setting_forms import Shown
+from polserve.serving.setting_forms import Limits, Shown
 from polserve.serving.tls import TlsFiles
 
 FilePath = Annotated[Path | None, Shown(default="none", expected="a file")]
 
 
-class SecuritySettings(BaseSettings):
+@dataclass(frozen=True, kw_only=True)
+class SecuritySettings:
     """Settings of transport and access."""
-
-    model_config = SettingsConfigDict(defer_build=True)  # it is only ever a part of `Settings`
 
     grpc_socket: Annotated[Path | None, Shown(default="none", expected="a path for a socket")] = None
     """UNIX socket to answer gRPC on too, for clients of this machine that the file's mode (0660) lets in."""
@@ -41,7 +38,7 @@ class SecuritySettings(BaseSettings):
     """Issuer that a JSON web token must have."""
     jwt_audience: Annotated[str | None, Shown(default="none")] = None
     """Audience that a JSON web token must be for."""
-    jwt_leeway: float = Field(0.0, ge=0, le=3600, validation_alias="POLSERVE_JWT_LEEWAY_S")
+    jwt_leeway: Annotated[float, Limits(at_least=0, at_most=3600), Shown(variable="POLSERVE_JWT_LEEWAY_S")] = 0.0
     """Seconds for which a JSON web token is taken before its time and after it, since clocks differ."""
     jwt_role_claim: str = "role"
     """Claim that holds the role: act, observe or none, also as polserve:act among others; a path has dots."""
@@ -53,14 +50,14 @@ class SecuritySettings(BaseSettings):
     """Who may use gRPC reflection, which tells what there is to call: everybody, callers who may observe, or nobody."""
     metrics_access: Literal["open", "observe"] = "observe"
     """Who may read /metrics: everybody, or callers who may observe and see all policies."""
-    max_call_rate: Annotated[float | None, Shown(default="none", expected="a number above 0")] = Field(None, gt=0)
+    max_call_rate: Annotated[float | None, Shown(default="none", expected="a number above 0"), Limits(above=0)] = None
     """Calls a second that one caller may make of one process, or one address where nobody shows who they are; more are
     refused with RESOURCE_EXHAUSTED and told when to try again. A step of an episode is no call, nor is a page, a probe
     or a scrape."""
-    max_connections: int = Field(10_000, ge=1)
+    max_connections: Annotated[int, Limits(at_least=1)] = 10_000
     """Largest number of connections for gRPC, shared out among the processes; more wait until there is room, which
     those that have said nothing yet must make."""
-    max_metadata_kib: int = Field(16, ge=4, le=1024)
+    max_metadata_kib: Annotated[int, Limits(at_least=4, at_most=1024)] = 16
     """Largest metadata of a call, in KiB."""
 
     @property

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry
@@ -52,7 +53,7 @@ class Service:
             ConfigurationError: the source cannot be used.
             PortInUse: a port cannot be bound.
         """
-        settings = settings.model_copy(update={"front": choose_front(settings.front)})
+        settings = replace(settings, front=choose_front(settings.front))
         self._settings = settings
         _warn_of_strangers(settings)
         self._source = make_source(settings)

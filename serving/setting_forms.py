@@ -1,20 +1,37 @@
 """How each setting is written: its flag, its variable, its default, and what a value must be."""
 
 import ast
+import dataclasses
 import itertools
 import sys
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Union
-
-import annotated_types as at
-from pydantic.fields import FieldInfo
+from typing import Any, Literal, TypeVar, Union
 
 NAMES = "NAME"
 """What stands for a value that names a policy or an alias."""
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The numbers between which a setting lies; None where there is no limit."""
+
+    above: float | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A check of one setting: it returns the value to use, or raises ValueError."""
+
+    of: Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +40,8 @@ class Shown:
 
     flag: str = ""
     """Flag without its dashes."""
+    variable: str = ""
+    """Variable, where the field's name does not make it."""
     default: str = ""
     expected: str = ""
     """What a value must be."""
@@ -36,6 +55,11 @@ class SettingForm:
 
     name: str
     """The field of `Settings`."""
+    kind: Any
+    """Type of a value that is given: int for `int | None`, tuple for any tuple, a Literal."""
+    limits: Limits
+    check: Callable[[Any], Any] | None
+    """Further check of a value; it returns the one to use, or raises ValueError."""
     flag: str
     """Flag with its dashes."""
     variable: str
@@ -48,7 +72,16 @@ class SettingForm:
     """What a value must be, as an error says it."""
     remedy: str
     """What to do about one that is not, where that says more."""
-    is_repeatable: bool
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether the flag may be given several times."""
+        return self.kind is tuple
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The values that there are; none where it may be any of its kind."""
+        return typing.get_args(self.kind) if typing.get_origin(self.kind) is Literal else ()
 
     @property
     def is_switch(self) -> bool:
@@ -61,23 +94,24 @@ class SettingForm:
         return f"{self.flag}/--no-{self.flag.removeprefix('--')}" if self.is_switch else self.flag
 
 
-def setting_forms(fields: Mapping[str, FieldInfo], meanings: Mapping[str, str], prefix: str) -> dict[str, SettingForm]:
-    """Read the forms of settings off their fields; return them by name.
+def setting_forms(settings: type, meanings: Mapping[str, str], prefix: str) -> dict[str, SettingForm]:
+    """Read the forms of settings off the fields of a dataclass; return them by name, inherited ones last.
 
     Args:
-        fields: of the class that holds the settings.
-        meanings: what each of them means.
+        settings: the dataclass.
+        meanings: what each of its fields means.
         prefix: of the variables of those that do not name one.
     """
-    return {name: _form(name, field, meanings.get(name, ""), prefix) for name, field in fields.items()}
+    hints = typing.get_type_hints(settings, include_extras=True)
+    fields = sorted(dataclasses.fields(settings), key=lambda field: field.name not in settings.__annotations__)
+    return {
+        field.name: _form(field.name, hints[field.name], field.default, meanings.get(field.name, ""), prefix)
+        for field in fields
+    }
 
 
 def attribute_docstrings(*classes: type) -> dict[str, str]:
-    """Docstrings of the attributes that classes define, by the attribute's name.
-
-    pydantic can read them too, but looks for each class in all modules that are imported: a third of a second at each
-    start, where this takes a hundredth.
-    """
+    """Docstrings of the attributes that classes define, by the attribute's name."""
     return {name: text for kind in classes for name, text in _documented(kind)}
 
 
@@ -93,28 +127,30 @@ def _documented(kind: type) -> Iterator[tuple[str, str]]:
                 yield name, " ".join(text.split())
 
 
-def written(form: SettingForm, given: Mapping[str, Any], environment: Mapping[str, str]) -> str:
-    """Return what the user wrote to set a setting: its flag, else its variable; its flag where nobody set it."""
-    if given.get(form.name) is not None:
-        return form.flag
-    found = (variable for variable, text in environment.items() if text and variable.upper() == form.variable)
-    return next(found, form.flag)
-
-
-def _form(name: str, field: FieldInfo, meaning: str, prefix: str) -> SettingForm:
-    shown = next((extra for extra in field.metadata if isinstance(extra, Shown)), Shown())
-    kind = _kind(field.annotation)
+def _form(name: str, hint: Any, default: Any, meaning: str, prefix: str) -> SettingForm:
+    annotation, *extras = typing.get_args(hint) if typing.get_origin(hint) is typing.Annotated else [hint]
+    shown = _extra(extras, Shown())
+    limits = _extra(extras, Limits())
+    check = next((extra.of for extra in extras if isinstance(extra, Check)), None)
+    kind = _kind(annotation)
     return SettingForm(
         name=name,
+        kind=kind,
+        limits=limits,
+        check=check,
         flag=f"--{shown.flag or name.replace('_', '-')}",
-        variable=str(field.validation_alias or f"{prefix}{name.upper()}"),
-        default=shown.default or _default(field.default),
+        variable=shown.variable or f"{prefix}{name.upper()}",
+        default=shown.default or _default(default),
         meaning=meaning,
         value=_value(kind),
-        expected=shown.expected or _expected(kind, field),
+        expected=shown.expected or _expected(kind, limits),
         remedy=shown.remedy,
-        is_repeatable=kind is tuple,
     )
+
+
+def _extra(extras: list[Any], otherwise: T) -> T:
+    """Return what an annotation holds of the kind of `otherwise`; that, where it holds none."""
+    return next((extra for extra in extras if isinstance(extra, type(otherwise))), otherwise)
 
 
 def _kind(annotation: Any) -> Any:
@@ -141,24 +177,23 @@ def _value(kind: Any) -> str | None:
     return {bool: None, tuple: NAMES, Path: "<path>", int: "<int>", float: "<float>"}.get(kind, "<str>")
 
 
-def _expected(kind: Any, field: FieldInfo) -> str:
+def _expected(kind: Any, limits: Limits) -> str:
     if typing.get_origin(kind) is Literal:
         *others, last = typing.get_args(kind)
         return f"{', '.join(others)} or {last}"
     noun = {bool: "true or false", int: "a whole number", float: "a number"}.get(kind, "some text")
-    return " ".join(filter(None, [noun, _range(field)]))
+    return " ".join(filter(None, [noun, _range(limits)]))
 
 
-def _range(field: FieldInfo) -> str:
+def _range(limits: Limits) -> str:
     """Say between which numbers a setting must lie; empty where there are no limits."""
-    limits = {type(limit): limit for limit in field.metadata}
-    match limits.get(at.Gt), limits.get(at.Ge), limits.get(at.Le):
-        case None, at.Ge(ge=low), at.Le(le=high):
-            return f"from {low} to {high}"
-        case at.Gt(gt=low), None, at.Le(le=high):
-            return f"above {low} and at most {high}"
-        case at.Gt(gt=low), None, None:
-            return f"above {low}"
-        case None, at.Ge(ge=low), None:
+    match limits:
+        case Limits(None, None, None):
+            return ""
+        case Limits(None, low, None):
             return f"of at least {low}"
-    return ""
+        case Limits(None, low, high):
+            return f"from {low} to {high}"
+        case Limits(low, _, None):
+            return f"above {low}"
+    return f"above {limits.above} and at most {limits.at_most}"

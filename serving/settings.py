@@ -7,24 +7,23 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import NoDecode, SettingsConfigDict
+from typing import Annotated, Any, Literal, Self
 
 from polserve.protos.shared.calls import DEFAULT_PORT
 from polserve.protos.shared.hosts import without_passwords
 from polserve.protos.shared.names import CHAMPION
 from polserve.serving.errors import ConfigurationError
 from polserve.serving.security_settings import SecuritySettings, is_of_this_machine
-from polserve.serving.setting_forms import Shown, attribute_docstrings, setting_forms, written
+from polserve.serving.setting_forms import Check, Limits, SettingForm, Shown, attribute_docstrings, setting_forms
+from polserve.serving.setting_values import find_variable, read_value, written
 from polserve.serving.versions import Batching
 
 PREFIX = "POLSERVE_"
 """What the names of our variables begin with."""
 
-Port = Annotated[int, Field(ge=0, le=65535)]
+Port = Annotated[int, Limits(at_least=0, at_most=65535)]
 
 _LINK = re.compile(r"(tcp|udp|sctp)://")
 """What Kubernetes writes into the variables that it makes of Services."""
@@ -35,18 +34,26 @@ REGISTRY_SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
 BUNDLED_POLICIES = Path(__file__).resolve().parent.parent / "policies"
 
 
+def _bare(host: str) -> str:
+    """Take away the brackets, which only stand around an IPv6 address where a port follows."""
+    bare = host.strip().removeprefix("[").removesuffix("]")
+    if not bare:
+        raise ValueError("brackets around nothing")
+    return bare
+
+
+def _with_scheme(uri: str) -> str:
+    """Refuse what is no address of a server or database; take away spaces around one."""
+    if uri.strip().partition(":")[0].partition("+")[0] not in REGISTRY_SCHEMES:
+        raise ValueError("no such scheme")
+    return uri.strip()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings(SecuritySettings):
     """The settings of `polserve serve`; help and docs show what stands below each of them."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        env_ignore_empty=True,
-        extra="forbid",
-        frozen=True,
-        populate_by_name=True,
-    )
-
-    host: Annotated[str, Shown(expected="an address such as 127.0.0.1, or 0.0.0.0 for all")] = "127.0.0.1"
+    host: Annotated[str, Shown(expected="an address such as 127.0.0.1, or 0.0.0.0 for all"), Check(_bare)] = "127.0.0.1"
     """Address that both ports are bound to; 0.0.0.0 for all of this machine's."""
     grpc_port: Port = DEFAULT_PORT
     """Port for gRPC; 0 for any free one."""
@@ -56,61 +63,63 @@ class Settings(SecuritySettings):
     """Whether a browser gets the console at /, which shows what is live and lets you try it; else a plain page."""
     policies: Annotated[Path | None, Shown(default="the bundled policies", expected="a folder")] = None
     """Folder that holds policies as NAME/VERSION/; the highest version of each answers."""
-    policy: Annotated[tuple[str, ...], NoDecode, Shown(default="all", expected="the name of a policy")] = ()
+    policy: Annotated[tuple[str, ...], Shown(default="all", expected="the name of a policy")] = ()
     """Policy to serve; repeat the flag for more, or separate their names by commas. Each must be live before the
     service is ready."""
-    aliases: Annotated[
-        tuple[str, ...], NoDecode, Shown(flag="alias", expected="the name of an alias, such as champion")
-    ] = (CHAMPION,)
+    aliases: Annotated[tuple[str, ...], Shown(flag="alias", expected="the name of an alias, such as champion")] = (
+        CHAMPION,
+    )
     """Registry alias to serve; repeat the flag for more, or separate them by commas. A request that names no version
     gets the champion, else the first of these."""
-    poll_interval: float = Field(5.0, gt=0, le=86_400, validation_alias="POLSERVE_POLL_INTERVAL_S")
+    poll_interval: Annotated[float, Limits(above=0, at_most=86_400), Shown(variable="POLSERVE_POLL_INTERVAL_S")] = 5.0
     """Seconds between two looks at the registry or the folder."""
     cache_dir: Annotated[Path | None, Shown(default="~/.cache/polserve", expected="a folder")] = None
     """Folder for the versions from a registry, which are served from there while it is down."""
     service: str = "polserve"
     """Name of this service in the tags that it leaves on registry versions."""
-    max_artifact_mib: int = Field(2048, ge=1)
+    max_artifact_mib: Annotated[int, Limits(at_least=1)] = 2048
     """Largest version that is downloaded from a registry, in MiB."""
-    latency_budget: float = Field(50.0, gt=0, validation_alias="POLSERVE_LATENCY_BUDGET_MS")
+    latency_budget: Annotated[float, Limits(above=0), Shown(variable="POLSERVE_LATENCY_BUDGET_MS")] = 50.0
     """Refuse a version that takes more than this many milliseconds for one observation."""
-    max_slowdown: float = Field(20.0, ge=1)
+    max_slowdown: Annotated[float, Limits(at_least=1)] = 20.0
     """Refuse a version more than this many times slower than the live one, if it also takes more than 1 ms."""
     allow_space_change: bool = False
     """Accept a version whose observations or actions differ from those of the live one."""
-    workers: int = Field(1, ge=1, le=256)
+    workers: Annotated[int, Limits(at_least=1, at_most=256)] = 1
     """Number of processes that answer calls."""
-    max_silence: float = Field(10.0, ge=2, le=3600, validation_alias="POLSERVE_MAX_SILENCE_S")
+    max_silence: Annotated[float, Limits(at_least=2, at_most=3600), Shown(variable="POLSERVE_MAX_SILENCE_S")] = 10.0
     """Seconds without a sign of life after which a worker, the follower or the validator is killed and replaced; with
     one worker, seconds after which /livez asks for a restart."""
-    seed: Annotated[int | None, Shown(default="another at each start")] = Field(None, ge=0)
+    seed: Annotated[int | None, Limits(at_least=0), Shown(default="another at each start")] = None
     """Seed of the explored actions (epsilon); each process draws from a stream of its own."""
     batching: Batching = "auto"
     """Whether observations that wait at the same time go to the model together; auto measures where that pays."""
-    max_batch: int = Field(256, ge=1, le=4096)
+    max_batch: Annotated[int, Limits(at_least=1, at_most=4096)] = 256
     """Largest number of observations that go to the model together."""
-    max_waiting: int = Field(1024, ge=1)
+    max_waiting: Annotated[int, Limits(at_least=1)] = 1024
     """Largest number of calls that wait for slow models in one process; more are refused with RESOURCE_EXHAUSTED."""
-    max_wait: float = Field(0.05, gt=0, le=3600, validation_alias="POLSERVE_MAX_WAIT_S")
+    max_wait: Annotated[float, Limits(above=0, at_most=3600), Shown(variable="POLSERVE_MAX_WAIT_S")] = 0.05
     """Seconds that a call with a deadline may be expected to wait where more comes than is done; up to 8 runs of its
     model are always allowed. What would wait for longer is refused with RESOURCE_EXHAUSTED."""
-    patience: float = Field(5.0, gt=0, le=3600, validation_alias="POLSERVE_PATIENCE_S")
+    patience: Annotated[float, Limits(above=0, at_most=3600), Shown(variable="POLSERVE_PATIENCE_S")] = 5.0
     """Seconds that a call without a deadline may be expected to wait; beyond, it is refused with RESOURCE_EXHAUSTED."""
-    max_streams: int = Field(1024, ge=1, le=2**31 - 1)
+    max_streams: Annotated[int, Limits(at_least=1, at_most=2**31 - 1)] = 1024
     """Largest number of calls at the same time on one connection."""
-    max_message_mib: int = Field(64, ge=1, le=1024)
+    max_message_mib: Annotated[int, Limits(at_least=1, at_most=1024)] = 64
     """Largest message, in MiB."""
-    keepalive: float = Field(60.0, ge=1, le=86_400, validation_alias="POLSERVE_KEEPALIVE_S")
+    keepalive: Annotated[float, Limits(at_least=1, at_most=86_400), Shown(variable="POLSERVE_KEEPALIVE_S")] = 60.0
     """Seconds of silence after which a connection is probed; one that does not answer within 20 s is closed."""
-    connection_age: float = Field(300.0, ge=1, le=864_000, validation_alias="POLSERVE_CONNECTION_AGE_S")
+    connection_age: Annotated[
+        float, Limits(at_least=1, at_most=864_000), Shown(variable="POLSERVE_CONNECTION_AGE_S")
+    ] = 300.0
     """Seconds after which a client is asked to connect again, with several workers: so their load evens out."""
-    max_episodes: int = Field(10_000, ge=1, le=1_000_000)
+    max_episodes: Annotated[int, Limits(at_least=1, at_most=1_000_000)] = 10_000
     """Largest number of open episodes, each slot of a stream counted, shared out among the processes."""
-    max_episode_mib: int = Field(1024, ge=1)
+    max_episode_mib: Annotated[int, Limits(at_least=1)] = 1024
     """Largest memory for the frames that open episodes keep, in MiB, shared out among the processes."""
-    episode_idle: float = Field(300.0, gt=0, le=86_400, validation_alias="POLSERVE_EPISODE_IDLE_S")
+    episode_idle: Annotated[float, Limits(above=0, at_most=86_400), Shown(variable="POLSERVE_EPISODE_IDLE_S")] = 300.0
     """Seconds without a message after which an episode stream is ended."""
-    retire_after: float = Field(3600.0, gt=0, le=604_800, validation_alias="POLSERVE_RETIRE_AFTER_S")
+    retire_after: Annotated[float, Limits(above=0, at_most=604_800), Shown(variable="POLSERVE_RETIRE_AFTER_S")] = 3600.0
     """Seconds that episodes may go on with a version that is no longer live; then they end with UNAVAILABLE."""
     front: Literal["auto", "nghttp2", "grpcio"] = "auto"
     """What carries gRPC: nghttp2, or the public server of grpcio; auto takes nghttp2 if its self-test passes."""
@@ -121,46 +130,20 @@ class Settings(SecuritySettings):
             default="none",
             expected="http://, https:// or a database URI",
             remedy="run `mlflow server` and give its address",
+            variable="MLFLOW_TRACKING_URI",
         ),
-    ] = Field(None, validation_alias="MLFLOW_TRACKING_URI")
+        Check(_with_scheme),
+    ] = None
     """Address of the MLflow server whose registry is followed; it cannot be combined with --policies."""
 
-    @field_validator("*", mode="before")
     @classmethod
-    def _not_blank(cls, value: object) -> object:
-        """Refuse blank text, which is a slip, such as a shell variable that is not set."""
-        if isinstance(value, str) and not value.strip():
-            raise ValueError("blank")
-        return value
+    def of_message(cls, message: Mapping[str, Any]) -> Self:
+        """Read the settings that `to_message` wrote."""
+        return cls(**{name: read_value(FORMS[name], given) for name, given in message.items() if given is not None})
 
-    @field_validator("host")
-    @classmethod
-    def _bare(cls, host: str) -> str:
-        """Take away the brackets, which only stand around an IPv6 address where a port follows."""
-        bare = host.strip().removeprefix("[").removesuffix("]")
-        if not bare:
-            raise ValueError("brackets around nothing")
-        return bare
-
-    @field_validator("policy", "aliases", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        """Split names that commas separate, in a text or a list; an alias may be written with its @."""
-        parts = [value] if isinstance(value, str) else value
-        if not isinstance(parts, (list, tuple)):
-            return value
-        names = [name.strip().removeprefix("@") for part in parts for name in str(part).split(",")]
-        if names and not any(names):  # such as "," or "@"
-            raise ValueError("no name")
-        return tuple(name for name in names if name)
-
-    @field_validator("mlflow_tracking_uri")
-    @classmethod
-    def _has_scheme(cls, uri: str | None) -> str | None:
-        """Refuse what is no address of a server or database; take away spaces around one."""
-        if uri is not None and uri.strip().partition(":")[0].partition("+")[0] not in REGISTRY_SCHEMES:
-            raise ValueError("no such scheme")
-        return uri and uri.strip()
+    def to_message(self) -> dict[str, Any]:
+        """Write the settings as JSON can hold them."""
+        return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
 
     @property
     def registry_address(self) -> str:
@@ -186,12 +169,7 @@ class Settings(SecuritySettings):
             ) from error
 
 
-_OWN_FIRST = sorted(Settings.model_fields, key=SecuritySettings.model_fields.__contains__)
-FORMS = setting_forms(
-    {name: Settings.model_fields[name] for name in _OWN_FIRST},
-    attribute_docstrings(Settings, SecuritySettings),
-    PREFIX,
-)
+FORMS = setting_forms(Settings, attribute_docstrings(Settings, SecuritySettings), PREFIX)
 """How each setting is written, by the name of its field."""
 
 
@@ -202,25 +180,26 @@ def load_settings(given: Mapping[str, Any]) -> Settings:
         ConfigurationError: a value is not what it must be, or two contradict each other; it names them as they were
             written, by flag or by variable.
     """
+    variables = {name: find_variable(form, os.environ) for name, form in FORMS.items()}
+    found = {name: os.environ[variable] for name, variable in variables.items() if variable is not None}
     given = {name: value for name, value in given.items() if value not in (None, [], ())}
-    try:
-        settings = Settings(**given)
-    except ValidationError as error:
-        raise _invalid(error, given) from error
+    settings = Settings(**{name: _read(FORMS[name], value, given) for name, value in {**found, **given}.items()})
     _check_pairs(settings, {name: written(form, given, os.environ) for name, form in FORMS.items()})
     return settings
 
 
-def _invalid(error: ValidationError, given: Mapping[str, Any]) -> ConfigurationError:
-    """Make the error that says which setting is not what it must be, and what it was written as."""
-    first = error.errors()[0]
-    form = next(form for form in FORMS.values() if first["loc"][0] in (form.name, form.variable))
-    value = first["input"]
-    got = ",".join(value) if isinstance(value, (list, tuple)) else value
-    if form.name == "mlflow_tracking_uri":
-        got = str(got).rpartition("@")[2]  # before it may stand a password
-    remedy = "; " + form.remedy if form.remedy else ""
-    return ConfigurationError(f"{written(form, given, os.environ)}: expected {form.expected}, got {got!r}{remedy}")
+def _read(form: SettingForm, value: Any, given: Mapping[str, Any]) -> Any:
+    """Return the value of a setting; raise ConfigurationError, which names it as it was written, where it is none."""
+    try:
+        return read_value(form, value)
+    except ValueError as error:
+        got = ",".join(value) if isinstance(value, (list, tuple)) else value
+        if form.name == "mlflow_tracking_uri":
+            got = str(got).rpartition("@")[2]  # before it may stand a password
+        remedy = "; " + form.remedy if form.remedy else ""
+        raise ConfigurationError(
+            f"{written(form, given, os.environ)}: expected {form.expected}, got {got!r}{remedy}"
+        ) from error
 
 
 def _check_pairs(settings: Settings, names: Mapping[str, str]) -> None:

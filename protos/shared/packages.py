@@ -15,7 +15,6 @@ _PACKAGES = {
     "prometheus_client": "prometheus-client",
     "psycopg": "psycopg[binary]",
     "psycopg2": "psycopg2-binary",
-    "pydantic_settings": "pydantic-settings",
 }
 """Names under which modules are installed, where those differ from the modules' own."""
 _SPELLED_OUT = {"psycopg": ("psycopg2", "postgresql+psycopg2://"), "MySQLdb": ("pymysql", "mysql+pymysql://")}

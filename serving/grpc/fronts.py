@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 from polserve.serving.errors import ConfigurationError, one_line
 from polserve.serving.grpc.carrier import Carrier
@@ -17,8 +18,8 @@ LARGE_MESSAGES = 4
 log = Log()
 
 
-def choose_front(wanted: str) -> str:
-    """Return the front to use: "nghttp2" or "grpcio".
+def choose_front(wanted: str) -> Literal["nghttp2", "grpcio"]:
+    """Return the front to use.
 
     Args:
         wanted: one of the two, or "auto" for the first where it works.
@@ -27,7 +28,7 @@ def choose_front(wanted: str) -> str:
         ConfigurationError: nghttp2 is wanted, and does not work here.
     """
     if wanted == "grpcio":
-        return wanted
+        return "grpcio"
     try:
         from polserve.serving.http2 import engine
 

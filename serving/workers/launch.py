@@ -44,7 +44,7 @@ class Shared:
     def config(self, index: int, calls_fd: int) -> dict[str, Any]:
         """Return the configuration of a worker, which takes the supervisor's calls from `calls_fd`."""
         return {
-            "settings": self.settings.model_dump(mode="json"),
+            "settings": self.settings.to_message(),
             "index": index,
             "n": self.settings.workers,
             "host": self.settings.host,

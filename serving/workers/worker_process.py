@@ -34,7 +34,7 @@ class SupervisedWorker:
         socket_fd = config["socket_fd"]
         share = Share(index, n, port, socket_fd and SharedPort(socket.socket(fileno=socket_fd), turns))
         self.worker = Worker(
-            Settings(**config["settings"]), CollectorRegistry(), SharedEpoch(config["epoch_fd"]), share
+            Settings.of_message(config["settings"]), CollectorRegistry(), SharedEpoch(config["epoch_fd"]), share
         )
         self._calls = socket.socket(fileno=config["calls_fd"])
         self._address = (config["host"], config["port"])

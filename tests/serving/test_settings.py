@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -168,3 +169,34 @@ def test_every_setting_has_a_meaning_a_default_and_an_expectation() -> None:
         assert form.meaning.endswith("."), form
         assert form.default not in ("", "None"), form
         assert form.expected, form
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("true", True), ("On", True), ("1", True), ("y", True), ("FALSE", False), ("no", False)]
+)
+def test_a_switch_is_written_in_any_of_the_usual_ways(text: str, value: object) -> None:
+    assert load_settings({"insecure": text}).insecure is value
+
+
+@pytest.mark.parametrize("text", ["1000000", " 1000000 ", "1_000_000", "1e+06", "1000000.0"])
+def test_a_whole_number_may_be_written_as_tools_that_fill_in_templates_write_it(text: str) -> None:
+    assert load_settings({"max_episodes": text}).max_episodes == 1_000_000
+
+
+@pytest.mark.parametrize("text", ["1.5", "inf", "nan", "1e400", "true", "0x10"])
+def test_what_is_no_whole_number_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"--max-batch: expected a whole number from 1 to 4096, got '{text}'"):
+        load_settings({"max_batch": text})
+
+
+def test_a_name_that_is_no_setting_is_an_error() -> None:
+    with pytest.raises(KeyError, match="worker"):
+        load_settings({"worker": 2})
+
+
+def test_a_worker_process_reads_the_settings_that_its_supervisor_wrote() -> None:
+    settings = load_settings(
+        {"policies": "some/folder", "aliases": ["champion", "canary"], "workers": 2, "seed": 0, "keepalive": 2.5}
+    )
+    assert Settings.of_message(json.loads(json.dumps(settings.to_message()))) == settings
+    assert Settings.of_message(json.loads(json.dumps(Settings().to_message()))) == Settings()

@@ -12,7 +12,7 @@ from polserve.protos.shared.tables import aligned, first_fitting
 from polserve.serving.cli import GROUP, build
 from polserve.serving.client import LivePolicy
 from polserve.serving.commands.policies import layouts
-from polserve.serving.settings import Settings
+from polserve.serving.settings import FORMS
 from polserve.training.runs.presets import PRESETS
 
 COMMANDS = sorted(entry.name for entry in entry_points(group=GROUP))
@@ -55,8 +55,8 @@ def test_the_help_shows_every_flag_and_variable_in_one_piece(name: str) -> None:
 
 def test_the_help_of_serve_shows_the_variable_of_every_setting() -> None:
     words = shown("serve").replace(";", " ").replace("]", " ").split()
-    for name, field in Settings.model_fields.items():
-        assert (field.validation_alias or f"POLSERVE_{name.upper()}") in words, name
+    for name, form in FORMS.items():
+        assert form.variable in words, name
 
 
 def test_the_help_of_train_says_where_presets_and_hyper_parameters_are_listed() -> None:

@@ -177,8 +177,8 @@ def test_the_validator_reads_no_settings_and_imports_nothing_that_reads_them() -
     assert result.stdout.strip() == "[]"
 
 
-def test_the_service_imports_nothing_of_the_follower() -> None:
-    needless = ("mlflow", "pandas", "sqlalchemy", "grpc")
+def test_the_service_imports_nothing_that_it_does_not_use() -> None:
+    needless = ("mlflow", "pandas", "sqlalchemy", "grpc", "pydantic", "structlog")
     code = (
         "import polserve.serving.commands.serve, polserve.serving.service, polserve.serving.workers.in_process\n"
         f"import polserve.serving.grpc.nghttp2, sys; print([m for m in {needless} if m in sys.modules])"
