@@ -1,12 +1,13 @@
 """`polserve` and `python -m polserve`: the command line."""
 
 import sys
+from collections.abc import Callable
 
 
 def main() -> None:
     """Run the command line; where one of its imports fails, say why in one line."""
     try:
-        from polserve.serving.cli import main as run
+        run = _program(sys.argv[1:])
     except (ImportError, AttributeError) as error:
         from polserve.protos.shared.imports import why_import_failed
 
@@ -15,6 +16,22 @@ def main() -> None:
             raise
         sys.exit(f"error: {reason}")
     run()
+
+
+def _program(arguments: list[str]) -> Callable[[], None]:
+    """Import what the arguments call for; the service, whose start somebody waits for, needs little of it."""
+    if arguments[:1] == ["serve"]:
+        from polserve.serving.commands.flags import read_flags
+
+        given = read_flags(arguments[1:])
+        if given is not None:
+            from polserve.serving.commands.launching import launch
+            from polserve.serving.failures import end_well
+
+            return lambda: end_well(lambda: launch(given))
+    from polserve.serving.cli import main
+
+    return main
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, v
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from polserve.protos.shared.imports import OFFLINE_SIDE, why_import_failed
+from polserve.protos.shared.imports import OFFLINE_SIDE
+from polserve.serving.failures import end_well
 
 GROUP = "polserve.commands"
 PACKAGE = "polserve"
@@ -47,28 +47,8 @@ def polserve(
 
 
 def main() -> None:
-    """Run the command line; what a user can cause is one line on standard error.
-
-    The exit code is 2 for bad usage, 1 for failure.
-    """
-    try:
-        build(sys.argv[1:])(prog_name="polserve")
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except (ImportError, AttributeError) as error:
-        reason = why_import_failed(error)
-        if reason is None:
-            raise
-        _fail(reason)
-    except Exception as error:
-        if not getattr(error, "is_user_error", False):
-            raise
-        _fail(str(error), getattr(error, "exit_code", 1))
-
-
-def _fail(message: str, exit_code: int = 1) -> None:
-    Console(stderr=True, soft_wrap=True).print(f"error: {message}", style="red", markup=False, highlight=False)
-    sys.exit(exit_code)
+    """Run the command line, and end as `end_well` says."""
+    end_well(lambda: build(sys.argv[1:])(prog_name="polserve"))
 
 
 def _commands(called: str | None) -> dict[str, EntryPoint]:

@@ -1,6 +1,7 @@
 """The way of a version onto the service: validated, loaded by every worker, and switched to; or refused."""
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol, TypeAlias
 
 from polserve.protos.shared.names import CHAMPION
@@ -46,6 +47,8 @@ class Rollout:
         self._live: LiveVersions | None = None
         self._accepted: dict[VersionRef, AcceptedVersion] = {}
         self._refused: set[VersionRef] = set()
+        self._early: dict[VersionRef, Future[AcceptedVersion]] = {}
+        """Validations that were begun before their turn."""
 
     @property
     def live(self) -> LiveVersions:
@@ -67,6 +70,8 @@ class Rollout:
         """
         self._refused &= set(every(desired))
         is_first = self._live is None
+        if is_first:
+            self._begin_early(desired)
         results: list[RolloutResult] = []
         live = dict(self.live)
         for name, refs in desired.items():
@@ -79,6 +84,16 @@ class Rollout:
             live = {name: named for name, named in live.items() if name in desired}
         self._switch(live)
         return results
+
+    def _begin_early(self, desired: DesiredVersions) -> None:
+        """Have the champions validated one after another, each while the workers load the one before.
+
+        Nothing is live yet that they would be compared with.
+        """
+        pool = ThreadPoolExecutor(1, "validation")
+        first = (ref for refs in desired.values() for ref in _champion_first(refs)[:1])
+        self._early = {ref: pool.submit(self._validate, ref, None) for ref in first if ref.problem is None}
+        pool.shutdown(wait=False)
 
     def _switch(self, live: LiveVersions) -> None:
         """Answer by `live` from now on, but for the policies of which it has no version."""
@@ -121,7 +136,8 @@ class Rollout:
         """Validate a version, and have the workers load it; raises RolloutRefused."""
         if ref.problem is not None:
             raise RolloutRefused(ref.problem)
-        accepted = self._validate(ref, live)
+        early = self._early.pop(ref, None)
+        accepted = self._validate(ref, live) if early is None else early.result()
         self._workers.prepare(accepted)
         return accepted
 

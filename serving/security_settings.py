@@ -4,13 +4,14 @@ import ipaddress
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from polserve.serving.access.callers import ROLES, Role
-from polserve.serving.access.guard import AccessRules
-from polserve.serving.access.web_tokens import WebTokenRules
 from polserve.serving.setting_forms import Limits, Shown
-from polserve.serving.tls import TlsFiles
+
+if TYPE_CHECKING:  # else the flags could not be read before asyncio and ssl are imported
+    from polserve.serving.access.guard import AccessRules
+    from polserve.serving.tls import TlsFiles
 
 FilePath = Annotated[Path | None, Shown(default="none", expected="a file")]
 
@@ -61,15 +62,20 @@ class SecuritySettings:
     """Largest metadata of a call, in KiB."""
 
     @property
-    def tls_files(self) -> TlsFiles | None:
+    def tls_files(self) -> "TlsFiles | None":
         """The files of TLS; None where calls are not encrypted."""
+        from polserve.serving.tls import TlsFiles
+
         if self.tls_cert is None or self.tls_key is None:
             return None
         return TlsFiles(self.tls_cert, self.tls_key, self.tls_client_ca)
 
     @property
-    def access_rules(self) -> AccessRules:
+    def access_rules(self) -> "AccessRules":
         """Who may call."""
+        from polserve.serving.access.guard import AccessRules
+        from polserve.serving.access.web_tokens import WebTokenRules
+
         web_tokens = None
         if self.jwt_keys is not None:
             web_tokens = WebTokenRules(

@@ -1,13 +1,13 @@
 """`polserve serve`, whose options are the settings of the service."""
 
 import inspect
-import os
 from typing import Annotated, Any
 
 import typer
 
+from polserve.serving.commands.launching import launch
 from polserve.serving.setting_forms import SettingForm
-from polserve.serving.settings import FORMS, ignore_foreign_variables, load_settings
+from polserve.serving.settings import FORMS
 
 
 def serve(**given: Any) -> None:
@@ -16,29 +16,7 @@ def serve(**given: Any) -> None:
     It follows the aliases of an MLflow registry, or serves a folder of policy versions, and shows its console to a
     browser. Each option is an environment variable, too; an option wins over its variable.
     """
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what matters of it is raised, and logged as an event
-    from polserve.serving.logs import Log
-
-    for name in ignore_foreign_variables():  # before prometheus-client is imported, which reads one of them then
-        Log().warning("foreign_variable_ignored", name=name)
-
-    from polserve.serving.validation.validator import Validator
-
-    settings = load_settings(given)
-    validator = Validator(settings)
-    validator.warm_up()  # it imports what it needs while this process does
-    from polserve.serving.addresses import spelled
-    from polserve.serving.service import Service, run_service
-
-    def announce(running: Service) -> None:
-        source = settings.registry_address or settings.policies or "the bundled policies"
-        tls = " (TLS)" if settings.tls_files else ""
-        local = f" and unix:{settings.grpc_socket}" if settings.grpc_socket else ""
-        print(f"polserve: gRPC {spelled(settings.host, running.grpc_port)}{tls}{local}, ", end="")
-        scheme = "https" if settings.tls_files else "http"
-        print(f"HTTP {scheme}://{spelled(settings.host, running.http_port)}, following {source}", flush=True)
-
-    run_service(settings, validator, announce)
+    launch(given)
 
 
 def _parameter(form: SettingForm) -> inspect.Parameter:

@@ -91,8 +91,16 @@ class ChildProcess:
         Raises:
             ChildLost: the process did not come up.
         """
+        self.send(config)
+        self.wait_until_ready(timeout_s)
+
+    def wait_until_ready(self, timeout_s: float | None = START_TIMEOUT_S) -> None:
+        """Wait until the process has read the configuration that it was sent, and is ready.
+
+        Raises:
+            ChildLost: the process did not come up.
+        """
         with self._lock:
-            self.send(config)
             self.receive(timeout_s)
 
     def ask(self, message: Message, timeout_s: float) -> Message:

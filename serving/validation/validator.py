@@ -32,6 +32,8 @@ class Validator:
         }
         self._max_silence_s = settings.max_silence
         self._child: ChildProcess | None = None
+        self._ready: ChildProcess | None = None
+        """The child that is known to be ready."""
         self._starting = threading.Lock()
         self._lock = threading.Lock()
         """Guards the child, and is held for a moment only: who closes does not wait for a start."""
@@ -59,13 +61,9 @@ class Validator:
         raise RolloutRefused(f"{TRIES} processes ended while they validated the version: {problem}")
 
     def warm_up(self) -> None:
-        """Start the process in the background, so that the first version does not wait for it."""
-
-        def start() -> None:
-            with contextlib.suppress(ChildLost):  # it is started again when there is something to validate
-                self._running()
-
-        threading.Thread(target=start, name="validator", daemon=True).start()
+        """Start the process, so that the first version does not wait for all that it imports."""
+        with contextlib.suppress(ChildLost, OSError):  # it is started again when there is something to validate
+            self._started()
 
     def close(self) -> None:
         """End the process; a validation under way is given up."""
@@ -77,15 +75,22 @@ class Validator:
     def _running(self) -> ChildProcess:
         """Return the process, ready for work; start one where there is none."""
         with self._starting:
-            with self._lock:
-                if self._is_closed:
-                    raise ChildLost("the service ends")
-                if self._child is not None and self._child.is_alive:
-                    return self._child
-                child = self._child = ChildProcess(
+            child = self._started()
+            if child is not self._ready:
+                child.wait_until_ready()
+                self._ready = child
+            return child
+
+    def _started(self) -> ChildProcess:
+        """Return the process, which may not be ready yet; start one where there is none."""
+        with self._lock:
+            if self._is_closed:
+                raise ChildLost("the service ends")
+            if self._child is None or not self._child.is_alive:
+                self._child = ChildProcess(
                     "validator",
                     "polserve.serving.validation.validator_process",
                     max_silence_s=self._max_silence_s,
                 )
-            child.configure(self._config)
-            return child
+                self._child.send(self._config)
+            return self._child

@@ -27,7 +27,8 @@ def test_a_file_named_polserve_beside_a_script_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "arguments"),
     [
-        ("rich", ("--version",)),
+        ("typer", ("--version",)),
+        ("numpy", ("serve", "--grpc-port", "0", "--http-port", "0")),
         ("grpc", ("policies", "--wait", "0")),
         ("gymnasium", ("train", "cartpole")),
     ],

@@ -1,5 +1,6 @@
 """What is desired goes live where it is accepted; what is refused changes nothing."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,23 @@ def test_what_is_live_names_the_run_that_made_it(tmp_path: Path) -> None:
     rollout.apply({"cartpole": {CHAMPION: ref(make_version(3), tmp_path)}})
     assert rollout.live["cartpole"][CHAMPION].run_id == "run-3"
     assert rollout.aliases == {"cartpole": {CHAMPION: "1"}}
+
+
+def test_at_the_start_a_version_is_validated_while_the_one_before_is_loaded(tmp_path: Path) -> None:
+    is_validating = threading.Event()
+
+    def validate(candidate: VersionRef, live: VersionRef | None) -> AcceptedVersion:
+        if candidate.policy == "second":
+            is_validating.set()
+        return validate_here(candidate, live)
+
+    class Waiting(LoaderOnly):
+        def prepare(self, version: AcceptedVersion) -> None:
+            assert is_validating.wait(10.0), "the second policy is not validated before the first is loaded"
+            super().prepare(version)
+
+    folder = make_version().write(tmp_path / "1")
+    first, second = (VersionRef(name, "1", folder, make_version().sha256) for name in ("first", "second"))
+    rollout = Rollout(validate, Waiting(), is_list_fixed=False)
+    results = rollout.apply({"first": {CHAMPION: first}, "second": {CHAMPION: second}})
+    assert [(result.policy, result.refusal) for result in results] == [("first", None), ("second", None)]

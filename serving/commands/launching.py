@@ -1,0 +1,40 @@
+"""The start of the service, from its settings: what takes long begins first."""
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from polserve.serving.logs import Log
+from polserve.serving.settings import ignore_foreign_variables, load_settings
+
+if TYPE_CHECKING:
+    from polserve.serving.service import Service
+
+
+def launch(given: Mapping[str, Any]) -> None:
+    """Serve until SIGTERM or SIGINT, by the settings that were `given` and those of the environment.
+
+    Raises:
+        ConfigurationError: the service cannot start as it was told to.
+    """
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what matters of it is raised, and logged as an event
+    for name in ignore_foreign_variables():  # before prometheus-client is imported, which reads one of them then
+        Log().warning("foreign_variable_ignored", name=name)
+    settings = load_settings(given)
+
+    from polserve.serving.validation.validator import Validator
+
+    validator = Validator(settings)
+    validator.warm_up()  # it imports what it needs while this process does
+    from polserve.serving.addresses import spelled
+    from polserve.serving.service import run_service
+
+    def announce(running: "Service") -> None:
+        source = settings.registry_address or settings.policies or "the bundled policies"
+        tls = " (TLS)" if settings.tls_files else ""
+        local = f" and unix:{settings.grpc_socket}" if settings.grpc_socket else ""
+        print(f"polserve: gRPC {spelled(settings.host, running.grpc_port)}{tls}{local}, ", end="")
+        scheme = "https" if settings.tls_files else "http"
+        print(f"HTTP {scheme}://{spelled(settings.host, running.http_port)}, following {source}", flush=True)
+
+    run_service(settings, validator, announce)
