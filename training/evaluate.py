@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.training.environments.inspection import check_fits, inspect_environment
 from polserve.training.environments.limits import MAX_EVALUATION_STEPS
-from polserve.training.environments.making import EnvironmentSpec, EnvMaker, from_message, maker_name
+from polserve.training.environments.making import (
+    EVALUATION_FIRST_SEED,
+    EnvironmentSpec,
+    EnvMaker,
+    from_message,
+    maker_name,
+)
 from polserve.training.errors import InvalidOption, require, require_whole
 from polserve.training.evaluation.evaluation import Evaluation, EvaluationGames, evaluate_beside_random
 from polserve.training.evaluation.game_progress import SILENT, GameProgress, shown
@@ -41,6 +47,8 @@ class EvaluatedPolicy:
     name: str
     choose_actions: Actor
     environment: EnvironmentSpec
+    first_seed: int = EVALUATION_FIRST_SEED
+    """Seed of the first episode of its own evaluation, which others repeat."""
 
 
 def evaluate(  # noqa: PLR0913 - keywords of a function that notebooks call, as the command's options
@@ -81,7 +89,7 @@ def evaluate(  # noqa: PLR0913 - keywords of a function that notebooks call, as 
     require(max_steps > 0, "max_steps", "1 or more", max_steps)
     told = shown(progress)
     found = find_policy(policy, env=env, module=module, tracking_uri=tracking_uri, progress=told)
-    games = EvaluationGames(found.environment, episodes, max_steps)
+    games = EvaluationGames(found.environment, episodes, max_steps, found.first_seed)
     return evaluate_beside_random(found.name, found.choose_actions, games, told)
 
 
@@ -111,7 +119,8 @@ def find_policy(
         environment = env
     for caution in check_fits(environment, version.spec):
         progress.note(f"note: {caution}")
-    return EvaluatedPolicy(name, _player_of(version), environment)
+    first_seed = max(EVALUATION_FIRST_SEED, version.spec.evaluation.first_seed)  # a spec may state none
+    return EvaluatedPolicy(name, _player_of(version), environment, first_seed)
 
 
 def _player_of(version: LoadedVersion) -> Actor:

@@ -34,7 +34,8 @@ def _facts(version: "LiveVersion") -> Iterator[tuple[str, str]]:
     yield "action", str(version.action)
     yield "evaluation", _evaluation(spec.evaluation)
     if made.environment_steps:
-        steps = f"{made.environment_steps:,} steps{_time(made.training_hours)}"
+        evaluated = f", evaluated on {made.selection_steps:,}" if made.selection_steps else ""
+        steps = f"{made.environment_steps:,} steps{evaluated}{_time(made.training_hours)}"
         yield "trained", f"{spec.algorithm}, {steps}, seed {made.seed}"
     if made.machine:
         yield "machine", made.machine

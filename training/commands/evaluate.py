@@ -60,7 +60,7 @@ def evaluate(
     progress = ConsoleProgress(Console(stderr=True, highlight=False, soft_wrap=True), "episodes")
     with contextlib.redirect_stdout(sys.stderr):  # an environment that prints is no part of the answer
         found = find_policy(policy, env=env, module=module, progress=progress)
-        games = EvaluationGames(found.environment, episodes, max_steps)
+        games = EvaluationGames(found.environment, episodes, max_steps, found.first_seed)
         if which is Which.RANDOM:
             summaries = {RANDOM: summarise(games.play_random(progress))}
         else:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from polserve.protos.shared.names import CHAMPION
-from polserve.training.environments.limits import MAX_EVALUATION_STEPS
+from polserve.training.environments.limits import LAST_SEED, MAX_EVALUATION_STEPS
 from polserve.training.promotion.decision import (
-    LAST_SEED,
     LEAST_GAMES,
     MOST_GAMES,
     Criteria,

@@ -5,6 +5,7 @@ numbers.
 """
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import gymnasium as gym
@@ -113,11 +114,17 @@ class CheckedVec(VectorWrapper[Array, Array, Array, Array, Array]):
         self._box = self.observation_space if isinstance(self.observation_space, Box) else None
         self._action_dtype = space.dtype if isinstance(space, Box) else None
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
-        """Begin an episode in each; return the first observations (n, *shape), cast."""
+    def reset(
+        self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Array, dict[str, Any]]:
+        """Begin an episode in each; return the first observations (n, *shape), cast.
+
+        Of several seeds the first is taken: one generator draws for all environments.
+        """
         self._steps = 0
+        one = seed[0] if isinstance(seed, Sequence) else seed
         try:
-            observation, info = reset_of(self.env.reset(seed=seed, options=options))
+            observation, info = reset_of(self.env.reset(seed=one, options=options))
             return self._cast(observation), info
         except (Exception, SystemExit) as error:  # a simulator may call sys.exit
             raise self._told(error) from error

@@ -5,3 +5,5 @@ EVALUATION_EPISODES = 100
 MAX_EVALUATION_STEPS = 27_000
 """Steps of an episode that nothing is learned from: half an hour of an Atari game (Machado et al. 2018)."""
 EPISODES_GO_ON = "no max_episode_steps is registered"
+LAST_SEED = 2**31 - 1
+"""The largest seed that Gymnasium and the Arcade Learning Environment both take."""

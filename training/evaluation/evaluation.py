@@ -31,6 +31,8 @@ class Evaluation:
     """A sentence that says how many episodes of the policy were cut off; "" where none was."""
     published: str = ""
     """A sentence on published scores in this environment; "" where none are known."""
+    first_seed: int = EVALUATION_FIRST_SEED
+    """Seed of the first episode; the others follow it."""
 
     @property
     def mean(self) -> float:
@@ -56,6 +58,8 @@ class EvaluationGames:
     episodes: int
     max_steps: int
     """Steps after which an episode is cut off."""
+    first_seed: int = EVALUATION_FIRST_SEED
+    """Seed of the first episode; the others follow it."""
 
     def play(self, name: str, choose_actions: ChooseActions, progress: GameProgress) -> tuple[list[float], str]:
         """Play every episode; return the returns, and whether episodes were cut off, as `cut_off` says it."""
@@ -69,7 +73,7 @@ class EvaluationGames:
 
         with progress.playing(title, self.episodes) as advance:
             played = play_episodes(
-                choose_actions, self.environment, self.episodes, EVALUATION_FIRST_SEED, self.max_steps, report=report
+                choose_actions, self.environment, self.episodes, self.first_seed, self.max_steps, report=report
             )
         part = cut_off(played, self.max_steps, "--max-steps lets them go on")
         if part:
@@ -78,7 +82,12 @@ class EvaluationGames:
 
     def play_random(self, progress: GameProgress) -> list[float]:
         """Play every episode by the policy that draws actions uniformly; return the returns."""
-        return self.play(RANDOM, random_policy(self.environment, 0), progress)[0]
+        return self.play(RANDOM, random_policy(self.environment, random_policy_seed(self.first_seed)), progress)[0]
+
+
+def random_policy_seed(first_seed: int) -> int:
+    """Seed of the random policy's actions, in an evaluation whose first episode has the `first_seed`."""
+    return first_seed - EVALUATION_FIRST_SEED
 
 
 def evaluate_beside_random(
@@ -95,4 +104,5 @@ def evaluate_beside_random(
         summarise(returns),
         summarise(random_returns),
         part,
+        first_seed=games.first_seed,
     )

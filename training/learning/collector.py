@@ -28,18 +28,27 @@ class FinishedEpisode:
 class Collector:
     """Steps a vector environment and keeps account of its episodes."""
 
-    def __init__(self, envs: VecEnv, seed: int, *, is_life_terminal: bool = False) -> None:
-        """With `is_life_terminal`, the loss of a life is learned from as if the episode ended there; it goes on."""
+    def __init__(self, envs: VecEnv, seeds: list[int], *, is_life_terminal: bool = False) -> None:
+        """Begin an episode in each environment, reset with the seed that is its own.
+
+        With `is_life_terminal`, the loss of a life is learned from as if the episode ended there; it goes on.
+        """
         self._envs = envs
         self._is_life_terminal = is_life_terminal
-        self._observation, info = envs.reset(seed=seed)
-        self._lives = _lives(info, envs.num_envs)
-        self._is_over = np.zeros(envs.num_envs, np.bool_)
-        self._returns = np.zeros(envs.num_envs, np.float64)
-        self._lengths = np.zeros(envs.num_envs, np.int64)
-        self._finished: list[FinishedEpisode] = []
         self.throughput = Throughput()
         """Speed of the environments."""
+        self.begin(seeds)
+
+    def begin(self, seeds: list[int]) -> None:
+        """Begin new episodes in all environments, and forget those that were going on."""
+        n = self._envs.num_envs
+        reset: Any = self._envs.reset  # whose type has one seed; ours take one for each environment
+        self._observation, info = reset(seed=seeds)
+        self._lives = _lives(info, n)
+        self._is_over = np.zeros(n, np.bool_)
+        self._returns = np.zeros(n, np.float64)
+        self._lengths = np.zeros(n, np.int64)
+        self._finished: list[FinishedEpisode] = []
 
     def step(self, choose_actions: ChooseActions) -> VectorStep:
         """Step every environment once.

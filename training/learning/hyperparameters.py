@@ -26,8 +26,11 @@ class LoopConfig:
     """Learn from the loss of a life as from an episode's end, where the environment tells its lives."""
     evaluate_every: int = 5_000
     """Steps between two greedy evaluations, which choose the checkpoint to keep."""
-    selection_episodes: int = 100
-    """Episodes of such an evaluation."""
+    selection_episodes: int = 30
+    """Episodes of such an evaluation; fewer where the policy is clearly worse than the best one by then."""
+    selection_share: float = 0.5
+    """Largest part of all environment steps that these evaluations take, in (0, 1]; one that is due waits until it is
+    no more. The first and the last never wait."""
     evaluation_episodes: int = 100
     """Episodes of the final evaluation, on other seeds."""
     max_evaluation_steps: int = MAX_EVALUATION_STEPS
@@ -43,6 +46,7 @@ class LoopConfig:
         """Check the ranges; raises InvalidOption."""
         for name in ("steps", "n_envs", "evaluate_every", "selection_episodes", "log_every", "max_evaluation_steps"):
             require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        require(0 < self.selection_share <= 1, "selection_share", "a number above 0, up to 1", self.selection_share)
         episodes = self.evaluation_episodes
         require(episodes >= 2, "evaluation_episodes", "at least 2", episodes)  # noqa: PLR2004 - a spread needs two
 

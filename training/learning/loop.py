@@ -11,16 +11,21 @@ from numpy.typing import NDArray
 from polserve.training.environments.making import VecEnv
 from polserve.training.errors import CheckpointError, TrainingDiverged
 from polserve.training.learning.agents.agent import Agent, Weights
-from polserve.training.learning.collector import ChooseActions, Collector
+from polserve.training.learning.collector import Collector
 from polserve.training.learning.hyperparameters import LoopConfig, RewardConfig
-from polserve.training.learning.interrupts import Interrupted, interruptible
+from polserve.training.learning.interrupts import Interrupted
 from polserve.training.learning.saved_state import restore_rng, rng_state
+from polserve.training.learning.scores import ScorePolicy
+from polserve.training.learning.selection import Selection, crosses
+from polserve.training.learning.streams import EnvironmentSeeds, Streams, Use
 from polserve.training.learning.throughput import Throughput
 from polserve.training.learning.tracing import GUARD
 from polserve.training.learning.updates import Learner
 
 RECENT_EPISODES = 100
 """Training episodes whose mean return is reported."""
+CONTINUED: tuple[Use, ...] = ("exploration", "replay")
+"""Streams that a resumed run goes on with where they were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +35,8 @@ class LoopParts:
     agent: Agent
     learner: Learner
     envs: VecEnv
-    score: Callable[[ChooseActions], float]
-    """How good a policy is, by episodes that nothing is learned from: the higher, the better."""
+    score: ScorePolicy
+    """How good a policy is, by episodes that nothing is learned from."""
     score_name: str
     """What the score is, for people."""
     observe: Callable[[NDArray[Any]], None] = lambda _: None
@@ -43,8 +48,11 @@ class Progress:
     """Where training stands after a step of all environments."""
 
     step: int
+    """Environment steps that were learned from."""
     steps: int
-    """Environment steps at most."""
+    """Such steps at most."""
+    selection_steps: int
+    """Environment steps of the greedy evaluations, which come on top."""
     episodes: int
     best_score: float | None
     """Score of the best greedy evaluation; None before the first."""
@@ -77,6 +85,7 @@ class TrainingResult:
     best_score: float
     """Score of these weights; NaN where training was asked to stop before the first evaluation."""
     step: int
+    """Environment steps that were learned from."""
     episodes: int
     curve: list[tuple[int, float]]
     """(step, score) of every greedy evaluation."""
@@ -84,6 +93,8 @@ class TrainingResult:
     """What the scores are."""
     is_complete: bool
     """False when training was asked to stop before its end."""
+    selection_steps: int = 0
+    """Environment steps of the greedy evaluations, which come on top."""
     elapsed_s: float = 0.0
     """Time that training took, with that of the run that it was resumed from."""
 
@@ -91,20 +102,21 @@ class TrainingResult:
 class Loop:
     """Training of one agent in one vector environment; a pure function of the seed on a CPU."""
 
-    def __init__(self, parts: LoopParts, rewards: RewardConfig, config: LoopConfig, seed: int) -> None:
-        """Reset the environments with `seed`."""
+    def __init__(self, parts: LoopParts, rewards: RewardConfig, config: LoopConfig, streams: Streams) -> None:
+        """Begin episodes in all environments, with seeds of their stream."""
         self._parts = parts
         self._agent = parts.agent
         self._rewards = rewards
         self._config = config
-        self._rng = np.random.default_rng(seed)
-        self._collector = Collector(parts.envs, seed, is_life_terminal=config.life_loss_is_terminal)
+        self._rngs = {use: streams.generator(use) for use in CONTINUED}
+        self._seeds = EnvironmentSeeds(streams)
+        self._collector = Collector(
+            parts.envs, self._seeds.draw(parts.envs.num_envs), is_life_terminal=config.life_loss_is_terminal
+        )
         self._step = 0
         self._episodes = 0
         self._recent: deque[float] = deque(maxlen=RECENT_EPISODES)
-        self._curve: list[tuple[int, float]] = []
-        self._best: Weights | None = None
-        self._best_score = -np.inf
+        self._selection = Selection(parts.score, config)
         self._learning = Throughput()
         self._is_complete = False
 
@@ -116,7 +128,10 @@ class Loop:
         """
         try:
             yield from self._learn(should_stop)
-            if self._best is None or self._curve[-1][0] < self._step:  # where an earlier run was interrupted in it
+            evaluated = self._selection
+            if (
+                evaluated.best is None or evaluated.curve[-1][0] < self._step
+            ):  # where an earlier run was interrupted in it
                 self.evaluate(should_stop)
             self._is_complete = True
         except Interrupted:
@@ -129,19 +144,17 @@ class Loop:
         Raises:
             Interrupted: `should_stop` said so before the end.
         """
-        score = self._parts.score(interruptible(GUARD.beside(self._agent.greedy), should_stop))
-        self._curve.append((self._step, score))
-        if score > self._best_score:
-            self._best_score, self._best = score, self._agent.weights()
+        self._selection.evaluate(self._agent, self._step, should_stop)
 
     def figures(self) -> TrainingFigures:
         """Figures that can be told of training; rates are those since the last call."""
         recent = float(np.mean(self._recent)) if self._recent else None
         metrics = {**self._agent.losses(), **self._agent.exploration(self._step)}
+        metrics["charts/selection_steps"] = self._selection.steps
         if recent is not None:
             metrics["charts/episodic_return"] = recent
-        if self._curve:
-            metrics["charts/greedy_return"] = self._curve[-1][1]
+        if self._selection.curve:
+            metrics["charts/greedy_return"] = self._selection.curve[-1][1]
         return TrainingFigures(recent, self._collector.throughput.look(), self._learning.look(), metrics)
 
     def result(self) -> TrainingResult:
@@ -150,19 +163,21 @@ class Loop:
         Raises:
             TrainingDiverged: it came to its end, and no score was a number.
         """
-        if self._best is None and self._is_complete:
+        selection = self._selection
+        if selection.best is None and self._is_complete:
             raise TrainingDiverged(
-                f"no greedy evaluation gave a number (the last one {self._curve[-1][1]}): training diverged, or the "
-                "environment's rewards are no numbers; lower the learning rate, or mend the environment"
+                f"no greedy evaluation gave a number (the last one {selection.curve[-1][1]}): training diverged, or "
+                "the environment's rewards are no numbers; lower the learning rate, or mend the environment"
             )
         return TrainingResult(
-            weights=self._best if self._best is not None else self._agent.weights(),
-            best_score=self._best_score if self._best is not None else np.nan,
+            weights=selection.best if selection.best is not None else self._agent.weights(),
+            best_score=selection.best_score if selection.best is not None else np.nan,
             step=self._step,
             episodes=self._episodes,
-            curve=self._curve,
+            curve=selection.curve,
             score_name=self._parts.score_name,
             is_complete=self._is_complete,
+            selection_steps=selection.steps,
         )
 
     def state(self) -> dict[str, Any]:
@@ -170,17 +185,16 @@ class Loop:
         return {
             "agent": self._agent.state(),
             "learner": self._parts.learner.state(),
-            "rng": rng_state(self._rng),
+            "environment_seeds": self._seeds.state(),
+            "streams": {use: rng_state(rng) for use, rng in self._rngs.items()},
             "step": self._step,
             "episodes": self._episodes,
             "recent": list(self._recent),
-            "curve": list(self._curve),
-            "best": self._best,
-            "best_score": self._best_score,
+            **self._selection.state(),
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` gave; the environments begin new episodes.
+        """Go on from what `state` gave; the environments begin new episodes, with seeds that the run has not used.
 
         Raises:
             CheckpointError: the state is of another network or replay.
@@ -193,11 +207,14 @@ class Loop:
                 "resume with the settings that the run was started with"
             ) from error
         self._parts.learner.load_state(state["learner"])
-        restore_rng(self._rng, state["rng"])
+        if "streams" in state:  # earlier versions kept none of these
+            for use, saved in state["streams"].items():
+                restore_rng(self._rngs[use], saved)
+            self._seeds.load_state(state["environment_seeds"])
         self._step, self._episodes = state["step"], state["episodes"]
         self._recent.extend(state["recent"])
-        self._curve = [(step, value) for step, value in state["curve"]]
-        self._best, self._best_score = state["best"], state["best_score"]
+        self._selection.load_state(state)
+        self._collector.begin(self._seeds.draw(self._parts.envs.num_envs))
 
     def _learn(self, should_stop: Callable[[], bool]) -> Iterator[Progress]:
         """Learn until the steps are used or the return is reached; raises Interrupted if asked to stop before."""
@@ -207,9 +224,9 @@ class Loop:
                 raise Interrupted
             before = self._step
             self._advance()
-            if _crosses(before, self._step, config.evaluate_every) or self._step >= config.steps:
+            if self._selection.is_due(before, self._step):
                 self.evaluate(should_stop)
-            yield self._progress(is_report_due=_crosses(before, self._step, config.log_every))
+            yield self._progress(is_report_due=crosses(before, self._step, config.log_every))
 
     def _advance(self) -> None:
         """Step every environment once, and learn what is due."""
@@ -219,21 +236,27 @@ class Loop:
             self._episodes += 1
             self._recent.append(episode.episode_return)
         with GUARD.running(), self._learning.timing():
-            self._learning.add(self._parts.learner.observe(self._rewards.apply(step), self._rng))
+            self._learning.add(self._parts.learner.observe(self._rewards.apply(step), self._rngs["replay"]))
 
     def _explore(self, observations: NDArray[Any]) -> NDArray[Any]:
         with GUARD.running():
             self._parts.observe(observations)
-            return self._agent.explore(observations, self._step, self._rng)
+            return self._agent.explore(observations, self._step, self._rngs["exploration"])
 
     def _is_reached(self) -> bool:
         stop_return = self._config.stop_return
-        return self._step >= self._config.steps or (stop_return is not None and self._best_score >= stop_return)
+        return self._step >= self._config.steps or (
+            stop_return is not None and self._selection.best_score >= stop_return
+        )
 
     def _progress(self, *, is_report_due: bool, is_over: bool = False) -> Progress:
-        best = self._best_score if self._curve else None
-        return Progress(self._step, self._config.steps, self._episodes, best, is_report_due, is_over)
-
-
-def _crosses(before: int, after: int, every: int) -> bool:
-    return before // every != after // every
+        selection = self._selection
+        return Progress(
+            self._step,
+            self._config.steps,
+            selection.steps,
+            self._episodes,
+            selection.best_score if selection.curve else None,
+            is_report_due,
+            is_over,
+        )

@@ -15,8 +15,6 @@ LEAST_GAMES = 30
 """The fewest games of each policy; a bootstrap of fewer errs more often than it says."""
 MOST_GAMES = 10_000
 """The most games of each policy."""
-LAST_SEED = 2**31 - 1
-"""The largest seed that Gymnasium and the Arcade Learning Environment both take."""
 
 
 class Rule(StrEnum):

@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
-from polserve.training.environments.limits import MAX_EVALUATION_STEPS
+from polserve.training.environments.limits import LAST_SEED, MAX_EVALUATION_STEPS
 from polserve.training.environments.making import EVALUATION_FIRST_SEED, EnvironmentSpec, VecEnv, make_vec
 from polserve.training.errors import TrainingError
 from polserve.training.evaluation.episodes import play_together
 from polserve.training.learning.collector import FinishedEpisode
 from polserve.training.machine.workers import worker_pool
-from polserve.training.promotion.decision import LAST_SEED, MOST_GAMES
+from polserve.training.promotion.decision import MOST_GAMES
 from polserve.training.versions.onnx_policy import OnnxPolicy
 
 Games: TypeAlias = list[FinishedEpisode]

@@ -4,14 +4,13 @@ from dataclasses import replace
 
 from polserve.protos.shared.names import CHAMPION
 from polserve.protos.shared.version_names import VersionName
-from polserve.training.environments.limits import MAX_EVALUATION_STEPS
+from polserve.training.environments.limits import LAST_SEED, MAX_EVALUATION_STEPS
 from polserve.training.environments.making import EnvMaker
 from polserve.training.errors import InvalidOption, PromotionRefused, RaceLost, require, require_kind, require_whole
 from polserve.training.evaluation.game_progress import GameProgress, shown
 from polserve.training.machine.cores import cores
 from polserve.training.promotion.candidacy import ALL_THE_SAME, PlaySettings, check_evaluated, gather_evidence
 from polserve.training.promotion.decision import (
-    LAST_SEED,
     MOST_GAMES,
     Candidacy,
     Criteria,

@@ -112,6 +112,7 @@ def _provenance(
     provenance = describe_run(run_id, seed, settings, device)
     provenance.initial_weights = initial.description
     provenance.environment_steps, provenance.training_hours = initial.environment_steps, initial.hours
+    provenance.selection_steps = initial.selection_steps
     return provenance
 
 

@@ -11,8 +11,8 @@ import torch
 from polserve.training.errors import CheckpointError
 from polserve.training.runs.folder import FILE_NAME
 
-FORMAT = 3
-"""Format that is written; the one before is read too."""
+FORMAT = 4
+"""Format that is written; the two before are read too."""
 
 
 def save(folder: Path, state: Mapping[str, Any]) -> Path:
@@ -52,9 +52,17 @@ def load(folder: Path) -> dict[str, Any]:
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{path} is not a complete checkpoint ({reason}); start the run anew") from error
-    if not isinstance(state, dict) or state.get("format") not in {FORMAT, FORMAT - 1}:
+    if not isinstance(state, dict) or state.get("format") not in {FORMAT, FORMAT - 1, FORMAT - 2}:
         raise CheckpointError(f"{path}: expected checkpoint format {FORMAT}; resume with the version that wrote it")
-    return _renamed(state) if state.pop("format") < FORMAT else state
+    found = state.pop("format")
+    state = _renamed(state) if found < 3 else state  # noqa: PLR2004 - the format that has other names
+    return _with_streams(state) if found < FORMAT else state
+
+
+def _with_streams(state: dict[str, Any]) -> dict[str, Any]:
+    """State of format 3 as one of format 4: its run goes on with the streams of its seed, which are new to it."""
+    kept = {"best_returns": [], "selection_steps": 0, "is_evaluation_due": False}
+    return {**state, "loop": {**state["loop"], **kept}}
 
 
 def _renamed(state: dict[str, Any]) -> dict[str, Any]:

@@ -3,13 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.names import MIN_GOLDEN
-from polserve.training.environments.making import EVALUATION_FIRST_SEED
 from polserve.training.evaluation.episodes import ObservationSample, cut_off, greedy, play_episodes, random_actions
-from polserve.training.evaluation.evaluation import Evaluation
+from polserve.training.evaluation.evaluation import Evaluation, random_policy_seed
 from polserve.training.evaluation.statistics import summarise
 from polserve.training.learning.interrupts import interruptible
 from polserve.training.learning.loop import TrainingResult
@@ -47,10 +44,10 @@ def make_version(
     trainee.agent.load_weights(result.weights)
     policy = trainee.agent.policy()
     acting = interruptible(greedy(policy), should_stop)
-    sample = ObservationSample(acting, trainee.setup.golden_size, np.random.default_rng(trained.provenance.seed))
+    sample = ObservationSample(acting, trainee.setup.golden_size, trainee.streams.generator("golden observations"))
     evaluation = _evaluate(trained, sample, narrator, should_stop)
     if missing := max(0, MIN_GOLDEN - len(sample.observations())):  # where few episodes are short
-        first_seed = EVALUATION_FIRST_SEED + recipe.loop.evaluation_episodes
+        first_seed = evaluation.first_seed + recipe.loop.evaluation_episodes
         play_episodes(sample, trainee.environment, missing, first_seed, recipe.loop.max_evaluation_steps)
     spec = build_spec(
         TrainedPolicy(
@@ -61,6 +58,7 @@ def make_version(
             provenance=_with_length(trained.provenance, result),
             evaluation=evaluation.summary,
             random_mean=evaluation.random_summary.mean,
+            first_seed=evaluation.first_seed,
         )
     )
     with narrator.stage("exporting, and checking the graph"):
@@ -73,13 +71,12 @@ def _evaluate(
     """Play whole episodes of the policy and of the random one on the evaluation seeds."""
     recipe, environment, loop = trained.recipe, trained.trainee.environment, trained.recipe.loop
     episodes, max_steps = loop.evaluation_episodes, loop.max_evaluation_steps
-    by_chance = interruptible(random_actions(trained.trainee.facts.action_space, 0), should_stop)
+    first_seed = trained.trainee.streams.first_evaluation_seed
+    by_chance = random_actions(trained.trainee.facts.action_space, random_policy_seed(first_seed))
     with narrator.stage(f"playing {2 * episodes:,} evaluation episodes", 2 * episodes) as stage:
         played, at_random = (
-            play_episodes(
-                player, environment, episodes, EVALUATION_FIRST_SEED, max_steps, report=counted_from(stage, before)
-            )
-            for player, before in ((choose_actions, 0), (by_chance, episodes))
+            play_episodes(player, environment, episodes, first_seed, max_steps, report=counted_from(stage, before))
+            for player, before in ((choose_actions, 0), (interruptible(by_chance, should_stop), episodes))
         )
     returns = [episode.episode_return for episode in played]
     random_returns = [episode.episode_return for episode in at_random]
@@ -92,6 +89,7 @@ def _evaluate(
         random_summary=summarise(random_returns),
         cut_off=cut_off(played, max_steps, "--set max_evaluation_steps=N lets them go on"),
         published=published_scores(environment.id),
+        first_seed=first_seed,
     )
 
 
@@ -99,5 +97,6 @@ def _with_length(provenance: pb.Provenance, result: TrainingResult) -> pb.Proven
     whole = pb.Provenance()
     whole.CopyFrom(provenance)
     whole.environment_steps += result.step
+    whole.selection_steps += result.selection_steps
     whole.training_hours += result.elapsed_s / 3600
     return whole

@@ -25,7 +25,9 @@ class InitialWeights:
     description: str = ""
     """Where they are from, for people; "" for random ones."""
     environment_steps: int = 0
-    """Steps that they were trained for."""
+    """Steps that they learned from."""
+    selection_steps: int = 0
+    """Steps of the greedy episodes that chose them."""
     hours: float = 0.0
     """Wall time that their training took."""
 
@@ -41,8 +43,9 @@ def read_weights_of(source: Path) -> tuple[Weights, InitialWeights]:
         loop, before = saved["loop"], InitialWeights(**saved["initial_weights"])
         name = f"MLflow run {saved['run_id']} at step {loop['step']:,}"
         steps = loop["step"] + before.environment_steps
+        evaluated = loop["selection_steps"] + before.selection_steps
         hours = saved["elapsed_s"] / 3600 + before.hours
-        return loop["best"] or loop["agent"]["online"], InitialWeights(name, steps, hours)
+        return loop["best"] or loop["agent"]["online"], InitialWeights(name, steps, evaluated, hours)
     if (source / MODEL_FILE).exists():
         spec = OnnxPolicy(source / MODEL_FILE).spec
         weights = {name: torch.from_numpy(array) for name, array in read_weights(source / MODEL_FILE).items()}
@@ -50,7 +53,7 @@ def read_weights_of(source: Path) -> tuple[Weights, InitialWeights]:
         seen = torch.tensor(past.environment_steps, dtype=torch.float64)  # what statistics in the graph are of
         counts = {name.removesuffix("mean") + "count": seen for name in weights if STATISTICS.search(name)}
         return {**counts, **weights}, InitialWeights(
-            f"{spec.name}/{source.name}", past.environment_steps, past.training_hours
+            f"{spec.name}/{source.name}", past.environment_steps, past.selection_steps, past.training_hours
         )
     raise CheckpointError(
         f"--init-from {source}: expected a folder with {run_folder.FILE_NAME} (a run's) or {MODEL_FILE} (a policy "

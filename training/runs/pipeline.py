@@ -82,7 +82,8 @@ def learn(run: Run, console: Console, should_stop: Callable[[], bool] = lambda: 
         monitor = Monitor(run, display, console)
         result = run.trainee.train(monitor.watch, should_stop)
     if result.is_complete:
-        console.print(f"trained {result.step:,} steps in {result.elapsed_s:.0f} s")
+        evaluated = f"evaluated on {result.selection_steps:,}"
+        console.print(f"learned from {result.step:,} steps, {evaluated}, in {result.elapsed_s:.0f} s")
         trained = Trained(run.recipe, run.trainee, result, run.provenance)
         with contextlib.suppress(Interrupted):
             evaluation, version = make_version(trained, Stages(console), should_stop)

@@ -9,14 +9,17 @@ from gymnasium.spaces import Box
 
 from polserve.protos.shared.names import MODEL_FILE, POLICY_NAME
 from polserve.training.environments.inspection import EnvironmentFacts
-from polserve.training.environments.making import SELECTION_FIRST_SEED, with_graph_wrappers
+from polserve.training.environments.making import with_graph_wrappers
 from polserve.training.environments.spaces import continuous_actions, discrete_actions
-from polserve.training.errors import CheckpointError, InvalidOption
+from polserve.training.errors import CheckpointError, InvalidOption, require
 from polserve.training.learning.hyperparameters import DdpgConfig
 from polserve.training.registry.address import reach
 from polserve.training.runs import folder as run_folder
 from polserve.training.runs.recipe import Recipe
 from polserve.training.tasks.catalog import look_at
+
+LARGEST_SEED = 2**63 - 1
+"""The largest seed that the spec of a version holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ def check(recipe: Recipe, seed: int, beginning: Beginning, tracking_uri: str | N
         TrainingError: one is not.
     """
     check_beginning(recipe, beginning)
-    check_seed(seed, recipe.loop.n_envs)
+    check_seed(seed)
     facts = inspect_for(recipe)
     reach(tracking_uri)
     return facts
@@ -68,10 +71,9 @@ def inspect_for(recipe: Recipe) -> EnvironmentFacts:
     return look_at(with_graph_wrappers(recipe.environment), check_spaces)
 
 
-def check_seed(seed: int, n_envs: int) -> None:
-    """Raise InvalidOption where the seed is among those kept for evaluation."""
-    if not 0 <= seed <= SELECTION_FIRST_SEED - n_envs:
-        raise InvalidOption(f"seed: expected 0 to {SELECTION_FIRST_SEED - n_envs}, got {seed}")
+def check_seed(seed: int) -> None:
+    """Raise InvalidOption where the seed is negative, or more than a version's spec can hold."""
+    require(0 <= seed <= LARGEST_SEED, "seed", f"0 to {LARGEST_SEED}", seed)
 
 
 def _check_files(beginning: Beginning) -> None:

@@ -62,7 +62,14 @@ PRESETS: Mapping[str, Recipe] = {
     "cartpole": Recipe(
         policy="cartpole",
         environment=EnvironmentSpec("CartPole-v1"),
-        loop=LoopConfig(steps=200_000, n_envs=16, evaluate_every=2_000, stop_return=500.0),
+        loop=LoopConfig(
+            steps=200_000,
+            n_envs=16,
+            evaluate_every=2_000,
+            selection_episodes=100,
+            selection_share=1.0,
+            stop_return=500.0,
+        ),
         replay=ReplayConfig(updates_per_vector_step=4),
         agent=DqnConfig(
             learning_rate=3e-3,
@@ -79,7 +86,14 @@ PRESETS: Mapping[str, Recipe] = {
     "mountaincar": Recipe(
         policy="mountaincar",
         environment=EnvironmentSpec("MountainCar-v0"),
-        loop=LoopConfig(steps=250_000, n_envs=16, evaluate_every=4_000, stop_return=-102.0),
+        loop=LoopConfig(
+            steps=250_000,
+            n_envs=16,
+            evaluate_every=4_000,
+            selection_episodes=100,
+            selection_share=1.0,
+            stop_return=-102.0,
+        ),
         network=NetworkConfig(hidden_sizes=(256, 256)),
         replay=ReplayConfig(replay_capacity=50_000, updates_per_vector_step=8),
         agent=DqnConfig(
@@ -188,7 +202,7 @@ PRESETS: Mapping[str, Recipe] = {
     "pendulum": Recipe(
         policy="pendulum",
         environment=EnvironmentSpec("Pendulum-v1"),
-        loop=LoopConfig(steps=30_000, n_envs=4, evaluate_every=4_000),
+        loop=LoopConfig(steps=30_000, n_envs=4, evaluate_every=4_000, selection_episodes=100, selection_share=1.0),
         network=NetworkConfig(hidden_sizes=(256, 256)),
         agent=DdpgConfig(
             actor_learning_rate=1e-3,

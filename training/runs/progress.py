@@ -51,6 +51,8 @@ class Standing:
             yield f"return {figures.recent_return:.1f}"
         if progress.best_score is not None:
             yield f"best greedy {progress.best_score:.1f}"
+        if progress.selection_steps:
+            yield f"evaluated on {progress.selection_steps:,} steps"
         yield f"{progress.episodes:,} episodes"
         yield f"{self.steps_per_s:,.0f} steps/s"
         yield f"environments {figures.environment_steps_per_s:,.0f} steps/s"
@@ -78,7 +80,8 @@ class ProgressDisplay:
         elif time.monotonic() - self._printed > LINE_INTERVAL_S:
             self._printed = time.monotonic()
             figures = ", ".join(standing.words())
-            self._console.print(f"{self._title}: step {progress.step:,} of at most {progress.steps:,}, {figures}")
+            learned = f"learned from {progress.step:,} of at most {progress.steps:,} steps"
+            self._console.print(f"{self._title}: {learned}, {figures}")
 
     @property
     def _bar_width(self) -> int:

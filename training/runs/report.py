@@ -7,7 +7,6 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from polserve.training.environments.making import EVALUATION_FIRST_SEED
 from polserve.training.evaluation.evaluation import Evaluation
 from polserve.training.evaluation.statistics import bin_range
 from polserve.training.learning.loop import TrainingResult
@@ -33,7 +32,7 @@ def write_evaluation(folder: Path, result: Evaluation, story: str) -> None:
             {
                 "policy": asdict(result.summary),
                 "random": asdict(result.random_summary),
-                "first_seed": EVALUATION_FIRST_SEED,
+                "first_seed": result.first_seed,
                 "returns": list(result.returns),
                 "random_returns": list(result.random_returns),
             },
@@ -49,7 +48,11 @@ def _learning_curve(path: Path, training: TrainingResult, result: Evaluation) ->
     axes.plot(steps, means, marker=".", label="greedy evaluation")
     if training.score_name == MEAN_RETURN:
         axes.axhline(result.random_summary.mean, linestyle="--", color="grey", label="random policy")
-    axes.set(xlabel="environment steps", ylabel=training.score_name, title=f"{result.policy} on {result.environment}")
+    axes.set(
+        xlabel="environment steps learned from",
+        ylabel=training.score_name,
+        title=f"{result.policy} on {result.environment}",
+    )
     axes.legend()
     figure.savefig(path, dpi=120)
 
@@ -67,8 +70,8 @@ def _returns(path: Path, result: Evaluation) -> None:
 
 def _story(training: TrainingResult) -> str:
     return (
-        f"Trained for {training.step:,} environment steps ({training.episodes:,} episodes, "
-        f"{training.elapsed_s:.0f} s). "
+        f"Learned from {training.step:,} environment steps ({training.episodes:,} episodes), evaluated on "
+        f"{training.selection_steps:,} more, in {training.elapsed_s:.0f} s. "
         f"The checkpoint with the best greedy evaluation ({training.score_name} {training.best_score:.2f}) was kept; "
         "the figures below are of other seeds."
     )

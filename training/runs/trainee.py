@@ -30,6 +30,8 @@ from polserve.training.learning.hyperparameters import DdpgConfig, DqnConfig, Pq
 from polserve.training.learning.loop import Loop, LoopParts, Progress, TrainingResult
 from polserve.training.learning.networks import ValueNetwork
 from polserve.training.learning.replay import Replay
+from polserve.training.learning.scores import SelectionGames
+from polserve.training.learning.streams import Streams
 from polserve.training.learning.updates import ReplayLearner, TrajectoryLearner
 from polserve.training.learning.views import View
 from polserve.training.runs.initial_weights import InitialWeights, read_weights_of
@@ -51,7 +53,11 @@ class Trainee:
         self.environment = replace(recipe.environment, graph_wrappers=facts.graph_wrappers, frames=facts.frames)
         """The environment as the policy is to play it."""
         recipe = replace(recipe, environment=self.environment)
-        self.setup = recipe.task.set_up(recipe.environment, recipe.loop)
+        loop = recipe.loop
+        self.streams = Streams(seed)
+        """Where the run's random numbers come from."""
+        games = SelectionGames(self.streams.first_selection_seed, loop.selection_episodes, loop.max_evaluation_steps)
+        self.setup = recipe.task.set_up(recipe.environment, games)
         """What the task brings to this run."""
         self.notes = _notes(recipe, facts, self.setup)
         """What a person should know of the environment before hours are spent in it, a sentence each."""
@@ -59,10 +65,10 @@ class Trainee:
         set_threads(recipe.threads)
         compute = choose(device)
         self.device = compute.device
-        parts = _build_parts(recipe, facts, self.setup, compute, seed)
+        parts = _build_parts(recipe, facts, self.setup, compute, self.streams.network_seed)
         self._envs = parts.envs
         self.agent = parts.agent
-        self.loop = Loop(parts, recipe.rewards, recipe.loop, seed)
+        self.loop = Loop(parts, recipe.rewards, loop, self.streams)
         self._before_s = 0.0
         self._started: float | None = None
 
@@ -121,10 +127,10 @@ def build_trainee(recipe: Recipe, seed: int, device: Device = "auto", facts: Env
     """Build the agent, environments and loop of a recipe by the seed alone; `facts` where they are known already.
 
     Raises:
-        InvalidOption: the seed is among those kept for evaluation.
+        InvalidOption: the seed is negative or too large.
         TrainingError: the environment is unknown, or none that the agent can learn in, or does not keep to its API.
     """
-    check_seed(seed, recipe.loop.n_envs)
+    check_seed(seed)
     return Trainee(recipe, facts or inspect_for(recipe), seed, device)
 
 

@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import gymnasium as gym
-import numpy as np
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
-from polserve.training.environments.making import SELECTION_FIRST_SEED, EnvironmentSpec, VecEnv, make_vec
+from polserve.training.environments.making import EnvironmentSpec, VecEnv, make_vec
 from polserve.training.errors import InvalidOption
-from polserve.training.learning.collector import ChooseActions
-from polserve.training.learning.hyperparameters import LoopConfig, NetworkConfig
+from polserve.training.learning.scores import ScorePolicy, SelectionGames
+from polserve.training.tasks.selection import mean_return
 
 if TYPE_CHECKING:
     from torch import nn
 
     from polserve.training.learning.agents.actor_critic import Features
+    from polserve.training.learning.hyperparameters import NetworkConfig
     from polserve.training.learning.networks import QuantileNetwork
 
 MEAN_RETURN = "mean return"
@@ -90,8 +90,8 @@ class TaskSetup:
 
     make_envs: Callable[[int], VecEnv]
     """Makes environments to learn in, as many as asked for, stepped together."""
-    score: Callable[[ChooseActions], float]
-    """How good a policy is, by episodes that nothing is learned from: the higher, the better."""
+    score: ScorePolicy
+    """How good a policy is, by episodes that nothing is learned from."""
     score_name: str = MEAN_RETURN
     preprocessing: "nn.Module | None" = None
     """From the environment's observation to what a value network takes, as a part of the exported graph."""
@@ -109,20 +109,10 @@ class TaskSetup:
     write_report: WriteReport = write_nothing
 
 
-def mean_return(make_envs: Callable[[int], VecEnv], loop: LoopConfig, choose_actions: ChooseActions) -> float:
-    """Mean return of greedy episodes on the seeds kept for selection."""
-    from polserve.training.evaluation.episodes import play_together
-
-    played = play_together(
-        choose_actions, make_envs, loop.selection_episodes, SELECTION_FIRST_SEED, loop.max_evaluation_steps
-    )
-    return float(np.mean([episode.episode_return for episode in played]))
-
-
-def set_up_any(environment: EnvironmentSpec, loop: LoopConfig) -> TaskSetup:
+def set_up_any(environment: EnvironmentSpec, games: SelectionGames) -> TaskSetup:
     """Learn in the environment as it is, and select by its mean return."""
     make_envs = partial(make_vec, environment)
-    return TaskSetup(make_envs, partial(mean_return, make_envs, loop))
+    return TaskSetup(make_envs, partial(mean_return, make_envs, games))
 
 
 def _knows_none(_environment_id: str) -> bool:
@@ -162,7 +152,7 @@ class Task:
     a package is missing for that."""
     spec_part: Callable[[gym.Env[Any, Any]], pb.PolicySpec | None] = _adds_nothing
     """What the spec of policies for this environment has beside what its spaces tell; None where it has nothing."""
-    set_up: Callable[[EnvironmentSpec, LoopConfig], TaskSetup] = set_up_any
+    set_up: Callable[[EnvironmentSpec, SelectionGames], TaskSetup] = set_up_any
     """What this task brings to a run."""
     data_kind: str = ""
     """What --data is to this task, such as "an account's history"; "" where it takes none."""

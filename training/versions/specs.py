@@ -24,6 +24,8 @@ class TrainedPolicy:
     """Returns in the evaluation; None for a policy that was not evaluated."""
     random_mean: float = 0.0
     """Mean return of the random policy in the evaluation."""
+    first_seed: int = EVALUATION_FIRST_SEED
+    """Seed of the first episode of the evaluation."""
 
 
 def build_spec(trained: TrainedPolicy) -> pb.PolicySpec:
@@ -46,7 +48,7 @@ def build_spec(trained: TrainedPolicy) -> pb.PolicySpec:
     if environment.id:
         spec.environment.MergeFrom(_environment(environment, facts))
     if trained.evaluation is not None:
-        spec.evaluation.MergeFrom(_evaluation(trained.evaluation, trained.random_mean))
+        spec.evaluation.MergeFrom(_evaluation(trained.evaluation, trained.random_mean, trained.first_seed))
     spec.MergeFrom(facts.spec_part)
     return spec
 
@@ -62,7 +64,7 @@ def _environment(environment: EnvironmentSpec, facts: EnvironmentFacts) -> pb.En
     )
 
 
-def _evaluation(summary: ReturnSummary, random_mean: float) -> pb.Evaluation:
+def _evaluation(summary: ReturnSummary, random_mean: float, first_seed: int) -> pb.Evaluation:
     return pb.Evaluation(
         episodes=summary.episodes,
         mean=summary.mean,
@@ -73,5 +75,5 @@ def _evaluation(summary: ReturnSummary, random_mean: float) -> pb.Evaluation:
         interval_high=summary.interval_high,
         confidence=summary.confidence,
         random_mean=random_mean,
-        first_seed=EVALUATION_FIRST_SEED,
+        first_seed=first_seed,
     )

@@ -49,10 +49,8 @@ export function provenanceCard({ provenance, parity, sha256, algorithm }) {
     { id: "provenance" },
     facts([
       ["algorithm", algorithm.toUpperCase()],
-      [
-        "environment steps",
-        Number(provenance.environment_steps ?? 0) && Number(provenance.environment_steps).toLocaleString("en"),
-      ],
+      ["environment steps", count(provenance.environment_steps)],
+      ["steps of selection", count(provenance.selection_steps)],
       ["training time", hours && seconds(hours * 3600)],
       ["machine", provenance.machine],
       ["seed", source ? "" : (provenance.seed ?? 0)],
@@ -122,6 +120,8 @@ export function specCard({ observation, action, environment, isRecurrent }) {
 }
 
 const SHORT = 10;
+
+const count = (steps) => Number(steps ?? 0) && Number(steps).toLocaleString("en");
 
 /** Fold a table away where it is long. */
 const folded = (items, element) =>

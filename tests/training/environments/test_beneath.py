@@ -269,7 +269,7 @@ def test_returns_are_of_the_rewards_beneath_what_scales_them_and_learning_sees_t
 
     with registered(scaled_rewards) as spec:
         assert [episode.episode_return for episode in play_episodes(act, spec, 3, 0)] == [6.0] * 3
-        collector = Collector(make_vec(spec, 2), seed=0)
+        collector = Collector(make_vec(spec, 2), [0, 1])
         rewards = np.concatenate([collector.step(act).reward_t for _ in range(8)])
         assert [episode.episode_return for episode in collector.finished()] == [6.0] * 4
     assert rewards.max() <= 1.0

@@ -123,7 +123,7 @@ def test_spaces_that_dqn_cannot_use_are_refused_with_what_is_needed() -> None:
 
 
 def test_the_step_that_only_resets_is_marked_and_counted_in_no_episode(corridor: EnvironmentSpec) -> None:
-    collector = Collector(make_vec(corridor, 2), seed=0)
+    collector = Collector(make_vec(corridor, 2), [0, 1])
     steps = [collector.step(lambda observations: np.ones(len(observations), np.int64)) for _ in range(6)]
     assert [bool(step.is_real[0]) for step in steps] == [True, True, False, True, True, False]
     assert [bool(step.is_terminated[0]) for step in steps] == [False, True, False, False, True, False]

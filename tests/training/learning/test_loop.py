@@ -21,6 +21,8 @@ from polserve.training.learning.hyperparameters import (
     ReplayConfig,
 )
 from polserve.training.learning.loop import Loop, Progress, TrainingResult
+from polserve.training.learning.scores import Score
+from polserve.training.learning.streams import Streams
 from polserve.training.runs import checkpoint
 from polserve.training.runs.initial_weights import InitialWeights
 from polserve.training.runs.presets import PRESETS
@@ -48,7 +50,7 @@ def train(recipe: Recipe = RECIPE, seed: int = 0) -> TrainingResult:
 
 def kept(trainee: Trainee) -> dict[str, Any]:
     """What a checkpoint holds of a run."""
-    return {**trainee.state(), "run_id": "abc", "initial_weights": asdict(InitialWeights("", 500, 1.0))}
+    return {**trainee.state(), "run_id": "abc", "initial_weights": asdict(InitialWeights("", 500, hours=1.0))}
 
 
 def test_a_run_is_a_pure_function_of_its_seed() -> None:
@@ -184,8 +186,8 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
 
 
 def test_training_that_never_scores_a_number_ends_with_what_to_do() -> None:
-    parts = replace(build_trainee(RECIPE, 0).loop._parts, score=lambda _choose: float("nan"))  # noqa: SLF001
-    loop = Loop(parts, RECIPE.rewards, replace(RECIPE.loop, steps=200), 0)
+    parts = replace(build_trainee(RECIPE, 0).loop._parts, score=lambda _choose, _best: Score(math.nan, 1))  # noqa: SLF001
+    loop = Loop(parts, RECIPE.rewards, replace(RECIPE.loop, steps=200), Streams(0))
     assert not any(progress.is_over for progress in list(loop.run())[:-1])
     with pytest.raises(TrainingDiverged, match="no greedy evaluation gave a number"):
         loop.result()
@@ -206,7 +208,7 @@ def test_a_checkpoint_of_the_format_before_is_read(tmp_path: Path) -> None:
     again = resumed.train()
     assert (again.best_score, again.curve) == (result.best_score, result.curve)
     assert again.elapsed_s > 12.0
-    assert InitialWeights(**checkpoint.load(tmp_path)["initial_weights"]) == InitialWeights("weights", 500, 1.0)
+    assert InitialWeights(**checkpoint.load(tmp_path)["initial_weights"]) == InitialWeights("weights", 500, hours=1.0)
 
 
 def test_a_replay_larger_than_the_memory_is_refused_before_training_with_its_bytes() -> None:
@@ -242,8 +244,8 @@ def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
         build_trainee(RECIPE, 0).begin_from(tmp_path)
 
 
-@pytest.mark.parametrize("seed", [-1, 1_000_000_000])
-def test_a_seed_kept_for_evaluation_is_refused(seed: int) -> None:
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_a_seed_that_no_spec_can_hold_is_refused(seed: int) -> None:
     with pytest.raises(InvalidOption, match="seed: expected 0 to"):
         build_trainee(RECIPE, seed)
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from polserve.training.environments.limits import LAST_SEED
 from polserve.training.environments.making import EVALUATION_FIRST_SEED, EnvironmentSpec
 from polserve.training.evaluation.episodes import play_episodes
-from polserve.training.promotion.decision import LAST_SEED, MOST_GAMES
+from polserve.training.promotion.decision import MOST_GAMES
 from polserve.training.promotion.match import Match, Side, first_seed, play_match
 from polserve.training.tasks.adbudget.environment import ALLOCATION_ID
 from polserve.training.versions.onnx_policy import OnnxPolicy

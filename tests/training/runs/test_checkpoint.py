@@ -38,7 +38,7 @@ def test_a_crash_while_saving_leaves_the_last_checkpoint(tmp_path: Path) -> None
 
 def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:
     torch.save({"format": 1, "loop": {}}, tmp_path / run_folder.FILE_NAME)
-    with pytest.raises(CheckpointError, match="expected checkpoint format 3; resume with the version that wrote it"):
+    with pytest.raises(CheckpointError, match="expected checkpoint format 4; resume with the version that wrote it"):
         checkpoint.load(tmp_path)
 
 

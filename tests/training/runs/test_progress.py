@@ -10,7 +10,14 @@ from polserve.training.learning.loop import Progress, TrainingFigures
 from polserve.training.runs.progress import ProgressDisplay, Standing
 
 LATE = Standing(
-    Progress(step=3_499_968, steps=8_000_000, episodes=12_345, best_score=2345.6, is_report_due=True),
+    Progress(
+        step=3_499_968,
+        steps=8_000_000,
+        selection_steps=1_234_567,
+        episodes=12_345,
+        best_score=2345.6,
+        is_report_due=True,
+    ),
     TrainingFigures(recent_return=-1234.5, environment_steps_per_s=12_345.6, samples_per_s=123_456.7, metrics={}),
     elapsed_s=3600.0,
 )
@@ -38,6 +45,7 @@ def test_name_bar_step_and_time_left_are_whole_at_any_width(name: str, width: in
 def test_rates_are_left_out_first() -> None:
     assert drawn("cartpole", 80).endswith("return -1234.5")
     assert "return -1234.5, best greedy 2345.6" in drawn("cartpole", 100)
+    assert "evaluated on 1,234,567 steps" in drawn("cartpole", 140)
     assert "learner 123,457 samples/s" in drawn("cartpole", 220)
 
 

@@ -1,6 +1,7 @@
 """A new kind of problem needs one object; nothing else in training knows the kinds that there are."""
 
 import re
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from torch import nn
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.training.environments.making import EnvironmentSpec, make_vec
 from polserve.training.errors import InvalidOption
+from polserve.training.learning.collector import ChooseActions
 from polserve.training.learning.hyperparameters import LoopConfig
+from polserve.training.learning.scores import Score, SelectionGames
 from polserve.training.runs.evaluating import Trained, make_version
 from polserve.training.runs.presets import PRESETS
 from polserve.training.runs.recipe import Recipe
@@ -23,7 +26,8 @@ from polserve.training.runs.stages import Stages
 from polserve.training.runs.trainee import build_trainee
 from polserve.training.tasks import catalog
 from polserve.training.tasks.catalog import TASKS, task_for
-from polserve.training.tasks.task import ReportRequest, Task, TaskOptions, TaskSetup, mean_return
+from polserve.training.tasks.selection import mean_return
+from polserve.training.tasks.task import ReportRequest, Task, TaskOptions, TaskSetup
 from tests.support.running import ROOT
 
 TRAINING = ROOT / "training"
@@ -62,12 +66,16 @@ class Halved(nn.Module):
 def test_a_task_brings_its_parts_to_a_run_its_spec_and_its_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def set_up(environment: EnvironmentSpec, loop: LoopConfig) -> TaskSetup:
+    def set_up(environment: EnvironmentSpec, games: SelectionGames) -> TaskSetup:
         make_envs = partial(make_vec, environment)
-        score = partial(mean_return, make_envs, loop)
+
+        def points(choose_actions: ChooseActions, best: Score | None) -> Score:
+            score = mean_return(make_envs, games, choose_actions, best)
+            return replace(score, value=1000 + score.value)
+
         return TaskSetup(
             make_envs,
-            lambda choose: 1000 + score(choose),
+            points,
             "points",
             preprocessing=Halved(),
             golden_size=70,

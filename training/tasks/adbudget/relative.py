@@ -9,9 +9,10 @@ from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from polserve.training.environments.making import SELECTION_FIRST_SEED, EnvironmentSpec, make_vec
+from polserve.training.environments.making import EnvironmentSpec, make_vec
 from polserve.training.errors import UnsupportedEnvironment
 from polserve.training.learning.collector import ChooseActions
+from polserve.training.learning.scores import Score, SelectionGames
 from polserve.training.tasks.adbudget.accounts import Account
 from polserve.training.tasks.adbudget.allocator import SpendPlan, reference_share
 from polserve.training.tasks.adbudget.campaigns import Campaigns
@@ -52,7 +53,7 @@ class RelativeVec(VectorEnv[Money, Money, NDArray[Any]]):
         """What contexts are drawn from."""
         return self._accounts.account
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Money, dict[str, Any]]:
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Money, dict[str, Any]]:
         """Begin day 0 of new contexts, as the account does."""
         self._observation, info = self._accounts.reset(seed=seed, options=options)
         self._potential = self._forecast()
@@ -91,14 +92,15 @@ class RegretScore:
 
     NAME = "percentage of the best sales"
 
-    def __init__(self, account: Account, contexts: int) -> None:
+    def __init__(self, account: Account, games: SelectionGames) -> None:
         """On contexts that are kept for selection; their optima are solved for here."""
-        self._contexts = account.draw_many(np.random.default_rng(SELECTION_FIRST_SEED), contexts)
+        self._contexts = account.draw_many(np.random.default_rng(games.first_seed), games.episodes)
+        self._days = sum(context.horizon_days for context in self._contexts)
         self._best = np.array([plan.sales for plan in solve_all(self._contexts)])
         self._plan = SpendPlan(account)
 
-    def __call__(self, choose_actions: ChooseActions) -> float:
-        """100 where nothing better is possible."""
+    def __call__(self, choose_actions: ChooseActions, best: Score | None = None) -> Score:  # noqa: ARG002
+        """Score a policy on all contexts: 100 where nothing better is possible."""
 
         def rule(campaigns: Campaigns) -> Floats:
             observation = campaigns.observe()
@@ -106,7 +108,7 @@ class RegretScore:
             return np.asarray(self._plan(torch.from_numpy(observation), actions), np.float64)
 
         _, sales = play_rule(rule, self._contexts)
-        return 100 * float(1 - regret(sales, self._best).mean())
+        return Score(100 * float(1 - regret(sales, self._best).mean()), self._days)
 
 
 class Forecast:

@@ -14,7 +14,7 @@ from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.training.environments.making import OWN_NAMESPACE, EnvironmentSpec
 from polserve.training.environments.wrappers import changes_actions, changes_observations, layers
 from polserve.training.errors import InvalidOption, require
-from polserve.training.learning.hyperparameters import LoopConfig
+from polserve.training.learning.scores import SelectionGames
 from polserve.training.tasks.adbudget.accounts import Account, account_from
 from polserve.training.tasks.adbudget.campaigns import component_names
 from polserve.training.tasks.adbudget.contexts import HISTORY_DAYS
@@ -63,7 +63,7 @@ def _spec_part(env: gym.Env[Any, Any]) -> pb.PolicySpec | None:
     )
 
 
-def _set_up(environment: EnvironmentSpec, loop: LoopConfig, fit: "Fit | None" = None) -> TaskSetup:
+def _set_up(environment: EnvironmentSpec, games: SelectionGames, fit: "Fit | None" = None) -> TaskSetup:
     """Learn to depart from the reference plan, and select by the share of the best sales."""
     from polserve.training.tasks.adbudget.allocator import AllocationFeatures, SpendPlan
     from polserve.training.tasks.adbudget.relative import RegretScore, make_accounts
@@ -71,7 +71,7 @@ def _set_up(environment: EnvironmentSpec, loop: LoopConfig, fit: "Fit | None" = 
     account = _account_of(environment.kwargs)
     return TaskSetup(
         make_envs=partial(make_accounts, environment),
-        score=RegretScore(account, loop.selection_episodes),
+        score=RegretScore(account, games),
         score_name=RegretScore.NAME,
         features=AllocationFeatures(account),
         finishing=SpendPlan(account),

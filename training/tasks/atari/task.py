@@ -9,9 +9,10 @@ import gymnasium as gym
 
 from polserve.training.environments.making import EnvironmentSpec
 from polserve.training.errors import UnknownEnvironment, require
-from polserve.training.learning.hyperparameters import LoopConfig
+from polserve.training.learning.scores import SelectionGames
 from polserve.training.tasks.atari.published import published_scores
-from polserve.training.tasks.task import Task, TaskSetup, mean_return
+from polserve.training.tasks.selection import mean_return
+from polserve.training.tasks.task import Task, TaskSetup
 
 PACKAGE = "ale_py"
 """Registers the games; an optional extra."""
@@ -52,7 +53,7 @@ def emits_colour_frames(environment: EnvironmentSpec) -> bool:
     return bool({**registered.kwargs, **environment.kwargs}.get("obs_type", "rgb") == "rgb")
 
 
-def _set_up(environment: EnvironmentSpec, loop: LoopConfig) -> TaskSetup:
+def _set_up(environment: EnvironmentSpec, games: SelectionGames) -> TaskSetup:
     """Learn from grey screens, and select by the mean score of whole games."""
     require(environment.frames > 0, "frames", "1 or more for an Atari game", environment.frames)
     from polserve.training.tasks.atari.screens import Framing, Screens
@@ -60,7 +61,9 @@ def _set_up(environment: EnvironmentSpec, loop: LoopConfig) -> TaskSetup:
 
     make_envs = partial(make_screens, environment)
     screens = Screens(Framing.of(environment.id))
-    return TaskSetup(make_envs, partial(mean_return, make_envs, loop), preprocessing=screens, golden_size=GOLDEN_FRAMES)
+    return TaskSetup(
+        make_envs, partial(mean_return, make_envs, games), preprocessing=screens, golden_size=GOLDEN_FRAMES
+    )
 
 
 def _sentence(environment_id: str) -> str:

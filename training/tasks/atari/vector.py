@@ -74,7 +74,7 @@ class ScreenVec(VectorEnv[Screen, NDArray[Any], NDArray[Any]]):
         # The games stand still meanwhile, so that it is worth a second thread.
         self._helper = ThreadPoolExecutor(1, thread_name_prefix="screens")
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Screen, dict[str, Any]]:
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Screen, dict[str, Any]]:
         """Begin a game in each; return the stacks (n, frames, height, width) of the first frames."""
         frames, info = self._games.reset(seed=seed, options=options)
         self._stack = np.repeat(self._screens(frames)[:, None], self._stack.shape[1], axis=1)

@@ -3,12 +3,13 @@
 from functools import partial
 
 from polserve.training.environments.making import EnvironmentSpec
-from polserve.training.learning.hyperparameters import LoopConfig
+from polserve.training.learning.scores import SelectionGames
 from polserve.training.tasks.atari.task import ATARI, GOLDEN_FRAMES
-from polserve.training.tasks.task import Task, TaskSetup, mean_return
+from polserve.training.tasks.selection import mean_return
+from polserve.training.tasks.task import Task, TaskSetup
 
 
-def _set_up(environment: EnvironmentSpec, loop: LoopConfig) -> TaskSetup:
+def _set_up(environment: EnvironmentSpec, games: SelectionGames) -> TaskSetup:
     """Learn from the features of the maze, and select by the mean score of whole games."""
     from polserve.training.tasks.mspacman_maze.features import MazeFeatures
     from polserve.training.tasks.mspacman_maze.network import AllActions, WayNetwork
@@ -17,7 +18,7 @@ def _set_up(environment: EnvironmentSpec, loop: LoopConfig) -> TaskSetup:
     make_envs = partial(make_mazes, environment)
     return TaskSetup(
         make_envs,
-        partial(mean_return, make_envs, loop),
+        partial(mean_return, make_envs, games),
         preprocessing=MazeFeatures(),
         make_network=WayNetwork,
         widening=AllActions(),

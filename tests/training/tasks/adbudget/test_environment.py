@@ -11,6 +11,7 @@ from gymnasium.utils.env_checker import check_env
 
 from polserve.training.environments.making import EnvironmentSpec, make_env, make_vec
 from polserve.training.errors import InvalidOption, UnsupportedEnvironment
+from polserve.training.learning.scores import SelectionGames
 from polserve.training.tasks.adbudget.accounts import account_from, default_account
 from polserve.training.tasks.adbudget.allocator import AllocationFeatures, SpendPlan
 from polserve.training.tasks.adbudget.campaigns import Campaigns, component_names
@@ -223,6 +224,8 @@ def test_environments_are_made_by_id_for_any_account() -> None:
 
 def test_a_policy_that_keeps_to_the_reference_plan_scores_what_the_rule_does() -> None:
     account = default_account(2)
-    score = RegretScore(account, 10)
-    assert 97 < score(lambda observations: np.zeros((len(observations), 2), np.float32)) < 99.5
-    assert score(lambda observations: np.ones((len(observations), 2), np.float32)) < 90
+    score = RegretScore(account, SelectionGames(1_000_000_000, 10, 100))
+    kept = score(lambda observations: np.zeros((len(observations), 2), np.float32))
+    assert 97 < kept.value < 99.5
+    assert kept.steps >= 10
+    assert score(lambda observations: np.ones((len(observations), 2), np.float32)).value < 90
