@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         ObservationSpace,
         PolicyClient,
         Split,
+        request_id,
     )
     from polserve.training.errors import TrainingError
     from polserve.training.evaluate import evaluate
@@ -72,6 +73,7 @@ __all__ = [
     "export",
     "load",
     "promote",
+    "request_id",
     "rollback",
     "testing",
     "train",

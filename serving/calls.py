@@ -68,11 +68,12 @@ class LocalCall:
         "is_over",
         "message",
         "method",
+        "request_id",
         "size",
         "state",
     )
 
-    def __init__(self, method: Method, message: bytes, answered: Answered, is_gone: IsGone) -> None:
+    def __init__(self, method: Method, message: bytes, answered: Answered, asker: Asker) -> None:
         self.method = method
         self.message = message
         self.size = len(message)
@@ -81,7 +82,8 @@ class LocalCall:
         self.deadline: float | None = None  # HTTP has no way to say one
         self.is_over = False
         self.active_at = self._started = time.monotonic()
-        self._answered, self._is_gone = answered, is_gone
+        self.request_id = asker.shown.request_id
+        self._answered, self._is_gone = answered, asker.is_gone
         self._timer: asyncio.TimerHandle | None = None
 
     def is_wanted(self) -> bool:
@@ -98,7 +100,7 @@ class LocalCall:
         if not self.is_over:
             if (reason := refusal_reason(error)) is not None:
                 self.method.counter.refuse(reason)
-            status = status_of(error)
+            status = status_of(error, self.request_id)
             self._end(status.code.name, status)
 
     def finish(self) -> None:
@@ -137,14 +139,14 @@ class LocalCarrier:
             answered(Status(Code.UNIMPLEMENTED, f"method: expected a unary method of this service, got {path!r}"))
             return
         if self._is_draining:
-            answered(status_of(DRAINING))
+            answered(status_of(DRAINING, asker.shown.request_id))
             return
 
         def end(outcome: Outcome) -> None:
             self._open.discard(call)
             answered(outcome)
 
-        call = LocalCall(method, message, end, asker.is_gone)
+        call = LocalCall(method, message, end, asker)
         self._open.add(call)
         method.counter.begin()
         self._enter(call, asker.shown if self._guard.is_open else replace(asker.shown, method=path))

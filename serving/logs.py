@@ -40,6 +40,11 @@ class Log:
         """Log what went wrong, with the traceback of the exception that is being handled."""
         _write("error", event, {**fields, "exception": traceback.format_exc().rstrip("\n")})
 
+    def failure(self, event: str, raised: BaseException, **fields: object) -> None:
+        """Log what went wrong, with the traceback of an exception that may have been raised long ago."""
+        text = "".join(traceback.format_exception(raised))
+        _write("error", event, {**fields, "exception": text.rstrip("\n")})
+
 
 class SparseLog:
     """An event that is logged at most once in a while; the next line says how many were left out."""

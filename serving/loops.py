@@ -21,4 +21,8 @@ def make_loop() -> asyncio.AbstractEventLoop:
 
 
 def _log_failure(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    log.error("loop_failed", message=context.get("message"), exc_info=context.get("exception"))
+    raised = context.get("exception")
+    if raised is None:
+        log.error("loop_failed", message=context.get("message"))
+    else:
+        log.failure("loop_failed", raised, message=context.get("message"))

@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from polserve.serving.access.callers import Caller, Role
 from polserve.serving.logs import Log
+from polserve.serving.request_ids import RequestId
 
 Kind: TypeAlias = Literal["unary", "server_stream", "bidi_stream"]
 
@@ -38,6 +39,8 @@ class Call(Protocol):
     """What the method's handler keeps of a stream."""
     active_at: float
     """When the client last sent or was sent something, by the monotonic clock."""
+    request_id: RequestId
+    """What the call is called in logs, errors and traces."""
     caller: Caller
     """Who calls: has the role that the method needs, and sees `caller.policies`."""
 

@@ -1,10 +1,9 @@
 """Errors as gRPC statuses."""
 
-import uuid
 from dataclasses import dataclass
 from enum import IntEnum
 
-from polserve.protos.shared.calls import RETRY_HINT
+from polserve.protos.shared.calls import REQUEST_ID, RETRY_HINT
 from polserve.serving.errors import (
     Expired,
     InvalidRequest,
@@ -19,6 +18,7 @@ from polserve.serving.errors import (
 )
 from polserve.serving.http2.wire import ENCODINGS, TooLarge, UnknownEncoding, WireError
 from polserve.serving.logs import Log
+from polserve.serving.request_ids import RequestId
 
 
 class Code(IntEnum):
@@ -60,6 +60,9 @@ _CODES: dict[type[Exception], Code] = {
 }
 """The status of each error that may reach a client; any other is INTERNAL with an id to search the log for."""
 
+_ANONYMOUS = (Code.OK, Code.RESOURCE_EXHAUSTED)
+"""Ends of calls that are many, and leave nothing behind to search for."""
+
 MAX_DETAILS_BYTES = 2_000
 """Longest text of a status: it may repeat what the client sent, and gRPC replaces a long one by an error of its own."""
 
@@ -75,6 +78,10 @@ class Status:
     trailing_metadata: tuple[tuple[str, str], ...] = ()
 
 
+OK = Status(Code.OK, "")
+"""How a call ends that went well."""
+
+
 class Rejected(Exception):
     """A call ends with a status that gRPC itself prescribes."""
 
@@ -83,15 +90,14 @@ class Rejected(Exception):
         self.status = status
 
 
-def status_of(error: BaseException) -> Status:
-    """Return the status that tells a client of `error`; what is nobody's fault but ours is logged, under an id."""
+def status_of(error: BaseException, request_id: RequestId) -> Status:
+    """Return the status that tells a client of `error`; what is nobody's fault but ours is logged, by `request_id`."""
     if isinstance(error, Rejected):
         return error.status
     code = next((_CODES[kind] for kind in type(error).__mro__ if kind in _CODES), None)
     if code is None:
-        error_id = uuid.uuid4().hex[:12]
-        log.error("internal_error", error_id=error_id, exc_info=error)
-        return Status(Code.INTERNAL, f"internal error {error_id}; the server's log has the details")
+        log.failure("internal_error", error, request_id=str(request_id))
+        return Status(Code.INTERNAL, f"internal error {request_id}; the server's log has the details")
     details = str(error).encode()[:MAX_DETAILS_BYTES].decode(errors="ignore")
     return Status(code, details, _trailing(error))
 
@@ -104,6 +110,19 @@ def refusal_reason(error: BaseException) -> str | None:
         isinstance(error, Rejected) and error.status.code is Code.RESOURCE_EXHAUSTED
     )
     return "size" if is_too_large else None
+
+
+def id_returned(status: Status, request_id: RequestId) -> tuple[tuple[str, str], ...]:
+    """Return the metadata that tells a client the id of its call.
+
+    Args:
+        status: how the call ended.
+        request_id: one that nobody knows is made for a call that failed, but not for one that there was no room for:
+            to refuse those must cost next to nothing.
+    """
+    if request_id.is_known or status.code not in _ANONYMOUS:
+        return ((REQUEST_ID, str(request_id)),)
+    return ()
 
 
 def _trailing(error: BaseException) -> tuple[tuple[str, str], ...]:

@@ -4,7 +4,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from polserve.serving.access.access_file import AccessList, read_access_file
@@ -15,6 +15,7 @@ from polserve.serving.access.web_tokens import WebTokenRules, WebTokens
 from polserve.serving.errors import NotReady, Overloaded, PermissionDenied, Unauthenticated
 from polserve.serving.logs import SparseLog
 from polserve.serving.reloading import Reloaded
+from polserve.serving.request_ids import RequestId
 
 MOST_REMEMBERED = 10_000
 """Callers that are remembered; beyond that all are forgotten and decided anew."""
@@ -60,6 +61,8 @@ class Shown:
     """What is called, for the log."""
     is_local: bool = False
     """Whether the caller came over a UNIX socket, whose file has let them in."""
+    request_id: RequestId = field(default_factory=RequestId, compare=False)
+    """What the call is called in the log."""
 
 
 class Guard:
@@ -213,7 +216,13 @@ class Guard:
 
     def _note(self, reason: str, shown: Shown, caller: str) -> None:
         self._count(reason)
-        self._log.write(reason=reason, method=shown.method, client=shown.address, caller=caller or "unknown")
+        self._log.write(
+            reason=reason,
+            method=shown.method,
+            client=shown.address,
+            caller=caller or "unknown",
+            request_id=str(shown.request_id),
+        )
 
 
 def _too_many_failures() -> Overloaded:

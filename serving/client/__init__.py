@@ -17,6 +17,7 @@ from polserve.serving.client.live import (
     LiveVersion,
 )
 from polserve.serving.client.messages import Action
+from polserve.serving.client.naming import request_id
 from polserve.serving.client.slots import EndedEpisode, Episodes
 from polserve.serving.client.spaces import ActionSpace, ObservationPart, ObservationSpace
 from polserve.serving.client.sync import Episode, PolicyClient
@@ -42,4 +43,5 @@ __all__ = [
     "ObservationSpace",
     "PolicyClient",
     "Split",
+    "request_id",
 ]

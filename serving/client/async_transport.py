@@ -14,6 +14,7 @@ from polserve.serving.client.credentials import Bearer
 from polserve.serving.client.errors import ClientError
 from polserve.serving.client.messages import ClientCall, T
 from polserve.serving.client.reach import Reach
+from polserve.serving.client.request_ids import with_request_id
 
 
 class AsyncStream(Protocol):
@@ -64,7 +65,7 @@ class AsyncGrpcTransport:
         attempts = self._link.attempts(self._timeout_s)
         while True:
             try:
-                metadata = self._bearer.metadata()
+                metadata = with_request_id(self._bearer.metadata())
                 response = await method(call.request, timeout=attempts.timeout_s(), metadata=metadata)
             except grpc.aio.AioRpcError as error:
                 await asyncio.sleep(attempts.pause_s(error))
@@ -88,7 +89,7 @@ class AsyncGrpcStream:
     def __init__(self, stub: Any, link: Link, timeout_s: float, bearer: Bearer) -> None:
         self._link = link
         self._timeout_s = timeout_s
-        self._call = stub.Episode(metadata=bearer.metadata())
+        self._call = stub.Episode(metadata=with_request_id(bearer.metadata()))
 
     async def ask(self, request: pb.EpisodeRequest) -> pb.EpisodeResponse:
         """Send a request and return its response; raises ClientError."""
@@ -102,10 +103,10 @@ class AsyncGrpcStream:
             raise ClientError(grpc.StatusCode.DEADLINE_EXCEEDED, message) from error
         except grpc.aio.AioRpcError as error:
             raise self._link.error(error.code(), error.details()) from error
-        except asyncio.InvalidStateError as error:  # written to after its end
-            raise self._link.error(await self._call.code(), await self._call.details()) from error
+        except asyncio.InvalidStateError:  # written to after its end
+            response = grpc.aio.EOF
         if response is grpc.aio.EOF:
-            raise self._link.error(await self._call.code(), await self._call.details())
+            raise await self._ended()
         self._link.answered()
         answer: pb.EpisodeResponse = response
         return answer
@@ -113,3 +114,10 @@ class AsyncGrpcStream:
     async def close(self) -> None:
         """End the stream; the service forgets it."""
         self._call.cancel()
+
+    async def _ended(self) -> ClientError:
+        """Return the error that says how the stream ended."""
+        code, details, trailing = await self._call.code(), await self._call.details(), self._call.trailing_metadata()
+        error = self._link.error(code, details)
+        error.__cause__ = grpc.aio.AioRpcError(code, grpc.aio.Metadata(), await trailing, details)
+        return error

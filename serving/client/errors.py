@@ -10,6 +10,8 @@ from typing import Any
 import grpc
 import numpy as np
 
+from polserve.serving.client.request_ids import given_id, told_id
+
 MOST_SHOWN = 80
 """Characters of a wrong argument that an error repeats."""
 
@@ -23,12 +25,19 @@ class ClientError(Exception):
     is_user_error = True  # the command line prints it as one line
 
     def __init__(self, code: grpc.StatusCode, message: str) -> None:
-        super().__init__(f"{code.name}: {message}")
         self.code = code
         self._message = message
+        self._given_id = given_id.get()
+        is_named = self._given_id is None or self._given_id in message
+        super().__init__(f"{code.name}: {message}" + ("" if is_named else f" (request {self._given_id})"))
 
-    def __reduce__(self) -> tuple[type["ClientError"], tuple[Any, ...]]:
-        return type(self), (self.code, self._message)
+    @property
+    def request_id(self) -> str | None:
+        """Id of the call in the service's logs and traces; None where neither side gave it one."""
+        return told_id(self.__cause__) or self._given_id
+
+    def __reduce__(self) -> tuple[type["ClientError"], tuple[Any, ...], dict[str, Any]]:
+        return type(self), (self.code, self._message), {"_given_id": self.request_id}
 
 
 class InvalidArgument(ClientError, ValueError):
@@ -46,8 +55,8 @@ class InvalidArgument(ClientError, ValueError):
     def __str__(self) -> str:
         return f"{self.argument}: expected {self.expected}, got {self.got}"
 
-    def __reduce__(self) -> tuple[type[ClientError], tuple[Any, ...]]:
-        return type(self), (self.argument, self.expected, self.got)
+    def __reduce__(self) -> tuple[type[ClientError], tuple[Any, ...], dict[str, Any]]:
+        return type(self), (self.argument, self.expected, self.got), {}
 
 
 def described(value: object) -> str:

@@ -19,6 +19,7 @@ from polserve.serving.client.http2_socket import End, tls_context
 from polserve.serving.client.http2_wire import CallFailed, Wire, WireStream
 from polserve.serving.client.messages import ClientCall, T
 from polserve.serving.client.reach import Reach
+from polserve.serving.client.request_ids import with_request_id
 from polserve.serving.client.transport import Stream
 
 MOST_IDLE = 64
@@ -109,7 +110,7 @@ class Http2Transport:
         until = time.monotonic() + timeout_s
         wire = self.take()
         try:
-            stream = wire.begin(path, timeout_s, self._bearer.metadata())
+            stream = wire.begin(path, timeout_s, with_request_id(self._bearer.metadata()))
             wire.send(stream, message, is_last=True)
             answer = wire.receive(stream, until)
             if answer is not None:
@@ -151,6 +152,7 @@ class Http2Stream:
     def __init__(self, transport: Http2Transport, link: Link, timeout_s: float, bearer: Bearer) -> None:
         self._transport = transport
         self._bearer = bearer
+        self._named = with_request_id(())  # as the stream is opened, which is not when its first message is sent
         self._link = link
         self._timeout_s = timeout_s
         self._wire: Wire | None = None
@@ -188,6 +190,6 @@ class Http2Stream:
             self._wire = self._transport.take(is_for_stream=True)
         with self._wire.lock:
             if self._stream is None:
-                self._stream = self._wire.begin(f"/{_POLICY}/Episode", None, self._bearer.metadata())
+                self._stream = self._wire.begin(f"/{_POLICY}/Episode", None, (*self._bearer.metadata(), *self._named))
             self._wire.send(self._stream, message, is_last=False)
             return self._wire.receive(self._stream, time.monotonic() + self._timeout_s)

@@ -15,6 +15,7 @@ from polserve.serving.client.credentials import Bearer
 from polserve.serving.client.errors import ClientError
 from polserve.serving.client.messages import ClientCall, T
 from polserve.serving.client.reach import Reach
+from polserve.serving.client.request_ids import with_request_id
 
 TransportName: TypeAlias = Literal["grpcio", "nghttp2"]
 
@@ -66,7 +67,9 @@ class GrpcTransport:
         attempts = self._link.attempts(self._timeout_s)
         while True:
             try:
-                response = method(call.request, timeout=attempts.timeout_s(), metadata=self._bearer.metadata())
+                response = method(
+                    call.request, timeout=attempts.timeout_s(), metadata=with_request_id(self._bearer.metadata())
+                )
             except grpc.RpcError as error:
                 time.sleep(attempts.pause_s(error))
             else:
@@ -93,7 +96,7 @@ class GrpcStream:
         self._is_overdue = False
         self._ended = threading.Event()
         self._requests: queue.SimpleQueue[pb.EpisodeRequest | None] = queue.SimpleQueue()
-        self._responses = stub.Episode(iter(self._requests.get, None), metadata=bearer.metadata())
+        self._responses = stub.Episode(iter(self._requests.get, None), metadata=with_request_id(bearer.metadata()))
         threading.Thread(target=self._watch, name="episode-watch", daemon=True).start()
 
     def ask(self, request: pb.EpisodeRequest) -> pb.EpisodeResponse:

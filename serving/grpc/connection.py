@@ -17,6 +17,7 @@ from polserve.serving.http2 import engine
 from polserve.serving.http2.wire import WireError, whole_message
 from polserve.serving.logs import Log
 from polserve.serving.peers import Peer, peer_of
+from polserve.serving.request_ids import read_request_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -234,6 +235,7 @@ class Connection(asyncio.Protocol):
             return
         method = self.front.methods.get(fields[b":path"], self.front.unknown)
         call = StreamCall(self, stream_id, method, None, self.received_at)
+        call.request_id = read_request_id(fields)
         call.is_half_closed = event.end_stream
         self.calls[stream_id] = call
         self._n_open += 1

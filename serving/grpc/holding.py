@@ -23,7 +23,14 @@ def admit(call: "StreamCall", fields: Mapping[bytes, bytes]) -> None:
         call.method.handler.open(call)
         return
     method, peer = call.method, connection.peer
-    shown = Shown(fields.get(b"authorization", b""), peer.certificate, peer.address, method.path, peer.is_local)
+    shown = Shown(
+        fields.get(b"authorization", b""),
+        peer.certificate,
+        peer.address,
+        method.path,
+        peer.is_local,
+        call.request_id,
+    )
     try:
         call.caller = front.guard.admit(method.needs, shown)
     except KeysAwaited as awaited:

@@ -7,8 +7,10 @@ from polserve.serving.access.callers import ANYBODY
 from polserve.serving.errors import DROPPED, Expired
 from polserve.serving.grpc.inbox import Inbox
 from polserve.serving.grpc.shared import RESERVED_ABOVE_BYTES
+from polserve.serving.grpc.trailers import ok_trailers, trailers_of
 from polserve.serving.http2.engine import Header, NGH2Error
-from polserve.serving.http2.wire import MessageReader, decompress, frame, percent_encode
+from polserve.serving.http2.wire import MessageReader, decompress, frame
+from polserve.serving.request_ids import RequestId
 from polserve.serving.rounds import Method
 from polserve.serving.statuses import Code, Rejected, Status, refusal_reason, status_of
 
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from polserve.serving.grpc.connection import Connection
 
 HEADERS: tuple[Header, ...] = ((b":status", b"200"), (b"content-type", b"application/grpc"))
-OK: tuple[Header, ...] = ((b"grpc-status", b"0"),)
 MAX_QUEUED_BYTES = 64 * 1024
 """Most unread bytes of a stream's answers; above it, no more of its messages are taken in."""
 EXPANSION = 16
@@ -51,12 +52,15 @@ class StreamCall:
         "is_over",
         "is_stalled",
         "method",
+        "request_id",
         "reserved",
         "size",
         "started",
         "state",
         "stream_id",
     )
+
+    request_id: RequestId
 
     def __init__(
         self, connection: "Connection", stream_id: int, method: Method, deadline: float | None, now: float
@@ -208,7 +212,7 @@ class StreamCall:
                 h2.send_response(stream_id, HEADERS)
             h2.send_data(stream_id, frame(response))
             if self.method.kind == "unary":
-                h2.send_trailers(stream_id, OK)
+                h2.send_trailers(stream_id, ok_trailers(self.request_id))
         except NGH2Error:  # the stream was reset, or the connection has ended: nobody waits
             return
         connection.n_sent += 1
@@ -224,18 +228,14 @@ class StreamCall:
             return
         if (reason := refusal_reason(error)) is not None:
             self.method.counter.refuse(reason)
-        status = status_of(error)
-        trailers: list[Header] = [(b"grpc-status", b"%d" % status.code)]
-        if status.details:
-            trailers.append((b"grpc-message", percent_encode(status.details)))
-        trailers.extend((name.encode(), value.encode()) for name, value in status.trailing_metadata)
-        self._send_trailers(trailers)
+        status = status_of(error, self.request_id)
+        self._send_trailers(trailers_of(status, self.request_id))
         self._end(status.code.name)
 
     def finish(self) -> None:
         """End a stream with OK."""
         if not self.is_over:
-            self._send_trailers(OK)
+            self._send_trailers(ok_trailers(self.request_id))
             self._end("OK")
 
     def wait(self) -> None:

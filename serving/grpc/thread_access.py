@@ -45,4 +45,5 @@ def _shown(call: ThreadUnaryCall | ThreadStreamCall, context: grpc.ServicerConte
         address.rpartition(":")[0].strip("[]") or kind,
         call.method.path,
         is_local=kind == "unix",
+        request_id=call.request_id,
     )

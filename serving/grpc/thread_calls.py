@@ -13,8 +13,9 @@ import grpc
 
 from polserve.serving.access.callers import ANYBODY
 from polserve.serving.errors import DROPPED, Expired
+from polserve.serving.request_ids import id_fields, read_request_id
 from polserve.serving.rounds import Method, Rounds
-from polserve.serving.statuses import Code, Status, refusal_reason, status_of
+from polserve.serving.statuses import OK, Code, Status, id_returned, refusal_reason, status_of
 
 UNREAD_S = 1.0
 """Time that a client has to read an answer, before its stream is ended without a word."""
@@ -28,6 +29,7 @@ class _Call:
     def __init__(self, method: Method, context: grpc.ServicerContext, loop: asyncio.AbstractEventLoop) -> None:
         self.method = method
         self.caller = ANYBODY
+        self.request_id = read_request_id(id_fields(context.invocation_metadata()))
         self.refusal: Exception | None = None
         """Why the caller may not make the call; None where they may."""
         self.message = b""
@@ -68,6 +70,12 @@ class _Call:
         if (reason := refusal_reason(error)) is not None:
             self.method.counter.refuse(reason)
 
+    def _tell(self, status: Status) -> None:
+        """Add what the client is told beside the status."""
+        metadata = (*status.trailing_metadata, *id_returned(status, self.request_id))
+        if metadata:
+            self._context.set_trailing_metadata(metadata)
+
     def _expire(self) -> None:
         self._timer = None
         self.fail(Expired(DROPPED if self.method.kind == "unary" else "the call's deadline has passed"))
@@ -97,13 +105,13 @@ class ThreadUnaryCall(_Call):
     def result(self) -> bytes:
         """Return the response, for the thread; a failure ends the call by raising what gRPC raises."""
         self._answered.acquire()
-        if isinstance(self._outcome, Status):
-            status = self._outcome
-            if status.trailing_metadata:
-                self._context.set_trailing_metadata(status.trailing_metadata)
+        outcome = self._outcome
+        status = outcome if isinstance(outcome, Status) else OK
+        self._tell(status)
+        if status is not OK:
             self._context.abort(_code(status.code), status.details)
-        assert isinstance(self._outcome, bytes)  # noqa: S101 - abort has raised
-        return self._outcome
+        assert isinstance(outcome, bytes)  # noqa: S101 - abort has raised
+        return outcome
 
     def reply(self, response: bytes) -> None:
         """Let the thread answer."""
@@ -113,7 +121,7 @@ class ThreadUnaryCall(_Call):
         """Let the thread end the call; nothing where it has ended."""
         if not self.is_over:
             self._note_refusal(error)
-            status = status_of(error)
+            status = status_of(error, self.request_id)
             self._end(status, status.code.name)
 
     def finish(self) -> None:
@@ -190,12 +198,12 @@ class ThreadStreamCall(_Call):
         """End the call with the status of an error; nothing where it has ended."""
         if not self.is_over:
             self._note_refusal(error)
-            self._end(status_of(error))
+            self._end(status_of(error, self.request_id))
 
     def finish(self) -> None:
         """End with OK."""
         if not self.is_over:
-            self._end(Status(Code.OK, ""))
+            self._end(OK)
 
     def _end(self, status: Status) -> None:
         self._close(status.code.name)
@@ -257,8 +265,7 @@ class ThreadStreamCall(_Call):
     def _finish(self, status: Status) -> None:
         if not self._context.is_active():
             return
-        if status.trailing_metadata:
-            self._context.set_trailing_metadata(status.trailing_metadata)
+        self._tell(status)
         self._context.set_code(_code(status.code))
         self._context.set_details(status.details)
         self._send(None)

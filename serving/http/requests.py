@@ -7,15 +7,17 @@ from polserve.serving.access.guard import Shown
 from polserve.serving.calls import Asker
 from polserve.serving.http.bodies import BodyReader
 from polserve.serving.http.messages import Scope
+from polserve.serving.request_ids import RequestId
 
 
 class Request:
     """A request, as far as it has come."""
 
-    __slots__ = ("_reader", "caller", "parameters", "scope")
+    __slots__ = ("_reader", "caller", "parameters", "request_id", "scope")
 
-    def __init__(self, scope: Scope, reader: BodyReader, parameters: Mapping[str, str]) -> None:
+    def __init__(self, scope: Scope, reader: BodyReader, parameters: Mapping[str, str], request_id: RequestId) -> None:
         self.scope = scope
+        self.request_id = request_id
         self._reader = reader
         self.parameters = parameters
         """Parts of the path that the route names."""
@@ -40,7 +42,8 @@ class Request:
         client = self.scope.get("client")
         certificate: tuple[str, ...] = self.scope["state"].get("certificate", ())
         address = "" if client is None else str(client[0])
-        return Shown(self.header(b"authorization") or b"", certificate, address, self.scope["path"])
+        authorization = self.header(b"authorization") or b""
+        return Shown(authorization, certificate, address, self.scope["path"], request_id=self.request_id)
 
     @property
     def is_gone(self) -> Callable[[], bool]:

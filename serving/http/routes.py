@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import TypeAlias
 from urllib.parse import unquote
 
-from polserve.protos.shared.calls import RETRY_HINT
+from polserve.protos.shared.calls import REQUEST_ID, RETRY_HINT
 from polserve.serving.access.callers import Caller, Role
 from polserve.serving.access.guard import Guard
 from polserve.serving.access.keys import KeysAwaited
@@ -21,6 +21,7 @@ from polserve.serving.http.bodies import BodyReader, Room
 from polserve.serving.http.messages import TEXT, Answer, ClientGone, Headers, HttpError, Receive, Scope, Send
 from polserve.serving.http.requests import Request
 from polserve.serving.http.schemas import Operation
+from polserve.serving.request_ids import RequestId, id_fields, read_request_id
 from polserve.serving.statuses import Code, status_of
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Answer]]
@@ -97,21 +98,22 @@ class RouteTable:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         reader = BodyReader(receive, self._room)
+        request_id = read_request_id(id_fields(scope["headers"]))
         path = OTHER
         try:
             route, parameters = self._find(scope)
             path = route.path
-            request = Request(scope, reader, parameters)
+            request = Request(scope, reader, parameters, request_id)
             request.caller = await self._admit(route, request)
             answer = await route.endpoint(request)
         except ClientGone:
             return
         except Exception as error:  # noqa: BLE001 - every error must become a status
-            answer = refusal(error)
+            answer = refusal(error, request_id)
         finally:
             self._room.give_back(reader.taken)
         self._count(path, int(answer.status))
-        await _send(answer, receive, send)
+        await _send(answer, request_id, receive, send)
 
     async def _admit(self, route: Route, request: Request) -> Caller:
         """Return who asks; raises what refuses them."""
@@ -158,15 +160,15 @@ class _NoPage(Exception):
     """There is no such page; the text is for whoever reads pages."""
 
 
-def refusal(error: Exception) -> Answer:
-    """Return the answer that tells a client of an error; what is nobody's fault but ours is logged, under an id."""
+def refusal(error: Exception, request_id: RequestId) -> Answer:
+    """Return the answer that tells a client of an error; what is nobody's fault but ours is logged, by `request_id`."""
     if isinstance(error, _NoPage):
         return Answer(str(error).encode(), TEXT, HTTPStatus.NOT_FOUND)
     if isinstance(error, HttpError):
         return Answer(
             _as_json(error.code, str(error)), status=error.status, headers=error.headers, is_last=error.is_last
         )
-    status = status_of(error)
+    status = status_of(error, request_id)
     http_status = STATUSES.get(status.code, HTTPStatus.INTERNAL_SERVER_ERROR)
     hints = [value for name, value in status.trailing_metadata if name == RETRY_HINT]
     headers = [(b"retry-after", b"%d" % max(1, -(-int(hint) // 1000))) for hint in hints]
@@ -185,10 +187,11 @@ def _pattern(path: str) -> re.Pattern[str]:
     return re.compile("".join(names))
 
 
-async def _send(answer: Answer, receive: Receive, send: Send) -> None:
+async def _send(answer: Answer, request_id: RequestId, receive: Receive, send: Send) -> None:
     headers = [
         (b"content-type", answer.content_type),
         (b"content-length", b"%d" % len(answer.body)),
+        (REQUEST_ID.encode(), str(request_id).encode()),
         *COMMON_HEADERS,
         *answer.headers,
     ]

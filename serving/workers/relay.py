@@ -11,11 +11,12 @@ import json
 import socket
 import struct
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import fields
 
 from polserve.serving.access.guard import Shown
 from polserve.serving.calls import TIMEOUT_S, Asker, LocalCarrier, Outcome
 from polserve.serving.errors import DROPPED, Expired, NotReady
+from polserve.serving.request_ids import RequestId
 from polserve.serving.statuses import Code, Rejected, Status
 
 HEADER = struct.Struct("!IIB")
@@ -27,7 +28,9 @@ LOST = "the process that was answering the call ended; try again"
 
 def _encoded(value: object) -> object:
     """Return a field of what a caller shows, as JSON holds it."""
-    return value.decode("latin-1") if isinstance(value, bytes) else value
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    return str(value) if isinstance(value, RequestId) else value
 
 
 class _Messages(asyncio.Protocol):
@@ -87,6 +90,7 @@ class RelayedCalls(_Messages):
             said["address"],
             said["method"],
             is_local=said["is_local"],
+            request_id=RequestId(said["request_id"]),
         )
 
         def answered(outcome: Outcome) -> None:
@@ -133,7 +137,7 @@ class _Link(_Messages):
         number = next(self._numbers) % 2**32
         future: asyncio.Future[bytes] = loop.create_future()
         self._waiting[number] = future
-        told = json.dumps({name: _encoded(value) for name, value in asdict(shown).items()}).encode()
+        told = json.dumps({field.name: _encoded(getattr(shown, field.name)) for field in fields(shown)}).encode()
         self.send(number, 0, method.encode(), b"\0", told, b"\0", message)
         try:
             if self.is_lost:

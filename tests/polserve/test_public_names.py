@@ -39,6 +39,7 @@ PUBLIC = {
     "export",
     "load",
     "promote",
+    "request_id",
     "rollback",
     "testing",
     "train",

@@ -11,6 +11,7 @@ from polserve.serving.access.callers import ANYBODY
 from polserve.serving.catalog import Catalog, CatalogEntry
 from polserve.serving.inference import Capacity, Inference
 from polserve.serving.policy import Policy
+from polserve.serving.request_ids import RequestId
 from polserve.serving.rounds import Method
 from polserve.serving.versions import Pace
 from polserve.serving.workers.epoch import LocalEpoch
@@ -28,6 +29,7 @@ class ReceivedCall:
         self.state: Any = None
         self.caller = ANYBODY
         self.deadline: float | None = None
+        self.request_id = RequestId()
         self.active_at = time.monotonic()
         self.replies: list[bytes] = []
         self.error: BaseException | None = None

@@ -6,6 +6,7 @@ from polserve.protos.polserve.oip.v2 import inference_pb2 as pb
 from polserve.serving.access.callers import Caller
 from polserve.serving.errors import InvalidRequest, NotReady, Overloaded, UnknownPolicy, UnknownVersion
 from polserve.serving.handlers.oip.wire import INFER_RESPONSE, field_head
+from polserve.serving.request_ids import RequestId
 from polserve.serving.rounds import Call, Method
 from polserve.serving.statuses import status_of
 
@@ -75,6 +76,15 @@ class Turn:
     def caller(self, caller: Caller) -> None:
         self._stream.caller = caller
 
+    @property
+    def request_id(self) -> RequestId:
+        """What the stream is called."""
+        return self._stream.request_id
+
+    @request_id.setter
+    def request_id(self, request_id: RequestId) -> None:
+        self._stream.request_id = request_id
+
     def is_wanted(self) -> bool:
         """Whether somebody still waits."""
         return self._stream.is_wanted()
@@ -86,7 +96,7 @@ class Turn:
     def fail(self, error: BaseException) -> None:
         """Say in a response why there is no other; an error that is not the request's own ends the stream."""
         if isinstance(error, IN_BAND):
-            said = pb.ModelStreamInferResponse(error_message=status_of(error).details)
+            said = pb.ModelStreamInferResponse(error_message=status_of(error, self.request_id).details)
             self._stream.reply(said.SerializeToString())
         else:
             self._stream.fail(error)

@@ -36,7 +36,7 @@ def channels(policies: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def ended(channel: grpc.Channel, method: str, messages: list[bytes]) -> Ended:
     """What became of a call."""
     ask: Any = channel.stream_stream(method)
-    call = ask(iter(messages), timeout=20)
+    call = ask(iter(messages), timeout=20, metadata=(("x-request-id", "agreed"),))
     answers: list[bytes] = []
     with contextlib.suppress(grpc.RpcError):
         answers.extend(call)

@@ -210,7 +210,7 @@ def test_an_error_of_ours_is_told_by_an_id_alone(server: HttpServer) -> None:
     answer = send(server.port, b"GET /fails HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
     assert status_of(answer) == 500
     said = json.loads(answer.partition(b"\r\n\r\n")[2])
-    assert re.fullmatch(r"internal error [0-9a-f]{12}; the server's log has the details", said["error"])
+    assert re.fullmatch(r"internal error [0-9a-f]{16}; the server's log has the details", said["error"])
 
 
 def test_a_method_that_a_page_does_not_have_is_refused_with_those_that_it_has(server: HttpServer) -> None:
