@@ -61,6 +61,10 @@ class SecuritySettings:
     max_metadata_kib: Annotated[int, Limits(at_least=4, at_most=1024)] = 16
     """Largest metadata of a call, in KiB."""
 
+    validator_memory_mib: Annotated[int, Limits(at_least=64)] = 4096
+    """Memory that the process which validates versions may take, in MiB: room for the largest one and the live one,
+    each twice while it is loaded."""
+
     @property
     def tls_files(self) -> "TlsFiles | None":
         """The files of TLS; None where calls are not encrypted."""

@@ -7,6 +7,8 @@ import onnxruntime as ort
 from google.protobuf import json_format
 from numpy.typing import NDArray
 
+from polserve.protos.graphs.check import check_model
+from polserve.protos.graphs.limits import GraphRefused
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.names import ACTION, MODEL_FILE, NEXT, OBSERVATION, SCHEMA_VERSION, SPEC_KEY, VALUES
 from polserve.serving.errors import RolloutRefused, one_line
@@ -20,6 +22,7 @@ _ORT_TYPES = {
     "tensor(int64)": pb.INT64,
     "tensor(bool)": pb.BOOL,
 }
+_UNLOADABLE = f"{MODEL_FILE} cannot be loaded as one self-contained ONNX graph"
 
 
 class Graph:
@@ -51,7 +54,17 @@ class Graph:
 
 
 def _session(model: bytes) -> ort.InferenceSession:
+    """Load a model that was checked first: ONNX Runtime is native code, and never sees the bytes of another.
+
+    Raises:
+        RolloutRefused: it is none, or none that a service runs.
+    """
+    try:
+        check_model(model)
+    except GraphRefused as refusal:
+        raise RolloutRefused(f"{_UNLOADABLE}: {refusal}") from refusal
     options = ort.SessionOptions()
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # whatever the bytes look like
     # One thread: these networks are small, and several threads are slower and burn CPU (onnxruntime#16304, #14018).
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
@@ -61,8 +74,7 @@ def _session(model: bytes) -> ort.InferenceSession:
     try:
         session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises a dozen unrelated classes for a bad file
-        message = f"{MODEL_FILE} cannot be loaded as one self-contained ONNX graph: {one_line(error)}"
-        raise RolloutRefused(message) from error
+        raise RolloutRefused(f"{_UNLOADABLE}: {one_line(error)}") from error
     session.disable_fallback()
     session._model_bytes = None  # noqa: SLF001 - kept only to begin anew with another provider, and as large as the model
     return session

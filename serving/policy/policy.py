@@ -101,11 +101,7 @@ class Policy:
         Raises:
             RolloutRefused: there is no such file, or it is no policy version.
         """
-        try:
-            model = (folder / MODEL_FILE).read_bytes()
-        except OSError as error:
-            raise RolloutRefused(f"{folder / MODEL_FILE} cannot be read: {error.strerror}") from error
-        return cls.of_model(name, version, model, pace)
+        return cls.of_model(name, version, _read_model(folder), pace)
 
     @classmethod
     def load_registered(cls, ref: VersionRef, pace: Pace = UNMEASURED) -> Self:
@@ -114,10 +110,12 @@ class Policy:
         Raises:
             RolloutRefused: it is not the file that was registered, no policy version, or cannot answer.
         """
-        policy = cls.load(ref.policy, ref.version, ref.folder, pace)
-        if policy.sha256 != ref.sha256:
+        model = _read_model(ref.folder)
+        sha256 = hashlib.sha256(model).hexdigest()
+        if sha256 != ref.sha256:
             wanted = ref.sha256 or f"a tag {SHA256_TAG}"
-            raise RolloutRefused(f"sha256 of model.onnx: expected {wanted}, got {policy.sha256}")
+            raise RolloutRefused(f"sha256 of {MODEL_FILE}: expected {wanted}, got {sha256}")
+        policy = cls.of_model(ref.policy, ref.version, model, pace)
         try:
             policy.act(policy.zeros(1))
         except Exception as error:  # onnxruntime raises a dozen unrelated classes
@@ -189,6 +187,14 @@ class Policy:
         n_next = len(self.memory.names)
         values = outputs[1] if VALUES in names else None
         return Answer(outputs[0], values, None, self.memory.joined(outputs[-n_next:]))
+
+
+def _read_model(folder: Path) -> bytes:
+    path = folder / MODEL_FILE
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise RolloutRefused(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _choices(action: pb.ActionSpec) -> Choices | None:

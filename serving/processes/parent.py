@@ -4,6 +4,7 @@ import contextlib
 import os
 import queue
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -26,6 +27,15 @@ log = Log()
 
 class ChildLost(Exception):
     """The process ended, or did not answer in time and was ended."""
+
+    def __init__(self, message: str, exit_code: int | None = None) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+        """Exit code of one that its parent did not kill, negative where a signal ended it; None of any other."""
+
+
+class ChildSilent(ChildLost):
+    """The process did not answer in time and was ended."""
 
 
 class ChildRefused(Exception):
@@ -129,7 +139,7 @@ class ChildProcess:
                     self._process.stdin.write(encode(message).encode())
                     self._process.stdin.flush()
         except (OSError, ValueError) as error:
-            raise ChildLost(self.how_it_ended()) from error
+            raise self._lost() from error
 
     def receive(self, timeout_s: float | None = None) -> Message:
         """Wait for what the child says next; without a timeout, as long as it lives.
@@ -141,10 +151,10 @@ class ChildProcess:
             message = self._received.get(timeout=timeout_s)
         except queue.Empty:
             self.kill()
-            raise ChildLost(f"{self._name} did not answer within {timeout_s:g} s") from None
+            raise ChildSilent(f"{self._name} did not answer within {timeout_s:g} s") from None
         if message is None:
             self._received.put(None)  # for whoever asks again
-            raise ChildLost(self.how_it_ended())
+            raise self._lost()
         return message
 
     def terminate(self) -> None:
@@ -175,6 +185,10 @@ class ChildProcess:
             if self._process.stdin is not None:
                 self._process.stdin.close()
 
+    def _lost(self) -> ChildLost:
+        """Return the error that says how the process ended."""
+        return ChildLost(self.how_it_ended(), None if self.was_silent else self._process.returncode)
+
     def how_it_ended(self) -> str:
         """Return a sentence that says how the process ended, or that it has only closed its output."""
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -184,7 +198,8 @@ class ChildProcess:
             return f"{self._name} gave no sign of life for {self._max_silence_s:g} s and was killed"
         if code is None:
             return f"{self._name} has closed its output"
-        how = f"by signal {-code}" if code < 0 else f"with exit code {code}; the service's log may say why"
+        signalled = f"by signal {-code}{_named(-code)}"
+        how = signalled if code < 0 else f"with exit code {code}; the service's log may say why"
         return f"{self._name} has ended {how}"
 
     def _read(self) -> None:
@@ -194,6 +209,7 @@ class ChildProcess:
                 self._listen(output)
         self._received.put(None)
         self._process.wait()  # nobody else may ask for the exit code of one that ended by itself
+        self._close_input()
 
     def _listen(self, output: IO[bytes]) -> None:
         """Queue each message, and kill the process when it gives no sign of life for too long.
@@ -226,3 +242,8 @@ class ChildProcess:
             for message in messages:
                 if BEAT not in message:
                     self._received.put(message)
+
+
+def _named(number: int) -> str:
+    """Return a signal's name in parentheses; empty where it has none, as those for programs' own use."""
+    return next((f" ({known.name})" for known in signal.Signals if known == number), "")

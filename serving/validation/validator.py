@@ -1,19 +1,26 @@
 """The service's side of the process that validates versions."""
 
 import contextlib
+import signal
 import threading
 
 from polserve.serving.errors import RolloutRefused
 from polserve.serving.logs import Log
-from polserve.serving.processes.encoding import decode_accepted, encode_ref
-from polserve.serving.processes.parent import ChildLost, ChildProcess, ChildRefused
+from polserve.serving.processes.encoding import Message, decode_accepted, encode_ref
+from polserve.serving.processes.parent import ChildLost, ChildProcess, ChildRefused, ChildSilent
 from polserve.serving.settings import Settings
+from polserve.serving.validation.confinement import CPU_S
 from polserve.serving.versions import AcceptedVersion, VersionRef
 
 TRIES = 2
 """Processes that may end while they validate a version: one may have ended for another reason."""
 TIMEOUT_S = 120.0
 """Seconds for one version."""
+CAUSES = {
+    -signal.SIGKILL: "as the kernel does where memory runs out; give it more memory, or make the network smaller",
+    -signal.SIGXCPU: f"as it took more than {CPU_S} s of processor time; make the network smaller",
+}
+"""What probably ended a process, and what to do, by exit code."""
 
 log = Log()
 
@@ -24,6 +31,7 @@ class Validator:
     def __init__(self, settings: Settings) -> None:
         self._config = {
             "batching": settings.batching,
+            "memory_mib": settings.validator_memory_mib,
             "limits": {
                 "allow_space_change": settings.allow_space_change,
                 "latency_budget_s": settings.latency_budget / 1000,
@@ -50,15 +58,25 @@ class Validator:
         problem = ""
         for _ in range(TRIES):
             try:
-                return decode_accepted(self._running().ask(request, TIMEOUT_S))
-            except ChildRefused as refusal:
-                raise RolloutRefused(str(refusal)) from refusal
+                return self._ask(request)
             except ChildLost as error:
                 if self._is_closed:
                     raise
-                problem = str(error)
+                problem = _how_it_was_lost(error)
                 log.warning("validator_lost", policy=ref.policy, version=ref.version, error=problem)
         raise RolloutRefused(f"{TRIES} processes ended while they validated the version: {problem}")
+
+    def _ask(self, request: Message) -> AcceptedVersion:
+        """Have a version validated; raises RolloutRefused, or ChildLost where another process may do better."""
+        child = self._running()
+        try:
+            return decode_accepted(child.ask(request, TIMEOUT_S))
+        except ChildRefused as refusal:
+            raise RolloutRefused(str(refusal)) from refusal
+        except ChildLost as error:  # what took too long once would again
+            if not self._is_closed and (isinstance(error, ChildSilent) or error.exit_code == -signal.SIGXCPU):
+                raise RolloutRefused(f"the version took too long to validate: {_how_it_was_lost(error)}") from error
+            raise
 
     def warm_up(self) -> None:
         """Start the process, so that the first version does not wait for all that it imports."""
@@ -94,3 +112,9 @@ class Validator:
                 )
                 self._child.send(self._config)
             return self._child
+
+
+def _how_it_was_lost(error: ChildLost) -> str:
+    """Say how a process ended, and what probably ended it."""
+    cause = CAUSES.get(error.exit_code or 0)
+    return f"{error}, {cause}" if cause else str(error)

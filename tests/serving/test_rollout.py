@@ -95,7 +95,7 @@ def test_a_version_that_the_workers_cannot_load_is_refused_though_it_was_accepte
     rollout = Rollout(accept_and_change, workers, is_list_fixed=False)
     (result,) = rollout.apply({"cartpole": {CHAMPION: good}})
     assert result.refusal is not None
-    assert "model.onnx cannot be loaded" in result.refusal
+    assert "sha256 of model.onnx: expected" in result.refusal
     assert rollout.live == {}
 
 

@@ -9,6 +9,8 @@ import onnxruntime as ort
 from google.protobuf import json_format
 from numpy.typing import NDArray
 
+from polserve.protos.graphs.check import check_model
+from polserve.protos.graphs.limits import GraphRefused
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.choices import Choices
 from polserve.protos.shared.golden import GoldenMismatch, check_golden
@@ -25,11 +27,14 @@ class OnnxPolicy:
         """Load the graph from bytes or a file.
 
         Raises:
-            RegistryError: there is no such graph.
+            RegistryError: there is no such graph, or it is none that a service runs.
         """
-        source = str(model) if isinstance(model, Path) else model
         try:
-            self._session = ort.InferenceSession(source, _session_options(), providers=["CPUExecutionProvider"])
+            content = model.read_bytes() if isinstance(model, Path) else model
+            check_model(content)
+            self._session = ort.InferenceSession(content, _session_options(), providers=["CPUExecutionProvider"])
+        except GraphRefused as refusal:
+            raise RegistryError(f"the version holds no graph that a service runs: {refusal}") from refusal
         except Exception as error:  # onnxruntime raises a dozen unrelated classes
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise RegistryError(f"the version holds no graph that ONNX Runtime loads: {reason}") from error
@@ -85,10 +90,14 @@ def measure_parity(model: bytes, golden: dict[str, NDArray[Any]], choices: Choic
     `choices` are what the actions may be, where they are whole numbers; None for one choice from 0 on.
 
     Raises:
-        ExportRefused: it exceeds the tolerance, a discrete action differs, or there are too few observations.
+        ExportRefused: it exceeds the tolerance, a discrete action differs, there are too few observations, or the graph
+            is none that a service runs.
     """
     try:
+        check_model(model)
         return check_golden(OnnxPolicy(model).run, golden, choices)
+    except GraphRefused as refusal:
+        raise ExportRefused(f"no service runs such a graph: {refusal}") from refusal
     except GoldenMismatch as mismatch:
         raise ExportRefused(f"the graph answers otherwise than the network: {mismatch}") from mismatch
 

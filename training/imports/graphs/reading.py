@@ -9,16 +9,19 @@ import onnx.inliner
 from google.protobuf.message import DecodeError
 from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_model, uses_external_data
 
+from polserve.protos.graphs.check import check_model
+from polserve.protos.graphs.limits import GraphLimits, GraphRefused
+from polserve.protos.graphs.operators import DRAWN
 from polserve.training.errors import ImportRefused
 
 MOST_BYTES = 1 << 30
 """Largest file that is read, its external data included."""
 DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
 """Operators that ONNX Runtime has."""
-DRAWN = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
-"""Operators whose results nobody can compare."""
 OPSET = 13
 """Lowest opset in which the steps around the graph mean what they are to mean."""
+_LIMITS = GraphLimits(model_bytes=MOST_BYTES, opset=range(1, GraphLimits().opset.stop), more_operators=DRAWN)
+"""What a graph may be that comes: it is lifted to a later opset, and outputs that nobody asks for may draw."""
 _OTHER_FILES = {
     b"PK\x03\x04": "an archive, as torch.save, Keras and stable-baselines3 write; export the network to ONNX first",
     b"\x89HDF": "HDF5, as older Keras writes; export the model to ONNX first",
@@ -39,6 +42,7 @@ def read_graph(path: Path) -> onnx.ModelProto:
     _check_operators(path, model)
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
+    _check_bounds(path, model)
     _check_numbers(path, model)
     return _at_opset(path, model)
 
@@ -125,6 +129,14 @@ def _check_operators(path: Path, model: onnx.ModelProto) -> None:
             f"{path.name}: expected operators of ONNX, got custom ones, which no service has: "
             f"{', '.join(sorted(custom))}; export the network with ONNX's own operators"
         )
+
+
+def _check_bounds(path: Path, model: onnx.ModelProto) -> None:
+    """Raise ImportRefused where no service would run the graph: before ONNX Runtime sees it here."""
+    try:
+        check_model(model.SerializeToString(), _LIMITS)
+    except GraphRefused as refusal:
+        raise ImportRefused(f"{path.name}: {refusal}") from refusal
 
 
 def _check_numbers(path: Path, model: onnx.ModelProto) -> None:
