@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 export ORT_DISABLE_TELEMETRY := 1
 export MLFLOW_DISABLE_TELEMETRY := true
+# Tests start hundreds of services: where nothing may be kept compiled, each would compile every module again.
+export PYTHONDONTWRITEBYTECODE :=
 
 # A newer pip than Python brings shows how far installing is, too.
 PIP_INSTALL = $(BIN)/pip --disable-pip-version-check install --quiet --upgrade 'pip>=25.1' && \
