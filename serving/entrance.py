@@ -3,21 +3,25 @@
 from collections.abc import Callable
 
 from polserve.serving.access.guard import Guard
+from polserve.serving.audit import Audit, no_audit, open_audit
 from polserve.serving.reloading import Looked, Lookout
-from polserve.serving.security_settings import SecuritySettings
+from polserve.serving.settings import Settings
 from polserve.serving.tls import watched_certificates
 
 
 class Entrance:
     """The entrance of one process, for all its ports."""
 
-    def __init__(self, settings: SecuritySettings, count: Callable[[str], None]) -> None:
+    def __init__(self, settings: Settings, count: Callable[[str], None]) -> None:
         """Read the files; `count` is called with the reason of each call that is denied.
 
         Raises:
             ConfigurationError: a file cannot be used.
         """
-        self.guard = Guard(settings.access_rules, count)
+        self._audit_log = open_audit(settings.audit_log)
+        self.audit: Audit = self._audit_log or no_audit
+        """Takes note of who was denied, and of what else an auditor asks about."""
+        self.guard = Guard(settings.access_rules, count, self.audit)
         """Knows who may call what."""
         files = settings.tls_files
         self.certificates = None if files is None else watched_certificates(files)
@@ -26,5 +30,7 @@ class Entrance:
         self._lookout = Lookout(watched if self.certificates is None else [*watched, self.certificates])
 
     def close(self) -> None:
-        """Look at the files no more."""
+        """Look at the files no more, and write what an audit log waits for."""
         self._lookout.close()
+        if self._audit_log is not None:
+            self._audit_log.close()

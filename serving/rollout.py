@@ -5,6 +5,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol, TypeAlias
 
 from polserve.protos.shared.names import CHAMPION
+from polserve.serving.audit import Audit, no_audit
 from polserve.serving.errors import RolloutRefused
 from polserve.serving.logs import Log
 from polserve.serving.versions import (
@@ -36,14 +37,16 @@ class Workers(Protocol):
 class Rollout:
     """Makes the workers follow what a source desires; a bad version never replaces a good one."""
 
-    def __init__(self, validate: Validate, workers: Workers, *, is_list_fixed: bool) -> None:
+    def __init__(self, validate: Validate, workers: Workers, *, is_list_fixed: bool, audit: Audit = no_audit) -> None:
         """Start with nothing live.
 
-        With a fixed list of policies, the last version of one goes on though nothing names it any more.
+        With a fixed list of policies, the last version of one goes on though nothing names it any more. `audit` takes
+        note of what came, went or was refused.
         """
         self._validate = validate
         self._workers = workers
         self._is_list_fixed = is_list_fixed
+        self._audit = audit
         self._live: LiveVersions | None = None
         self._accepted: dict[VersionRef, AcceptedVersion] = {}
         self._refused: set[VersionRef] = set()
@@ -103,7 +106,7 @@ class Rollout:
         self._workers.switch(after)
         before, self._live = self.live, after
         self._accepted = {version.ref: version for version in every(after)}
-        _log_changes(before, after)
+        self._note_changes(before, after)
 
     def _roll_out(
         self,
@@ -127,9 +130,11 @@ class Rollout:
         except RolloutRefused as refusal:
             self._refused.add(ref)
             log.warning("rollout_refused", policy=ref.policy, version=ref.version, reason=str(refusal))
+            self._audit("rollout_refused", policy=ref.policy, version=ref.version, reason=str(refusal))
             return RolloutResult(ref.policy, ref.version, str(refusal))
         self._accepted[ref] = accepted
         log.info("rollout_prepared", policy=ref.policy, version=ref.version, sha256=ref.sha256)
+        self._audit("rollout_prepared", policy=ref.policy, version=ref.version, sha256=ref.sha256)
         return RolloutResult(ref.policy, ref.version)
 
     def _accept(self, ref: VersionRef, live: VersionRef | None) -> AcceptedVersion:
@@ -141,16 +146,18 @@ class Rollout:
         self._workers.prepare(accepted)
         return accepted
 
+    def _note_changes(self, before: LiveVersions, after: LiveVersions) -> None:
+        """Log the policies whose aliases name other versions than before."""
+        for name in before.keys() - after.keys():
+            log.info("policy_removed", policy=name)
+            self._audit("policy_removed", policy=name)
+        for name, named in after.items():
+            if named != before.get(name):
+                aliases = {alias: one.ref.version for alias, one in named.items()}
+                log.info("aliases_switched", policy=name, **aliases)
+                self._audit("aliases_switched", policy=name, aliases=aliases)
+
 
 def _champion_first(refs: Mapping[str, VersionRef]) -> list[VersionRef]:
     """Return the versions that aliases name, each once, the champion first: the others are compared with it."""
     return list(dict.fromkeys(refs[alias] for alias in sorted(refs, key=lambda alias: alias != CHAMPION)))
-
-
-def _log_changes(before: LiveVersions, after: LiveVersions) -> None:
-    """Log the policies whose aliases name other versions than before."""
-    for name in before.keys() - after.keys():
-        log.info("policy_removed", policy=name)
-    for name, named in after.items():
-        if named != before.get(name):
-            log.info("aliases_switched", policy=name, **{alias: one.ref.version for alias, one in named.items()})

@@ -63,7 +63,8 @@ class Service:
         self._rollouts = RolloutLog()
         self._http = HttpServer(settings.host, settings.http_port)
         self._workers = make_workers(settings, registry)
-        self._rollout = Rollout(self._validator.validate, self._workers, is_list_fixed=bool(settings.policy))
+        is_list_fixed, audit = bool(settings.policy), self._workers.entrance.audit
+        self._rollout = Rollout(self._validator.validate, self._workers, is_list_fixed=is_list_fixed, audit=audit)
         self._is_draining = False
         self.grpc_port, self.http_port = self._workers.grpc_port, self._http.port
         self._following = threading.Thread(target=self._follow, name="rollout", daemon=True)

@@ -18,6 +18,7 @@ from polserve.serving.errors import ConfigurationError
 from polserve.serving.security_settings import SecuritySettings, is_of_this_machine
 from polserve.serving.setting_forms import Check, Limits, SettingForm, Shown, attribute_docstrings, setting_forms
 from polserve.serving.setting_values import find_variable, read_value, written
+from polserve.serving.trace_settings import TraceSettings
 from polserve.serving.versions import Batching
 
 PREFIX = "POLSERVE_"
@@ -50,7 +51,7 @@ def _with_scheme(uri: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(SecuritySettings):
+class Settings(SecuritySettings, TraceSettings):
     """The settings of `polserve serve`; help and docs show what stands below each of them."""
 
     host: Annotated[str, Shown(expected="an address such as 127.0.0.1, or 0.0.0.0 for all"), Check(_bare)] = "127.0.0.1"
@@ -169,7 +170,7 @@ class Settings(SecuritySettings):
             ) from error
 
 
-FORMS = setting_forms(Settings, attribute_docstrings(Settings, SecuritySettings), PREFIX)
+FORMS = setting_forms(Settings, attribute_docstrings(Settings, SecuritySettings, TraceSettings), PREFIX)
 """How each setting is written, by the name of its field."""
 
 

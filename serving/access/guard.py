@@ -12,6 +12,7 @@ from polserve.serving.access.buckets import Buckets
 from polserve.serving.access.callers import ANYBODY, STRANGER, Caller, Role, visible
 from polserve.serving.access.keys import KeysAwaited, KeySet, open_keys
 from polserve.serving.access.web_tokens import WebTokenRules, WebTokens
+from polserve.serving.audit import Audit, no_audit
 from polserve.serving.errors import NotReady, Overloaded, PermissionDenied, Unauthenticated
 from polserve.serving.logs import SparseLog
 from polserve.serving.reloading import Reloaded
@@ -68,18 +69,22 @@ class Shown:
 class Guard:
     """Knows callers by what they show; may be used from several threads."""
 
-    def __init__(self, rules: AccessRules, count: Callable[[str], None] = lambda _reason: None) -> None:
+    def __init__(
+        self, rules: AccessRules, count: Callable[[str], None] = lambda _reason: None, audit: Audit = no_audit
+    ) -> None:
         """Read the files.
 
         Args:
             rules: who may call.
             count: called with the reason of each call that is denied.
+            audit: takes note of each call that is denied.
 
         Raises:
             ConfigurationError: a file cannot be used.
         """
         self._rules = rules
         self._count = count
+        self._audit = audit
         self._list: Reloaded[AccessList] | None = None
         if (path := rules.access_file) is not None:
             self._list = Reloaded("access", [path], lambda: read_access_file(path))
@@ -216,13 +221,15 @@ class Guard:
 
     def _note(self, reason: str, shown: Shown, caller: str) -> None:
         self._count(reason)
-        self._log.write(
-            reason=reason,
-            method=shown.method,
-            client=shown.address,
-            caller=caller or "unknown",
-            request_id=str(shown.request_id),
-        )
+        told = {
+            "reason": reason,
+            "method": shown.method,
+            "client": shown.address,
+            "caller": caller or "unknown",
+            "request_id": str(shown.request_id),
+        }
+        self._log.write(**told)
+        self._audit("call_denied", **told)
 
 
 def _too_many_failures() -> Overloaded:

@@ -11,6 +11,7 @@ from polserve.serving.access.access_file import add_token
 from polserve.serving.access.callers import ANYBODY, Role
 from polserve.serving.access.guard import FAILURES_AT_ONCE, AccessRules, Guard, Shown
 from polserve.serving.errors import Overloaded, PermissionDenied, Unauthenticated
+from polserve.serving.request_ids import RequestId
 
 CERTIFICATES = """
 [[certificate]]
@@ -191,3 +192,21 @@ def test_where_nobody_shows_who_they_are_an_address_may_call_so_often() -> None:
     with pytest.raises(Overloaded, match="this address makes more than"):
         guard.admit(Role.ACT, shown("whatever", address="192.0.2.1"))
     assert guard.admit(Role.ACT, shown(address="192.0.2.2")) is ANYBODY
+
+
+def test_who_is_denied_is_named_in_the_log_and_to_auditors_with_the_id_of_the_call(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_token(file, "robot", "act", [], None)
+    told: list[tuple[str, dict[str, object]]] = []
+    guard = Guard(AccessRules(file), audit=lambda event, **fields: told.append((event, fields)))
+    with pytest.raises(Unauthenticated):
+        guard.admit(Role.ACT, shown("secret", address="10.0.0.7", request_id=RequestId("order-4711")))
+    ((event, fields),) = told
+    assert event == "call_denied"
+    assert fields["request_id"] == "order-4711"
+    assert fields["client"] == "10.0.0.7"
+    logged = capsys.readouterr().err
+    assert "event=call_denied" in logged
+    assert "request_id=order-4711" in logged
+    assert "secret" not in f"{logged} {fields}"

@@ -1,6 +1,7 @@
 """Over gRPC, on each front: who may call what, and what those learn who may not."""
 
 import contextlib
+import json
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,7 +17,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from polserve.protos.polserve.oip.v2 import inference_pb2
 from polserve.protos.polserve.v1 import policy_pb2, policy_pb2_grpc
 from polserve.serving.access.access_file import add_token
-from polserve.serving.client import ClientError, Credentials, PolicyClient
+from polserve.serving.client import ClientError, Credentials, PolicyClient, request_id
 from polserve.serving.client.transport import TransportName
 from tests.support.certificates import Authority
 from tests.support.http2 import ACT, EPISODE, RawClient, framed
@@ -49,9 +50,30 @@ def guarded(
     """A service of each kind that knows the tokens."""
     assert tokens
     arguments = ("--policies", str(policies), "--access", str(access_file), "--metrics-access", "open", *options)
-    with service(*arguments, folder=access_file.parent) as running:
+    with service(
+        *arguments, "--audit-log", str(access_file.parent / "audit.jsonl"), folder=access_file.parent
+    ) as running:
         wait_until(running.is_up, running.log)
         yield running
+
+
+def test_the_audit_log_tells_who_was_denied_and_what_went_live_but_no_token(
+    guarded: Running, tokens: Mapping[str, str], access_file: Path
+) -> None:
+    path = access_file.parent / "audit.jsonl"
+    with client_of(guarded, tokens["observe"]) as client, request_id("order-4711"), pytest.raises(ClientError):
+        client.act("cartpole", OBSERVATION)
+
+    def told() -> list[dict[str, Any]]:
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    wait_until(lambda: any(line.get("request_id") == "order-4711" for line in told()), guarded.log)
+    denied = next(line for line in told() if line.get("request_id") == "order-4711")
+    assert (denied["event"], denied["caller"], denied["reason"]) == ("call_denied", "observe", "role")
+    assert denied["method"] == "/polserve.v1.PolicyService/Act"
+    live = [line for line in told() if line["event"] == "aliases_switched" and line["policy"] == "cartpole"]
+    assert live[-1]["aliases"] == {"champion": "1"}
+    assert not any(token in path.read_text() for token in tokens.values())
 
 
 def client_of(running: Running, token: str | None, transport: TransportName = "grpcio") -> PolicyClient:
