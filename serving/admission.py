@@ -21,6 +21,12 @@ CALM_WINDOWS = 10
 """Windows in a row in which less comes than can be done, after which it is no overload any more."""
 HOLD_S, LONGEST_HOLD_S = 10.0, 300.0
 """Time after which it is tried whether a crowd was taken for an overload; twice as long each time that it was not."""
+FELT_S = 5e-3
+"""Wait for the loop below which nothing is asked."""
+TELLING_CALLS = 16
+"""Calls from which a round says how long one takes."""
+STEADINESS = 0.1
+"""Weight of the latest round in that."""
 SHORTEST_RETRY_S, LONGEST_RETRY_S = 0.05, 10.0
 """When a refused caller is asked to come again, at the earliest and at the latest."""
 
@@ -99,9 +105,68 @@ class Admission:
             self._ends_at = now + self._hold_s
 
 
+class LoopPressure:
+    """How long a call waits for its turn in the loop that answers all fast ones, and whether one more may."""
+
+    def __init__(self, limits: WaitLimits) -> None:
+        self._limits = limits
+        self._limit_s = limits.overload_s
+        self._call_s = 0.0
+        """Time of the loop for a call, lately, when it had no time to spare."""
+        self._admission = Admission(limits)
+        self._refusals: dict[str, Overloaded] = {}
+        """What calls of this round are told: the same for all, so that refusing them costs little."""
+        self.wait_s = 0.0
+        """Time for which a call would wait that comes now."""
+
+    @property
+    def is_felt(self) -> bool:
+        """Whether calls wait for so long that it is to be asked whether one more may."""
+        return self.wait_s > FELT_S
+
+    def note_round(self, n_waiting: int, n_answered: int, seconds: float) -> None:
+        """Take notice of the round before this one.
+
+        Args:
+            n_waiting: calls that wait now.
+            n_answered: calls that were answered in it.
+            seconds: time that it took, with all that was read and refused meanwhile; infinite where the loop was idle.
+        """
+        if n_answered >= TELLING_CALLS and seconds < math.inf:
+            call_s = seconds / n_answered
+            self._call_s += (STEADINESS if self._call_s else 1.0) * (call_s - self._call_s)
+        self.wait_s = n_waiting * self._call_s
+        self._refusals.clear()
+
+    def refusal(self, deadline: float | None, now: float, *, is_lone: bool) -> Overloaded | None:
+        """Return why a call cannot wait; None where it can.
+
+        Args:
+            deadline: of the call, by the monotonic clock; None for none.
+            now: by the same clock.
+            is_lone: whether its connection has no other call that is open. Such a one may wait for twice as long, so
+                that a connection with many calls does not crowd it out.
+        """
+        wait_s, limit_s = self.wait_s, self._limit_s
+        self.wait_s += self._call_s
+        self._admission.note(self._call_s, wait_s, limit_s, now)
+        left_s = math.inf if deadline is None else deadline - now
+        error = self._admission.refusal(wait_s, left_s, 2 * limit_s if is_lone else limit_s)
+        if error is None:
+            return None
+        self.wait_s -= self._call_s
+        return self._refusals.setdefault(error.reason, error)
+
+    def staleness(self, deadline: float | None, waited_s: float) -> Overloaded | None:
+        """Return why a call that has waited is not answered any more; None where it is."""
+        limit_s = 2 * self._limit_s
+        is_bound = self._admission.is_overloaded and deadline is not None
+        return too_long(waited_s, limit_s) if is_bound and waited_s > limit_s else None
+
+
 def too_late(wait_s: float, left_s: float) -> Overloaded:
     """Return the error of a call whose deadline would pass while it waits."""
-    message = f"overloaded: the call would wait for {_ms(wait_s)} ms, and its deadline is in {_ms(left_s)} ms"
+    message = f"overloaded: the call would wait for {_ms(wait_s)} ms, and its deadline is in {_ms(max(left_s, 0))} ms"
     return Overloaded(message, _retry_after_s(wait_s), "deadline")
 
 

@@ -157,6 +157,7 @@ class LocalCarrier:
             return
         try:
             call.caller = self._guard.admit(call.method.needs, shown, is_paced=False)
+            self._rounds.check_wait(call)
             call.method.handler.open(call)
         except KeysAwaited as awaited:
             call.wait()

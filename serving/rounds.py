@@ -5,6 +5,7 @@ methods' handlers, and has the carriers send what was answered. All of it runs o
 """
 
 import asyncio
+import math
 import threading
 import time
 from collections import deque
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
 from polserve.serving.access.callers import Caller, Role
+from polserve.serving.admission import LoopPressure, WaitLimits
 from polserve.serving.logs import Log
 from polserve.serving.request_ids import RequestId
 
@@ -133,11 +135,21 @@ class Rounds:
     """Collects calls, and has them answered."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, publish: Callable[[], None], *, is_counted_outside: bool = False
+        self,
+        loop: asyncio.AbstractEventLoop,
+        publish: Callable[[], None],
+        waits: WaitLimits | None = None,
+        *,
+        is_counted_outside: bool = False,
     ) -> None:
-        """`publish` is called for what was counted in rounds, a little after the first of them.
+        """Collect calls for the thread of a loop.
 
-        With `is_counted_outside` others read what is published, also after this process was killed: then each round is.
+        Args:
+            loop: answers them.
+            publish: called for what was counted in rounds, a little after the first of them.
+            waits: how long calls may be expected to wait; None for the defaults.
+            is_counted_outside: whether others read what is published, also after this process was killed: then each
+                round is.
         """
         self._loop = loop
         self._publish = publish
@@ -145,6 +157,12 @@ class Rounds:
         self._is_publishing = False
         """Whether the loop has been told to publish, and has yet to come to it."""
         self._waiting: deque[Call] = deque()
+        self._steps: deque[Call] = deque()
+        """Messages of open streams, which come before calls that have just begun."""
+        self.pressure = LoopPressure(waits or WaitLimits())
+        """Whether calls come faster than the loop answers them."""
+        self._last = (0, -math.inf)
+        """Calls that the round before answered, and when it began; minus infinity where nothing was left to do."""
         self._touched: set[Flushed] = set()
         self._is_due = False
         self._posted: deque[Callable[[], None]] = deque()
@@ -155,10 +173,17 @@ class Rounds:
 
     def add(self, call: Call) -> None:
         """Have the call's message answered in this turn of the loop, or in the next."""
-        self._waiting.append(call)
+        (self._steps if call.method.kind == "bidi_stream" else self._waiting).append(call)
         if not self._is_due:
             self._is_due = True
             self._loop.call_soon(self._answer)
+
+    def check_wait(self, call: Call) -> None:
+        """Return if a call that begins now may wait for its turn; raises Overloaded."""
+        if self.pressure.is_felt and call.method.needs is Role.ACT:
+            refusal = self.pressure.refusal(call.deadline, time.monotonic(), is_lone=False)
+            if refusal is not None:
+                raise refusal
 
     def touch(self, flushed: Flushed) -> None:
         """Have something sent at the end of the round."""
@@ -209,9 +234,12 @@ class Rounds:
 
     def _answer(self) -> None:
         self.now = time.monotonic()
+        self.pressure.note_round(len(self._waiting) + len(self._steps), self._last[0], self.now - self._last[1])
         n = 0
-        while self._waiting and n < MOST_CALLS:
+        while (self._waiting or self._steps) and n < MOST_CALLS:
             n += self._handle_some(MOST_CALLS - n)
+        is_behind = bool(self._waiting or self._steps)
+        self._last = (n, self.now if is_behind else -math.inf)
         if self._is_counted_outside:  # before it is sent: whoever has an answer finds it counted
             self._publish()
         touched, self._touched = self._touched, set()
@@ -223,27 +251,37 @@ class Rounds:
         if not self._is_counted_outside and not self._is_publishing:
             self._is_publishing = True
             self._loop.call_later(PUBLISH_S, self.publish)
-        self._is_due = bool(self._waiting or self._touched)
+        self._is_due = bool(self._waiting or self._steps or self._touched)
         if self._is_due:
             self._loop.call_soon(self._answer)
 
     def _handle_some(self, most: int) -> int:
         """Hand what waits to the handlers, up to `most` calls; returns how many they were."""
-        waiting = self._waiting
-        if len(waiting) == 1:
-            call = waiting.popleft()
+        waiting, steps = self._waiting, self._steps
+        if len(waiting) + len(steps) == 1:
+            call = (steps or waiting).popleft()
             if not call.is_over:
                 self._hand(call.method, [call])
             return 1
-        n = min(most, len(waiting))
+        n_steps = min(len(steps), max(1, most * 3 // 4) if waiting else most)
+        n = min(most, n_steps + len(waiting))
         by_method: dict[Method, list[Call]] = {}
-        for _ in range(n):
-            call = waiting.popleft()
-            if not call.is_over:
+        for i in range(n):
+            call = steps.popleft() if i < n_steps else waiting.popleft()
+            if not call.is_over and not self._is_given_up(call):
                 by_method.setdefault(call.method, []).append(call)
         for method, calls in by_method.items():
             self._hand(method, calls)
         return n
+
+    def _is_given_up(self, call: Call) -> bool:
+        """Refuse a call that has waited for too long; return whether it had."""
+        if not self.pressure.is_felt or call.method.kind != "unary":
+            return False
+        refusal = self.pressure.staleness(call.deadline, self.now - call.active_at)
+        if refusal is not None:
+            call.fail(refusal)
+        return refusal is not None
 
     @staticmethod
     def _hand(method: Method, calls: Sequence[Call]) -> None:

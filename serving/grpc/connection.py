@@ -11,6 +11,7 @@ from polserve.serving.grpc.lingering import Lingering
 from polserve.serving.grpc.requests import begin, http_problem, refuse_http
 from polserve.serving.grpc.shared import Front
 from polserve.serving.grpc.stream import MAX_QUEUED_BYTES, StreamCall
+from polserve.serving.grpc.turned_away import TurnedAway
 from polserve.serving.grpc.unread import Unread
 from polserve.serving.grpc.vigil import NOT_HTTP2, Greeting, Pings, Vigil
 from polserve.serving.http2 import engine
@@ -38,6 +39,7 @@ class Connection(asyncio.Protocol):
         self.received_at = time.monotonic()
         self.vigil = Vigil(front.limits, self.received_at)
         self.unread = Unread(self, self.received_at)
+        self.turned_away = TurnedAway(self)
         self.h2 = engine.server_connection(front.limits.max_streams, front.limits.max_metadata_bytes)
         self._transport: Any = None
         self.peer = Peer("")
@@ -51,7 +53,7 @@ class Connection(asyncio.Protocol):
         self._fresh: list[StreamCall] = []
         """Calls that have just begun and have a deadline."""
         self._stalled: set[StreamCall] = set()
-        self._n_open = 0
+        self.n_open = 0
         """Calls that have not ended."""
         self._pings = Pings(front.limits.min_ping_interval_s)
         self._reactions: dict[type, Callable[[Any], None]] = {
@@ -83,7 +85,7 @@ class Connection(asyncio.Protocol):
         self._stalled.clear()
         # Without these cycles, what the client has not read is freed now, and not when Python next looks for cycles.
         self._reactions.clear()
-        del self._ending, self._lingering, self.unread
+        del self._ending, self._lingering, self.unread, self.turned_away
         self._transport = None
 
     def pause_writing(self) -> None:
@@ -139,7 +141,7 @@ class Connection(asyncio.Protocol):
             self._resume_stalled()
         if not self.h2.want_read and not self._ending.has_begun:  # what was sent just now says why
             self._hang_up(", ".join(map(str, self.h2.events())))
-        elif self._ending.has_begun and not self._n_open and not self.h2.queued_body_size():
+        elif self._ending.has_begun and not self.n_open and not self.h2.queued_body_size():
             self._transport.close()
 
     def acknowledge(self, stream_id: int, n_bytes: int) -> None:
@@ -179,7 +181,7 @@ class Connection(asyncio.Protocol):
 
     def ended(self, call: StreamCall) -> None:
         """Take notice that a call has ended; its stream may live on for a moment."""
-        self._n_open -= 1
+        self.n_open -= 1
         self.release(call)
         self._stalled.discard(call)
         if self._is_dead:
@@ -234,11 +236,13 @@ class Connection(asyncio.Protocol):
             self._lingering.reset_later(stream_id)
             return
         method = self.front.methods.get(fields[b":path"], self.front.unknown)
+        if self.turned_away.take(stream_id, method, fields, is_ended=event.end_stream):
+            return
         call = StreamCall(self, stream_id, method, None, self.received_at)
         call.request_id = read_request_id(fields)
         call.is_half_closed = event.end_stream
         self.calls[stream_id] = call
-        self._n_open += 1
+        self.n_open += 1
         method.counter.begin()
         try:
             begin(call, fields, self.front.unknown)
@@ -278,7 +282,9 @@ class Connection(asyncio.Protocol):
 
     def _take_end_of_stream(self, event: engine.StreamClosed) -> None:
         call = self.calls.pop(event.stream_id, None)
-        if call is not None:
+        if call is None:
+            self.turned_away.forget(event.stream_id)
+        else:
             call.is_half_closed = True
             call.abandon()
 

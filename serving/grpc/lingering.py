@@ -32,8 +32,12 @@ class Lingering:
         connection = self._connection
         if connection.is_gone:
             return
+        connection.flush()  # a reset takes away the headers, too, that were not sent yet
+        if connection.is_gone:
+            return
         try:
-            if connection.h2.queued_body_size(stream_id) and n_waited < MOST_LINGERING:
+            is_unsent = connection.h2.want_write or connection.h2.queued_body_size(stream_id)
+            if is_unsent and n_waited < MOST_LINGERING:
                 self.reset_later(stream_id, n_waited)
                 return
             connection.h2.reset_stream(stream_id, engine.ErrorCode.NO_ERROR)

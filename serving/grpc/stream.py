@@ -8,6 +8,7 @@ from polserve.serving.errors import DROPPED, Expired
 from polserve.serving.grpc.inbox import Inbox
 from polserve.serving.grpc.shared import RESERVED_ABOVE_BYTES
 from polserve.serving.grpc.trailers import ok_trailers, trailers_of
+from polserve.serving.grpc.turned_away import HEADERS
 from polserve.serving.http2.engine import Header, NGH2Error
 from polserve.serving.http2.wire import MessageReader, decompress, frame
 from polserve.serving.request_ids import RequestId
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from polserve.serving.grpc.connection import Connection
 
-HEADERS: tuple[Header, ...] = ((b":status", b"200"), (b"content-type", b"application/grpc"))
 MAX_QUEUED_BYTES = 64 * 1024
 """Most unread bytes of a stream's answers; above it, no more of its messages are taken in."""
 EXPANSION = 16

@@ -277,6 +277,8 @@ def begin(call: ThreadUnaryCall | ThreadStreamCall, rounds: Rounds | None) -> No
     try:
         if call.refusal is not None:
             raise call.refusal  # noqa: TRY301 - one way for all that refuses a call
+        if rounds is not None:
+            rounds.check_wait(call)
         call.method.handler.open(call)
     except Exception as error:  # noqa: BLE001 - every error must become a status
         call.fail(error)

@@ -12,7 +12,12 @@ _REQUEST_ID = REQUEST_ID.encode()
 
 def ok_trailers(request_id: RequestId) -> tuple[Header, ...]:
     """Return how a call ends well: with its id, where that is known."""
-    return (*OK, (_REQUEST_ID, str(request_id).encode())) if request_id.is_known else OK
+    return (*OK, *id_trailers(request_id)) if request_id.is_known else OK
+
+
+def id_trailers(request_id: RequestId) -> tuple[Header, ...]:
+    """Return the id of a call, where that is known."""
+    return ((_REQUEST_ID, str(request_id).encode()),) if request_id.is_known else ()
 
 
 def trailers_of(status: Status, request_id: RequestId) -> list[Header]:

@@ -57,10 +57,10 @@ class Worker:
         self._catalog = Catalog(settings.aliases, epoch)
         self.loader = VersionLoader(self._catalog)
         self._loop = loop = make_loop()
-        rounds = Rounds(loop, metrics.flush, is_counted_outside=share.n > 1)
+        waits = WaitLimits(settings.max_wait, settings.patience)
+        rounds = Rounds(loop, metrics.flush, waits, is_counted_outside=share.n > 1)
         published_first.publish = rounds.publish_soon
         rng = np.random.default_rng(None if settings.seed is None else [settings.seed, share.index])
-        waits = WaitLimits(settings.max_wait, settings.patience)
         inference = Inference(metrics, rng, Capacity(settings.max_waiting, settings.max_batch, waits), rounds.post)
         max_open = min(share.of(settings.max_episodes), most_streams(settings.front))
         state_bytes = share.of(settings.max_episode_mib * 2**20)

@@ -1,0 +1,129 @@
+"""A loop with too much to do refuses calls before it has read them, and its clients see why."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from polserve.serving.errors import Overloaded
+from polserve.serving.grpc.nghttp2 import Nghttp2Carrier
+from polserve.serving.grpc.shared import ConnectionLimits
+from polserve.serving.handlers.base import Quiet
+from polserve.serving.rounds import Call, Method, Rounds
+from tests.support.http2 import RawClient, Stream, framed
+
+WORK = "/test/Work"
+WORK_S = 1e-3
+CROWD = 1000
+GRPC = "application/grpc"
+"""More calls than a round answers."""
+LIMITS = ConnectionLimits(1 << 20, max_streams=1024, max_reserved_bytes=1 << 24, keepalive_s=60, max_age_s=1e9)
+
+
+class Working(Quiet):
+    """Works a millisecond for each call."""
+
+    def handle(self, calls: Sequence[Call]) -> None:
+        for call in calls:
+            time.sleep(WORK_S)
+            call.reply(b"done")
+
+
+class Counts:
+    """What was counted of the calls."""
+
+    def __init__(self) -> None:
+        self.codes: list[str] = []
+        self.reasons: list[str] = []
+
+    def begin(self) -> None:
+        """Nobody asks how many have begun."""
+
+    def end(self, _seconds: float, code: str) -> None:
+        self.codes.append(code)
+
+    def refuse(self, reason: str) -> None:
+        self.reasons.append(reason)
+
+
+class Crowded:
+    """A carrier whose loop has hundreds of milliseconds of work to do, and a client that calls it then."""
+
+    def __init__(self) -> None:
+        self.counts = Counts()
+        self.n_answered = 0
+
+    def ask(self, *timeouts: str | None) -> list[tuple[int, str, dict[str, str]]]:
+        """Return status, details and trailers of calls with these timeouts, once all that was asked is over."""
+        return asyncio.run(self._serve(timeouts))
+
+    async def _serve(self, timeouts: Sequence[str | None]) -> list[tuple[int, str, dict[str, str]]]:
+        loop = asyncio.get_running_loop()
+        method = Method("test", "Work", "unary", Working(), self.counts)
+        carrier = Nghttp2Carrier([method], Rounds(loop, lambda: None), LIMITS)
+        port = carrier.bind("127.0.0.1", 0)
+        await carrier.start()
+        try:
+            return await asyncio.to_thread(self._call, f"127.0.0.1:{port}", timeouts)
+        finally:
+            await carrier.drain()
+            await carrier.close()
+
+    @staticmethod
+    def _queue(client: RawClient) -> int:
+        """Make a call that leaves with the next flush."""
+        names = {":method": "POST", ":scheme": "http", ":path": WORK, ":authority": "x", "te": "trailers"}
+        fields = [(name.encode(), value.encode()) for name, value in {**names, "content-type": GRPC}.items()]
+        stream_id = client.h2.send_request(fields)
+        client.streams[stream_id] = Stream()
+        client.h2.send_data(stream_id, framed(b"x"), end_stream=True)
+        return stream_id
+
+    def _call(self, target: str, timeouts: Sequence[str | None]) -> list[tuple[int, str, dict[str, str]]]:
+        with RawClient(target) as crowd, RawClient(target) as client:
+            streams = [self._queue(crowd) for _ in range(CROWD)]
+            crowd.flush()
+            while not crowd.streams[streams[0]].is_closed:  # from then on the loop is behind, and knows it
+                crowd.pump(0.01)
+            asked = [client.begin(WORK, grpc_timeout=timeout) for timeout in timeouts]
+            for stream in asked:
+                client.send(stream, framed(b"x"), end=True)
+            ended = [client.wait(stream) for stream in asked]
+            self.n_answered = sum(crowd.wait(stream).status == 0 for stream in streams)
+            assert client.call(WORK, [framed(b"x")], grpc_timeout="5S").status == 0, "the connection goes on"
+            return [(stream.status, stream.details, stream.ended) for stream in ended]
+
+
+@pytest.fixture
+def crowded() -> Crowded:
+    return Crowded()
+
+
+def test_a_call_whose_deadline_would_pass_before_its_turn_is_refused_with_a_hint(crowded: Crowded) -> None:
+    ((status, details, trailers),) = crowded.ask("10m")
+    assert status == 8
+    assert details.startswith("overloaded: the call would wait for ")
+    assert int(trailers["grpc-retry-pushback-ms"]) >= 50
+    assert crowded.counts.reasons == ["deadline"]
+    assert crowded.counts.codes.count("RESOURCE_EXHAUSTED") == 1
+    assert crowded.n_answered == CROWD, "who waits without a deadline is answered"
+
+
+def test_a_call_that_can_wait_is_answered_in_its_turn(crowded: Crowded) -> None:
+    assert [status for status, _, _ in crowded.ask("30S", None)] == [0, 0]
+    assert crowded.counts.reasons == []
+
+
+def test_a_call_that_came_another_way_is_refused_like_any_other() -> None:
+    class Patient:
+        method = Method("test", "Work", "unary", Working(), Counts())
+        deadline = None
+
+    async def ask() -> None:
+        rounds = Rounds(asyncio.get_running_loop(), lambda: None)
+        rounds.pressure.note_round(10_000, n_answered=100, seconds=0.1)
+        with pytest.raises(Overloaded, match="would wait for 10000 ms"):
+            rounds.check_wait(Patient())  # type: ignore[arg-type]  # what it asks of a call
+
+    asyncio.run(ask())
