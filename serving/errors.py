@@ -11,6 +11,7 @@ PolserveError
 +-- NotReady             nothing can be answered now: starting, or draining
 +-- Overloaded           there is no room for more work now
 +-- Expired              the time that a call or an episode had is over
+|   +-- RanAway              a run of the model took too much time or memory, and was ended
 +-- Unauthenticated      a caller has shown nothing that is valid
 +-- PermissionDenied     a caller may not do this
 +-- RolloutRefused       a version may not go live
@@ -106,6 +107,13 @@ class Expired(PolserveError):
     """The time that a call or an episode had is over."""
 
 
+class RanAway(Expired):
+    """A run of the model took too much time or memory, and was ended."""
+
+    def __init__(self, policy: str, version: str, problem: str) -> None:
+        super().__init__(f"{policy}/{version}: {problem} and was ended; do not send the observations again")
+
+
 class Unauthenticated(PolserveError):
     """A caller has shown nothing that is valid; `reason` says in a word why, and the message repeats no token."""
 
@@ -150,6 +158,11 @@ class NoService(PolserveError):
         after = f" after {waited_s:.0f} s" if waited_s >= 1 else ""
         remedy = "" if is_there else "; start one with `polserve serve`, or correct --target or POLSERVE_TARGET"
         super().__init__(f"{said}{after} ({reason}){remedy}")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether Python, or ONNX Runtime by what it says, had no memory left."""
+    return isinstance(error, MemoryError) or any(mark in str(error) for mark in ("bad_alloc", "allocate memory"))
 
 
 def one_line(error: BaseException) -> str:

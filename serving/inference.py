@@ -18,6 +18,7 @@ from polserve.serving.admission import WaitLimits
 from polserve.serving.errors import DROPPED, Expired, InvalidRequest, NotReady
 from polserve.serving.logs import Log
 from polserve.serving.policy import Answer, Policy
+from polserve.serving.run_watch import RunSlot, RunWatch
 from polserve.serving.waiting import Question, Result, WaitingRoom
 
 INLINE_S = 1e-3
@@ -53,8 +54,17 @@ class Capacity:
 class Inference:
     """Answers questions with the policies' actions."""
 
-    def __init__(self, counter: RunCounter, rng: np.random.Generator, capacity: Capacity, post: Post) -> None:
-        """`rng` draws the explored actions."""
+    def __init__(
+        self,
+        counter: RunCounter,
+        rng: np.random.Generator,
+        capacity: Capacity,
+        post: Post,
+        watch: RunWatch | None = None,
+    ) -> None:
+        """`rng` draws the explored actions; `watch` ends runs that take too much."""
+        watch = watch or RunWatch()
+        self._of_loop, self._of_thread = watch.slot(), watch.slot()
         self._counter = counter
         self._rng = rng
         self._capacity = capacity
@@ -88,7 +98,7 @@ class Inference:
         if self._later or not is_together or n > self._capacity.max_batch or pace.seconds(n) > INLINE_S:
             return None
         started = time.perf_counter()
-        answer = policy.act(observations, with_values=with_values)
+        answer = self._of_loop.act(policy, observations, with_values=with_values)
         seconds = time.perf_counter() - started
         if epsilon:
             answer = self._explore(policy, epsilon, answer)
@@ -179,7 +189,7 @@ class Inference:
         if self._later:
             self._post(self._answer_later)
         # All runs come first: a run leaves nothing of what Python works with in the processor's caches.
-        for part, outcome in [(part, _run(part)) for part in parts]:
+        for part, outcome in [(part, _run(self._of_loop, part)) for part in parts]:
             self._deliver(part, *outcome)
 
     def _queue_up(self, question: Question) -> None:
@@ -212,7 +222,7 @@ class Inference:
 
     def _work(self, group: list[Question]) -> None:
         """Run the model, on the inference thread."""
-        result, started, seconds = _run(group)
+        result, started, seconds = _run(self._of_thread, group)
 
         def deliver() -> None:
             self._waiting.note_run(group[0].policy, sum(len(one.observations) for one in group), seconds)
@@ -226,7 +236,7 @@ class Inference:
         self._post(deliver)
 
 
-def _run(group: Sequence[Question]) -> tuple[Result, float, float]:
+def _run(slot: RunSlot, group: Sequence[Question]) -> tuple[Result, float, float]:
     """Run the model once for all of a group; the values after the result are when it began and how long it took."""
     first = group[0]
     if len(group) == 1:
@@ -239,7 +249,7 @@ def _run(group: Sequence[Question]) -> tuple[Result, float, float]:
 
     started = time.perf_counter()
     try:
-        answer: Result = first.policy.act(rows, with_values=first.with_values, is_wanted=is_wanted)
+        answer: Result = slot.act(first.policy, rows, with_values=first.with_values, is_wanted=is_wanted)
     except Exception as error:  # noqa: BLE001 - whoever waits must be told, whatever it was
         answer = error
     return answer, started, time.perf_counter() - started

@@ -1,5 +1,6 @@
 """The way of a version onto the service: validated, loaded by every worker, and switched to; or refused."""
 
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol, TypeAlias
@@ -50,6 +51,12 @@ class Rollout:
         self._live: LiveVersions | None = None
         self._accepted: dict[VersionRef, AcceptedVersion] = {}
         self._refused: set[VersionRef] = set()
+        self._withdrawn: dict[VersionRef, str] = {}
+        """Versions that were taken out of service, and why."""
+        self._before: dict[tuple[str, str], AcceptedVersion] = {}
+        """What an alias of a policy named before what it names now."""
+        self._lock = threading.Lock()
+        """Held while what is live may change."""
         self._early: dict[VersionRef, Future[AcceptedVersion]] = {}
         """Validations that were begun before their turn."""
 
@@ -71,7 +78,51 @@ class Rollout:
         Returns:
             How the versions fared that were tried.
         """
+        with self._lock:
+            return self._apply(desired)
+
+    def withdraw(self, policy: str, version: str, sha256: str, reason: str) -> RolloutResult | None:
+        """Take a live version out of service: the last good one answers again, where there is one.
+
+        It is tried again only after its reference changed, or was not desired for a while.
+
+        Returns:
+            That it was withdrawn; None where it was not live any more.
+        """
+        with self._lock:
+            named = self.live.get(policy, {})
+            bad = {one.ref for one in named.values() if (one.ref.version, one.ref.sha256) == (version, sha256)}
+            if not bad:
+                return None
+            self._refused |= bad
+            self._withdrawn |= dict.fromkeys(bad, reason)
+            back = {alias: self._last_good(policy, alias) if one.ref in bad else one for alias, one in named.items()}
+            self._switch({**self.live, policy: {alias: one for alias, one in back.items() if one is not None}})
+            log.error("version_withdrawn", policy=policy, version=version, reason=reason)
+            self._audit("version_withdrawn", policy=policy, version=version, reason=reason)
+            return RolloutResult(policy, version, reason, is_withdrawn=True)
+
+    def withdrawn(self) -> list[dict[str, str]]:
+        """Return the versions that were taken out of service and are still desired, with the reasons, for /readyz."""
+        return [
+            {"policy": ref.policy, "version": ref.version, "reason": reason} for ref, reason in self._withdrawn.items()
+        ]
+
+    def _last_good(self, policy: str, alias: str) -> AcceptedVersion | None:
+        """Return what an alias named before, loaded; None where there is nothing that may answer."""
+        before = self._before.get((policy, alias))
+        if before is None or before.ref in self._refused:
+            return None
+        try:
+            self._workers.prepare(before)
+        except RolloutRefused as refusal:
+            log.warning("last_good_not_loaded", policy=policy, version=before.ref.version, reason=str(refusal))
+            return None
+        return before
+
+    def _apply(self, desired: DesiredVersions) -> list[RolloutResult]:
         self._refused &= set(every(desired))
+        self._withdrawn = {ref: reason for ref, reason in self._withdrawn.items() if ref in self._refused}
         is_first = self._live is None
         if is_first:
             self._begin_early(desired)
@@ -105,6 +156,10 @@ class Rollout:
             return
         self._workers.switch(after)
         before, self._live = self.live, after
+        for name, named in before.items():
+            for alias, one in named.items():
+                if after.get(name, {}).get(alias) != one:
+                    self._before[name, alias] = one
         self._accepted = {version.ref: version for version in every(after)}
         self._note_changes(before, after)
 

@@ -64,6 +64,13 @@ class SecuritySettings:
     validator_memory_mib: Annotated[int, Limits(at_least=64)] = 4096
     """Memory that the process which validates versions may take, in MiB: room for the largest one and the live one,
     each twice while it is loaded."""
+    run_limit: Annotated[float, Limits(at_least=0.5, at_most=3600), Shown(variable="POLSERVE_RUN_LIMIT_S")] = 5.0
+    """Seconds that a run of a model may take beyond twenty times its measured pace; then it is ended, and its calls
+    with DEADLINE_EXCEEDED."""
+    run_memory_mib: Annotated[int, Limits(at_least=16)] = 2048
+    """Memory that a run of a model may take, in MiB; one that takes more is ended likewise."""
+    max_runaways: Annotated[int, Limits(at_least=1)] = 3
+    """Runs of a version that may be ended so; then it is withdrawn, and the last good version answers again."""
 
     @property
     def tls_files(self) -> "TlsFiles | None":

@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -33,6 +34,7 @@ from polserve.serving.sources.registry_source import RegistrySource
 from polserve.serving.sources.source import Source
 from polserve.serving.tls import lasting_context
 from polserve.serving.validation.validator import Validator
+from polserve.serving.versions import RolloutResult, Runaway
 
 GRACE_S = 7.0
 """Seconds that calls in flight have to finish after SIGTERM; containers are usually killed after 10."""
@@ -65,6 +67,10 @@ class Service:
         self._workers = make_workers(settings, registry)
         is_list_fixed, audit = bool(settings.policy), self._workers.entrance.audit
         self._rollout = Rollout(self._validator.validate, self._workers, is_list_fixed=is_list_fixed, audit=audit)
+        self._runaways = Counter[tuple[str, str, str]]()
+        """Runs that were ended, by policy, version and checksum."""
+        self._telling = threading.Lock()
+        self._workers.watch_runs(self._note_runaway)
         self._is_draining = False
         self.grpc_port, self.http_port = self._workers.grpc_port, self._http.port
         self._following = threading.Thread(target=self._follow, name="rollout", daemon=True)
@@ -97,6 +103,8 @@ class Service:
             **({"tls": True} if self._settings.tls_files else {}),
             **self._workers.state(),
         }
+        if withdrawn := self._rollout.withdrawn():
+            state["withdrawn"] = withdrawn
         if ignored := self._source.ignored():
             state["ignored"] = list(ignored)
         if status := self._source.registry():
@@ -137,16 +145,45 @@ class Service:
     def _apply_all(self) -> None:
         """Bring live what the source desires, each time that it desires something else."""
         for desired in self._source.follow():
-            results = self._rollout.apply(desired)
-            self._rollouts.note(results)
-            self._metrics.observe_rollouts(results, self._rollout.live)
-            live = self._rollout.aliases
-            missing = self._missing(live)
-            # NOTE: a worker that answers the health check is up, so that only what is live counts.
-            self._workers.set_health(is_ready=missing is None)
-            self._source.tell(results, live)
-            if missing is not None:
-                log.warning("not_ready", reason=missing)
+            self._tell(self._rollout.apply(desired))
+
+    def _tell(self, results: Sequence[RolloutResult]) -> None:
+        """Tell everybody how versions fared, and what is live now; one thread at a time."""
+        with self._telling:
+            self._tell_all(results)
+
+    def _tell_all(self, results: Sequence[RolloutResult]) -> None:
+        self._rollouts.note(results)
+        self._metrics.observe_rollouts(results, self._rollout.live)
+        live = self._rollout.aliases
+        missing = self._missing(live)
+        # NOTE: a worker that answers the health check is up, so that only what is live counts.
+        self._workers.set_health(is_ready=missing is None)
+        self._source.tell(results, live)
+        if missing is not None:
+            log.warning("not_ready", reason=missing)
+
+    def _note_runaway(self, runaway: Runaway) -> None:
+        """Count a run that was ended; withdraw its version where that happens too often. Returns at once."""
+        self._metrics.count_runaway(runaway.policy, runaway.version)
+        key = (runaway.policy, runaway.version, runaway.sha256)
+        self._runaways[key] += 1
+        if self._runaways[key] == self._settings.max_runaways:
+            threading.Thread(target=self._withdraw, args=(runaway,), name="withdrawal", daemon=True).start()
+
+    def _withdraw(self, runaway: Runaway) -> None:
+        """Take a version out of service whose runs had to be ended; the last good one answers again."""
+        reason = f"after {self._settings.max_runaways} runs that had to be ended: {runaway.reason}"
+        try:
+            result = self._rollout.withdraw(runaway.policy, runaway.version, runaway.sha256, reason)
+            if result is not None:
+                self._tell([result])
+        except Exception:
+            log.exception("not_withdrawn", policy=runaway.policy, version=runaway.version)
+        finally:
+            del self._runaways[
+                runaway.policy, runaway.version, runaway.sha256
+            ]  # it may be tried again, and counts anew
 
     def _routes(self) -> list[Route]:
         """Make the table of what the HTTP port answers; of two routes for the same, the first one counts."""
@@ -208,6 +245,9 @@ class RunningWorkers(Workers, Protocol):
 
     def start(self, give_up: Callable[[str], None]) -> None:
         """Answer calls; `give_up` is called with the reason when no worker can be kept running."""
+
+    def watch_runs(self, report: Callable[[Runaway], None]) -> None:
+        """Have `report` called with each run of a model that took too much and was ended."""
 
     def is_stuck(self) -> bool:
         """Whether calls are not answered any more, and only a restart helps."""

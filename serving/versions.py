@@ -15,6 +15,10 @@ Batching: TypeAlias = Literal["auto", "on", "off"]
 """Whether observations that wait at the same time go to a model together; auto measures where that pays."""
 
 
+Outcome: TypeAlias = Literal["live", "refused", "withdrawn"]
+"""How a rollout ended; what is withdrawn had been live."""
+
+
 @dataclass(frozen=True, slots=True)
 class VersionRef:
     """A policy version, and where its files are on this machine."""
@@ -67,12 +71,32 @@ LiveVersions: TypeAlias = ByAlias[AcceptedVersion]
 
 @dataclass(frozen=True, slots=True)
 class RolloutResult:
-    """A version that was accepted, or refused with its reason."""
+    """A version that was accepted, refused, or withdrawn, with the reason."""
 
     policy: str
     version: str
     refusal: str | None = None
-    """Why it was refused; None where it was accepted."""
+    """Why it was refused or withdrawn; None where it was accepted."""
+    is_withdrawn: bool = False
+    """Whether it had answered calls before."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """How its rollout ended, in a word."""
+        if self.refusal is None:
+            return "live"
+        return "withdrawn" if self.is_withdrawn else "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Runaway:
+    """A run of a live version that took too much time or memory, and was ended."""
+
+    policy: str
+    version: str
+    sha256: str
+    """Checksum of the version's model.onnx."""
+    reason: str
 
 
 def every(named: ByAlias[T]) -> list[T]:

@@ -18,11 +18,11 @@ class TriedVersion:
     policy: str
     version: str
     outcome: str
-    """"live" or "refused"."""
+    """"live", "refused" or "withdrawn"."""
     at: str
     """The moment of the result, in UTC, ISO 8601."""
     reason: str
-    """Why it was refused; empty where it was not."""
+    """Why it was refused or withdrawn; empty where it was not."""
 
 
 class RolloutLog:
@@ -35,8 +35,8 @@ class RolloutLog:
         """Add results, as of now."""
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         for result in results:
-            outcome = "live" if result.refusal is None else "refused"
-            self._tried.append(TriedVersion(result.policy, result.version, outcome, at, result.refusal or ""))
+            tried = TriedVersion(result.policy, result.version, result.outcome, at, result.refusal or "")
+            self._tried.append(tried)
 
     def latest(self) -> list[TriedVersion]:
         """Return the results that are kept, oldest first."""

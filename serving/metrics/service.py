@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import get_args
 
 from prometheus_client import (
     CollectorRegistry,
@@ -18,7 +19,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from polserve.serving.sources.source import RegistryStatus
-from polserve.serving.versions import LiveVersions, RolloutResult
+from polserve.serving.versions import LiveVersions, Outcome, RolloutResult
 
 
 class ServiceMetrics:
@@ -33,6 +34,12 @@ class ServiceMetrics:
             "polserve_policy_info", "1 for each alias of a live version.", labels, registry=registry
         )
         self._rollouts = Counter("polserve_rollouts", "Versions tried.", ("policy", "outcome"), registry=registry)
+        self._runaways = Counter(
+            "polserve_runaways",
+            "Runs of models that took too much and were ended.",
+            ("policy", "version"),
+            registry=registry,
+        )
         self._http = Counter("polserve_http_requests", "HTTP requests.", ("path", "status"), registry=registry)
         self._http_counted: dict[tuple[str, int], Counter] = {}
         self._registry_gauges: tuple[Gauge, Gauge] | None = None
@@ -51,12 +58,15 @@ class ServiceMetrics:
             counter = self._http_counted[path, status] = self._http.labels(path, str(status))
         counter.inc()
 
+    def count_runaway(self, policy: str, version: str) -> None:
+        """Count a run of a model that took too much and was ended."""
+        self._runaways.labels(policy, version).inc()
+
     def observe_rollouts(self, results: Iterable[RolloutResult], live: LiveVersions) -> None:
         """Count the versions that were tried, and tell which ones answer now."""
         for result in results:
-            ended = "live" if result.refusal is None else "refused"
-            for outcome in ("live", "refused"):  # both, so that the first of a kind is seen as an increase from 0
-                self._rollouts.labels(result.policy, outcome).inc(outcome == ended)
+            for outcome in get_args(Outcome):  # all, so that the first of a kind is seen as an increase from 0
+                self._rollouts.labels(result.policy, outcome).inc(outcome == result.outcome)
         self._policy_info.clear()
         for policy, named in live.items():
             for alias, one in named.items():

@@ -35,6 +35,7 @@ class Graph:
             RolloutRefused: the bytes are no policy version.
         """
         self._session = _session(model)
+        self._options = ort.RunOptions()
         self.spec = _spec(self._session)
         self.memory = Memory.of(self.spec)
         """What it remembers from one observation to the next; None where it is not recurrent."""
@@ -49,8 +50,16 @@ class Graph:
     def run(self, outputs: Sequence[str], rows: NDArray[Any]) -> list[NDArray[Any]]:
         """Run the graph on observations (n, *shape), or on rows with memories; return its outputs of these names."""
         inputs = {OBSERVATION: rows} if self.memory is None else self.memory.inputs(rows)
-        given: list[NDArray[Any]] = self._session.run(outputs, inputs)
+        given: list[NDArray[Any]] = self._session.run(outputs, inputs, self._options)
         return given
+
+    def stop(self) -> None:
+        """Have every run end with an error before its next operator, until `resume`; for any thread."""
+        self._options.terminate = True
+
+    def resume(self) -> None:
+        """Let runs go on to their end again."""
+        self._options.terminate = False
 
 
 def _session(model: bytes) -> ort.InferenceSession:

@@ -180,6 +180,14 @@ class Policy:
                 target[part] = output
         return self._answer(names, whole)
 
+    def stop(self) -> None:
+        """Have every run end with an error before its next operator, until `resume`; for any thread."""
+        self._graph.stop()
+
+    def resume(self) -> None:
+        """Let runs go on to their end again."""
+        self._graph.resume()
+
     def _answer(self, names: Sequence[str], outputs: Sequence[NDArray[Any]]) -> Answer:
         """Return the answer that the graph's outputs of these names are."""
         if self.memory is None:

@@ -1,5 +1,6 @@
 """The child's end: hears what the parent says, and answers."""
 
+import contextlib
 import ctypes
 import os
 import select
@@ -12,7 +13,7 @@ from typing import TextIO
 
 from polserve.serving.errors import PolserveError
 from polserve.serving.logs import Log
-from polserve.serving.processes.encoding import BEAT, REFUSAL, Message, decode, encode
+from polserve.serving.processes.encoding import BEAT, NOTICE, REFUSAL, Message, decode, encode
 
 CHUNK_BYTES = 2**16
 BEAT_S = 0.5
@@ -82,6 +83,11 @@ class Parent:
                 self._outbox.flush()
         except OSError as error:
             raise ParentGone from error
+
+    def give_notice(self, notice: Message) -> None:
+        """Tell the parent something that it did not ask for; nothing happens where it has gone."""
+        with contextlib.suppress(ParentGone):
+            self.send({NOTICE: notice})
 
     def say_ready(self) -> None:
         """Tell the parent, who waits for it, that this process has read its configuration and takes requests."""

@@ -12,6 +12,8 @@ T = TypeVar("T")
 
 Message: TypeAlias = Mapping[str, Any]
 
+NOTICE = "notice"
+"""Key of what a child says without having been asked."""
 REFUSAL = "refusal"
 """Key of the reason in a reply that refuses what was asked."""
 BEAT = "beat"

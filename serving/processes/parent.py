@@ -8,11 +8,11 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import IO
 
 from polserve.serving.logs import Log
-from polserve.serving.processes.encoding import BEAT, REFUSAL, Message, decode, encode
+from polserve.serving.processes.encoding import BEAT, NOTICE, REFUSAL, Message, decode, encode
 
 START_TIMEOUT_S = 30.0
 """Seconds for a process to start, import what it needs and read its configuration."""
@@ -79,6 +79,8 @@ class ChildProcess:
         self._max_silence_s = max_silence_s
         self.was_silent = False
         """Whether it was killed because it gave no sign of life."""
+        self.on_notice: Callable[[Message], None] = lambda _notice: None
+        """Called with what the process says without having been asked."""
         self._received: queue.Queue[Message | None] = queue.Queue()
         self._lock = threading.Lock()
         self._writing = threading.Lock()
@@ -240,7 +242,9 @@ class ChildProcess:
                 self._process.kill()
                 return
             for message in messages:
-                if BEAT not in message:
+                if NOTICE in message:
+                    self.on_notice(message[NOTICE])
+                elif BEAT not in message:
                     self._received.put(message)
 
 

@@ -36,6 +36,8 @@ class Follower:
         """By policy, the champion that nobody had recorded at the last look, and whether this follower tried to."""
         self._fetched: dict[tuple[str, str], VersionRef] = {}
         """By policy and version, what the cache holds and was live or named when last told; it may go live yet."""
+        self._before: dict[str, Mapping[str, VersionRef]] = {}
+        """By policy, what was live before what is live now."""
         self._desired = cache.good
         self.problem = ""
         """What is wrong with single policies, though the registry answers; one line."""
@@ -85,7 +87,7 @@ class Follower:
     def _tag(self, result: RolloutResult) -> None:
         """Write how a rollout ended on the registry's version."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        value = f"live {moment}" if result.refusal is None else f"refused {moment} {result.refusal}"
+        value = f"live {moment}" if result.refusal is None else f"{result.outcome} {moment} {result.refusal}"
         tag = ROLLOUT_TAG + self._config.service
         try:
             self._registry.tag_version(result.policy, result.version, tag, value[:MAX_TAG_LENGTH])
@@ -155,7 +157,10 @@ class Follower:
             refs = {alias: known[policy, version] for alias, version in aliases.items() if (policy, version) in known}
             if refs:
                 good[policy] = refs
-        named = every(self._desired)
+        for policy, before in self._cache.good.items():
+            if good.get(policy, before) != before:
+                self._before[policy] = before  # which answer again where the new ones are withdrawn
+        named = [*every(self._desired), *every(self._before)]
         self._cache.remember(good, named)
         kept = {(ref.policy, ref.version) for ref in (*every(good), *named)}
         self._fetched = {key: ref for key, ref in self._fetched.items() if key in kept}

@@ -6,7 +6,7 @@ import stat
 import sys
 from pathlib import Path
 
-from polserve.serving.errors import RolloutRefused
+from polserve.serving.errors import RolloutRefused, is_out_of_memory
 
 MIB = 2**20
 CPU_S = 100
@@ -61,7 +61,7 @@ def begin_version() -> None:
 
 def out_of_memory(error: Exception, memory_mib: int) -> RolloutRefused | None:
     """Return the refusal of a version that asked for too much memory; None where the error is another."""
-    if isinstance(error, MemoryError) or any(mark in str(error) for mark in ("bad_alloc", "allocate memory")):
+    if is_out_of_memory(error):
         return RolloutRefused(
             f"memory: expected at most {memory_mib:,} MiB to validate the version, got more; make the network smaller, "
             "or raise --validator-memory-mib"

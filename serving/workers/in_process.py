@@ -6,7 +6,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from polserve.serving.settings import Settings
-from polserve.serving.versions import AcceptedVersion, LiveVersions
+from polserve.serving.versions import AcceptedVersion, LiveVersions, Runaway
 from polserve.serving.workers.epoch import LocalEpoch
 from polserve.serving.workers.worker import Share, Worker
 
@@ -32,6 +32,13 @@ class InProcessWorker:
         """Answer calls; nothing is given up here, since a worker that ends takes this process with it."""
         del give_up
         self._worker.start()
+
+    def watch_runs(self, report: Callable[[Runaway], None]) -> None:
+        """Have `report` called with each run of a model that took too much and was ended.
+
+        One that does not end holds up this process until its operator is through: the limits of graphs bound that.
+        """
+        self._worker.watch.report = report
 
     def prepare(self, version: AcceptedVersion) -> None:
         """Load the version; raises RolloutRefused."""

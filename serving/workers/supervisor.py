@@ -25,7 +25,7 @@ from polserve.serving.metrics.service import WorkerPids, collect_workers
 from polserve.serving.processes.encoding import Message, encode_accepted, encode_each
 from polserve.serving.processes.parent import ChildLost, ChildProcess, ChildRefused
 from polserve.serving.settings import Settings
-from polserve.serving.versions import AcceptedVersion, LiveVersions
+from polserve.serving.versions import AcceptedVersion, LiveVersions, Runaway
 from polserve.serving.workers.connections import ConnectionCounts
 from polserve.serving.workers.epoch import SharedEpoch
 from polserve.serving.workers.launch import Shared
@@ -97,6 +97,7 @@ class Supervisor:
         """Why the latest worker did not start, or ended."""
         self._restarts = Restarts(settings.workers)
         self._give_up: Callable[[str], None] = lambda _reason: None
+        self._report: Callable[[Runaway], None] = lambda _runaway: None
         self._ended = Counter(
             "polserve_workers_ended", "Workers that ended while the service ran.", ("how",), registry=registry
         )
@@ -120,6 +121,10 @@ class Supervisor:
         until = time.monotonic() + START_S
         while not self._workers and time.monotonic() < until:
             time.sleep(0.02)
+
+    def watch_runs(self, report: Callable[[Runaway], None]) -> None:
+        """Have `report` called with each run of a model that took too much and was ended, in any worker."""
+        self._report = report
 
     def prepare(self, version: AcceptedVersion) -> None:
         """Have every worker load the version.
@@ -257,6 +262,7 @@ class Supervisor:
             if self._is_closing.is_set():
                 raise ChildLost("the service ends")
             worker = self._processes[index] = self._shared.start(calls_fd)
+            worker.on_notice = lambda notice: self._report(Runaway(**notice))
         try:
             worker.configure(self._shared.config(index, calls_fd))
             self._admit(index, worker)

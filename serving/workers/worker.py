@@ -25,6 +25,7 @@ from polserve.serving.loops import make_loop
 from polserve.serving.metrics.answers import AnsweringMetrics
 from polserve.serving.metrics.tallies import PublishedFirst
 from polserve.serving.rounds import Rounds
+from polserve.serving.run_watch import RunLimits, RunWatch
 from polserve.serving.settings import Settings
 from polserve.serving.workers.relay import RelayedCalls
 
@@ -61,7 +62,10 @@ class Worker:
         rounds = Rounds(loop, metrics.flush, waits, is_counted_outside=share.n > 1)
         published_first.publish = rounds.publish_soon
         rng = np.random.default_rng(None if settings.seed is None else [settings.seed, share.index])
-        inference = Inference(metrics, rng, Capacity(settings.max_waiting, settings.max_batch, waits), rounds.post)
+        self.watch = RunWatch(RunLimits(settings.run_limit, settings.run_memory_mib))
+        """Ends runs of the models that take too much."""
+        capacity = Capacity(settings.max_waiting, settings.max_batch, waits)
+        inference = Inference(metrics, rng, capacity, rounds.post, self.watch)
         max_open = min(share.of(settings.max_episodes), most_streams(settings.front))
         state_bytes = share.of(settings.max_episode_mib * 2**20)
         limits = EpisodeLimits(max_open, state_bytes, settings.episode_idle, settings.retire_after)
@@ -98,6 +102,7 @@ class Worker:
 
     def start(self) -> None:
         """Answer calls."""
+        self.watch.start()
         self._grpc.start()
 
     def take_calls(self, end: socket.socket) -> None:
@@ -121,4 +126,5 @@ class Worker:
     def drain(self, grace_s: float) -> None:
         """Accept no more, finish what is in flight, close."""
         self._grpc.drain(grace_s)
+        self.watch.close()
         self.entrance.close()

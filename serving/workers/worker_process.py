@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import threading
+from dataclasses import asdict
 
 from prometheus_client import CollectorRegistry
 
@@ -21,6 +22,9 @@ from polserve.serving.signals import EndSignals
 from polserve.serving.workers.connections import ConnectionCounts, WorkerTurns
 from polserve.serving.workers.epoch import SharedEpoch
 from polserve.serving.workers.worker import Share, Worker
+
+HANGING = 70
+"""Exit code of a worker in which a run of a model does not end."""
 
 
 class SupervisedWorker:
@@ -68,6 +72,9 @@ def main() -> None:
     log_always(worker=config["index"])
     assume_no_forks()
     supervised = SupervisedWorker(config)
+    watch = supervised.worker.watch
+    watch.report = lambda runaway: parent.give_notice(asdict(runaway))
+    watch.give_up = lambda: os._exit(HANGING)  # the supervisor starts another
     parent.pulse, parent.last_s = supervised.worker.pulse, config["grace_s"] + 1.0
     threading.Thread(target=_obey, args=(parent, supervised), daemon=True).start()
     signals.wait()
