@@ -12,7 +12,7 @@ COPY policies policies
 RUN --mount=type=secret,id=pipconf,target=/etc/pip.conf \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     python -m venv /opt/polserve \
-    && /opt/polserve/bin/pip install --no-cache-dir --constraint constraints.txt . \
+    && /opt/polserve/bin/pip install --no-cache-dir --constraint constraints.txt '.[otel]' \
     && /opt/polserve/bin/pip uninstall --yes pip setuptools
 
 FROM ${BASE}

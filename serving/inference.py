@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,17 @@ Post: TypeAlias = Callable[[Callable[[], None]], None]
 """Has a function called by the loop's thread, soon; may be used by any thread."""
 
 log = Log()
+
+
+class Run(NamedTuple):
+    """One run of a model."""
+
+    policy: Policy
+    started: float
+    """When it began, by `time.perf_counter`."""
+    seconds: float
+    n: int
+    """Observations in it."""
 
 
 class RunCounter(Protocol):
@@ -76,6 +87,8 @@ class Inference:
         """Fast ones that this turn of the loop had no time for."""
         self._is_busy = False
         self._is_closed = False
+        self.run: Run | None = None
+        """The run whose answers are being handed out, for traces; None for none, where somebody forgets it in time."""
 
     def rows_together(self, policy: Policy) -> int:
         """How many observations of a version are worth one question: they go to the model in one fast run."""
@@ -103,6 +116,7 @@ class Inference:
         if epsilon:
             answer = self._explore(policy, epsilon, answer)
         self._counter.count_run(policy, answer, seconds, ((0.0, n_callers),))
+        self.run = Run(policy, started, seconds, n)
         return answer
 
     def ask(self, questions: Sequence[Question]) -> None:
@@ -128,6 +142,7 @@ class Inference:
                 question.react(result)
             return
         first = group[0]
+        self.run = Run(first.policy, started, seconds, sum(len(question.observations) for question in group))
         waited = [(started - question.asked_at, question.n_callers) for question in group]
         if len(group) == 1 and first.epsilon == 0:
             self._counter.count_run(first.policy, result, seconds, waited)

@@ -17,10 +17,12 @@ _NO_TRACE, _NO_PARENT = b"0" * 32, b"0" * 16
 class RequestId:
     """The id of one request: the given one, else one that is made when it is first asked for."""
 
-    __slots__ = ("_text",)
+    __slots__ = ("_text", "parent")
 
-    def __init__(self, given: str | None = None) -> None:
+    def __init__(self, given: str | None = None, parent: str | None = None) -> None:
         self._text = given
+        self.parent = parent
+        """The `traceparent` that came with the request, where that is one."""
 
     @property
     def is_known(self) -> bool:
@@ -46,11 +48,14 @@ def read_request_id(fields: Mapping[bytes, bytes]) -> RequestId:
     Args:
         fields: headers by their names in lower case.
     """
-    given = fields.get(_HEADER)
-    if given is not None:
-        return RequestId(given.decode() if REQUEST_ID_FORM.fullmatch(given) else new_id())
-    parent = fields.get(_TRACE_HEADER)
-    return RequestId(None if parent is None else trace_of(parent))
+    given, parent = fields.get(_HEADER), fields.get(_TRACE_HEADER)
+    if given is None and parent is None:
+        return RequestId()
+    trace = None if parent is None else trace_of(parent)
+    parent_text = None if parent is None or trace is None else parent.decode()
+    if given is None:
+        return RequestId(trace, parent_text)
+    return RequestId(given.decode() if REQUEST_ID_FORM.fullmatch(given) else new_id(), parent_text)
 
 
 def trace_of(parent: bytes) -> str | None:

@@ -30,7 +30,7 @@ def _encoded(value: object) -> object:
     """Return a field of what a caller shows, as JSON holds it."""
     if isinstance(value, bytes):
         return value.decode("latin-1")
-    return str(value) if isinstance(value, RequestId) else value
+    return (str(value), value.parent) if isinstance(value, RequestId) else value
 
 
 class _Messages(asyncio.Protocol):
@@ -90,7 +90,7 @@ class RelayedCalls(_Messages):
             said["address"],
             said["method"],
             is_local=said["is_local"],
-            request_id=RequestId(said["request_id"]),
+            request_id=RequestId(*said["request_id"]),
         )
 
         def answered(outcome: Outcome) -> None:

@@ -19,6 +19,7 @@ from polserve.serving.grpc.server import Answering, GrpcServer
 from polserve.serving.handlers.health import Health
 from polserve.serving.handlers.methods import MethodParts, make_methods
 from polserve.serving.handlers.oip.service import ModelLimits
+from polserve.serving.handlers.traced import traced
 from polserve.serving.inference import Capacity, Inference
 from polserve.serving.loader import VersionLoader
 from polserve.serving.loops import make_loop
@@ -27,6 +28,7 @@ from polserve.serving.metrics.tallies import PublishedFirst
 from polserve.serving.rounds import Rounds
 from polserve.serving.run_watch import RunLimits, RunWatch
 from polserve.serving.settings import Settings
+from polserve.serving.telemetry import open_tracer
 from polserve.serving.workers.relay import RelayedCalls
 
 
@@ -83,7 +85,8 @@ class Worker:
             models,
             settings.reflection_needs,
         )
-        methods = make_methods(parts, metrics.rpc)
+        self._tracer = open_tracer(settings.tracing, settings.service)
+        methods = traced(make_methods(parts, metrics.rpc), self._tracer, inference)
         self.entrance = Entrance(settings, metrics.count_denied)
         certificates, guard = self.entrance.certificates, self.entrance.guard
         socket_path = settings.grpc_socket if share.port is None else None
@@ -128,3 +131,5 @@ class Worker:
         self._grpc.drain(grace_s)
         self.watch.close()
         self.entrance.close()
+        if self._tracer is not None:
+            self._tracer.close()
