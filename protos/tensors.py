@@ -75,13 +75,16 @@ def fill_tensor(tensor: pb.Tensor, array: NDArray[Any], *, as_values: bool = Fal
         tensor.data = array.astype(DTYPES[code], copy=False).tobytes()
 
 
-def to_array(tensor: pb.Tensor, dtype: np.dtype[Any] | None = None, shape: Sequence[int] = ()) -> NDArray[Any]:
+def to_array(
+    tensor: pb.Tensor, dtype: np.dtype[Any] | None = None, shape: Sequence[int] = (), data: bytes | None = None
+) -> NDArray[Any]:
     """Return the array that `tensor` holds; read-only where it shares the message's bytes.
 
     Args:
         tensor: in either form.
         dtype: taken by the form with `values` where the tensor names none.
         shape: of one item; the form with `values` and without a shape holds one item, or a batch of as many as fill it.
+        data: the tensor's own, where the caller has looked at it: each look at the field is a copy of it.
 
     Raises:
         TensorError: dtype, shape and contents disagree.
@@ -91,7 +94,7 @@ def to_array(tensor: pb.Tensor, dtype: np.dtype[Any] | None = None, shape: Seque
     given_shape = tuple(tensor.shape)
     if given_shape and min(given_shape) < 0:
         raise TensorError("shape", "extents of at least 0", str(given_shape))
-    data = tensor.data  # NOTE: each look at the field is a copy of it
+    data = tensor.data if data is None else data
     if data or not tensor.values:
         if not data and not tensor.dtype:
             raise TensorError("data", "data, or values", "an empty tensor")

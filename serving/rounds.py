@@ -22,6 +22,10 @@ Kind: TypeAlias = Literal["unary", "server_stream", "bidi_stream"]
 
 MOST_CALLS = 256
 """Calls of a round, at most: after these the loop looks at its connections again."""
+HEAVY_BYTES = 1 << 16
+"""A request of this size takes long to read: smaller ones are answered before it, also those that come later."""
+MOST_HEAVY_BYTES = 1 << 20
+"""Bytes of such requests in a round, at most, but for a single one."""
 PUBLISH_S = 0.01
 """Time after which what was counted is published: not with each round, which may be a single call."""
 PUBLISHED_S = 0.5
@@ -159,6 +163,7 @@ class Rounds:
         self._waiting: deque[Call] = deque()
         self._steps: deque[Call] = deque()
         """Messages of open streams, which come before calls that have just begun."""
+        self._heavy: deque[Call] = deque()
         self.pressure = LoopPressure(waits or WaitLimits())
         """Whether calls come faster than the loop answers them."""
         self._last = (0, -math.inf)
@@ -173,7 +178,10 @@ class Rounds:
 
     def add(self, call: Call) -> None:
         """Have the call's message answered in this turn of the loop, or in the next."""
-        (self._steps if call.method.kind == "bidi_stream" else self._waiting).append(call)
+        if call.size >= HEAVY_BYTES:
+            self._heavy.append(call)
+        else:
+            (self._steps if call.method.kind == "bidi_stream" else self._waiting).append(call)
         if not self._is_due:
             self._is_due = True
             self._loop.call_soon(self._answer)
@@ -240,6 +248,8 @@ class Rounds:
             n += self._handle_some(MOST_CALLS - n)
         is_behind = bool(self._waiting or self._steps)
         self._last = (n, self.now if is_behind else -math.inf)
+        if self._heavy:
+            self._hand_all(self._take_heavy())
         if self._is_counted_outside:  # before it is sent: whoever has an answer finds it counted
             self._publish()
         touched, self._touched = self._touched, set()
@@ -251,7 +261,7 @@ class Rounds:
         if not self._is_counted_outside and not self._is_publishing:
             self._is_publishing = True
             self._loop.call_later(PUBLISH_S, self.publish)
-        self._is_due = bool(self._waiting or self._steps or self._touched)
+        self._is_due = bool(self._waiting or self._steps or self._heavy or self._touched)
         if self._is_due:
             self._loop.call_soon(self._answer)
 
@@ -265,14 +275,25 @@ class Rounds:
             return 1
         n_steps = min(len(steps), max(1, most * 3 // 4) if waiting else most)
         n = min(most, n_steps + len(waiting))
+        self._hand_all([steps.popleft() if i < n_steps else waiting.popleft() for i in range(n)])
+        return n
+
+    def _take_heavy(self) -> list[Call]:
+        """Take the heavy calls, at least one, that have a place in a round."""
+        taken = [self._heavy.popleft()]
+        n_bytes = taken[0].size
+        while self._heavy and (n_bytes := n_bytes + self._heavy[0].size) <= MOST_HEAVY_BYTES:
+            taken.append(self._heavy.popleft())
+        return taken
+
+    def _hand_all(self, calls: Sequence[Call]) -> None:
+        """Hand each method's calls to its handler, but for those that are over or waited for too long."""
         by_method: dict[Method, list[Call]] = {}
-        for i in range(n):
-            call = steps.popleft() if i < n_steps else waiting.popleft()
+        for call in calls:
             if not call.is_over and not self._is_given_up(call):
                 by_method.setdefault(call.method, []).append(call)
-        for method, calls in by_method.items():
-            self._hand(method, calls)
-        return n
+        for method, alike in by_method.items():
+            self._hand(method, alike)
 
     def _is_given_up(self, call: Call) -> bool:
         """Refuse a call that has waited for too long; return whether it had."""

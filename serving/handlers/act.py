@@ -35,9 +35,10 @@ class ActDialect:
         )
         return Asked(alike, request, data)
 
-    def rows(self, request: pb.ActRequest, policy: Policy) -> NDArray[Any]:
+    def rows(self, asked: Asked[pb.ActRequest], policy: Policy) -> NDArray[Any]:
         """Return its observations as the policy takes them; raises InvalidRequest."""
-        return policy.remembering(decode_observation(request, policy.observation), request.state)
+        observations = decode_observation(asked.request, policy.observation, asked.data)
+        return policy.remembering(observations, asked.request.state)
 
     def form(self, asked: Asked[pb.ActRequest], policy: Policy) -> AnswerForm:
         """Return the form of its answer."""

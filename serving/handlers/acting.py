@@ -70,7 +70,7 @@ class Dialect(Protocol[R, F]):
     def read(self, message: bytes) -> Asked[R]:
         """Read a request; raises InvalidRequest."""
 
-    def rows(self, request: R, policy: Policy) -> NDArray[Any]:
+    def rows(self, asked: Asked[R], policy: Policy) -> NDArray[Any]:
         """Return its observations as the policy takes them, checked, with their memories; raises InvalidRequest."""
 
     def form(self, asked: Asked[R], policy: Policy) -> F:
@@ -208,7 +208,7 @@ class ActingHandler(Quiet, Generic[R, F]):
     def _question(self, call: Call, policy: Policy, asked: Asked[R]) -> Question:
         """Return what one call asks; raises InvalidRequest."""
         alike, ending = asked.alike, asked.ending
-        rows = self._dialect.rows(asked.request, policy)
+        rows = self._dialect.rows(asked, policy)
         check_epsilon(policy, alike.epsilon)
         form = self._dialect.form(asked, policy)
         call.message = b""  # a large one is not held while the model works

@@ -42,9 +42,14 @@ def parse_small(kind: type[M], data: bytes) -> M:
 
 
 def decode_observation(
-    request: pb.ActRequest | pb.EpisodeStart | pb.EpisodeStep, contract: ObservationContract
+    request: pb.ActRequest | pb.EpisodeStart | pb.EpisodeStep, contract: ObservationContract, data: bytes | None = None
 ) -> NDArray[Any]:
     """Return the observations of a request as a checked batch (n, *shape).
+
+    Args:
+        request: what was sent.
+        contract: what one observation must be.
+        data: the observation's `data`, where the caller has it: each look at the field is a copy of it.
 
     Raises:
         InvalidRequest: they are not what the contract says.
@@ -52,7 +57,7 @@ def decode_observation(
     if not request.HasField("observation"):
         raise InvalidRequest("observation", "a tensor", "none")
     try:
-        observation = to_array(request.observation, contract.dtype, contract.shape)
+        observation = to_array(request.observation, contract.dtype, contract.shape, data)
     except TensorError as error:
         raise InvalidRequest(f"observation.{error.field}", error.expected, error.got) from error
     return contract.check(observation)

@@ -202,7 +202,7 @@ class EpisodeHandler:
 
     def _act_alone(self, alike: StepsAlike, step: Step) -> None:
         try:
-            seen = step.episode.observe(decode_observation(step.request, step.episode.contract))
+            seen = step.episode.observe(decode_observation(step.request, step.episode.contract, step.data))
             rows = step.episode.remember(seen)
         except Exception as error:  # noqa: BLE001 - every error must become a status
             step.call.fail(error)

@@ -3,13 +3,17 @@
 import asyncio
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
 import pytest
 
-from polserve.serving.rounds import Rounds
+from polserve.serving.access.guard import AccessRules, Guard, Shown
+from polserve.serving.calls import Asker, LocalCarrier
+from polserve.serving.grpc.nghttp2 import Uncounted
+from polserve.serving.handlers.base import Quiet
+from polserve.serving.rounds import HEAVY_BYTES, MOST_HEAVY_BYTES, Call, Method, Rounds
 
 
 def test_what_is_posted_by_threads_is_called_by_the_loops_thread() -> None:
@@ -102,3 +106,50 @@ def test_a_thread_that_posts_in_the_middle_of_another_ones_post_is_called_too(li
 
     asyncio.run(play())
     assert sorted(called) == ["mine", "other"]
+
+
+class Kept(Quiet):
+    """Answers calls, and keeps what it was handed at once: the sizes of the requests."""
+
+    def __init__(self) -> None:
+        self.handed: list[list[int]] = []
+
+    def handle(self, calls: Sequence[Call]) -> None:
+        self.handed.append([call.size for call in calls])
+        for call in calls:
+            call.reply(b"")
+
+
+async def handed_of(sizes: Sequence[int], later: Sequence[int] = ()) -> list[list[int]]:
+    """What a handler is handed of calls with requests of these sizes, and of some that come a turn later."""
+    kept, n_answered = Kept(), 0
+
+    def answered(_: object) -> None:
+        nonlocal n_answered
+        n_answered += 1
+
+    carrier = LocalCarrier(
+        [Method("a", "B", "unary", kept, Uncounted())],
+        Rounds(asyncio.get_running_loop(), lambda: None),
+        Guard(AccessRules()),
+    )
+    asker = Asker(lambda: False, Shown())
+    for size in sizes:
+        carrier.begin("/a/B", bytes(size), answered, asker)
+    await asyncio.sleep(0)
+    for size in later:
+        carrier.begin("/a/B", bytes(size), answered, asker)
+    while n_answered < len(sizes) + len(later):  # noqa: ASYNC110 - the loop answers
+        await asyncio.sleep(0)
+    return kept.handed
+
+
+def test_small_requests_are_answered_before_heavy_ones_that_came_first() -> None:
+    half = MOST_HEAVY_BYTES // 2
+    handed = asyncio.run(handed_of([half, half, half, 10, 20], later=[30]))
+    assert handed == [[10, 20], [half, half], [30], [half]]
+
+
+def test_a_round_takes_in_one_heavy_request_however_large() -> None:
+    handed = asyncio.run(handed_of([2 * MOST_HEAVY_BYTES, HEAVY_BYTES, HEAVY_BYTES]))
+    assert handed == [[2 * MOST_HEAVY_BYTES], [HEAVY_BYTES, HEAVY_BYTES]]

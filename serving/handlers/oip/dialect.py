@@ -97,9 +97,9 @@ class InferDialect:
         ending = pb.ModelInferResponse(id=request.id).SerializeToString() if request.id else b""
         return Asked(alike, request, data, ending)
 
-    def rows(self, request: pb.ModelInferRequest, policy: Policy) -> NDArray[Any]:
+    def rows(self, asked: Asked[pb.ModelInferRequest], policy: Policy) -> NDArray[Any]:
         """Return its observations as the policy takes them, with states where they came; raises InvalidRequest."""
-        arrays = read_inputs(request, (OBSERVATION, *(() if policy.memory is None else policy.memory.names)))
+        arrays = read_inputs(asked.request, (OBSERVATION, *(() if policy.memory is None else policy.memory.names)))
         observations = policy.observation.check(arrays.pop(OBSERVATION))
         if policy.memory is None:
             return observations
