@@ -8,7 +8,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 # A newer pip than Python brings shows how far installing is, too.
 PIP_INSTALL = $(BIN)/pip --disable-pip-version-check install --quiet --upgrade 'pip>=25.1' && \
-	$(BIN)/pip --disable-pip-version-check install --constraint constraints.txt --editable '.[training,atari,otel,dev]'
+	$(BIN)/pip --disable-pip-version-check install --constraint constraints.txt --editable '.[training,atari,otel,tensorboard,dev]'
 # Where no terminal shows pip's own progress: a line every ten seconds, and the log's end where it fails.
 told = { export PIP_PROGRESS_BAR=off; $(1); } >.venv/install.log 2>&1 & pid=$$!; trap "kill $$pid" INT TERM; s=0; \
 	while kill -0 $$pid 2>/dev/null; do sleep 1; s=$$((s + 1)); [ $$((s % 10)) -ne 0 ] || \

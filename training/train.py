@@ -126,6 +126,7 @@ def train(  # noqa: PLR0913 - keywords of a function that notebooks call, as the
     init_from: str | Path | None = None,
     device: Device = "auto",
     threads: int | None = None,
+    tensorboard: bool = False,
     tracking_uri: str | None = None,
     progress: bool = True,
 ) -> TrainedVersion:
@@ -140,7 +141,7 @@ def train(  # noqa: PLR0913 - keywords of a function that notebooks call, as the
     Args:
         environment: a preset, such as "cartpole"; or, together with `algo`, a Gymnasium id, or a callable that makes
             the environment, such as its class.
-        algo: "dqn", "pqn" or "ddpg".
+        algo: "dqn", "pqn", "ddpg", "td3" or "sac".
         steps: environment steps at most; None for the recipe's.
         seed: seed that everything random follows from.
         name: the policy's name; None for the preset's, or one after the environment.
@@ -154,6 +155,7 @@ def train(  # noqa: PLR0913 - keywords of a function that notebooks call, as the
         init_from: folder of a run or a policy version whose weights to begin with.
         device: "auto", "cpu" or "cuda".
         threads: CPU threads of torch, 0 for all cores; None for the recipe's.
+        tensorboard: write event files for TensorBoard into the folder, too.
         tracking_uri: the MLflow store that keeps the run; None for that of MLFLOW_TRACKING_URI, or ./mlflow.db.
         progress: print what happens, with a bar on a terminal and in a notebook.
 
@@ -181,11 +183,17 @@ def train(  # noqa: PLR0913 - keywords of a function that notebooks call, as the
     console = Console(highlight=False, soft_wrap=True, quiet=not progress)
     where = Path(folder) if folder is not None else Path("runs") / f"{recipe.policy}-seed{seed}"
     source = None if init_from is None else Path(init_from)
-    facts = check(recipe, seed, Beginning(where, resume, source), tracking_uri)
+    facts = check(recipe, seed, Beginning(where, resume, source, tensorboard), tracking_uri)
     if path is not None:
         recipe, facts = request.with_data(recipe, Stages(console))
     run_options = RunOptions(
-        where, resume, is_registered=False, device=device, init_from=source, tracking_uri=tracking_uri
+        where,
+        resume,
+        is_registered=False,
+        device=device,
+        init_from=source,
+        has_tensorboard=tensorboard,
+        tracking_uri=tracking_uri,
     )
     with kept_threads():
         run = begin(recipe, seed, run_options, console, facts)

@@ -15,10 +15,11 @@ from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.names import SCHEMA_VERSION
 from polserve.training.environments.making import EnvironmentSpec
 from polserve.training.evaluation.statistics import ReturnSummary
+from polserve.training.learning.actor_critic_hyperparameters import DdpgConfig
 from polserve.training.learning.agents.actor_critic import ActorDesign
 from polserve.training.learning.agents.ddpg import DdpgAgent
 from polserve.training.learning.compute import choose
-from polserve.training.learning.hyperparameters import DdpgConfig, NetworkConfig
+from polserve.training.learning.hyperparameters import NetworkConfig
 from polserve.training.learning.networks import GreedyPolicy, ValueNetwork
 from polserve.training.tasks.adbudget.accounts import default_account
 from polserve.training.tasks.adbudget.allocator import AllocationFeatures, SpendPlan

@@ -83,7 +83,7 @@ def test_trainings_in_two_threads_are_those_that_they_are_alone(tmp_path: Path, 
     ("changes", "message"),
     [
         ({"environment": "cartpool", "algo": None}, r"environment: expected a preset .* got 'cartpool' alone"),
-        ({"algo": "ppo"}, "algo: expected dqn or pqn or ddpg, got ppo"),
+        ({"algo": "ppo"}, "algo: expected dqn or pqn or ddpg or td3 or sac, got ppo"),
         ({"environment": "cartpole"}, "fixes algorithm and environment; leave out algo"),
         ({"environment": 3}, "environment: expected a preset, a Gymnasium id or a callable"),
         ({"environment": gym.make("CartPole-v1")}, "expected what makes the environment"),

@@ -5,11 +5,13 @@ import dataclasses
 import inspect
 import textwrap
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
-from polserve.training.learning import hyperparameters
-from polserve.training.learning.hyperparameters import DdpgConfig, DqnConfig, PqnConfig
-from polserve.training.runs.presets import PRESETS
+from polserve.training.environments.making import EnvironmentSpec
+from polserve.training.learning import actor_critic_hyperparameters, hyperparameters
+from polserve.training.learning.actor_critic_hyperparameters import DdpgConfig, SacConfig
+from polserve.training.learning.hyperparameters import PqnConfig
+from polserve.training.runs.presets import PRESETS, Algorithm, defaults_of
 from polserve.training.runs.recipe import Recipe
 
 WIDTH = 78
@@ -31,11 +33,23 @@ def listing(recipe: Recipe | None = None) -> Iterator[str]:
     yield ""
     yield "--set NAME=VALUE takes, with these defaults (`polserve train PRESET --list` has a preset's):"
     bare = next(iter(PRESETS.values()))
-    agents = {"agent, --algo dqn": DqnConfig(), "agent, --algo pqn": PqnConfig(), "agent, --algo ddpg": DdpgConfig()}
     defaults = {name: type(config)() for name, config in bare.configs.items() if name != "agent"}
+    agents = {f"agent, --algo {name}": _bare(name).agent for name in get_args(Algorithm)}
     for name, config in {**defaults, **agents}.items():
         yield from _group(name, config)
     yield from _frames(0)
+
+
+def algorithm_listing(algorithm: str) -> Iterator[str]:
+    """Lines with what --set takes for an algorithm, in an environment of which nothing is known."""
+    yield f"--set NAME=VALUE takes, with the defaults of --algo {algorithm} (Atari games have a preset's):"
+    for name, config in _bare(algorithm).configs.items():
+        yield from _group(name, config)
+    yield from _frames(0)
+
+
+def _bare(algorithm: str) -> Recipe:
+    return defaults_of(algorithm, EnvironmentSpec(""), algorithm)  # type: ignore[arg-type]
 
 
 def _frames(frames: int) -> Iterator[str]:
@@ -49,6 +63,8 @@ def _frames(frames: int) -> Iterator[str]:
 def _algorithm(recipe: Recipe) -> str:
     if isinstance(recipe.agent, DdpgConfig):
         return "TD3" if recipe.agent.twin_critics else "DDPG"
+    if isinstance(recipe.agent, SacConfig):
+        return "SAC"
     if isinstance(recipe.agent, PqnConfig):
         return "PQN"
     return "QR-DQN" if recipe.network.quantiles > 1 else "DQN"
@@ -74,7 +90,9 @@ def _text(value: object) -> str:
 
 def _docstrings() -> dict[str, dict[str, str]]:
     """Docstrings of fields by class and name; Python does not keep them at run time."""
-    classes = [node for node in ast.parse(inspect.getsource(hyperparameters)).body if isinstance(node, ast.ClassDef)]
+    modules = hyperparameters, actor_critic_hyperparameters
+    parsed = [node for module in modules for node in ast.parse(inspect.getsource(module)).body]
+    classes = [node for node in parsed if isinstance(node, ast.ClassDef)]
     return {node.name: dict(_fields(node)) for node in classes}
 
 

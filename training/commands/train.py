@@ -29,9 +29,21 @@ class Algorithm(StrEnum):
     DQN = "dqn"
     PQN = "pqn"
     DDPG = "ddpg"
+    TD3 = "td3"
+    SAC = "sac"
 
 
 Text = str | None
+
+
+def _with_hyper_parameters(context: typer.Context, algo: Algorithm | None) -> Algorithm | None:
+    """Let the help that is asked for after --algo end with what --set takes for that algorithm."""
+    if algo is not None:
+        from polserve.training.commands.listing import algorithm_listing
+
+        # NOTE: "\b" keeps a paragraph's lines as they are.
+        context.command.epilog = "\b\n" + "\n".join(algorithm_listing(algo.value)).replace("\n\n", "\n\n\b\n")
+    return algo
 
 
 def train(
@@ -40,7 +52,14 @@ def train(
         typer.Argument(help="A preset, such as cartpole; --list names them all. Or give --algo and --env."),
     ] = None,
     *,
-    algo: Annotated[Algorithm | None, typer.Option(help="Algorithm, for an environment without a preset.")] = None,
+    algo: Annotated[
+        Algorithm | None,
+        typer.Option(
+            help="Algorithm, for an environment without a preset; --algo NAME --help lists what --set takes.",
+            callback=_with_hyper_parameters,
+            is_eager=True,
+        ),
+    ] = None,
     env: Annotated[
         Text, typer.Option(help="Gymnasium id of the environment, or gym:ID for one of the unmaintained gym.")
     ] = None,
@@ -79,6 +98,9 @@ def train(
         Device, typer.Option(help="Device to learn on; auto takes the GPU if there is one.")
     ] = Device.AUTO,
     threads: Annotated[int | None, typer.Option(help="CPU threads, 0 for all cores. [the preset's]", min=0)] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write event files for TensorBoard into the run's folder, too.")
+    ] = False,
     register: Annotated[bool, typer.Option(help="Register a version at the end.")] = True,
 ) -> None:
     """Train a policy and register a version of it in MLflow.
@@ -116,7 +138,7 @@ def train(
         return print("\n".join(listing(recipe)))
     folder = run_dir or Path("runs") / f"{recipe.policy}-seed{seed}"
     prepare_program()
-    facts = check(recipe, seed, Beginning(folder, resume, init_from))
+    facts = check(recipe, seed, Beginning(folder, resume, init_from, tensorboard))
     console = Console(highlight=False, soft_wrap=True)
     if data is not None:
         from polserve.training.runs.stages import Stages
@@ -126,7 +148,7 @@ def train(
     with console.status("importing torch and MLflow"):
         from polserve.training.runs.beginning import RunOptions
         from polserve.training.runs.pipeline import train_policy
-    run_options = RunOptions(folder, resume, register, device.value, init_from)
+    run_options = RunOptions(folder, resume, register, device.value, init_from, tensorboard)
     return _report(train_policy(recipe, seed, run_options, console, facts), recipe, folder, console)
 
 

@@ -65,8 +65,8 @@ def continuous_actions(space: gym.Space[Any], environment_id: str) -> Box:
     if isinstance(space, Box) and _is_continuous(space):
         return space
     raise UnsupportedEnvironment(
-        f"{environment_id}: DDPG needs actions in a Box (k,) of floats, finite, low < high; got {short(space)}; "
-        f"{_continuous_remedy(space)}"
+        f"{environment_id}: DDPG, TD3 and SAC need actions in a Box (k,) of floats, finite, low < high; "
+        f"got {short(space)}; {_continuous_remedy(space)}"
     )
 
 

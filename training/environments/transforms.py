@@ -27,6 +27,11 @@ SMALL = 1e-3
 TOLERANCE = 1e-5
 """Largest difference, relative to the number, between a function and how it was understood: that of float32."""
 
+MOST_DEVIATIONS = 10.0
+"""Standard deviations from the mean at which standardised observations are clipped."""
+FIRST_COUNT, FIRST_EPSILON = 1e-4, 1e-8
+"""How many observations statistics begin with, and what is added to a variance; those of Gymnasium's wrapper."""
+
 
 @dataclass(frozen=True, slots=True)
 class Standardise:
@@ -125,6 +130,16 @@ def transformed(transforms: tuple[Transform, ...], observations: NDArray[Any]) -
     for transform in transforms:
         observations = transform(observations)
     return observations
+
+
+def standardising(shape: tuple[int, ...]) -> tuple[Standardise, Rescale]:
+    """Make transforms that standardise observations by statistics that are still to come, and bound the results.
+
+    The bound is that of Stable-Baselines3's VecNormalize: a number that hardly ever changed must not drown the others.
+    """
+    whole = Standardise(np.zeros(shape), np.ones(shape), FIRST_COUNT, FIRST_EPSILON)
+    bound = np.full(shape, MOST_DEVIATIONS)
+    return whole, Rescale(np.ones(shape), np.zeros(shape), -bound, bound, np.dtype(np.float32))
 
 
 def rescaling(function: Callable[[Any], Any], before: Box, after: Box) -> Rescale | None:

@@ -59,6 +59,9 @@ class RewardConfig:
     """Clip to [-1, 1], signed square root, or none."""
     reward_scale: float = 1.0
     """Factor after the treatment."""
+    scale_by_returns: bool = False
+    """Divide rewards by the running standard deviation of their discounted sums, so that values are about 1 at any
+    scale of rewards (Engstrom et al. 2020)."""
 
     def __post_init__(self) -> None:
         """Check the range; raises InvalidOption."""
@@ -105,6 +108,9 @@ class NetworkConfig:
     """Padding of the convolutions; "same" is that of Geron 2017."""
     pixels: Pixels = "unit"
     """Scale of a pixel x from 0 to 255: "unit" is x / 255, "guide" is (x - 128) / 128 - 1 as in Geron 2017."""
+    standardise: bool = False
+    """Standardise observations that are vectors of numbers by their running means and deviations, which become a part
+    of the graph; images and categories have scales of their own."""
     mixed_precision: bool = False
     """Convolve in bfloat16 where the device is faster at it; the last layer stays in float32."""
 
@@ -219,54 +225,3 @@ class PqnConfig:
             require(getattr(self, name) > 0, name, "a positive number", getattr(self, name))
         for name in ("discount", "trace_decay"):
             require(0 <= getattr(self, name) <= 1, name, "a number from 0 to 1", getattr(self, name))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DdpgConfig:
-    """Hyper-parameters of DDPG; noise is in halves of the action's range, steps are environment steps."""
-
-    actor_learning_rate: float = 1e-4
-    """Learning rate of Adam, for the actor; Lillicrap et al. 2016."""
-    critic_learning_rate: float = 1e-3
-    """Learning rate of Adam, for the critics; Lillicrap et al. 2016."""
-    learning_rate_end: float = 1.0
-    """Factor of both learning rates after `learning_rate_updates`; linear in between."""
-    learning_rate_updates: int = 1
-    """Updates over which the learning rates move to their end."""
-    batch_size: int = 64
-    """Transitions per update; Lillicrap et al. 2016."""
-    discount: float = 0.99
-    """gamma, per step."""
-    n_step: int = 1
-    """Steps of reward before the target bootstraps."""
-    target_tau: float = 0.001
-    """Polyak step of the target networks per update, in (0, 1]; Lillicrap et al. 2016, 0.005 in TD3."""
-    noise_start: float = 0.2
-    """Standard deviation of the Gaussian exploration noise at step 0."""
-    noise_end: float = 0.2
-    """Standard deviation of the noise from `noise_steps` on."""
-    noise_steps: int = 1
-    """Steps over which it moves to its end."""
-    random_steps: int = 0
-    """Steps of uniformly random actions at the beginning."""
-    twin_critics: bool = False
-    """Learn two critics, and take the lesser value of the two for the target (TD3)."""
-    policy_delay: int = 1
-    """Updates of the critics for each of the actor and the targets; 2 in TD3."""
-    target_noise: float = 0.0
-    """Standard deviation of the noise on the target's action, which smooths the target; 0.2 in TD3."""
-    target_noise_clip: float = 0.5
-    """Most of that noise (TD3)."""
-    acts_by_target: bool = False
-    """Be evaluated and exported by the target actor, an average over the latest updates."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges; raises InvalidOption."""
-        for name in ("batch_size", "n_step", "policy_delay", "learning_rate_updates", "noise_steps"):
-            require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
-        for name in ("actor_learning_rate", "critic_learning_rate", "learning_rate_end"):
-            require(getattr(self, name) > 0, name, "a positive number", getattr(self, name))
-        for name in ("noise_start", "noise_end", "target_noise", "target_noise_clip", "random_steps"):
-            require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
-        require(0 <= self.discount <= 1, "discount", "a number from 0 to 1", self.discount)
-        require(0 < self.target_tau <= 1, "target_tau", "a number above 0, up to 1", self.target_tau)

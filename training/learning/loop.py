@@ -14,6 +14,7 @@ from polserve.training.learning.agents.agent import Agent, Weights
 from polserve.training.learning.collector import Collector
 from polserve.training.learning.hyperparameters import LoopConfig, RewardConfig
 from polserve.training.learning.interrupts import Interrupted
+from polserve.training.learning.return_spread import ReturnSpread
 from polserve.training.learning.saved_state import restore_rng, rng_state
 from polserve.training.learning.scores import ScorePolicy
 from polserve.training.learning.selection import Selection, crosses
@@ -39,6 +40,8 @@ class LoopParts:
     """How good a policy is, by episodes that nothing is learned from."""
     score_name: str
     """What the score is, for people."""
+    spread: ReturnSpread | None = None
+    """Spread of returns by which rewards are divided; None where they are left as they are."""
     observe: Callable[[NDArray[Any]], None] = lambda _: None
     """Hears each observation (n, *shape) that training meets, before it is acted on."""
 
@@ -120,6 +123,11 @@ class Loop:
         self._learning = Throughput()
         self._is_complete = False
 
+    @property
+    def step(self) -> int:
+        """Environment steps that were learned from."""
+        return self._step
+
     def run(self, should_stop: Callable[[], bool] = lambda: False) -> Iterator[Progress]:
         """Train, and yield where it stands after each step of all environments, and at the end.
 
@@ -190,6 +198,7 @@ class Loop:
             "step": self._step,
             "episodes": self._episodes,
             "recent": list(self._recent),
+            **({"spread": self._parts.spread.state()} if self._parts.spread is not None else {}),
             **self._selection.state(),
         }
 
@@ -214,6 +223,8 @@ class Loop:
         self._step, self._episodes = state["step"], state["episodes"]
         self._recent.extend(state["recent"])
         self._selection.load_state(state)
+        if self._parts.spread is not None:
+            self._parts.spread.load_state(state["spread"])
         self._collector.begin(self._seeds.draw(self._parts.envs.num_envs))
 
     def _learn(self, should_stop: Callable[[], bool]) -> Iterator[Progress]:
@@ -236,7 +247,11 @@ class Loop:
             self._episodes += 1
             self._recent.append(episode.episode_return)
         with GUARD.running(), self._learning.timing():
-            self._learning.add(self._parts.learner.observe(self._rewards.apply(step), self._rngs["replay"]))
+            treated, spread = self._rewards.apply(step), self._parts.spread
+            if spread is not None:
+                spread.add(treated)
+            factor = 1.0 if spread is None else spread.factor
+            self._learning.add(self._parts.learner.observe(treated, self._rngs["replay"], factor))
 
     def _explore(self, observations: NDArray[Any]) -> NDArray[Any]:
         with GUARD.running():

@@ -1,6 +1,7 @@
 """From the steps of the environments to updates of the agent: through a replay, or from each trajectory once."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,8 +16,12 @@ from polserve.training.learning.transitions import Trajectories, VectorStep
 class Learner(Protocol):
     """Makes updates from steps, when it has enough of them."""
 
-    def observe(self, step: VectorStep, rng: np.random.Generator) -> int:
-        """Take in one step of every environment, and learn if that is due; returns how many transitions it learned."""
+    def observe(self, step: VectorStep, rng: np.random.Generator, reward_factor: float = 1.0) -> int:
+        """Take in one step of every environment, and learn if that is due, from rewards times the factor.
+
+        Returns:
+            How many transitions were learned from.
+        """
 
     def state(self) -> dict[str, Any]:
         """Everything that is needed to go on, the agent apart."""
@@ -34,15 +39,15 @@ class ReplayLearner:
         self._config = config
         self._kept = 0
 
-    def observe(self, step: VectorStep, rng: np.random.Generator) -> int:
-        """Keep the step; learn once there are enough."""
+    def observe(self, step: VectorStep, rng: np.random.Generator, reward_factor: float = 1.0) -> int:
+        """Keep the step, whose reward is kept as it is; learn once there are enough."""
         self._replay.add(step)
         self._kept += int(step.is_real.sum())
         updates = self._config.updates_per_vector_step
         if not updates or self._kept < self._config.learning_starts:
             return 0
         batches = self._replay.sample(rng, self._agent.sampling, updates)
-        self._agent.learn(batches)
+        self._agent.learn(replace(batches, reward_t=batches.reward_t * np.float32(reward_factor)))
         return len(batches.reward_t)
 
     def state(self) -> dict[str, Any]:
@@ -66,13 +71,14 @@ class TrajectoryLearner:
         self._agent = agent
         self._steps: list[VectorStep] = []
 
-    def observe(self, step: VectorStep, rng: np.random.Generator) -> int:
+    def observe(self, step: VectorStep, rng: np.random.Generator, reward_factor: float = 1.0) -> int:
         """Add the step to the trajectory; learn if it completes it."""
         self._steps.append(step)
         if len(self._steps) <= self._agent.trajectory_steps:
             return 0
         trajectories, self._steps = Trajectories.of(self._steps), [step]
-        return self._agent.learn(trajectories, rng)
+        rewards = trajectories.reward_t * np.float32(reward_factor)
+        return self._agent.learn(replace(trajectories, reward_t=rewards), rng)
 
     def state(self) -> dict[str, Any]:
         """No state: a resumed run begins new trajectories."""

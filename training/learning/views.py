@@ -93,7 +93,7 @@ class View:
         of = f"{n} channel{'s' * (n > 1)}{order}{scaled}"
         image = f"observations {self.shape} are seen as images of {height} x {width} pixels with {of}"
         if not is_convolved:
-            return f"{image}, in one vector: --algo dqn has convolutions, DDPG none"
+            return f"{image}, in one vector: --algo dqn has convolutions, agents of continuous actions none"
         return image if self.shrinking == 1 else f"{image}, shrunk to {self.seen_shape[1]} x {self.seen_shape[2]}"
 
 

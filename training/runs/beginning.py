@@ -40,6 +40,8 @@ class RunOptions:
     device: Device = "auto"
     init_from: Path | None = None
     """Folder of a run or a policy version whose weights to begin with."""
+    has_tensorboard: bool = False
+    """Whether event files of TensorBoard are written."""
     tracking_uri: str | None = None
     """The MLflow store; None for that of MLFLOW_TRACKING_URI, or the default one."""
 
@@ -82,7 +84,7 @@ def begin(
     Raises:
         TrainingError: something that the user can mend.
     """
-    check_beginning(recipe, Beginning(options.folder, options.is_resumed, options.init_from))
+    check_beginning(recipe, Beginning(options.folder, options.is_resumed, options.init_from, options.has_tensorboard))
     trainee = build_trainee(recipe, seed, options.device, facts)
     for note in trainee.notes:
         console.print(f"note: {note}")

@@ -6,6 +6,9 @@ from dataclasses import asdict
 from polserve.training.errors import CheckpointError
 from polserve.training.runs.recipe import Recipe
 
+ADDED = {"standardise": "False", "scale_by_returns": "False"}
+"""Settings that the runs of earlier versions lack, and what these did."""
+
 
 def identity_of(recipe: Recipe, seed: int, graph_wrappers: Sequence[str] = ()) -> dict[str, str]:
     """Collect the settings that must be the same for a run to be resumed, by name: all but how long it goes on.
@@ -32,6 +35,7 @@ def identity_of(recipe: Recipe, seed: int, graph_wrappers: Sequence[str] = ()) -
 
 def check_same_run(saved: Mapping[str, str], ours: Mapping[str, str]) -> None:
     """Raise CheckpointError where the checkpoint is of a run with other settings."""
+    saved = {**ADDED, **saved}
     differences = [
         f"{name} was {saved.get(name, 'absent')} and is {ours.get(name, 'absent')}"
         for name in sorted(saved.keys() | ours.keys())

@@ -1,6 +1,8 @@
 """What watches a run while it learns: shows and logs where it stands, and saves checkpoints."""
 
 import time
+from types import TracebackType
+from typing import Self
 
 from rich.console import Console
 
@@ -8,14 +10,23 @@ from polserve.training.errors import CheckpointError, RegistryError
 from polserve.training.learning.loop import Progress
 from polserve.training.runs import checkpoint
 from polserve.training.runs.beginning import Run
+from polserve.training.runs.curve import LearningCurve
 from polserve.training.runs.progress import ProgressDisplay, Standing
+from polserve.training.runs.tensorboard import EventFiles
 
 
 class Monitor:
-    """Shows, logs and saves one run."""
+    """Shows, logs and saves one run; a context manager that closes its files."""
 
     def __init__(self, run: Run, display: ProgressDisplay, console: Console) -> None:
-        """Begin to count the time to the first checkpoint."""
+        """Begin to count the time to the first checkpoint.
+
+        Raises:
+            CheckpointError: the run's folder cannot be written to.
+        """
+        step = run.trainee.loop.step
+        self._curve = LearningCurve(run.options.folder, step)
+        self._events = EventFiles(run.options.folder, step) if run.options.has_tensorboard else None
         self.unsaved: CheckpointError | None = None
         """Why the latest checkpoint was not saved; None where it was."""
         self._run = run
@@ -31,13 +42,25 @@ class Monitor:
             self._saved = time.monotonic()
             self._save()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._events is not None:
+            self._events.close()
+
     def _report(self, progress: Progress) -> None:
         """Show and log; what MLflow does not take now is sent with the next report."""
         standing = Standing(progress, self._run.trainee.loop.figures(), self._run.trainee.elapsed_s)
         self._display.show(standing)
+        if self._events is not None:
+            self._events.add(standing.metrics(), progress.step)
         try:
+            self._curve.add(standing)
             self._run.tracked.log_metrics(standing.metrics(), progress.step)
-        except RegistryError as error:
+        except (CheckpointError, RegistryError) as error:
             self._console.print(f"warning: {error}; training goes on")
 
     def _save(self) -> None:

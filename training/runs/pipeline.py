@@ -16,6 +16,7 @@ from polserve.training.errors import RegistryError
 from polserve.training.evaluation.evaluation import Evaluation
 from polserve.training.learning.interrupts import Interrupted, InterruptFlag
 from polserve.training.learning.loop import TrainingResult
+from polserve.training.runs import curve
 from polserve.training.runs.beginning import Run, RunOptions, begin
 from polserve.training.runs.evaluating import Trained, make_version
 from polserve.training.runs.monitor import Monitor
@@ -78,8 +79,10 @@ def learn(run: Run, console: Console, should_stop: Callable[[], bool] = lambda: 
         TrainingDiverged: no score was a number.
         CheckpointError: it was stopped, and what was learned could not be saved.
     """
-    with ProgressDisplay(run.recipe.policy, console) as display:
-        monitor = Monitor(run, display, console)
+    with (
+        ProgressDisplay(run.recipe.policy, console) as display,
+        Monitor(run, display, console) as monitor,
+    ):
         result = run.trainee.train(monitor.watch, should_stop)
     if result.is_complete:
         evaluated = f"evaluated on {result.selection_steps:,}"
@@ -116,6 +119,7 @@ def _write_reports(run: Run, learned: Learned, folder: Path, stages: Stages) -> 
     evaluation = learned.evaluation
     with stages.stage("drawing the learning curve and the returns"):
         write_report(folder, learned.result, evaluation)
+        shutil.copy(run.options.folder / curve.FILE_NAME, folder)
     figures = {"evaluation/mean": evaluation.summary.mean, "evaluation/iqm": evaluation.summary.iqm}
     request = ReportRequest(evaluation.policy, run.trainee.agent.policy(), len(evaluation.returns), folder)
     return figures | run.trainee.setup.write_report(request, stages)

@@ -12,10 +12,10 @@ from polserve.training.environments.inspection import EnvironmentFacts
 from polserve.training.environments.making import with_graph_wrappers
 from polserve.training.environments.spaces import continuous_actions, discrete_actions
 from polserve.training.errors import CheckpointError, InvalidOption, require
-from polserve.training.learning.hyperparameters import DdpgConfig
 from polserve.training.registry.address import reach
 from polserve.training.runs import folder as run_folder
 from polserve.training.runs.recipe import Recipe
+from polserve.training.runs.tensorboard import check_tensorboard
 from polserve.training.tasks.catalog import look_at
 
 LARGEST_SEED = 2**63 - 1
@@ -31,6 +31,8 @@ class Beginning:
     is_resumed: bool = False
     init_from: Path | None = None
     """Folder of a run or a policy version whose weights to begin with."""
+    has_tensorboard: bool = False
+    """Whether event files of TensorBoard are to be written."""
 
 
 def check(recipe: Recipe, seed: int, beginning: Beginning, tracking_uri: str | None = None) -> EnvironmentFacts:
@@ -47,13 +49,15 @@ def check(recipe: Recipe, seed: int, beginning: Beginning, tracking_uri: str | N
 
 
 def check_beginning(recipe: Recipe, beginning: Beginning) -> None:
-    """Check that the policy's name is one, and the run's files are there or can be.
+    """Check that the policy's name is one, and the run's files are there or can be, as is what writes them.
 
     Raises:
         TrainingError: one is not.
     """
     if not POLICY_NAME.fullmatch(recipe.policy):
         raise InvalidOption(f"name: expected letters, digits, '-', '_' and '.', got {recipe.policy!r}")
+    if beginning.has_tensorboard:
+        check_tensorboard()
     _check_files(beginning)
 
 
@@ -63,7 +67,7 @@ def inspect_for(recipe: Recipe) -> EnvironmentFacts:
     Raises:
         TrainingError: it cannot be made, does not keep to its API, or has spaces that the agent cannot learn in.
     """
-    check_actions = continuous_actions if isinstance(recipe.agent, DdpgConfig) else discrete_actions
+    check_actions = continuous_actions if recipe.is_continuous else discrete_actions
 
     def check_spaces(_observations: Box, actions: gym.Space[Any]) -> None:
         check_actions(actions, recipe.environment.id)

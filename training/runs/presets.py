@@ -6,8 +6,8 @@ from typing import Literal, get_args
 
 from polserve.training.environments.making import EnvironmentSpec
 from polserve.training.errors import require
+from polserve.training.learning.actor_critic_hyperparameters import DdpgConfig, SacConfig
 from polserve.training.learning.hyperparameters import (
-    DdpgConfig,
     DqnConfig,
     ExplorationConfig,
     LoopConfig,
@@ -21,7 +21,7 @@ from polserve.training.tasks.adbudget.environment import ALLOCATION_ID
 from polserve.training.tasks.atari.task import ATARI, emits_colour_frames
 from polserve.training.tasks.mspacman_maze.task import MAZE
 
-Algorithm = Literal["dqn", "pqn", "ddpg"]
+Algorithm = Literal["dqn", "pqn", "ddpg", "td3", "sac"]
 """What can be trained."""
 MS_PACMAN = EnvironmentSpec("ALE/MsPacman-v5", frames=4)
 ARCADE_LOOP = LoopConfig(
@@ -53,6 +53,26 @@ SCREENS_REPLAY = ReplayConfig(
     replay_capacity=800_000, learning_starts=50_000, updates_per_vector_step=4, checkpoint_replay=False
 )
 
+CONTINUOUS: Mapping[str, DdpgConfig | SacConfig] = {
+    "ddpg": DdpgConfig(
+        actor_learning_rate=1e-3, batch_size=256, target_tau=0.005, noise_start=0.1, noise_end=0.1, random_steps=1_000
+    ),
+    # Fujimoto et al. 2018, with the exploration of their code for small problems.
+    "td3": DdpgConfig(
+        actor_learning_rate=1e-3,
+        batch_size=256,
+        target_tau=0.005,
+        noise_start=0.1,
+        noise_end=0.1,
+        random_steps=1_000,
+        twin_critics=True,
+        policy_delay=2,
+        target_noise=0.2,
+        acts_by_target=True,
+    ),
+    "sac": SacConfig(),
+}
+"""Agents of continuous actions, by algorithm, as they are where nothing is known of the environment."""
 ARCADE = {"dqn": "mspacman", "pqn": "mspacman-pqn"}
 """Preset whose settings an algorithm has for any other Atari game, too."""
 
@@ -254,9 +274,20 @@ def recipe_for(algorithm: Algorithm, environment: EnvironmentSpec, policy: str) 
         preset = PRESETS[ARCADE[algorithm]]
         stacked = dataclasses.replace(environment, frames=preset.environment.frames)
         return dataclasses.replace(preset, policy=policy, environment=stacked)
-    recipe = Recipe(policy, environment)
+    return defaults_of(algorithm, environment, policy)
+
+
+def defaults_of(algorithm: Algorithm, environment: EnvironmentSpec, policy: str) -> Recipe:
+    """Make the recipe of an algorithm for an environment of which nothing is known."""
+    recipe = Recipe(policy, environment, network=NetworkConfig(standardise=True))
     if algorithm == "pqn":  # which needs the normalisation in place of a target network
-        return dataclasses.replace(recipe, agent=PqnConfig(), network=NetworkConfig(layer_norm=True))
-    if algorithm == "ddpg":
-        return dataclasses.replace(recipe, agent=DdpgConfig(), network=NetworkConfig(hidden_sizes=(256, 256)))
+        return dataclasses.replace(recipe, agent=PqnConfig(), network=NetworkConfig(layer_norm=True, standardise=True))
+    if algorithm in CONTINUOUS:
+        return dataclasses.replace(
+            recipe,
+            loop=LoopConfig(n_envs=4),  # with as many updates as steps
+            agent=CONTINUOUS[algorithm],
+            network=NetworkConfig(hidden_sizes=(256, 256), standardise=True),
+            rewards=RewardConfig(scale_by_returns=True),
+        )
     return recipe

@@ -10,8 +10,8 @@ from typing import Any
 
 from polserve.training.environments.making import EnvironmentSpec
 from polserve.training.errors import InvalidOption, require
+from polserve.training.learning.actor_critic_hyperparameters import DdpgConfig, SacConfig
 from polserve.training.learning.hyperparameters import (
-    DdpgConfig,
     DqnConfig,
     ExplorationConfig,
     LoopConfig,
@@ -36,7 +36,7 @@ class Recipe:
     environment: EnvironmentSpec
     loop: LoopConfig = field(default_factory=LoopConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
-    agent: DqnConfig | PqnConfig | DdpgConfig = field(default_factory=DqnConfig)
+    agent: DqnConfig | PqnConfig | DdpgConfig | SacConfig = field(default_factory=DqnConfig)
     exploration: ExplorationConfig = field(default_factory=ExplorationConfig)
     """How an agent with discrete actions explores."""
     replay: ReplayConfig = field(default_factory=ReplayConfig)
@@ -65,10 +65,15 @@ class Recipe:
         return self.chosen_task or task_for(self.environment.id)
 
     @property
+    def is_continuous(self) -> bool:
+        """Whether the agent's actions are continuous."""
+        return isinstance(self.agent, (DdpgConfig, SacConfig))
+
+    @property
     def configs(self) -> dict[str, Any]:
         """The configurations that its agent uses, by field name."""
         names = ["loop", "network", "agent", "rewards"]
-        if not isinstance(self.agent, DdpgConfig):
+        if not self.is_continuous:
             names.append("exploration")
         if not isinstance(self.agent, PqnConfig):
             names.append("replay")

@@ -16,20 +16,24 @@ from numpy.typing import NDArray
 
 from polserve.training.environments.inspection import EnvironmentFacts
 from polserve.training.environments.spaces import continuous_actions, discrete_actions, observation_box
+from polserve.training.environments.transforms import Transform, standardising
 from polserve.training.errors import CheckpointError
+from polserve.training.learning.actor_critic_hyperparameters import DdpgConfig, SacConfig
 from polserve.training.learning.agents.actor import ValueActor
 from polserve.training.learning.agents.actor_critic import ActorDesign, Features
 from polserve.training.learning.agents.ddpg import DdpgAgent
 from polserve.training.learning.agents.dqn import DqnAgent
 from polserve.training.learning.agents.exploration import Exploration
 from polserve.training.learning.agents.pqn import PqnAgent
+from polserve.training.learning.agents.sac import SacAgent
 from polserve.training.learning.compute import Compute, Device, choose, set_threads
 from polserve.training.learning.encoding import Encoding
 from polserve.training.learning.graph_wrappers import GraphWrappers
-from polserve.training.learning.hyperparameters import DdpgConfig, DqnConfig, PqnConfig
+from polserve.training.learning.hyperparameters import DqnConfig, PqnConfig
 from polserve.training.learning.loop import Loop, LoopParts, Progress, TrainingResult
 from polserve.training.learning.networks import ValueNetwork
 from polserve.training.learning.replay import Replay
+from polserve.training.learning.return_spread import ReturnSpread
 from polserve.training.learning.scores import SelectionGames
 from polserve.training.learning.streams import Streams
 from polserve.training.learning.updates import ReplayLearner, TrajectoryLearner
@@ -136,20 +140,34 @@ def build_trainee(recipe: Recipe, seed: int, device: Device = "auto", facts: Env
 
 def _notes(recipe: Recipe, facts: EnvironmentFacts, setup: TaskSetup) -> tuple[str, ...]:
     view = View.of(facts.learned_space or facts.observation_space)
-    is_convolved = not isinstance(recipe.agent, DdpgConfig)
+    is_convolved = not recipe.is_continuous
     said = "" if setup.preprocessing else view.statement(is_convolved=is_convolved)
     return (*facts.cautions, *facts.notes, *([said] if said else []))
 
 
 def _build_parts(recipe: Recipe, facts: EnvironmentFacts, setup: TaskSetup, compute: Compute, seed: int) -> LoopParts:
     """Build what a loop works with, and leave torch's own generator as it was."""
-    make_parts = _continuous if isinstance(recipe.agent, DdpgConfig) else _discrete
-    wrappers = GraphWrappers(facts.transforms)
+    make_parts = _continuous if recipe.is_continuous else _discrete
+    wrappers = GraphWrappers((*facts.transforms, *_standardising(recipe, facts, setup)))
     with _BUILDING, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # networks draw on the CPU, and move to the device then
         parts = make_parts(recipe, setup, compute, _Observed(wrappers, facts.learned_space, Encoding.of(facts)))
     is_stacked = recipe.environment.frames > 0
-    return replace(parts, observe=lambda seen: wrappers.observe(seen[:, -1] if is_stacked else seen))
+    is_scaled = recipe.rewards.scale_by_returns
+    spread = ReturnSpread(recipe.loop.n_envs, recipe.agent.discount) if is_scaled else None
+    return replace(parts, spread=spread, observe=lambda seen: wrappers.observe(seen[:, -1] if is_stacked else seen))
+
+
+def _standardising(recipe: Recipe, facts: EnvironmentFacts, setup: TaskSetup) -> tuple[Transform, ...]:
+    """Make what standardises observations, where that is wanted and they are vectors of numbers that no task knows."""
+    box = facts.learned_space or facts.observation_space
+    view = View.of(box)
+    is_vector = view.channels is None and not view.has_pixels and Encoding.of(facts) is None
+    is_the_tasks = bool(setup.preprocessing or setup.features or setup.make_network)
+    if not recipe.network.standardise or not is_vector or is_the_tasks:
+        return ()
+    shape = box.shape[1:] if recipe.environment.frames else box.shape
+    return standardising(shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +210,6 @@ def _discrete(recipe: Recipe, setup: TaskSetup, compute: Compute, observed: _Obs
 
 def _continuous(recipe: Recipe, setup: TaskSetup, compute: Compute, observed: _Observed) -> LoopParts:
     """Build an agent that learns the actions themselves."""
-    assert isinstance(recipe.agent, DdpgConfig)  # noqa: S101 - for the type checker
     envs = setup.make_envs(recipe.loop.n_envs)
     box = observation_box(envs.single_observation_space, recipe.environment.id)
     space = continuous_actions(envs.single_action_space, recipe.environment.id)
@@ -201,7 +218,12 @@ def _continuous(recipe: Recipe, setup: TaskSetup, compute: Compute, observed: _O
         prod(view.shape), has_pixels=view.has_pixels, encoding=observed.encoding, wrappers=observed.wrappers
     )
     design = ActorDesign(recipe.network, space, features, setup.finishing)
-    agent = DdpgAgent(recipe.agent, design, compute)
+    agent: DdpgAgent | SacAgent
+    if isinstance(recipe.agent, SacConfig):
+        agent = SacAgent(recipe.agent, design, compute)
+    else:
+        assert isinstance(recipe.agent, DdpgConfig)  # noqa: S101 - for the type checker
+        agent = DdpgAgent(recipe.agent, design, compute)
     replay = _replay(recipe, np.zeros(box.shape, box.dtype), np.zeros(space.shape, np.float32))
     return LoopParts(agent, ReplayLearner(agent, replay, recipe.replay), envs, setup.score, setup.score_name)
 

@@ -16,7 +16,8 @@ from polserve.training.environments.layouts import flat_box, flattened, layout_o
 from polserve.training.environments.making import make_env
 from polserve.training.environments.space_messages import described_actions, described_observations
 from polserve.training.errors import FaultyEnvironment, UnsupportedEnvironment
-from polserve.training.learning.hyperparameters import DdpgConfig, DqnConfig, LoopConfig, ReplayConfig
+from polserve.training.learning.actor_critic_hyperparameters import DdpgConfig
+from polserve.training.learning.hyperparameters import DqnConfig, LoopConfig, ReplayConfig
 from polserve.training.runs.recipe import Recipe
 from polserve.training.runs.trainee import build_trainee
 from polserve.training.versions.export import export_policy

@@ -19,7 +19,8 @@ from polserve.training.environments.spaces import (
     observation_box,
 )
 from polserve.training.errors import UnsupportedEnvironment
-from polserve.training.learning.hyperparameters import DdpgConfig, DqnConfig, LoopConfig, ReplayConfig
+from polserve.training.learning.actor_critic_hyperparameters import DdpgConfig
+from polserve.training.learning.hyperparameters import DqnConfig, LoopConfig, ReplayConfig
 from polserve.training.runs.recipe import Recipe
 from polserve.training.runs.trainee import build_trainee
 from tests.support.strangers import Line, like, registered

@@ -11,10 +11,11 @@ from gymnasium.spaces import Box, Discrete
 
 from polserve.training.environments.spaces import continuous_actions
 from polserve.training.errors import InvalidOption, UnsupportedEnvironment
+from polserve.training.learning.actor_critic_hyperparameters import DdpgConfig
 from polserve.training.learning.agents.actor_critic import ActorDesign, DeterministicPolicy, Features
 from polserve.training.learning.agents.ddpg import DdpgAgent
 from polserve.training.learning.compute import choose
-from polserve.training.learning.hyperparameters import DdpgConfig, NetworkConfig
+from polserve.training.learning.hyperparameters import NetworkConfig
 from polserve.training.learning.transitions import Transitions
 from polserve.training.runs.presets import PRESETS
 from polserve.training.runs.recipe import with_options
@@ -174,7 +175,7 @@ def test_bounds_of_float64_are_learned_within_too() -> None:
 
 @pytest.mark.parametrize("space", UNFIT)
 def test_actions_that_ddpg_cannot_choose_are_refused(space: Box) -> None:
-    with pytest.raises(UnsupportedEnvironment, match="DDPG needs actions in a Box"):
+    with pytest.raises(UnsupportedEnvironment, match="DDPG, TD3 and SAC need actions in a Box"):
         continuous_actions(space, "Some-v0")
 
 

@@ -17,15 +17,9 @@ from polserve.training.environments.making import EnvironmentSpec
 from polserve.training.environments.transforms import Cast, Rescale, Reshape, Standardise, Transform, transformed
 from polserve.training.errors import CheckpointError
 from polserve.training.evaluate import evaluate
+from polserve.training.learning.actor_critic_hyperparameters import DdpgConfig
 from polserve.training.learning.graph_wrappers import GraphWrappers, Standardised
-from polserve.training.learning.hyperparameters import (
-    DdpgConfig,
-    DqnConfig,
-    LoopConfig,
-    NetworkConfig,
-    PqnConfig,
-    ReplayConfig,
-)
+from polserve.training.learning.hyperparameters import DqnConfig, LoopConfig, NetworkConfig, PqnConfig, ReplayConfig
 from polserve.training.runs import checkpoint
 from polserve.training.runs.evaluating import Trained, make_version
 from polserve.training.runs.identity import check_same_run, identity_of

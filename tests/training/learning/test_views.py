@@ -9,7 +9,8 @@ from gymnasium.spaces import Box
 from torch import nn
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
-from polserve.training.learning.hyperparameters import DdpgConfig, NetworkConfig
+from polserve.training.learning.actor_critic_hyperparameters import DdpgConfig
+from polserve.training.learning.hyperparameters import NetworkConfig
 from polserve.training.learning.networks import GreedyPolicy, ValueNetwork
 from polserve.training.learning.views import Arranged, View
 from polserve.training.runs.recipe import Recipe
@@ -117,7 +118,11 @@ def test_an_image_is_exported_as_the_network_sees_it() -> None:
     ("shape", "agent", "sentence"),
     [
         ((40, 40, 3), {}, "are seen as images of 40 x 40 pixels with 3 channels on the last axis, scaled from 0..255"),
-        ((40, 40, 3), {"agent": DdpgConfig()}, "in one vector: --algo dqn has convolutions, DDPG none"),
+        (
+            (40, 40, 3),
+            {"agent": DdpgConfig()},
+            "--algo dqn has convolutions, agents of continuous actions none",
+        ),
         ((128,), {}, "are seen as a vector of 128 numbers, scaled from 0..255 to 0..1"),
     ],
 )

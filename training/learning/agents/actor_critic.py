@@ -65,11 +65,12 @@ class ActorDesign:
 class DeterministicPolicy(nn.Module):
     """An actor: from observations to actions, each component between its bounds."""
 
-    def __init__(self, design: ActorDesign) -> None:
+    def __init__(self, design: ActorDesign, outputs: int = 1) -> None:
+        """Have so many outputs for each component of the action, of which the first is the action."""
         super().__init__()
         space = design.space
         self.features = design.features
-        self.layers = _perceptron(design.network, design.features.n, design.n_components)
+        self.layers = _perceptron(design.network, design.features.n, design.n_components * outputs)
         nn.init.uniform_(self.layers[-1].weight, -3e-3, 3e-3)  # type: ignore[arg-type]  # near the middle at first
         nn.init.zeros_(self.layers[-1].bias)  # type: ignore[arg-type]
         low, high = (torch.from_numpy(bound) for bound in float32_bounds(space))

@@ -9,11 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from polserve.training.learning.agents.actor_critic import ActorDesign, Critics, DeterministicPolicy, Finished
+from polserve.training.learning.actor_critic_hyperparameters import DdpgConfig
+from polserve.training.learning.agents.actor_critic import ActorDesign, Critics, DeterministicPolicy
 from polserve.training.learning.agents.agent import Weights
+from polserve.training.learning.agents.continuous import ContinuousActor, adam, descend
 from polserve.training.learning.agents.losses import move_towards
 from polserve.training.learning.compute import Compute
-from polserve.training.learning.hyperparameters import DdpgConfig
 from polserve.training.learning.schedules import linear
 from polserve.training.learning.transitions import Sampling, Transitions
 
@@ -23,17 +24,16 @@ class DdpgAgent:
 
     def __init__(self, config: DdpgConfig, design: ActorDesign, compute: Compute) -> None:
         self._config = config
-        self._compute = compute
-        self._finishing = design.finishing
         self._n_components = design.n_components
-        self._actor = DeterministicPolicy(design).to(compute.device)
+        self._actor = DeterministicPolicy(design)
+        self._by_actor = ContinuousActor(self._actor, compute, design.finishing)
         self._critics = Critics(design, 2 if config.twin_critics else 1).to(compute.device)
         self._target_actor = copy.deepcopy(self._actor).requires_grad_(requires_grad=False)
         self._target_actor.features = self._actor.features  # one set of statistics
         self._target_critics = copy.deepcopy(self._critics).requires_grad_(requires_grad=False)
         self._acting = self._target_actor if config.acts_by_target else self._actor
-        self._actor_optimizer = _adam(self._actor.layers, config.actor_learning_rate)
-        self._critic_optimizer = _adam(self._critics, config.critic_learning_rate)
+        self._actor_optimizer = adam(self._actor.layers, config.actor_learning_rate)
+        self._critic_optimizer = adam(self._critics, config.critic_learning_rate)
         self._noise_source = torch.Generator(compute.device).manual_seed(int(torch.randint(2**31, ())))
         self._updates = 0
         self._latest: dict[str, Tensor] = {}
@@ -55,31 +55,17 @@ class DdpgAgent:
         if step < self._config.random_steps:
             normalised = rng.uniform(-1, 1, shape)
         else:
-            greedy = self._actor.normalised(self._actor.features(self._tensor(observations))).cpu().numpy()
+            greedy = self._actor.normalised(self._by_actor.features(observations)).cpu().numpy()
             normalised = np.clip(greedy + rng.normal(0, self._noise(step), shape), -1, 1)
-        actor = self._actor
-        centre, half_range, low, high = (
-            bound.cpu().numpy() for bound in (actor.centre, actor.half_range, actor.low, actor.high)
-        )
-        return np.clip(np.asarray(centre + half_range * normalised, np.float32), low, high)
+        return self._by_actor.scaled(normalised)
 
-    @torch.no_grad()
     def greedy(self, observations: NDArray[Any]) -> NDArray[Any]:
         """Actor's actions (n, k) float32."""
-        actions: NDArray[Any] = self._acting(self._tensor(observations)).cpu().numpy()
-        return actions
+        return self._by_actor.greedy(observations, self._acting)
 
     def learn(self, batches: Transitions) -> None:
         """Make one update from each of the batches."""
-        size = self._config.batch_size
-        columns = (
-            self._actor.features(self._tensor(batches.observation_tm1)),
-            self._normalised(self._tensor(batches.action_tm1)),
-            self._tensor(batches.reward_t),
-            self._tensor(batches.discount_t),
-            self._actor.features(self._tensor(batches.observation_t)),
-        )
-        for batch in zip(*(torch.split(column, size) for column in columns), strict=True):
+        for batch in self._by_actor.split(batches, self._config.batch_size):
             self._update(*batch)
 
     def losses(self) -> dict[str, float]:
@@ -92,7 +78,7 @@ class DdpgAgent:
 
     def weights(self) -> Weights:
         """Copy of the actor's weights that it acts by."""
-        return {name: tensor.cpu().clone() for name, tensor in self._acting.state_dict().items()}
+        return self._by_actor.weights(self._acting)
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Take over the weights, for both actors."""
@@ -113,8 +99,7 @@ class DdpgAgent:
 
     def policy(self) -> nn.Module:
         """Observation to action."""
-        actor = copy.deepcopy(self._acting).cpu().eval()
-        return actor if self._finishing is None else Finished(actor, self._finishing)
+        return self._by_actor.policy(self._acting)
 
     def _parts(self) -> dict[str, Any]:
         return {
@@ -140,32 +125,15 @@ class DdpgAgent:
         values_tm1 = self._critics(features_tm1, action_tm1)
         critic_loss = (values_tm1 - target[:, None]).square().sum(dim=1).mean()
         factor = linear(self._updates, 1.0, config.learning_rate_end, config.learning_rate_updates)
-        _descend(self._critic_optimizer, critic_loss, config.critic_learning_rate * factor)
+        descend(self._critic_optimizer, critic_loss, config.critic_learning_rate * factor)
         self._updates += 1
         self._latest = {"critic": critic_loss.detach(), "value_mean": values_tm1.detach().mean()}
         if self._updates % config.policy_delay:
             return
         actor_loss = -self._critics.first(features_tm1, self._actor.normalised(features_tm1)).mean()
-        _descend(self._actor_optimizer, actor_loss, config.actor_learning_rate * factor)
+        descend(self._actor_optimizer, actor_loss, config.actor_learning_rate * factor)
         move_towards(self._target_actor, self._actor, config.target_tau)
         move_towards(self._target_critics, self._critics, config.target_tau)
 
     def _noise(self, step: int) -> float:
         return linear(step, self._config.noise_start, self._config.noise_end, self._config.noise_steps)
-
-    def _normalised(self, actions: Tensor) -> Tensor:
-        return (actions - self._actor.centre) / self._actor.half_range
-
-    def _tensor(self, values: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(values).to(self._compute.device)
-
-
-def _adam(module: nn.Module, learning_rate: float) -> torch.optim.Adam:
-    return torch.optim.Adam(module.parameters(), lr=learning_rate, fused=True)
-
-
-def _descend(optimizer: torch.optim.Adam, loss: Tensor, learning_rate: float) -> None:
-    optimizer.param_groups[0]["lr"] = learning_rate
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
