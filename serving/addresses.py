@@ -6,12 +6,17 @@ import os
 import socket
 import stat
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from polserve.serving.errors import PortInUse
 
+T = TypeVar("T")
+
+PATIENCE_S = 5.0
+"""Seconds to wait for an address that is in use: workers of a service that was killed need a moment to let it go."""
 PRIVILEGED = 1024
 """Lowest port that a program without special rights may bind."""
 SOCKET_UMASK = 0o117
@@ -70,7 +75,8 @@ def listen(setting: str, host: str, port: int, backlog: int) -> socket.socket:
     Raises:
         PortInUse: it cannot be bound.
     """
-    try:
+
+    def bound() -> socket.socket:
         family, address = resolve(host, port)
         listening = socket.socket(family, socket.SOCK_STREAM)
         try:
@@ -80,6 +86,10 @@ def listen(setting: str, host: str, port: int, backlog: int) -> socket.socket:
         except OSError:
             listening.close()
             raise
+        return listening
+
+    try:
+        listening = _once_free(bound)
     except OSError as error:
         raise unavailable(setting, host, port, error) from error
     listening.setblocking(False)
@@ -92,18 +102,38 @@ def reserve(host: str, port: int) -> socket.socket:
     Raises:
         PortInUse: another program has it, even one that would share it.
     """
-    try:
+
+    def bound() -> socket.socket:
         family, address = resolve(host, port)
         with socket.socket(family, socket.SOCK_STREAM) as alone:
             alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # whoever listened before may have left traces
             alone.bind(address)
             address = alone.getsockname()
         shared = socket.socket(family, socket.SOCK_STREAM)
-        shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        shared.bind(address)
+        try:
+            shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            shared.bind(address)
+        except OSError:
+            shared.close()
+            raise
+        return shared
+
+    try:
+        return _once_free(bound)
     except OSError as error:
         raise unavailable("grpc-port", host, port, error) from error
-    return shared
+
+
+def _once_free(bind: Callable[[], T]) -> T:
+    """Return what `bind` does, after a moment of patience where an address is in use; raises OSError."""
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return bind()
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > until:
+                raise
+        time.sleep(0.1)
 
 
 def why_not(host: str, port: int) -> OSError:
@@ -143,7 +173,7 @@ def at_free_path(path: Path) -> Iterator[None]:
         PortInUse: it cannot be bound.
     """
     try:
-        _clear(path)
+        _once_free(lambda: _clear(path))
         with _umask_lock:
             before = os.umask(SOCKET_UMASK)  # NOTE: a chmod afterwards would leave a moment in which all may connect
             try:

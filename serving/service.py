@@ -24,6 +24,7 @@ from polserve.serving.http.routes import Route
 from polserve.serving.http.server import HttpServer
 from polserve.serving.logs import Log
 from polserve.serving.metrics.service import ServiceMetrics
+from polserve.serving.processes.adopted import let_go_of_adopted
 from polserve.serving.rollout import Rollout, Workers
 from polserve.serving.security_settings import is_of_this_machine
 from polserve.serving.settings import BUNDLED_POLICIES, Settings
@@ -289,6 +290,7 @@ def run_service(settings: Settings, validator: Validator, announce: Callable[[Se
     """
     service = Service(settings, validator)
     signals = EndSignals()
+    let_go_of_adopted()
     failures: list[str] = []
 
     def give_up(reason: str) -> None:

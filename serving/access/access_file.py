@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from polserve.protos.shared.durable import sync_folder
 from polserve.serving.access.callers import ROLES, Caller, Role, visible
 from polserve.serving.errors import ConfigurationError
 from polserve.serving.reloading import read_file
@@ -144,9 +145,12 @@ def add_token(path: Path, name: str, role: str, policies: Iterable[str], expires
         try:
             with os.fdopen(descriptor, "w") as file:
                 file.write(f"{before.rstrip()}\n\n{entry}" if before.strip() else entry)
+                file.flush()
+                os.fsync(file.fileno())
             read_access_file(Path(new), path)
             Path(new).chmod(mode)
             Path(new).replace(path)
+            sync_folder(path.parent)
         finally:
             Path(new).unlink(missing_ok=True)
     except OSError as error:

@@ -4,7 +4,6 @@ With PROMETHEUS_MULTIPROC_DIR set, prometheus-client keeps the values in files o
 processes.
 """
 
-import os
 import time
 import weakref
 from collections.abc import Callable, Sequence
@@ -32,10 +31,13 @@ RETURN_BUCKETS = (
 """Returns of episodes are of any sign and size."""
 
 
-def assume_no_forks() -> None:
-    """Metrics made from now on do not look at each call whether this process is the one that made them."""
-    pid = os.getpid()
-    values.ValueClass = values.MultiProcessValue(lambda: pid)
+def share_metrics(index: int) -> None:
+    """Keep metrics made from now on in the files of worker `index`, where the one that it replaces has left its own.
+
+    By the number of the process, as prometheus-client has it, each restart would leave files behind, to be read at
+    every scrape; and it would look at each call whether the process is still the one that made the metric.
+    """
+    values.ValueClass = values.MultiProcessValue(lambda: index)
 
 
 class RpcMetrics:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import IO
 
 from polserve.serving.logs import Log
+from polserve.serving.processes.adopted import OWN
 from polserve.serving.processes.encoding import BEAT, NOTICE, REFUSAL, Message, decode, encode
 
 START_TIMEOUT_S = 30.0
@@ -66,15 +67,17 @@ class ChildProcess:
         Raises:
             OSError: the system has no room for another process.
         """
-        self._process = subprocess.Popen(  # noqa: S603 - a module of our own
-            [sys.executable, "-P", "-m", module],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            pass_fds=fds,
-            env={**os.environ, **(environment or {})},
-            start_new_session=True,  # Ctrl-C is for its parent
-        )
-        self.pid = self._process.pid
+        with OWN:
+            self._process = subprocess.Popen(  # noqa: S603 - a module of our own
+                [sys.executable, "-P", "-m", module],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                pass_fds=fds,
+                env={**os.environ, **(environment or {})},
+                start_new_session=True,  # Ctrl-C is for its parent
+            )
+            self.pid = self._process.pid
+            OWN.pids.add(self.pid)
         self._name = f"{name} process {self.pid}"
         self._max_silence_s = max_silence_s
         self.was_silent = False
@@ -211,6 +214,7 @@ class ChildProcess:
                 self._listen(output)
         self._received.put(None)
         self._process.wait()  # nobody else may ask for the exit code of one that ended by itself
+        OWN.pids.discard(self.pid)
         self._close_input()
 
     def _listen(self, output: IO[bytes]) -> None:

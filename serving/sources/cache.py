@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from hashlib import file_digest
 from pathlib import Path
 
+from polserve.protos.shared.durable import move_folder, replace_file
 from polserve.protos.shared.names import MODEL_FILE
 from polserve.serving.errors import RolloutRefused, one_line
 from polserve.serving.logs import Log
@@ -70,7 +71,7 @@ class VersionCache:
                 )
             ref.folder.parent.mkdir(exist_ok=True)
             self._delete(ref.folder)
-            filled.rename(ref.folder)
+            move_folder(filled, ref.folder)
 
     def remember(self, good: DesiredVersions, named: Iterable[VersionRef]) -> None:
         """Save `good` as the last good state, and delete every version that neither it nor `named` has.
@@ -79,9 +80,7 @@ class VersionCache:
             OSError: the state cannot be written; then nothing is deleted.
         """
         if good != self.good:
-            partial = self._folder / (LIVE_FILE + ".part")
-            partial.write_text(json.dumps(encode_each(good, encode_ref)))
-            partial.replace(self._folder / LIVE_FILE)
+            replace_file(self._folder / LIVE_FILE, json.dumps(encode_each(good, encode_ref)))
             self.good = good
         kept = {ref.folder for ref in (*every(good), *named)}
         for folder in self._folder.glob("[!.]*/*"):

@@ -5,6 +5,7 @@ reads the history of a policy when it is asked to. It ends when the service does
 """
 
 import contextlib
+import errno
 import fcntl
 import random
 import sys
@@ -12,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from polserve.protos.shared.packages import missing_package
 from polserve.serving.errors import one_line
@@ -62,7 +64,7 @@ def main() -> None:
 
 def _follow(parent: Parent, config: FollowerConfig, cache: VersionCache) -> None:
     """Look at the registry again and again; raises ParentGone when the service ends."""
-    registry = Registry(config.tracking_uri)
+    registry, folder = Registry(config.tracking_uri), Path(config.cache_dir)
     follower, histories = Follower(config, registry, cache), HistoryReader(registry)
     if good := follower.last_good():
         parent.send({"desired": _encode(good)})
@@ -77,7 +79,8 @@ def _follow(parent: Parent, config: FollowerConfig, cache: VersionCache) -> None
             parent.send({"registry": _down(one_line(error))})
         else:
             failures = 0
-            parent.send({"desired": _encode(desired), "registry": {"is_up": True, "error": follower.problem}})
+            problem = "; ".join(filter(None, (follower.problem, _why_not_writable(folder))))
+            parent.send({"desired": _encode(desired), "registry": {"is_up": True, "error": problem}})
         _listen(parent, follower, histories, until=started + pause_s(config.poll_interval_s, failures))
 
 
@@ -116,18 +119,16 @@ def pause_s(interval_s: float, failures: int) -> float:
 def _locked(folder: Path) -> Iterator[Path]:
     """Hold the cache alone: two services would delete each other's versions.
 
+    A disk that has become full or read-only keeps nothing new, but what is in the cache can still be served from there.
+
     Raises:
-        CannotFollow: versions cannot be kept there, or another service does.
+        CannotFollow: there is no cache and none can be made, or another service holds it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            lock = (folder / LOCK_FILE).open("w")
+        lock = _open_lock(folder / LOCK_FILE)
     except OSError as error:
-        raise CannotFollow(
-            f"cache-dir: versions cannot be kept in {folder} ({error.strerror}); "
-            "let this user write there, or choose another folder with --cache-dir"
-        ) from error
+        raise CannotFollow(_cannot_keep(folder, error)) from error
     with lock:
         until = time.monotonic() + LOCK_TIMEOUT_S
         while not _try_lock(lock.fileno()):
@@ -135,6 +136,35 @@ def _locked(folder: Path) -> Iterator[Path]:
                 raise CannotFollow(f"another service uses the cache {folder}; set another --service or --cache-dir")
             time.sleep(0.1)
         yield folder
+
+
+def _open_lock(path: Path) -> TextIO:
+    """Open the file that is locked, made where there is none; raises OSError."""
+    try:
+        return path.open("a")
+    except OSError:
+        if not path.exists():
+            raise
+        return path.open()  # which is enough to lock it
+
+
+def _why_not_writable(folder: Path) -> str | None:
+    """Say why versions cannot be kept in the cache now; None where they can."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(4096))
+            probe.flush()
+    except OSError as error:
+        return _cannot_keep(folder, error)
+    return None
+
+
+def _cannot_keep(folder: Path, error: OSError) -> str:
+    remedy = "make room there" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "let this user write there"
+    return (
+        f"cache-dir: versions cannot be kept in {folder} ({error.strerror}); {remedy}, or choose another folder with "
+        "--cache-dir"
+    )
 
 
 def _try_lock(fd: int) -> bool:

@@ -233,7 +233,7 @@ class Supervisor:
         with self._lock:
             self._workers.pop(index, None)
             self._pids.by_name.pop(str(index), None)
-        mark_process_dead(worker.pid, str(self._metrics.path))
+        mark_process_dead(index, str(self._metrics.path))
         end = WorkerEnd(exit_code, time.monotonic() - since, worker.was_silent)
         how = "silent" if end.was_silent else "failed" if end.is_failure else "killed"
         if not self._is_closing.is_set():

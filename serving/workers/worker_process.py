@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from polserve.serving.grpc.listener import SharedPort
 from polserve.serving.logs import log_always
-from polserve.serving.metrics.answers import assume_no_forks
+from polserve.serving.metrics.answers import share_metrics
 from polserve.serving.processes.child import Parent, ParentGone
 from polserve.serving.processes.encoding import Message, decode_accepted, decode_each
 from polserve.serving.settings import Settings
@@ -70,7 +70,7 @@ def main() -> None:
     except ParentGone:  # the service ended as it began
         return
     log_always(worker=config["index"])
-    assume_no_forks()
+    share_metrics(config["index"])
     supervised = SupervisedWorker(config)
     watch = supervised.worker.watch
     watch.report = lambda runaway: parent.give_notice(asdict(runaway))

@@ -1,6 +1,7 @@
 """A service whose registry, follower or cache fails."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -52,13 +53,12 @@ def silent_port() -> Iterator[int]:
             connection.close()
 
 
-@pytest.mark.parametrize("is_silent", [False, True], ids=["refusing", "hanging"])
+@pytest.mark.parametrize("kind", ["refusing", "hanging", "unknown to DNS"])
 def test_a_dead_registry_at_the_start_is_reported_and_the_service_lives(
-    tmp_path: Path,
-    silent_port: int,
-    is_silent: bool,  # noqa: FBT001 - a case
+    tmp_path: Path, silent_port: int, kind: str
 ) -> None:
-    url = f"http://127.0.0.1:{silent_port if is_silent else free_port()}"
+    hosts = {"refusing": f"127.0.0.1:{free_port()}", "hanging": f"127.0.0.1:{silent_port}"}
+    url = f"http://{hosts.get(kind, 'registry.invalid:5000')}"
     with serve(url, "cartpole", tmp_path) as running:
         wait_until(lambda: running.ready().get("registry") is not None, running.log)
         ready = running.ready()
@@ -226,6 +226,25 @@ def test_a_full_disk_refuses_the_new_version_until_there_is_room(
         assert answering(running, policy) == "1"
         (small_disk / "filler").unlink()
         wait_until(lambda: answering(running, policy) == "2", running.log)
+
+
+def test_a_cache_on_a_disk_that_is_full_or_read_only_still_serves_what_it_holds(
+    proxied: Proxy, policy: str, tmp_path: Path, small_disk: Path
+) -> None:
+    cache = ("--cache-dir", str(small_disk))
+    with serve(proxied.url, policy, tmp_path, *cache) as running:
+        wait_until(lambda: running.ready()["ready"] is True, running.log)
+    free = shutil.disk_usage(small_disk).free
+    (small_disk / "filler").write_bytes(bytes(free))
+    with serve(proxied.url, policy, tmp_path, *cache) as running:
+        wait_until(lambda: running.ready()["ready"] is True, running.log)
+        wait_until(lambda: "(No space left on device); make room there" in running.ready()["registry"]["error"])
+        assert running.ready()["registry"]["up"] is True
+    proxied.fault = answering_with(503, "gone")
+    subprocess.run(["/bin/mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with serve(proxied.url, policy, tmp_path, *cache) as running:
+        wait_until(lambda: running.ready()["ready"] is True, running.log)
+        assert answering(running, policy) == "1"
 
 
 def test_a_service_killed_at_any_moment_of_a_rollout_starts_again_without_its_registry(

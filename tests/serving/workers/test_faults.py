@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 from polserve.serving.client import PolicyClient
 from tests.support.children import children_of, is_zombie
 from tests.support.faults import faults
-from tests.support.running import Running, environment, polserve, service, wait_until
+from tests.support.running import Running, environment, free_port, page, polserve, program, service, wait_until
 from tests.support.versions import make_version
 
 OBSERVATION = np.zeros(4, np.float32)
@@ -56,6 +58,23 @@ def test_a_validator_that_is_stopped_delays_a_version_and_does_not_refuse_it(run
     wait_until(lambda: running.ready()["policies"] == {"cartpole": {"champion": "3"}}, running.log)
     assert f"validator process {stopped} gave no sign of life for 3 s and was killed" in running.log.read_text()
     assert not is_zombie(stopped)
+
+
+def test_as_the_first_process_of_a_container_a_service_keeps_no_zombies_of_others(tmp_path: Path) -> None:
+    if os.getuid() != 0:
+        pytest.skip("a namespace for processes takes root")
+    code = "import os, sys; os.execvp('unshare', ['unshare', '--fork', '--pid', '--mount-proc', *sys.argv[1:]])"
+    log, http_port = tmp_path / "log", free_port()
+    options = ("--grpc-port", "0", "--http-port", str(http_port))
+    with program("-c", code, sys.executable, "-m", "polserve", "serve", *options, log=log) as process:
+        wait_until(lambda: page(f"http://127.0.0.1:{http_port}/readyz")[0] == 200, log)
+        (first,) = children_of(process.pid)
+        enter = ["/usr/bin/nsenter", "--target", str(first), "--pid", "sh", "-c", "sleep 1 &"]
+        subprocess.run(enter, check=True, stdout=subprocess.DEVNULL)
+        adopted = children_of(first, "sleep")
+        assert len(adopted) == 1, "the service has become its parent"
+        wait_until(lambda: not Path(f"/proc/{adopted[0]}").exists(), log)
+        assert page(f"http://127.0.0.1:{http_port}/readyz")[0] == 200
 
 
 def test_workers_that_can_never_start_end_the_service_with_a_sentence(folder: Path, tmp_path: Path) -> None:

@@ -1,0 +1,61 @@
+"""Files and folders that appear whole or not at all, whatever happens to the process or to the machine meanwhile.
+
+A rename alone is not enough: after a power cut, the name may be there without what it names.
+"""
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+
+def replace_file(path: Path, text: str, mode: int = 0o644) -> None:
+    """Write a file in place of the one that is there; whoever reads it sees either of the two.
+
+    Args:
+        path: the file.
+        text: what it holds afterwards.
+        mode: its mode.
+
+    Raises:
+        OSError: it cannot be written; then the one before is still there.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    new = Path(name)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        new.replace(path)
+        sync_folder(path.parent)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def move_folder(new: Path, path: Path) -> None:
+    """Give a folder that is complete its name, once all that is in it is on the disk.
+
+    Raises:
+        OSError: it cannot be, such as where something is there already.
+    """
+    for inside in sorted(new.rglob("*")):
+        if inside.is_file():
+            with inside.open("rb") as file:
+                os.fsync(file.fileno())
+        else:
+            sync_folder(inside)
+    sync_folder(new)
+    new.rename(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder written to the disk, as far as its file system offers that."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some, such as those over a network, refuse it for folders
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
