@@ -58,7 +58,7 @@ hostile: install  ## throw a million changed sessions at the service (half an ho
 	HOSTILE_SESSIONS=$(SESSIONS) $(BIN)/pytest -q -s tests/serving/grpc/test_mutated_sessions.py
 
 bench: install  ## measure the figures in docs/benchmarks.md (hours; QUICK=1 for a short run)
-	for name in startup act security steps idle limit client transports rest rollout peers control promotion arcade frames adbudget ledger imports; do $(BIN)/python -m benchmarks.$$name $(if $(QUICK),--quick) || exit 1; done
+	for name in startup act security reliability steps idle limit client transports rest rollout peers control promotion arcade frames adbudget ledger imports; do $(BIN)/python -m benchmarks.$$name $(if $(QUICK),--quick) || exit 1; done
 
 image: ## build the container image with docker, or ENGINE=podman
 	$(or $(ENGINE),docker) build --tag polserve .

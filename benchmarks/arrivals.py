@@ -1,7 +1,8 @@
 """Calls that arrive at a fixed rate, whether or not those before are answered, over a few connections.
 
-Run as a program by `arriving`: it makes them, and prints as JSON what became of them. A process of its own, since two
-cores are shared with the service; over nghttp2, since grpcio's client would cost more than the service.
+Run as a program by `arriving`: it makes them, of the request on its standard input, and prints as JSON what became of
+them. A process of its own, since it shares two cores with the service; over nghttp2, since grpcio's client would cost
+more than the service.
 """
 
 import argparse
@@ -40,6 +41,8 @@ class Arrivals:
     """Calls by the number of their gRPC status; "late" were not sent or answered in time."""
     refusal_latencies_s: list[float] = field(default_factory=list)
     """The same of calls that were refused with RESOURCE_EXHAUSTED."""
+    failed_at: list[float] = field(default_factory=list)
+    """When each call failed that was neither answered nor refused, by the monotonic clock that all processes share."""
 
     @property
     def good_per_s(self) -> float:
@@ -64,6 +67,8 @@ class Link:
         self.socket.setblocking(False)
         self.h2 = engine.client_connection()
         self.out = b""
+        self.is_closed = self.is_leaving = False
+        """Whether it is at its end, and whether the service asked to call elsewhere."""
         self.due: dict[int, float] = {}
         """When each open call was due, by its stream."""
 
@@ -75,6 +80,9 @@ class Link:
                 n = self.socket.send(self.out)
             except (BlockingIOError, ssl.SSLWantWriteError):
                 return
+            except OSError:
+                self.is_closed = True
+                return
             self.out = self.out[n:]
 
     def receive(self) -> Iterator[object]:
@@ -84,8 +92,11 @@ class Link:
                 data = self.socket.recv(1 << 18)
             except (BlockingIOError, ssl.SSLWantReadError):
                 return
+            except OSError:
+                data = b""
             if not data:
-                raise SystemExit("the service has closed a connection")
+                self.is_closed = True
+                return
             self.h2.receive_data(data)
             yield from self.h2.events()
 
@@ -96,7 +107,7 @@ class Generator:
     def __init__(self, options: argparse.Namespace) -> None:
         self._rate, self._seconds, self._warm_up_s = options.rate, options.seconds, options.warm_up
         self._timeout_s = options.timeout
-        self._body = frame(bytes.fromhex(options.message))
+        self._body = frame(sys.stdin.buffer.read())
         headers = {":method": "POST", ":scheme": "http", ":path": f"/{options.method}", ":authority": "polserve"}
         headers |= {"content-type": "application/grpc", "te": "trailers"}
         if options.timeout:
@@ -104,17 +115,16 @@ class Generator:
         if options.bearer:
             headers["authorization"] = f"Bearer {options.bearer}"
         self._headers = [(name.encode(), value.encode()) for name, value in headers.items()]
-        self._links = [Link(options.port, is_encrypted=options.tls) for _ in range(options.connections)]
+        self._port, self._is_encrypted = options.port, options.tls
+        self._selector = selectors.DefaultSelector()
+        self._links = [self._connect() for _ in range(options.connections)]
+        self._leaving: list[Link] = []
         self._found = Arrivals()
         self._from = 0.0
         """When the warm-up ends."""
 
     def run(self) -> Arrivals:
         """Make the calls; return what became of them."""
-        selector = selectors.DefaultSelector()
-        for link in self._links:
-            selector.register(link.socket, selectors.EVENT_READ, link)
-            link.flush()
         began = time.perf_counter()
         self._from = began + self._warm_up_s
         until = self._from + self._seconds
@@ -127,12 +137,32 @@ class Generator:
                 break
             for link in self._links:
                 link.flush()
-            for key, _ in selector.select(TICK_S):
+            for key, _ in self._selector.select(TICK_S):
                 self._receive(key.data)
+            self._replace()
         self._found.seconds = self._seconds
         late = sum(due >= self._from for link in self._links for due in link.due.values())
         self._count("late", late)
         return self._found
+
+    def _connect(self) -> Link:
+        link = Link(self._port, is_encrypted=self._is_encrypted)
+        self._selector.register(link.socket, selectors.EVENT_READ, link)
+        link.flush()
+        return link
+
+    def _replace(self) -> None:
+        """Connect again where a connection has ended, or the service asked to."""
+        for i, link in enumerate(self._links):
+            if link.is_closed or link.is_leaving:
+                self._leaving.append(link)
+                self._links[i] = self._connect()
+        for link in [link for link in self._leaving if link.is_closed or not link.due]:
+            self._leaving.remove(link)
+            for stream_id in list(link.due):
+                self._end(link, stream_id, "lost")
+            self._selector.unregister(link.socket)
+            link.socket.close()
 
     def _begin(self, link: Link, due: float) -> None:
         stream_id = link.h2.send_request(self._headers)
@@ -145,6 +175,8 @@ class Generator:
             match event:
                 case engine.ResponseReceived(end_stream=True) | engine.TrailersReceived():
                     self._end(link, event.stream_id, dict(event.headers).get(b"grpc-status", b"none").decode())
+                case engine.GoAwayReceived():
+                    link.is_leaving = True
                 case engine.StreamReset():
                     self._end(link, event.stream_id, f"reset {event.error_code}")
                 case engine.StreamClosed():
@@ -159,6 +191,8 @@ class Generator:
             self._found.latencies_s.append(took_s)
         if status == "8":
             self._found.refusal_latencies_s.append(took_s)
+        if status not in ("0", "8"):
+            self._found.failed_at.append(time.monotonic())
         self._count("late" if status == "0" and self._timeout_s and took_s > self._timeout_s else status, 1)
 
     def _count(self, status: str, n: int) -> None:
@@ -182,12 +216,12 @@ def arriving(server: Server, message: bytes, plan: Plan) -> Arrivals:
     """Let calls arrive at a server; return what became of them."""
     command = [
         *(sys.executable, "-m", "benchmarks.arrivals", "--port", str(server.port), "--method", server.method),
-        *("--message", message.hex(), "--rate", str(plan.rate), "--seconds", str(plan.seconds)),
+        *("--rate", str(plan.rate), "--seconds", str(plan.seconds)),
         *("--connections", str(plan.connections), "--timeout", str(plan.timeout_s)),
         *("--warm-up", str(plan.warm_up_s), "--bearer", server.bearer),
         *(("--tls",) if server.is_encrypted else ()),
     ]
-    found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=Path(ROOT))  # noqa: S603
+    found = subprocess.run(command, check=True, input=message, stdout=subprocess.PIPE, cwd=Path(ROOT))  # noqa: S603
     return Arrivals(**json.loads(found.stdout))
 
 
@@ -196,7 +230,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--method", required=True)
-    parser.add_argument("--message", required=True, help="the request, in hexadecimal digits")
     parser.add_argument("--bearer", default="")
     parser.add_argument("--tls", action="store_true")
     parser.add_argument("--connections", type=int, default=16)

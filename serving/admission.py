@@ -6,7 +6,9 @@ waits, and the wait of all grows. That is overload, and then calls are refused e
 """
 
 import math
+from collections import deque
 from dataclasses import dataclass
+from statistics import median
 
 from polserve.serving.errors import Overloaded
 
@@ -23,10 +25,9 @@ HOLD_S, LONGEST_HOLD_S = 10.0, 300.0
 """Time after which it is tried whether a crowd was taken for an overload; twice as long each time that it was not."""
 FELT_S = 5e-3
 """Wait for the loop below which nothing is asked."""
-TELLING_CALLS = 16
-"""Calls from which a round says how long one takes."""
-STEADINESS = 0.1
-"""Weight of the latest round in that."""
+SAMPLE_CALLS, SAMPLE_S, SAMPLES = 256, 0.05, 5
+"""How long a call takes the loop is the median of some samples, each of so many calls or so much time: so it changes
+nothing that now and then the whole process waits for the processor."""
 SHORTEST_RETRY_S, LONGEST_RETRY_S = 0.05, 10.0
 """When a refused caller is asked to come again, at the earliest and at the latest."""
 
@@ -112,7 +113,10 @@ class LoopPressure:
         self._limits = limits
         self._limit_s = limits.overload_s
         self._call_s = 0.0
-        """Time of the loop for a call, lately, when it had no time to spare."""
+        """Time of the loop for a call, lately."""
+        self._n, self._seconds = 0, 0.0
+        """Calls that are not part of that yet, and the time that they took."""
+        self._lately: deque[float] = deque(maxlen=SAMPLES)
         self._admission = Admission(limits)
         self._refusals: dict[str, Overloaded] = {}
         """What calls of this round are told: the same for all, so that refusing them costs little."""
@@ -130,11 +134,14 @@ class LoopPressure:
         Args:
             n_waiting: calls that wait now.
             n_answered: calls that were answered in it.
-            seconds: time that it took, with all that was read and refused meanwhile; infinite where the loop was idle.
+            seconds: time that they took; where the round left some waiting, with all that was read and refused since.
         """
-        if n_answered >= TELLING_CALLS and seconds < math.inf:
-            call_s = seconds / n_answered
-            self._call_s += (STEADINESS if self._call_s else 1.0) * (call_s - self._call_s)
+        self._n += n_answered
+        self._seconds += seconds
+        if self._n >= SAMPLE_CALLS or (self._n and self._seconds >= SAMPLE_S):
+            self._lately.append(self._seconds / self._n)
+            self._n, self._seconds = 0, 0.0
+            self._call_s = median(self._lately)
         self.wait_s = n_waiting * self._call_s
         self._refusals.clear()
 

@@ -5,7 +5,6 @@ methods' handlers, and has the carriers send what was answered. All of it runs o
 """
 
 import asyncio
-import math
 import threading
 import time
 from collections import deque
@@ -166,8 +165,8 @@ class Rounds:
         self._heavy: deque[Call] = deque()
         self.pressure = LoopPressure(waits or WaitLimits())
         """Whether calls come faster than the loop answers them."""
-        self._last = (0, -math.inf)
-        """Calls that the round before answered, and when it began; minus infinity where nothing was left to do."""
+        self._last = (0, 0.0, 0.0)
+        """Calls that the round before answered, when it began where it left some waiting, and else how long it took."""
         self._touched: set[Flushed] = set()
         self._is_due = False
         self._posted: deque[Callable[[], None]] = deque()
@@ -242,12 +241,14 @@ class Rounds:
 
     def _answer(self) -> None:
         self.now = time.monotonic()
-        self.pressure.note_round(len(self._waiting) + len(self._steps), self._last[0], self.now - self._last[1])
+        n_before, began, took_s = self._last
+        n_waiting = len(self._waiting) + len(self._steps)
+        self.pressure.note_round(n_waiting, n_before, self.now - began if began else took_s)
         n = 0
         while (self._waiting or self._steps) and n < MOST_CALLS:
             n += self._handle_some(MOST_CALLS - n)
         is_behind = bool(self._waiting or self._steps)
-        self._last = (n, self.now if is_behind else -math.inf)
+        self._last = (n, self.now, 0.0) if is_behind else (n, 0.0, time.monotonic() - self.now)
         if self._heavy:
             self._hand_all(self._take_heavy())
         if self._is_counted_outside:  # before it is sent: whoever has an answer finds it counted

@@ -1,0 +1,1 @@
+"""What holds under overload, over time, and when processes are killed: the table of docs/reliability.md."""

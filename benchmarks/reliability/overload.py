@@ -1,0 +1,48 @@
+"""Three times as many calls as can be answered, at a fixed rate, beside half as many as can be."""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from benchmarks.act import CARTPOLE, Report, write_nature
+from benchmarks.arrivals import Arrivals, Plan, arriving
+from benchmarks.load import Server, Shape, act_message, polserve, run_h2load
+
+TIMES = 3.0
+TIMEOUT_S = 1.0
+
+
+def measure_overload(report: Report, arguments: argparse.Namespace) -> None:
+    """Measure a policy that waits for the thread, and one that the loop answers."""
+    seconds = 8 if arguments.quick else 60
+    with tempfile.TemporaryDirectory() as name:
+        message = act_message("nature", write_nature(Path(name)))
+        with polserve("--policies", name) as server:
+            _compare(report, "slow", server, message, Shape(8, 1), seconds)
+    with polserve("--policy", "cartpole", "--batching", "off") as server:
+        _compare(report, "fast", server, CARTPOLE, Shape(8, 8), seconds)
+
+
+def _compare(report: Report, name: str, server: Server, message: bytes, shape: Shape, seconds: int) -> None:  # noqa: PLR0913, PLR0917 - one comparison
+    # Before and after, since other work on the machine changes what can be done.
+    before = _capacity(server, message, shape)
+    half = arriving(server, message, Plan(before / 2, seconds, timeout_s=TIMEOUT_S))
+    beyond = arriving(server, message, Plan(TIMES * before, seconds, timeout_s=TIMEOUT_S))
+    capacity = (before + _capacity(server, message, shape)) / 2
+    title = f"{name} policy, {beyond.n_due / seconds / capacity:.1f} times capacity"
+    report.line(f"{name}_goodput", f"{title}: good answers a second", beyond.good_per_s, capacity, ">= 0.9", "/s")
+    report.line(f"{name}_p99", "its p99, to that at half load", beyond.p99_ms(), half.p99_ms(), "<= 3")
+    report.line(f"{name}_refused_p50", "refusals: median time", _refused_ms(beyond), beyond.p99_ms(), "")
+    print(f"{name}: half {half.statuses}, {TIMES:g} times {beyond.statuses}", flush=True)
+
+
+def _capacity(server: Server, message: bytes, shape: Shape) -> float:
+    """Return the calls a second that are answered in a closed loop."""
+    seconds = 4
+    latencies = run_h2load(server, message, shape, "-D", str(seconds), "--warm-up-time", "1")
+    return len(latencies) / seconds
+
+
+def _refused_ms(beyond: Arrivals) -> float:
+    found = sorted(beyond.refusal_latencies_s)
+    return 1000 * found[len(found) // 2] if found else 0.0
