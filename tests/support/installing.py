@@ -97,6 +97,16 @@ def install_packages(folder: Path, *requirements: str, built_with: tuple[str, ..
     return folder / "bin" / "python"
 
 
+def leave_out(installed: Installed, *libraries: str) -> None:
+    """Let an environment see all libraries of the running interpreter but these, as if they were not installed."""
+    (installed.site / "libraries.pth").unlink()
+    own = {path.name for path in installed.site.iterdir()}
+    for path in Path(sysconfig.get_path("purelib")).iterdir():
+        name = path.name.split("-")[0].split(".")[0]
+        if name not in {*libraries, "polserve", "_polserve"} and path.suffix != ".pth" and path.name not in own:
+            (installed.site / path.name).symlink_to(path)
+
+
 def install(what: Path, folder: Path) -> Installed:
     """Install a wheel, an sdist or a source tree in a new environment, from this machine alone."""
     venv.create(folder, with_pip=False)
