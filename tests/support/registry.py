@@ -61,14 +61,21 @@ def registered(mlflow_url: str) -> str:
 @pytest.fixture
 def policy(store: "MlflowClient", registered: str, request: pytest.FixtureRequest) -> Iterator[str]:
     """A name of this test's own with the same two versions; 1 is champion."""
+    name = request.node.name.replace("[", "_").replace("]", "")[:60]
+    with copied(store, registered, name):
+        yield name
+
+
+@contextlib.contextmanager
+def copied(store: "MlflowClient", registered: str, name: str) -> Iterator[None]:
+    """A policy of this name with the two versions of the one that is registered; 1 is champion."""
     from tests.support.following import promoted
 
-    name = request.node.name.replace("[", "_").replace("]", "")[:60]
     for number in ("1", "2"):
         copied = store.copy_model_version(f"models:/{registered}/{number}", name)
         sha256 = store.get_model_version(registered, number).tags[SHA256_TAG]
         store.set_model_version_tag(name, str(copied.version), SHA256_TAG, sha256)
     store.set_registered_model_tag(name, "polserve.policy", "true")
     promoted(store, name, "1", "the first version")
-    yield name
+    yield
     store.delete_registered_model(name)

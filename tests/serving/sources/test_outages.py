@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,10 @@ from polserve.protos.shared.names import CHAMPION, SHA256_TAG
 from polserve.training.registry.store import connect
 from tests.support.children import children_of
 from tests.support.following import answering, serve
-from tests.support.proxy import Fault, Forward, Proxy, Request, Response, none, read_only, requiring
+from tests.support.proxy import Fault, Forward, Proxy, Request, Response, none, proxy, read_only, requiring
 from tests.support.proxy import answering as answering_with
-from tests.support.running import free_port, wait_until
+from tests.support.registry import copied
+from tests.support.running import Running, free_port, wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow warns at its import and use
 
@@ -88,18 +90,43 @@ def test_the_last_good_version_is_served_from_the_cache_until_the_registry_retur
         assert answering(running, policy) == "2", "an outage changes no answer"
 
 
+@dataclass(frozen=True)
+class Followed:
+    """A service that follows a policy with two versions through a proxy, and outlives what these tests do to it."""
+
+    running: Running
+    proxied: Proxy
+    policy: str
+
+    def move_alias(self) -> str:
+        """Make the version champion that is not, past the proxy; return its number."""
+        store = connect()
+        number = "1" if store.get_model_version_by_alias(self.policy, CHAMPION).version == "2" else "2"
+        store.set_registered_model_alias(self.policy, CHAMPION, number)
+        return number
+
+
+@pytest.fixture(scope="module")
+def followed(mlflow_url: str, registered: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Followed]:
+    """A service that several of these tests share: starting one with its follower takes longer than they do."""
+    with pytest.MonkeyPatch.context() as patch, proxy(mlflow_url) as proxied:
+        patch.setenv("MLFLOW_TRACKING_URI", mlflow_url)
+        folder, name = tmp_path_factory.mktemp("followed"), "followed-through-outages"
+        with copied(connect(), registered, name), serve(proxied.url, name, folder, "--max-silence", "3") as running:
+            wait_until(lambda: running.ready()["ready"] is True, running.log)
+            yield Followed(running, proxied, name)
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_follower_that_dies_or_is_stopped_is_started_again(
-    mlflow_url: str, store: MlflowClient, policy: str, tmp_path: Path, number: signal.Signals
-) -> None:
-    with serve(mlflow_url, policy, tmp_path, "--max-silence", "3") as running:
-        wait_until(lambda: running.ready()["ready"] is True, running.log)
-        for child in children_of(running.process.pid):
-            os.kill(child, number)
-        wait_until(lambda: "event=follower_ended" in running.log.read_text())
-        assert running.ready()["ready"] is True
-        store.set_registered_model_alias(policy, CHAMPION, "2")
-        wait_until(lambda: answering(running, policy) == "2", running.log)
+def test_a_follower_that_dies_or_is_stopped_is_started_again(followed: Followed, number: signal.Signals) -> None:
+    running, followed.proxied.fault = followed.running, none
+    before = running.log.read_text().count("event=follower_ended")
+    for child in children_of(running.process.pid):
+        os.kill(child, number)
+    wait_until(lambda: running.log.read_text().count("event=follower_ended") > before, running.log)
+    assert running.ready()["ready"] is True
+    moved = followed.move_alias()
+    wait_until(lambda: answering(running, followed.policy) == moved, running.log)
 
 
 def test_a_champion_that_is_refused_does_not_cost_the_last_good_one_its_place(
@@ -152,22 +179,23 @@ def hanging(_request: Request, _forward: Forward) -> Response:
     ids=["500", "html", "slow", "401"],
 )
 def test_a_registry_that_answers_nonsense_or_nothing_changes_no_answer_until_it_is_well(
-    proxied: Proxy, policy: str, tmp_path: Path, fault: Fault, error: str
+    followed: Followed, fault: Fault, error: str
 ) -> None:
-    with serve(proxied.url, policy, tmp_path) as running:
-        wait_until(lambda: running.ready()["ready"] is True, running.log)
-        proxied.fault = fault
-        wait_until(lambda: running.ready()["registry"]["up"] is False, running.log)
-        ready = running.ready()
-        assert ready["ready"] is True
-        assert ready["registry"]["serving"] == "the last good versions"
-        assert error in ready["registry"]["error"]
-        assert "polserve_registry_up 0.0" in running.metrics()
-        connect().set_registered_model_alias(policy, CHAMPION, "2")
-        assert answering(running, policy) == "1"
-        proxied.fault = none
-        wait_until(lambda: answering(running, policy) == "2", running.log)
-        assert running.ready()["registry"]["up"] is True
+    running, policy, followed.proxied.fault = followed.running, followed.policy, none
+    wait_until(lambda: running.ready()["registry"]["up"] is True, running.log)
+    before = answering(running, policy)
+    followed.proxied.fault = fault
+    wait_until(lambda: running.ready()["registry"]["up"] is False, running.log)
+    ready = running.ready()
+    assert ready["ready"] is True
+    assert ready["registry"]["serving"] == "the last good versions"
+    assert error in ready["registry"]["error"]
+    assert "polserve_registry_up 0.0" in running.metrics()
+    moved = followed.move_alias()
+    assert answering(running, policy) == before != moved
+    followed.proxied.fault = none
+    wait_until(lambda: answering(running, policy) == moved, running.log)
+    assert running.ready()["registry"]["up"] is True
 
 
 def test_a_registry_that_may_only_be_read_fails_no_rollout(
