@@ -27,11 +27,8 @@ from polserve.serving.metrics.service import ServiceMetrics
 from polserve.serving.processes.adopted import let_go_of_adopted
 from polserve.serving.rollout import Rollout, Workers
 from polserve.serving.security_settings import is_of_this_machine
-from polserve.serving.settings import BUNDLED_POLICIES, Settings
+from polserve.serving.settings import Settings
 from polserve.serving.signals import EndSignals
-from polserve.serving.sources.folder_source import FolderSource
-from polserve.serving.sources.follower_config import FollowerConfig
-from polserve.serving.sources.registry_source import RegistrySource
 from polserve.serving.sources.source import Source
 from polserve.serving.tls import lasting_context
 from polserve.serving.validation.validator import Validator
@@ -49,17 +46,17 @@ log = Log()
 class Service:
     """The service, which follows its source and answers calls from `start` to `stop`."""
 
-    def __init__(self, settings: Settings, validator: Validator) -> None:
-        """Bind both ports; the service closes the validator when it stops.
+    def __init__(self, settings: Settings, validator: Validator, source: Source) -> None:
+        """Bind both ports; the service closes the validator and the source when it stops.
 
         Raises:
-            ConfigurationError: the source cannot be used.
+            ConfigurationError: the front that was chosen does not work here.
             PortInUse: a port cannot be bound.
         """
         settings = replace(settings, front=choose_front(settings.front))
         self._settings = settings
         _warn_of_strangers(settings)
-        self._source = make_source(settings)
+        self._source = source
         self._validator = validator
         registry = CollectorRegistry()
         self._metrics = ServiceMetrics(registry, settings.front)
@@ -211,28 +208,6 @@ def _warn_of_strangers(settings: Settings) -> None:
         log.warning("not_encrypted", host=settings.host, remedy="--tls-cert and --tls-key encrypt calls")
 
 
-def make_source(settings: Settings) -> Source:
-    """Make the source: the registry when a tracking URI is set, else a folder.
-
-    Raises:
-        ConfigurationError: neither can be used.
-    """
-    if settings.mlflow_tracking_uri:
-        return RegistrySource(
-            FollowerConfig(
-                tracking_uri=settings.mlflow_tracking_uri,
-                policies=settings.policy,
-                aliases=settings.aliases,
-                poll_interval_s=settings.poll_interval,
-                cache_dir=str(settings.registry_cache),
-                service=settings.service,
-                max_artifact_bytes=settings.max_artifact_mib * 2**20,
-            ),
-            settings.max_silence,
-        )
-    return FolderSource(settings.policies or BUNDLED_POLICIES, settings.policy, settings.poll_interval)
-
-
 class RunningWorkers(Workers, Protocol):
     """The workers as the service needs them."""
 
@@ -281,14 +256,14 @@ def make_workers(settings: Settings, registry: CollectorRegistry) -> RunningWork
     return Supervisor(settings, registry, GRACE_S)
 
 
-def run_service(settings: Settings, validator: Validator, announce: Callable[[Service], None]) -> None:
+def run_service(settings: Settings, validator: Validator, source: Source, announce: Callable[[Service], None]) -> None:
     """Serve until SIGTERM or SIGINT, then drain; `announce` is called once both ports are bound.
 
     Raises:
         ConfigurationError: the service cannot start as it was told to.
         WorkersFailed: no worker can be kept running.
     """
-    service = Service(settings, validator)
+    service = Service(settings, validator, source)
     signals = EndSignals()
     let_go_of_adopted()
     failures: list[str] = []

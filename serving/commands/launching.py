@@ -25,16 +25,19 @@ def launch(given: Mapping[str, Any]) -> None:
     from polserve.serving.validation.validator import Validator
 
     validator = Validator(settings)
-    validator.warm_up()  # it imports what it needs while this process does
+    validator.warm_up()  # it imports what it needs while this process does, as the source's child does
+    from polserve.serving.sources.making import make_source
+
+    source = make_source(settings)
     from polserve.serving.addresses import spelled
     from polserve.serving.service import run_service
 
     def announce(running: "Service") -> None:
-        source = settings.registry_address or settings.policies or "the bundled policies"
+        followed = settings.registry_address or settings.policies or "the bundled policies"
         tls = " (TLS)" if settings.tls_files else ""
         local = f" and unix:{settings.grpc_socket}" if settings.grpc_socket else ""
         print(f"polserve: gRPC {spelled(settings.host, running.grpc_port)}{tls}{local}, ", end="")
         scheme = "https" if settings.tls_files else "http"
-        print(f"HTTP {scheme}://{spelled(settings.host, running.http_port)}, following {source}", flush=True)
+        print(f"HTTP {scheme}://{spelled(settings.host, running.http_port)}, following {followed}", flush=True)
 
-    run_service(settings, validator, announce)
+    run_service(settings, validator, source, announce)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from polserve.protos.shared.alias_history import Move, extended, points_at
 from polserve.protos.shared.names import CHAMPION, POLICY_NAME
@@ -12,18 +13,30 @@ from polserve.serving.logs import Log
 from polserve.serving.sources.cache import VersionCache
 from polserve.serving.sources.fetching import Fetcher
 from polserve.serving.sources.follower_config import FollowerConfig
-from polserve.serving.sources.registry import Model, Registry
 from polserve.serving.versions import ByAlias, DesiredVersions, RolloutResult, VersionRef, every
+
+if TYPE_CHECKING:  # what was live before is known before mlflow is imported, which takes seconds
+    from polserve.serving.sources.registry import Model, Registry
 
 MAX_TAG_LENGTH = 500
 
 log = Log()
 
 
+def last_good(config: FollowerConfig, cache: VersionCache) -> DesiredVersions:
+    """Return what was live when the service last said so, of what is still to be followed and has sound files."""
+    kept = {
+        policy: {a: ref for a, ref in refs.items() if a in config.aliases and cache.holds(ref)}
+        for policy, refs in cache.good.items()
+        if not config.policies or policy in config.policies
+    }
+    return {policy: refs for policy, refs in kept.items() if refs}
+
+
 class Follower:
     """The versions that a registry's aliases name, kept in the cache."""
 
-    def __init__(self, config: FollowerConfig, registry: Registry, cache: VersionCache) -> None:
+    def __init__(self, config: FollowerConfig, registry: "Registry", cache: VersionCache) -> None:
         self._config = config
         self._registry = registry
         self._cache = cache
@@ -41,15 +54,6 @@ class Follower:
         self._desired = cache.good
         self.problem = ""
         """What is wrong with single policies, though the registry answers; one line."""
-
-    def last_good(self) -> DesiredVersions:
-        """Return what was live when the service last said so, of what is still to be followed and has sound files."""
-        kept = {
-            policy: {a: ref for a, ref in refs.items() if a in self._config.aliases and self._cache.holds(ref)}
-            for policy, refs in self._cache.good.items()
-            if not self._config.policies or policy in self._config.policies
-        }
-        return {policy: refs for policy, refs in kept.items() if refs}
 
     def desired(self) -> DesiredVersions:
         """Ask the registry which versions to serve; each has its files in the cache, or says what its problem is.
@@ -94,13 +98,13 @@ class Follower:
         except Exception as error:  # noqa: BLE001 - a registry that is down, or may only be read, never fails a rollout
             log.warning("rollout_not_tagged", error=one_line(error), policy=result.policy, version=result.version)
 
-    def _models(self) -> dict[str, Model | None]:
+    def _models(self) -> "dict[str, Model | None]":
         """Ask for the models to follow, by name; None for one that does not exist."""
         if self._config.policies:
             return {name: self._registry.model(name) for name in self._config.policies}
         return {model.name: model for model in self._registry.policies()}
 
-    def _named(self, name: str, model: Model | None) -> Mapping[str, VersionRef]:
+    def _named(self, name: str, model: "Model | None") -> Mapping[str, VersionRef]:
         """Download what a model's aliases name; raises where there is nothing sensible to serve of it."""
         if model is None:
             raise LookupError(f"there is no registered model {name!r}")
@@ -114,7 +118,7 @@ class Follower:
         refs = {version: self._fetch(model, version) for version in set(aliases.values())}
         return {alias: refs[version] for alias, version in aliases.items()}
 
-    def _fetch(self, model: Model, version: str) -> VersionRef:
+    def _fetch(self, model: "Model", version: str) -> VersionRef:
         """Download a version; return its reference, with the problem where its files cannot be had."""
         key = (model.name, version, model.created)
         if key not in self._sha256:
@@ -128,7 +132,7 @@ class Follower:
         self._fetched[ref.policy, ref.version] = ref
         return ref
 
-    def _record_move(self, model: Model) -> None:
+    def _record_move(self, model: "Model") -> None:
         """Record a champion that was moved by hand, which is one that nobody recorded from one look to the next."""
         champion = model.aliases.get(CHAMPION)
         before, self._moves[model.name] = self._moves.get(model.name), (champion or "", False)

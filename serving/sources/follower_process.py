@@ -21,10 +21,9 @@ from polserve.serving.logs import Log
 from polserve.serving.processes.child import Parent, ParentGone
 from polserve.serving.processes.encoding import Message, encode_each, encode_ref
 from polserve.serving.sources.cache import VersionCache
-from polserve.serving.sources.follower import Follower
+from polserve.serving.sources.follower import Follower, last_good
 from polserve.serving.sources.follower_config import FollowerConfig
 from polserve.serving.sources.history import HistoryReader
-from polserve.serving.sources.registry import Registry
 from polserve.serving.versions import DesiredVersions, RolloutResult
 
 LOCK_FILE = ".lock"
@@ -64,10 +63,12 @@ def main() -> None:
 
 def _follow(parent: Parent, config: FollowerConfig, cache: VersionCache) -> None:
     """Look at the registry again and again; raises ParentGone when the service ends."""
+    if good := last_good(config, cache):
+        parent.send({"desired": _encode(good)})
+    from polserve.serving.sources.registry import Registry  # which takes seconds: what is known already need not wait
+
     registry, folder = Registry(config.tracking_uri), Path(config.cache_dir)
     follower, histories = Follower(config, registry, cache), HistoryReader(registry)
-    if good := follower.last_good():
-        parent.send({"desired": _encode(good)})
     failures = 0
     while True:
         started = time.monotonic()

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -13,7 +13,9 @@ from polserve.protos.shared.alias_history import Move, parse_history
 from polserve.protos.shared.promotions import COMPARISON_FILE, DECISION_RUN_TAG, DECISION_TAG, ROLLOUT_TAG
 from polserve.serving.errors import one_line
 from polserve.serving.processes.encoding import Message
-from polserve.serving.sources.registry import Model, RecordedRun
+
+if TYPE_CHECKING:
+    from polserve.serving.sources.registry import Model, RecordedRun
 
 MOST_DECISIONS = 20
 """The latest decisions on a policy that are read."""
@@ -83,13 +85,13 @@ class RecordedRollout:
 class HistoryStore(Protocol):
     """The registry as the reader of histories needs it; whatever it does wrong is raised as it comes."""
 
-    def model(self, name: str) -> Model | None:
+    def model(self, name: str) -> "Model | None":
         """Ask for the registered model of that name; None where there is none."""
 
     def version_tags(self, policy: str) -> Mapping[str, Mapping[str, str]]:
         """Ask for the tags of a policy's latest versions, by version."""
 
-    def decision_runs(self, policy: str, most: int) -> list[RecordedRun]:
+    def decision_runs(self, policy: str, most: int) -> "list[RecordedRun]":
         """Ask for the runs of the latest decisions on a policy, the latest first."""
 
     def run_file(self, run_id: str, name: str, most_bytes: int) -> bytes:
@@ -125,7 +127,7 @@ class HistoryReader:
             "rollouts": [asdict(rollout) for rollout in _rollouts(tags)],
         }
 
-    def _with_evidence(self, runs: Iterable[RecordedRun], known: dict[str, Evidence]) -> Iterator[RecordedDecision]:
+    def _with_evidence(self, runs: "Iterable[RecordedRun]", known: dict[str, Evidence]) -> Iterator[RecordedDecision]:
         """Yield the decisions of runs, and add to `known` the evidence that is read for them."""
         until = time.monotonic() + EVIDENCE_S
         for run in runs:
@@ -189,7 +191,7 @@ def _bin_range(low: float, high: float) -> tuple[float, float]:
     return (low, high) if high - low > 1e-6 * least else (low - least, high + least)
 
 
-def _decision(run: RecordedRun) -> RecordedDecision:
+def _decision(run: "RecordedRun") -> RecordedDecision:
     criteria: dict[str, str] = {name: run.params[name] for name in ("rule", "margin", "episodes") if name in run.params}
     return RecordedDecision(
         version=run.tags.get("candidate", ""),

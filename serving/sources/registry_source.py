@@ -40,7 +40,7 @@ class RegistrySource:
     """The aliases of an MLflow registry, followed through a child process."""
 
     def __init__(self, config: FollowerConfig, max_silence_s: float = MAX_SILENCE_S) -> None:
-        """Check that the registry can be spoken to at all; nothing is started yet.
+        """Check that the registry can be spoken to at all; nothing is started before `warm_up` or `follow`.
 
         A follower that gives no sign of life for `max_silence_s` seconds is killed, and another one started.
 
@@ -54,6 +54,8 @@ class RegistrySource:
         self._desired: DesiredVersions | None = None
         self._closed = threading.Event()
         self._child: ChildProcess | None = None
+        self._early: ChildProcess | None = None
+        """The child that was started before `follow` began."""
         self._asking = threading.Lock()
         self._histories: dict[str, PolicyHistory] = {}
         self._told_at: dict[str, float] = {}
@@ -61,11 +63,17 @@ class RegistrySource:
         self._asked: set[str] = set()
         """The policies whose history the child is still reading."""
 
+    def warm_up(self) -> None:
+        """Start the follower, so that it has imported its client when `follow` begins."""
+        with contextlib.suppress(OSError):  # then `follow` starts one
+            self._child = self._early = self._begin()
+
     def follow(self) -> Iterator[DesiredVersions]:
         """Yield what the registry's aliases name, downloaded; the last good versions while it cannot be reached."""
         delay_s = RESTART_DELAY_S
         while not self._closed.is_set():
-            child = self._child = _start(self._max_silence_s)
+            child = self._child = self._early or self._begin()
+            self._early = None
             with self._asking:
                 self._asked.clear()  # what the one before was asked
             try:
@@ -116,10 +124,17 @@ class RegistrySource:
         if self._child is not None:
             self._child.finish(END_TIMEOUT_S)
 
+    def _begin(self) -> ChildProcess:
+        """Start a follower and tell it what to follow; it may not be ready yet."""
+        child = _start(self._max_silence_s)
+        with contextlib.suppress(ChildLost):  # as whoever listens to it will notice
+            child.send(asdict(self._config))
+        return child
+
     def _listen(self, child: ChildProcess) -> Iterator[DesiredVersions]:
         """Yield what the child says is desired, at every change, until it ends."""
         try:
-            child.configure(asdict(self._config), timeout_s=None)
+            child.wait_until_ready(timeout_s=None)
             while True:
                 message = child.receive()
                 if "history" in message:

@@ -9,7 +9,7 @@ from polserve.protos.shared.alias_history import HISTORY_TAG, parse_history, poi
 from polserve.protos.shared.names import CHAMPION, SHA256_TAG
 from polserve.serving.client import PolicyClient
 from polserve.serving.sources.cache import VersionCache
-from polserve.serving.sources.follower import Follower
+from polserve.serving.sources.follower import Follower, last_good
 from polserve.serving.sources.follower_config import FollowerConfig
 from polserve.serving.sources.registry import Registry
 from polserve.training.promotion.rollback import rollback
@@ -183,5 +183,5 @@ def test_a_version_that_went_live_after_the_alias_moved_on_is_kept_as_the_last_g
         store.set_registered_model_alias(policy, CHAMPION, number)
         assert follower.desired()[policy][CHAMPION].version == number
     follower.record([], {policy: {CHAMPION: "2"}})
-    assert follower.last_good()[policy][CHAMPION].version == "2"
+    assert last_good(config, cache)[policy][CHAMPION].version == "2"
     assert (tmp_path / policy / "1").is_dir(), "which is named"

@@ -177,10 +177,27 @@ def test_the_validator_reads_no_settings_and_imports_nothing_that_reads_them() -
     assert result.stdout.strip() == "[]"
 
 
+def test_the_follower_tells_what_was_live_before_it_imports_the_client_of_the_registry() -> None:
+    code = "import polserve.serving.sources.follower_process, sys; print('mlflow' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"
+
+
 def test_the_service_imports_nothing_that_it_does_not_use() -> None:
-    needless = ("mlflow", "pandas", "sqlalchemy", "grpc", "pydantic", "structlog")
+    needless = (
+        "mlflow",
+        "pandas",
+        "sqlalchemy",
+        "grpc",
+        "pydantic",
+        "structlog",
+        "typer",
+        "rich",
+        "jwt",
+        "cryptography",
+    )
     code = (
-        "import polserve.serving.commands.serve, polserve.serving.service, polserve.serving.workers.in_process\n"
+        "import polserve.serving.commands.launching, polserve.serving.service, polserve.serving.workers.in_process\n"
         f"import polserve.serving.grpc.nghttp2, sys; print([m for m in {needless} if m in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

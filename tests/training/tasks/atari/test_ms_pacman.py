@@ -62,13 +62,14 @@ def test_a_policy_is_trained_from_frames_registered_and_evaluated(tmp_path: Path
     assert spec.provenance.environment_steps >= 120
     assert model.stat().st_size < 16e6
 
-    table = run(tmp_path, "evaluate", "mspacman", "--episodes", "2")
+    games = ("--episodes", "2", "--max-steps", "200")
+    table = run(tmp_path, "evaluate", "mspacman", *games)
     assert "random 307.3, human 6951.6." in table
     with pytest.raises(
         UnsupportedEnvironment, match=r"expected uint8 \(4, 210, 160, 3\) and Discrete\(9\), got float32"
     ):
         check_fits(EnvironmentSpec("CartPole-v1"), spec)
-    other = json.loads(run(tmp_path, "evaluate", "mspacman", "--env", "MsPacman-v0", "--episodes", "2", "--json"))
+    other = json.loads(run(tmp_path, "evaluate", "mspacman", "--env", "MsPacman-v0", *games, "--json"))
     assert other["mspacman/1"]["episodes"] == 2
 
 
