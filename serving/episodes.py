@@ -168,6 +168,10 @@ class OpenStreams:
         if self.is_draining:
             raise NotReady(DRAINING)
         self.hold(call, 1, 0)
+        self.know(call)
+
+    def know(self, call: CalledStream) -> None:
+        """End a stream, which may hold no episode, when what its caller has shown is valid no longer."""
         self._callers[call] = call.caller
 
     def hold(self, call: OpenStream, n_episodes: int, n_bytes: int) -> None:
@@ -210,13 +214,13 @@ class OpenStreams:
         loop.call_later(min(1.0, limits.idle_s / 4, limits.retired_s / 4), self.watch, loop)
 
     def reap(self) -> None:
-        """End what is idle or has outlived its version now."""
-        if not self._calls:
-            self._retired.clear()
-            return
+        """End what is idle or has outlived its version, or its caller's token, now."""
         now = time.time()
         for call in [call for call, caller in self._callers.items() if not caller.is_valid(now)]:
             call.fail(Unauthenticated("expired", "what the stream was opened with has expired, or was taken back"))
+        if not self._calls:
+            self._retired.clear()
+            return
         since = time.monotonic() - self._limits.idle_s
         idle = Expired(f"no message came for {self._limits.idle_s:g} s; the episode's state is freed")
         self._end_where(lambda call: call.active_at < since, idle)

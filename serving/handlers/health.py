@@ -6,6 +6,7 @@ from collections.abc import Set as AbstractSet
 from grpc_health.v1 import health_pb2 as pb
 
 from polserve.serving.access.callers import Caller
+from polserve.serving.episodes import OpenStreams
 from polserve.serving.errors import PolserveError, UnknownService
 from polserve.serving.handlers.base import Each, Quiet
 from polserve.serving.handlers.codec import parse_small
@@ -81,8 +82,14 @@ def check(health: Health) -> Each:
 class Watch(Quiet):
     """The handler of Watch."""
 
-    def __init__(self, health: Health) -> None:
+    def __init__(self, health: Health, streams: OpenStreams) -> None:
+        """`streams` ends those whose callers show what is valid no longer."""
         self._health = health
+        self._streams = streams
+
+    def open(self, call: Call) -> None:
+        """Let a watcher begin."""
+        self._streams.know(call)
 
     def handle(self, calls: Sequence[Call]) -> None:
         """Begin to watch."""
@@ -100,6 +107,7 @@ class Watch(Quiet):
     def close(self, call: Call) -> None:
         """Tell it no more."""
         self._health.forget(call)
+        self._streams.close(call)
 
 
 def _sees(caller: Caller, service: str) -> bool:

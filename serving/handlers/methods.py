@@ -64,9 +64,14 @@ def make_methods(parts: MethodParts, counter_of: CounterOf) -> list[Method]:
         (POLICY_SERVICE, "GetPolicy", "unary", get_policy(catalog)),
         (BUDGET_SERVICE, "Allocate", "unary", AllocateHandler(catalog, inference)),
         (health_service.SERVICE, "Check", "unary", check(parts.health)),
-        (health_service.SERVICE, "Watch", "server_stream", Watch(parts.health)),
+        (health_service.SERVICE, "Watch", "server_stream", Watch(parts.health, parts.streams)),
         *((oip.SERVICE, *method) for method in oip.make_oip_methods(models, sequences)),
-        (reflection.SERVICE, "ServerReflectionInfo", "bidi_stream", Reflection(SERVICES, public_files())),
+        (
+            reflection.SERVICE,
+            "ServerReflectionInfo",
+            "bidi_stream",
+            Reflection(SERVICES, public_files(), parts.streams),
+        ),
     )
     needs = {**NEEDS, "ServerReflectionInfo": parts.reflection_needs}
     return [

@@ -8,6 +8,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import Default, DescriptorPool
 from grpc_reflection.v1alpha import reflection_pb2 as pb
 
+from polserve.serving.episodes import OpenStreams
 from polserve.serving.handlers.base import Quiet
 from polserve.serving.handlers.codec import parse_small
 from polserve.serving.rounds import Call
@@ -18,11 +19,26 @@ SERVICE = pb.DESCRIPTOR.services_by_name["ServerReflection"].full_name
 class Reflection(Quiet):
     """The handler of ServerReflectionInfo."""
 
-    def __init__(self, services: Iterable[str], files: Iterable[FileDescriptorProto]) -> None:
-        """`services` are told to whoever lists them; `files` describe those that this process has by other names."""
+    def __init__(self, services: Iterable[str], files: Iterable[FileDescriptorProto], streams: OpenStreams) -> None:
+        """Offer reflection.
+
+        Args:
+            services: told to whoever lists them.
+            files: describe those that this process has by other names.
+            streams: ends those whose callers show what is valid no longer.
+        """
+        self._streams = streams
         self._services = tuple(services)
         self._files = tuple(files)
         self._servicer: Any = None
+
+    def open(self, call: Call) -> None:
+        """Let a stream begin."""
+        self._streams.know(call)
+
+    def close(self, call: Call) -> None:
+        """Forget a stream."""
+        self._streams.close(call)
 
     def handle(self, calls: Sequence[Call]) -> None:
         """Answer each request; the package's servicer gives one response for each."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import queue
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -218,25 +219,33 @@ def test_a_stranger_is_told_so_who_ends_a_stream_at_once_or_sends_nonsense(guard
 
 
 @pytest.mark.parametrize("front", FRONTS)
-def test_an_episode_ends_when_its_token_is_taken_back(policies: Path, tmp_path: Path, front: str) -> None:
+def test_open_streams_end_when_their_token_is_taken_back(policies: Path, tmp_path: Path, front: str) -> None:
     listed = tmp_path / "access.toml"
     token = add_token(listed, "robot", "act", [], None)
-    with service("--policies", str(policies), "--front", front, "--access", str(listed), folder=tmp_path) as running:
+    with contextlib.ExitStack() as stack:
+        options = ("--policies", str(policies), "--front", front, "--access", str(listed))
+        running = stack.enter_context(service(*options, folder=tmp_path))
         wait_until(running.is_up, running.log)
-        with client_of(running, token) as client, client.episode("cartpole") as episode:
-            assert episode.act(OBSERVATION).version == "1"
-            listed.unlink()
-            add_token(listed, "another", "act", [], None)
-
-            def is_over() -> bool:
-                try:
-                    episode.act(OBSERVATION)
-                except ClientError as error:
-                    assert "UNAUTHENTICATED" in str(error)  # noqa: PT017 - however long it goes on before
-                    return True
-                return False
-
-            wait_until(is_over, running.log)
+        channel = stack.enter_context(grpc.insecure_channel(running.target))
+        shown = {"metadata": (("authorization", f"Bearer {token}"),), "timeout": 60}
+        watching = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), **shown)
+        asked = queue.SimpleQueue[reflection_pb2.ServerReflectionRequest | None]()
+        asked.put(reflection_pb2.ServerReflectionRequest(list_services=""))
+        reflecting = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(
+            iter(asked.get, None), **shown
+        )
+        episode = stack.enter_context(stack.enter_context(client_of(running, token)).episode("cartpole"))
+        assert (next(watching).status, len(next(reflecting).list_services_response.service)) == (1, 5)
+        assert episode.act(OBSERVATION).version == "1"
+        listed.unlink()
+        add_token(listed, "another", "act", [], None)
+        for stream in (watching, reflecting):
+            with pytest.raises(grpc.RpcError) as ended:
+                list(stream)
+            assert ended.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        with pytest.raises(ClientError, match="UNAUTHENTICATED"):
+            episode.act(OBSERVATION)
+        asked.put(None)
 
 
 @pytest.mark.parametrize("front", FRONTS)
