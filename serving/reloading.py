@@ -99,8 +99,16 @@ def read_file(setting: str, path: Path) -> bytes:
 
 
 def _signature(paths: Sequence[Path]) -> Signature:
-    """Return what changes when the files do, links on the way included."""
-    return tuple(map(_signature_of, paths))
+    """Return what changes when the files do, those in folders and links on the way included."""
+    return tuple(_signature_of(inside) for path in paths for inside in (path, *_files_in(path)))
+
+
+def _files_in(path: Path) -> list[Path]:
+    """List what is in a folder; nothing of a file, or of a folder that cannot be read."""
+    try:
+        return sorted(path.iterdir()) if path.is_dir() else []
+    except OSError:
+        return []
 
 
 def _signature_of(path: Path) -> tuple[int, int, int] | None:

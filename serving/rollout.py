@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from polserve.protos.shared.names import CHAMPION
@@ -35,6 +36,15 @@ class Workers(Protocol):
         """Answer every call that comes from now on by `live`, all of which was prepared."""
 
 
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """Why a version was taken out of service."""
+
+    reason: str
+    is_final: bool
+    """Whether it stays so while nothing changes of the version itself."""
+
+
 class Rollout:
     """Makes the workers follow what a source desires; a bad version never replaces a good one."""
 
@@ -51,7 +61,8 @@ class Rollout:
         self._live: LiveVersions | None = None
         self._accepted: dict[VersionRef, AcceptedVersion] = {}
         self._refused: set[VersionRef] = set()
-        self._withdrawn: dict[VersionRef, str] = {}
+        self._desired: DesiredVersions = {}
+        self._withdrawn: dict[VersionRef, Withdrawal] = {}
         """Versions that were taken out of service, and why."""
         self._before: dict[tuple[str, str], AcceptedVersion] = {}
         """What an alias of a policy named before what it names now."""
@@ -81,10 +92,20 @@ class Rollout:
         with self._lock:
             return self._apply(desired)
 
-    def withdraw(self, policy: str, version: str, sha256: str, reason: str) -> RolloutResult | None:
+    def apply_again(self) -> list[RolloutResult]:
+        """Try again what is desired and was refused, or withdrawn for a time."""
+        with self._lock:
+            self._withdrawn = {ref: one for ref, one in self._withdrawn.items() if one.is_final}
+            self._refused = set(self._withdrawn)
+            return [] if self._live is None else self._apply(self._desired)
+
+    def withdraw(
+        self, policy: str, version: str, sha256: str, reason: str, *, is_final: bool = True
+    ) -> RolloutResult | None:
         """Take a live version out of service: the last good one answers again, where there is one.
 
-        It is tried again only after its reference changed, or was not desired for a while.
+        It is tried again only after its reference changed, or was not desired for a while; where it is not `is_final`,
+        by `apply_again`, too.
 
         Returns:
             That it was withdrawn; None where it was not live any more.
@@ -95,7 +116,7 @@ class Rollout:
             if not bad:
                 return None
             self._refused |= bad
-            self._withdrawn |= dict.fromkeys(bad, reason)
+            self._withdrawn |= dict.fromkeys(bad, Withdrawal(reason, is_final))
             back = {alias: self._last_good(policy, alias) if one.ref in bad else one for alias, one in named.items()}
             self._switch({**self.live, policy: {alias: one for alias, one in back.items() if one is not None}})
             log.error("version_withdrawn", policy=policy, version=version, reason=reason)
@@ -105,7 +126,7 @@ class Rollout:
     def withdrawn(self) -> list[dict[str, str]]:
         """Return the versions that were taken out of service and are still desired, with the reasons, for /readyz."""
         return [
-            {"policy": ref.policy, "version": ref.version, "reason": reason} for ref, reason in self._withdrawn.items()
+            {"policy": ref.policy, "version": ref.version, "reason": one.reason} for ref, one in self._withdrawn.items()
         ]
 
     def _last_good(self, policy: str, alias: str) -> AcceptedVersion | None:
@@ -121,8 +142,9 @@ class Rollout:
         return before
 
     def _apply(self, desired: DesiredVersions) -> list[RolloutResult]:
+        self._desired = desired
         self._refused &= set(every(desired))
-        self._withdrawn = {ref: reason for ref, reason in self._withdrawn.items() if ref in self._refused}
+        self._withdrawn = {ref: one for ref, one in self._withdrawn.items() if ref in self._refused}
         is_first = self._live is None
         if is_first:
             self._begin_early(desired)

@@ -61,6 +61,8 @@ class SecuritySettings:
     max_metadata_kib: Annotated[int, Limits(at_least=4, at_most=1024)] = 16
     """Largest metadata of a call, in KiB."""
 
+    trusted_keys: Annotated[Path | None, Shown(default="none", expected="a folder of public keys")] = None
+    """Folder with the public keys (Ed25519, PEM) of those whose versions are taken; `polserve sign` signs versions."""
     validator_memory_mib: Annotated[int, Limits(at_least=64)] = 4096
     """Memory that the process which validates versions may take, in MiB: room for the largest one and the live one,
     each twice while it is loaded."""

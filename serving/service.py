@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
@@ -13,6 +12,7 @@ from polserve.serving.access.callers import Role
 from polserve.serving.calls import Calls
 from polserve.serving.console.rollouts import RolloutLog
 from polserve.serving.console.routes import Known, console_routes, history_routes
+from polserve.serving.doubts import Doubts
 from polserve.serving.entrance import Entrance
 from polserve.serving.errors import WorkersFailed
 from polserve.serving.grpc.fronts import choose_front
@@ -64,11 +64,10 @@ class Service:
         self._http = HttpServer(settings.host, settings.http_port)
         self._workers = make_workers(settings, registry)
         is_list_fixed, audit = bool(settings.policy), self._workers.entrance.audit
-        self._rollout = Rollout(self._validator.validate, self._workers, is_list_fixed=is_list_fixed, audit=audit)
-        self._runaways = Counter[tuple[str, str, str]]()
-        """Runs that were ended, by policy, version and checksum."""
+        self._doubts = Doubts(settings, self._validator.validate, self._metrics.count_runaway)
+        self._rollout = Rollout(self._doubts.validate, self._workers, is_list_fixed=is_list_fixed, audit=audit)
         self._telling = threading.Lock()
-        self._workers.watch_runs(self._note_runaway)
+        self._workers.watch_runs(self._doubts.note_runaway)
         self._is_draining = False
         self.grpc_port, self.http_port = self._workers.grpc_port, self._http.port
         self._following = threading.Thread(target=self._follow, name="rollout", daemon=True)
@@ -79,11 +78,13 @@ class Service:
         tls = None if entrance.certificates is None else lasting_context(entrance.certificates)
         self._http.start(self._routes(), entrance.guard, tls, self._metrics.count_http)
         self._workers.start(give_up)
+        self._doubts.start(self._rollout, self._tell)
         self._following.start()
 
     def stop(self) -> None:
         """Become not ready, accept no more, finish what is in flight, close."""
         self._is_draining = True
+        self._doubts.close()
         self._workers.drain(GRACE_S)
         self._validator.close()
         self._source.close()
@@ -160,28 +161,6 @@ class Service:
         self._source.tell(results, live)
         if missing is not None:
             log.warning("not_ready", reason=missing)
-
-    def _note_runaway(self, runaway: Runaway) -> None:
-        """Count a run that was ended; withdraw its version where that happens too often. Returns at once."""
-        self._metrics.count_runaway(runaway.policy, runaway.version)
-        key = (runaway.policy, runaway.version, runaway.sha256)
-        self._runaways[key] += 1
-        if self._runaways[key] == self._settings.max_runaways:
-            threading.Thread(target=self._withdraw, args=(runaway,), name="withdrawal", daemon=True).start()
-
-    def _withdraw(self, runaway: Runaway) -> None:
-        """Take a version out of service whose runs had to be ended; the last good one answers again."""
-        reason = f"after {self._settings.max_runaways} runs that had to be ended: {runaway.reason}"
-        try:
-            result = self._rollout.withdraw(runaway.policy, runaway.version, runaway.sha256, reason)
-            if result is not None:
-                self._tell([result])
-        except Exception:
-            log.exception("not_withdrawn", policy=runaway.policy, version=runaway.version)
-        finally:
-            del self._runaways[
-                runaway.policy, runaway.version, runaway.sha256
-            ]  # it may be tried again, and counts anew
 
     def _routes(self) -> list[Route]:
         """Make the table of what the HTTP port answers; of two routes for the same, the first one counts."""

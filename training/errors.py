@@ -9,6 +9,7 @@ TrainingError
 +-- CheckpointError         a checkpoint is missing, damaged, or of another run
 +-- ExportRefused           the exported graph does not answer as the trained network does
 +-- ImportRefused           a file of another tool cannot be read, or its graph does not answer as the original does
++-- SigningRefused          a version cannot be signed so: no key that can be used, or no version
 +-- RegistryError           the MLflow registry lacks something or does not answer
 +-- PromotionRefused        the evidence does not allow the promotion
 +-- RaceLost                somebody else moved the alias first
@@ -59,6 +60,10 @@ class ExportRefused(TrainingError):
 
 class ImportRefused(TrainingError):
     """A file of another tool cannot be read, or its graph does not answer as the original does."""
+
+
+class SigningRefused(TrainingError):
+    """A version cannot be signed so: there is no key that can be used, or no version."""
 
 
 class RegistryError(TrainingError):

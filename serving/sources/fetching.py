@@ -1,5 +1,7 @@
 """Downloads of versions from the registry to the cache; what fails is tried again, less and less often."""
 
+import hashlib
+import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -8,6 +10,7 @@ from typing import Protocol
 
 from polserve.protos.shared.names import GOLDEN_FILE, MODEL_FILE, SHA256_TAG
 from polserve.protos.shared.packages import missing_package
+from polserve.protos.shared.signing import MOST_SIGNATURE_BYTES, SIGNATURE_FILE
 from polserve.serving.errors import RolloutRefused, one_line
 from polserve.serving.sources.cache import VersionCache
 from polserve.serving.versions import VersionRef
@@ -82,6 +85,27 @@ class Fetcher:
             self._failures[ref] = Failure(reason, delay_s, time.monotonic() + delay_s)
             raise RolloutRefused(reason) from error
         self._failures.pop(ref, None)
+
+    def fetch_signatures(self, ref: VersionRef, *, is_new: bool) -> str:
+        """Bring the signatures of a version that the cache holds into it, where the store has any.
+
+        Args:
+            ref: the version.
+            is_new: whether to ask the store also where the cache has some.
+
+        Returns:
+            A mark that changes with them; empty where there are none.
+        """
+        path = ref.folder / SIGNATURE_FILE
+        if is_new or not path.exists():
+            storage = self._store.storage(ref.policy, ref.version)
+            listed = self._store.files(f"{storage}/{SIGNATURE_FILE.parent}")
+            sizes = [one.n_bytes for one in listed if PurePosixPath(one.path).name == SIGNATURE_FILE.name]
+            if sizes and sizes[0] <= MOST_SIGNATURE_BYTES:
+                with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as partial:
+                    self._store.download(f"{storage}/{SIGNATURE_FILE.as_posix()}", Path(partial))
+                    (Path(partial) / SIGNATURE_FILE.name).replace(path)
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.exists() else ""
 
     def forget_all_but(self, named: Iterable[VersionRef]) -> None:
         """Forget the failures of versions that are not named, which are tried at once when they are named again."""

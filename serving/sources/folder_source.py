@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from polserve.protos.shared.names import CHAMPION, GOLDEN_FILE, MODEL_FILE, POLICY_NAME
+from polserve.protos.shared.signing import SIGNATURE_FILE
 from polserve.serving.errors import ConfigurationError
 from polserve.serving.logs import Log
 from polserve.serving.sources.source import HistoryState, PolicyHistory, RegistryStatus
@@ -100,7 +101,7 @@ class FolderSource:
         self._ignored = tuple(ignored)
 
     def _ref(self, policy: str, folder: Path) -> VersionRef:
-        files = (folder / MODEL_FILE, folder / GOLDEN_FILE)
+        files = (folder / MODEL_FILE, folder / GOLDEN_FILE, folder / SIGNATURE_FILE)
         stamp = " ".join(f"{file.stat().st_mtime_ns}/{file.stat().st_size}" for file in files if file.exists())
         if (folder, stamp) not in self._hashes:
             self._hashes[folder, stamp] = hashlib.sha256(files[0].read_bytes()).hexdigest()

@@ -51,6 +51,8 @@ class Follower:
         """By policy and version, what the cache holds and was live or named when last told; it may go live yet."""
         self._before: dict[str, Mapping[str, VersionRef]] = {}
         """By policy, what was live before what is live now."""
+        self._doubted: set[tuple[str, str]] = set()
+        """Policies and versions that were refused, and may be signed yet."""
         self._desired = cache.good
         self.problem = ""
         """What is wrong with single policies, though the registry answers; one line."""
@@ -80,6 +82,11 @@ class Follower:
     def record(self, results: Iterable[RolloutResult], live: ByAlias[str]) -> None:
         """Tag versions with how their rollout ended, and remember which version is live."""
         for result in results:
+            version = (result.policy, result.version)
+            if result.refusal is None:
+                self._doubted.discard(version)
+            else:
+                self._doubted.add(version)
             if result.refusal is not None:  # its checksum may have been wrong, and be mended
                 self._sha256 = {key: sha for key, sha in self._sha256.items() if key[0] != result.policy}
             self._tag(result)
@@ -129,6 +136,9 @@ class Follower:
         except RolloutRefused as refusal:
             del self._sha256[key]
             return replace(ref, problem=str(refusal))
+        if self._config.is_signed:
+            is_new = (ref.policy, ref.version) in self._doubted
+            ref = replace(ref, stamp=self._fetcher.fetch_signatures(ref, is_new=is_new))
         self._fetched[ref.policy, ref.version] = ref
         return ref
 

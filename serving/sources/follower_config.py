@@ -15,3 +15,5 @@ class FollowerConfig:
     cache_dir: str
     max_artifact_bytes: int
     service: str
+    is_signed: bool = False
+    """Whether the signatures of versions are fetched, too."""

@@ -27,6 +27,7 @@ def make_source(settings: Settings) -> Source:
             cache_dir=str(settings.registry_cache),
             service=settings.service,
             max_artifact_bytes=settings.max_artifact_mib * 2**20,
+            is_signed=settings.trusted_keys is not None,
         ),
         settings.max_silence,
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from polserve.training.commands.env_kwargs import env_kwargs_of
+from polserve.training.commands.sign_key import SignKey, key_given
 from polserve.training.environments.limits import EVALUATION_EPISODES, MAX_EVALUATION_STEPS
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def sb3(
     max_steps: MaxSteps = MAX_EVALUATION_STEPS,
     register: Register = True,
     folder: Folder = IMPORTED,
+    sign_key: SignKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Import a .zip of stable-baselines3 or sb3-contrib.
@@ -77,7 +79,9 @@ def sb3(
     from polserve.training.imports.request import ImportRequest
 
     where = None if register else folder
-    request = ImportRequest(env, module, env_kwargs_of(env_kwargs), name, episodes, max_steps, where)
+    request = ImportRequest(
+        env, module, env_kwargs_of(env_kwargs), name, episodes, max_steps, where, sign_key=key_given(sign_key)
+    )
 
     def reader() -> "Read":
         from functools import partial
@@ -116,6 +120,7 @@ def cleanrl(
     max_steps: MaxSteps = MAX_EVALUATION_STEPS,
     register: Register = True,
     folder: Folder = IMPORTED,
+    sign_key: SignKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Import a .cleanrl_model of a script of CleanRL.
@@ -125,7 +130,9 @@ def cleanrl(
     from polserve.training.imports.request import ImportRequest
 
     where = None if register else folder
-    request = ImportRequest(env, module, env_kwargs_of(env_kwargs), name, episodes, max_steps, where)
+    request = ImportRequest(
+        env, module, env_kwargs_of(env_kwargs), name, episodes, max_steps, where, sign_key=key_given(sign_key)
+    )
     bounds = _pair("--action-bounds", action_bounds) if action_bounds else None
 
     def reader() -> "Read":
@@ -154,6 +161,7 @@ def onnx(
     max_steps: MaxSteps = MAX_EVALUATION_STEPS,
     register: Register = True,
     folder: Folder = IMPORTED,
+    sign_key: SignKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Import an ONNX graph of any tool, mapped by a spec.
@@ -169,7 +177,16 @@ def onnx(
     form = read_form(spec) if spec else GraphForm()
     where = None if register else folder
     kwargs = env_kwargs_of(env_kwargs)
-    request = ImportRequest(env or form.environment, module, kwargs, name or form.name, episodes, max_steps, where)
+    request = ImportRequest(
+        env or form.environment,
+        module,
+        kwargs,
+        name or form.name,
+        episodes,
+        max_steps,
+        where,
+        sign_key=key_given(sign_key),
+    )
 
     def reader() -> "Read":
         from polserve.training.imports.graphs.importer import read_onnx

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from polserve.training.commands.env_kwargs import env_kwargs_of
+from polserve.training.commands.sign_key import SignKey, key_given
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -102,6 +103,7 @@ def train(
         bool, typer.Option("--tensorboard", help="Write event files for TensorBoard into the run's folder, too.")
     ] = False,
     register: Annotated[bool, typer.Option(help="Register a version at the end.")] = True,
+    sign_key: SignKey = None,
 ) -> None:
     """Train a policy and register a version of it in MLflow.
 
@@ -136,6 +138,7 @@ def train(
         from polserve.training.commands.listing import listing
 
         return print("\n".join(listing(recipe)))
+    key = key_given(sign_key)
     folder = run_dir or Path("runs") / f"{recipe.policy}-seed{seed}"
     prepare_program()
     facts = check(recipe, seed, Beginning(folder, resume, init_from, tensorboard))
@@ -148,7 +151,7 @@ def train(
     with console.status("importing torch and MLflow"):
         from polserve.training.runs.beginning import RunOptions
         from polserve.training.runs.pipeline import train_policy
-    run_options = RunOptions(folder, resume, register, device.value, init_from, tensorboard)
+    run_options = RunOptions(folder, resume, register, device.value, init_from, tensorboard, sign_key=key)
     return _report(train_policy(recipe, seed, run_options, console, facts), recipe, folder, console)
 
 

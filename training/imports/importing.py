@@ -32,5 +32,5 @@ def import_policy(read: Read, request: ImportRequest, progress: GameProgress = S
         progress.note(f"warning: it is not evaluated: {place.missing}; polserve promote will ask for --force --reason")
     proven = prove_policy(policy, place, request, progress)
     if request.folder is not None:
-        return write(proven, request.folder)
-    return register(proven, request.tracking_uri)
+        return write(proven, request.folder, request.sign_key)
+    return register(proven, request.tracking_uri, request.sign_key)

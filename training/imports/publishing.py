@@ -5,8 +5,10 @@ import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.shared.signing import sign_folder
 from polserve.protos.shared.version_names import VersionName
 from polserve.training.errors import RegistryError
 from polserve.training.evaluation.evaluation import Evaluation
@@ -17,6 +19,9 @@ from polserve.training.registry.tracking import TrackedRun
 from polserve.training.registry.versions import PolicyRegistry
 from polserve.training.runs.beginning import EXPERIMENT
 from polserve.training.runs.report import write_evaluation
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +45,8 @@ class ImportedVersion:
     """Whether the version is @champion."""
 
 
-def register(proven: Proven, tracking_uri: str | None) -> ImportedVersion:
-    """Log a run with the proof and the returns, and register the version.
+def register(proven: Proven, tracking_uri: str | None, key: "Ed25519PrivateKey | None" = None) -> ImportedVersion:
+    """Log a run with the proof and the returns, and register the version, signed where there is a key.
 
     Raises:
         RegistryError: the registry does not answer or does not take it.
@@ -62,7 +67,7 @@ def register(proven: Proven, tracking_uri: str | None) -> ImportedVersion:
         with tempfile.TemporaryDirectory() as folder:
             _write_report(Path(folder), proven, version.spec)
             run.log_files(Path(folder))
-        number = registry.register(version, run.run_id)
+        number = registry.register(version, run.run_id, key)
     champion = registry.champion(proven.name)
     return ImportedVersion(
         name=proven.name,
@@ -75,8 +80,10 @@ def register(proven: Proven, tracking_uri: str | None) -> ImportedVersion:
     )
 
 
-def write(proven: Proven, folder: Path) -> ImportedVersion:
-    """Write the version into a folder of policies, under the next free number, with its report beside it.
+def write(proven: Proven, folder: Path, key: "Ed25519PrivateKey | None" = None) -> ImportedVersion:
+    """Write the version into a folder of policies, under the next free number, signed where there is a key.
+
+    Its report lies beside it.
 
     Raises:
         ExportRefused: the graph answers otherwise at another batch size.
@@ -86,6 +93,8 @@ def write(proven: Proven, folder: Path) -> ImportedVersion:
     path = folder / proven.name / str(max(numbers, default=0) + 1)
     try:
         version.write(path)
+        if key is not None:
+            sign_folder(path, proven.name, key)
         _write_report(path / "report", proven, version.spec)
     except OSError as error:
         raise RegistryError(f"the version cannot be written into {path}: {error.strerror or error}") from error

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from polserve.protos.shared.names import POLICY_NAME
 from polserve.training.environments.limits import EVALUATION_EPISODES, MAX_EVALUATION_STEPS
@@ -13,6 +13,9 @@ from polserve.training.environments.old_gym import split_module
 from polserve.training.errors import InvalidOption, require
 from polserve.training.imports.places import Place
 from polserve.training.runs.request import name_after
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,8 @@ class ImportRequest:
     """Folder of policies that the version is written into; None to register it in MLflow instead."""
     tracking_uri: str | None = None
     """The MLflow store; None for that of MLFLOW_TRACKING_URI, or ./mlflow.db."""
+    sign_key: "Ed25519PrivateKey | None" = None
+    """What signs the version; None for no signature."""
     maker: EnvMaker | None = None
     """What makes the environment, in place of an id."""
 

@@ -7,6 +7,7 @@ import time
 from hashlib import file_digest
 from importlib.metadata import version as installed_version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import mlflow
 import numpy as np
@@ -22,12 +23,16 @@ from mlflow.types import Schema, TensorSpec
 from polserve.protos.shared.golden import states_of
 from polserve.protos.shared.names import CHAMPION, GOLDEN_FILE, MODEL_FILE, OBSERVATION, POLICY_TAG, SHA256_TAG
 from polserve.protos.shared.promotions import DECISION_RUN_TAG, DECISION_TAG
+from polserve.protos.shared.signing import SIGNATURE_FILE, sign_folder
 from polserve.protos.shared.version_names import VersionName
 from polserve.training.errors import RaceLost, RegistryError
 from polserve.training.registry.address import is_server
 from polserve.training.registry.aliases import AliasMove, ChampionAlias, champion_of, mover
 from polserve.training.registry.store import registry_errors
 from polserve.training.versions.version import PolicyVersion
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 LARGEST_EXAMPLE_BYTES = 100_000
 """MLflow writes an input example as JSON, which takes frames thirty times their size."""
@@ -44,8 +49,8 @@ class PolicyRegistry:
     def __init__(self, client: MlflowClient) -> None:
         self.client = client
 
-    def register(self, version: PolicyVersion, run_id: str) -> str:
-        """Register a new version with its tags; return its number.
+    def register(self, version: PolicyVersion, run_id: str, key: "Ed25519PrivateKey | None" = None) -> str:
+        """Register a new version with its tags, signed where there is a key; return its number.
 
         Where there was no champion it becomes @champion, unless it was never evaluated.
 
@@ -54,7 +59,7 @@ class PolicyRegistry:
         """
         name = version.spec.name
         with registry_errors(self.client):
-            number = self._log(version, run_id)
+            number = self._log(version, run_id, key)
             stored = self._stored_sha256(name, number)
             if stored != version.sha256:
                 raise RegistryError(f"{name}/{number}: model.onnx was stored as {stored}, expected {version.sha256}")
@@ -149,13 +154,27 @@ class PolicyRegistry:
             RegistryError: it is not, or it cannot be had.
         """
         path = self._download_graph(policy, version, target)
+        return path, self.check_sha256(policy, version, path)
+
+    def check_sha256(self, policy: str, version: str, path: Path) -> str:
+        """Return the sha256 of a version's graph that was downloaded to `path`.
+
+        Raises:
+            RegistryError: it is not the one that was registered.
+        """
         sha256 = _sha256(path)
         stated = self.version(policy, version).tags.get(SHA256_TAG)
         if sha256 != stated:
             raise RegistryError(
                 f"{policy}/{version}: model.onnx has sha256 {sha256}, its tag {SHA256_TAG} says {stated}"
             )
-        return path, sha256
+        return sha256
+
+    def add_signatures(self, policy: str, version: str, path: Path) -> None:
+        """Put the file of a version's signatures beside its other files."""
+        with registry_errors(self.client):
+            storage, uri = self._storage(policy, version), self.client.tracking_uri
+            get_artifact_repository(storage, tracking_uri=uri).log_artifact(str(path), str(SIGNATURE_FILE.parent))
 
     def champion(self, policy: str) -> str | None:
         """Return the version that is @champion; None where there is none."""
@@ -185,7 +204,7 @@ class PolicyRegistry:
             ChampionAlias(self.client).move(AliasMove(policy, version, None, mover("polserve train")))
             self.note_decision(policy, version, "promoted", "the first version")
 
-    def _log(self, version: PolicyVersion, run_id: str) -> str:
+    def _log(self, version: PolicyVersion, run_id: str, key: "Ed25519PrivateKey | None") -> str:
         """Log the version as a model of the run and register it; return its number.
 
         By the client alone: `mlflow.onnx.log_model` reads and sets what is global to the process.
@@ -198,6 +217,8 @@ class PolicyRegistry:
         with tempfile.TemporaryDirectory() as folder:
             model = Model(logged.artifact_location, run_id, model_uuid=logged.model_id, model_id=logged.model_id)
             _save(version, Path(folder), model)
+            if key is not None:
+                sign_folder(Path(folder) / "model", name, key)
             client.log_model_artifacts(logged.model_id, str(Path(folder) / "model"))
         client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
         client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from rich.console import Console
@@ -23,6 +23,9 @@ from polserve.training.runs.preflight import Beginning, check_beginning
 from polserve.training.runs.recipe import Recipe
 from polserve.training.runs.trainee import Trainee, build_trainee
 from polserve.training.versions.provenance import describe_run, git_commit, machine
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 EXPERIMENT = "polserve"
 """MLflow experiment of all runs."""
@@ -44,6 +47,8 @@ class RunOptions:
     """Whether event files of TensorBoard are written."""
     tracking_uri: str | None = None
     """The MLflow store; None for that of MLFLOW_TRACKING_URI, or the default one."""
+    sign_key: "Ed25519PrivateKey | None" = None
+    """What signs the version; None for no signature."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,7 @@ def publish(run: Run, learned: Learned, stages: Stages) -> RunResult:
     if not run.options.is_registered:
         return RunResult(result, run_id, evaluation, None, page=run.page)
     with stages.stage("registering the version"):
-        number = run.registry.register(learned.version, run_id)
+        number = run.registry.register(learned.version, run_id, run.options.sign_key)
         is_champion = run.registry.resolve(VersionName(run.recipe.policy)) == number
     return RunResult(result, run_id, evaluation, number, is_champion, run.page)
 
