@@ -57,7 +57,10 @@ class SecuritySettings:
     or a scrape."""
     max_connections: Annotated[int, Limits(at_least=1)] = 10_000
     """Largest number of connections for gRPC, shared out among the processes; more wait until there is room, which
-    those that have said nothing yet must make."""
+    those that have said nothing yet must make. With the grpcio front, more are closed at once."""
+    max_http_connections: Annotated[int, Limits(at_least=1)] = 1024
+    """Largest number of connections for HTTP; where there are more, the one that has waited longest for its client is
+    closed."""
     max_metadata_kib: Annotated[int, Limits(at_least=4, at_most=1024)] = 16
     """Largest metadata of a call, in KiB."""
 

@@ -61,7 +61,7 @@ class Service:
         registry = CollectorRegistry()
         self._metrics = ServiceMetrics(registry, settings.front)
         self._rollouts = RolloutLog()
-        self._http = HttpServer(settings.host, settings.http_port)
+        self._http = HttpServer(settings.host, settings.http_port, settings.max_http_connections)
         self._workers = make_workers(settings, registry)
         is_list_fixed, audit = bool(settings.policy), self._workers.entrance.audit
         self._doubts = Doubts(settings, self._validator.validate, self._metrics.count_runaway)

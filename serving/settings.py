@@ -110,6 +110,9 @@ class Settings(SecuritySettings, TraceSettings):
     """Largest message, in MiB."""
     keepalive: Annotated[float, Limits(at_least=1, at_most=86_400), Shown(variable="POLSERVE_KEEPALIVE_S")] = 60.0
     """Seconds of silence after which a connection is probed; one that does not answer within 20 s is closed."""
+    stall_timeout: Annotated[float, Limits(at_least=1, at_most=3600), Shown(variable="POLSERVE_STALL_TIMEOUT_S")] = 20.0
+    """Seconds after which a call over gRPC ends whose request comes at less than 1 KiB a second, and a connection that
+    reads none of many answers; nghttp2 front only."""
     connection_age: Annotated[
         float, Limits(at_least=1, at_most=864_000), Shown(variable="POLSERVE_CONNECTION_AGE_S")
     ] = 300.0

@@ -84,6 +84,7 @@ def make_carrier(
             max_age_s=max_age_s,
             max_metadata_bytes=settings.max_metadata_kib * 1024,
             max_connections=-(-settings.max_connections // settings.workers),
+            stall_s=settings.stall_timeout,
         )
         return Nghttp2Carrier(methods, rounds, limits, ways)
     from polserve.serving.grpc.threads import GrpcioCarrier, ServerLimits
@@ -96,5 +97,6 @@ def make_carrier(
         max_age_s=max_age_s,
         is_port_shared=settings.workers > 1,
         max_metadata_bytes=settings.max_metadata_kib * 1024,
+        max_connections=-(-settings.max_connections // settings.workers),
     )
     return GrpcioCarrier(methods, rounds, loop, server, ways)

@@ -18,6 +18,8 @@ MIN_PING_INTERVAL_S = 9.0
 RESERVED_ABOVE_BYTES = 64 * 1024
 """Size above which a message has its room set aside before it is read, and an answer is held against what is unread."""
 RETRY_AFTER_S = 0.1
+STALL_S = 20.0
+"""Time that a client may let a message, or the reading of its answers, rest: a lost packet costs a few seconds."""
 
 
 @dataclass(slots=True)
@@ -37,6 +39,8 @@ class ConnectionLimits:
     max_connections: int = 10_000
     """Connections of this process; more wait until there is room."""
     min_ping_interval_s: float = MIN_PING_INTERVAL_S
+    stall_s: float = STALL_S
+    """Time that a client may let a message, or the reading of its answers, rest."""
     reserved_bytes: int = 0
     """Bytes of large messages in hand now."""
 

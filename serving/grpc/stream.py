@@ -37,6 +37,7 @@ class StreamCall:
         "_inbox",
         "_is_unary",
         "_message",
+        "_partial_since",
         "_pieces",
         "_reader",
         "_timer",
@@ -82,6 +83,8 @@ class StreamCall:
         self.is_busy = False
         """Whether a message is to be answered."""
         self._message: bytes = b""
+        self._partial_since: float | None = None
+        """When the message of a stream began to come that is not whole yet."""
         self._pieces: tuple[int, list[bytes]] | None = None
         self._reader: MessageReader | None = None
         self._encoding = ""
@@ -113,6 +116,18 @@ class StreamCall:
         """Whether somebody still waits: the deadline has not passed, and the client has not gone."""
         return not self.is_over and (self.deadline is None or time.monotonic() < self.deadline)
 
+    @property
+    def awaited_since(self) -> float | None:
+        """When it was first waited for the rest of a message, by the monotonic clock; None where it is not."""
+        if self.is_over or self.is_busy:
+            return None
+        return self.started if self._is_unary else self._partial_since
+
+    @property
+    def n_received(self) -> int:
+        """Bytes of the message that is being read, as far as they have come."""
+        return 0 if self._reader is None else self._reader.n_received
+
     # What comes in
 
     def use_encoding(self, encoding: str) -> None:
@@ -135,6 +150,7 @@ class StreamCall:
             take(flag, pieces, sum(map(len, pieces)))
             if self.is_over:
                 return
+        self._partial_since = None if self._reader.is_between else self._partial_since or self.connection.received_at
         self.connection.reserve(self, self._reader.wanted)
 
     @property

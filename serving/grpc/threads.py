@@ -52,6 +52,8 @@ class ServerLimits:
     is_port_shared: bool
     """Whether other processes of ours listen on the same port."""
     max_metadata_bytes: int = 16 * 1024
+    max_connections: int = 10_000
+    """More are closed as soon as they are accepted."""
 
     def options(self, min_ping_interval_ms: int = MIN_PING_INTERVAL_MS) -> list[tuple[str, int]]:
         """Return the options of the public server.
@@ -64,6 +66,7 @@ class ServerLimits:
             ("grpc.max_receive_message_length", self.max_message_bytes),
             ("grpc.max_send_message_length", self.max_message_bytes),
             ("grpc.max_concurrent_streams", self.max_streams),
+            ("grpc.max_allowed_incoming_connections", self.max_connections),
             # gRPC refuses some calls between the two, at random: so there is no room between them.
             ("grpc.max_metadata_size", self.max_metadata_bytes),
             ("grpc.absolute_max_metadata_size", self.max_metadata_bytes),

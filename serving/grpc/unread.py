@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 FEW_BYTES = 1 << 20
 """Unread bytes of a connection that may stay unread."""
-PATIENCE_S = 20.0
-"""Time in which a client must read some of what exceeds that."""
 
 log = Log()
 
@@ -48,7 +46,7 @@ class Unread:
         if unread <= FEW_BYTES or read > self._read:
             self._read_at = now
         self._read = read
-        return now - self._read_at > PATIENCE_S
+        return now - self._read_at > self._connection.limits.stall_s
 
 
 def end_unread(connections: Collection["Connection"], now: float, most_bytes: int) -> None:

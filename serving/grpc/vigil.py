@@ -5,6 +5,7 @@ import random
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from polserve.serving.grpc.shared import ConnectionLimits
+from polserve.serving.grpc.slow import end_slow_writers
 from polserve.serving.http2 import engine
 from polserve.serving.logs import Log
 
@@ -103,6 +104,7 @@ class Vigil:
 def look_after(connection: "Connection", now: float) -> None:
     """Probe a connection where it has been silent, and end it where nobody answers, or when it is old."""
     connection.turned_away.sweep(now)
+    end_slow_writers(connection, now)
     step = connection.vigil.step(now, connection.received_at, is_greeted=connection.greeting.is_whole)
     if step == "drain":
         connection.drain()

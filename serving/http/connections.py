@@ -12,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from polserve.serving.peers import peer_of
 
 MOST_CONNECTIONS = 1024
-"""Connections at the same time, at most."""
+"""Connections at the same time, at most, where nobody says otherwise: ten times what browsers and probes open."""
 MAX_HEAD_BYTES = 64 * 1024
 """Longest request line and headers."""
 HEAD_S = 10.0
@@ -28,6 +28,11 @@ SLOW_S, SLOW_BYTES_PER_S = 30.0, 1024
 class Connection(HttpToolsProtocol):
     """A connection of one client."""
 
+    def __init__(self, *arguments: Any, most: int = MOST_CONNECTIONS, **named: Any) -> None:
+        """Take what uvicorn gives, and how many connections there may be."""
+        super().__init__(*arguments, **named)
+        self._most = most
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin; where there are too many connections, another one ends."""
         super().connection_made(transport)
@@ -35,7 +40,7 @@ class Connection(HttpToolsProtocol):
         self._since = self._received_at = self._read_at = self.loop.time()
         self._is_in_head = self._has_asked = False
         self._n_received = self._n_unread = 0
-        if len(self.connections) > MOST_CONNECTIONS:
+        if len(self.connections) > self._most:
             self._make_room()
 
     def data_received(self, data: bytes) -> None:

@@ -1,15 +1,16 @@
 """The HTTP server: uvicorn on a loop in a thread of its own, so that probes are answered whatever the models do."""
 
 import asyncio
+import functools
 import ssl
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import uvicorn
 
 from polserve.serving.access.guard import AccessRules, Guard
 from polserve.serving.addresses import listen
-from polserve.serving.http.connections import IDLE_S, Connection
+from polserve.serving.http.connections import IDLE_S, MOST_CONNECTIONS, Connection
 from polserve.serving.http.routes import Count, Route, RouteTable
 from polserve.serving.loops import make_loop
 
@@ -24,14 +25,15 @@ GRACE_S = 1
 class HttpServer:
     """The server of the HTTP port."""
 
-    def __init__(self, host: str, port: int) -> None:
-        """Bind the port; requests are answered after `start`.
+    def __init__(self, host: str, port: int, most_connections: int = MOST_CONNECTIONS) -> None:
+        """Bind the port; requests are answered after `start`, over so many connections at the same time.
 
         Raises:
             PortInUse: the port cannot be bound.
         """
         self._socket = listen("http-port", host, port, BACKLOG)
         self.port: int = self._socket.getsockname()[1]
+        self._most_connections = most_connections
         self._loop = make_loop()
         self._server: uvicorn.Server | None = None
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
@@ -51,7 +53,9 @@ class HttpServer:
             tls: encrypts the connections; None for plain text.
             count: called for each request that was answered.
         """
-        self._server = uvicorn.Server(_config(RouteTable(routes, guard or Guard(AccessRules()), count), tls))
+        connect = functools.partial(Connection, most=self._most_connections)
+        table = RouteTable(routes, guard or Guard(AccessRules()), count)
+        self._server = uvicorn.Server(_config(table, connect, tls))
         self._thread.start()
 
     @property
@@ -86,11 +90,11 @@ class HttpServer:
         self._loop.call_later(SWEEP_S, self._sweep)
 
 
-def _config(application: RouteTable, tls: ssl.SSLContext | None) -> uvicorn.Config:
+def _config(application: RouteTable, connect: Callable[..., Connection], tls: ssl.SSLContext | None) -> uvicorn.Config:
     """Return how uvicorn is to carry the application: it logs nothing, and reads nothing of the environment."""
     return uvicorn.Config(
         application,
-        http=Connection,
+        http=connect,  # type: ignore[arg-type]  # which is called, and nothing else
         ws="none",
         lifespan="off",
         interface="asgi3",

@@ -136,6 +136,11 @@ class MessageReader:
         return max(0, self._wanted)
 
     @property
+    def n_received(self) -> int:
+        """Bytes of the message that is being read, as far as they have come."""
+        return self._size
+
+    @property
     def is_between(self) -> bool:
         """Whether no part of a message has been read that is not whole."""
         return self._wanted < 0 and not self._size

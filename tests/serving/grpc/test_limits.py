@@ -12,7 +12,7 @@ import pytest
 from polserve.protos.polserve.v1 import policy_pb2, policy_pb2_grpc
 from polserve.serving.client import ClientError, Credentials, PolicyClient
 from tests.support.certificates import Authority
-from tests.support.http2 import ACT, RawClient, framed
+from tests.support.http2 import ACT, EPISODE, RawClient, framed
 from tests.support.running import Running, service, wait_until
 
 OBSERVATION = [0.0, 0.0, 0.1, 0.5]
@@ -105,3 +105,37 @@ def test_a_client_that_calls_too_often_is_refused_with_a_hint(policies: Path, tm
         assert isinstance(error, grpc.Call)
         assert int(dict(error.trailing_metadata())["grpc-retry-pushback-ms"]) > 60_000
         assert 'polserve_calls_denied_total{reason="rate"} 1.0' in running.metrics()
+
+
+def test_with_the_other_front_connections_above_the_limit_are_closed(policies: Path, tmp_path: Path) -> None:
+    options = ("--front", "grpcio", "--max-connections", 4)
+    with limited(policies, tmp_path, *options) as running, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(RawClient(running.target)) for _ in range(4)]
+        assert [client.call(ACT, [framed(b"")]).status for client in clients] == [5] * 4
+        late = stack.enter_context(RawClient(running.target))
+        late.pump(10)
+        assert late.is_closed
+        clients[0].socket.close()
+        wait_until(lambda: is_answered(running.target), running.log)
+
+
+def is_answered(target: str) -> bool:
+    """Whether a new connection has its call answered."""
+    try:
+        with RawClient(target) as client:
+            return client.call(ACT, [framed(b"")]).status == 5
+    except OSError:
+        return False
+
+
+def test_a_request_that_trickles_in_or_never_comes_ends_its_call_and_no_other(policies: Path, tmp_path: Path) -> None:
+    with limited(policies, tmp_path, "--stall-timeout", "1") as running, RawClient(running.target) as client:
+        silent, trickling, idle = client.begin(ACT), client.begin(EPISODE), client.begin(EPISODE)
+        client.send(trickling, framed(b"x" * 5000)[:100])
+        ended = [client.wait(stream, 30) for stream in (silent, trickling)]
+        assert [stream.status for stream in ended] == [4, 4]
+        assert "expected it whole within 1 s" in ended[0].details
+        assert "got 95 bytes" in ended[1].details
+        assert not client.streams[idle].is_closed, "an episode may wait between its messages"
+        assert client.call(ACT, [framed(b"")]).status == 5
+        assert 'polserve_calls_refused_total{grpc_method="Act",reason="slow_writer"} 1.0' in running.metrics()

@@ -15,8 +15,8 @@ from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.tensors import to_tensor
 from polserve.serving.client import PolicyClient
 from polserve.serving.grpc.nghttp2 import Nghttp2Carrier
-from polserve.serving.grpc.shared import ConnectionLimits
-from polserve.serving.grpc.unread import FEW_BYTES, PATIENCE_S, Unread
+from polserve.serving.grpc.shared import STALL_S, ConnectionLimits
+from polserve.serving.grpc.unread import FEW_BYTES, Unread
 from polserve.serving.rounds import Rounds
 from tests.support.http2 import framed
 from tests.support.hyper import HyperPeer
@@ -87,8 +87,8 @@ def unread(held: Held) -> Unread:
 
 def test_a_client_that_stops_reading_much_is_stuck_after_a_while(unread: Unread) -> None:
     assert not unread.is_stuck(1.0, FEW_BYTES + 1)
-    assert not unread.is_stuck(PATIENCE_S, FEW_BYTES + 1)
-    assert unread.is_stuck(PATIENCE_S + 1.1, FEW_BYTES + 1)
+    assert not unread.is_stuck(STALL_S, FEW_BYTES + 1)
+    assert unread.is_stuck(STALL_S + 1.1, FEW_BYTES + 1)
 
 
 def test_a_client_that_reads_slowly_is_not_stuck(held: Held, unread: Unread) -> None:

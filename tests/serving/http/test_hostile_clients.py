@@ -44,6 +44,15 @@ def server() -> Iterator[HttpServer]:
     server.stop()
 
 
+@pytest.fixture
+def narrow() -> Iterator[HttpServer]:
+    """A server that has at most eight connections."""
+    server = HttpServer("127.0.0.1", 0, most_connections=8)
+    server.start(page_routes(lambda: b"", lambda: {"ready": True, "policies": {}, "grpc_port": 1, "reason": ""}))
+    yield server
+    server.stop()
+
+
 @contextlib.contextmanager
 def held(port: int, n: int, data: bytes) -> Iterator[list[socket.socket]]:
     """Connections that sent this much, and say no more."""
@@ -109,10 +118,8 @@ def test_a_client_that_does_not_read_its_answer_is_given_up(
         wait_until(lambda: not server.connections)
 
 
-def test_the_connection_that_has_waited_longest_makes_room_for_a_new_one(
-    server: HttpServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 8)
+def test_the_connection_that_has_waited_longest_makes_room_for_a_new_one(narrow: HttpServer) -> None:
+    server = narrow
     with held(server.port, 1, b"") as (first,):
         time.sleep(0.05)  # so that it is the first
         with held(server.port, 7, b"GET") as others:
