@@ -2,8 +2,8 @@
 
 Ours trains by its preset, until the return of its selection episodes is reached. Stable-baselines3 runs the settings
 that RL Zoo publishes (hyperparams/dqn.yml) in two ways: for their number of steps, without any evaluation in between,
-as they are meant; and stopped as ours is, by as many evaluations, with the best network kept. All then play the same
-100 episodes on seeds that none trained on.
+as they are meant; and stopped as ours is, by as many evaluations, with the best network kept. The policies of a seed
+then play the same 100 episodes, which are that seed's own, and which none trained on.
 """
 
 import tempfile
@@ -20,9 +20,10 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.callbacks import EvalCallback, StopTrainingOnRewardThreshold
 
 from benchmarks.tables import finish, options, show
-from polserve.training.environments.making import EVALUATION_FIRST_SEED, EnvironmentSpec
+from polserve.training.environments.making import EnvironmentSpec
 from polserve.training.evaluation.episodes import play_episodes
 from polserve.training.learning.collector import ChooseActions
+from polserve.training.learning.streams import Streams
 from polserve.training.runs.presets import PRESETS
 from polserve.training.runs.recipe import Recipe
 from polserve.training.runs.trainee import build_trainee
@@ -98,7 +99,7 @@ def ours(problem: Problem, seed: int, steps: int) -> Run:
     wall_s = time.perf_counter() - started
     trainee.close()
     trainee.agent.load_weights(result.weights)
-    return Run("polserve", seed, result.step, wall_s, evaluate(problem, trainee.agent.greedy))
+    return Run("polserve", seed, result.step, wall_s, evaluate(problem, trainee.agent.greedy, seed))
 
 
 def stable_baselines3(problem: Problem, seed: int, steps: int, side: str) -> Run:
@@ -115,7 +116,7 @@ def stable_baselines3(problem: Problem, seed: int, steps: int, side: str) -> Run
         actions: NDArray[np.int64] = model.predict(observations, deterministic=True)[0]
         return actions
 
-    return Run(side, seed, model.num_timesteps, wall_s, evaluate(problem, greedy))
+    return Run(side, seed, model.num_timesteps, wall_s, evaluate(problem, greedy, seed))
 
 
 def learn_until_solved(problem: Problem, model: DQN, steps: int) -> DQN:
@@ -151,9 +152,10 @@ def zoo_model(problem: Problem, seed: int) -> DQN:
     )
 
 
-def evaluate(problem: Problem, choose_actions: ChooseActions) -> float:
-    """Mean return over 100 episodes on the evaluation seeds."""
-    episodes = play_episodes(choose_actions, problem.recipe.environment, 100, EVALUATION_FIRST_SEED)
+def evaluate(problem: Problem, choose_actions: ChooseActions, seed: int) -> float:
+    """Mean return over the 100 episodes that evaluate runs of a seed."""
+    first_seed = Streams(seed).first_evaluation_seed
+    episodes = play_episodes(choose_actions, problem.recipe.environment, 100, first_seed)
     return mean(episode.episode_return for episode in episodes)
 
 

@@ -79,7 +79,8 @@ def test_resume_ends_the_same_run(interrupted: Interrupted, tmp_path: Path) -> N
     assert resumed.returncode == 0, resumed.stderr
     assert "registered cartpole/1" in resumed.stdout
     assert "report: runs/cartpole-seed0/report\n" in resumed.stdout
-    assert {"learning_curve.png", "returns.png", "evaluation.md"} < {
+    assert (interrupted.folder / "runs/cartpole-seed0/learning_curve.csv").read_text().count("\n") > 1
+    assert {"learning_curve.png", "learning_curve.csv", "returns.png", "evaluation.md"} < {
         path.name for path in (interrupted.folder / "runs/cartpole-seed0/report").iterdir()
     }
     store = MlflowClient(f"sqlite:///{interrupted.folder / 'mlflow.db'}")
