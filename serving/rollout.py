@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from polserve.protos.shared.names import CHAMPION
+from polserve.protos.shared.names import CHAMPION, MODEL_FILE
 from polserve.serving.audit import Audit, no_audit
 from polserve.serving.errors import RolloutRefused
 from polserve.serving.logs import Log
@@ -147,6 +147,7 @@ class Rollout:
         self._withdrawn = {ref: one for ref, one in self._withdrawn.items() if ref in self._refused}
         is_first = self._live is None
         if is_first:
+            desired = _largest_first(desired)
             self._begin_early(desired)
         results: list[RolloutResult] = []
         live = dict(self.live)
@@ -158,6 +159,7 @@ class Rollout:
                 self._switch(live)
         if not self._is_list_fixed:
             live = {name: named for name, named in live.items() if name in desired}
+        self._early = {}  # all of them were waited for, but where an earlier try was cut short
         self._switch(live)
         return results
 
@@ -167,8 +169,9 @@ class Rollout:
         Nothing is live yet that they would be compared with.
         """
         pool = ThreadPoolExecutor(1, "validation")
-        first = (ref for refs in desired.values() for ref in _champion_first(refs)[:1])
-        self._early = {ref: pool.submit(self._validate, ref, None) for ref in first if ref.problem is None}
+        first = dict.fromkeys(ref for refs in desired.values() for ref in _champion_first(refs)[:1])
+        wanted = [ref for ref in first if ref.problem is None and ref not in self._refused]
+        self._early = {ref: pool.submit(self._validate, ref, None) for ref in wanted}
         pool.shutdown(wait=False)
 
     def _switch(self, live: LiveVersions) -> None:
@@ -233,6 +236,20 @@ class Rollout:
                 aliases = {alias: one.ref.version for alias, one in named.items()}
                 log.info("aliases_switched", policy=name, **aliases)
                 self._audit("aliases_switched", policy=name, aliases=aliases)
+
+
+def _largest_first(desired: DesiredVersions) -> DesiredVersions:
+    """Return what is desired, the policies with the largest graphs first.
+
+    While a version is loaded the next one is validated, and nothing beside the last: so that one had better be small.
+    """
+    return dict(sorted(desired.items(), key=lambda one: -max(map(_graph_bytes, one[1].values()), default=0)))
+
+
+def _graph_bytes(ref: VersionRef) -> int:
+    """Size of a version's graph; 0 for one whose files are not there, which its validation will tell."""
+    path = ref.folder / MODEL_FILE
+    return path.stat().st_size if path.is_file() else 0
 
 
 def _champion_first(refs: Mapping[str, VersionRef]) -> list[VersionRef]:

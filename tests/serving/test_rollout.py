@@ -11,7 +11,7 @@ from polserve.serving.rollout import Rollout
 from polserve.serving.versions import AcceptedVersion, VersionRef
 from polserve.training.versions.version import PolicyVersion
 from tests.support.local_workers import LoaderOnly, validate_here
-from tests.support.versions import make_version
+from tests.support.versions import make_frames_version, make_version
 
 
 def ref(version: PolicyVersion, folder: Path, number: str = "1", sha256: str | None = None) -> VersionRef:
@@ -124,3 +124,19 @@ def test_at_the_start_a_version_is_validated_while_the_one_before_is_loaded(tmp_
     rollout = Rollout(validate, Waiting(), is_list_fixed=False)
     results = rollout.apply({"first": {CHAMPION: first}, "second": {CHAMPION: second}})
     assert [(result.policy, result.refusal) for result in results] == [("first", None), ("second", None)]
+
+
+def test_at_the_start_the_largest_policies_come_first_since_nothing_is_validated_while_the_last_is_loaded(
+    tmp_path: Path,
+) -> None:
+    small, large = make_version(), make_frames_version()
+    desired = {
+        "absent": {CHAMPION: VersionRef("absent", "1", tmp_path / "nowhere", "", problem="it is gone")},
+        "none": {},
+        "small": {CHAMPION: VersionRef("small", "1", small.write(tmp_path / "small"), small.sha256)},
+        "large": {CHAMPION: VersionRef("large", "1", large.write(tmp_path / "large"), large.sha256)},
+    }
+    sizes = {name: (tmp_path / name / MODEL_FILE).stat().st_size for name in ("small", "large")}
+    assert sizes["small"] != sizes["large"]
+    tried = [result.policy for result in LoaderOnly().rollout().apply(desired)]
+    assert tried == [*sorted(sizes, key=lambda name: -sizes[name]), "absent"]
