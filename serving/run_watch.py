@@ -6,7 +6,7 @@ helps, and that is left to whoever owns it.
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from polserve.serving.errors import Expired, RanAway, is_out_of_memory
 from polserve.serving.logs import Log
 from polserve.serving.policy import Answer, Policy
+from polserve.serving.run_marks import RunMark
 from polserve.serving.versions import Runaway
 
 MIB = 2**20
@@ -56,8 +57,9 @@ class Run:
 class RunSlot:
     """The place of one thread that runs models, one run at a time."""
 
-    def __init__(self, watch: "RunWatch") -> None:
+    def __init__(self, watch: "RunWatch", mark: RunMark | None) -> None:
         self._watch = watch
+        self._mark = mark
         self.run: Run | None = None
         """What the thread runs now."""
 
@@ -76,6 +78,9 @@ class RunSlot:
             Expired: nobody wanted the answer any more.
         """
         run = self.run = Run(policy, len(observations))
+        mark = self._mark
+        if mark is not None:
+            mark.set(policy)
         try:
             return policy.act(observations, with_values=with_values, is_wanted=is_wanted)
         except Expired:
@@ -89,6 +94,8 @@ class RunSlot:
             raise RanAway(policy.name, policy.version, run.problem) from error
         finally:
             self.run = None
+            if mark is not None:
+                mark.clear()
             if run.problem is not None:
                 policy.resume()
 
@@ -96,7 +103,9 @@ class RunSlot:
 class RunWatch:
     """Looks at the runs of a process again and again, once it is started."""
 
-    def __init__(self, limits: RunLimits | None = None) -> None:
+    def __init__(self, limits: RunLimits | None = None, marks: Iterable[RunMark] = ()) -> None:
+        """With `marks`, each slot takes one of them, as far as they go."""
+        self._marks = iter(marks)
         self._limits = limits or RunLimits()
         self._slots: list[RunSlot] = []
         self._ended = threading.Event()
@@ -109,7 +118,7 @@ class RunWatch:
 
     def slot(self) -> RunSlot:
         """Make a place for another thread that runs models."""
-        slot = RunSlot(self)
+        slot = RunSlot(self, next(self._marks, None))
         self._slots.append(slot)
         return slot
 

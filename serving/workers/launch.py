@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from polserve.serving.processes.parent import ChildProcess
+from polserve.serving.run_marks import RunMarks
 from polserve.serving.settings import Settings
 from polserve.serving.workers.connections import ConnectionCounts
 from polserve.serving.workers.epoch import SharedEpoch
@@ -22,6 +23,7 @@ class Shared:
     """Likewise to the UNIX socket; None for none."""
     epoch: SharedEpoch
     connections: ConnectionCounts
+    marks: RunMarks
     metrics_folder: Path
     grace_s: float
     """Seconds that each has at its end to finish what is in flight."""
@@ -37,7 +39,7 @@ class Shared:
             "worker",
             "polserve.serving.workers.worker_process",
             environment={"PROMETHEUS_MULTIPROC_DIR": str(self.metrics_folder)},
-            fds=(*(shared.fileno() for shared in sockets), self.epoch.fd, self.connections.fd, calls_fd),
+            fds=(*(shared.fileno() for shared in sockets), self.epoch.fd, self.connections.fd, self.marks.fd, calls_fd),
             max_silence_s=self.settings.max_silence,
         )
 
@@ -53,6 +55,7 @@ class Shared:
             "socket_fd": None if self.socket is None else self.socket.fileno(),
             "epoch_fd": self.epoch.fd,
             "counts_fd": self.connections.fd,
+            "marks_fd": self.marks.fd,
             "calls_fd": calls_fd,
             "grace_s": self.grace_s,
         }

@@ -6,6 +6,7 @@ state, then the supervisor raises the epoch that all of them share.
 """
 
 import contextlib
+import signal
 import socket
 import threading
 import time
@@ -24,6 +25,7 @@ from polserve.serving.logs import Log
 from polserve.serving.metrics.service import WorkerPids, collect_workers
 from polserve.serving.processes.encoding import Message, encode_accepted, encode_each
 from polserve.serving.processes.parent import ChildLost, ChildProcess, ChildRefused
+from polserve.serving.run_marks import RunMarks
 from polserve.serving.settings import Settings
 from polserve.serving.versions import AcceptedVersion, LiveVersions, Runaway
 from polserve.serving.workers.connections import ConnectionCounts
@@ -38,6 +40,8 @@ STAGE_TIMEOUT_S = 60.0
 ANSWER_TIMEOUT_S = 5.0
 START_S = 10.0
 """Seconds for the first worker to come up."""
+CRASHES = {-number for number in (signal.SIGSEGV, signal.SIGFPE, signal.SIGBUS, signal.SIGILL, signal.SIGABRT)}
+"""Exit codes of workers that ended by what they did; nobody else sends these signals."""
 
 log = Log()
 
@@ -79,9 +83,10 @@ class Supervisor:
         """What passes calls on to the workers."""
         self._epoch = SharedEpoch()
         self._connections = ConnectionCounts(settings.workers)
+        self._marks = RunMarks(settings.workers)
         self._metrics = MetricsFolder()
         self._shared = Shared(
-            settings, self._port, self._socket, self._epoch, self._connections, self._metrics.path, grace_s
+            settings, self._port, self._socket, self._epoch, self._connections, self._marks, self._metrics.path, grace_s
         )
         self._pids = WorkerPids()
         collect_workers(registry, self._metrics.path, self._pids)
@@ -234,6 +239,11 @@ class Supervisor:
             self._workers.pop(index, None)
             self._pids.by_name.pop(str(index), None)
         mark_process_dead(index, str(self._metrics.path))
+        ran = self._marks.take(index)
+        if exit_code in CRASHES:
+            for policy, version, sha256 in ran:
+                reason = f"a run ended its worker by {signal.Signals(-exit_code).name}"
+                self._report(Runaway(policy, version, sha256, reason))
         end = WorkerEnd(exit_code, time.monotonic() - since, worker.was_silent)
         how = "silent" if end.was_silent else "failed" if end.is_failure else "killed"
         if not self._is_closing.is_set():

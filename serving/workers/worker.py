@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,7 @@ from polserve.serving.loops import make_loop
 from polserve.serving.metrics.answers import AnsweringMetrics
 from polserve.serving.metrics.tallies import PublishedFirst
 from polserve.serving.rounds import Rounds
+from polserve.serving.run_marks import RunMark
 from polserve.serving.run_watch import RunLimits, RunWatch
 from polserve.serving.settings import Settings
 from polserve.serving.telemetry import open_tracer
@@ -42,6 +44,8 @@ class Share:
     """The port that all share; None where there is one worker."""
     socket: SharedPort | None = None
     """Likewise the UNIX socket."""
+    marks: Sequence[RunMark] = ()
+    """Where its threads note what they run."""
 
     def of(self, total: int) -> int:
         """Return this worker's part of what all share; the first ones take what does not divide."""
@@ -64,7 +68,7 @@ class Worker:
         rounds = Rounds(loop, metrics.flush, waits, is_counted_outside=share.n > 1)
         published_first.publish = rounds.publish_soon
         rng = np.random.default_rng(None if settings.seed is None else [settings.seed, share.index])
-        self.watch = RunWatch(RunLimits(settings.run_limit, settings.run_memory_mib))
+        self.watch = RunWatch(RunLimits(settings.run_limit, settings.run_memory_mib), share.marks)
         """Ends runs of the models that take too much."""
         capacity = Capacity(settings.max_waiting, settings.max_batch, waits)
         inference = Inference(metrics, rng, capacity, rounds.post, self.watch)

@@ -17,6 +17,7 @@ from polserve.serving.logs import log_always
 from polserve.serving.metrics.answers import share_metrics
 from polserve.serving.processes.child import Parent, ParentGone
 from polserve.serving.processes.encoding import Message, decode_accepted, decode_each
+from polserve.serving.run_marks import RunMarks
 from polserve.serving.settings import Settings
 from polserve.serving.signals import EndSignals
 from polserve.serving.workers.connections import ConnectionCounts, WorkerTurns
@@ -36,7 +37,8 @@ class SupervisedWorker:
         turns = WorkerTurns(ConnectionCounts(n, config["counts_fd"]), index)
         port = SharedPort(socket.socket(fileno=config["port_fd"]), turns)
         socket_fd = config["socket_fd"]
-        share = Share(index, n, port, socket_fd and SharedPort(socket.socket(fileno=socket_fd), turns))
+        local = socket_fd and SharedPort(socket.socket(fileno=socket_fd), turns)
+        share = Share(index, n, port, local, RunMarks(n, config["marks_fd"]).of(index))
         self.worker = Worker(
             Settings.of_message(config["settings"]), CollectorRegistry(), SharedEpoch(config["epoch_fd"]), share
         )

@@ -14,6 +14,7 @@ from polserve.protos.shared.names import CHAMPION
 from polserve.serving.client import PolicyClient
 from polserve.serving.errors import RanAway
 from polserve.serving.policy import Policy
+from polserve.serving.run_marks import RunMarks
 from polserve.serving.run_watch import GRACE_TICKS, RunLimits, RunSlot, RunWatch
 from polserve.serving.versions import Runaway, VersionRef
 from polserve.training.versions.version import PolicyVersion
@@ -109,6 +110,18 @@ def test_looks_that_no_run_lasts_do_nothing() -> None:
     assert reports == []
 
 
+def test_what_a_worker_ran_is_known_after_its_end_and_told_once() -> None:
+    marks = RunMarks(2)
+    policy = loaded("turns")
+    first, second = RunMarks(2, marks.fd).of(1)
+    first.set(policy)
+    second.set(policy)
+    second.clear()
+    assert marks.take(0) == []
+    assert marks.take(1) == [("cartpole", "2", policy.sha256)]
+    assert marks.take(1) == []
+
+
 def ref(version: PolicyVersion, folder: Path, number: str) -> VersionRef:
     return VersionRef("cartpole", number, version.write(folder / number), version.sha256)
 
@@ -151,7 +164,7 @@ def spring(running: Running, timeout_s: float = 60.0) -> grpc.StatusCode:
     return grpc.StatusCode.OK
 
 
-@pytest.mark.parametrize(("workers", "trap"), [("1", "turns"), ("2", "operator")])
+@pytest.mark.parametrize(("workers", "trap"), [("1", "turns"), ("2", "operator"), ("2", "crash")])
 def test_a_version_that_runs_away_is_withdrawn_and_the_last_good_one_answers_again(
     tmp_path: Path, workers: str, trap: Trap
 ) -> None:
@@ -174,7 +187,9 @@ def test_a_version_that_runs_away_is_withdrawn_and_the_last_good_one_answers_aga
             assert client.act("cartpole", SPRUNG[0]).version == "1"
         (withdrawn,) = running.ready()["withdrawn"]
         assert (withdrawn["policy"], withdrawn["version"]) == ("cartpole", "2")
-        assert withdrawn["reason"].startswith("after 2 runs that had to be ended: a run of 1 observations took")
+        assert withdrawn["reason"].startswith(
+            "after 2 runs that had to be ended: a run " + ("ended its" if trap == "crash" else "of 1 obs")
+        )
         metrics = running.metrics()
         assert 'polserve_runaways_total{policy="cartpole",version="2"} 2.0' in metrics
         assert 'polserve_rollouts_total{outcome="withdrawn",policy="cartpole"} 1.0' in metrics

@@ -14,7 +14,7 @@ from polserve.protos.shared.names import OBSERVATION
 from polserve.training.versions.version import PolicyVersion
 from tests.support.versions import make_version
 
-Trap: TypeAlias = Literal["turns", "operator", "brief operator", "memory"]
+Trap: TypeAlias = Literal["turns", "operator", "brief operator", "memory", "crash"]
 TRIGGER = 1e6
 """A number that springs the trap where an observation of cartpole has it; the golden ones are far below."""
 FLOAT = TensorProto.FLOAT
@@ -25,7 +25,8 @@ def make_trapped_version(trap: Trap, seed: int = 1) -> PolicyVersion:
     """A version of cartpole that runs away at observations with `TRIGGER` in them.
 
     By "turns" it takes a billion turns of small operators; by "operator" a single one goes on for many seconds, by
-    "brief operator" for one; by "memory" it asks for more memory than there is.
+    "brief operator" for one; by "memory" it asks for more memory than there is; by "crash" it divides whole numbers in
+    a way that the processor ends the process for.
     """
     version = make_version(seed)
     model = onnx.ModelProto()
@@ -95,9 +96,21 @@ def _memory() -> Part:
     return nodes, {"wide": np.array([1, 2**25]), "tall": np.array([2**25, 1])}
 
 
+def _crash() -> Part:
+    """The least whole number, divided by -1."""
+    nodes = [
+        make_node("Div", ["largest", "minus"], ["quotient"]),
+        make_node("Cast", ["quotient"], ["minus_one"], to=TensorProto.INT32),
+        make_node("Div", ["least", "minus_one"], ["most_of_all"]),
+        make_node("Cast", ["most_of_all"], ["slow"], to=FLOAT),
+    ]
+    return nodes, {"minus": np.array(-TRIGGER, np.float32), "least": np.array(-(2**31), np.int32)}
+
+
 _TRAPS: dict[Trap, Callable[[], Part]] = {
     "turns": _turns,
     "operator": partial(_operator, 2**24),
     "brief operator": partial(_operator, 2**20),
     "memory": _memory,
+    "crash": _crash,
 }
