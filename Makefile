@@ -15,7 +15,7 @@ told = { export PIP_PROGRESS_BAR=off; $(1); } >.venv/install.log 2>&1 & pid=$$!;
 	printf '  %s s, %s MB: %s\n' $$s "$$(du -sm .venv | cut -f 1)" "$$(grep -iv uninstall .venv/install.log | tail -n 1 | cut -c 1-90)"; done; \
 	wait $$pid || { tail -n 15 .venv/install.log; echo 'installing failed; the whole log is .venv/install.log'; exit 1; }
 
-.PHONY: help install demo serve check test lint types protos hostile bench image clean
+.PHONY: help install demo serve check test lint types protos hostile fuzz bench image clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -56,6 +56,12 @@ protos: install  ## generate the Python messages and stubs
 SESSIONS ?= 1000000
 hostile: install  ## throw a million changed sessions at the service (half an hour or more; SESSIONS=N for another number)
 	HOSTILE_SESSIONS=$(SESSIONS) $(BIN)/pytest -q -s tests/serving/grpc/test_mutated_sessions.py
+
+FUZZ_S ?= 60
+fuzz: install  ## fuzz each target by coverage for FUZZ_S seconds (TARGETS="front calls" for some of them)
+	$(BIN)/pip --disable-pip-version-check install --quiet 'atheris>=3.0,<4'
+	for target in $(or $(TARGETS),$$($(BIN)/python -m tests.fuzz --list)); do \
+	$(BIN)/python -m tests.fuzz $$target -max_total_time=$(FUZZ_S) || exit 1; done
 
 bench: install  ## measure the figures in docs/benchmarks.md (hours; QUICK=1 for a short run)
 	for name in startup act security reliability steps idle limit client transports rest rollout peers control promotion arcade frames adbudget ledger imports; do $(BIN)/python -m benchmarks.$$name $(if $(QUICK),--quick) || exit 1; done

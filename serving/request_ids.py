@@ -69,11 +69,14 @@ def trace_of(parent: bytes) -> str | None:
     return trace.decode()
 
 
+_NAMES = {name: key for key in (_HEADER, _TRACE_HEADER) for name in (key, key.decode())}
+
+
 def id_fields(headers: Iterable[tuple[bytes | str, bytes | str]]) -> dict[bytes, bytes]:
     """Return those headers that may hold a request id, by name; of several alike the first counts."""
     found: dict[bytes, bytes] = {}
     for name, value in headers:
-        key = name if isinstance(name, bytes) else name.encode("latin-1", "replace")
-        if key in (_HEADER, _TRACE_HEADER):
+        key = _NAMES.get(name)
+        if key is not None:
             found.setdefault(key, value if isinstance(value, bytes) else value.encode("latin-1", "replace"))
     return found

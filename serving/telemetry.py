@@ -112,7 +112,7 @@ class Tracer:
         service, method = trace.name
         span = self._tracer.start_span(
             f"{service}/{method}",
-            _parent(trace.request_id.parent),
+            parent_context(trace.request_id.parent),
             SpanKind.SERVER,
             {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method},
             start_time=_nanoseconds(began, offset),
@@ -241,7 +241,7 @@ class _Ids:
         return Generator()
 
 
-def _parent(parent: str | None) -> Any:
+def parent_context(parent: str | None) -> Any:
     """Return the context of a span that a caller began; an empty one without."""
     from opentelemetry.context import Context
     from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context

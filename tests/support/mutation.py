@@ -52,10 +52,21 @@ def recording(target: str) -> Iterator[tuple[str, list[bytearray]]]:
 
 
 def mutate(session: bytes, rng: np.random.Generator) -> bytes:
-    """Return a session with one to five changes: bytes set, cut out, repeated or copied; sometimes it is cut off."""
-    mutated = bytearray(session)
+    """Return a session with one to five changes behind its preface; sometimes it is cut off."""
+    return changed(session, rng, PREFACE_BYTES)
+
+
+def changed(data: bytes, rng: np.random.Generator, kept: int = 0) -> bytes:
+    """Return bytes with one to five changes: set, cut out, repeated or copied; sometimes the end is cut off.
+
+    Args:
+        data: what is changed.
+        rng: chooses the changes.
+        kept: bytes at the beginning that stay as they are.
+    """
+    mutated = bytearray(data)
     for _ in range(rng.integers(1, 6)):
-        start = int(rng.integers(PREFACE_BYTES, max(len(mutated), PREFACE_BYTES + 1)))
+        start = int(rng.integers(kept, max(len(mutated), kept + 1)))
         end = start + int(rng.integers(1, 40))
         match int(rng.integers(8)):
             case 0:
@@ -63,12 +74,12 @@ def mutate(session: bytes, rng: np.random.Generator) -> bytes:
             case 1:
                 mutated[start:start] = mutated[start:end]
             case 2:
-                mutated[start:start] = mutated[int(rng.integers(PREFACE_BYTES, start + 1)) : start]
+                mutated[start:start] = mutated[int(rng.integers(kept, start + 1)) : start]
             case 3:
                 mutated[start:end] = rng.bytes(end - start)
             case _:
                 mutated[start : start + 1] = rng.bytes(1)
-    return bytes(mutated[: rng.integers(1, len(mutated) + 1)]) if rng.random() < 0.2 else bytes(mutated)
+    return bytes(mutated[: rng.integers(1, max(2, len(mutated) + 1))]) if rng.random() < 0.2 else bytes(mutated)
 
 
 class Thrower:
