@@ -2,8 +2,10 @@
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
+# Each package is the file that deploy/requirements.txt names by its hash, whatever the index offers.
 WORKDIR /src
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE ./
+COPY deploy/requirements.txt deploy/build-requirements.txt deploy/
 COPY polserve polserve
 COPY protos protos
 COPY serving serving
@@ -11,8 +13,12 @@ COPY policies policies
 # The secrets are optional: a pip.conf and certificates for a package index behind a private authority.
 RUN --mount=type=secret,id=pipconf,target=/etc/pip.conf \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
-    python -m venv /opt/polserve \
-    && /opt/polserve/bin/pip install --no-cache-dir --constraint constraints.txt '.[otel]' \
+    python -m venv /opt/polserve && python -m venv /opt/build \
+    && /opt/build/bin/pip install --no-cache-dir --require-hashes --only-binary :all: -r deploy/build-requirements.txt \
+    && /opt/build/bin/python -c 'import hatchling.build; hatchling.build.build_wheel("/opt/build")' \
+    && /opt/polserve/bin/pip install --no-cache-dir --require-hashes --only-binary :all: -r deploy/requirements.txt \
+    && /opt/polserve/bin/pip install --no-cache-dir --no-index --no-deps /opt/build/polserve-*.whl \
+    && /opt/polserve/bin/pip check \
     && /opt/polserve/bin/pip uninstall --yes pip setuptools
 
 FROM ${BASE}

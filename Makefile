@@ -15,7 +15,7 @@ told = { export PIP_PROGRESS_BAR=off; $(1); } >.venv/install.log 2>&1 & pid=$$!;
 	printf '  %s s, %s MB: %s\n' $$s "$$(du -sm .venv | cut -f 1)" "$$(grep -iv uninstall .venv/install.log | tail -n 1 | cut -c 1-90)"; done; \
 	wait $$pid || { tail -n 15 .venv/install.log; echo 'installing failed; the whole log is .venv/install.log'; exit 1; }
 
-.PHONY: help install demo serve check test lint types protos hostile fuzz bench image clean
+.PHONY: help install demo serve check test lint types protos hostile fuzz bench image lock audit sbom clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -68,6 +68,22 @@ bench: install  ## measure the figures in docs/benchmarks.md (hours; QUICK=1 for
 
 image: ## build the container image with docker, or ENGINE=podman
 	$(or $(ENGINE),docker) build --tag polserve .
+
+lock: install  ## write deploy/requirements.txt, from which the image is built, after a change of constraints.txt
+	$(BIN)/python -m deploy.lock
+
+audit: .venv/tools/.installed  ## look up known vulnerabilities of what is pinned; fails where nobody can be asked, too
+	$(BIN)/python -m deploy.audit
+
+sbom: .venv/tools/.installed  ## write dist/polserve.cdx.json, the bill of materials of the image's Python packages
+	@mkdir -p dist
+	.venv/tools/bin/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible \
+	  --output-format JSON --output-file dist/polserve.cdx.json deploy/requirements.txt
+
+.venv/tools/.installed: deploy/tools.txt | .venv/.installed
+	$(BIN)/python -m venv .venv/tools
+	.venv/tools/bin/pip --disable-pip-version-check install --quiet --requirement deploy/tools.txt
+	@touch $@
 
 clean:  ## delete what was installed and generated
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache demo runs build dist

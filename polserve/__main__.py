@@ -7,6 +7,9 @@ from collections.abc import Callable
 def main() -> None:
     """Run the command line; where one of its imports fails, say why in one line."""
     try:
+        from polserve.protos.shared.usage_reports import report_to_nobody
+
+        report_to_nobody()
         run = _program(sys.argv[1:])
     except (ImportError, AttributeError) as error:
         from polserve.protos.shared.imports import why_import_failed

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from packaging.utils import canonicalize_name
 
 from polserve.serving.client import ClientError, PolicyClient
 from polserve.training.registry.store import connect
@@ -51,13 +53,16 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def container(image: str) -> Iterator[tuple[str, int, int]]:
-    """A hardened container of the image: its id, gRPC port and HTTP port."""
+def container(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int, int]]:
+    """A hardened container of the image, whose shells are gone: its id, gRPC port and HTTP port."""
+    nothing = tmp_path_factory.mktemp("nothing") / "shell"
+    nothing.touch()
+    shells = [option for name in ("dash", "bash") for option in ("-v", f"{nothing}:/usr/bin/{name}:ro")]
     grpc_port, http_port = free_port(), free_port()
     identifier = engine(
         *("run", "-d", "-p", f"127.0.0.1:{grpc_port}:50051", "-p", f"127.0.0.1:{http_port}:8080"),
         *("--read-only", "--cap-drop=ALL", "--security-opt", "no-new-privileges", "--memory", "512m"),
-        *("--pids-limit", "128", image),
+        *("--pids-limit", "128", *shells, image),
     )
     yield identifier, grpc_port, http_port
     subprocess.run([ENGINE, "rm", "-f", "-v", identifier], check=False, capture_output=True)
@@ -80,6 +85,22 @@ def test_it_runs_as_nobody_and_holds_the_serving_side_only(container: tuple[str,
     names = ["torch", "gymnasium", "onnx", "sqlalchemy", "training", "ale_py", "pip"]
     code = f"import importlib.util, json; print(json.dumps([n for n in {names} if importlib.util.find_spec(n)]))"
     assert json.loads(inside(container, code)) == []
+
+
+def test_it_has_no_capabilities_and_needs_no_shell(container: tuple[str, int, int]) -> None:
+    status = inside(container, "print(open('/proc/1/status').read())")
+    assert len(re.findall(r"^Cap(?:Prm|Eff|Bnd|Amb):\t0+$", status, re.MULTILINE)) == 4
+    assert "NoNewPrivs:\t1" in status
+    shell = subprocess.run([ENGINE, "exec", container[0], "sh", "-c", "true"], check=False, capture_output=True)
+    assert shell.returncode != 0
+
+
+def test_every_package_in_it_is_one_of_those_that_are_pinned(container: tuple[str, int, int]) -> None:
+    code = "import json, importlib.metadata as m; print(json.dumps({d.name: d.version for d in m.distributions()}))"
+    found = {canonicalize_name(name): version for name, version in json.loads(inside(container, code)).items()}
+    text = (ROOT / "deploy" / "requirements.txt").read_text()
+    pinned = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", text, re.MULTILINE))
+    assert {name: number for name, number in found.items() if name != "polserve"} == pinned
 
 
 def test_its_cache_is_writable_and_nothing_else_is(container: tuple[str, int, int]) -> None:
