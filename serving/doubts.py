@@ -29,6 +29,7 @@ class Doubts:
         self._trust = None if settings.trusted_keys is None else Trust(settings.trusted_keys)
         self._runaways = Counter[tuple[str, str, str]]()
         """Runs that were ended, by policy, version and checksum."""
+        self._lock = threading.Lock()
         self._rollout: Rollout | None = None
         self._tell: Callable[[Sequence[RolloutResult]], None] = lambda _results: None
 
@@ -54,8 +55,10 @@ class Doubts:
         """Count a run that was ended; withdraw its version where that happens too often. Returns at once."""
         self._count(runaway.policy, runaway.version)
         key = (runaway.policy, runaway.version, runaway.sha256)
-        self._runaways[key] += 1
-        if self._runaways[key] == self._max_runaways:
+        with self._lock:  # several workers tell at the same time
+            self._runaways[key] += 1
+            is_enough = self._runaways[key] == self._max_runaways
+        if is_enough:
             threading.Thread(target=self._withdraw, args=(runaway,), name="withdrawal", daemon=True).start()
 
     def _withdraw(self, runaway: Runaway) -> None:

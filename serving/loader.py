@@ -31,7 +31,7 @@ class VersionLoader:
             return
         ref = version.ref
         try:
-            policy = Policy.load_registered(ref, version.pace)
+            policy = Policy.load_registered(ref, version.pace, is_accepted=True)
         except RolloutRefused:
             raise
         except Exception as error:

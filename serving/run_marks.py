@@ -3,17 +3,17 @@
 import json
 import mmap
 import os
-from typing import TypeAlias
+import signal
 
 from polserve.serving.policy import Policy
+from polserve.serving.versions import Runaway
 
 N_SLOTS = 2
 """Threads of a worker that run models."""
 SLOT_BYTES = 1024
 _RUNNING, _IDLE = 1, 0
-
-RunningVersion: TypeAlias = tuple[str, str, str]
-"""Policy, version and checksum."""
+CRASHES = {-number for number in (signal.SIGSEGV, signal.SIGFPE, signal.SIGBUS, signal.SIGILL, signal.SIGABRT)}
+"""Exit codes of workers that ended by what they did; nobody else sends these signals."""
 
 
 class RunMark:
@@ -52,9 +52,17 @@ class RunMarks:
         """Return the places of a worker's threads."""
         return [RunMark(place) for place in self._places(worker)]
 
-    def take(self, worker: int) -> list[RunningVersion]:
-        """Return what a worker that has ended was running, and make its places free for the next."""
-        found: list[RunningVersion] = []
+    def crashed(self, worker: int, exit_code: int) -> list[Runaway]:
+        """Return the runs that crashed a worker, which has ended, and make its places free for the next."""
+        ran = self.take(worker)
+        if exit_code not in CRASHES:
+            return []
+        reason = f"a run ended its worker by {signal.Signals(-exit_code).name}"
+        return [Runaway(*version, reason) for version in ran]
+
+    def take(self, worker: int) -> list[tuple[str, str, str]]:
+        """Return policy, version and checksum of what a worker was running, and make its places free."""
+        found: list[tuple[str, str, str]] = []
         for place in self._places(worker):
             if place[0] == _RUNNING:
                 length = int.from_bytes(place[1:3], "little")

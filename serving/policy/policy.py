@@ -68,13 +68,15 @@ class Policy:
         return self._graph.has_values
 
     @classmethod
-    def of_model(cls, name: str, version: str, model: bytes, pace: Pace = UNMEASURED) -> Self:
-        """Build a policy from the bytes of a model.onnx.
+    def of_model(
+        cls, name: str, version: str, model: bytes, pace: Pace = UNMEASURED, *, is_checked: bool = False
+    ) -> Self:
+        """Build a policy from the bytes of a model.onnx; `is_checked` where the very bytes were checked before.
 
         Raises:
             RolloutRefused: the bytes are no policy version.
         """
-        graph = Graph(model)
+        graph = Graph(model, is_checked=is_checked)
         spec = graph.spec
         choices = _choices(spec.action)
         return cls(
@@ -104,8 +106,10 @@ class Policy:
         return cls.of_model(name, version, _read_model(folder), pace)
 
     @classmethod
-    def load_registered(cls, ref: VersionRef, pace: Pace = UNMEASURED) -> Self:
+    def load_registered(cls, ref: VersionRef, pace: Pace = UNMEASURED, *, is_accepted: bool = False) -> Self:
         """Load a version and warm it up, so that its first call takes no longer than the others.
+
+        What the validator accepted (`is_accepted`) is known by its checksum, and not looked at again.
 
         Raises:
             RolloutRefused: it is not the file that was registered, no policy version, or cannot answer.
@@ -115,7 +119,7 @@ class Policy:
         if sha256 != ref.sha256:
             wanted = ref.sha256 or f"a tag {SHA256_TAG}"
             raise RolloutRefused(f"sha256 of {MODEL_FILE}: expected {wanted}, got {sha256}")
-        policy = cls.of_model(ref.policy, ref.version, model, pace)
+        policy = cls.of_model(ref.policy, ref.version, model, pace, is_checked=is_accepted)
         try:
             policy.act(policy.zeros(1))
         except Exception as error:  # onnxruntime raises a dozen unrelated classes

@@ -6,7 +6,6 @@ state, then the supervisor raises the epoch that all of them share.
 """
 
 import contextlib
-import signal
 import socket
 import threading
 import time
@@ -40,8 +39,6 @@ STAGE_TIMEOUT_S = 60.0
 ANSWER_TIMEOUT_S = 5.0
 START_S = 10.0
 """Seconds for the first worker to come up."""
-CRASHES = {-number for number in (signal.SIGSEGV, signal.SIGFPE, signal.SIGBUS, signal.SIGILL, signal.SIGABRT)}
-"""Exit codes of workers that ended by what they did; nobody else sends these signals."""
 
 log = Log()
 
@@ -239,11 +236,8 @@ class Supervisor:
             self._workers.pop(index, None)
             self._pids.by_name.pop(str(index), None)
         mark_process_dead(index, str(self._metrics.path))
-        ran = self._marks.take(index)
-        if exit_code in CRASHES:
-            for policy, version, sha256 in ran:
-                reason = f"a run ended its worker by {signal.Signals(-exit_code).name}"
-                self._report(Runaway(policy, version, sha256, reason))
+        for runaway in self._marks.crashed(index, exit_code):
+            self._report(runaway)
         end = WorkerEnd(exit_code, time.monotonic() - since, worker.was_silent)
         how = "silent" if end.was_silent else "failed" if end.is_failure else "killed"
         if not self._is_closing.is_set():
