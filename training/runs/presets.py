@@ -53,25 +53,11 @@ SCREENS_REPLAY = ReplayConfig(
     replay_capacity=800_000, learning_starts=50_000, updates_per_vector_step=4, checkpoint_replay=False
 )
 
-CONTINUOUS: Mapping[str, DdpgConfig | SacConfig] = {
-    "ddpg": DdpgConfig(
-        actor_learning_rate=1e-3, batch_size=256, target_tau=0.005, noise_start=0.1, noise_end=0.1, random_steps=1_000
-    ),
-    # Fujimoto et al. 2018, with the exploration of their code for small problems.
-    "td3": DdpgConfig(
-        actor_learning_rate=1e-3,
-        batch_size=256,
-        target_tau=0.005,
-        noise_start=0.1,
-        noise_end=0.1,
-        random_steps=1_000,
-        twin_critics=True,
-        policy_delay=2,
-        target_noise=0.2,
-        acts_by_target=True,
-    ),
-    "sac": SacConfig(),
-}
+DDPG = DdpgConfig(
+    actor_learning_rate=1e-3, batch_size=256, target_tau=0.005, noise_start=0.1, noise_end=0.1, random_steps=1_000
+)
+TD3 = dataclasses.replace(DDPG, twin_critics=True, policy_delay=2, target_noise=0.2, acts_by_target=True)
+CONTINUOUS: Mapping[str, DdpgConfig | SacConfig] = {"ddpg": DDPG, "td3": TD3, "sac": SacConfig()}
 """Agents of continuous actions, by algorithm, as they are where nothing is known of the environment."""
 ARCADE = {"dqn": "mspacman", "pqn": "mspacman-pqn"}
 """Preset whose settings an algorithm has for any other Atari game, too."""
@@ -224,19 +210,7 @@ PRESETS: Mapping[str, Recipe] = {
         environment=EnvironmentSpec("Pendulum-v1"),
         loop=LoopConfig(steps=30_000, n_envs=4, evaluate_every=4_000, selection_episodes=100, selection_share=1.0),
         network=NetworkConfig(hidden_sizes=(256, 256)),
-        agent=DdpgConfig(
-            actor_learning_rate=1e-3,
-            batch_size=256,
-            discount=0.98,
-            target_tau=0.005,
-            noise_start=0.1,
-            noise_end=0.1,
-            random_steps=1_000,
-            twin_critics=True,
-            policy_delay=2,
-            target_noise=0.2,
-            acts_by_target=True,
-        ),
+        agent=dataclasses.replace(TD3, discount=0.98),
     ),
     # A tutorial's settings, with its slips mended: docs/ms-pacman.md lists them.
     "mspacman-guide": Recipe(

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import gymnasium as gym
 import numpy as np
@@ -21,15 +21,7 @@ from polserve.training.runs.recipe import Recipe
 from polserve.training.runs.trainee import Trainee, build_trainee
 from tests.support.strangers import registered
 
-GENERATORS: tuple[Use, ...] = (
-    "environments",
-    "exploration",
-    "replay",
-    "network",
-    "selection",
-    "evaluation",
-    "golden observations",
-)
+GENERATORS: tuple[Use, ...] = get_args(Use)
 N_ENVS = 16
 
 
