@@ -131,9 +131,9 @@ def compare_oip(report: Report, rounds: int, calls: int) -> None:
 
 
 def compare_batch(report: Report, rounds: int, calls: int) -> None:
-    """Measure large batches beside the model alone."""
+    """Measure large batches beside the model alone, on one thread as in the service, at the same time."""
     model = (BUNDLED_POLICIES / "cartpole" / "1" / MODEL_FILE).read_bytes()
-    with polserve() as ours:
+    with polserve() as ours, ThreadPoolExecutor(1) as driver:
         for name, rows, shape, n, bound in (
             ("batch", BATCH, EIGHT, calls // 4, ">= 0.9"),
             ("batch_large", LARGE, Shape(1, 1), max(20, calls // 200), ">= 1.0"),
@@ -142,8 +142,9 @@ def compare_batch(report: Report, rounds: int, calls: int) -> None:
             ours.ask(message)
             cpu, alone = [], []
             for _ in range(rounds):
-                alone.append(session_ms(model, rows))
-                cpu.append(ours.drive(message, shape, n).cpu_ms)
+                driven = driver.submit(ours.drive, message, shape, n)
+                alone.append(session_ms(model, rows, driven.done))
+                cpu.append(driven.result().cpu_ms)
             title = f"observations per CPU second, batches of {len(rows):,}, to session.run"
             report.line(name, title, len(rows) / median(cpu), len(rows) / median(alone), bound, "per ms")
 

@@ -23,8 +23,12 @@ from polserve.serving.waiting import Question, Result, WaitingRoom
 
 INLINE_S = 1e-3
 """A run that takes the model longer is left to the thread."""
-ROUND_S = 2e-3
-"""Time of all the runs that the loop makes before it looks at its connections again; the rest is put off till then."""
+ROUND_S = 4e-3
+"""Time of all the runs that the loop makes before it looks at its connections again; the rest is put off till then.
+
+Long enough for several large batches: what Python does for each of them is dear after the run of a model, which has
+taken the processor's caches, and cheaper for some together.
+"""
 
 Post: TypeAlias = Callable[[Callable[[], None]], None]
 """Has a function called by the loop's thread, soon; may be used by any thread."""

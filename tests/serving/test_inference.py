@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from polserve.serving.errors import Expired, NotReady, Overloaded
-from polserve.serving.inference import Capacity, Inference
+from polserve.serving.inference import INLINE_S, ROUND_S, Capacity, Inference
 from polserve.serving.policy import Answer, Policy
 from polserve.serving.versions import Pace
 from polserve.serving.waiting import MAX_WAITING_BYTES, Question, Result
@@ -19,6 +19,9 @@ from tests.support.versions import make_version
 GOLDEN = make_version().golden
 FAST = Pace(1e-6, 1e-7, is_batched=True)
 SLOW = Pace(1.0, 0.001, is_batched=True)
+INLINE = Pace(0.9 * INLINE_S, 1e-6, is_batched=False)
+"""Of a version whose runs one turn of the loop has time for `N_A_TURN` of."""
+N_A_TURN = int(ROUND_S // INLINE.alone_s)
 
 
 class Loop:
@@ -192,24 +195,25 @@ def test_what_was_answered_is_not_held_until_there_is_more_to_do(inference: Infe
 def test_what_a_turn_of_the_loop_has_no_time_for_is_answered_in_the_next_and_in_order(
     inference: Inference, runs: Runs, loop: Loop
 ) -> None:
-    policy = loaded(Pace(0.9e-3, 1e-6, is_batched=False))
+    policy = loaded(INLINE)
     asked, late = Asked(policy), Asked(policy)
-    inference.ask([asked.about(slice(i, i + 1)) for i in range(5)])
-    assert asked.actions == GOLDEN["action"][:2].tolist()
-    inference.ask([late.about(slice(9, 10))])
+    n = 2 * N_A_TURN + 1
+    inference.ask([asked.about(slice(i, i + 1)) for i in range(n)])
+    assert asked.actions == GOLDEN["action"][:N_A_TURN].tolist()
+    inference.ask([late.about(slice(n, n + 1))])
     assert late.told == []
     loop.turn()
-    assert asked.actions == GOLDEN["action"][:4].tolist()
+    assert asked.actions == GOLDEN["action"][: 2 * N_A_TURN].tolist()
     loop.turn()
-    assert asked.actions == GOLDEN["action"][:5].tolist()
-    assert late.actions == GOLDEN["action"][9:10].tolist()
-    assert runs.sizes == [1] * 6
+    assert asked.actions == GOLDEN["action"][:n].tolist()
+    assert late.actions == GOLDEN["action"][n : n + 1].tolist()
+    assert runs.sizes == [1] * (n + 1)
 
 
 def test_what_was_put_off_and_is_no_longer_wanted_is_dropped(inference: Inference, runs: Runs, loop: Loop) -> None:
-    policy = loaded(Pace(0.9e-3, 1e-6, is_batched=False))
+    policy = loaded(INLINE)
     asked = Asked(policy)
-    inference.ask([asked.about(slice(0, 1), is_wanted=lambda: False) for _ in range(3)])
+    inference.ask([asked.about(slice(0, 1), is_wanted=lambda: False) for _ in range(N_A_TURN + 1)])
     loop.turn()
-    assert [type(result) for result in asked.told] == [Answer, Answer, Expired]
-    assert runs.sizes == [1, 1]
+    assert [type(result) for result in asked.told] == [Answer] * N_A_TURN + [Expired]
+    assert runs.sizes == [1] * N_A_TURN
