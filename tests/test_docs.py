@@ -212,6 +212,14 @@ def test_every_link_of_a_document_leads_somewhere(document: Path) -> None:
         assert not anchor or anchor in anchors(linked), f"{target}#{anchor}"
 
 
+@pytest.mark.parametrize("page", ["security.md", "reliability.md"])
+def test_every_promise_of_a_page_names_tests_that_are_there(page: str) -> None:
+    rows = re.findall(r"^\| [^|]+ \| (`tests/[^|]*) \|$", (ROOT / "docs" / page).read_text(), re.MULTILINE)
+    assert len(rows) > 10
+    for path in (path for row in rows for path in re.findall(r"`([^`]+)`", row)):
+        assert "def test_" in (ROOT / path).read_text(), path
+
+
 def test_the_index_leads_to_every_document() -> None:
     index = ROOT / "docs/README.md"
     listed = {(index.parent / target).resolve() for target in re.findall(r"\]\(([^)#]+)", index.read_text())}
