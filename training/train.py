@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.shared.durable import new_folder
 from polserve.protos.shared.names import MODEL_FILE
 from polserve.protos.tensors import DTYPES, TensorError, cast
 from polserve.training.environments.making import EnvMaker
@@ -202,7 +203,9 @@ def train(  # noqa: PLR0913 - keywords of a function that notebooks call, as the
             if not isinstance(learned, Learned):
                 raise TrainingError("training was stopped before its end; resume=True goes on with it")
             publish(run, learned, Stages(console))
-    version_path = learned.version.write(_new_folder(where / VERSIONS / recipe.policy))
+    version_path = _free_path(where / VERSIONS / recipe.policy)
+    with new_folder(version_path) as partial:
+        learned.version.write(partial)
     return TrainedVersion(
         recipe.policy,
         version_path,
@@ -214,7 +217,7 @@ def train(  # noqa: PLR0913 - keywords of a function that notebooks call, as the
     )
 
 
-def _new_folder(policy: Path) -> Path:
-    """Folder of the next version of a policy: one more than the highest there."""
+def _free_path(policy: Path) -> Path:
+    """Path of the next version of a policy: one more than the highest there."""
     numbers = [int(path.name) for path in policy.glob("*") if path.name.isdigit()]
     return policy / str(max(numbers, default=0) + 1)

@@ -5,7 +5,9 @@ A rename alone is not enough: after a power cut, the name may be there without w
 
 import contextlib
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -32,6 +34,25 @@ def replace_file(path: Path, text: str, mode: int = 0o644) -> None:
         sync_folder(path.parent)
     finally:
         new.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Fill the folder that the block is given; it becomes `path` when all is in it, and is gone where the block fails.
+
+    Until then its name begins with a dot, which says to those who look for versions that it is none.
+
+    Raises:
+        OSError: it cannot be made, or something is at `path` already.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        yield partial
+        partial.chmod(0o755)
+        move_folder(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def move_folder(new: Path, path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from polserve.protos.shared.durable import move_folder, replace_file
+from polserve.protos.shared.durable import move_folder, new_folder, replace_file
 
 
 def test_a_file_that_cannot_be_written_leaves_the_one_before_and_nothing_else(tmp_path: Path) -> None:
@@ -22,6 +22,25 @@ def test_a_file_gets_its_mode_before_its_name(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     replace_file(path, "more", 0o644)
     assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_new_folder_has_no_name_that_counts_until_it_is_full_and_is_gone_where_filling_it_failed(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "policy" / "1"
+    with new_folder(path) as partial:
+        (partial / "file").write_text("text")
+        assert [one.name[0] for one in path.parent.iterdir()] == ["."]
+    assert [one.name for one in path.parent.iterdir()] == ["1"]
+    assert path.stat().st_mode & 0o777 == 0o755
+
+    def fill(path: Path) -> None:
+        with new_folder(path):
+            raise ConnectionError("the store hung up")
+
+    with pytest.raises(ConnectionError):
+        fill(tmp_path / "policy" / "2")
+    assert [one.name for one in path.parent.iterdir()] == ["1"]
 
 
 def test_a_folder_appears_with_all_that_is_in_it_or_not_at_all(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.shared.durable import new_folder
 from polserve.protos.shared.signing import sign_folder
 from polserve.protos.shared.version_names import VersionName
 from polserve.training.errors import RegistryError
@@ -92,10 +93,11 @@ def write(proven: Proven, folder: Path, key: "Ed25519PrivateKey | None" = None) 
     numbers = [int(path.name) for path in (folder / proven.name).glob("*") if path.name.isdigit()]
     path = folder / proven.name / str(max(numbers, default=0) + 1)
     try:
-        version.write(path)
-        if key is not None:
-            sign_folder(path, proven.name, key)
-        _write_report(path / "report", proven, version.spec)
+        with new_folder(path) as partial:
+            version.write(partial)
+            if key is not None:
+                sign_folder(partial, proven.name, key)
+            _write_report(partial / "report", proven, version.spec)
     except OSError as error:
         raise RegistryError(f"the version cannot be written into {path}: {error.strerror or error}") from error
     return ImportedVersion(proven.name, path.name, version.spec, proven.evaluation, path)
