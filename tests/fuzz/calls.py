@@ -171,8 +171,8 @@ def run_front(data: bytes) -> None:
         raise Fault(f"{shared.limits.reserved_bytes} bytes and {len(shared.connections)} connections are left")
 
 
-def spoken(*calls: tuple[str, list[bytes]]) -> bytes:
-    """Return what a client of HTTP/2 says that makes these calls."""
+def spoken(*calls: tuple[str, list[bytes]], token: str = "") -> bytes:
+    """Return what a client of HTTP/2 says that makes these calls, with a token where one is given."""
     client = client_connection()
     for path, messages in calls:
         headers = (
@@ -185,6 +185,7 @@ def spoken(*calls: tuple[str, list[bytes]]) -> bytes:
             (b"grpc-timeout", b"5S"),
             (b"x-request-id", b"order-4711"),
             (b"traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+            *([(b"authorization", b"Bearer " + token.encode())] if token else []),
         )
         stream = client.send_request(headers)
         client.send_data(stream, b"".join(map(frame, messages)), end_stream=True)

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import selectors
 import socket
+import ssl
 import threading
 from collections.abc import Iterable, Iterator
 
@@ -85,7 +86,10 @@ def changed(data: bytes, rng: np.random.Generator, kept: int = 0) -> bytes:
 class Thrower:
     """Sends sessions to a service, several at a time, each over a connection of its own, and reads what comes back."""
 
-    def __init__(self, target: str, *, at_once: int = 32, patience_s: float = 2.0) -> None:
+    def __init__(
+        self, target: str, *, at_once: int = 32, patience_s: float = 2.0, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._tls = tls
         host, port = target.rsplit(":", 1)
         self._address = (host, int(port))
         self._at_once, self._patience_s = at_once, patience_s
@@ -112,8 +116,11 @@ class Thrower:
     def _begin(self, session: bytes, selector: selectors.BaseSelector) -> None:
         connection = socket.create_connection(self._address, timeout=10)
         try:
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(connection, server_hostname=self._address[0])
             connection.sendall(session)
-            connection.shutdown(socket.SHUT_WR)
+            if self._tls is None:
+                connection.shutdown(socket.SHUT_WR)
         except OSError:  # it was hung up on
             connection.close()
             return
@@ -125,5 +132,7 @@ def _goes_on(connection: socket.socket) -> bool:
     """Whether the service has sent something, and may send more."""
     try:
         return bool(connection.recv(1 << 16))
+    except ssl.SSLWantReadError:
+        return True
     except OSError:
         return False

@@ -1,5 +1,6 @@
 """Whatever is done to a registry, in any order, what answers is what a simple model of the alias protocol says."""
 
+import functools
 import tempfile
 from pathlib import Path
 from typing import ClassVar
@@ -12,19 +13,18 @@ from mlflow import MlflowClient
 
 from polserve.protos.shared.names import CHAMPION, SHA256_TAG
 from polserve.serving.errors import PolserveError
+from polserve.serving.rollout import Rollout
 from polserve.serving.sources.cache import VersionCache
 from polserve.serving.sources.follower import Follower, last_good
 from polserve.serving.sources.follower_config import FollowerConfig
 from polserve.serving.sources.registry import Model, Registry
-from polserve.training.registry.store import connect
-from tests.support.following import register
-from tests.support.local_workers import LoaderOnly
+from tests.support.local_workers import LoaderOnly, validate_here
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow warns at its import and use
 
-POLICY, CHALLENGER = "machine", "challenger"
+CHALLENGER = "challenger"
 GOOD, BAD = ("1", "2"), ("3",)
-MACHINES = max(1, settings().max_examples // 75)
+MACHINES = max(1, settings().max_examples // 45)
 """Sequences of rules that are tried."""
 
 aliases = st.sampled_from([CHAMPION, CHALLENGER])
@@ -51,6 +51,7 @@ class AliasMachine(RuleBasedStateMachine):
 
     uri: ClassVar[str]
     store: ClassVar[MlflowClient]
+    policy: ClassVar[str]
 
     @initialize()
     def begin(self) -> None:
@@ -58,18 +59,19 @@ class AliasMachine(RuleBasedStateMachine):
         self.named: dict[str, str] = {}
         self.expected: dict[str, str] = {}
         for alias in (CHAMPION, CHALLENGER):
-            self.store.delete_registered_model_alias(POLICY, alias)
+            self.store.delete_registered_model_alias(self.policy, alias)
         self.is_down = False
+        self.validate = functools.cache(validate_here)  # a version that starts again is as it was
         self._start()
 
     @rule(alias=aliases, version=st.sampled_from([*GOOD, *BAD]))
     def move(self, alias: str, version: str) -> None:
-        self.store.set_registered_model_alias(POLICY, alias, version)
+        self.store.set_registered_model_alias(self.policy, alias, version)
         self.named[alias] = version
 
     @rule(alias=aliases)
     def take_away(self, alias: str) -> None:
-        self.store.delete_registered_model_alias(POLICY, alias)
+        self.store.delete_registered_model_alias(self.policy, alias)
         self.named.pop(alias, None)
 
     @rule(is_down=st.booleans())
@@ -107,20 +109,20 @@ class AliasMachine(RuleBasedStateMachine):
         """Start a service on what the one before has left in the cache."""
         self.registry = Flaky(self.uri)
         self.registry.is_down = self.is_down
-        config = FollowerConfig(self.uri, (POLICY,), (CHAMPION, CHALLENGER), 1.0, self.folder.name, 2**30, "tests")
+        config = FollowerConfig(self.uri, (self.policy,), (CHAMPION, CHALLENGER), 1.0, self.folder.name, 2**30, "tests")
         cache = VersionCache(Path(self.folder.name))
         self.follower = Follower(config, self.registry, cache)
         self.workers = LoaderOnly(CHAMPION, CHALLENGER)
-        self.rollout = self.workers.rollout(is_list_fixed=True)
+        self.rollout = Rollout(self.validate, self.workers, is_list_fixed=True)
         if good := last_good(config, cache):
             self.rollout.apply(good)
         self._check()
 
     def _check(self) -> None:
-        assert dict(self.rollout.aliases.get(POLICY, {})) == self.expected
+        assert dict(self.rollout.aliases.get(self.policy, {})) == self.expected
         for alias in (CHAMPION, CHALLENGER):
             try:
-                answering = self.workers.catalog.resolve(POLICY, f"@{alias}", None).version
+                answering = self.workers.catalog.resolve(self.policy, f"@{alias}", None).version
             except PolserveError:
                 assert alias not in self.expected
             else:
@@ -128,20 +130,15 @@ class AliasMachine(RuleBasedStateMachine):
 
 
 def test_what_answers_is_what_a_model_of_the_alias_protocol_says(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    mlflow_url: str, store: MlflowClient, policy: str
 ) -> None:
-    folder = tmp_path_factory.mktemp("aliases")
-    uri = f"sqlite:///{folder / 'mlflow.db'}"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    monkeypatch.chdir(folder)
-    store = connect()
-    for seed, number in enumerate((*GOOD, *BAD)):
-        assert register(store, POLICY, seed) == number
+    sound = store.get_model_version(policy, GOOD[0])
     for number in BAD:
-        store.set_model_version_tag(POLICY, number, SHA256_TAG, "0" * 64)
+        assert store.create_model_version(policy, sound.source, sound.run_id).version == number
+        store.set_model_version_tag(policy, number, SHA256_TAG, "0" * 64)
 
     class Machine(AliasMachine):
         pass
 
-    Machine.uri, Machine.store = uri, store
+    Machine.uri, Machine.store, Machine.policy = mlflow_url, store, policy
     run_state_machine_as_test(Machine, settings=settings(max_examples=MACHINES, stateful_step_count=20))
