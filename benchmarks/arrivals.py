@@ -41,6 +41,8 @@ class Arrivals:
     """Calls by the number of their gRPC status; "late" were not sent or answered in time."""
     refusal_latencies_s: list[float] = field(default_factory=list)
     """The same of calls that were refused with RESOURCE_EXHAUSTED."""
+    behind_s: float = 0.0
+    """Most by which the client itself was late to make a call: where that is much, it was what could not keep up."""
     failed_at: list[float] = field(default_factory=list)
     """When each call failed that was neither answered nor refused, by the monotonic clock that all processes share."""
 
@@ -168,7 +170,9 @@ class Generator:
         stream_id = link.h2.send_request(self._headers)
         link.h2.send_data(stream_id, self._body, end_stream=True)
         link.due[stream_id] = due
-        self._found.n_due += due >= self._from
+        if due >= self._from:
+            self._found.n_due += 1
+            self._found.behind_s = max(self._found.behind_s, time.perf_counter() - due)
 
     def _receive(self, link: Link) -> None:
         for event in link.receive():

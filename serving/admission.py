@@ -8,7 +8,6 @@ waits, and the wait of all grows. That is overload, and then calls are refused e
 import math
 from collections import deque
 from dataclasses import dataclass
-from statistics import median
 
 from polserve.serving.errors import Overloaded
 
@@ -19,6 +18,8 @@ EXCESS = 1.25
 """Work that comes, to work that is done, from which more comes than is done."""
 WINDOWS = 3
 """Windows in a row in which more comes, after which it is overload. Each is twice the wait that is allowed then."""
+MOST_OF_DEADLINE = 0.5
+"""Part of the time until its deadline for which a call may wait: the answer has to be made, too, and to travel."""
 CALM_WINDOWS = 10
 """Windows in a row in which less comes than can be done, after which it is no overload any more."""
 HOLD_S, LONGEST_HOLD_S = 10.0, 300.0
@@ -26,8 +27,9 @@ HOLD_S, LONGEST_HOLD_S = 10.0, 300.0
 FELT_S = 5e-3
 """Wait for the loop below which nothing is asked."""
 SAMPLE_CALLS, SAMPLE_S, SAMPLES = 256, 0.05, 5
-"""How long a call takes the loop is the median of some samples, each of so many calls or so much time: so it changes
-nothing that now and then the whole process waits for the processor."""
+"""How long a call takes the loop is told from some samples, each of so many calls or so much time."""
+PAUSES_S, LONGEST_LIMIT_S = 5.0, 1.0
+"""Time of work in which the longest pause is forgotten, and the longest wait that is allowed for its sake."""
 SHORTEST_RETRY_S, LONGEST_RETRY_S = 0.05, 10.0
 """When a refused caller is asked to come again, at the earliest and at the latest."""
 
@@ -58,6 +60,8 @@ class Admission:
         self._offered_s = 0.0
         """Work that came in the window."""
         self._n_excess = self._n_calm = 0
+        self._has_late = False
+        """Whether a deadline of the window passed, or would have."""
         self._ends_at, self._hold_s = -math.inf, HOLD_S
 
     def note(self, work_s: float, wait_s: float, limit_s: float, now: float) -> None:
@@ -82,18 +86,26 @@ class Admission:
             left_s: time until its deadline; infinite without one.
             limit_s: wait that is allowed under overload.
         """
-        if wait_s > left_s:
-            return too_late(wait_s, left_s)
+        if wait_s > left_s * MOST_OF_DEADLINE and left_s < math.inf:
+            self._has_late = True
+            return too_late(wait_s)
         if left_s == math.inf:
             limit_s = self._limits.patience_s
         elif not self.is_overloaded:
             return None
         return None if wait_s <= limit_s else too_long(wait_s, limit_s)
 
+    def note_late(self) -> None:
+        """Take notice of a call whose deadline has passed while it waited."""
+        self._has_late = True
+
     def _close_window(self, offered: float, now: float, *, is_long: bool) -> None:
         """Look at the work that came, as a part of what can be done, and begin the next window."""
         self._since, self._offered_s = now, 0.0
-        self._n_excess = self._n_excess + 1 if offered > EXCESS and is_long else 0
+        # Clients hold calls back where they have no stream left: then as much comes as is done, and all of it too late.
+        is_excess = is_long and (offered > EXCESS or self._has_late)
+        self._has_late = False
+        self._n_excess = self._n_excess + 1 if is_excess else 0
         if self.is_overloaded:
             self._n_calm = self._n_calm + 1 if offered < 1.0 else 0
             if self._n_calm >= CALM_WINDOWS or now >= self._ends_at:
@@ -111,12 +123,13 @@ class LoopPressure:
 
     def __init__(self, limits: WaitLimits) -> None:
         self._limits = limits
-        self._limit_s = limits.overload_s
         self._call_s = 0.0
         """Time of the loop for a call, lately."""
         self._n, self._seconds = 0, 0.0
         """Calls that are not part of that yet, and the time that they took."""
-        self._lately: deque[float] = deque(maxlen=SAMPLES)
+        self._lately: deque[tuple[int, float]] = deque(maxlen=SAMPLES)
+        self._pause_s = 0.0
+        """The longest round of late: on a busy machine the process may have no processor for a while."""
         self._admission = Admission(limits)
         self._refusals: dict[str, Overloaded] = {}
         """What calls of this round are told: the same for all, so that refusing them costs little."""
@@ -127,6 +140,14 @@ class LoopPressure:
     def is_felt(self) -> bool:
         """Whether calls wait for so long that it is to be asked whether one more may."""
         return self.wait_s > FELT_S
+
+    @property
+    def limit_s(self) -> float:
+        """Wait that is allowed under overload.
+
+        What waits must last until more is read: after a pause there would be nothing to do.
+        """
+        return max(self._limits.overload_s, min(2 * self._pause_s, LONGEST_LIMIT_S))
 
     def note_round(self, n_waiting: int, n_answered: int, seconds: float) -> None:
         """Take notice of the round before this one.
@@ -139,9 +160,10 @@ class LoopPressure:
         self._n += n_answered
         self._seconds += seconds
         if self._n >= SAMPLE_CALLS or (self._n and self._seconds >= SAMPLE_S):
-            self._lately.append(self._seconds / self._n)
+            self._lately.append((self._n, self._seconds))
             self._n, self._seconds = 0, 0.0
-            self._call_s = median(self._lately)
+            self._call_s = sum(one[1] for one in self._lately) / sum(one[0] for one in self._lately)
+        self._pause_s = max(seconds, self._pause_s * (1.0 - min(1.0, seconds / PAUSES_S)))
         self.wait_s = n_waiting * self._call_s
         self._refusals.clear()
 
@@ -154,7 +176,7 @@ class LoopPressure:
             is_lone: whether its connection has no other call that is open. Such a one may wait for twice as long, so
                 that a connection with many calls does not crowd it out.
         """
-        wait_s, limit_s = self.wait_s, self._limit_s
+        wait_s, limit_s = self.wait_s, self.limit_s
         self.wait_s += self._call_s
         self._admission.note(self._call_s, wait_s, limit_s, now)
         left_s = math.inf if deadline is None else deadline - now
@@ -164,16 +186,21 @@ class LoopPressure:
         self.wait_s -= self._call_s
         return self._refusals.setdefault(error.reason, error)
 
-    def staleness(self, deadline: float | None, waited_s: float) -> Overloaded | None:
-        """Return why a call that has waited is not answered any more; None where it is."""
-        limit_s = 2 * self._limit_s
+    def staleness(self, deadline: float | None, now: float, waited_s: float) -> Overloaded | None:
+        """Return why a call that has waited is not answered any more; None where it is, or its deadline has passed."""
+        limit_s = 2 * self.limit_s
+        if deadline is not None and now > deadline:
+            self._admission.note_late()
+            return None
         is_bound = self._admission.is_overloaded and deadline is not None
         return too_long(waited_s, limit_s) if is_bound and waited_s > limit_s else None
 
 
-def too_late(wait_s: float, left_s: float) -> Overloaded:
+def too_late(wait_s: float) -> Overloaded:
     """Return the error of a call whose deadline would pass while it waits."""
-    message = f"overloaded: the call would wait for {_ms(wait_s)} ms, and its deadline is in {_ms(max(left_s, 0))} ms"
+    message = (
+        f"overloaded: the call would wait for {_ms(wait_s)} ms, which is most of the time to its deadline, or more"
+    )
     return Overloaded(message, _retry_after_s(wait_s), "deadline")
 
 

@@ -226,9 +226,10 @@ class Inference:
         while self._waiting:
             group = []
             for question in self._waiting.take():
+                refusal = self._waiting.staleness(question)
                 if not question.is_wanted():
                     question.react(Expired(DROPPED))
-                elif (refusal := self._waiting.staleness(question)) is not None:
+                elif refusal is not None:
                     question.react(refusal)
                 else:
                     group.append(question)

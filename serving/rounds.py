@@ -300,7 +300,7 @@ class Rounds:
         """Refuse a call that has waited for too long; return whether it had."""
         if not self.pressure.is_felt or call.method.kind != "unary":
             return False
-        refusal = self.pressure.staleness(call.deadline, self.now - call.active_at)
+        refusal = self.pressure.staleness(call.deadline, self.now, self.now - call.active_at)
         if refusal is not None:
             call.fail(refusal)
         return refusal is not None

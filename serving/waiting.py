@@ -19,7 +19,7 @@ MAX_WAITING_BYTES = 256 * 2**20
 RETRY_AFTER_S = 0.1
 STRETCH = 0.2
 """Weight of the latest run in what is known of how much longer runs take than was measured before."""
-LEAST_STRETCH, MOST_STRETCH = 0.1, 20.0
+LEAST_STRETCH, MOST_STRETCH = 0.1, 100.0
 
 Result: TypeAlias = Answer | Exception
 
@@ -151,6 +151,8 @@ class WaitingRoom:
         Where overload has begun, what came before it was noticed has waited for too long.
         """
         line = self._line(question.policy)
+        if time.monotonic() > question.deadline:
+            line.admission.note_late()
         waited_s, limit_s = time.perf_counter() - question.asked_at, 2 * line.limit_s
         is_bound = line.admission.is_overloaded and not question.is_step and question.deadline < math.inf
         return too_long(waited_s, limit_s) if is_bound and waited_s > limit_s else None

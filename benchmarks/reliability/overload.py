@@ -33,6 +33,7 @@ def _compare(report: Report, name: str, server: Server, message: bytes, shape: S
     report.line(f"{name}_goodput", f"{title}: good answers a second", beyond.good_per_s, capacity, ">= 0.9", "/s")
     report.line(f"{name}_p99", "its p99, to that at half load", beyond.p99_ms(), half.p99_ms(), "<= 3")
     report.line(f"{name}_refused_p50", "refusals: median time", _refused_ms(beyond), beyond.p99_ms(), "")
+    report.figures[f"{name}_client_behind_s"] = beyond.behind_s
     print(f"{name}: half {half.statuses}, {TIMES:g} times {beyond.statuses}", flush=True)
 
 

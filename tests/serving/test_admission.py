@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from polserve.serving.admission import HOLD_S, Admission, WaitLimits
+from polserve.serving.admission import HOLD_S, Admission, LoopPressure, WaitLimits
 from polserve.serving.errors import Overloaded
 
 LIMITS = WaitLimits(overload_s=0.05, patience_s=5.0)
@@ -91,14 +91,28 @@ def test_a_crowd_that_was_taken_for_an_overload_is_refused_no_more_after_a_while
     assert queue.n_refused == refused
 
 
-def test_a_call_whose_deadline_would_pass_in_the_queue_is_refused_at_once(queue: Queue) -> None:
+def test_a_call_that_would_wait_for_more_than_half_the_time_to_its_deadline_is_refused_at_once(queue: Queue) -> None:
     queue.crowd(500, 1.0)
-    refusal = queue.admission.refusal(0.5, 0.2, LIMIT_S)
+    assert queue.admission.refusal(0.5, 1.1, LIMIT_S) is None
+    refusal = queue.admission.refusal(0.5, 0.9, LIMIT_S)
     assert isinstance(refusal, Overloaded)
     assert str(refusal) == (
-        "overloaded: the call would wait for 500 ms, and its deadline is in 200 ms; try again in 0.5 s"
+        "overloaded: the call would wait for 500 ms, which is most of the time to its deadline, or more; "
+        "try again in 0.5 s"
     )
     assert refusal.reason == "deadline"
+
+
+def test_a_crowd_whose_deadlines_would_pass_is_an_overload(queue: Queue) -> None:
+    for _ in range(3000):  # clients hold back what their streams have no room for: as much comes as is done
+        queue.pass_time(WORK_S)
+        while queue.waiting < 500 and queue.n_refused + len(queue.waits) < 20_000:
+            refused = queue.n_refused
+            queue.ask(left_s=0.8)
+            if queue.n_refused > refused:
+                break
+    assert queue.admission.is_overloaded
+    assert max(queue.waits[-1000:]) <= LIMIT_S
 
 
 def test_a_call_without_a_deadline_waits_for_as_long_as_the_setting_says(queue: Queue) -> None:
@@ -112,3 +126,22 @@ def test_a_call_without_a_deadline_waits_for_as_long_as_the_setting_says(queue: 
 
 def test_a_slow_model_may_have_a_few_runs_waiting_under_overload() -> None:
     assert LIMITS.under_overload_s(0.02) == pytest.approx(0.16)
+
+
+def test_a_loop_that_the_machine_makes_pause_may_have_more_waiting() -> None:
+    pressure = LoopPressure(LIMITS)
+    for _ in range(10):
+        pressure.note_round(500, n_answered=250, seconds=0.02)
+    assert pressure.limit_s == LIMITS.overload_s
+    pressure.note_round(500, n_answered=250, seconds=0.2)
+    assert pressure.limit_s == pytest.approx(0.4)
+    for _ in range(1000):
+        pressure.note_round(500, n_answered=250, seconds=0.02)
+    assert pressure.limit_s == LIMITS.overload_s
+
+
+def test_how_long_a_call_takes_the_loop_is_known_also_where_few_are_answered() -> None:
+    pressure = LoopPressure(LIMITS)
+    pressure.note_round(0, n_answered=10, seconds=0.1)
+    pressure.note_round(100, n_answered=10, seconds=0.1)
+    assert pressure.wait_s == pytest.approx(1.0)
