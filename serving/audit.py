@@ -60,6 +60,8 @@ class AuditLog:
         self._is_wanted = threading.Condition()
         self._is_closing = False
         self._n_left_out = 0
+        self._is_whole = True
+        """Whether the file ends with a whole line, as far as this process has written it."""
         self._denied = (0, 0)
         """A second, and the denied calls that were written in it."""
         self._failures = SparseLog("audit_not_written")
@@ -130,12 +132,15 @@ class AuditLog:
             return
         if self._file is not None and not self._is_in_place(self._file, self._path):
             os.close(self._file)
-            self._file = None
+            self._file, self._is_whole = None, True
         if self._file is None:
             self._open()
-        data = line.encode()
+        # What a disk that was full took of a line before stays a line of its own.
+        data = line.encode() if self._is_whole else b"\n" + line.encode()
         while self._file is not None and data:
+            self._is_whole = False
             data = data[os.write(self._file, data) :]
+        self._is_whole = True
 
     def _open(self) -> None:
         if self._path is not None:

@@ -141,6 +141,7 @@ class Inference:
 
     def _deliver(self, group: Sequence[Question], result: Result, started: float, seconds: float) -> None:
         """Hand each question of the group its part of the answer, with some actions drawn at random."""
+        self.run = None
         if isinstance(result, Exception):
             for question in group:
                 question.react(result)
@@ -151,6 +152,7 @@ class Inference:
         if len(group) == 1 and first.epsilon == 0:
             self._counter.count_run(first.policy, result, seconds, waited)
             first.react(result)
+            self.run = None
             return
         answers = []
         at = 0
@@ -165,6 +167,7 @@ class Inference:
         self._counter.count_run(first.policy, result, seconds, waited)
         for question, answer in zip(group, answers, strict=True):
             question.react(answer)
+        self.run = None
 
     def _explore(self, policy: Policy, epsilon: float, answer: Answer) -> Answer:
         """Draw some of an answer's actions at random, where the policy chooses them."""

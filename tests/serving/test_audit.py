@@ -1,6 +1,7 @@
 """The audit log: what is written stays whole, whoever rotates, fills or floods it."""
 
 import json
+import resource
 import time
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,29 @@ def test_a_disk_that_is_full_holds_nobody_up_and_is_logged(capsys: pytest.Captur
         time.sleep(0.01)
     audit.close()
     assert "No space left on device" in logged
+
+
+def test_a_line_that_a_full_disk_cut_short_is_written_again_and_spoils_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "audit.jsonl"
+    audit = AuditLog(str(path), "audit-log")
+    room, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50, most))
+    try:
+        audit("first", text="x" * 100)
+        until = time.monotonic() + 20
+        while path.stat().st_size < 50:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, most))
+    audit("second")
+    audit.close()
+    assert "audit_not_written" in capsys.readouterr().err
+    cut, *whole = path.read_text().splitlines()
+    assert len(cut) == 50
+    assert [json.loads(line)["event"] for line in whole] == ["first", "second"]
 
 
 def test_strangers_cannot_fill_the_disk_and_what_was_left_out_is_counted(tmp_path: Path) -> None:
