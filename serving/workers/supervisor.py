@@ -9,9 +9,8 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter
@@ -22,11 +21,12 @@ from polserve.serving.entrance import Entrance
 from polserve.serving.errors import ConfigurationError, RolloutRefused
 from polserve.serving.logs import Log
 from polserve.serving.metrics.service import WorkerPids, collect_workers
-from polserve.serving.processes.encoding import Message, encode_accepted, encode_each
-from polserve.serving.processes.parent import ChildLost, ChildProcess, ChildRefused
+from polserve.serving.processes.encoding import encode_accepted, encode_each
+from polserve.serving.processes.parent import ChildLost, ChildProcess
 from polserve.serving.run_marks import RunMarks
 from polserve.serving.settings import Settings
 from polserve.serving.versions import AcceptedVersion, LiveVersions, Runaway
+from polserve.serving.workers.asking import ask_all, must_do
 from polserve.serving.workers.connections import ConnectionCounts
 from polserve.serving.workers.epoch import SharedEpoch
 from polserve.serving.workers.launch import Shared
@@ -41,15 +41,6 @@ START_S = 10.0
 """Seconds for the first worker to come up."""
 
 log = Log()
-
-
-@dataclass(frozen=True, slots=True)
-class Replies:
-    """What came of one request to several workers; those that were lost are in neither."""
-
-    n_done: int
-    refusals: Mapping[ChildProcess, str]
-    """Why a worker did not do it."""
 
 
 class Supervisor:
@@ -136,7 +127,7 @@ class Supervisor:
             ChildLost: the service ends.
         """
         message = {"do": "prepare", "version": encode_accepted(version)}
-        replies = self._ask_all(self._wait_for_workers(), message, PREPARE_TIMEOUT_S)
+        replies = ask_all(self._pool, self._wait_for_workers(), message, PREPARE_TIMEOUT_S)
         if replies.refusals:
             raise RolloutRefused("; ".join(sorted(set(replies.refusals.values()))))
         if not replies.n_done:
@@ -147,7 +138,7 @@ class Supervisor:
         with self._lock:
             epoch = self._epoch.read() + 1
             message = {"do": "stage", "epoch": epoch, "live": encode_each(live, encode_accepted)}
-            replies = self._ask_all(self._workers.values(), message, STAGE_TIMEOUT_S)
+            replies = ask_all(self._pool, self._workers.values(), message, STAGE_TIMEOUT_S)
             for worker, reason in replies.refusals.items():
                 log.error("worker_cannot_follow", pid=worker.pid, reason=reason)
                 worker.kill()  # another takes its place, and is not let in before it can
@@ -158,7 +149,7 @@ class Supervisor:
         """Tell health checkers of every worker whether the service is ready, and what is live."""
         with self._lock:
             self._is_ready = is_ready
-            self._ask_all(self._workers.values(), {"do": "health", "is_ready": is_ready}, ANSWER_TIMEOUT_S)
+            ask_all(self._pool, self._workers.values(), {"do": "health", "is_ready": is_ready}, ANSWER_TIMEOUT_S)
 
     def state(self) -> Mapping[str, Any]:
         """Return what /readyz says of the workers: how many are up, and why others are not."""
@@ -283,15 +274,15 @@ class Supervisor:
         while True:
             with self._lock:
                 if staged is self._live:
-                    _must_do(worker, {"do": "start"}, ANSWER_TIMEOUT_S)
-                    _must_do(worker, {"do": "health", "is_ready": self._is_ready}, ANSWER_TIMEOUT_S)
+                    must_do(worker, {"do": "start"}, ANSWER_TIMEOUT_S)
+                    must_do(worker, {"do": "health", "is_ready": self._is_ready}, ANSWER_TIMEOUT_S)
                     self._workers[index] = worker
                     self._pids.by_name[str(index)] = worker.pid
                     log.info("worker_up", worker=index, pid=worker.pid)
                     return
                 staged, epoch = self._live, self._epoch.read()
             live = encode_each(staged or {}, encode_accepted)
-            _must_do(worker, {"do": "stage", "epoch": epoch, "live": live}, STAGE_TIMEOUT_S)
+            must_do(worker, {"do": "stage", "epoch": epoch, "live": live}, STAGE_TIMEOUT_S)
 
     def _wait_for_workers(self) -> list[ChildProcess]:
         """Wait until a worker answers calls; return those that do."""
@@ -301,25 +292,3 @@ class Supervisor:
                     return list(self._workers.values())
             time.sleep(0.02)
         raise ChildLost("the service ends")
-
-    def _ask_all(self, workers: Iterable[ChildProcess], message: Message, timeout_s: float) -> Replies:
-        """Ask several workers at once; one that is lost is replaced by its keeper."""
-        asked = {worker: self._pool.submit(worker.ask, message, timeout_s) for worker in list(workers)}
-        n_done, refusals = 0, dict[ChildProcess, str]()
-        for worker, reply in asked.items():
-            try:
-                reply.result()
-                n_done += 1
-            except ChildRefused as refusal:
-                refusals[worker] = str(refusal)
-            except ChildLost as error:
-                log.warning("worker_lost", error=str(error))
-        return Replies(n_done, refusals)
-
-
-def _must_do(worker: ChildProcess, message: Message, timeout_s: float) -> None:
-    """Ask a worker that is starting; raises ChildLost where it does not do it."""
-    try:
-        worker.ask(message, timeout_s)
-    except ChildRefused as refusal:
-        raise ChildLost(f"worker process {worker.pid} cannot {message['do']}: {refusal}") from refusal
