@@ -36,10 +36,13 @@ class Graph:
         """
         self._session = _session(model, is_checked=is_checked)
         self._options = ort.RunOptions()
-        self.spec = _spec(self._session)
-        self.memory = Memory.of(self.spec)
-        """What it remembers from one observation to the next; None where it is not recurrent."""
-        self.has_values = _check_graph(self._session, self.spec, self.memory)
+        try:
+            self.spec = _spec(self._session)
+            self.memory = Memory.of(self.spec)
+            """What it remembers from one observation to the next; None where it is not recurrent."""
+            self.has_values = _check_graph(self._session, self.spec, self.memory)
+        except UnicodeDecodeError as error:  # ONNX Runtime hands names out as they are
+            raise RolloutRefused(f"{MODEL_FILE}: expected names in UTF-8, got {error.object[:40]!r}") from error
         remembered = [] if self.memory is None else self.memory.next_names
         self.names = {
             False: [ACTION, *remembered],
