@@ -14,6 +14,8 @@ from polserve.serving.errors import Overloaded
 RUNS = 8
 """Runs of a model that a call may wait for under overload, where these take longer than the setting: as many wait now
 and then at half load, too."""
+LONGEST_RUNS_S = 0.4
+"""Time of those runs, at most: as long as eight of the slowest versions take that may go live by default."""
 EXCESS = 1.25
 """Work that comes, to work that is done, from which more comes than is done."""
 WINDOWS = 3
@@ -45,7 +47,7 @@ class WaitLimits:
 
     def under_overload_s(self, run_s: float) -> float:
         """Return the wait that is allowed under overload where a run of the model takes so long."""
-        return max(self.overload_s, RUNS * run_s)
+        return max(self.overload_s, min(RUNS * run_s, LONGEST_RUNS_S))
 
 
 class Admission:

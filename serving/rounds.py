@@ -242,15 +242,17 @@ class Rounds:
     def _answer(self) -> None:
         self.now = time.monotonic()
         n_before, began, took_s = self._last
-        n_waiting = len(self._waiting) + len(self._steps)
+        n_waiting = len(self._waiting) + len(self._steps) + len(self._heavy)
         self.pressure.note_round(n_waiting, n_before, self.now - began if began else took_s)
         n = 0
         while (self._waiting or self._steps) and n < MOST_CALLS:
             n += self._handle_some(MOST_CALLS - n)
-        is_behind = bool(self._waiting or self._steps)
-        self._last = (n, self.now, 0.0) if is_behind else (n, 0.0, time.monotonic() - self.now)
         if self._heavy:
-            self._hand_all(self._take_heavy())
+            heavy = self._take_heavy()
+            n += len(heavy)
+            self._hand_all(heavy)
+        is_behind = bool(self._waiting or self._steps or self._heavy)
+        self._last = (n, self.now, 0.0) if is_behind else (n, 0.0, time.monotonic() - self.now)
         if self._is_counted_outside:  # before it is sent: whoever has an answer finds it counted
             self._publish()
         touched, self._touched = self._touched, set()
