@@ -42,7 +42,7 @@ class WaitLimits:
 
     overload_s: float = 0.05
     """Under overload, where the call has a deadline."""
-    patience_s: float = 5.0
+    patience_s: float = 30.0
     """Always, where the call has none."""
 
     def under_overload_s(self, run_s: float) -> float:

@@ -25,7 +25,7 @@ def loaded(name: str, pace: Pace = SLOW) -> Policy:
 
 @pytest.fixture
 def room() -> WaitingRoom:
-    return WaitingRoom(MOST, max_batch=4, limits=WaitLimits())
+    return WaitingRoom(MOST, max_batch=4, limits=WaitLimits(patience_s=5.0))
 
 
 class Asking:
