@@ -122,8 +122,8 @@ def test_a_call_that_came_another_way_is_refused_like_any_other() -> None:
 
     async def ask() -> None:
         rounds = Rounds(asyncio.get_running_loop(), lambda: None)
-        rounds.pressure.note_round(10_000, n_answered=100, seconds=0.1)
-        with pytest.raises(Overloaded, match="would wait for 10000 ms"):
+        rounds.pressure.note_round(40_000, n_answered=100, seconds=0.1)
+        with pytest.raises(Overloaded, match="would wait for 40000 ms"):
             rounds.check_wait(Patient())  # type: ignore[arg-type]  # what it asks of a call
 
     asyncio.run(ask())
