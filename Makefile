@@ -36,6 +36,9 @@ demo: install  ## train two CartPole policies, promote one on evidence, serve an
 serve: install  ## serve the bundled policies
 	$(BIN)/polserve serve
 
+# Two processes share the cores: a second thread of torch in each would only wait for the other process.
+check test: export OMP_NUM_THREADS := 1
+
 check: lint types  ## the fast lane: lint, types, and the tests that start no process and train nothing
 	$(BIN)/pytest --fast --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
