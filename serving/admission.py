@@ -30,7 +30,7 @@ FELT_S = 5e-3
 """Wait for the loop below which nothing is asked."""
 SAMPLE_CALLS, SAMPLE_S, SAMPLES = 256, 0.05, 5
 """How long a call takes the loop is told from some samples, each of so many calls or so much time."""
-PAUSES_S, LONGEST_LIMIT_S = 5.0, 1.0
+PAUSES_S, LONGEST_LIMIT_S = 5.0, 0.2
 """Time of work in which the longest pause is forgotten, and the longest wait that is allowed for its sake."""
 SHORTEST_RETRY_S, LONGEST_RETRY_S = 0.05, 10.0
 """When a refused caller is asked to come again, at the earliest and at the latest."""
