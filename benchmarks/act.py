@@ -33,7 +33,7 @@ from benchmarks.native import CannotBuild, native_echo
 from benchmarks.tables import finish, options, show
 from polserve.protos.shared.names import MODEL_FILE
 from polserve.serving.policy import Policy
-from polserve.serving.settings import BUNDLED_POLICIES
+from polserve.serving.settings.settings import BUNDLED_POLICIES
 from polserve.training.learning.hyperparameters import NetworkConfig
 from polserve.training.learning.networks import GreedyPolicy, ValueNetwork
 

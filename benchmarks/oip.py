@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.load import Server, free_port, process_of
 from polserve.protos.polserve.oip.v2 import inference_pb2 as pb
 from polserve.protos.shared.names import MODEL_FILE
-from polserve.serving.settings import BUNDLED_POLICIES
+from polserve.serving.settings.settings import BUNDLED_POLICIES
 
 METHOD = "inference.GRPCInferenceService/ModelInfer"
 MODEL = BUNDLED_POLICIES / "cartpole" / "1" / MODEL_FILE

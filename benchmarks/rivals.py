@@ -21,7 +21,7 @@ from grpc._cython import cygrpc  # type: ignore[attr-defined]  # private: no typ
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.serving.policy import Policy
-from polserve.serving.settings import BUNDLED_POLICIES
+from polserve.serving.settings.settings import BUNDLED_POLICIES
 
 SERVICE = "polserve.v1.PolicyService"
 OPTIONS = [("grpc.so_reuseport", 0)]

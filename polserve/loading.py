@@ -27,7 +27,7 @@ from polserve.serving.client.observations import Observation, Observations, batc
 from polserve.serving.client.parts import are_in_parts, as_list, lay_out_batch, lay_out_one
 from polserve.serving.errors import InvalidRequest, RolloutRefused
 from polserve.serving.policy import Policy
-from polserve.serving.settings import BUNDLED_POLICIES
+from polserve.serving.settings.settings import BUNDLED_POLICIES
 from polserve.serving.validation.golden_replay import check_golden_file
 
 T = TypeVar("T")

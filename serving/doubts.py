@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from polserve.serving.errors import RolloutRefused
 from polserve.serving.logs import Log
 from polserve.serving.rollout import Rollout, Validate
-from polserve.serving.settings import Settings
+from polserve.serving.settings.settings import Settings
 from polserve.serving.trust import Trust
 from polserve.serving.versions import AcceptedVersion, RolloutResult, Runaway, VersionRef, every
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from polserve.serving.access.guard import Guard
 from polserve.serving.audit import Audit, no_audit, open_audit
 from polserve.serving.reloading import Looked, Lookout
-from polserve.serving.settings import Settings
+from polserve.serving.settings.settings import Settings
 from polserve.serving.tls import watched_certificates
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
 from polserve.serving.access.callers import Caller, Role
-from polserve.serving.admission import LoopPressure, WaitLimits
+from polserve.serving.inference.admission import LoopPressure, WaitLimits
 from polserve.serving.logs import Log
 from polserve.serving.request_ids import RequestId
 

@@ -26,8 +26,8 @@ from polserve.serving.logs import Log
 from polserve.serving.metrics.service import ServiceMetrics
 from polserve.serving.processes.adopted import let_go_of_adopted
 from polserve.serving.rollout import Rollout, Workers
-from polserve.serving.security_settings import is_of_this_machine
-from polserve.serving.settings import Settings
+from polserve.serving.settings.security import is_of_this_machine
+from polserve.serving.settings.settings import Settings
 from polserve.serving.signals import EndSignals
 from polserve.serving.sources.source import Source
 from polserve.serving.tls import lasting_context

@@ -7,7 +7,7 @@ import pytest
 from polserve.protos.generate import SOURCES, generate
 from polserve.protos.shared.names import CHAMPION
 from polserve.serving import client
-from polserve.serving.settings import BUNDLED_POLICIES
+from polserve.serving.settings.settings import BUNDLED_POLICIES
 from polserve.serving.sources.folder_source import FolderSource
 from polserve.training.environments.making import EVALUATION_FIRST_SEED, EnvironmentSpec
 from polserve.training.evaluation.episodes import play_episodes

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from polserve.serving.settings import FORMS
+from polserve.serving.settings.settings import FORMS
 from tests.support.running import environment, free_port, polserve, service, wait_until
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from polserve.serving.setting_forms import SettingForm
-from polserve.serving.settings import FORMS
+from polserve.serving.settings.forms import SettingForm
+from polserve.serving.settings.settings import FORMS
 
 
 def read_flags(arguments: Sequence[str]) -> Mapping[str, Any] | None:

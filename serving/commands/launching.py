@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from polserve.serving.logs import Log
-from polserve.serving.settings import ignore_foreign_variables, load_settings
+from polserve.serving.settings.settings import ignore_foreign_variables, load_settings
 
 if TYPE_CHECKING:
     from polserve.serving.service import Service

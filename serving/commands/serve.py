@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from polserve.serving.commands.launching import launch
-from polserve.serving.setting_forms import SettingForm
-from polserve.serving.settings import FORMS
+from polserve.serving.settings.forms import SettingForm
+from polserve.serving.settings.settings import FORMS
 
 
 def serve(**given: Any) -> None:

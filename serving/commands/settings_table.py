@@ -4,8 +4,8 @@ import re
 import sys
 from pathlib import Path
 
-from polserve.serving.setting_forms import SettingForm
-from polserve.serving.settings import FORMS
+from polserve.serving.settings.forms import SettingForm
+from polserve.serving.settings.settings import FORMS
 
 HEAD = "| flag | variable | default | meaning |\n|---|---|---|---|\n"
 """The first two lines of the table, by which it is found in a page."""

@@ -10,7 +10,7 @@ from polserve.serving.grpc.carrier import Carrier
 from polserve.serving.grpc.listener import Ways
 from polserve.serving.logs import Log
 from polserve.serving.rounds import Method, Rounds
-from polserve.serving.settings import Settings
+from polserve.serving.settings.settings import Settings
 
 LARGE_MESSAGES = 4
 """As many of the largest messages may be in hand at once."""

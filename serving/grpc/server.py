@@ -13,7 +13,7 @@ from polserve.serving.calls import LocalCarrier
 from polserve.serving.episodes import OpenStreams
 from polserve.serving.grpc.carrier import Carrier
 from polserve.serving.handlers.health import Health
-from polserve.serving.inference import Inference
+from polserve.serving.inference.inference import Inference
 from polserve.serving.rounds import Method, Rounds
 
 LAST_WORD_S = 0.5

@@ -10,7 +10,7 @@ from polserve.protos.tensors import MOST_AXES
 from polserve.serving.catalog import Catalog
 from polserve.serving.handlers.acting import TOO_MANY_AXES, ActingHandler, Asked, CallsAlike, cut_answer
 from polserve.serving.handlers.codec import AnswerForm, decode_observation, encode_answer, parse
-from polserve.serving.inference import Inference, Post
+from polserve.serving.inference.inference import Inference, Post
 from polserve.serving.policy import Answer, Policy
 
 

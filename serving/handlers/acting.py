@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from polserve.serving.access.callers import Visible
 from polserve.serving.errors import DROPPED, Expired
 from polserve.serving.handlers.base import Quiet, checked_rows, deadline_of, parts_of, reject_unwanted, rows_each
-from polserve.serving.inference import INLINE_S, Inference, Post, check_epsilon
+from polserve.serving.inference.inference import INLINE_S, Inference, Post, check_epsilon
+from polserve.serving.inference.waiting import Question, Result
 from polserve.serving.memory import give_back_memory
 from polserve.serving.policy import Answer, Policy
 from polserve.serving.rounds import Call
-from polserve.serving.waiting import Question, Result
 
 LARGE_BYTES = 1 << 20
 """A message of this size is decoded in another thread: it would hold up all other calls."""

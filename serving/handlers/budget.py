@@ -9,11 +9,11 @@ from polserve.serving.catalog import Catalog
 from polserve.serving.errors import InvalidRequest
 from polserve.serving.handlers.base import Quiet, deadline_of, reject_unwanted
 from polserve.serving.handlers.codec import parse_small
-from polserve.serving.inference import Inference
+from polserve.serving.inference.inference import Inference
+from polserve.serving.inference.waiting import Question, Result
 from polserve.serving.ledger import Binding, Spend, allocate
 from polserve.serving.policy import Policy
 from polserve.serving.rounds import Call
-from polserve.serving.waiting import Question, Result
 
 _BOUNDS = {
     Binding.NONE: pb.BOUND_NONE,

@@ -17,10 +17,10 @@ from polserve.serving.handlers.acting import TOO_MANY_AXES, any_wanted
 from polserve.serving.handlers.base import checked_rows, parts_of, rows_each
 from polserve.serving.handlers.codec import decode_observation, encode_step, has_values_form, parse
 from polserve.serving.handlers.slots import SlotsState, end_slots, reply_slots, take_slots
-from polserve.serving.inference import Inference, check_epsilon
+from polserve.serving.inference.inference import Inference, check_epsilon
+from polserve.serving.inference.waiting import Question, Result
 from polserve.serving.policy import Answer, Policy
 from polserve.serving.rounds import Call
-from polserve.serving.waiting import Question, Result
 
 NO_KIND = "start, step or end"
 

@@ -16,10 +16,10 @@ from polserve.protos.tensors import fill_tensor
 from polserve.serving.episodes import EpisodeCounter, frame_contract
 from polserve.serving.errors import InvalidRequest
 from polserve.serving.handlers.codec import decode_observation
+from polserve.serving.inference.waiting import Result
 from polserve.serving.policy import Policy
 from polserve.serving.policy.observations import are_finite
 from polserve.serving.rounds import Call
-from polserve.serving.waiting import Result
 
 
 class SlotsState:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from polserve.serving.handlers.passed import PassedCall
-from polserve.serving.inference import Inference, Run
+from polserve.serving.inference.inference import Inference, Run
 from polserve.serving.request_ids import RequestId
 from polserve.serving.rounds import Call, CallCounter, Handler, Method
 from polserve.serving.telemetry import CallTrace, ModelRun, Tracer

@@ -1,6 +1,6 @@
 """The source that the settings name."""
 
-from polserve.serving.settings import BUNDLED_POLICIES, Settings
+from polserve.serving.settings.settings import BUNDLED_POLICIES, Settings
 from polserve.serving.sources.folder_source import FolderSource
 from polserve.serving.sources.source import Source
 

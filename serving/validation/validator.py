@@ -8,7 +8,7 @@ from polserve.serving.errors import RolloutRefused
 from polserve.serving.logs import Log
 from polserve.serving.processes.encoding import Message, decode_accepted, encode_ref
 from polserve.serving.processes.parent import ChildLost, ChildProcess, ChildRefused, ChildSilent
-from polserve.serving.settings import Settings
+from polserve.serving.settings.settings import Settings
 from polserve.serving.validation.confinement import CPU_S
 from polserve.serving.versions import AcceptedVersion, VersionRef
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from polserve.serving.settings import Settings
+from polserve.serving.settings.settings import Settings
 from polserve.serving.versions import AcceptedVersion, LiveVersions, Runaway
 from polserve.serving.workers.epoch import LocalEpoch
 from polserve.serving.workers.worker import Share, Worker

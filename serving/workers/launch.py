@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from polserve.serving.inference.run_marks import RunMarks
 from polserve.serving.processes.parent import ChildProcess
-from polserve.serving.run_marks import RunMarks
-from polserve.serving.settings import Settings
+from polserve.serving.settings.settings import Settings
 from polserve.serving.workers.connections import ConnectionCounts
 from polserve.serving.workers.epoch import SharedEpoch
 

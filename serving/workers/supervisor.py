@@ -19,12 +19,12 @@ from prometheus_client.multiprocess import mark_process_dead
 from polserve.serving.addresses import bind_file, reserve
 from polserve.serving.entrance import Entrance
 from polserve.serving.errors import ConfigurationError, RolloutRefused
+from polserve.serving.inference.run_marks import RunMarks
 from polserve.serving.logs import Log
 from polserve.serving.metrics.service import WorkerPids, collect_workers
 from polserve.serving.processes.encoding import encode_accepted, encode_each
 from polserve.serving.processes.parent import ChildLost, ChildProcess
-from polserve.serving.run_marks import RunMarks
-from polserve.serving.settings import Settings
+from polserve.serving.settings.settings import Settings
 from polserve.serving.versions import AcceptedVersion, LiveVersions, Runaway
 from polserve.serving.workers.asking import ask_all, must_do
 from polserve.serving.workers.connections import ConnectionCounts

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from prometheus_client import CollectorRegistry
 
-from polserve.serving.admission import WaitLimits
 from polserve.serving.calls import LocalCarrier, LoopBridge
 from polserve.serving.catalog import Catalog, Epoch
 from polserve.serving.descriptors import allow_connections
@@ -21,15 +20,16 @@ from polserve.serving.handlers.health import Health
 from polserve.serving.handlers.methods import MethodParts, make_methods
 from polserve.serving.handlers.oip.service import ModelLimits
 from polserve.serving.handlers.traced import traced
-from polserve.serving.inference import Capacity, Inference
+from polserve.serving.inference.admission import WaitLimits
+from polserve.serving.inference.inference import Capacity, Inference
+from polserve.serving.inference.run_marks import RunMark
+from polserve.serving.inference.run_watch import RunLimits, RunWatch
 from polserve.serving.loader import VersionLoader
 from polserve.serving.loops import make_loop
 from polserve.serving.metrics.answers import AnsweringMetrics
 from polserve.serving.metrics.tallies import PublishedFirst
 from polserve.serving.rounds import Rounds
-from polserve.serving.run_marks import RunMark
-from polserve.serving.run_watch import RunLimits, RunWatch
-from polserve.serving.settings import Settings
+from polserve.serving.settings.settings import Settings
 from polserve.serving.telemetry import open_tracer
 from polserve.serving.workers.relay import RelayedCalls
 

@@ -13,12 +13,12 @@ from dataclasses import asdict
 from prometheus_client import CollectorRegistry
 
 from polserve.serving.grpc.listener import SharedPort
+from polserve.serving.inference.run_marks import RunMarks
 from polserve.serving.logs import log_always
 from polserve.serving.metrics.answers import share_metrics
 from polserve.serving.processes.child import Parent, ParentGone
 from polserve.serving.processes.encoding import Message, decode_accepted, decode_each
-from polserve.serving.run_marks import RunMarks
-from polserve.serving.settings import Settings
+from polserve.serving.settings.settings import Settings
 from polserve.serving.signals import EndSignals
 from polserve.serving.workers.connections import ConnectionCounts, WorkerTurns
 from polserve.serving.workers.epoch import SharedEpoch

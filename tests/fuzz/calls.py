@@ -20,7 +20,7 @@ from polserve.serving.handlers.methods import MethodParts, make_methods
 from polserve.serving.handlers.oip.service import ModelLimits
 from polserve.serving.http2.engine import client_connection
 from polserve.serving.http2.wire import frame
-from polserve.serving.inference import Capacity, Inference
+from polserve.serving.inference.inference import Capacity, Inference
 from polserve.serving.metrics.answers import AnsweringMetrics
 from polserve.serving.rounds import Method, Rounds
 from polserve.serving.statuses import Code, status_of

@@ -13,7 +13,7 @@ import polserve
 from polserve import ClientError, InvalidArgument
 from polserve.protos.shared.golden import Arrays, check_golden
 from polserve.protos.shared.names import GOLDEN_FILE
-from polserve.serving.settings import BUNDLED_POLICIES
+from polserve.serving.settings.settings import BUNDLED_POLICIES
 
 CARTPOLE = BUNDLED_POLICIES / "cartpole" / "1"
 GOLDEN = dict(np.load(CARTPOLE / GOLDEN_FILE))

@@ -17,7 +17,7 @@ from polserve.protos.graphs.limits import LIMITS, GraphLimits, GraphRefused
 from polserve.protos.shared.names import MODEL_FILE
 from polserve.serving.errors import RolloutRefused
 from polserve.serving.policy import Policy
-from polserve.serving.settings import BUNDLED_POLICIES
+from polserve.serving.settings.settings import BUNDLED_POLICIES
 from polserve.training.errors import ImportRefused, RegistryError
 from polserve.training.imports.graphs.reading import read_graph
 from polserve.training.versions.onnx_policy import OnnxPolicy

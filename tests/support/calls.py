@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 from polserve.protos.shared.names import CHAMPION
 from polserve.serving.access.callers import ANYBODY
 from polserve.serving.catalog import Catalog, CatalogEntry
-from polserve.serving.inference import Capacity, Inference
+from polserve.serving.inference.inference import Capacity, Inference
 from polserve.serving.policy import Policy
 from polserve.serving.request_ids import RequestId
 from polserve.serving.rounds import Method

@@ -12,12 +12,12 @@ from polserve.serving.handlers.acting import ActingHandler, Asked, Resolve
 from polserve.serving.handlers.oip.dialect import InferForm, OfSequence
 from polserve.serving.handlers.oip.playing import SequencePlayer
 from polserve.serving.handlers.oip.sequences import Sequences
-from polserve.serving.inference import Inference, Post
+from polserve.serving.inference.inference import Inference, Post
 from polserve.serving.policy import Policy
 from polserve.serving.rounds import Call
 
 if TYPE_CHECKING:
-    from polserve.serving.waiting import Question
+    from polserve.serving.inference.waiting import Question
 
 MOST_CALLERS = 64
 """Callers without an open sequence that are remembered, at most."""

@@ -24,7 +24,7 @@ from polserve.serving.handlers.oip.models import (
 from polserve.serving.handlers.oip.playing import SequencePlayer
 from polserve.serving.handlers.oip.statistics import statistics_of
 from polserve.serving.handlers.oip.stream import StreamInferHandler
-from polserve.serving.inference import Inference, Post
+from polserve.serving.inference.inference import Inference, Post
 from polserve.serving.metrics.answers import RunStatistics
 from polserve.serving.policy import Policy
 from polserve.serving.rounds import Call, Handler, Kind

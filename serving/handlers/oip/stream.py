@@ -11,11 +11,11 @@ from polserve.serving.handlers.oip.parameters import check_alone, read_parameter
 from polserve.serving.handlers.oip.playing import SequencePlayer
 from polserve.serving.handlers.oip.sequences import Sequences
 from polserve.serving.handlers.oip.turn import Turn
-from polserve.serving.inference import Inference
+from polserve.serving.inference.inference import Inference
 from polserve.serving.rounds import Call
 
 if TYPE_CHECKING:
-    from polserve.serving.waiting import Question
+    from polserve.serving.inference.waiting import Question
 
 
 class StreamInferHandler:

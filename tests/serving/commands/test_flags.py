@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from polserve.serving.cli import build
 from polserve.serving.commands import serve
 from polserve.serving.commands.flags import read_flags
-from polserve.serving.settings import FORMS, load_settings
+from polserve.serving.settings.settings import FORMS, load_settings
 
 EVERY = [
     word

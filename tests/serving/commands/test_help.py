@@ -12,7 +12,7 @@ from polserve.protos.shared.tables import aligned, first_fitting
 from polserve.serving.cli import GROUP, build
 from polserve.serving.client import LivePolicy
 from polserve.serving.commands.policies import layouts
-from polserve.serving.settings import FORMS
+from polserve.serving.settings.settings import FORMS
 from polserve.training.runs.presets import PRESETS
 
 COMMANDS = sorted(entry.name for entry in entry_points(group=GROUP))

@@ -7,8 +7,8 @@ import typer.main
 
 from polserve.serving.cli import build
 from polserve.serving.commands.settings_table import HEAD, settings_table, with_table
-from polserve.serving.setting_forms import SettingForm
-from polserve.serving.settings import FORMS, load_settings
+from polserve.serving.settings.forms import SettingForm
+from polserve.serving.settings.settings import FORMS, load_settings
 from tests.support.running import ROOT, polserve
 
 

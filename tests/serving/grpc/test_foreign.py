@@ -14,7 +14,7 @@ from polserve.serving.errors import ConfigurationError, PortInUse
 from polserve.serving.http.healthcheck import address
 from polserve.serving.http.server import HttpServer
 from polserve.serving.processes.parent import ChildProcess
-from polserve.serving.settings import ignore_foreign_variables, load_settings
+from polserve.serving.settings.settings import ignore_foreign_variables, load_settings
 from tests.support.running import Running, environment, polserve, service, wait_until
 from tests.support.versions import make_version
 

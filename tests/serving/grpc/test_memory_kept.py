@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from polserve.serving.client import ClientError, PolicyClient
-from polserve.serving.settings import BUNDLED_POLICIES
+from polserve.serving.settings.settings import BUNDLED_POLICIES
 from tests.serving.grpc.test_parts import resident_mib
 from tests.support.running import service, wait_until
 

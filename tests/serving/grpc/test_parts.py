@@ -12,7 +12,7 @@ from polserve.serving.client import ClientError, PolicyClient
 from polserve.serving.errors import Expired, InvalidRequest
 from polserve.serving.policy import Policy
 from polserve.serving.policy.observations import PART_ROWS
-from polserve.serving.settings import BUNDLED_POLICIES
+from polserve.serving.settings.settings import BUNDLED_POLICIES
 from tests.support.running import Running, service, wait_until
 from tests.support.versions import make_slow_version, make_version
 

@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 
 from polserve.serving.errors import RolloutRefused
 from polserve.serving.processes.parent import ChildLost, ChildProcess
-from polserve.serving.settings import load_settings
+from polserve.serving.settings.settings import load_settings
 from polserve.serving.validation import validator
 from polserve.serving.validation.confinement import OPEN_FILES, out_of_memory
 from polserve.serving.validation.validator import Validator

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from polserve.serving.policy import Policy
-from polserve.serving.settings import load_settings
+from polserve.serving.settings.settings import load_settings
 from polserve.serving.validation.pace import measure_pace
 from polserve.serving.validation.validator import Validator
 from polserve.serving.versions import AcceptedVersion, Pace, VersionRef

@@ -17,7 +17,7 @@ from polserve.protos.shared.names import CHAMPION, MODEL_FILE
 from polserve.serving.client import PolicyClient
 from polserve.serving.errors import RolloutRefused
 from polserve.serving.policy import Policy
-from polserve.serving.settings import load_settings
+from polserve.serving.settings.settings import load_settings
 from polserve.serving.validation.acceptance import AcceptanceLimits, check_beside_live, validate
 from polserve.serving.validation.validator import Validator
 from polserve.serving.versions import Pace, VersionRef

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from polserve.serving.http.pages import page_routes
 from polserve.serving.http.server import HttpServer
-from polserve.serving.settings import load_settings
+from polserve.serving.settings.settings import load_settings
 from polserve.serving.workers.in_process import InProcessWorker
 from tests.support.running import page, wait_until
 

@@ -17,7 +17,7 @@ from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.serving.client import ClientError, PolicyClient
 from polserve.serving.errors import RolloutRefused
 from polserve.serving.processes.parent import ChildProcess
-from polserve.serving.settings import load_settings
+from polserve.serving.settings.settings import load_settings
 from polserve.serving.versions import AcceptedVersion, Pace, VersionRef
 from polserve.serving.workers.metrics_folder import LOCK_FILE, PREFIX, MetricsFolder
 from polserve.serving.workers.supervisor import Supervisor

@@ -15,10 +15,10 @@ from polserve.protos.shared.calls import DEFAULT_PORT
 from polserve.protos.shared.hosts import without_passwords
 from polserve.protos.shared.names import CHAMPION
 from polserve.serving.errors import ConfigurationError
-from polserve.serving.security_settings import SecuritySettings, is_of_this_machine
-from polserve.serving.setting_forms import Check, Limits, SettingForm, Shown, attribute_docstrings, setting_forms
-from polserve.serving.setting_values import find_variable, read_value, written
-from polserve.serving.trace_settings import TraceSettings
+from polserve.serving.settings.forms import Check, Limits, SettingForm, Shown, attribute_docstrings, setting_forms
+from polserve.serving.settings.security import SecuritySettings, is_of_this_machine
+from polserve.serving.settings.traces import TraceSettings
+from polserve.serving.settings.values import find_variable, read_value, written
 from polserve.serving.versions import Batching
 
 PREFIX = "POLSERVE_"
@@ -32,7 +32,7 @@ _LINK = re.compile(r"(tcp|udp|sctp)://")
 REGISTRY_SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
 """What the address of an MLflow server, or of the database of one, begins with."""
 
-BUNDLED_POLICIES = Path(__file__).resolve().parent.parent / "policies"
+BUNDLED_POLICIES = Path(__file__).resolve().parents[2] / "policies"
 
 
 def _bare(host: str) -> str:

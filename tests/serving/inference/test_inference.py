@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from polserve.serving.errors import Expired, NotReady, Overloaded
-from polserve.serving.inference import INLINE_S, ROUND_S, Capacity, Inference
+from polserve.serving.inference.inference import INLINE_S, ROUND_S, Capacity, Inference
+from polserve.serving.inference.waiting import MAX_WAITING_BYTES, Question, Result
 from polserve.serving.policy import Answer, Policy
 from polserve.serving.versions import Pace
-from polserve.serving.waiting import MAX_WAITING_BYTES, Question, Result
 from tests.support.versions import make_version
 
 GOLDEN = make_version().golden

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from polserve.serving.admission import WaitLimits
 from polserve.serving.errors import Overloaded
+from polserve.serving.inference.admission import WaitLimits
+from polserve.serving.inference.waiting import Question, Result, WaitingRoom
 from polserve.serving.policy import Policy
 from polserve.serving.versions import Pace
-from polserve.serving.waiting import Question, Result, WaitingRoom
 from tests.support.versions import make_version
 
 MODEL = make_version().model.SerializeToString()

@@ -14,12 +14,12 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from polserve.serving.admission import WaitLimits
 from polserve.serving.errors import DROPPED, Expired, InvalidRequest, NotReady
+from polserve.serving.inference.admission import WaitLimits
+from polserve.serving.inference.run_watch import RunSlot, RunWatch
+from polserve.serving.inference.waiting import Question, Result, WaitingRoom
 from polserve.serving.logs import Log
 from polserve.serving.policy import Answer, Policy
-from polserve.serving.run_watch import RunSlot, RunWatch
-from polserve.serving.waiting import Question, Result, WaitingRoom
 
 INLINE_S = 1e-3
 """A run that takes the model longer is left to the thread."""

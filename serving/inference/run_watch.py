@@ -14,9 +14,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from polserve.serving.errors import Expired, RanAway, is_out_of_memory
+from polserve.serving.inference.run_marks import RunMark
 from polserve.serving.logs import Log
 from polserve.serving.policy import Answer, Policy
-from polserve.serving.run_marks import RunMark
 from polserve.serving.versions import Runaway
 
 MIB = 2**20
@@ -150,10 +150,10 @@ class RunWatch:
             run.problem = self._problem(run, (resident - self._resident_before) // MIB)
             if run.problem is None:
                 continue
+            self.note(run)  # before it ends: whoever waited for it finds it reported
             run.policy.stop()
             if slot.run is not run:  # it has ended meanwhile, and the next one must not
                 run.policy.resume()
-            self.note(run)
 
     def _problem(self, run: Run, growth_mib: int) -> str | None:
         """Say what is wrong with a run; None while nothing is."""

@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
 
-from polserve.serving.admission import Admission, WaitLimits, too_long
 from polserve.serving.errors import Overloaded
+from polserve.serving.inference.admission import Admission, WaitLimits, too_long
 from polserve.serving.policy import Answer, Policy
 
 MAX_WAITING_BYTES = 256 * 2**20

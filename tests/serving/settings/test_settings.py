@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from polserve.serving.errors import ConfigurationError, one_line
-from polserve.serving.settings import FORMS, Settings, load_settings
+from polserve.serving.settings.settings import FORMS, Settings, load_settings
 
 
 @pytest.fixture(autouse=True)

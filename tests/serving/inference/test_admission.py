@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from polserve.serving.admission import HOLD_S, Admission, LoopPressure, WaitLimits
 from polserve.serving.errors import Overloaded
+from polserve.serving.inference.admission import HOLD_S, Admission, LoopPressure, WaitLimits
 
 LIMITS = WaitLimits(overload_s=0.05, patience_s=5.0)
 LIMIT_S = LIMITS.under_overload_s(0.001)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from polserve.serving.setting_forms import Limits, SettingForm
+from polserve.serving.settings.forms import Limits, SettingForm
 
 _SWITCHES = {
     **dict.fromkeys(("true", "on", "yes", "t", "y", "1"), True),

@@ -13,9 +13,9 @@ from polserve.protos.polserve.v1 import policy_pb2_grpc
 from polserve.protos.shared.names import CHAMPION
 from polserve.serving.client import PolicyClient
 from polserve.serving.errors import RanAway
+from polserve.serving.inference.run_marks import RunMarks
+from polserve.serving.inference.run_watch import GRACE_TICKS, RunLimits, RunSlot, RunWatch
 from polserve.serving.policy import Policy
-from polserve.serving.run_marks import RunMarks
-from polserve.serving.run_watch import GRACE_TICKS, RunLimits, RunSlot, RunWatch
 from polserve.serving.versions import Runaway, VersionRef
 from polserve.training.versions.version import PolicyVersion
 from tests.support.local_workers import LoaderOnly
@@ -73,7 +73,7 @@ def test_a_run_that_takes_too_much_memory_is_told_to_end(monkeypatch: pytest.Mon
     watch, reports = watching(RunLimits(seconds=100, memory_mib=1))
     policy, slot = loaded("turns"), watch.slot()
     resident = iter([0, 2**30, 2**30])
-    monkeypatch.setattr("polserve.serving.run_watch._resident_bytes", lambda: next(resident))
+    monkeypatch.setattr("polserve.serving.inference.run_watch._resident_bytes", lambda: next(resident))
     watch.look()
     running = threading.Thread(target=run_away, args=(slot, policy))
     running.start()

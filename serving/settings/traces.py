@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from polserve.serving.setting_forms import Shown
+from polserve.serving.settings.forms import Shown
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from polserve.serving.access.callers import ROLES, Role
-from polserve.serving.setting_forms import Limits, Shown
+from polserve.serving.settings.forms import Limits, Shown
 
 if TYPE_CHECKING:  # else the flags could not be read before asyncio and ssl are imported
     from polserve.serving.access.guard import AccessRules

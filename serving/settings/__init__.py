@@ -1,0 +1,1 @@
+"""The settings of `polserve serve`: what they are, how users write them, and what their values must be."""
