@@ -57,6 +57,7 @@ def test_the_clients_public_names_are_these() -> None:
         "ObservationSpace",
         "PolicyClient",
         "Split",
+        "request_id",
     ]
 
 
