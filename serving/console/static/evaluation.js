@@ -49,8 +49,8 @@ export function provenanceCard({ provenance, parity, sha256, algorithm }) {
     { id: "provenance" },
     facts([
       ["algorithm", algorithm.toUpperCase()],
-      ["environment steps", count(provenance.environment_steps)],
-      ["steps of selection", count(provenance.selection_steps)],
+      ["environment steps", grouped(provenance.environment_steps)],
+      ["steps of selection", grouped(provenance.selection_steps)],
       ["training time", hours && seconds(hours * 3600)],
       ["machine", provenance.machine],
       ["seed", source ? "" : (provenance.seed ?? 0)],
@@ -121,7 +121,7 @@ export function specCard({ observation, action, environment, isRecurrent }) {
 
 const SHORT = 10;
 
-const count = (steps) => Number(steps ?? 0) && Number(steps).toLocaleString("en");
+const grouped = (steps) => Number(steps ?? 0) && Number(steps).toLocaleString("en");
 
 /** Fold a table away where it is long. */
 const folded = (items, element) =>
