@@ -119,4 +119,4 @@ class TracedHandler:
 
 
 def _model_run(run: Run | None) -> ModelRun | None:
-    return None if run is None else ModelRun(run.policy.name, run.policy.version, run.started, run.seconds, run.n)
+    return None if run is None else ModelRun(run.policy, run.version, run.started, run.seconds, run.n)

@@ -37,9 +37,10 @@ log = Log()
 
 
 class Run(NamedTuple):
-    """One run of a model."""
+    """One run of a model; keeps nothing of a version that may be unloaded meanwhile."""
 
-    policy: Policy
+    policy: str
+    version: str
     started: float
     """When it began, by `time.perf_counter`."""
     seconds: float
@@ -120,7 +121,7 @@ class Inference:
         if epsilon:
             answer = self._explore(policy, epsilon, answer)
         self._counter.count_run(policy, answer, seconds, ((0.0, n_callers),))
-        self.run = Run(policy, started, seconds, n)
+        self.run = Run(policy.name, policy.version, started, seconds, n)
         return answer
 
     def ask(self, questions: Sequence[Question]) -> None:
@@ -147,7 +148,8 @@ class Inference:
                 question.react(result)
             return
         first = group[0]
-        self.run = Run(first.policy, started, seconds, sum(len(question.observations) for question in group))
+        n = sum(len(question.observations) for question in group)
+        self.run = Run(first.policy.name, first.policy.version, started, seconds, n)
         waited = [(started - question.asked_at, question.n_callers) for question in group]
         if len(group) == 1 and first.epsilon == 0:
             self._counter.count_run(first.policy, result, seconds, waited)

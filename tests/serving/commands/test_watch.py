@@ -13,7 +13,7 @@ import pytest
 from polserve.serving.client import ClientError, PolicyClient
 from polserve.serving.commands.counting import Counter, quantile, read_series
 from polserve.serving.commands.pages import Pages
-from tests.support.running import Running, environment
+from tests.support.running import Running, environment, wait_until
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +28,12 @@ def answered(running: Running) -> float:
     return counted.get((("policy", "cartpole"), ("version", "1")), 0.0)
 
 
+def n_open_episodes(running: Running) -> float:
+    return sum(read_series(running.metrics())["polserve_episodes_active"].values())
+
+
 def test_what_is_counted_is_what_was_answered(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    wait_until(lambda: n_open_episodes(running) == 0)  # those of tests before this one
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     counter = Counter(Pages(f"{running.http_url}/metrics"))
     assert counter.rates() is None, "one look tells no rate"

@@ -266,7 +266,7 @@ def test_a_cache_on_a_disk_that_is_full_or_read_only_still_serves_what_it_holds(
     (small_disk / "filler").write_bytes(bytes(free))
     with serve(proxied.url, policy, tmp_path, *cache) as running:
         wait_until(lambda: running.ready()["ready"] is True, running.log)
-        wait_until(lambda: "(No space left on device); make room there" in running.ready()["registry"]["error"])
+        wait_until(lambda: "(No space left on device); make room there" in str(running.ready().get("registry")))
         assert running.ready()["registry"]["up"] is True
     proxied.fault = answering_with(503, "gone")
     subprocess.run(["/bin/mount", "-o", "remount,ro", str(small_disk)], check=True)

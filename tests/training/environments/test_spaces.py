@@ -82,7 +82,7 @@ def test_what_an_error_says_of_observations_helps(space: spaces.Space[Any]) -> N
 @pytest.mark.parametrize(("space", "algo"), ANSWERED, ids=repr)
 def test_what_an_error_says_of_actions_helps(space: spaces.Space[Any], algo: str) -> None:
     env = like("action_space", space)
-    with registered(env) as spec, pytest.raises(UnsupportedEnvironment, match="needs actions in") as said:
+    with registered(env) as spec, pytest.raises(UnsupportedEnvironment, match=r"needs? actions in") as said:
         build_trainee(Recipe("odd", spec, LOOP, agent=AGENTS[algo], replay=REPLAY), 0)
     wrapper = named_wrapper(str(said.value))
     names = {"gymnasium": gymnasium, "np": np, "Box": Box, "Discrete": Discrete}
