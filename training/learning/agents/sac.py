@@ -51,7 +51,7 @@ class SacAgent:
         self._config = config
         self._n_components = design.n_components
         self._actor = StochasticPolicy(design)
-        self._acting = ContinuousActor(self._actor, compute, design.finishing)
+        self._by_actor = ContinuousActor(self._actor, compute, design.finishing)
         self._critics = Critics(design, 2).to(compute.device)
         self._target_critics = copy.deepcopy(self._critics).requires_grad_(requires_grad=False)
         self._temperature = nn.ParameterDict({"log": torch.tensor(log(config.temperature))}).to(compute.device)
@@ -76,18 +76,18 @@ class SacAgent:
         """Actions (n, k) float32 drawn by the actor, within the bounds."""
         shape = (len(observations), self._n_components)
         if step < self._config.random_steps:
-            return self._acting.scaled(rng.uniform(-1, 1, shape))
-        noise = self._acting.tensor(rng.standard_normal(shape, np.float32))
-        action, _ = self._actor.drawn(self._acting.features(observations), noise)
-        return self._acting.scaled(action.cpu().numpy())
+            return self._by_actor.scaled(rng.uniform(-1, 1, shape))
+        noise = self._by_actor.tensor(rng.standard_normal(shape, np.float32))
+        action, _ = self._actor.drawn(self._by_actor.features(observations), noise)
+        return self._by_actor.scaled(action.cpu().numpy())
 
     def greedy(self, observations: NDArray[Any]) -> NDArray[Any]:
         """Middle of the actor's actions (n, k) float32."""
-        return self._acting.greedy(observations)
+        return self._by_actor.greedy(observations)
 
     def learn(self, batches: Transitions) -> None:
         """Make one update from each of the batches."""
-        for batch in self._acting.split(batches, self._config.batch_size):
+        for batch in self._by_actor.split(batches, self._config.batch_size):
             self._update(*batch)
 
     def losses(self) -> dict[str, float]:
@@ -100,11 +100,11 @@ class SacAgent:
 
     def weights(self) -> Weights:
         """Copy of the actor's weights."""
-        return self._acting.weights()
+        return self._by_actor.weights()
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Take over what `weights` gave."""
-        self._acting.load_weights(weights)
+        self._by_actor.load_weights(weights)
 
     def state(self) -> dict[str, Any]:
         """Networks, temperature, optimisers and the source of noise."""
@@ -119,7 +119,7 @@ class SacAgent:
 
     def policy(self) -> nn.Module:
         """Observation to the middle of the actions."""
-        return self._acting.policy()
+        return self._by_actor.policy()
 
     def _parts(self) -> dict[str, Any]:
         return {
