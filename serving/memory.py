@@ -1,7 +1,19 @@
-"""Memory that the C library holds on to after large work."""
+"""Memory: what the C library holds on to after large work, and how often Python looks for cycles."""
 
 import ctypes
+import gc
 import sys
+
+COLLECT_AFTER = 10_000
+"""Objects made and kept after which Python looks for cycles.
+
+A turn of the loop keeps thousands for as long as it lasts: at Python's own 700, the looking took a seventh of the time.
+"""
+
+
+def collect_seldom() -> None:
+    """Have Python look for cycles less often, in a process that does nothing but answer calls."""
+    gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
 
 
 def give_back_memory() -> None:

@@ -5,6 +5,7 @@ methods' handlers, and has the carriers send what was answered. All of it runs o
 """
 
 import asyncio
+import math
 import threading
 import time
 from collections import deque
@@ -25,6 +26,10 @@ HEAVY_BYTES = 1 << 16
 """A request of this size takes long to read: smaller ones are answered before it, also those that come later."""
 MOST_HEAVY_BYTES = 1 << 20
 """Bytes of such requests in a round, at most, but for a single one."""
+EXPECTED_S = 0.5
+"""Time for which a call is reckoned with whose request does not come: who is silent keeps nobody else out for long."""
+FORESEEN_BYTES = 2048
+"""As much of a request's beginning is looked at before the rest has come: names and parameters stand there."""
 PUBLISH_S = 0.01
 """Time after which what was counted is published: not with each round, which may be a single call."""
 PUBLISHED_S = 0.5
@@ -92,6 +97,9 @@ class CallCounter(Protocol):
     def refuse(self, reason: str) -> None:
         """Count a call that there was no room for, by what there was none of."""
 
+    def turn_away(self, n: int, reason: str, code: str) -> None:
+        """Count n calls that have begun, were refused and have ended with this status, all at once."""
+
 
 class Handler(Protocol):
     """What answers a method's calls; of the streams among them, each takes part with one message at a time."""
@@ -101,6 +109,13 @@ class Handler(Protocol):
 
     def open(self, call: Call) -> None:
         """Take notice of a call that begins; raises to refuse it."""
+
+    def foresee(self, call: Call, beginning: bytes) -> None:
+        """Take notice of how a call's message begins, the rest of which is yet to come.
+
+        Raises:
+            Overloaded: there will be no room for it; the rest is not to be read.
+        """
 
     def half_close(self, call: Call) -> None:
         """Take notice that the client will send no more on a stream, and everything that it sent was answered."""
@@ -163,8 +178,12 @@ class Rounds:
         self._steps: deque[Call] = deque()
         """Messages of open streams, which come before calls that have just begun."""
         self._heavy: deque[Call] = deque()
+        self._expected: deque[Call] = deque()
+        """Calls that have begun and whose requests are yet to come; among them some that have come meanwhile."""
         self.pressure = LoopPressure(waits or WaitLimits())
         """Whether calls come faster than the loop answers them."""
+        self._n_put_off = 0
+        """Calls that had been put off when the round before began."""
         self._last = (0, 0.0, 0.0)
         """Calls that the round before answered, when it began where it left some waiting, and else how long it took."""
         self._touched: set[Flushed] = set()
@@ -184,6 +203,10 @@ class Rounds:
         if not self._is_due:
             self._is_due = True
             self._loop.call_soon(self._answer)
+
+    def expect(self, call: Call) -> None:
+        """Reckon with a call whose request is on its way: what comes after it waits for it, too."""
+        self._expected.append(call)
 
     def check_wait(self, call: Call) -> None:
         """Return if a call that begins now may wait for its turn; raises Overloaded."""
@@ -242,8 +265,11 @@ class Rounds:
     def _answer(self) -> None:
         self.now = time.monotonic()
         n_before, began, took_s = self._last
-        n_waiting = len(self._waiting) + len(self._steps) + len(self._heavy)
-        self.pressure.note_round(n_waiting, n_before, self.now - began if began else took_s)
+        n_put_off = self.pressure.n_put_off
+        n_waiting = len(self._waiting) + len(self._steps) + len(self._heavy) + self._n_expected() + n_put_off
+        n_answered = n_before + self._n_put_off - n_put_off
+        self._n_put_off = n_put_off
+        self.pressure.note_round(n_waiting, n_answered, self.now - began if began else took_s)
         n = 0
         while (self._waiting or self._steps) and n < MOST_CALLS:
             n += self._handle_some(MOST_CALLS - n)
@@ -251,7 +277,7 @@ class Rounds:
             heavy = self._take_heavy()
             n += len(heavy)
             self._hand_all(heavy)
-        is_behind = bool(self._waiting or self._steps or self._heavy)
+        is_behind = bool(self._waiting or self._steps or self._heavy or self.pressure.n_put_off)
         self._last = (n, self.now, 0.0) if is_behind else (n, 0.0, time.monotonic() - self.now)
         if self._is_counted_outside:  # before it is sent: whoever has an answer finds it counted
             self._publish()
@@ -267,6 +293,14 @@ class Rounds:
         self._is_due = bool(self._waiting or self._steps or self._heavy or self._touched)
         if self._is_due:
             self._loop.call_soon(self._answer)
+
+    def _n_expected(self) -> int:
+        """Count the requests that are still to come, but for those that let one wait for too long."""
+        expected = self._expected
+        since = self.now - EXPECTED_S
+        while expected and (expected[0].is_over or expected[0].size or expected[0].active_at < since):
+            expected.popleft()
+        return len(expected)
 
     def _handle_some(self, most: int) -> int:
         """Hand what waits to the handlers, up to `most` calls; returns how many they were."""
@@ -302,7 +336,8 @@ class Rounds:
         """Refuse a call that has waited for too long; return whether it had."""
         if not self.pressure.is_felt or call.method.kind != "unary":
             return False
-        refusal = self.pressure.staleness(call.deadline, self.now, self.now - call.active_at)
+        deadline = math.inf if call.deadline is None else call.deadline
+        refusal = self.pressure.staleness(deadline, self.now, self.now - call.active_at)
         if refusal is not None:
             call.fail(refusal)
         return refusal is not None

@@ -23,6 +23,7 @@ from polserve.serving.http.policies import policy_routes
 from polserve.serving.http.routes import Route
 from polserve.serving.http.server import HttpServer
 from polserve.serving.logs import Log
+from polserve.serving.memory import collect_seldom
 from polserve.serving.metrics.service import ServiceMetrics
 from polserve.serving.processes.adopted import let_go_of_adopted
 from polserve.serving.rollout import Rollout, Workers
@@ -242,6 +243,7 @@ def run_service(settings: Settings, validator: Validator, source: Source, announ
         ConfigurationError: the service cannot start as it was told to.
         WorkersFailed: no worker can be kept running.
     """
+    collect_seldom()
     service = Service(settings, validator, source)
     signals = EndSignals()
     let_go_of_adopted()

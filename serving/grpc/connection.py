@@ -51,7 +51,7 @@ class Connection(asyncio.Protocol):
         self._is_dead = False
         """Whether nothing more that comes is looked at."""
         self._fresh: list[StreamCall] = []
-        """Calls that have just begun and have a deadline."""
+        """Calls that have just begun."""
         self._stalled: set[StreamCall] = set()
         self.n_open = 0
         """Calls that have not ended."""
@@ -114,6 +114,7 @@ class Connection(asyncio.Protocol):
             reaction = reactions.get(type(event))
             if reaction is not None:
                 reaction(event)
+        self.turned_away.settle()
         for call in self._fresh:
             call.wait_for_message()
         self._fresh.clear()
@@ -228,6 +229,8 @@ class Connection(asyncio.Protocol):
         self._transport.close()
 
     def _take_request(self, event: engine.RequestReceived) -> None:
+        if self.turned_away.take_alike(event):
+            return
         fields = dict(event.headers)
         stream_id = event.stream_id
         problem = http_problem(fields)
@@ -236,7 +239,7 @@ class Connection(asyncio.Protocol):
             self._lingering.reset_later(stream_id)
             return
         method = self.front.methods.get(fields[b":path"], self.front.unknown)
-        if self.turned_away.take(stream_id, method, fields, is_ended=event.end_stream):
+        if self.turned_away.take(event, method, fields):
             return
         call = StreamCall(self, stream_id, method, None, self.received_at)
         call.request_id = read_request_id(fields)
@@ -246,8 +249,7 @@ class Connection(asyncio.Protocol):
         method.counter.begin()
         try:
             begin(call, fields, self.front.unknown)
-            if call.deadline is not None:
-                self._fresh.append(call)
+            self._fresh.append(call)
         except Exception as error:  # noqa: BLE001 - every error must become a status
             call.fail(error)
         if event.end_stream:
@@ -264,6 +266,8 @@ class Connection(asyncio.Protocol):
         try:
             message = whole_message(data) if call.is_between_messages else None
             if message is None or len(message) > self.limits.max_message_bytes:
+                if call.is_between_messages:
+                    call.foresee(data)
                 call.receive(data)
                 call.wait()
             else:

@@ -30,6 +30,9 @@ class Uncounted:
     def refuse(self, reason: str) -> None:
         """Count nothing."""
 
+    def turn_away(self, n: int, reason: str, code: str) -> None:
+        """Count nothing."""
+
 
 class _Nothing(Quiet):
     """Handles what does not exist: it is refused before."""

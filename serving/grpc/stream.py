@@ -10,9 +10,9 @@ from polserve.serving.grpc.shared import RESERVED_ABOVE_BYTES
 from polserve.serving.grpc.trailers import ok_trailers, trailers_of
 from polserve.serving.grpc.turned_away import HEADERS
 from polserve.serving.http2.engine import Header, NGH2Error
-from polserve.serving.http2.wire import MessageReader, decompress, frame
+from polserve.serving.http2.wire import PREFIX_BYTES, MessageReader, decompress, frame
 from polserve.serving.request_ids import RequestId
-from polserve.serving.rounds import Method
+from polserve.serving.rounds import FORESEEN_BYTES, Method
 from polserve.serving.statuses import Code, Rejected, Status, refusal_reason, status_of
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MAX_QUEUED_BYTES = 64 * 1024
 """Most unread bytes of a stream's answers; above it, no more of its messages are taken in."""
+UNCOMPRESSED = b"\0"
+"""Flag of a message that is not compressed."""
 EXPANSION = 16
 """Factor by which a compressed message is assumed to grow."""
 
@@ -140,6 +142,11 @@ class StreamCall:
             self._put_by(0, [message], len(message))
         else:
             self._begin(0, [message], len(message))
+
+    def foresee(self, data: bytes) -> None:
+        """Let the handler look at the first piece of a request; raises Overloaded where the rest is not to be read."""
+        if self._is_unary and not self.is_held and not self.is_busy and data[:1] == UNCOMPRESSED:
+            self.method.handler.foresee(self, data[PREFIX_BYTES : PREFIX_BYTES + FORESEEN_BYTES])
 
     def receive(self, data: bytes) -> None:
         """Take a piece of what the client sends, wherever it was cut."""
@@ -261,9 +268,11 @@ class StreamCall:
             self._timer = self.connection.loop.call_later(delay_s, self._expire)
 
     def wait_for_message(self) -> None:
-        """See to it that the call ends at its deadline, where it is not about to be answered."""
+        """See to it that the call ends at its deadline, and is expected, where it is not about to be answered."""
         if not (self._is_unary and self.is_busy):
             self.wait()
+            if self._is_unary:
+                self.connection.rounds.expect(self)
 
     def abandon(self) -> None:
         """Forget the call, since its client has gone."""

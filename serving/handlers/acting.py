@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polserve.serving.access.callers import Visible
-from polserve.serving.errors import DROPPED, Expired
+from polserve.serving.errors import DROPPED, Expired, PolserveError
 from polserve.serving.handlers.base import Quiet, checked_rows, deadline_of, parts_of, reject_unwanted, rows_each
+from polserve.serving.handlers.foreseeing import leading_names
 from polserve.serving.inference.inference import INLINE_S, Inference, Post, check_epsilon
 from polserve.serving.inference.waiting import Question, Result
 from polserve.serving.memory import give_back_memory
@@ -118,7 +119,10 @@ class ActingHandler(Quiet, Generic[R, F]):
     def handle(self, calls: Sequence[Call]) -> None:
         """Answer the calls, those that ask alike together."""
         groups: dict[Group, list[tuple[Call, Asked[R]]]] = {}
+        is_crowded = self._inference.is_crowded
         for call in calls:
+            if is_crowded and self._is_refused(call):
+                continue
             if call.size >= LARGE_BYTES:
                 call.wait()
                 self._tidy_later()
@@ -128,9 +132,36 @@ class ActingHandler(Quiet, Generic[R, F]):
         for (alike, policies), group in groups.items():
             self._answer_alike(alike, policies, group)
 
+    def foresee(self, call: Call, beginning: bytes) -> None:
+        """Refuse a call for a version that too much waits for, before the rest of its message is read.
+
+        Raises:
+            Overloaded: it would wait for too long.
+        """
+        if not self._inference.is_crowded:
+            return
+        names = leading_names(beginning)
+        if names is None:
+            return
+        try:
+            policy = self._resolve(*names, call.caller.policies)
+        except PolserveError:  # said once the message has come
+            return
+        self._inference.foresee(policy, deadline_of(call))
+
     def read(self, call: Call) -> Asked[R] | None:
         """Read a call's request, on the loop's thread; None where it is answered otherwise. Raises InvalidRequest."""
         return self._dialect.read(call.message)
+
+    def _is_refused(self, call: Call) -> bool:
+        """Refuse a call before its message is decoded, where it would wait for too long; return whether it was."""
+        if call.size >= LARGE_BYTES:  # it was looked at as it began to come
+            return False
+        try:
+            self.foresee(call, call.message)
+        except Exception as error:  # noqa: BLE001 - every error must become a status
+            call.fail(error)
+        return call.is_over
 
     def _tidy_later(self) -> None:
         """Have memory given back that the C library would keep; in the thread of the loop."""

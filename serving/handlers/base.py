@@ -23,6 +23,9 @@ class Quiet:
     def open(self, call: Call) -> None:
         """Let every call begin."""
 
+    def foresee(self, call: Call, beginning: bytes) -> None:
+        """Let every message come."""
+
     def half_close(self, call: Call) -> None:
         """End a stream when its client does."""
         call.finish()

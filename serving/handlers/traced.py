@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from polserve.serving.handlers.passed import PassedCall
-from polserve.serving.inference.inference import Inference, Run
+from polserve.serving.inference.inference import Inference
+from polserve.serving.inference.runs import Run
 from polserve.serving.request_ids import RequestId
 from polserve.serving.rounds import Call, CallCounter, Handler, Method
 from polserve.serving.telemetry import CallTrace, ModelRun, Tracer
@@ -45,6 +46,10 @@ class TracedCounter:
     def refuse(self, reason: str) -> None:
         """Count a call that there was no room for."""
         self._counter.refuse(reason)
+
+    def turn_away(self, n: int, reason: str, code: str) -> None:
+        """Count calls that were refused before anything was kept of them."""
+        self._counter.turn_away(n, reason, code)
 
 
 class TracedCall(PassedCall):
@@ -98,6 +103,10 @@ class TracedHandler:
             self._handler.handle(known)
         finally:
             self._inference.run = None
+
+    def foresee(self, call: Call, beginning: bytes) -> None:
+        """Take notice of how a call's message begins; raises what refuses it."""
+        self._handler.foresee(self._open[call], beginning)
 
     def half_close(self, call: Call) -> None:
         """Take notice that the client will send no more on a stream."""

@@ -8,6 +8,7 @@ waits, and the wait of all grows. That is overload, and then calls are refused e
 import math
 from collections import deque
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from polserve.serving.errors import Overloaded
 
@@ -18,8 +19,9 @@ LONGEST_RUNS_S = 0.4
 """Time of those runs, at most: as long as eight of the slowest versions take that may go live by default."""
 EXCESS = 1.25
 """Work that comes, to work that is done, from which more comes than is done."""
-WINDOWS = 3
-"""Windows in a row in which more comes, after which it is overload. Each is twice the wait that is allowed then."""
+WINDOWS, WINDOWS_AGAIN, WINDOW_S = 3, 2, 0.1
+"""Windows in a row in which more comes, after which it is overload, or is it again. Each is twice the wait
+that is allowed then, or longer: a crowd that comes at once must have the time to."""
 MOST_OF_DEADLINE = 0.5
 """Part of the time until its deadline for which a call may wait: the answer has to be made, too, and to travel."""
 CALM_WINDOWS = 10
@@ -30,17 +32,21 @@ FELT_S = 5e-3
 """Wait for the loop below which nothing is asked."""
 SAMPLE_CALLS, SAMPLE_S, SAMPLES = 256, 0.05, 5
 """How long a call takes the loop is told from some samples, each of so many calls or so much time."""
-PAUSES_S, LONGEST_LIMIT_S = 5.0, 0.2
-"""Time of work in which the longest pause is forgotten, and the longest wait that is allowed for its sake."""
+PAUSES_S, LONGEST_PAUSE_S = 5.0, 0.1
+"""Time of work in which the longest pause is forgotten, and the longest that calls are not held responsible for."""
 SHORTEST_RETRY_S, LONGEST_RETRY_S = 0.05, 10.0
 """When a refused caller is asked to come again, at the earliest and at the latest."""
+
+
+Reason: TypeAlias = Literal["wait", "deadline"]
+"""Why a call cannot wait: it would for too long, or until after its deadline."""
 
 
 @dataclass(frozen=True, slots=True)
 class WaitLimits:
     """How long calls may be expected to wait."""
 
-    overload_s: float = 0.05
+    overload_s: float = 0.01
     """Under overload, where the call has a deadline."""
     patience_s: float = 30.0
     """Always, where the call has none."""
@@ -76,7 +82,7 @@ class Admission:
             now: by the monotonic clock.
         """
         elapsed_s = now - self._since
-        if elapsed_s >= 2 * limit_s:
+        if elapsed_s >= max(WINDOW_S, 2 * limit_s):
             self._close_window(self._offered_s / elapsed_s, now, is_long=wait_s > limit_s)
         self._offered_s += work_s
 
@@ -88,14 +94,23 @@ class Admission:
             left_s: time until its deadline; infinite without one.
             limit_s: wait that is allowed under overload.
         """
-        if wait_s > left_s * MOST_OF_DEADLINE and left_s < math.inf:
-            self._has_late = True
-            return too_late(wait_s)
+        reason = self.reason(wait_s, left_s, limit_s)
+        return None if reason is None else self.error(reason, wait_s, left_s, limit_s)
+
+    def reason(self, wait_s: float, left_s: float, limit_s: float) -> Reason | None:
+        """Return in a word why a call cannot wait, as `refusal` does: the error is only made where it is told."""
         if left_s == math.inf:
-            limit_s = self._limits.patience_s
-        elif not self.is_overloaded:
-            return None
-        return None if wait_s <= limit_s else too_long(wait_s, limit_s)
+            return "wait" if wait_s > self._limits.patience_s else None
+        if wait_s > left_s * MOST_OF_DEADLINE:
+            self._has_late = True
+            return "deadline"
+        return "wait" if self.is_overloaded and wait_s > limit_s else None
+
+    def error(self, reason: Reason, wait_s: float, left_s: float, limit_s: float) -> Overloaded:
+        """Return the error of a reason that `reason` gave."""
+        if reason == "deadline":
+            return too_late(wait_s)
+        return too_long(wait_s, self._limits.patience_s if left_s == math.inf else limit_s)
 
     def note_late(self) -> None:
         """Take notice of a call whose deadline has passed while it waited."""
@@ -113,8 +128,9 @@ class Admission:
             if self._n_calm >= CALM_WINDOWS or now >= self._ends_at:
                 self.is_overloaded = False
                 self._n_excess = 0
-        elif self._n_excess >= WINDOWS:
-            was_lately = now - self._ends_at < HOLD_S
+            return
+        was_lately = now - self._ends_at < HOLD_S
+        if self._n_excess >= (WINDOWS_AGAIN if was_lately else WINDOWS):
             self._hold_s = min(2 * self._hold_s, LONGEST_HOLD_S) if was_lately else HOLD_S
             self.is_overloaded, self._n_calm = True, 0
             self._ends_at = now + self._hold_s
@@ -133,23 +149,24 @@ class LoopPressure:
         self._pause_s = 0.0
         """The longest round of late: on a busy machine the process may have no processor for a while."""
         self._admission = Admission(limits)
-        self._refusals: dict[str, Overloaded] = {}
+        self._refusals: dict[Reason, Overloaded] = {}
         """What calls of this round are told: the same for all, so that refusing them costs little."""
         self.wait_s = 0.0
         """Time for which a call would wait that comes now."""
+        self.n_put_off = 0
+        """Calls that were put off to later turns of the loop by what answers them."""
+        self.n_rounds = 0
+        """Rounds so far: what refuses a call refuses all that are like it until the next one."""
 
     @property
     def is_felt(self) -> bool:
-        """Whether calls wait for so long that it is to be asked whether one more may."""
-        return self.wait_s > FELT_S
+        """Whether it is to be asked if one more call may wait: under overload each, else where the wait is long."""
+        return self._admission.is_overloaded or self.wait_s > FELT_S
 
     @property
-    def limit_s(self) -> float:
-        """Wait that is allowed under overload.
-
-        What waits must last until more is read: after a pause there would be nothing to do.
-        """
-        return max(self._limits.overload_s, min(2 * self._pause_s, LONGEST_LIMIT_S))
+    def _stale_s(self) -> float:
+        """Time after which a call that waits is refused after all: a pause of the machine is no fault of those."""
+        return 2 * max(self._limits.overload_s, min(2 * self._pause_s, LONGEST_PAUSE_S))
 
     def note_round(self, n_waiting: int, n_answered: int, seconds: float) -> None:
         """Take notice of the round before this one.
@@ -159,6 +176,7 @@ class LoopPressure:
             n_answered: calls that were answered in it.
             seconds: time that they took; where the round left some waiting, with all that was read and refused since.
         """
+        self.n_rounds += 1
         self._n += n_answered
         self._seconds += seconds
         if self._n >= SAMPLE_CALLS or (self._n and self._seconds >= SAMPLE_S):
@@ -178,23 +196,37 @@ class LoopPressure:
             is_lone: whether its connection has no other call that is open. Such a one may wait for twice as long, so
                 that a connection with many calls does not crowd it out.
         """
-        wait_s, limit_s = self.wait_s, self.limit_s
-        self.wait_s += self._call_s
+        wait_s, limit_s = self.wait_s, self._limits.overload_s
         self._admission.note(self._call_s, wait_s, limit_s, now)
         left_s = math.inf if deadline is None else deadline - now
-        error = self._admission.refusal(wait_s, left_s, 2 * limit_s if is_lone else limit_s)
-        if error is None:
+        if is_lone:
+            limit_s *= 2
+        reason = self._admission.reason(wait_s, left_s, limit_s)
+        if reason is None:
+            self.wait_s += self._call_s
             return None
-        self.wait_s -= self._call_s
-        return self._refusals.setdefault(error.reason, error)
+        error = self._refusals.get(reason)
+        if error is None:
+            error = self._refusals[reason] = self._admission.error(reason, wait_s, left_s, limit_s)
+        return error
 
-    def staleness(self, deadline: float | None, now: float, waited_s: float) -> Overloaded | None:
-        """Return why a call that has waited is not answered any more; None where it is, or its deadline has passed."""
-        limit_s = 2 * self.limit_s
-        if deadline is not None and now > deadline:
+    def note_refused(self, n: int, now: float) -> None:
+        """Take notice of calls that were refused as others of their round were, without being asked for."""
+        self._admission.note(n * self._call_s, self.wait_s, self._limits.overload_s, now)
+
+    def staleness(self, deadline: float, now: float, waited_s: float) -> Overloaded | None:
+        """Return why a call that has waited is not answered any more; None where it is, or its deadline has passed.
+
+        Args:
+            deadline: of the call, by the monotonic clock; infinite without one.
+            now: by the same clock.
+            waited_s: time for which it has waited.
+        """
+        limit_s = self._stale_s
+        if now > deadline:
             self._admission.note_late()
             return None
-        is_bound = self._admission.is_overloaded and deadline is not None
+        is_bound = self._admission.is_overloaded and deadline < math.inf
         return too_long(waited_s, limit_s) if is_bound and waited_s > limit_s else None
 
 

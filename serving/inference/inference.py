@@ -6,17 +6,18 @@ thread, and what is asked meanwhile forms the next batch. All but that thread is
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polserve.serving.errors import DROPPED, Expired, InvalidRequest, NotReady
-from polserve.serving.inference.admission import WaitLimits
-from polserve.serving.inference.run_watch import RunSlot, RunWatch
+from polserve.serving.inference.admission import LoopPressure, WaitLimits
+from polserve.serving.inference.run_watch import RunWatch
+from polserve.serving.inference.runs import Run, RunCounter, run_together, split
 from polserve.serving.inference.waiting import Question, Result, WaitingRoom
 from polserve.serving.logs import Log
 from polserve.serving.policy import Answer, Policy
@@ -34,25 +35,6 @@ Post: TypeAlias = Callable[[Callable[[], None]], None]
 """Has a function called by the loop's thread, soon; may be used by any thread."""
 
 log = Log()
-
-
-class Run(NamedTuple):
-    """One run of a model; keeps nothing of a version that may be unloaded meanwhile."""
-
-    policy: str
-    version: str
-    started: float
-    """When it began, by `time.perf_counter`."""
-    seconds: float
-    n: int
-    """Observations in it."""
-
-
-class RunCounter(Protocol):
-    """Where runs of the models are counted."""
-
-    def count_run(self, policy: Policy, answer: Answer, seconds: float, waited: Sequence[tuple[float, int]]) -> None:
-        """Count a run that took `seconds` and gave this answer; `waited` is seconds, and how many callers waited so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +60,17 @@ class Inference:
         post: Post,
         watch: RunWatch | None = None,
     ) -> None:
-        """`rng` draws the explored actions; `watch` ends runs that take too much."""
+        """Answer with the thread of a loop, and with one of its own for what is slow.
+
+        Args:
+            counter: counts the runs.
+            rng: draws the explored actions.
+            capacity: how much may wait.
+            post: has a function called by the loop's thread.
+            watch: ends runs that take too much.
+        """
+        self.pressure = LoopPressure(capacity.waits)
+        """Is told how much is put off to later turns of the loop, and says what has waited for too long."""
         watch = watch or RunWatch()
         self._of_loop, self._of_thread = watch.slot(), watch.slot()
         self._counter = counter
@@ -102,6 +94,25 @@ class Inference:
             return 1
         fast = 1 + int((INLINE_S - pace.alone_s) / max(pace.in_batch_s, 1e-9))
         return max(1, min(self._capacity.max_batch, fast))
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether more is asked of a slow model than it can answer."""
+        return self._waiting.is_overloaded
+
+    def foresee(self, policy: Policy, deadline: float) -> None:
+        """Return if a call that is about to ask may wait for a version.
+
+        Args:
+            policy: the version.
+            deadline: of the call, by the monotonic clock; infinite where it has none.
+
+        Raises:
+            Overloaded: it would wait for too long.
+        """
+        refusal = self._waiting.foresee(policy, deadline)
+        if refusal is not None:
+            raise refusal
 
     def answer_at_once(
         self, policy: Policy, observations: NDArray[Any], *, with_values: bool, epsilon: float, n_callers: int = 1
@@ -131,6 +142,7 @@ class Inference:
         """
         was_idle = not self._later
         self._later.extend(questions)
+        self.pressure.n_put_off += sum(question.n_callers for question in questions)
         if was_idle:  # else those that were put off come first
             self._answer_some()
 
@@ -198,8 +210,10 @@ class Inference:
             if left_s < seconds <= INLINE_S:
                 break
             self._later.popleft()
-            if is_late and not question.is_wanted():
-                question.react(Expired(DROPPED))
+            self.pressure.n_put_off -= question.n_callers
+            refusal = self._refusal_late(question) if is_late else None
+            if refusal is not None:
+                question.react(refusal)
             elif seconds > INLINE_S:
                 self._queue_up(question)
             elif policy.pace.is_batched:
@@ -213,8 +227,17 @@ class Inference:
         if self._later:
             self._post(self._answer_later)
         # All runs come first: a run leaves nothing of what Python works with in the processor's caches.
-        for part, outcome in [(part, _run(self._of_loop, part)) for part in parts]:
+        for part, outcome in [(part, run_together(self._of_loop, part)) for part in parts]:
             self._deliver(part, *outcome)
+
+    def _refusal_late(self, question: Question) -> Exception | None:
+        """Return why a question that was put off is not answered any more; None where it is."""
+        if not question.is_wanted():
+            return Expired(DROPPED)
+        if question.is_step or not self.pressure.is_felt:
+            return None
+        waited_s = time.perf_counter() - question.asked_at
+        return self.pressure.staleness(question.deadline, time.monotonic(), waited_s)
 
     def _queue_up(self, question: Question) -> None:
         """Let the question wait for the thread, or refuse it."""
@@ -247,7 +270,7 @@ class Inference:
 
     def _work(self, group: list[Question], given_at: float) -> None:
         """Run the model, on the inference thread, which was given the work then."""
-        result, started, seconds = _run(self._of_thread, group)
+        result, started, seconds = run_together(self._of_thread, group)
 
         def deliver() -> None:
             # With the time that both threads took to hand it over: so long it is until the next run begins.
@@ -261,40 +284,6 @@ class Inference:
             self._give_work()
 
         self._post(deliver)
-
-
-def _run(slot: RunSlot, group: Sequence[Question]) -> tuple[Result, float, float]:
-    """Run the model once for all of a group; the values after the result are when it began and how long it took."""
-    first = group[0]
-    if len(group) == 1:
-        rows, is_wanted = first.observations, first.is_wanted
-    else:
-        rows = np.concatenate([question.observations for question in group])
-
-        def is_wanted() -> bool:
-            return any(question.is_wanted() for question in group)
-
-    started = time.perf_counter()
-    try:
-        answer: Result = slot.act(first.policy, rows, with_values=first.with_values, is_wanted=is_wanted)
-    except Exception as error:  # noqa: BLE001 - whoever waits must be told, whatever it was
-        answer = error
-    return answer, started, time.perf_counter() - started
-
-
-def split(group: Sequence[Question], *, max_rows: int, max_s: float) -> Iterator[Sequence[Question]]:
-    """Yield the questions of one policy in parts that take the model at most `max_s`, and hold at most `max_rows`."""
-    part: list[Question] = []
-    n = 0
-    for question in group:
-        size = len(question.observations)
-        if part and (n + size > max_rows or question.policy.pace.seconds(n + size) > max_s):
-            yield part
-            part, n = [], 0
-        part.append(question)
-        n += size
-    if part:
-        yield part
 
 
 def check_epsilon(policy: Policy, epsilon: float) -> None:

@@ -60,8 +60,8 @@ class Line:
         self.served_s = 0.0
         """Time of the thread that the version has had; of one that waits anew, no less than others have had."""
         self._pace, self._limits = pace, limits
-        # In a full batch, which is what there is where much waits.
-        self._row_s = pace.in_batch_s + max(0.0, pace.alone_s - pace.in_batch_s) / max_batch
+        self.row_s = pace.in_batch_s + max(0.0, pace.alone_s - pace.in_batch_s) / max_batch
+        """Time that an observation takes in a full batch, which is what there is where much waits."""
 
     def __len__(self) -> int:
         return len(self.steps) + len(self.others)
@@ -74,7 +74,7 @@ class Line:
     def work_of(self, question: Question) -> float:
         """Return the time that a question takes, as the pace says."""
         n = len(question.observations)
-        return n * self._row_s if self._pace.is_batched else self._pace.seconds(n)
+        return n * self.row_s if self._pace.is_batched else self._pace.seconds(n)
 
     def put(self, question: Question) -> None:
         """Let a question wait, behind those of its kind."""
@@ -137,6 +137,27 @@ class WaitingRoom:
         if self._n > self._max_waiting:
             longest = max(self._open, key=lambda one: (len(one), one is line))
             self._drop(longest.pop_newest(), longest)
+
+    @property
+    def is_overloaded(self) -> bool:
+        """Whether more comes for one of the lines than is done."""
+        return any(line.admission.is_overloaded for line in self._open)
+
+    def foresee(self, policy: Policy, deadline: float) -> Overloaded | None:
+        """Return why an observation for a version would be refused if it came now; None where it would not be.
+
+        Args:
+            policy: the version.
+            deadline: of whoever asks, by the monotonic clock; infinite without one.
+        """
+        line = self._lines.get(policy)
+        if line is None or not line.admission.is_overloaded:
+            return None
+        now, wait_s, limit_s = time.monotonic(), self._wait_s(line), line.limit_s
+        refusal = line.admission.refusal(wait_s, deadline - now, limit_s)
+        if refusal is not None:  # else it is taken notice of when it comes
+            line.admission.note(line.row_s * line.stretch, wait_s, limit_s, now)
+        return refusal
 
     def take(self) -> list[Question]:
         """Take out the next questions for one run, of the version that has had least of the thread."""

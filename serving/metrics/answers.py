@@ -68,19 +68,31 @@ class RpcMetrics:
 
     def end(self, seconds: float, code: str) -> None:
         """Count a call that has ended with this status, after so many seconds."""
-        ended = self._ended.get(code)
-        if ended is None:
-            ended = self._ended[code] = CounterTally(self._handled.labels(*self._labels, code))
-        ended.n += 1
-        self._handling.add(seconds)
-        self._unpublished.add(self)
+        self._end(seconds, code, 1)
+
+    def turn_away(self, n: int, reason: str, code: str) -> None:
+        """Count n calls that have begun, were refused and have ended with this status, all at once."""
+        self._started.n += n
+        self._refuse(reason, n)
+        self._end(0.0, code, n)
 
     def refuse(self, reason: str) -> None:
         """Count a call that there was no room for; it has ended, too. Reasons are few."""
+        self._refuse(reason, 1)
+
+    def _end(self, seconds: float, code: str, n: int) -> None:
+        ended = self._ended.get(code)
+        if ended is None:
+            ended = self._ended[code] = CounterTally(self._handled.labels(*self._labels, code))
+        ended.n += n
+        self._handling.add(seconds, n)
+        self._unpublished.add(self)
+
+    def _refuse(self, reason: str, n: int) -> None:
         refused = self._no_room.get(reason)
         if refused is None:
             refused = self._no_room[reason] = CounterTally(self._refused.labels(self._labels[2], reason))
-        refused.n += 1
+        refused.n += n
         self._unpublished.add(self)
 
     def flush(self) -> None:

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from polserve.serving.grpc.listener import SharedPort
 from polserve.serving.inference.run_marks import RunMarks
 from polserve.serving.logs import log_always
+from polserve.serving.memory import collect_seldom
 from polserve.serving.metrics.answers import share_metrics
 from polserve.serving.processes.child import Parent, ParentGone
 from polserve.serving.processes.encoding import Message, decode_accepted, decode_each
@@ -65,6 +66,7 @@ class SupervisedWorker:
 
 def main() -> None:
     """Answer calls until the supervisor, or a signal, ends this process."""
+    collect_seldom()
     parent = Parent.of_this_process()
     signals = EndSignals()
     try:

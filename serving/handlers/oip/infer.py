@@ -10,11 +10,12 @@ from polserve.serving.episodes import OpenStreams
 from polserve.serving.errors import UnknownModel, UnknownModelVersion, UnknownPolicy, UnknownVersion
 from polserve.serving.handlers.acting import ActingHandler, Asked, Resolve
 from polserve.serving.handlers.oip.dialect import InferForm, OfSequence
+from polserve.serving.handlers.oip.parameters import SEQUENCE_ID
 from polserve.serving.handlers.oip.playing import SequencePlayer
 from polserve.serving.handlers.oip.sequences import Sequences
 from polserve.serving.inference.inference import Inference, Post
 from polserve.serving.policy import Policy
-from polserve.serving.rounds import Call
+from polserve.serving.rounds import FORESEEN_BYTES, Call
 
 if TYPE_CHECKING:
     from polserve.serving.inference.waiting import Question
@@ -66,6 +67,11 @@ class InferHandler(ActingHandler[pb.ModelInferRequest, InferForm]):
         questions, self._questions = self._questions, []
         if questions:
             self._inference.ask(questions)
+
+    def foresee(self, call: Call, beginning: bytes) -> None:
+        """Refuse a call that would wait for too long, but no step of a sequence; raises Overloaded."""
+        if SEQUENCE_ID.encode() not in beginning[:FORESEEN_BYTES]:  # parameters come before the numbers
+            super().foresee(call, beginning)
 
     def read(self, call: Call) -> Asked[pb.ModelInferRequest] | None:
         """Read a call's request; None where it belongs to a sequence, as which it is answered."""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from polserve.protos.polserve.oip.v2 import inference_pb2 as pb
 from polserve.serving.episodes import OpenStreams
+from polserve.serving.handlers.base import Quiet
 from polserve.serving.handlers.codec import parse
 from polserve.serving.handlers.oip.infer import InferHandler
 from polserve.serving.handlers.oip.parameters import check_alone, read_parameters, sequence_id
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from polserve.serving.inference.waiting import Question
 
 
-class StreamInferHandler:
+class StreamInferHandler(Quiet):
     """Answers the requests of streams; a request that is refused leaves its stream open."""
 
     def __init__(self, infer: InferHandler, player: SequencePlayer, inference: Inference, streams: OpenStreams) -> None:
@@ -33,10 +34,6 @@ class StreamInferHandler:
         """Let a stream begin; raises where there are too many."""
         self._streams.open(call)
         self._sequences[call] = Sequences(call, self._streams)
-
-    def half_close(self, call: Call) -> None:
-        """End a stream when its client does."""
-        call.finish()
 
     def close(self, call: Call) -> None:
         """Forget the stream, and its sequences."""

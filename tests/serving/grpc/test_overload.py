@@ -9,6 +9,7 @@ import pytest
 from polserve.serving.errors import Overloaded
 from polserve.serving.grpc.nghttp2 import Nghttp2Carrier
 from polserve.serving.grpc.shared import ConnectionLimits
+from polserve.serving.grpc.turned_away import Refused
 from polserve.serving.handlers.base import Quiet
 from polserve.serving.rounds import Call, Method, Rounds
 from tests.support.http2 import RawClient, Stream, framed
@@ -45,6 +46,10 @@ class Counts:
 
     def refuse(self, reason: str) -> None:
         self.reasons.append(reason)
+
+    def turn_away(self, n: int, reason: str, code: str) -> None:
+        self.codes.extend([code] * n)
+        self.reasons.extend([reason] * n)
 
 
 class Crowded:
@@ -113,6 +118,36 @@ def test_a_call_whose_deadline_would_pass_before_its_turn_is_refused_with_a_hint
 def test_a_call_that_can_wait_is_answered_in_its_turn(crowded: Crowded) -> None:
     assert [status for status, _, _ in crowded.ask("30S", None)] == [0, 0]
     assert crowded.counts.reasons == []
+
+
+def test_calls_that_say_the_same_are_refused_alike_and_each_is_counted(crowded: Crowded) -> None:
+    ended = crowded.ask("10m", "10m", "10m", "11m")
+    assert [status for status, _, _ in ended] == [8] * 4
+    assert all(details.startswith("overloaded: ") for _, details, _ in ended)
+    assert crowded.counts.reasons == ["deadline"] * 4
+    assert crowded.counts.codes.count("RESOURCE_EXHAUSTED") == 4
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_like"),
+    [
+        ([(b":path", b"/a"), (b"grpc-timeout", b"1S"), (b"te", b"trailers")], True),
+        ([(b":path", b"/a"), (b"grpc-timeout", b"998m"), (b"te", b"trailers")], True),
+        ([(b":path", b"/b"), (b"grpc-timeout", b"1S"), (b"te", b"trailers")], False),
+        ([(b":path", b"/a"), (b"te", b"trailers")], False),
+        ([(b":path", b"/a"), (b"x-request-id", b"1S"), (b"te", b"trailers")], False),
+        ([(b":path", b"/a"), (b"grpc-timeout", b"1S"), (b"te", b"trailers"), (b"x-request-id", b"me")], False),
+        ([], False),
+    ],
+)
+def test_a_call_is_refused_like_another_where_they_differ_in_no_more_than_the_timeout(
+    headers: list[tuple[bytes, bytes]], *, is_like: bool
+) -> None:
+    before = [(b":path", b"/a"), (b"grpc-timeout", b"1S"), (b"te", b"trailers")]
+    method = Method("test", "Work", "unary", Working(), Counts())
+    assert Refused(before, 1, method, "wait", "RESOURCE_EXHAUSTED", (), timeout_at=1).is_like(headers) is is_like
+    by_deadline = Refused(before, 1, method, "deadline", "RESOURCE_EXHAUSTED", (), timeout_at=-1)
+    assert by_deadline.is_like(headers) is (headers == before)
 
 
 def test_a_call_that_came_another_way_is_refused_like_any_other() -> None:

@@ -128,16 +128,49 @@ def test_a_slow_model_may_have_a_few_runs_waiting_under_overload() -> None:
     assert LIMITS.under_overload_s(0.02) == pytest.approx(0.16)
 
 
-def test_a_loop_that_the_machine_makes_pause_may_have_more_waiting() -> None:
-    pressure = LoopPressure(LIMITS)
-    for _ in range(10):
-        pressure.note_round(500, n_answered=250, seconds=0.02)
-    assert pressure.limit_s == LIMITS.overload_s
+def overloaded(limits: WaitLimits = LIMITS) -> LoopPressure:
+    """A loop that three times as many calls have come to for a second as it can answer."""
+    pressure = LoopPressure(limits)
+    for tick in range(100):
+        pressure.note_round(500, n_answered=10, seconds=10 * WORK_S)
+        for _ in range(30):
+            pressure.refusal(deadline=1e9, now=0.01 * tick, is_lone=False)
+    return pressure
+
+
+def test_a_call_that_has_waited_for_twice_as_long_as_it_may_is_refused_after_all() -> None:
+    pressure = overloaded()
+    assert pressure.staleness(deadline=1e9, now=2.0, waited_s=0.09) is None
+    refusal = pressure.staleness(deadline=1e9, now=2.0, waited_s=0.11)
+    assert refusal is not None
+    assert refusal.reason == "wait"
+    assert pressure.staleness(deadline=math.inf, now=2.0, waited_s=0.11) is None, "it waits for as long as it takes"
+
+
+def test_calls_that_waited_while_the_machine_made_the_loop_pause_may_wait_for_longer() -> None:
+    pressure = overloaded()
     pressure.note_round(500, n_answered=250, seconds=0.2)
-    assert pressure.limit_s == pytest.approx(0.2)
+    assert pressure.staleness(deadline=1e9, now=2.0, waited_s=0.19) is None
     for _ in range(1000):
         pressure.note_round(500, n_answered=250, seconds=0.02)
-    assert pressure.limit_s == LIMITS.overload_s
+    assert pressure.staleness(deadline=1e9, now=2.0, waited_s=0.19) is not None
+
+
+def test_under_overload_each_call_is_asked_after_also_where_nothing_waits() -> None:
+    pressure = overloaded()
+    pressure.note_round(0, n_answered=10, seconds=10 * WORK_S)
+    assert pressure.wait_s == 0
+    assert pressure.is_felt
+    refused = [pressure.refusal(deadline=1e9, now=1.01, is_lone=False) for _ in range(200)]
+    assert refused.index(next(filter(None, refused))) == pytest.approx(LIMITS.overload_s / WORK_S, abs=1)
+
+
+def test_an_overload_that_goes_on_is_noticed_sooner_the_second_time(queue: Queue) -> None:
+    queue.come(3000, 1.0)
+    assert queue.admission.is_overloaded
+    queue.come(3000, HOLD_S + 0.3)  # it was tried meanwhile whether a crowd was taken for an overload
+    assert queue.admission.is_overloaded
+    assert max(queue.waits[-3000:]) < 0.5
 
 
 def test_how_long_a_call_takes_the_loop_is_known_also_where_few_are_answered() -> None:

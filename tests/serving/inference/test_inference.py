@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import time
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -217,3 +218,31 @@ def test_what_was_put_off_and_is_no_longer_wanted_is_dropped(inference: Inferenc
     loop.turn()
     assert [type(result) for result in asked.told] == [Answer] * N_A_TURN + [Expired]
     assert runs.sizes == [1] * N_A_TURN
+
+
+def test_what_is_put_off_counts_as_waiting_for_the_loop(inference: Inference, loop: Loop) -> None:
+    asked = Asked(loaded(INLINE))
+    n = 2 * N_A_TURN
+    inference.ask([asked.about(slice(i % 8, i % 8 + 1)) for i in range(n)])
+    assert inference.pressure.n_put_off == n - N_A_TURN
+    loop.turn()
+    assert inference.pressure.n_put_off == 0
+
+
+def test_under_overload_what_was_put_off_for_too_long_is_refused_but_no_step_of_an_episode(
+    inference: Inference, loop: Loop
+) -> None:
+    for tick in range(200):  # three times as much comes as is done
+        inference.pressure.note_round(500, n_answered=10, seconds=0.01)
+        for _ in range(30):
+            inference.pressure.refusal(deadline=1e9, now=0.01 * tick, is_lone=False)
+    asked = Asked(loaded(INLINE))
+    soon = time.monotonic() + 60
+    put_off = [replace(asked.about(slice(0, 1)), deadline=soon, asked_at=time.perf_counter() - 9.0) for _ in range(2)]
+    put_off[1].is_step = True
+    inference.ask([asked.about(slice(i % 8, i % 8 + 1)) for i in range(N_A_TURN)] + put_off)
+    loop.turn()
+    refused, step = asked.told[-2:]
+    assert isinstance(refused, Overloaded)
+    assert refused.reason == "wait"
+    assert isinstance(step, Answer)
