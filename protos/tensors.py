@@ -67,12 +67,16 @@ def fill_tensor(tensor: pb.Tensor, array: NDArray[Any], *, as_values: bool = Fal
     Raises:
         TensorError: the wire cannot carry its dtype.
     """
-    tensor.dtype = code = dtype_code(array.dtype)
+    code = CODES.get(array.dtype)
+    if code is None:
+        code = dtype_code(array.dtype)
+        array = array.astype(DTYPES[code])
+    tensor.dtype = code
     tensor.shape.extend(array.shape)
     if as_values:
         tensor.values.extend(array.astype(np.float32).ravel())
     else:
-        tensor.data = array.astype(DTYPES[code], copy=False).tobytes()
+        tensor.data = array.tobytes()
 
 
 def to_array(
@@ -110,7 +114,10 @@ def _from_data(code: pb.DataType, shape: tuple[int, ...], data: bytes) -> NDArra
     if len(data) != expected:
         wanted = f"{expected} bytes for {pb.DataType.Name(code)} {shape}"
         raise TensorError("data", wanted, f"{len(data)} bytes")
-    return _shaped(np.frombuffer(data, dtype), shape)
+    try:
+        return np.ndarray(shape, dtype, data)
+    except ValueError as error:
+        raise TensorError("shape", "one that an array can have", str(shape)) from error
 
 
 def _from_values(tensor: pb.Tensor, dtype: np.dtype[Any] | None, shape: tuple[int, ...]) -> NDArray[Any]:

@@ -169,14 +169,14 @@ class Attempts:
     """The attempts of one call: how long each may take, and when the next one is due."""
 
     def __init__(self, link: Link, most: int, until: float) -> None:
-        """`until` is the call's deadline, by the monotonic clock."""
         self._link = link
         self._left = most
-        self._until = until
+        self.until = until
+        """Deadline of the call, by the monotonic clock."""
 
     def timeout_s(self) -> float:
         """Seconds that the next attempt may take."""
-        return max(0.0, self._until - time.monotonic())
+        return max(0.0, self.until - time.monotonic())
 
     def pause_s(self, error: Any, *, is_unavailable_tried_again: bool = False) -> float:
         """Seconds after which to try a call again that a full service refused.
@@ -193,11 +193,11 @@ class Attempts:
             hint = dict(error.trailing_metadata() or ()).get(RETRY_HINT)
             if isinstance(hint, str) and hint.isdecimal():  # a message above the limit has none
                 pause_s = int(hint) / 1000 * random.uniform(1.0, 1.5)  # noqa: S311 - no secret: not all come at once
-                if time.monotonic() + pause_s < self._until:
+                if time.monotonic() + pause_s < self.until:
                     return pause_s
         if is_unavailable_tried_again and error.code() is grpc.StatusCode.UNAVAILABLE and self._left > 0:
             pause_s = FIRST_PAUSE_S * 2.0 ** (ATTEMPTS - 1 - self._left) * random.uniform(0.8, 1.2)  # noqa: S311
-            if time.monotonic() + pause_s < self._until:
+            if time.monotonic() + pause_s < self.until:
                 return pause_s
         raise self._link.error(error.code(), error.details()) from error
 

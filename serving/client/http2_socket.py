@@ -1,5 +1,6 @@
 """The socket below a connection over nghttp2: TCP or UNIX, with TLS or without."""
 
+import contextlib
 import os
 import socket
 import ssl
@@ -32,38 +33,46 @@ class End:
 
 
 class Socket:
-    """A socket that never waits: what would have to raises BlockingIOError, with TLS too."""
+    """A socket that waits for as long as it is told, with TLS too; then it raises BlockingIOError."""
 
     def __init__(self, connected: socket.socket) -> None:
-        connected.setblocking(False)
         self._socket = connected
-        self._tls = connected if isinstance(connected, ssl.SSLSocket) else None
+        self._wait_s = connected.gettimeout()
 
-    def fileno(self) -> int:
-        """Return the file descriptor, for those who wait."""
-        return self._socket.fileno()
-
-    def pending(self) -> int:
-        """Return how many bytes can be read that the kernel does not know of."""
-        return 0 if self._tls is None else self._tls.pending()
-
-    def recv(self, n_bytes: int) -> bytes:
-        """Read what has come; raises BlockingIOError and OSError."""
+    def recv(self, n_bytes: int, wait_s: float) -> bytes:
+        """Read what has come, or comes first; raises BlockingIOError where nothing does in time, and OSError."""
+        self._wait_for(wait_s)
         try:
             return self._socket.recv(n_bytes)
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            raise BlockingIOError from None
+        except OSError as error:
+            raise _translated(error) from None
 
-    def send(self, data: bytes | memoryview) -> int:
-        """Write what there is room for; return how many bytes that was; raises BlockingIOError and OSError."""
+    def send(self, data: bytes | memoryview, wait_s: float) -> int:
+        """Write what there is room for; return how many bytes that was; raises as `recv` does."""
+        self._wait_for(wait_s)
         try:
             return self._socket.send(data)
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            raise BlockingIOError from None
+        except OSError as error:
+            raise _translated(error) from None
 
     def close(self) -> None:
-        """Close the socket."""
+        """Close the socket; whoever waits for it is told."""
+        with contextlib.suppress(OSError):  # the other side has closed it already
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
+
+    def _wait_for(self, wait_s: float) -> None:
+        """Set how long to wait, where that is not what was set for the call before: each change asks the kernel."""
+        if wait_s != self._wait_s:
+            self._socket.settimeout(wait_s)
+            self._wait_s = wait_s
+
+
+def _translated(error: OSError) -> OSError:
+    """Return the error of a socket, as BlockingIOError where there was nothing to do in time."""
+    # NOTE: the kernel, too, says TimeoutError, with its number: then the other side is not there any more.
+    is_over = isinstance(error, TimeoutError) and error.errno is None
+    return BlockingIOError() if is_over or isinstance(error, (ssl.SSLWantReadError, ssl.SSLWantWriteError)) else error
 
 
 def connect(end: End, timeout_s: float) -> Socket:

@@ -65,7 +65,7 @@ class Http2Transport:
         attempts = self._link.attempts(self._timeout_s)
         while True:
             try:
-                answer = self._call_once(path, message, attempts.timeout_s())
+                answer = self._call_once(path, message, attempts.until)
             except CallFailed as error:
                 time.sleep(attempts.pause_s(error, is_unavailable_tried_again=True))
             else:
@@ -106,11 +106,10 @@ class Http2Transport:
                 return
         wire.close()
 
-    def _call_once(self, path: str, message: bytes, timeout_s: float) -> bytes:
-        until = time.monotonic() + timeout_s
+    def _call_once(self, path: str, message: bytes, until: float) -> bytes:
         wire = self.take()
         try:
-            stream = wire.begin(path, timeout_s, with_request_id(self._bearer.metadata()))
+            stream = wire.begin(path, max(0.0, until - time.monotonic()), with_request_id(self._bearer.metadata()))
             wire.send(stream, message, is_last=True)
             answer = wire.receive(stream, until)
             if answer is not None:

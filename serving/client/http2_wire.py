@@ -1,20 +1,19 @@
 """One connection over nghttp2, for one call or stream at a time: the thread that asks reads the answer itself.
 
-A call is one write, one wait and one read: where a loop waits for each action, every turn to the kernel counts.
+A call is one write, and one read that waits: where a loop waits for each action, every turn to the kernel counts. So
+does every line of Python, whose code and data have left the processor's caches while the service answered.
 """
 
 import contextlib
 import math
-import select
 import threading
 import time
-from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from polserve.serving.client.http2_socket import End, Socket, connect
+from polserve.serving.client.http2_socket import End, connect
 from polserve.serving.http2 import engine
 from polserve.serving.http2.wire import MessageReader, WireError, format_timeout, frame, percent_decode, whole_message
 
@@ -61,12 +60,11 @@ class WireStream:
     stream_id: int
     reader: MessageReader | None = None
     """Puts messages together, from the first one on that does not come in one piece."""
-    messages: deque[bytes] = field(default_factory=deque)
+    messages: list[bytes] = field(default_factory=list)
+    """Those that nobody has taken yet, in turn: seldom more than one."""
     is_over: bool = False
     failure: CallFailed | None = None
     """Error that the stream ended with; None for OK."""
-    n_received: int = 0
-    """Frames of any kind that came on the stream: a call that got none may be made again."""
 
 
 class Wire:
@@ -96,6 +94,10 @@ class Wire:
             (b"te", b"trailers"),
             (b"user-agent", b"polserve-python"),
         )
+        self._asked: tuple[str, int | None, Sequence[tuple[str, str]]] = ("", None, ())
+        """What the latest stream asked for: its path, milliseconds and metadata."""
+        self._request: Sequence[engine.Header] = ()
+        """Headers that ask for it: most calls ask for what the one before did."""
         self._reactions: dict[type, Callable[[WireStream, Any], None]] = {
             engine.DataReceived: self._take_data,
             engine.ResponseReceived: _take_status,
@@ -105,13 +107,12 @@ class Wire:
 
     def begin(self, path: str, timeout_s: float | None, metadata: "Sequence[tuple[str, str]]" = ()) -> WireStream:
         """Open a stream; the first bytes leave with its first message."""
-        headers = [(b":path", path.encode()), *self._headers]
-        headers.extend((name.encode(), value.encode()) for name, value in metadata)
-        if timeout_s is not None:
-            # Whole milliseconds are the same for most calls, which header compression makes use of.
-            headers.append((b"grpc-timeout", format_timeout(math.ceil(1000 * timeout_s) / 1000)))
+        # Whole milliseconds are the same for most calls, which header compression makes use of, too.
+        asked = (path, None if timeout_s is None else math.ceil(1000 * timeout_s), metadata)
+        if asked != self._asked:
+            self._asked, self._request = asked, self._headers_of(*asked)
         try:
-            stream_id = self._h2.send_request(headers)
+            stream_id = self._h2.send_request(self._request)
         except engine.NGH2Error as error:
             raise self._lost(str(error)) from error
         self._stream = WireStream(stream_id)
@@ -137,7 +138,7 @@ class Wire:
         while not stream.messages and not stream.is_over:
             self._exchange(until)
         if stream.messages:
-            return stream.messages.popleft()
+            return stream.messages.pop(0)
         if stream.failure is not None:
             raise stream.failure
         return None
@@ -151,19 +152,24 @@ class Wire:
         """Forget a stream, and tell the service where it is still open."""
         self._stream = None
         if not stream.is_over and self.is_usable:
-            with contextlib.suppress(engine.NGH2Error, OSError):
+            with contextlib.suppress(engine.NGH2Error):
                 self._h2.reset_stream(stream.stream_id, engine.ErrorCode.CANCEL)
+            try:
                 self._send(time.monotonic() + CONNECT_S)
+            except OSError:
+                self.is_usable = False
 
     def poll(self) -> bool:
         """Take in what has come by itself, such as pings, and answer it; return whether the connection is usable."""
         try:
             while self.is_usable and time.monotonic() - self._received_at > FRESH_S:
-                self._take(self._socket.recv(READ_BYTES))
+                try:
+                    data = self._socket.recv(READ_BYTES, 0.0)
+                except BlockingIOError:
+                    break
+                self._take(data)
                 self._received_at = 0.0  # there may be more
                 self._send(time.monotonic() + CONNECT_S)
-        except BlockingIOError:
-            return self.is_usable
         except (OSError, CallFailed):
             self.is_usable = False
         return self.is_usable
@@ -177,26 +183,20 @@ class Wire:
         """Send what is to be sent, and take in what comes next."""
         try:
             self._send(until)
-            if not self._socket.pending() and not _wait(self._socket, until):
-                self.is_usable = False
-                raise CallFailed(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
-            data = self._socket.recv(READ_BYTES)
+            data = self._socket.recv(READ_BYTES, _left_s(until))
         except BlockingIOError:
-            return
+            self.is_usable = False
+            raise CallFailed(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded") from None
         except OSError as error:
             raise self._lost(str(error)) from error
         self._take(data)
 
     def _send(self, until: float) -> None:
-        """Send what is to be sent; raises CallFailed where the service does not take it in time, and OSError."""
-        out = memoryview(self._h2.data_to_send())
-        while out:
-            try:
-                out = out[self._socket.send(out) :]
-            except BlockingIOError:
-                if not _wait(self._socket, until, is_for_writing=True):
-                    self.is_usable = False
-                    raise CallFailed(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded") from None
+        """Send what is to be sent; raises BlockingIOError where the service does not take it in time, and OSError."""
+        out = self._h2.data_to_send()
+        n_sent = 0
+        while n_sent < len(out):
+            n_sent += self._socket.send(memoryview(out)[n_sent:] if n_sent else out, _left_s(until))
 
     def _take(self, data: bytes) -> None:
         if not data:
@@ -217,7 +217,6 @@ class Wire:
             if type(event) is engine.GoAwayReceived:
                 self.is_usable = False
             elif stream is not None and getattr(event, "stream_id", 0) == stream.stream_id:
-                stream.n_received += 1
                 reaction = self._reactions.get(type(event))
                 if reaction is not None:
                     reaction(stream, event)
@@ -236,6 +235,16 @@ class Wire:
         except WireError as error:
             stream.failure = CallFailed(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
             stream.is_over = True
+
+    def _headers_of(
+        self, path: str, timeout_ms: int | None, metadata: "Sequence[tuple[str, str]]"
+    ) -> "Sequence[engine.Header]":
+        """Return the headers of a stream."""
+        headers = [(b":path", path.encode()), *self._headers]
+        headers.extend((name.encode(), value.encode()) for name, value in metadata)
+        if timeout_ms is not None:
+            headers.append((b"grpc-timeout", format_timeout(timeout_ms / 1000)))
+        return headers
 
     def _lost(self, reason: str) -> CallFailed:
         self.is_usable = False
@@ -266,11 +275,6 @@ def _take_end(stream: WireStream, event: engine.StreamClosed) -> None:
         stream.failure = CallFailed(_UNAVAILABLE, f"the stream was reset (code {event.error_code})")
 
 
-def _wait(connection: Socket, until: float, *, is_for_writing: bool = False) -> bool:
-    """Wait until there is something to read, or room to write; return whether that was in time."""
-    left_s = max(0.0, until - time.monotonic())
-    if not hasattr(select, "poll"):  # Windows
-        return any(select.select(*(([], [connection]) if is_for_writing else ([connection], [])), [], left_s))
-    poller = select.poll()
-    poller.register(connection, select.POLLOUT if is_for_writing else select.POLLIN)
-    return bool(poller.poll(math.ceil(1000 * left_s)))
+def _left_s(until: float) -> float:
+    """Return the seconds until then, in whole milliseconds; 0 where it has passed."""
+    return max(0, math.ceil(1000 * (until - time.monotonic()))) / 1000

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, Literal, SupportsFloat, TypeVar
+from typing import Generic, Literal, NamedTuple, SupportsFloat, TypeVar
 
 import numpy as np
 from google.protobuf.message import Message
@@ -21,7 +21,7 @@ from polserve.serving.client.arguments import (
 )
 from polserve.serving.client.errors import InvalidArgument, described
 from polserve.serving.client.live import LivePolicy
-from polserve.serving.client.observations import Observations, batch_of, observation_tensor
+from polserve.serving.client.observations import Observations, batch_of, fill_observation
 
 T = TypeVar("T")
 Method = Literal["Act", "Allocate", "ListPolicies", "GetPolicy"]
@@ -46,8 +46,7 @@ class Action:
     """What a recurrent policy remembers, to be given with the next observation; None for any other policy."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClientCall(Generic[T]):
+class ClientCall(NamedTuple, Generic[T]):
     """One call of a client: the request, and how its response is read."""
 
     method: Method
@@ -60,8 +59,7 @@ class ClientCall(Generic[T]):
     """The observation in parts as it was given, for whoever takes it so; None where the request has it."""
 
 
-@dataclass(frozen=True, slots=True)
-class ActOptions:
+class ActOptions(NamedTuple):
     """How an action is asked for, as the caller says it."""
 
     version: Version = ""
@@ -78,13 +76,15 @@ def act_call(policy: str, observation: ArrayLike, options: ActOptions) -> Client
 
 def act_batch_call(policy: str, observations: Observations, options: ActOptions) -> ClientCall[Action]:
     """Return the call for several observations; raises InvalidArgument."""
-    tensor = observation_tensor(batch_of(observations), "observations")
-    return ClientCall("Act", _act_request(policy, tensor, options), action_of, is_batch=True)
+    request = _act_request(policy, options)
+    fill_observation(request.observation, batch_of(observations), "observations")
+    return ClientCall("Act", request, action_of, is_batch=True)
 
 
 def given_call(policy: str, given: object, options: ActOptions, *, is_batch: bool = False) -> ClientCall[Action]:
     """Return the call for observations in parts as they were given, for whoever takes them so."""
-    request = _act_request(policy, pb.Tensor(), options)
+    request = _act_request(policy, options)
+    request.observation.SetInParent()
     return ClientCall("Act", request, action_of, is_batch=is_batch, given=given)
 
 
@@ -100,15 +100,17 @@ def policy_call(name: str) -> ClientCall[LivePolicy]:
 
 def act_request(policy: str, observation: ArrayLike, options: ActOptions) -> pb.ActRequest:
     """Return the request for one observation, or a batch; raises InvalidArgument."""
-    return _act_request(policy, observation_tensor(observation), options)
+    request = _act_request(policy, options)
+    fill_observation(request.observation, observation)
+    return request
 
 
-def _act_request(policy: str, observation: pb.Tensor, options: ActOptions) -> pb.ActRequest:
+def _act_request(policy: str, options: ActOptions) -> pb.ActRequest:
+    """Return a request that has yet to be given its observation; raises InvalidArgument."""
     name, number = name_and_version(policy, options.version)
     return pb.ActRequest(
         policy=name,
         version=number,
-        observation=observation,
         with_values=flag("with_values", options.with_values),
         epsilon=probability("epsilon", options.epsilon),
         state=state_of(options.state),
@@ -153,12 +155,15 @@ class EpisodeMessages:
         Raises:
             InvalidArgument: one of them is not what it must be, or there is a reward with the first observation.
         """
-        tensor = observation_tensor(observation)
+        if not self.is_playing:
+            request = self.begin(reward)
+            fill_observation(request.start.observation, observation)
+            return request
+        request = pb.EpisodeRequest()
+        fill_observation(request.step.observation, observation)
         earned = reward_of(reward)
-        if self.is_playing:
-            return pb.EpisodeRequest(step=pb.EpisodeStep(observation=tensor, reward=earned))
-        request = self.begin(reward)
-        request.start.observation.CopyFrom(tensor)
+        if earned is not None:
+            request.step.reward = earned
         return request
 
     def begin(self, reward: SupportsFloat | None) -> pb.EpisodeRequest:

@@ -14,7 +14,7 @@ from polserve.protos.tensors import to_array
 from polserve.serving.client.arguments import Version, flag, name_and_version, probability, whole
 from polserve.serving.client.errors import InvalidArgument, described
 from polserve.serving.client.messages import Action
-from polserve.serving.client.observations import Observations, observation_tensor
+from polserve.serving.client.observations import Observations, fill_observation
 from polserve.serving.client.parts import (
     Layouts,
     Steps,
@@ -121,11 +121,14 @@ class SlotMessages:
 
     def observe(self, observations: ArrayLike, earned: list[float], ended: list[pb.SlotEnd]) -> pb.EpisodeRequest:
         """Return the request with an observation for each slot; raises InvalidArgument."""
-        tensor = observation_tensor(observations, "observations")
-        if self.is_playing:
-            return pb.EpisodeRequest(step=pb.EpisodeStep(observation=tensor, rewards=earned, ended=ended))
-        request = self.begin(earned or ended)
-        request.start.observation.CopyFrom(tensor)
+        if not self.is_playing:
+            request = self.begin(earned or ended)
+            fill_observation(request.start.observation, observations, "observations")
+            return request
+        request = pb.EpisodeRequest()
+        fill_observation(request.step.observation, observations, "observations")
+        request.step.rewards.extend(earned)
+        request.step.ended.extend(ended)
         return request
 
     def action(self, response: pb.EpisodeResponse) -> Action:
