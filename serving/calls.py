@@ -13,7 +13,8 @@ from polserve.serving.access.callers import ANYBODY
 from polserve.serving.access.guard import Guard, Shown
 from polserve.serving.access.keys import KeysAwaited
 from polserve.serving.errors import DROPPED, Expired, NotReady, PolserveError
-from polserve.serving.rounds import Method, Rounds
+from polserve.serving.methods import Method
+from polserve.serving.rounds import Rounds
 from polserve.serving.statuses import Code, Rejected, Status, refusal_reason, status_of
 
 if TYPE_CHECKING:

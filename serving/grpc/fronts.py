@@ -9,7 +9,8 @@ from polserve.serving.errors import ConfigurationError, one_line
 from polserve.serving.grpc.carrier import Carrier
 from polserve.serving.grpc.listener import Ways
 from polserve.serving.logs import Log
-from polserve.serving.rounds import Method, Rounds
+from polserve.serving.methods import Method
+from polserve.serving.rounds import Rounds
 from polserve.serving.settings.settings import Settings
 
 LARGE_MESSAGES = 4

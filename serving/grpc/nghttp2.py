@@ -13,7 +13,8 @@ from polserve.serving.grpc.shared import ConnectionLimits, Front
 from polserve.serving.grpc.unread import end_unread
 from polserve.serving.grpc.vigil import look_after
 from polserve.serving.handlers.base import Quiet
-from polserve.serving.rounds import Call, Method, Rounds
+from polserve.serving.methods import Call, Method
+from polserve.serving.rounds import Rounds
 
 POLL_S = 0.01
 

@@ -8,7 +8,7 @@ from polserve.serving.grpc.stream import StreamCall
 from polserve.serving.grpc.vigil import WRONG_PROTOCOL
 from polserve.serving.http2 import engine
 from polserve.serving.http2.wire import parse_timeout
-from polserve.serving.rounds import Method
+from polserve.serving.methods import Method
 from polserve.serving.statuses import Code, Rejected, Status
 
 CONTENT_TYPES = frozenset((b"application/grpc", b"application/grpc+proto"))

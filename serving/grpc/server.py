@@ -14,7 +14,8 @@ from polserve.serving.episodes import OpenStreams
 from polserve.serving.grpc.carrier import Carrier
 from polserve.serving.handlers.health import Health
 from polserve.serving.inference.inference import Inference
-from polserve.serving.rounds import Method, Rounds
+from polserve.serving.methods import Method
+from polserve.serving.rounds import Rounds
 
 LAST_WORD_S = 0.5
 """Part of the grace that is kept for telling open episodes that they end."""

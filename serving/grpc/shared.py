@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from polserve.serving.access.guard import Guard
 from polserve.serving.errors import Overloaded
 from polserve.serving.http2.engine import MAX_HEADER_LIST_BYTES
-from polserve.serving.rounds import Method, Rounds
+from polserve.serving.methods import Method
+from polserve.serving.rounds import Rounds
 
 if TYPE_CHECKING:
     from polserve.serving.grpc.connection import Connection

@@ -11,8 +11,8 @@ from polserve.serving.grpc.trailers import ok_trailers, trailers_of
 from polserve.serving.grpc.turned_away import HEADERS
 from polserve.serving.http2.engine import Header, NGH2Error
 from polserve.serving.http2.wire import PREFIX_BYTES, MessageReader, decompress, frame
+from polserve.serving.methods import FORESEEN_BYTES, Method
 from polserve.serving.request_ids import RequestId
-from polserve.serving.rounds import FORESEEN_BYTES, Method
 from polserve.serving.statuses import Code, Rejected, Status, refusal_reason, status_of
 
 if TYPE_CHECKING:

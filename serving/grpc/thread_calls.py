@@ -13,8 +13,9 @@ import grpc
 
 from polserve.serving.access.callers import ANYBODY
 from polserve.serving.errors import DROPPED, Expired
+from polserve.serving.methods import Method
 from polserve.serving.request_ids import id_fields, read_request_id
-from polserve.serving.rounds import Method, Rounds
+from polserve.serving.rounds import Rounds
 from polserve.serving.statuses import OK, Code, Status, id_returned, refusal_reason, status_of
 
 UNREAD_S = 1.0

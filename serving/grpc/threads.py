@@ -19,8 +19,9 @@ from polserve.serving.addresses import at_free_path, spelled, unavailable, why_n
 from polserve.serving.grpc.listener import Ways
 from polserve.serving.grpc.thread_access import admit
 from polserve.serving.grpc.thread_calls import Send, ThreadStreamCall, ThreadUnaryCall, begin
+from polserve.serving.methods import Method
 from polserve.serving.reloading import Reloaded
-from polserve.serving.rounds import Method, Rounds
+from polserve.serving.rounds import Rounds
 from polserve.serving.tls import Certificates
 
 THREADS = 16

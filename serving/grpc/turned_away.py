@@ -10,8 +10,8 @@ from polserve.serving.grpc.lingering import LINGER_S
 from polserve.serving.grpc.trailers import id_trailers, trailers_of
 from polserve.serving.http2 import engine
 from polserve.serving.http2.wire import WireError, parse_timeout
+from polserve.serving.methods import Method
 from polserve.serving.request_ids import RequestId, read_request_id
-from polserve.serving.rounds import Method
 from polserve.serving.statuses import status_of
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from polserve.serving.handlers.foreseeing import leading_names
 from polserve.serving.inference.inference import INLINE_S, Inference, Post, check_epsilon
 from polserve.serving.inference.waiting import Question, Result
 from polserve.serving.memory import give_back_memory
+from polserve.serving.methods import Call
 from polserve.serving.policy import Answer, Policy
-from polserve.serving.rounds import Call
 
 LARGE_BYTES = 1 << 20
 """A message of this size is decoded in another thread: it would hold up all other calls."""

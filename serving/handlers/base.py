@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from polserve.serving.access.callers import Caller
 from polserve.serving.errors import DROPPED, Expired, InvalidRequest
 from polserve.serving.handlers.codec import parse_small
+from polserve.serving.methods import Call
 from polserve.serving.policy import ObservationContract
-from polserve.serving.rounds import Call
 
 M = TypeVar("M", bound=Message)
 

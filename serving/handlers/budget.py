@@ -12,8 +12,8 @@ from polserve.serving.handlers.codec import parse_small
 from polserve.serving.inference.inference import Inference
 from polserve.serving.inference.waiting import Question, Result
 from polserve.serving.ledger import Binding, Spend, allocate
+from polserve.serving.methods import Call
 from polserve.serving.policy import Policy
-from polserve.serving.rounds import Call
 
 _BOUNDS = {
     Binding.NONE: pb.BOUND_NONE,

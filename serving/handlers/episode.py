@@ -19,8 +19,8 @@ from polserve.serving.handlers.codec import decode_observation, encode_step, has
 from polserve.serving.handlers.slots import SlotsState, end_slots, reply_slots, take_slots
 from polserve.serving.inference.inference import Inference, check_epsilon
 from polserve.serving.inference.waiting import Question, Result
+from polserve.serving.methods import Call
 from polserve.serving.policy import Answer, Policy
-from polserve.serving.rounds import Call
 
 NO_KIND = "start, step or end"
 

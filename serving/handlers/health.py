@@ -10,7 +10,7 @@ from polserve.serving.episodes import OpenStreams
 from polserve.serving.errors import PolserveError, UnknownService
 from polserve.serving.handlers.base import Each, Quiet
 from polserve.serving.handlers.codec import parse_small
-from polserve.serving.rounds import Call
+from polserve.serving.methods import Call
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Health"].full_name
 

@@ -19,7 +19,7 @@ from polserve.serving.handlers.oip.names import public_files
 from polserve.serving.handlers.oip.service import ModelLimits, StatisticsOf
 from polserve.serving.handlers.reflection import Reflection
 from polserve.serving.inference.inference import Inference, Post
-from polserve.serving.rounds import CallCounter, Kind, Method
+from polserve.serving.methods import CallCounter, Kind, Method
 
 POLICY_SERVICE = policy_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name
 BUDGET_SERVICE = budget_pb2.DESCRIPTOR.services_by_name["BudgetService"].full_name

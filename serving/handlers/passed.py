@@ -3,8 +3,8 @@
 from typing import Any
 
 from polserve.serving.access.callers import Caller
+from polserve.serving.methods import Call, Method
 from polserve.serving.request_ids import RequestId
-from polserve.serving.rounds import Call, Method
 
 
 class PassedCall:

@@ -11,7 +11,7 @@ from grpc_reflection.v1alpha import reflection_pb2 as pb
 from polserve.serving.episodes import OpenStreams
 from polserve.serving.handlers.base import Quiet
 from polserve.serving.handlers.codec import parse_small
-from polserve.serving.rounds import Call
+from polserve.serving.methods import Call
 
 SERVICE = pb.DESCRIPTOR.services_by_name["ServerReflection"].full_name
 

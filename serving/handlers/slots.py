@@ -17,9 +17,9 @@ from polserve.serving.episodes import EpisodeCounter, frame_contract
 from polserve.serving.errors import InvalidRequest
 from polserve.serving.handlers.codec import decode_observation
 from polserve.serving.inference.waiting import Result
+from polserve.serving.methods import Call
 from polserve.serving.policy import Policy
 from polserve.serving.policy.observations import are_finite
-from polserve.serving.rounds import Call
 
 
 class SlotsState:

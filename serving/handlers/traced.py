@@ -7,8 +7,8 @@ from dataclasses import replace
 from polserve.serving.handlers.passed import PassedCall
 from polserve.serving.inference.inference import Inference
 from polserve.serving.inference.runs import Run
+from polserve.serving.methods import Call, CallCounter, Handler, Method
 from polserve.serving.request_ids import RequestId
-from polserve.serving.rounds import Call, CallCounter, Handler, Method
 from polserve.serving.telemetry import CallTrace, ModelRun, Tracer
 
 UNTRACED = ("grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection")

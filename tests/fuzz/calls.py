@@ -21,8 +21,9 @@ from polserve.serving.handlers.oip.service import ModelLimits
 from polserve.serving.http2.engine import client_connection
 from polserve.serving.http2.wire import frame
 from polserve.serving.inference.inference import Capacity, Inference
+from polserve.serving.methods import Method
 from polserve.serving.metrics.answers import AnsweringMetrics
-from polserve.serving.rounds import Method, Rounds
+from polserve.serving.rounds import Rounds
 from polserve.serving.statuses import Code, status_of
 from tests.fuzz.target import Fault, Target, joined, no_faults, pieces
 from tests.support.calls import ReceivedCall, catalog_of

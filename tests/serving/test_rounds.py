@@ -13,7 +13,8 @@ from polserve.serving.access.guard import AccessRules, Guard, Shown
 from polserve.serving.calls import Asker, LocalCarrier
 from polserve.serving.grpc.nghttp2 import Uncounted
 from polserve.serving.handlers.base import Quiet
-from polserve.serving.rounds import HEAVY_BYTES, MOST_HEAVY_BYTES, Call, Method, Rounds
+from polserve.serving.methods import Call, Method
+from polserve.serving.rounds import HEAVY_BYTES, MOST_HEAVY_BYTES, Rounds
 
 
 def test_what_is_posted_by_threads_is_called_by_the_loops_thread() -> None:

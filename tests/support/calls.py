@@ -10,9 +10,9 @@ from polserve.protos.shared.names import CHAMPION
 from polserve.serving.access.callers import ANYBODY
 from polserve.serving.catalog import Catalog, CatalogEntry
 from polserve.serving.inference.inference import Capacity, Inference
+from polserve.serving.methods import Method
 from polserve.serving.policy import Policy
 from polserve.serving.request_ids import RequestId
-from polserve.serving.rounds import Method
 from polserve.serving.versions import Pace
 from polserve.serving.workers.epoch import LocalEpoch
 from polserve.training.versions.version import PolicyVersion

@@ -14,8 +14,8 @@ from polserve.serving.handlers.oip.parameters import SEQUENCE_ID
 from polserve.serving.handlers.oip.playing import SequencePlayer
 from polserve.serving.handlers.oip.sequences import Sequences
 from polserve.serving.inference.inference import Inference, Post
+from polserve.serving.methods import FORESEEN_BYTES, Call
 from polserve.serving.policy import Policy
-from polserve.serving.rounds import FORESEEN_BYTES, Call
 
 if TYPE_CHECKING:
     from polserve.serving.inference.waiting import Question

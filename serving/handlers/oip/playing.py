@@ -23,7 +23,7 @@ from polserve.serving.handlers.oip.parameters import (
 from polserve.serving.handlers.oip.sequences import Key, Sequence, Sequences
 from polserve.serving.inference.inference import check_epsilon
 from polserve.serving.inference.waiting import Question, Result
-from polserve.serving.rounds import Call
+from polserve.serving.methods import Call
 
 EPISODE_RETURN = "episode_return"
 """Parameter of the response that ends a sequence: the sum of the rewards, if any was reported."""

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from polserve.serving.episodes import DRAINING, EpisodeState, OpenStreams, state_bytes
 from polserve.serving.errors import InvalidRequest, NotReady
 from polserve.serving.handlers.oip.parameters import SEQUENCE_ID
+from polserve.serving.methods import Call
 from polserve.serving.policy import Policy
-from polserve.serving.rounds import Call
 
 MOST_REASONS = 64
 """Ended sequences of which it is kept why they ended, at most."""

@@ -25,9 +25,9 @@ from polserve.serving.handlers.oip.playing import SequencePlayer
 from polserve.serving.handlers.oip.statistics import statistics_of
 from polserve.serving.handlers.oip.stream import StreamInferHandler
 from polserve.serving.inference.inference import Inference, Post
+from polserve.serving.methods import Call, Handler, Kind
 from polserve.serving.metrics.answers import RunStatistics
 from polserve.serving.policy import Policy
-from polserve.serving.rounds import Call, Handler, Kind
 
 SERVICE = "inference.GRPCInferenceService"
 

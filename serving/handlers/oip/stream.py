@@ -13,7 +13,7 @@ from polserve.serving.handlers.oip.playing import SequencePlayer
 from polserve.serving.handlers.oip.sequences import Sequences
 from polserve.serving.handlers.oip.turn import Turn
 from polserve.serving.inference.inference import Inference
-from polserve.serving.rounds import Call
+from polserve.serving.methods import Call
 
 if TYPE_CHECKING:
     from polserve.serving.inference.waiting import Question

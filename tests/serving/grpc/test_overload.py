@@ -11,7 +11,8 @@ from polserve.serving.grpc.nghttp2 import Nghttp2Carrier
 from polserve.serving.grpc.shared import ConnectionLimits
 from polserve.serving.grpc.turned_away import Refused
 from polserve.serving.handlers.base import Quiet
-from polserve.serving.rounds import Call, Method, Rounds
+from polserve.serving.methods import Call, Method
+from polserve.serving.rounds import Rounds
 from tests.support.http2 import RawClient, Stream, framed
 
 WORK = "/test/Work"
