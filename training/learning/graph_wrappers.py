@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from polserve.training.environments.transforms import Cast, Rescale, Reshape, Standardise, Transform
+from polserve.training.learning.moments import Moments
 
 
 class Standardised(nn.Module):
@@ -37,16 +38,15 @@ class Standardised(nn.Module):
 
     @torch.no_grad()
     def add(self, observations: Tensor) -> None:
-        """Add observations (n, *shape) to the statistics (Chan et al. 1979)."""
+        """Add observations (n, *shape) to the statistics."""
         given = observations.to(torch.float64)
-        n = len(given)
+        n = torch.full_like(self.count, len(given))
         var, mean = torch.var_mean(given, dim=0, correction=0)
-        total, delta = self.count + n, mean - self.mean
-        known = self.deviation.square() - self._epsilon
-        squares = known * self.count + var * n + delta.square() * (self.count * n / total)
-        self.mean.add_(delta * (n / total))
-        self.deviation.copy_(torch.sqrt(squares / total + self._epsilon))
-        self.count.copy_(total)
+        known = Moments(self.count, self.mean, (self.deviation.square() - self._epsilon) * self.count)
+        joined = known.joined(Moments(n, mean, var * n))
+        self.mean.copy_(joined.mean)
+        self.deviation.copy_(torch.sqrt(joined.squares / joined.count + self._epsilon))
+        self.count.copy_(joined.count)
 
 
 class Rescaled(nn.Module):

@@ -1,10 +1,12 @@
 """The spread of discounted returns, by which rewards are divided."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from polserve.training.learning.moments import Moments
 from polserve.training.learning.transitions import VectorStep
 
 if TYPE_CHECKING:
@@ -23,33 +25,29 @@ class ReturnSpread:
     def __init__(self, n_envs: int, discount: float) -> None:
         self._discount = discount
         self._sums: NDArray[np.float64] = np.zeros(n_envs)
-        self._count = 0
-        self._mean = 0.0
-        self._squares = 0.0
+        self._moments = Moments(0.0, 0.0, 0.0)
 
     def add(self, step: VectorStep) -> None:
-        """Take in one step of every environment (Chan et al. 1979)."""
+        """Take in one step of every environment."""
         self._sums = np.where(step.is_real, self._discount * self._sums + step.reward_t, 0.0)
         sums = self._sums[step.is_real]
         if not len(sums):
             return
-        total, delta = self._count + len(sums), float(sums.mean()) - self._mean
-        self._squares += float(sums.var()) * len(sums) + delta**2 * self._count * len(sums) / total
-        self._mean += delta * len(sums) / total
-        self._count = total
+        n = float(len(sums))
+        self._moments = self._moments.joined(Moments(n, float(sums.mean()), float(sums.var()) * n))
         self._sums[step.is_over] = 0.0
 
     @property
     def factor(self) -> float:
         """Factor that makes rewards ones whose returns have a standard deviation of 1; 1 where all are alike."""
-        deviation = np.sqrt(self._squares / self._count) if self._count else 0.0
+        deviation = np.sqrt(self._moments.squares / self._moments.count) if self._moments.count else 0.0
         return float(1 / deviation) if deviation > LEAST else 1.0
 
     def state(self) -> dict[str, Any]:
         """Everything that `load_state` needs; episodes that are going on are not."""
-        return {"count": self._count, "mean": self._mean, "squares": self._squares}
+        return asdict(self._moments)
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` gave, with new episodes."""
-        self._count, self._mean, self._squares = state["count"], state["mean"], state["squares"]
+        self._moments = Moments(float(state["count"]), state["mean"], state["squares"])
         self._sums[:] = 0.0

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from polserve.training.environments.limits import LAST_SEED, MAX_EVALUATION_STEPS
 from polserve.training.environments.making import EVALUATION_FIRST_SEED, EnvironmentSpec, VecEnv, make_vec
-from polserve.training.errors import TrainingError
+from polserve.training.errors import FaultyEnvironment, TrainingError
 from polserve.training.evaluation.episodes import play_together
 from polserve.training.learning.collector import FinishedEpisode
 from polserve.training.machine.workers import worker_pool
@@ -97,7 +97,13 @@ def play_match(match: Match, processes: int, on_played: Callable[[int], None]) -
 
 
 def _play_both(match: Match, seed: int, episodes: int) -> tuple[Games, Games]:
-    ours, theirs = (_play(side, seed, episodes, match.max_steps) for side in (match.candidate, match.champion))
+    played = []
+    for role, side in (("candidate", match.candidate), ("champion", match.champion)):
+        try:
+            played.append(_play(side, seed, episodes, match.max_steps))
+        except FaultyEnvironment as error:
+            raise FaultyEnvironment(f"in a game of the {role}, {error}") from error
+    ours, theirs = played
     return ours, theirs
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from polserve.training.errors import CheckpointError
 from polserve.training.runs.recipe import Recipe
 
-ADDED = {"standardise": "False", "scale_by_returns": "False"}
+ADDED = {"standardise": "False", "scale_by_returns": "False", "noise_memory": "1"}
 """Settings that the runs of earlier versions lack, and what these did."""
 
 
@@ -35,7 +35,7 @@ def identity_of(recipe: Recipe, seed: int, graph_wrappers: Sequence[str] = ()) -
 
 def check_same_run(saved: Mapping[str, str], ours: Mapping[str, str]) -> None:
     """Raise CheckpointError where the checkpoint is of a run with other settings."""
-    saved = {**ADDED, **saved}
+    saved = {**{name: value for name, value in ADDED.items() if name in ours}, **saved}
     differences = [
         f"{name} was {saved.get(name, 'absent')} and is {ours.get(name, 'absent')}"
         for name in sorted(saved.keys() | ours.keys())

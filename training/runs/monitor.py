@@ -6,7 +6,7 @@ from typing import Self
 
 from rich.console import Console
 
-from polserve.training.errors import CheckpointError, RegistryError
+from polserve.training.errors import CheckpointError, FaultyEnvironment, RegistryError
 from polserve.training.learning.loop import Progress
 from polserve.training.runs import checkpoint
 from polserve.training.runs.beginning import Run
@@ -48,6 +48,11 @@ class Monitor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if isinstance(error, FaultyEnvironment) and self._run.trainee.loop.step:  # hours may have been learned
+            self._save()
+            if self.unsaved is None:
+                where = f"step {self._run.trainee.loop.step:,} is saved in {self._run.options.folder}"
+                self._console.print(f"what was learned until {where}: once this is mended, --resume goes on from there")
         if self._events is not None:
             self._events.close()
 

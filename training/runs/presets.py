@@ -54,11 +54,21 @@ SCREENS_REPLAY = ReplayConfig(
 )
 
 DDPG = DdpgConfig(
-    actor_learning_rate=1e-3, batch_size=256, target_tau=0.005, noise_start=0.1, noise_end=0.1, random_steps=1_000
+    actor_learning_rate=1e-3,
+    batch_size=256,
+    target_tau=0.005,
+    noise_start=0.1,
+    noise_end=0.1,
+    noise_memory=64,
+    random_steps=5_000,
 )
 TD3 = dataclasses.replace(DDPG, twin_critics=True, policy_delay=2, target_noise=0.2, acts_by_target=True)
 CONTINUOUS: Mapping[str, DdpgConfig | SacConfig] = {"ddpg": DDPG, "td3": TD3, "sac": SacConfig()}
 """Agents of continuous actions, by algorithm, as they are where nothing is known of the environment."""
+PQN = PqnConfig(learning_rate=1e-3, learning_rate_end=1e-3, epochs=4, batch_size=64, trace_decay=0.9)
+"""PQN where nothing is known of the environment: many more updates a step than its authors make of Atari's."""
+REPEATING = ExplorationConfig(repeat_exponent=2.0)
+"""Exploration where nothing is known: single random actions never get a car out of a valley, repeated ones do."""
 ARCADE = {"dqn": "mspacman", "pqn": "mspacman-pqn"}
 """Preset whose settings an algorithm has for any other Atari game, too."""
 
@@ -210,7 +220,7 @@ PRESETS: Mapping[str, Recipe] = {
         environment=EnvironmentSpec("Pendulum-v1"),
         loop=LoopConfig(steps=30_000, n_envs=4, evaluate_every=4_000, selection_episodes=100, selection_share=1.0),
         network=NetworkConfig(hidden_sizes=(256, 256)),
-        agent=dataclasses.replace(TD3, discount=0.98),
+        agent=dataclasses.replace(TD3, discount=0.98, noise_memory=1, random_steps=1_000),
     ),
     # A tutorial's settings, with its slips mended: docs/ms-pacman.md lists them.
     "mspacman-guide": Recipe(
@@ -253,9 +263,9 @@ def recipe_for(algorithm: Algorithm, environment: EnvironmentSpec, policy: str) 
 
 def defaults_of(algorithm: Algorithm, environment: EnvironmentSpec, policy: str) -> Recipe:
     """Make the recipe of an algorithm for an environment of which nothing is known."""
-    recipe = Recipe(policy, environment, network=NetworkConfig(standardise=True))
+    recipe = Recipe(policy, environment, network=NetworkConfig(standardise=True), exploration=REPEATING)
     if algorithm == "pqn":  # which needs the normalisation in place of a target network
-        return dataclasses.replace(recipe, agent=PqnConfig(), network=NetworkConfig(layer_norm=True, standardise=True))
+        return dataclasses.replace(recipe, agent=PQN, network=NetworkConfig(layer_norm=True, standardise=True))
     if algorithm in CONTINUOUS:
         return dataclasses.replace(
             recipe,

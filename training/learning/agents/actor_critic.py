@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
 from gymnasium.spaces import Box
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from polserve.training.environments.spaces import float32_bounds
@@ -62,26 +64,45 @@ class ActorDesign:
         return int(np.prod(self.space.shape))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ActionBounds:
+    """Bounds of the actions' components, (k,) each, and what lies between."""
+
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+    centre: NDArray[np.float32]
+    half_range: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, space: Box) -> "ActionBounds":
+        """Bounds of a space of actions."""
+        low, high = float32_bounds(space)
+        half = np.float32(0.5)  # of each first: the sum of two bounds may overflow
+        return cls(low, high, half * high + half * low, half * high - half * low)
+
+    def scaled(self, normalised: NDArray[Any]) -> NDArray[np.float32]:
+        """Actions (n, k) in the environment's units, within the bounds, of actions in [-1, 1]."""
+        return np.clip(np.asarray(self.centre + self.half_range * normalised, np.float32), self.low, self.high)
+
+
 class DeterministicPolicy(nn.Module):
     """An actor: from observations to actions, each component between its bounds."""
 
     def __init__(self, design: ActorDesign, outputs: int = 1) -> None:
         """Have so many outputs for each component of the action, of which the first is the action."""
         super().__init__()
-        space = design.space
+        self.bounds = ActionBounds.of(design.space)
+        """Bounds of the actions, on the CPU."""
         self.features = design.features
         self.layers = _perceptron(design.network, design.features.n, design.n_components * outputs)
         nn.init.uniform_(self.layers[-1].weight, -3e-3, 3e-3)  # type: ignore[arg-type]  # near the middle at first
         nn.init.zeros_(self.layers[-1].bias)  # type: ignore[arg-type]
-        low, high = (torch.from_numpy(bound) for bound in float32_bounds(space))
         self.low: Tensor
         self.high: Tensor
         self.centre: Tensor
         self.half_range: Tensor
-        self.register_buffer("low", low, persistent=False)
-        self.register_buffer("high", high, persistent=False)
-        self.register_buffer("centre", high / 2 + low / 2)  # halves first: the sum of two bounds may overflow
-        self.register_buffer("half_range", high / 2 - low / 2)
+        for name, is_saved in (("low", False), ("high", False), ("centre", True), ("half_range", True)):
+            self.register_buffer(name, torch.from_numpy(getattr(self.bounds, name)), persistent=is_saved)
 
     def forward(self, observation: Tensor) -> Tensor:
         """Actions (batch, k) float32 in the environment's units."""

@@ -42,11 +42,7 @@ class ContinuousActor:
 
     def scaled(self, normalised: NDArray[Any]) -> NDArray[np.float32]:
         """Actions (n, k) in the environment's units, within their bounds, of actions in [-1, 1]."""
-        network = self.network
-        centre, half_range, low, high = (
-            bound.cpu().numpy() for bound in (network.centre, network.half_range, network.low, network.high)
-        )
-        return np.clip(np.asarray(centre + half_range * normalised, np.float32), low, high)
+        return self.network.bounds.scaled(normalised)
 
     def normalised(self, actions: NDArray[Any]) -> Tensor:
         """Actions (n, k) in [-1, 1], on the device, of actions in the environment's units."""
@@ -87,8 +83,9 @@ def adam(module: nn.Module, learning_rate: float) -> torch.optim.Adam:
 
 
 def descend(optimizer: torch.optim.Optimizer, loss: Tensor, learning_rate: float) -> None:
-    """Make one step down the loss."""
-    optimizer.param_groups[0]["lr"] = learning_rate
+    """Make one step down the loss; gradients of nothing but what is optimised are computed."""
+    group = optimizer.param_groups[0]
+    group["lr"] = learning_rate
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward(inputs=group["params"])  # type: ignore[no-untyped-call]
     optimizer.step()

@@ -14,6 +14,7 @@ from polserve.training.learning.agents.actor_critic import ActorDesign, Critics,
 from polserve.training.learning.agents.agent import Weights
 from polserve.training.learning.agents.continuous import ContinuousActor, adam, descend
 from polserve.training.learning.agents.losses import move_towards
+from polserve.training.learning.agents.noise import CorrelatedNoise
 from polserve.training.learning.compute import Compute
 from polserve.training.learning.schedules import linear
 from polserve.training.learning.transitions import Sampling, Transitions
@@ -24,7 +25,7 @@ class DdpgAgent:
 
     def __init__(self, config: DdpgConfig, design: ActorDesign, compute: Compute) -> None:
         self._config = config
-        self._n_components = design.n_components
+        self._exploring = CorrelatedNoise(design.n_components, config.noise_memory)
         self._actor = DeterministicPolicy(design)
         self._by_actor = ContinuousActor(self._actor, compute, design.finishing)
         self._critics = Critics(design, 2 if config.twin_critics else 1).to(compute.device)
@@ -51,13 +52,12 @@ class DdpgAgent:
     @torch.no_grad()
     def explore(self, observations: NDArray[Any], step: int, rng: np.random.Generator) -> NDArray[Any]:
         """Actions (n, k) float32 with Gaussian noise, within the bounds."""
-        shape = (len(observations), self._n_components)
+        n = len(observations)
         if step < self._config.random_steps:
-            normalised = rng.uniform(-1, 1, shape)
-        else:
-            greedy = self._actor.normalised(self._by_actor.features(observations)).cpu().numpy()
-            normalised = np.clip(greedy + rng.normal(0, self._noise(step), shape), -1, 1)
-        return self._by_actor.scaled(normalised)
+            return self._by_actor.scaled(self._exploring.draw_uniform(n, rng))
+        greedy = self._actor.normalised(self._by_actor.features(observations)).cpu().numpy()
+        noise = self._noise(step) * self._exploring.draw(n, rng)
+        return self._by_actor.scaled(np.clip(greedy + noise, -1, 1))
 
     def greedy(self, observations: NDArray[Any]) -> NDArray[Any]:
         """Actor's actions (n, k) float32."""

@@ -16,6 +16,7 @@ from polserve.training.learning.agents.actor_critic import ActorDesign, Critics,
 from polserve.training.learning.agents.agent import Weights
 from polserve.training.learning.agents.continuous import ContinuousActor, adam, descend
 from polserve.training.learning.agents.losses import move_towards
+from polserve.training.learning.agents.noise import CorrelatedNoise
 from polserve.training.learning.compute import Compute
 from polserve.training.learning.transitions import Sampling, Transitions
 
@@ -58,6 +59,7 @@ class SacAgent:
         self._actor_optimizer = adam(self._actor.layers, config.actor_learning_rate)
         self._critic_optimizer = adam(self._critics, config.critic_learning_rate)
         self._temperature_optimizer = adam(self._temperature, config.temperature_learning_rate)
+        self._exploring = CorrelatedNoise(design.n_components, config.noise_memory)
         self._noise_source = torch.Generator(compute.device).manual_seed(int(torch.randint(2**31, ())))
         self._latest: dict[str, Tensor] = {}
 
@@ -74,10 +76,10 @@ class SacAgent:
     @torch.no_grad()
     def explore(self, observations: NDArray[Any], step: int, rng: np.random.Generator) -> NDArray[Any]:
         """Actions (n, k) float32 drawn by the actor, within the bounds."""
-        shape = (len(observations), self._n_components)
+        n = len(observations)
         if step < self._config.random_steps:
-            return self._by_actor.scaled(rng.uniform(-1, 1, shape))
-        noise = self._by_actor.tensor(rng.standard_normal(shape, np.float32))
+            return self._by_actor.scaled(self._exploring.draw_uniform(n, rng))
+        noise = self._by_actor.tensor(self._exploring.draw(n, rng).astype(np.float32))
         action, _ = self._actor.drawn(self._by_actor.features(observations), noise)
         return self._by_actor.scaled(action.cpu().numpy())
 
