@@ -145,7 +145,8 @@ def test_episodes_that_differ_in_length_a_thousandfold_are_counted_whole() -> No
 
 def test_a_run_learns_from_episodes_that_differ_in_length_a_thousandfold() -> None:
     with registered(LongOrShort, max_episode_steps=None) as spec:
-        trainee = build_trainee(with_options(small("dqn", spec), ["max_evaluation_steps=2000", "evaluate_every=600"]), 0)
+        recipe = with_options(small("dqn", spec), ["max_evaluation_steps=2000", "evaluate_every=600"])
+        trainee = build_trainee(recipe, 0)
         result = trainee.train()
     trainee.close()
     assert result.episodes > 10
