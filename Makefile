@@ -28,6 +28,7 @@ install: .venv/.installed  ## install polserve with its extras into .venv
 	$(PYTHON) -m venv .venv
 	@echo 'installing into .venv: a few minutes, about 2 GB'
 	@if [ -t 1 ]; then $(PIP_INSTALL); else $(call told,$(PIP_INSTALL)); fi
+	@$(BIN)/python -m compileall -q protos serving training polserve  # as pip does with what it copies
 	@touch $@
 
 demo: install  ## train two CartPole policies, promote one on evidence, serve and play it; ONCE=1 does not wait

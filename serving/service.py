@@ -243,8 +243,8 @@ def run_service(settings: Settings, validator: Validator, source: Source, announ
         ConfigurationError: the service cannot start as it was told to.
         WorkersFailed: no worker can be kept running.
     """
-    collect_seldom()
     service = Service(settings, validator, source)
+    collect_seldom()
     signals = EndSignals()
     let_go_of_adopted()
     failures: list[str] = []

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from polserve.serving.logs import Log
+from polserve.serving.memory import collect_later
 from polserve.serving.settings.settings import ignore_foreign_variables, load_settings
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ def launch(given: Mapping[str, Any]) -> None:
     Raises:
         ConfigurationError: the service cannot start as it was told to.
     """
+    collect_later()
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what matters of it is raised, and logged as an event
     for name in ignore_foreign_variables():  # before prometheus-client is imported, which reads one of them then
         Log().warning("foreign_variable_ignored", name=name)

@@ -8,6 +8,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from polserve.serving.logs import Log
+from polserve.serving.memory import collect_again, collect_later
 from polserve.serving.processes.child import Parent, ParentGone
 from polserve.serving.processes.encoding import Message, decode_ref, encode_accepted
 from polserve.serving.validation.confinement import begin_version, leave_network, limit_process, out_of_memory
@@ -23,12 +24,14 @@ log = Log()
 
 def main() -> None:
     """Validate what the parent asks for, until there is nothing more to do."""
+    collect_later()
     problem = leave_network()
     parent = Parent.of_this_process()
     if problem is not None:
         log.info("validator_has_network", reason=problem)
     from polserve.serving.validation.acceptance import AcceptanceLimits  # whose libraries start threads
 
+    collect_again()
     with contextlib.suppress(ParentGone):
         config = parent.receive()
         limits, batching, memory_mib = AcceptanceLimits(**config["limits"]), config["batching"], config["memory_mib"]

@@ -1,10 +1,13 @@
 """How fast a version is decides whether it is batched, and is measured once for all workers."""
 
+import time
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from polserve.serving.policy import Policy
+from polserve.serving.policy import Answer, Policy
 from polserve.serving.settings.settings import load_settings
 from polserve.serving.validation.pace import measure_pace
 from polserve.serving.validation.validator import Validator
@@ -20,6 +23,18 @@ def test_the_pace_decides_what_is_batched() -> None:
     assert measure_pace(small, "off").is_batched is False
     pace = measure_pace(small, "auto")
     assert 0 < pace.alone_s <= pace.seconds(100)
+
+
+def test_time_in_which_others_have_the_processor_is_not_counted() -> None:
+    @dataclass(frozen=True, eq=False)
+    class HeldUp(Policy):
+        def act(self, *arguments: Any, **options: Any) -> Answer:
+            time.sleep(0.003)
+            return super().act(*arguments, **options)
+
+    small = Policy.of_model("cartpole", "1", make_version().model.SerializeToString())
+    held_up = HeldUp(**{field.name: getattr(small, field.name) for field in fields(small)})
+    assert measure_pace(held_up).alone_s < 0.003
 
 
 @pytest.mark.starts_processes
