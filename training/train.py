@@ -122,6 +122,9 @@ def train(  # noqa: PLR0913 - keywords of a function that notebooks call, as the
     module: str = "",
     env_kwargs: Mapping[str, Any] | None = None,
     data: str | Path | None = None,
+    curves: str | Path | None = None,
+    target_roas: float | None = None,
+    target_marginal: float | None = None,
     folder: str | Path | None = None,
     resume: bool = False,
     init_from: str | Path | None = None,
@@ -151,6 +154,9 @@ def train(  # noqa: PLR0913 - keywords of a function that notebooks call, as the
         env_kwargs: keyword arguments of the environment.
         data: file of records that the environment is made from, such as an account's history, for a task that takes
             one.
+        curves: file of response curves that the environment is made from, likewise.
+        target_roas: return on ad spend to keep to, for a task that spends, in place of spending all.
+        target_marginal: least return of a unit of money that is worth spending, likewise.
         folder: folder of the checkpoint, the report and the version; None for runs/<name>-seed<seed>.
         resume: go on from the folder's checkpoint.
         init_from: folder of a run or a policy version whose weights to begin with.
@@ -175,18 +181,22 @@ def train(  # noqa: PLR0913 - keywords of a function that notebooks call, as the
     require_whole(seed=seed, steps=steps, threads=threads)
     require_kind("text", str, name=name, module=module)
     require_kind("a mapping by name", Mapping, options=options, env_kwargs=env_kwargs)
-    require_kind("a path", (str, os.PathLike), data=data, folder=folder, init_from=init_from)
+    require_kind("a path", (str, os.PathLike), data=data, curves=curves, folder=folder, init_from=init_from)
+    require_kind("a number", (int, float), target_roas=target_roas, target_marginal=target_marginal)
     require(device in get_args(Device), "device", " or ".join(get_args(Device)), device)
     given = {**(options or {}), **({} if steps is None else {"steps": steps})}
-    path = None if data is None else Path(data)
-    request = TrainRequest(environment, algo, module, env_kwargs or {}, name, seed, as_settings(given), threads, path)
+    files = {name: Path(file) for name, file in (("data", data), ("curves", curves)) if file is not None}
+    request = TrainRequest(
+        environment, algo, module, env_kwargs or {}, name, seed, as_settings(given), threads,
+        **files, target_roas=target_roas, target_marginal=target_marginal,
+    )  # fmt: skip
     recipe = request.recipe()
     console = Console(highlight=False, soft_wrap=True, quiet=not progress)
     where = Path(folder) if folder is not None else Path("runs") / f"{recipe.policy}-seed{seed}"
     source = None if init_from is None else Path(init_from)
     facts = check(recipe, seed, Beginning(where, resume, source, tensorboard), tracking_uri)
-    if path is not None:
-        recipe, facts = request.with_data(recipe, Stages(console))
+    if request.is_configured:
+        recipe, facts = request.configured(recipe, Stages(console))
     run_options = RunOptions(
         where,
         resume,

@@ -74,6 +74,22 @@ def train(
             dir_okay=False,
         ),
     ] = None,
+    curves: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSON or CSV file of response curves that another tool fitted, in place of a history.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
+    target_roas: Annotated[
+        float | None,
+        typer.Option(help="Return on ad spend to keep to, in place of spending all of a budget."),
+    ] = None,
+    target_marginal: Annotated[
+        float | None,
+        typer.Option(help="Least return of a unit of money that is worth spending, likewise."),
+    ] = None,
     name: Annotated[Text, typer.Option(help="Name of the policy in the registry.")] = None,
     seed: Annotated[int, typer.Option(help="Seed that everything random follows from.")] = 0,
     steps: Annotated[int | None, typer.Option(help="Environment steps at most.", min=1)] = None,
@@ -132,6 +148,9 @@ def train(
         options=[*(option or []), *([f"steps={steps}"] if steps else [])],
         threads=threads,
         data=data,
+        curves=curves,
+        target_roas=target_roas,
+        target_marginal=target_marginal,
     )
     recipe = request.recipe()
     if is_list:
@@ -143,10 +162,10 @@ def train(
     prepare_program()
     facts = check(recipe, seed, Beginning(folder, resume, init_from, tensorboard))
     console = Console(highlight=False, soft_wrap=True)
-    if data is not None:
+    if request.is_configured:
         from polserve.training.runs.stages import Stages
 
-        recipe, facts = request.with_data(recipe, Stages(console))
+        recipe, facts = request.configured(recipe, Stages(console))
     console.print(f"training {recipe.policy} in {recipe.environment.id}, seed {seed}; checkpoints in {folder}")
     with console.status("importing torch and MLflow"):
         from polserve.training.runs.beginning import RunOptions

@@ -34,6 +34,21 @@ class TrainRequest:
     threads: int | None = None
     data: Path | None = None
     """Records that the environment is made from, for a task that takes them."""
+    curves: Path | None = None
+    """Response curves that the environment is made from, likewise."""
+    target_roas: float | None = None
+    target_marginal: float | None = None
+
+    @property
+    def task_options(self) -> TaskOptions:
+        """What is asked of the task beside its environment."""
+        targets = {"target_roas": self.target_roas, "target_marginal": self.target_marginal}
+        return TaskOptions(self.data, self.curves, **targets, given=dict(self.env_kwargs), seed=self.seed)
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether the task makes the environment from `task_options`."""
+        return bool(self.task_options.asks)
 
     def recipe(self) -> Recipe:
         """Make the recipe, without looking at the environment or the data.
@@ -46,21 +61,19 @@ class TrainRequest:
         if self.threads is not None:
             require(self.threads >= 0, "threads", "0 for all cores, or their number", self.threads)
             recipe = dataclasses.replace(recipe, threads=self.threads)
-        if self.data is not None and not recipe.task.data_kind:
-            _refuse_data(self.environment)
+        if self.is_configured and not recipe.task.data_kind:
+            _refuse_data(self.environment, self.task_options.asks)
         return recipe
 
-    def with_data(self, recipe: Recipe, narrator: Narrator) -> tuple[Recipe, EnvironmentFacts]:
-        """Make the recipe for the environment that the data describe; return what that shows, too.
+    def configured(self, recipe: Recipe, narrator: Narrator) -> tuple[Recipe, EnvironmentFacts]:
+        """Make the recipe for the environment that the task's options describe; return what that shows, too.
 
-        The data do not tell all: `env_kwargs` may.
+        They do not tell all: `env_kwargs` may.
 
         Raises:
-            TrainingError: the data cannot be read, or do not tell enough.
+            TrainingError: a file cannot be read, or does not tell enough.
         """
-        require(self.data is not None, "data", "a file", self.data)
-        options = TaskOptions(Path(self.data or ""), dict(self.env_kwargs), self.seed)
-        task, environment = recipe.task.configure(recipe.environment, options, narrator)
+        task, environment = recipe.task.configure(recipe.environment, self.task_options, narrator)
         recipe = dataclasses.replace(recipe, environment=environment, chosen_task=task)
         return recipe, inspect_for(recipe)
 
@@ -77,7 +90,7 @@ class TrainRequest:
                 f"({', '.join(get_args(Algorithm))}); got {preset!r} alone"
             )
         recipe = dataclasses.replace(PRESETS[preset], policy=self.name or preset)
-        kwargs = {} if self.data is not None else dict(self.env_kwargs)
+        kwargs = {} if self.is_configured else dict(self.env_kwargs)
         if self.algo or self.module or (kwargs and not recipe.task.takes_kwargs):
             raise InvalidOption(
                 f"the preset {preset} fixes algorithm and environment; leave out algo, module and env_kwargs"
@@ -92,7 +105,7 @@ class TrainRequest:
         return recipe_for(self.algo, environment, self.name or name_after(environment.id))  # type: ignore[arg-type]
 
     def _spec(self) -> EnvironmentSpec:
-        kwargs = {} if self.data is not None else dict(self.env_kwargs)
+        kwargs = {} if self.is_configured else dict(self.env_kwargs)
         if isinstance(self.environment, str):
             module, name = (self.module, self.environment) if self.module else split_module(self.environment)
             return EnvironmentSpec(name, kwargs, module)
@@ -122,8 +135,9 @@ def as_settings(options: Mapping[str, object]) -> list[str]:
     ]
 
 
-def _refuse_data(environment: object) -> None:
+def _refuse_data(environment: object, asked: Sequence[str]) -> None:
     from polserve.training.tasks.catalog import TASKS
 
     takers = " or ".join(f"{task.data_kind}, for {task.name}" for task in TASKS if task.data_kind)
-    raise InvalidOption(f"data is {takers}; got it for {environment}: leave it out")
+    what = "data is" if "data" in asked else f"{', '.join(asked)}: such options go with"
+    raise InvalidOption(f"{what} {takers}; got it for {environment}: leave it out")

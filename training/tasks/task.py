@@ -56,11 +56,21 @@ class Narrator(Protocol):
 class TaskOptions:
     """What a person tells a task beside the preset."""
 
-    data: Path
+    data: Path | None = None
     """File of records that the environment is to be made from."""
+    curves: Path | None = None
+    """File of response curves that the environment is to be made from."""
+    target_roas: float | None = None
+    target_marginal: float | None = None
     given: Mapping[str, Any] = field(default_factory=dict)
     """What the records do not tell, by name."""
     seed: int = 0
+
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """Names of the options, but `given` and `seed`, that say something."""
+        names = ("data", "curves", "target_roas", "target_marginal")
+        return tuple(name for name in names if getattr(self, name) is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +142,9 @@ def _adds_nothing(_env: gym.Env[Any, Any]) -> pb.PolicySpec | None:
 def _takes_no_data(
     environment: EnvironmentSpec, options: TaskOptions, _narrator: Narrator
 ) -> tuple["Task", EnvironmentSpec]:
-    raise InvalidOption(f"--data: expected none for {environment.id}, got {options.data}; leave it out")
+    option = options.asks[0]
+    name, got = option.replace("_", "-"), getattr(options, option)
+    raise InvalidOption(f"--{name}: expected none for {environment.id}, got {got}; leave it out")
 
 
 def _publishes_nothing(_environment_id: str) -> str:
@@ -155,9 +167,9 @@ class Task:
     set_up: Callable[[EnvironmentSpec, SelectionGames], TaskSetup] = set_up_any
     """What this task brings to a run."""
     data_kind: str = ""
-    """What --data is to this task, such as "an account's history"; "" where it takes none."""
+    """What --data is to this task, such as "an account's history"; "" where it takes no `TaskOptions`."""
     configure: Callable[[EnvironmentSpec, TaskOptions, Narrator], tuple["Task", EnvironmentSpec]] = _takes_no_data
-    """This task and its environment, made from the records of --data."""
+    """This task and its environment, made from what `TaskOptions` say."""
     takes_kwargs: bool = False
     """Whether arguments of a preset's environment may be given beside the preset."""
     published_scores: Callable[[str], str] = _publishes_nothing

@@ -39,6 +39,12 @@ class Account:
     """ISO 4217."""
     sales_noise: float = 0.0
     """Standard deviation of the logarithm of a factor of mean 1 on each day's sales."""
+    ensemble: tuple[tuple[Channel, ...], ...] = ()
+    """Channels as they may be as well: each context has one of these; () where they are known to be `channels`."""
+    drift: float = 0.0
+    """Standard deviation of the logarithm by which each channel's sales to its curve change from day to day."""
+    target_marginal: float = 0.0
+    """Least return of a unit of money that is worth spending; 0 spends all of a budget."""
 
     def __post_init__(self) -> None:
         """Check the ranges; raises InvalidOption."""
@@ -58,7 +64,12 @@ class Account:
         is_week = len(week) == DAYS_A_WEEK and all(0 < day < math.inf for day in week)
         require(is_week, "weekday_demand", "7 positive numbers", week)
         require(0 <= self.event_probability <= 1, "event_probability", "a number from 0 to 1", self.event_probability)
-        require(self.sales_noise >= 0, "sales_noise", "a number of at least 0", self.sales_noise)
+        for name in ("sales_noise", "drift", "target_marginal"):
+            value = getattr(self, name)
+            require(0 <= value < math.inf, name, "a number of at least 0", value)
+        for member in self.ensemble:
+            own = [channel.name for channel in member]
+            require(own == names, "ensemble", f"the channels {', '.join(names)} in each member", own)
 
     @property
     def mean_event(self) -> float:
@@ -74,15 +85,25 @@ class Account:
         half = np.array([channel.half_saturation for channel in self.channels])
         level = rng.uniform(0, 1, n) * half
         past = level[:, None] * rng.uniform(0.5, 1.5, (n, HISTORY_DAYS))
+        channels = self.ensemble[rng.integers(len(self.ensemble))] if self.ensemble else self.channels
         return Context(
-            channels=self.channels,
+            channels=channels,
             budget=float(daily * days),
             caps=(float(self.cap_factor * daily),) * n,
             first_weekday=int(rng.integers(DAYS_A_WEEK)),
             demand=tuple(demand.tolist()),
             past_spends=tuple(tuple(spends) for spends in past.tolist()),
             weekday_demand=self.weekday_demand,
+            drift=self._draw_drift(rng),
+            target_marginal=self.target_marginal,
         )
+
+    def _draw_drift(self, rng: np.random.Generator) -> tuple[tuple[float, ...], ...]:
+        """Draw a random walk of each channel's response, from 1 on the eve of the first day."""
+        if not self.drift:
+            return ()
+        steps = rng.normal(0, self.drift, (self.horizon_days, len(self.channels)))
+        return tuple(tuple(day) for day in np.exp(np.clip(np.cumsum(steps, axis=0), -3, 3)).tolist())
 
     def draw_many(self, rng: np.random.Generator, n: int) -> list[Context]:
         """Draw `n` contexts."""
@@ -103,6 +124,9 @@ def account_from(value: "Account | Mapping[str, Any] | None", n_channels: int = 
         channels = tuple(Channel(**channel) for channel in value["channels"])
         low, high = value["daily_budget"]
         rest = {name: item for name, item in value.items() if name not in {"channels", "daily_budget"}}
+        rest["ensemble"] = tuple(
+            tuple(Channel(**channel) for channel in member) for member in value.get("ensemble", ())
+        )
         if "weekday_demand" in rest:
             rest["weekday_demand"] = tuple(rest["weekday_demand"])
         return Account(channels=channels, daily_budget=(float(low), float(high)), **rest)

@@ -15,12 +15,14 @@ from torch import Tensor
 from polserve.protos.shared.names import BUDGET_COMPONENTS
 from polserve.training.learning.agents.actor_critic import Features
 from polserve.training.tasks.adbudget.accounts import Account
-from polserve.training.tasks.adbudget.contexts import DAYS_A_WEEK, HISTORY_DAYS
+from polserve.training.tasks.adbudget.contexts import DAYS_A_WEEK, HISTORY_DAYS, Context
 from polserve.training.tasks.adbudget.curves.response import Floats, Response
 from polserve.training.tasks.adbudget.plans.optimum import solve
 
 MOST_DEMAND = 100.0
 """To an ordinary day; what is above counts as this, so that no request overflows float32."""
+LEAST_PART = 0.1
+"""Part of the reference plan that is split by half saturations where the best plan may leave a channel out."""
 SMALL = 0.02
 """Part of a half saturation that is added before a logarithm is taken."""
 
@@ -57,6 +59,17 @@ class _Known(torch.nn.Module):
         self.register_buffer("half_saturation", _constant(response.half_saturation), persistent=False)
         self.register_buffer("retention", _constant(response.retention), persistent=False)
         self.register_buffer("share", _constant(reference_share(account)), persistent=False)
+        self.ceiling: Tensor
+        self.register_buffer("ceiling", _constant(reference_ceiling(account)), persistent=False)
+        self.has_target = account.target_marginal > 0
+        lag = torch.tensor(response.lag_days, dtype=torch.float32)
+        self.lag: Tensor
+        self.register_buffer("lag", lag, persistent=False)
+
+    def plan(self, today: Tensor, pace: Tensor) -> Tensor:
+        """Spends (n, channels) of the reference plan; a target holds them where more would return too little."""
+        planned = pace * self.share
+        return torch.minimum(planned, self.ceiling * today) if self.has_target else planned
 
     def pace(self, request: Request) -> tuple[Tensor, Tensor, Tensor]:
         """Today's demand, the expected demand of the later days together, and today's part of what is left."""
@@ -86,7 +99,8 @@ class AllocationFeatures(Features):
         left = request.days_left
         adstock = (request.spends * self.weights).sum(dim=2)
         even = request.remaining / left
-        planned = pace * account.share
+        planned = account.plan(today, pace)
+        acting = (left - account.lag).clamp(min=1.0)
         days = torch.arange(DAYS_A_WEEK, device=observation.device)
         return torch.cat(
             (
@@ -101,7 +115,7 @@ class AllocationFeatures(Features):
                 torch.log(adstock / account.half_saturation + SMALL),
                 torch.log((adstock + SMALL * account.half_saturation) / (planned + SMALL * account.half_saturation)),
                 torch.log(planned / account.half_saturation + SMALL),
-                (1 - account.retention) / (1 - account.retention**left).clamp(min=1e-6),
+                (1 - account.retention) / (1 - account.retention**acting).clamp(min=1e-6),
             ),
             dim=1,
         )
@@ -121,20 +135,43 @@ class SpendPlan(torch.nn.Module):
     def forward(self, observation: Tensor, action: Tensor) -> Tensor:
         """Spends (n, channels) of observations (n, components) and actions (n, channels)."""
         request = Request(observation.to(torch.float32))
-        _, _, pace = self.account.pace(request)
+        today, _, pace = self.account.pace(request)
         cap = self.account.cap_factor * request.total / request.horizon_days.clamp(min=1.0)
-        return torch.minimum(pace * self.account.share * (1 + action).square(), cap)
+        return torch.minimum(self.account.plan(today, pace) * (1 + action).square(), cap)
 
 
 @cache  # a learner asks for it several times
 def reference_share(account: Account) -> Floats:
     """Split (channels,) of the best plan for a middling budget, over the whole horizon."""
     low, high = account.daily_budget
-    middling = replace(account, daily_budget=((low + high) / 2,) * 2, event_probability=0.0)
-    spends = solve(middling.draw(np.random.default_rng(0))).spends.sum(axis=0)
-    share = np.asarray(spends / spends.sum())
+    middling = _ordinary(account, (low + high) / 2)
+    spends = solve(middling).spends.sum(axis=0)
+    usual = np.array([channel.half_saturation for channel in account.channels])
+    share = spends / spends.sum() if spends.sum() > 0 else usual / usual.sum()
+    if not middling.is_concave or account.target_marginal:  # a channel that other budgets use must not be shut out
+        share = (1 - LEAST_PART) * share + LEAST_PART * usual / usual.sum()
+    share = np.asarray(share)
     share.flags.writeable = False
     return share
+
+
+@cache
+def reference_ceiling(account: Account) -> Floats:
+    """Spends (channels,) of a day of demand 1 beyond which money returns less than the target; infinite without one."""
+    ceiling = np.full(len(account.channels), np.inf)
+    if account.target_marginal:
+        middling = _ordinary(account, account.daily_budget[1])
+        ample = replace(middling, budget=sum(middling.caps) * middling.horizon_days)
+        spends = solve(ample).spends.sum(axis=0) / middling.day_demand.sum()
+        ceiling = np.maximum(spends, LEAST_PART * middling.response.half_saturation)
+    ceiling.flags.writeable = False
+    return ceiling
+
+
+def _ordinary(account: Account, daily: float) -> Context:
+    """Context of the account's own curves, without events, whose budget is `daily` a day."""
+    known = replace(account, daily_budget=(daily, daily), event_probability=0.0, ensemble=(), drift=0.0)
+    return known.draw(np.random.default_rng(0))
 
 
 def _later_demand(week: Tensor, longest: int) -> Tensor:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from polserve.protos.shared.names import BUDGET_COMPONENTS, spent_component
 from polserve.training.errors import require
 from polserve.training.tasks.adbudget.contexts import DAYS_A_WEEK, HISTORY_DAYS, Context
-from polserve.training.tasks.adbudget.curves.response import Floats, Response
+from polserve.training.tasks.adbudget.curves.response import Channel, Floats, Response
 
 
 def component_names(channels: Sequence[str], history_days: int = HISTORY_DAYS) -> list[str]:
@@ -28,12 +28,11 @@ def affordable(wanted: Floats, remaining: Floats) -> Floats:
 
 
 class Campaigns:
-    """n budgets over the same channels; each has a day of its own."""
+    """n budgets over channels of the same names; each has a day, and may have curves, of its own."""
 
-    def __init__(self, response: Response, n: int, max_horizon_days: int) -> None:
+    def __init__(self, channels: Sequence[Channel], n: int, max_horizon_days: int) -> None:
         """Nothing is to be spent until `begin`."""
-        channels = len(response.channels)
-        self.response = response
+        self.response = Response.repeated(channels, n)
         self.max_horizon_days = max_horizon_days
         self.day = np.zeros(n, np.int64)
         self.horizon_days = np.ones(n, np.int64)
@@ -42,16 +41,21 @@ class Campaigns:
         self.budget = np.zeros(n)
         self.remaining = np.zeros(n)
         self.demand = np.ones((n, max_horizon_days))
-        self.caps = np.zeros((n, channels))
-        self.adstock = np.zeros((n, channels))
-        self.spent = np.zeros((n, channels, HISTORY_DAYS))  # newest day first
+        self.caps = np.zeros((n, len(channels)))
+        self.drift = np.ones((n, max_horizon_days, len(channels)))
+        self.adstock = np.zeros((n, len(channels)))
+        """Of all spends, whether or not they act yet."""
+        self.acting_adstock = np.zeros((n, len(channels)))
+        """Of the spends that act: those of the lag's days are left out."""
+        self.target_marginal = np.zeros(n)
+        self.spent = np.zeros((n, len(channels), HISTORY_DAYS))  # newest day first
 
     @classmethod
     def of(cls, contexts: Sequence[Context]) -> "Campaigns":
         """One campaign for each context; all have the same channels."""
         first = contexts[0]
         longest = max(context.horizon_days for context in contexts)
-        campaigns = cls(first.response, len(contexts), longest)
+        campaigns = cls(first.channels, len(contexts), longest)
         for index, context in enumerate(contexts):
             campaigns.begin(index, context)
         return campaigns
@@ -60,11 +64,12 @@ class Campaigns:
         """Campaign `index` begins with its day 0.
 
         Raises:
-            InvalidOption: the context has other channels, or a longer horizon.
+            InvalidOption: the context has channels of other names, or a longer horizon.
         """
         days = context.horizon_days
-        require(context.channels == self.response.channels, "channels", str(self.response.names), context.names)
+        require(context.names == self.response.names, "channels", str(self.response.names), context.names)
         require(days <= self.max_horizon_days, "horizon", f"at most {self.max_horizon_days} days", days)
+        self.response.put(index, context.channels)
         self.day[index] = 0
         self.horizon_days[index] = days
         self.first_weekday[index] = context.first_weekday
@@ -73,7 +78,12 @@ class Campaigns:
         self.demand[index] = 1.0
         self.demand[index, :days] = context.demand
         self.caps[index] = context.caps
+        self.drift[index] = 1.0
+        if context.drift:
+            self.drift[index, :days] = context.drift
+        self.target_marginal[index] = context.target_marginal
         self.adstock[index] = context.initial_adstock
+        self.acting_adstock[index] = context.acting_adstock
         self.spent[index] = 0.0
         for channel, spends in enumerate(context.past_spends):
             known = spends[:HISTORY_DAYS]
@@ -115,15 +125,16 @@ class Campaigns:
         spends = affordable(np.minimum(wanted, self.caps), self.remaining)
         spends[self.is_over] = 0.0
         self.remaining = np.maximum(self.remaining - spends.sum(axis=1), 0.0)
-        retention = self.response.retention
-        self.adstock = retention * self.adstock + (1 - retention) * spends
-        sales = (
-            self.week[np.arange(len(self.day)), self.weekday]
-            * self.today()
-            * self.response.sales(self.adstock).sum(axis=1)
-        )
-        sales[self.is_over] = 0.0
         self.spent[:, :, 1:] = self.spent[:, :, :-1]
         self.spent[:, :, 0] = spends
+        retention, lag = self.response.retention, self.response.lag_days
+        acting = np.take_along_axis(self.spent, lag[:, :, None], axis=2)[:, :, 0] if lag.any() else spends
+        self.adstock = retention * self.adstock + (1 - retention) * spends
+        self.acting_adstock = retention * self.acting_adstock + (1 - retention) * acting
+        each = np.arange(len(self.day))
+        drift = self.drift[each, np.minimum(self.day, self.max_horizon_days - 1)]
+        sold = (self.response.sales(self.acting_adstock) * drift).sum(axis=1)
+        sales = self.week[each, self.weekday] * self.today() * sold
+        sales[self.is_over] = 0.0
         self.day = self.day + 1
         return np.asarray(sales)

@@ -1,6 +1,7 @@
 """A budget to be spent, with everything that its sales depend on; as an object, and as JSON."""
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -37,6 +38,10 @@ class Context:
     """Per channel, newest day first."""
     weekday_demand: tuple[float, ...] = WEEKDAY_DEMAND
     """Monday first; 1 is an average day."""
+    drift: tuple[tuple[float, ...], ...] = ()
+    """Per day, what each channel sells to what its curve says; () where they are as they were."""
+    target_marginal: float = 0.0
+    """Least return of a unit of money that is worth spending; 0 spends all of the budget."""
 
     def __post_init__(self) -> None:
         """Check what the parts ask of each other; raises InvalidOption."""
@@ -49,11 +54,15 @@ class Context:
         require(len(self.weekday_demand) == DAYS_A_WEEK, "weekday_demand", "7 numbers", self.weekday_demand)
         is_weekday = isinstance(self.first_weekday, int) and 0 <= self.first_weekday < DAYS_A_WEEK
         require(is_weekday, "first_weekday", "0 (Monday) to 6", self.first_weekday)
-        for name in ("budget", "caps", "demand", "weekday_demand"):
+        is_drift = not self.drift or [len(day) for day in self.drift] == [n] * self.horizon_days
+        require(is_drift, "drift", f"{n} numbers for each of {self.horizon_days} days", self.drift)
+        for name in ("budget", "caps", "demand", "weekday_demand", "target_marginal"):
             value = getattr(self, name)
             _check_amounts(name, value if isinstance(value, tuple) else (value,))
         for name, spends in zip(self.names, self.past_spends, strict=True):
             _check_amounts(f"past_spends of {name}", spends)
+        for day in self.drift:
+            _check_amounts("drift", day)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -77,12 +86,42 @@ class Context:
         return np.asarray(np.array(self.weekday_demand)[days % DAYS_A_WEEK] * np.array(self.demand))
 
     @property
+    def is_concave(self) -> bool:
+        """Whether all curves are concave, so that the best plan is that of a convex program."""
+        return all(channel.is_concave for channel in self.channels)
+
+    @property
+    def channel_demand(self) -> Floats:
+        """What multiplies each day's sales of each channel (days, channels): demand and drift together."""
+        factors = np.array(self.drift) if self.drift else np.ones((self.horizon_days, len(self.channels)))
+        return np.asarray(self.day_demand[:, None] * factors)
+
+    @property
+    def spend_demand(self) -> Floats:
+        """Demand on the first day that each day's spends act (days, channels); 0 beyond the horizon.
+
+        With it, a channel with a lag sells as one without: its days are counted from the spends.
+        """
+        demand, days = self.channel_demand, np.arange(self.horizon_days)
+        acting = days[:, None] + np.array([channel.lag_days for channel in self.channels])
+        known = np.take_along_axis(demand, np.minimum(acting, self.horizon_days - 1), axis=0)
+        return np.where(acting < self.horizon_days, known, 0.0)
+
+    @property
     def initial_adstock(self) -> Floats:
-        """Adstock (channels,) on the evening before day 0, of the past spends."""
+        """Adstock (channels,) of the past spends on the evening before day 0, whether or not they act by then."""
+        return self._adstock_of([0] * len(self.channels))
+
+    @property
+    def acting_adstock(self) -> Floats:
+        """Adstock (channels,) on the evening before day 0, of the past spends that act by then."""
+        return self._adstock_of([channel.lag_days for channel in self.channels])
+
+    def _adstock_of(self, lags: Sequence[int]) -> Floats:
         return np.array(
             [
-                (1 - channel.retention) * sum(channel.retention**age * spend for age, spend in enumerate(spends))
-                for channel, spends in zip(self.channels, self.past_spends, strict=True)
+                (1 - channel.retention) * sum(channel.retention**age * spend for age, spend in enumerate(spends[lag:]))
+                for channel, spends, lag in zip(self.channels, self.past_spends, lags, strict=True)
             ]
         )
 
@@ -90,6 +129,14 @@ class Context:
 def _check_amounts(name: str, amounts: Sequence[float]) -> None:
     for amount in amounts:
         require(0 <= amount <= MOST_MONEY, name, f"numbers from 0 to {MOST_MONEY:g}", amount)
+
+
+def alike(contexts: Sequence[Context]) -> list[list[int]]:
+    """Group the indices of contexts by horizon and number of channels; each group is solved together."""
+    groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for index, context in enumerate(contexts):
+        groups[context.horizon_days, len(context.channels)].append(index)
+    return list(groups.values())
 
 
 def to_json(context: Context) -> str:
@@ -108,7 +155,8 @@ def from_json(line: str) -> Context:
         channels = tuple(Channel(**channel) for channel in fields["channels"])
         tuples = {name: tuple(fields[name]) for name in ("caps", "demand", "weekday_demand") if name in fields}
         past_spends = tuple(tuple(float(spend) for spend in spends) for spends in fields["past_spends"])
-        return Context(**{**fields, **tuples, "channels": channels, "past_spends": past_spends})
+        drift = tuple(tuple(float(factor) for factor in day) for day in fields.get("drift", ()))
+        return Context(**{**fields, **tuples, "channels": channels, "past_spends": past_spends, "drift": drift})
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise InvalidOption(f"context: expected a JSON object as docs/adbudget.md describes it ({reason})") from error

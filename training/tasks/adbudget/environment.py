@@ -19,7 +19,6 @@ from polserve.training.errors import require
 from polserve.training.tasks.adbudget.accounts import Account, account_from
 from polserve.training.tasks.adbudget.campaigns import Campaigns, affordable, component_names
 from polserve.training.tasks.adbudget.contexts import HISTORY_DAYS
-from polserve.training.tasks.adbudget.curves.response import Response
 
 Money: TypeAlias = NDArray[np.float32]
 SalesFunction: TypeAlias = Callable[..., float]
@@ -137,8 +136,7 @@ class AllocationVec(VectorEnv[Money, Money, NDArray[Any]]):
         self.single_observation_space, self.single_action_space = _spaces(self.account)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        response = Response(self.account.channels)
-        self.campaigns = Campaigns(response, num_envs, self.account.horizon_days)
+        self.campaigns = Campaigns(self.account.channels, num_envs, self.account.horizon_days)
         self._is_over = np.zeros(num_envs, np.bool_)
 
     def reset(
@@ -153,10 +151,13 @@ class AllocationVec(VectorEnv[Money, Money, NDArray[Any]]):
         return self.campaigns.observe(), {}
 
     def step(self, actions: Money) -> tuple[Money, NDArray[Any], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
-        """Spend a day in each account; the reward is the sales."""
+        """Spend a day in each account; the reward is the sales, less what the account's target asks of the money."""
+        before = self.campaigns.remaining
         sales = self.campaigns.spend(np.asarray(actions, np.float64))
         if sigma := self.account.sales_noise:
             sales = sales * self.np_random.lognormal(-(sigma**2) / 2, sigma, sales.shape)
+        if target := self.account.target_marginal:
+            sales = sales - target * (before - self.campaigns.remaining)
         for index in np.flatnonzero(self._is_over):
             self.campaigns.begin(int(index), self.account.draw(self.np_random))
         terminated = self.campaigns.is_over

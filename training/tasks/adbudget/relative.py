@@ -14,13 +14,13 @@ from polserve.training.errors import UnsupportedEnvironment
 from polserve.training.learning.collector import ChooseActions
 from polserve.training.learning.scores import Score, SelectionGames
 from polserve.training.tasks.adbudget.accounts import Account
-from polserve.training.tasks.adbudget.allocator import SpendPlan, reference_share
+from polserve.training.tasks.adbudget.allocator import SpendPlan, reference_ceiling, reference_share
 from polserve.training.tasks.adbudget.campaigns import Campaigns
 from polserve.training.tasks.adbudget.contexts import DAYS_A_WEEK
 from polserve.training.tasks.adbudget.curves.response import Floats
 from polserve.training.tasks.adbudget.environment import ALLOCATION_ID, AllocationVec, Money
 from polserve.training.tasks.adbudget.plans.optimum import solve_all
-from polserve.training.tasks.adbudget.plans.rules import play_rule, regret
+from polserve.training.tasks.adbudget.plans.rules import play_worth, regret
 
 
 class RelativeVec(VectorEnv[Money, Money, NDArray[Any]]):
@@ -96,7 +96,7 @@ class RegretScore:
         """On contexts that are kept for selection; their optima are solved for here."""
         self._contexts = account.draw_many(np.random.default_rng(games.first_seed), games.episodes)
         self._days = sum(context.horizon_days for context in self._contexts)
-        self._best = np.array([plan.sales for plan in solve_all(self._contexts)])
+        self._best = np.array([plan.worth for plan in solve_all(self._contexts)])
         self._plan = SpendPlan(account)
 
     def __call__(self, choose_actions: ChooseActions, best: Score | None = None) -> Score:  # noqa: ARG002
@@ -107,8 +107,8 @@ class RegretScore:
             actions = torch.from_numpy(choose_actions(observation))
             return np.asarray(self._plan(torch.from_numpy(observation), actions), np.float64)
 
-        _, sales = play_rule(rule, self._contexts)
-        return Score(100 * float(1 - regret(sales, self._best).mean()), self._days)
+        earned = play_worth(rule, self._contexts)
+        return Score(100 * float(1 - regret(earned, self._best).mean()), self._days)
 
 
 class Forecast:
@@ -117,23 +117,38 @@ class Forecast:
     def __init__(self, accounts: AllocationVec) -> None:
         self._campaigns = accounts.campaigns
         self._share = reference_share(accounts.account)
-        response = accounts.campaigns.response
-        self.scale = 100 / float(response.sales_max.sum())
+        self._ceiling = reference_ceiling(accounts.account)
+        self.scale = 100 / sum(channel.sales_max for channel in accounts.account.channels)
         """Turns sales into hundredths of what all channels can sell in a day."""
         self._mean_event = accounts.account.mean_event
         self._week = np.array(accounts.account.weekday_demand)
         self._ahead = np.arange(accounts.account.horizon_days)
-        self._kept = response.retention ** (self._ahead[:, None] + 1.0)  # (days ahead, channels)
 
     def __call__(self, *, is_demand_known: bool = True) -> Floats:
         """Forecast of each campaign (n,); 0 where no day is left. Today's demand may be known, or expected."""
         campaigns = self._campaigns
         left = campaigns.horizon_days - campaigns.day
         spend = np.minimum((campaigns.remaining / np.maximum(left, 1))[:, None] * self._share, campaigns.caps)
-        adstock = self._kept * campaigns.adstock[:, None] + (1 - self._kept) * spend[:, None]
+        spend = np.minimum(spend, self._ceiling)
+        adstock = self._adstock(spend)
         demand = self._week[(campaigns.weekday[:, None] + self._ahead) % DAYS_A_WEEK] * self._mean_event
         if is_demand_known:
             demand[:, 0] *= campaigns.today() / self._mean_event
         demand *= self._ahead < left[:, None]
-        sales = campaigns.response.sales(adstock).sum(axis=2)
-        return np.asarray((demand * sales).sum(axis=1))
+        sales = campaigns.response.sales(adstock.swapaxes(0, 1)).sum(axis=2).T
+        asked = campaigns.target_marginal * spend.sum(axis=1) * np.maximum(left, 0)
+        return np.asarray((demand * sales).sum(axis=1) - asked)
+
+    def _adstock(self, spend: Floats) -> Floats:
+        """Adstock (n, days ahead, channels) that acts, where each day spends `spend` (n, channels)."""
+        campaigns = self._campaigns
+        retention, lag = campaigns.response.retention, campaigns.response.lag_days
+        if not lag.any():
+            kept = retention[:, None] ** (self._ahead[:, None] + 1.0)
+            return np.asarray(kept * campaigns.adstock[:, None] + (1 - kept) * spend[:, None])
+        days, carried = [], campaigns.acting_adstock
+        for ahead in self._ahead:
+            pending = np.take_along_axis(campaigns.spent, np.maximum(lag - 1 - ahead, 0)[..., None], axis=2)[..., 0]
+            carried = retention * carried + (1 - retention) * np.where(ahead < lag, pending, spend)
+            days.append(carried)
+        return np.stack(days, axis=1)

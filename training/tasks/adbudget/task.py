@@ -2,18 +2,16 @@
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
-import numpy as np
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.training.environments.making import OWN_NAMESPACE, EnvironmentSpec
 from polserve.training.environments.wrappers import changes_actions, changes_observations, layers
-from polserve.training.errors import InvalidOption, require
 from polserve.training.learning.scores import SelectionGames
 from polserve.training.tasks.adbudget.accounts import Account, account_from
 from polserve.training.tasks.adbudget.campaigns import component_names
@@ -24,8 +22,6 @@ from polserve.training.tasks.task import Narrator, ReportRequest, Task, TaskOpti
 if TYPE_CHECKING:
     from polserve.training.tasks.adbudget.curves.fit import Fit
 
-NOT_IN_DATA = ("currency", "horizon_days")
-"""What is known of an account beside its history."""
 MARGIN = 0.002
 """The loss that a candidate is allowed, as a part of what the champion returns more than the random policy: 0.05, the
 margin of other tasks, is more than separates a trained policy from a simple rule."""
@@ -97,31 +93,14 @@ def _write_report(account: Account, fit: "Fit | None", request: ReportRequest, n
 
 
 def _configure(environment: EnvironmentSpec, options: TaskOptions, narrator: Narrator) -> tuple[Task, EnvironmentSpec]:
-    """Make the task for the account whose history is in `options.data`; `options.given` may tell what that does not.
+    """Make the task for the account whose history or curves are given; `options.given` may tell what those do not.
 
     Raises:
-        InvalidOption: the file is no history, or what is given is told by it.
+        InvalidOption: a file is none that can be read, what is given is told by it, or the target cannot be reached.
     """
-    from polserve.training.tasks.adbudget.curves.fit import MEMBERS, fit_response
-    from polserve.training.tasks.adbudget.history.history import read_history
+    from polserve.training.tasks.adbudget.sources import account_from_options
 
-    given = options.given
-    if unknown := given.keys() - NOT_IN_DATA:
-        raise InvalidOption(
-            f"with --data, --env-kwargs takes {' and '.join(NOT_IN_DATA)}, the history tells the rest; "
-            f"got {', '.join(sorted(unknown))}"
-        )
-    history = read_history(options.data)
-    currency = given.get("currency", history.currency)
-    require(currency == history.currency or not history.currency, "--env-kwargs: currency", history.currency, currency)
-    with narrator.stage(f"fitting response curves to {len(history.sales)} days", MEMBERS) as stage:
-        fit = fit_response(history, np.random.default_rng(options.seed), MEMBERS, stage.reach)
-    account = asdict(fit.account()) | dict(given)
-    narrator.say(f"fitted {len(history.sales)} days of {options.data}: R squared {fit.r_squared:.3f}")
-    for line in fit.statement():
-        narrator.say(line)
-    if not currency:
-        narrator.say(f"the history tells no currency: amounts are taken for {account['currency']}")
+    account, fit = account_from_options(environment.kwargs, options, narrator)
     return replace(ADBUDGET, set_up=partial(_set_up, fit=fit)), replace(environment, kwargs={"account": account})
 
 

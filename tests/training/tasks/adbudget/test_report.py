@@ -79,7 +79,7 @@ def test_the_difference_is_taken_context_by_context(compared: tuple[RegretReport
     for difference in (to_rule, to_solver):
         assert difference.low <= difference.mean <= difference.high
         assert difference.mean == pytest.approx(policy - by_name[difference.other])
-    assert "in hindsight" in to_rule.other
+    assert "equal marginal returns" in to_rule.other
     assert to_solver.low > 0
 
 

@@ -67,7 +67,10 @@ def test_marginal_sales_are_the_slope_of_sales(saturation: str) -> None:
         ("retention", -0.1),
         ("half_saturation", 0.0),
         ("sales_max", float("inf")),
-        ("slope", 1.5),
+        ("slope", 10.5),
+        ("slope", 0.0),
+        ("lag_days", 28),
+        ("lag_days", 1.5),
     ],
 )
 def test_a_channel_that_cannot_be_is_refused(field: str, value: object) -> None:
@@ -209,7 +212,7 @@ def test_a_context_survives_being_written_down(tmp_path: Path) -> None:
         ("[]", "expected a JSON object"),
         ("{", "expected a JSON object"),
         ("{}", "no 'channels'"),
-        (to_json(context()).replace('"slope": 0.9', '"slope": 3'), "facebook: slope: expected"),
+        (to_json(context()).replace('"slope": 0.9', '"slope": 30'), "facebook: slope: expected"),
         (to_json(context()).replace('"first_weekday"', '"moon"'), "moon"),
         (to_json(context(first_weekday=2)).replace('"first_weekday": 2', '"first_weekday": 2.0'), "first_weekday"),
         (

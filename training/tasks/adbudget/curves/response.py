@@ -1,7 +1,8 @@
 """How sales respond to spends: adstock carries a spend over to later days, saturation bends what it brings.
 
-The concave family of Meridian and PyMC-Marketing: geometric adstock, normalised so that a steady spend
-is its own adstock, and Hill (slope up to 1; Michaelis-Menten where it is 1) or logistic saturation.
+The families of Meridian, PyMC-Marketing and Robyn: geometric adstock, normalised so that a steady spend is its own
+adstock, begun some days after the spend where there is a lag; and Hill (Michaelis-Menten at slope 1) or logistic
+saturation. Up to slope 1 curves are concave; above it they are S-shaped.
 """
 
 import math
@@ -17,6 +18,10 @@ from polserve.training.errors import require
 Floats: TypeAlias = NDArray[np.float64]
 Numbers: TypeAlias = Floats | float
 Saturation = Literal["hill", "logistic"]
+STEEPEST = 10.0
+"""Greatest slope that is taken: the limit of Robyn's alpha."""
+MOST_LAG_DAYS = 27
+"""A spend that has not begun to work must still be among the past spends that an allocator reads."""
 SMALLEST_SHARE = 1e-9
 """Least adstock that derivatives are taken at, to the half saturation: at 0, that of a Hill curve may be infinite."""
 
@@ -33,8 +38,10 @@ class Channel:
     sales_max: float
     """Sales a day that no spend exceeds, on a day of demand 1."""
     slope: float = 1.0
-    """Exponent of the Hill curve, in (0, 1]: 1 is Michaelis-Menten."""
+    """Exponent of the Hill curve, in (0, 10]: 1 is Michaelis-Menten, above it the curve is S-shaped."""
     saturation: Saturation = "hill"
+    lag_days: int = 0
+    """Days between a spend and its first effect."""
 
     def __post_init__(self) -> None:
         """Check the ranges; raises InvalidOption."""
@@ -44,7 +51,21 @@ class Channel:
             require(math.isfinite(value) and value > 0, f"{self.name}: {name}", "a positive number", value)
         kinds = get_args(Saturation)
         require(self.saturation in kinds, f"{self.name}: saturation", " or ".join(kinds), self.saturation)
-        require(0 < self.slope <= 1, f"{self.name}: slope", "a number above 0, up to 1 (concave)", self.slope)
+        require(0 < self.slope <= STEEPEST, f"{self.name}: slope", f"a number above 0, up to {STEEPEST:g}", self.slope)
+        is_lag = isinstance(self.lag_days, int) and 0 <= self.lag_days <= MOST_LAG_DAYS
+        require(is_lag, f"{self.name}: lag_days", f"whole days from 0 to {MOST_LAG_DAYS}", self.lag_days)
+
+    @property
+    def is_concave(self) -> bool:
+        """Whether each further unit of adstock sells less than the one before."""
+        return self.saturation == "logistic" or self.slope <= 1
+
+    @property
+    def inflection(self) -> float:
+        """Adstock up to which the curve bends upward; 0 where it is concave."""
+        if self.is_concave:
+            return 0.0
+        return float(self.half_saturation * ((self.slope - 1) / (self.slope + 1)) ** (1 / self.slope))
 
 
 def hill(adstock: Numbers, half_saturation: Numbers, slope: Numbers) -> Floats:
@@ -74,6 +95,9 @@ def geometric_adstock(spends: Floats, retention: Numbers, initial: Numbers = 0.0
     return adstock
 
 
+_PARAMETERS = ("retention", "half_saturation", "sales_max", "slope", "lag_days", "_is_logistic")
+
+
 class Response:
     """The channels of an account together; arrays have the channels as their last axis."""
 
@@ -83,15 +107,30 @@ class Response:
         self.half_saturation = np.array([channel.half_saturation for channel in channels])
         self.sales_max = np.array([channel.sales_max for channel in channels])
         self.slope = np.array([channel.slope for channel in channels])
+        self.lag_days = np.array([channel.lag_days for channel in channels])
         self._is_logistic = np.array([channel.saturation == "logistic" for channel in channels])
 
     @classmethod
     def of_each(cls, accounts: Sequence[Sequence[Channel]]) -> "Response":
         """Channels of n accounts side by side, as many in each: for adstock (n, days, channels)."""
         response = cls([channel for channels in accounts for channel in channels])
-        for name in ("retention", "half_saturation", "sales_max", "slope", "_is_logistic"):
+        for name in _PARAMETERS:
             setattr(response, name, getattr(response, name).reshape(len(accounts), 1, -1))
         return response
+
+    @classmethod
+    def repeated(cls, channels: Sequence[Channel], n: int) -> "Response":
+        """`channels` n times, for adstock (n, channels); `put` changes one of them."""
+        response = cls(channels)
+        for name in _PARAMETERS:
+            setattr(response, name, np.tile(getattr(response, name), (n, 1)))
+        return response
+
+    def put(self, index: int, channels: Sequence[Channel]) -> None:
+        """Let campaign `index` of a repeated response respond as `channels` do."""
+        own = Response(channels)
+        for name in _PARAMETERS:
+            getattr(self, name)[index] = getattr(own, name)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -117,7 +156,10 @@ class Response:
         return np.asarray(self.sales_max * slope)
 
     def saturation_rate(self, adstock: Floats) -> Floats:
-        """How fast `marginal_sales` falls with the adstock (..., channels): the second derivative, negated."""
+        """How fast `marginal_sales` falls with the adstock (..., channels): the second derivative, negated.
+
+        Below 0 where an S-shaped curve still bends upward.
+        """
         adstock = np.maximum(adstock, SMALLEST_SHARE * self.half_saturation)
         share = hill(adstock, self.half_saturation, self.slope)
         relative = (1 - self.slope * (1 - 2 * share)) / adstock

@@ -4,14 +4,13 @@ Sales are a sum over the adstocks of single days, and a spend is the difference 
 step is a tridiagonal system, which LAPACK solves for all contexts and channels together, in a time linear in the days.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import solveh_banded
 
-from polserve.training.tasks.adbudget.contexts import Context
+from polserve.training.tasks.adbudget.contexts import Context, alike
 from polserve.training.tasks.adbudget.curves.response import Floats, Response
 
 TOLERANCE = 1e-9
@@ -40,15 +39,12 @@ class _Point:
 
 
 def best_spends(contexts: Sequence[Context]) -> list[Floats]:
-    """Spends (days, channels) of the best plan of each context; nothing is certified here.
+    """Spends (days, channels) of the best plan of each concave context; nothing is certified here.
 
     Contexts of one horizon and one number of channels are solved together.
     """
-    alike: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for index, context in enumerate(contexts):
-        alike[context.horizon_days, len(context.channels)].append(index)
     found: dict[int, Floats] = {}
-    for group in alike.values():
+    for group in alike(contexts):
         found |= zip(group, _solve_together([contexts[index] for index in group]), strict=True)
     return [found[index] for index in range(len(contexts))]
 
@@ -71,7 +67,8 @@ class _Program:
         first = contexts[0]
         self._response = Response.of_each([context.channels for context in contexts])
         self._retention = self._response.retention
-        self._demand = np.array([context.day_demand for context in contexts])[:, :, None]
+        self._demand = np.array([context.spend_demand for context in contexts])
+        self._target = np.array([context.target_marginal for context in contexts])[:, None, None]
         self._initial = np.array([context.initial_adstock for context in contexts])
         budget = np.array([max(context.budget, SMALLEST_MONEY) for context in contexts])[:, None, None]
         caps = np.array([context.caps for context in contexts])[:, None, :]
@@ -87,7 +84,9 @@ class _Program:
         spends = 0.5 * np.minimum(self._caps, self._budget / self.count)
         adstock = self._adstock(spends)
         worth = _total(self._demand * self._response.sales(adstock))
-        self._demand = self._demand / np.where(worth > 0, worth, 1.0)
+        worth = np.where(worth > 0, worth, 1.0)
+        self._demand = self._demand / worth
+        self._target = self._target * self.unit / worth
         even = np.full_like(worth, 1 / self.count)
         slack = self._budget - _total(spends)
         return _Point(spends, adstock, even / spends, even / (self._caps - spends), even / slack)
@@ -97,7 +96,8 @@ class _Program:
         if (self._complementarity(point) > TOLERANCE).any():
             return False
         gradient = self._demand * self._response.marginal_sales(point.adstock) * self.unit
-        residual = point.price + point.cap_price - point.floor_price - self._carried_back(gradient)
+        prices = self._target + point.price + point.cap_price - point.floor_price
+        residual = prices - self._carried_back(gradient)
         reach = np.minimum(point.spends + 1, self._caps)
         return bool((_total(np.abs(residual) * reach) <= TOLERANCE).all())
 
@@ -108,7 +108,7 @@ class _Program:
         pairs = 2 * self.count + 1
         target = np.maximum(CENTRING * self._complementarity(point), TOLERANCE / 2) / pairs
         gradient = self._demand * self._response.marginal_sales(point.adstock) * self.unit
-        push = gradient + self._in_adstock(target / spends - target / room - point.price)
+        push = gradient + self._in_adstock(target / spends - target / room - point.price - self._target)
         steps = self._solve(point, np.stack([push, self._in_adstock(np.ones_like(spends))]))
         free, of_price = (_total(self._in_spends(step)) for step in steps)
         d_price = (target + point.price * (free - slack)) / (slack + point.price * of_price)

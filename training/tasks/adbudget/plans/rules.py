@@ -9,12 +9,15 @@ import numpy as np
 from polserve.training.tasks.adbudget.accounts import EVENT_PROBABILITY, mean_event
 from polserve.training.tasks.adbudget.campaigns import Campaigns
 from polserve.training.tasks.adbudget.contexts import DAYS_A_WEEK, Context
-from polserve.training.tasks.adbudget.curves.response import Floats
+from polserve.training.tasks.adbudget.curves.response import Channel, Floats
+from polserve.training.tasks.adbudget.plans.global_search import improve, search
 from polserve.training.tasks.adbudget.plans.interior import best_spends
 
 Rule: TypeAlias = Callable[[Campaigns], Floats]
 """From campaigns to the spends (n, channels) of the present day; what is too much is scaled down by them."""
 
+COARSE_CELLS = 250
+"""Cells of the adstock where no bound is asked for."""
 MEAN_EVENT = mean_event(EVENT_PROBABILITY)
 """Expected demand of a day to come, to an ordinary day of its weekday, for who knows no more of an account."""
 
@@ -58,28 +61,49 @@ def at_random(rng: np.random.Generator) -> Rule:
 class Resolve:
     """Model predictive control: every day, the best plan for what is left, of which the first day is carried out."""
 
-    def __init__(self, contexts: Sequence[Context]) -> None:
-        """Take the contexts of the campaigns, of whose demand only the present day's is looked at."""
+    def __init__(self, contexts: Sequence[Context], believed: Sequence[Channel] | None = None) -> None:
+        """Take the contexts of the campaigns, of whose demand only the present day's is looked at.
+
+        It plans by the curves that are `believed`, by default each context's own.
+        """
         self._contexts = contexts
+        self._believed = believed
+        self._plans: dict[int, Floats] = {}  # of S-shaped curves, whose search goes on from yesterday's plan
+        self._rng = np.random.default_rng(0)
 
     def __call__(self, campaigns: Campaigns) -> Floats:
         """First day (n, channels) of each best plan."""
         spends = np.zeros_like(campaigns.caps)
         going = np.flatnonzero(~campaigns.is_over & (campaigns.remaining > 0)).tolist()
         if going:
-            plans = best_spends([self._today(campaigns, index) for index in going])
+            contexts = [self._today(campaigns, index) for index in going]
+            plans = best_spends(contexts) if contexts[0].is_concave else self._searched(going, contexts)
             spends[going] = [plan[0] for plan in plans]
         return spends
+
+    def _searched(self, going: Sequence[int], contexts: Sequence[Context]) -> list[Floats]:
+        """Plans of S-shaped curves: searched for on the first day, and improved on each later one."""
+        if self._plans:
+            plans = improve(contexts, [self._plans[index][1:] for index in going], self._rng)
+        else:
+            plans = [spends for spends, _ in search(contexts, COARSE_CELLS)]
+        self._plans = dict(zip(going, plans, strict=True))
+        return plans
 
     def _today(self, campaigns: Campaigns, index: int) -> Context:
         """Context of what is left, as far as it is known."""
         context, day = self._contexts[index], int(campaigns.day[index])
+        channels, past = context.channels, _as_past(context.channels, campaigns, index)
+        if self._believed is not None:  # what is carried over is not known, the spends are
+            channels, past = tuple(self._believed), tuple(map(tuple, campaigns.spent[index].tolist()))
         return replace(
             context,
+            channels=channels,
             budget=float(campaigns.remaining[index]),
             demand=(context.demand[day], *([MEAN_EVENT] * (context.horizon_days - day - 1))),
             first_weekday=int(campaigns.weekday[index]),
-            past_spends=_as_past(context, campaigns.adstock[index]),
+            past_spends=past,
+            drift=(),
         )
 
 
@@ -93,20 +117,33 @@ def play_rule(rule: Rule, contexts: Sequence[Context]) -> tuple[Floats, Floats]:
     return np.stack(spends, axis=1), sales
 
 
+def worth(spends: Floats, sales: Floats, contexts: Sequence[Context]) -> Floats:
+    """Sales (n,) less what each context's target asks of the money; `spends` are (n, days, channels)."""
+    target = np.array([context.target_marginal for context in contexts])
+    return np.asarray(sales - target * spends.sum(axis=(1, 2)))
+
+
+def play_worth(rule: Rule, contexts: Sequence[Context]) -> Floats:
+    """Worth (n,) of a rule over whole horizons."""
+    return worth(*play_rule(rule, contexts), contexts)
+
+
 def regret(sales: Floats, best: Floats) -> Floats:
-    """Share of the best sales that was missed (n,); 0 where there are none to be made."""
+    """Share of the best sales, or of the best worth, that was missed (n,); 0 where there are none to be made."""
     return np.asarray(1 - np.divide(sales, best, out=np.ones_like(best), where=best > 0))
 
 
 def best_share(contexts: Sequence[Context], best: Floats, rule: Callable[[Floats], Rule]) -> Floats:
     """Find the fixed share (channels,) of least mean regret on these very contexts: tuned in hindsight.
 
-    By coordinate search, from the share that each channel has in half saturations.
+    By coordinate search, from the share that each channel has in half saturations. Where there is a target, the shares
+    may add up to less than 1, so that some of a budget is left.
     """
+    is_all_spent = not any(context.target_marginal for context in contexts)
     share = contexts[0].response.half_saturation / contexts[0].response.half_saturation.sum()
 
     def mean_regret(candidate: Floats) -> float:
-        return float(regret(play_rule(rule(candidate), contexts)[1], best).mean())
+        return float(regret(play_worth(rule(candidate), contexts), best).mean())
 
     least = mean_regret(share)
     for factor in (1.5, 1.2, 1.1, 1.05, 1.02):
@@ -117,7 +154,7 @@ def best_share(contexts: Sequence[Context], best: Floats, rule: Callable[[Floats
                 for change in (factor, 1 / factor):
                     candidate = share.copy()
                     candidate[index] *= change
-                    candidate /= candidate.sum()
+                    candidate /= candidate.sum() if is_all_spent else max(candidate.sum(), 1.0)
                     if (value := mean_regret(candidate)) < least - 1e-7:
                         share, least, is_better = candidate, value, True
     return np.asarray(share)
@@ -127,8 +164,10 @@ def _days_left(campaigns: Campaigns) -> Floats:
     return np.asarray(np.maximum(campaigns.horizon_days - campaigns.day, 1.0))
 
 
-def _as_past(context: Context, adstock: Floats) -> tuple[tuple[float, ...], ...]:
-    """Past spends of one day that leave this adstock."""
+def _as_past(channels: Sequence[Channel], campaigns: Campaigns, index: int) -> tuple[tuple[float, ...], ...]:
+    """Past spends that leave a campaign's adstock: those that do not act yet, and one for all that do."""
+    acting = campaigns.acting_adstock[index] / (1 - campaigns.response.retention[index])
     return tuple(
-        (float(carried / (1 - channel.retention)),) for channel, carried in zip(context.channels, adstock, strict=True)
+        (*campaigns.spent[index, which, : channel.lag_days].tolist(), float(acting[which]))
+        for which, channel in enumerate(channels)
     )

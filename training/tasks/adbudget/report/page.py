@@ -10,6 +10,7 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from polserve.training.tasks.adbudget.accounts import Account
 from polserve.training.tasks.adbudget.curves.fit import Fit
 from polserve.training.tasks.adbudget.report.figures import fitted_sales, plans, response_curves
 from polserve.training.tasks.adbudget.report.regret import Difference, RegretReport
@@ -50,7 +51,7 @@ def _page(name: str, report: RegretReport, fit: Fit | None, pictures: dict[str, 
     rows = "".join(
         f"<tr><td>{html.escape(line.name)}</td><td>{line.contexts}</td><td>{line.mean_regret:.3%}</td>"
         f"<td>{line.p95_regret:.3%}</td><td>{line.missed_sales:,.0f}</td><td>{line.budget_spent:.1%}</td>"
-        f"<td>{line.violations}</td></tr>"
+        f"<td>{line.return_on_spend:.2f}</td><td>{line.violations}</td></tr>"
         for line in report.lines
     )
     said = "".join(
@@ -69,7 +70,8 @@ td, th {{ padding: .2em .8em; text-align: right }} td:first-child, th:first-chil
 sells more than it by more than a share of {report.largest_gap:.1e}. Contexts are budgets of {low:,.0f} to
 {high:,.0f} {money} a day, with events and past spends at random.</p>
 <table><tr><th>allocator</th><th>contexts</th><th>mean regret</th><th>95th percentile</th>
-<th>sales missed a horizon ({money})</th><th>budget spent</th><th>violations</th></tr>{rows}</table>
+<th>sales missed a horizon ({money})</th><th>budget spent</th><th>return on ad spend</th><th>violations</th></tr>{rows}
+</table>{_target(account)}
 <ul>{said}</ul>
 <p>That a budget is spent says nothing of how well: the caps until the money is gone spend all of it. Violations are
 counted in what was carried out: wishes beyond a budget or a cap are scaled down before, here as by the service.</p>
@@ -84,6 +86,17 @@ above, prefer it wherever a solver can run.</li>
 <li>It is as good as its curves. Where a channel is not identified, its split is a guess, however small the regret.</li>
 <li>It values nothing after the horizon, so that spends fall towards its end.</li></ul></body></html>
 """
+
+
+def _target(account: Account) -> str:
+    """Say what a target means for the figures of the table."""
+    if not account.target_marginal:
+        return ""
+    return (
+        f"<p>Money that returns less than {account.target_marginal:.3f} for each unit is not spent. What is missed is "
+        "counted in sales less that return of the money, so that spending too much costs as spending too little does."
+        "</p>"
+    )
 
 
 def _source(fit: Fit | None) -> str:

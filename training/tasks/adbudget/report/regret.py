@@ -15,6 +15,7 @@ from polserve.training.tasks.adbudget.campaigns import Campaigns
 from polserve.training.tasks.adbudget.contexts import Context
 from polserve.training.tasks.adbudget.curves.fit import Fit
 from polserve.training.tasks.adbudget.curves.response import Floats
+from polserve.training.tasks.adbudget.plans.marginal import MarginalRule
 from polserve.training.tasks.adbudget.plans.optimum import Plan, solve_all
 from polserve.training.tasks.adbudget.plans.rules import (
     Resolve,
@@ -27,12 +28,15 @@ from polserve.training.tasks.adbudget.plans.rules import (
     play_rule,
     proportional,
     regret,
+    worth,
 )
 
 WORLD_CONTEXTS = 20
 """Contexts that are played in each of the worlds that a history allows."""
 POLICY = "this policy"
 RESOLVED = "solved anew every day"
+MARGINAL = "equal marginal returns, with carry-over and horizon"
+MARGINAL_BY_DAY = "equal marginal returns, by each day's own demand"
 HINDSIGHT = "in hindsight"
 
 Advance: TypeAlias = Callable[[], None]
@@ -53,6 +57,8 @@ class Line:
     """Share of the budgets."""
     violations: int
     """Plans that break a budget or a cap."""
+    return_on_spend: float
+    """Sales beyond those that come without any spend, to the spends; 0 where nothing was spent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +93,7 @@ class RegretReport:
     other_worlds: Line | None
     """The policy, where the truth is another curve that the history allows; None without a history."""
     to_best_rule: Difference
-    """The policy's difference to the best rule of one fixed share."""
+    """The policy's difference to the best of the rules that know the account."""
     to_resolved: Difference
     """The policy's difference to solving anew every day."""
     example: Context
@@ -125,17 +131,18 @@ def measure_regret(
     rng = np.random.default_rng(EVALUATION_FIRST_SEED)
     contexts = account.draw_many(rng, n_contexts)
     plans = solve_all(contexts)
-    best = np.array([plan.sales for plan in plans])
+    best = np.array([plan.worth for plan in plans])
     advance()
-    by_share = _simple_rules(contexts, best, advance)
-    rules = {**by_share, "equal split, even pace": even, "at random": at_random(rng)}
+    knowing = _simple_rules(account, contexts, best, advance)
+    rules = {**knowing, "equal split, even pace": even, "at random": at_random(rng)}
     rules["the caps until the money is gone"] = caps_until_gone
-    allocators = {POLICY: rule_of(policy), RESOLVED: _advancing(Resolve(contexts), advance), **rules}
+    resolve = Resolve(contexts, account.channels if account.ensemble else None)
+    allocators = {POLICY: rule_of(policy), RESOLVED: _advancing(resolve, advance), **rules}
     played = {name: play_rule(rule, contexts) for name, rule in allocators.items()}
     advance()
     lines = {name: _line(name, *what, contexts, best) for name, what in played.items()}
-    regrets = {name: regret(sales, best) for name, (_, sales) in played.items()}
-    best_rule = min(by_share, key=lambda name: float(regrets[name].mean()))
+    regrets = {name: regret(worth(*what, contexts), best) for name, what in played.items()}
+    best_rule = min(knowing, key=lambda name: float(regrets[name].mean()))
     return RegretReport(
         account=account,
         policy=lines[POLICY],
@@ -152,14 +159,16 @@ def measure_regret(
     )
 
 
-def _simple_rules(contexts: Sequence[Context], best: Floats, advance: Advance) -> dict[str, Rule]:
-    """Rules of one fixed share, tuned on the very contexts."""
+def _simple_rules(account: Account, contexts: Sequence[Context], best: Floats, advance: Advance) -> dict[str, Rule]:
+    """Rules that know the account: by its curves, and of one fixed share, tuned on the very contexts."""
     week = contexts[0].weekday_demand
     by_demand = proportional(best_share(contexts, best, lambda share: proportional(share, week)), week)
     advance()
     by_day = fixed_share(best_share(contexts, best, fixed_share))
     advance()
     return {
+        MARGINAL: MarginalRule(account),
+        MARGINAL_BY_DAY: MarginalRule(account, weighs_carry_over=False),
         f"best fixed share, demand-proportional pace, {HINDSIGHT}": by_demand,
         f"best fixed share, even pace, {HINDSIGHT}": by_day,
     }
@@ -174,7 +183,8 @@ def _advancing(rule: Rule, advance: Advance) -> Rule:
 
 
 def _line(name: str, spends: Floats, sales: Floats, contexts: Sequence[Context], best: Floats) -> Line:
-    missed = regret(sales, best)
+    earned = worth(spends, sales, contexts)
+    missed = regret(earned, best)
     budgets, caps = np.array([c.budget for c in contexts]), np.array([c.caps for c in contexts])
     total = spends.sum(axis=(1, 2))
     is_broken = (total > budgets * (1 + 1e-9)) | (spends > caps[:, None] * (1 + 1e-9)).any(axis=(1, 2))
@@ -183,15 +193,25 @@ def _line(name: str, spends: Floats, sales: Floats, contexts: Sequence[Context],
         contexts=len(contexts),
         mean_regret=float(missed.mean()),
         p95_regret=float(np.quantile(missed, 0.95)),
-        missed_sales=float((best - sales).mean()),
+        missed_sales=float((best - earned).mean()),
         budget_spent=float((total / budgets).mean()),
         violations=int(is_broken.sum()),
+        return_on_spend=_return_on_spend(total, sales, contexts),
     )
 
 
+def _return_on_spend(total: Floats, sales: Floats, contexts: Sequence[Context]) -> float:
+    """Return on ad spend of the contexts together, of which `total` (n,) was spent and `sales` (n,) were made."""
+    _, idle = play_rule(lambda campaigns: np.zeros_like(campaigns.caps), contexts)
+    return float((sales - idle).sum() / total.sum()) if total.sum() > 0 else 0.0
+
+
 def _optimum(contexts: Sequence[Context], plans: Sequence[Plan]) -> Line:
-    spent = float(np.mean([plan.spends.sum() / c.budget for plan, c in zip(plans, contexts, strict=True)]))
-    return Line("the optimum, which knows every day's demand beforehand", len(contexts), 0.0, 0.0, 0.0, spent, 0)
+    total = np.array([plan.spends.sum() for plan in plans])
+    spent = float(np.mean(total / np.array([context.budget for context in contexts])))
+    returned = _return_on_spend(total, np.array([plan.sales for plan in plans]), contexts)
+    name = "the optimum, which knows every day's demand beforehand"
+    return Line(name, len(contexts), 0.0, 0.0, 0.0, spent, 0, returned)
 
 
 def _in_other_worlds(policy: nn.Module, contexts: Sequence[Context], fit: Fit, advance: Advance) -> Line:
@@ -204,7 +224,7 @@ def _in_other_worlds(policy: nn.Module, contexts: Sequence[Context], fit: Fit, a
         spends.append(spent)
         sales.append(sold)
         advance()
-    best = np.array([plan.sales for plan in solve_all(worlds)])
+    best = np.array([plan.worth for plan in solve_all(worlds)])
     name = f"{POLICY}, if the truth is another curve that the history allows"
     return _line(name, np.concatenate(spends), np.concatenate(sales), worlds, best)
 

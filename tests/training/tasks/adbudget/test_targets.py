@@ -1,0 +1,106 @@
+"""A target in place of spending all: in the best plans, the rules, the environment, the allocator and the report."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from polserve.training.errors import InvalidOption
+from polserve.training.tasks.adbudget.accounts import Account, account_of, default_account
+from polserve.training.tasks.adbudget.allocator import SpendPlan
+from polserve.training.tasks.adbudget.environment import AllocationVec
+from polserve.training.tasks.adbudget.plans.marginal import MarginalRule
+from polserve.training.tasks.adbudget.plans.optimum import Problem, solve, solve_all
+from polserve.training.tasks.adbudget.plans.rules import even, play_rule, play_worth, regret
+from polserve.training.tasks.adbudget.plans.targets import ample_contexts, marginal_for_roas, returned
+from polserve.training.tasks.adbudget.report.regret import measure_regret
+
+TARGET = 1.2
+ACCOUNT = replace(default_account(2, horizon_days=10), target_marginal=TARGET)
+
+
+class Reference(torch.nn.Module):
+    """A policy that keeps to the reference plan."""
+
+    def __init__(self, account: Account) -> None:
+        super().__init__()
+        self._plan = SpendPlan(account)
+
+    def forward(self, observation: torch.Tensor) -> torch.Tensor:
+        spends: torch.Tensor = self._plan(observation, torch.zeros(len(observation), 2))
+        return spends
+
+
+def test_money_is_spent_until_the_next_unit_returns_the_target() -> None:
+    (context,) = ample_contexts(ACCOUNT)[:1]
+    plan = solve(context)
+    assert plan.relative_gap < 1e-6
+    assert 0 < plan.spends.sum() < context.budget
+    marginal = Problem(replace(context, target_marginal=0.0)).gradient(plan.spends)
+    is_between = (plan.spends > 1) & (plan.spends < np.array(context.caps) - 1)
+    assert marginal[is_between] == pytest.approx(TARGET, rel=1e-3)
+    assert is_between.sum() > 10
+
+
+def test_a_higher_target_spends_less_and_one_that_nothing_reaches_spends_nothing() -> None:
+    (context,) = ample_contexts(ACCOUNT)[:1]
+    spent = [solve(replace(context, target_marginal=target)).spends.sum() for target in (0.5, 1.0, 2.0, 1e4)]
+    assert spent == sorted(spent, reverse=True)
+    assert spent[-1] == pytest.approx(0, abs=1e-3)
+
+
+def test_no_target_spends_what_it_always_did() -> None:
+    (context,) = default_account(2).draw_many(np.random.default_rng(0), 1)
+    assert solve(context).spends.sum() == pytest.approx(context.budget)
+
+
+@pytest.mark.parametrize("slope", [0.9, 2.0])
+def test_a_return_on_ad_spend_is_reached_by_ample_budgets(slope: float) -> None:
+    curves = [replace(channel, slope=slope) for channel in default_account(2).channels]
+    account = account_of(curves, horizon_days=6 if slope > 1 else 20)
+    marginal = marginal_for_roas(account, 2.0)
+    assert 0 < marginal < 2.0
+    contexts = [replace(context, target_marginal=marginal) for context in ample_contexts(account)]
+    on_spend = returned(contexts).on_spend
+    assert on_spend >= 2.0 * (1 - 1e-6)
+    assert on_spend == pytest.approx(2.0, rel=0.001 if slope < 1 else 0.15)  # S-shaped channels jump in and out
+
+
+def test_a_return_that_the_curves_always_exceed_holds_nothing_back() -> None:
+    assert marginal_for_roas(default_account(2), 0.01) == 0
+
+
+@pytest.mark.parametrize(("roas", "message"), [(1e5, "not even the first unit"), (0.0, "above 0"), (-1, "above 0")])
+def test_a_return_that_cannot_be_is_refused(roas: float, message: str) -> None:
+    with pytest.raises(InvalidOption, match=f"target_roas: expected .*{message}"):
+        marginal_for_roas(default_account(1), roas)
+
+
+def test_the_reward_is_the_sales_less_what_the_target_asks_of_the_money() -> None:
+    spends = np.array([[300.0, 200.0]], np.float32)
+    rewards = []
+    for account in (ACCOUNT, replace(ACCOUNT, target_marginal=0.0)):
+        env = AllocationVec(1, account)
+        env.reset(seed=0)
+        rewards.append(env.step(spends)[1][0])
+    assert rewards[1] - rewards[0] == pytest.approx(TARGET * 500)
+
+
+def test_the_rule_of_marginal_returns_keeps_to_the_target_and_an_even_split_does_not() -> None:
+    contexts = ACCOUNT.draw_many(np.random.default_rng(0), 6)
+    best = np.array([plan.worth for plan in solve_all(contexts)])
+    by_rule, simple = (regret(play_worth(rule, contexts), best) for rule in (MarginalRule(ACCOUNT), even))
+    assert (by_rule >= -1e-6).all()
+    assert by_rule.mean() < 0.02 < simple.mean()
+
+
+def test_the_reference_plan_leaves_money_that_would_return_too_little() -> None:
+    rich = replace(ACCOUNT, daily_budget=(6000.0, 6000.0))
+    contexts = rich.draw_many(np.random.default_rng(0), 4)
+    report = measure_regret(Reference(rich), rich, 4, None, lambda: None)
+    assert report.policy.budget_spent < 0.7
+    assert report.policy.return_on_spend > report.rules[-1].return_on_spend  # the caps until the money is gone
+    assert report.policy.mean_regret < 0.1
+    spends, _ = play_rule(even, contexts)
+    assert spends.sum() == pytest.approx(sum(context.budget for context in contexts))

@@ -1,0 +1,116 @@
+"""What an account is made from: a history, curves that were fitted elsewhere, or neither, and a target."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from polserve.training.errors import InvalidOption, require
+from polserve.training.tasks.adbudget.accounts import Account, account_from
+from polserve.training.tasks.task import Narrator, TaskOptions
+
+if TYPE_CHECKING:
+    from polserve.training.tasks.adbudget.curves.fit import Fit
+
+NOT_IN_DATA = ("currency", "horizon_days", "ensemble", "drift", "sales_noise")
+"""What is known of an account beside its history."""
+NOT_IN_CURVES = (
+    "horizon_days", "daily_budget", "cap_factor", "weekday_demand", "event_probability", "ensemble", "drift",
+    "sales_noise",
+)  # fmt: skip
+"""What is known of an account beside its curves."""
+
+
+def account_from_options(
+    kwargs: Mapping[str, Any], options: TaskOptions, narrator: Narrator
+) -> tuple[dict[str, Any], "Fit | None"]:
+    """Account, as what JSON has of it, and the fit to its history; `kwargs` are the environment's own.
+
+    Raises:
+        InvalidOption: what is asked for cannot be, or not together.
+    """
+    for one, other in (("data", "curves"), ("target_roas", "target_marginal")):
+        both = {one, other} <= set(options.asks)
+        require(not both, f"{one}, {other}", "one of the two", "both; leave out either")
+    fit = None
+    if options.data is not None:
+        account, fit = _from_history(options.data, options, narrator)
+    elif options.curves is not None:
+        account = _from_curves(options.curves, options.given, narrator)
+    else:
+        told = options.given or kwargs
+        account = account_from(told.get("account") or told.get("scenario"), told.get("n_channels", 2))
+    return asdict(_with_target(account, options, narrator)), fit
+
+
+def _from_history(path: Path, options: TaskOptions, narrator: Narrator) -> "tuple[Account, Fit]":
+    from polserve.training.tasks.adbudget.curves.fit import MEMBERS, fit_response
+    from polserve.training.tasks.adbudget.history.history import read_history
+
+    given = options.given
+    _check_given("--data", given, NOT_IN_DATA, "history")
+    history = read_history(path)
+    currency = given.get("currency", history.currency)
+    require(currency == history.currency or not history.currency, "--env-kwargs: currency", history.currency, currency)
+    with narrator.stage(f"fitting response curves to {len(history.sales)} days", MEMBERS) as stage:
+        fit = fit_response(history, np.random.default_rng(options.seed), MEMBERS, stage.reach)
+    account = _with_given(replace(fit.account(), ensemble=fit.ensemble), {"ensemble": False, **given})
+    narrator.say(f"fitted {len(history.sales)} days of {path}: R squared {fit.r_squared:.3f}")
+    for line in fit.statement():
+        narrator.say(line)
+    if not currency:
+        narrator.say(f"the history tells no currency: amounts are taken for {account.currency}")
+    return account, fit
+
+
+def _from_curves(path: Path, given: Mapping[str, Any], narrator: Narrator) -> Account:
+    from polserve.training.tasks.adbudget.curves.elsewhere import read_curves
+
+    _check_given("--curves", given, NOT_IN_CURVES, "curves")
+    curves = read_curves(path)
+    draws = f" in {len(curves.ensemble)} draws" if curves.ensemble else ""
+    narrator.say(f"read the curves of {len(curves.channels)} channels{draws} from {path}")
+    for line in curves.statement():
+        narrator.say(line)
+    return _with_given(curves.account(), given)
+
+
+def _check_given(option: str, given: Mapping[str, Any], known: tuple[str, ...], source: str) -> None:
+    if unknown := given.keys() - set(known):
+        raise InvalidOption(
+            f"with {option}, --env-kwargs takes {', '.join(known[:-1])} and {known[-1]}, the {source} tells the rest; "
+            f"got {', '.join(sorted(unknown))}"
+        )
+
+
+def _with_given(account: Account, given: Mapping[str, Any]) -> Account:
+    """Account with what is told beside its source; "ensemble" says whether contexts have its members' curves."""
+    told = dict(given)
+    is_ensemble = told.pop("ensemble", bool(account.ensemble))
+    require(isinstance(is_ensemble, bool), "--env-kwargs: ensemble", "true or false", is_ensemble)
+    require(not is_ensemble or bool(account.ensemble), "--env-kwargs: ensemble", "curves with draws", "none")
+    account = replace(account, ensemble=account.ensemble if is_ensemble else ())
+    return account_from({**asdict(account), **told})
+
+
+def _with_target(account: Account, options: TaskOptions, narrator: Narrator) -> Account:
+    """Account that spends only what the target allows."""
+    roas, marginal = options.target_roas, options.target_marginal
+    if marginal is not None:
+        require(0 < marginal < float("inf"), "target_marginal", "a number above 0", marginal)
+        return replace(account, target_marginal=float(marginal))
+    if roas is None:
+        return account
+    from polserve.training.tasks.adbudget.plans.targets import marginal_for_roas
+
+    with narrator.stage(f"finding how far money returns {roas:g} for each unit"):
+        marginal = marginal_for_roas(account, float(roas))
+    if marginal == 0:
+        narrator.say(f"even the highest spends return {roas:g} on average: the target never holds anything back")
+    else:
+        narrator.say(
+            f"return on ad spend {roas:g}: spending ends where a unit of money returns less than {marginal:.3f}"
+        )
+    return replace(account, target_marginal=marginal)
