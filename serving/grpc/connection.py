@@ -14,6 +14,7 @@ from polserve.serving.grpc.stream import MAX_QUEUED_BYTES, StreamCall
 from polserve.serving.grpc.turned_away import TurnedAway
 from polserve.serving.grpc.unread import Unread
 from polserve.serving.grpc.vigil import NOT_HTTP2, Greeting, Pings, Vigil
+from polserve.serving.grpc.width import Width
 from polserve.serving.http2 import engine
 from polserve.serving.http2.wire import WireError, whole_message
 from polserve.serving.logs import Log
@@ -40,6 +41,7 @@ class Connection(asyncio.Protocol):
         self.vigil = Vigil(front.limits, self.received_at)
         self.unread = Unread(self, self.received_at)
         self.turned_away = TurnedAway(self)
+        self._width = Width(self)
         self.h2 = engine.server_connection(front.limits.max_streams, front.limits.max_metadata_bytes)
         self._transport: Any = None
         self.peer = Peer("")
@@ -85,7 +87,7 @@ class Connection(asyncio.Protocol):
         self._stalled.clear()
         # Without these cycles, what the client has not read is freed now, and not when Python next looks for cycles.
         self._reactions.clear()
-        del self._ending, self._lingering, self.unread, self.turned_away
+        del self._ending, self._lingering, self.unread, self.turned_away, self._width
         self._transport = None
 
     def pause_writing(self) -> None:
@@ -115,6 +117,7 @@ class Connection(asyncio.Protocol):
             if reaction is not None:
                 reaction(event)
         self.turned_away.settle()
+        self._width.follow()
         for call in self._fresh:
             call.wait_for_message()
         self._fresh.clear()
@@ -268,6 +271,7 @@ class Connection(asyncio.Protocol):
             if message is None or len(message) > self.limits.max_message_bytes:
                 if call.is_between_messages:
                     call.foresee(data)
+                    self._width.let_in(event.stream_id)
                 call.receive(data)
                 call.wait()
             else:

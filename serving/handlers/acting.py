@@ -25,6 +25,8 @@ from polserve.serving.policy import Answer, Policy
 
 LARGE_BYTES = 1 << 20
 """A message of this size is decoded in another thread: it would hold up all other calls."""
+IN_ONE_BYTES = 1 << 14
+"""A message of this size mostly comes in one piece."""
 LARGE_ROWS = 1 << 14
 """An answer of so many actions is encoded in another thread."""
 TIDY_S = 1.0
@@ -138,8 +140,10 @@ class ActingHandler(Quiet, Generic[R, F]):
         Raises:
             Overloaded: it would wait for too long.
         """
-        if not self._inference.is_crowded:
-            return
+        if self._inference.is_crowded:
+            self._foresee(call, beginning, is_coming=True)
+
+    def _foresee(self, call: Call, beginning: bytes, *, is_coming: bool) -> None:
         names = leading_names(beginning)
         if names is None:
             return
@@ -147,7 +151,7 @@ class ActingHandler(Quiet, Generic[R, F]):
             policy = self._resolve(*names, call.caller.policies)
         except PolserveError:  # said once the message has come
             return
-        self._inference.foresee(policy, deadline_of(call))
+        self._inference.foresee(policy, deadline_of(call), is_coming=is_coming)
 
     def read(self, call: Call) -> Asked[R] | None:
         """Read a call's request, on the loop's thread; None where it is answered otherwise. Raises InvalidRequest."""
@@ -155,10 +159,10 @@ class ActingHandler(Quiet, Generic[R, F]):
 
     def _is_refused(self, call: Call) -> bool:
         """Refuse a call before its message is decoded, where it would wait for too long; return whether it was."""
-        if call.size >= LARGE_BYTES:  # it was looked at as it began to come
+        if call.size > IN_ONE_BYTES:  # it was looked at as it began to come
             return False
         try:
-            self.foresee(call, call.message)
+            self._foresee(call, call.message, is_coming=False)
         except Exception as error:  # noqa: BLE001 - every error must become a status
             call.fail(error)
         return call.is_over

@@ -3,6 +3,7 @@
 ngh2 is young: it is pinned exactly, and used only after `self_test` has seen it work.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable
 
 from ngh2 import (
@@ -22,6 +23,7 @@ from ngh2 import (
     Setting,
     StreamClosed,
     StreamReset,
+    StreamUnavailableError,
     TrailersReceived,
     WindowUpdated,
 )
@@ -43,8 +45,10 @@ __all__ = [
     "TrailersReceived",
     "WindowUpdated",
     "client_connection",
+    "limit_streams",
     "self_test",
     "server_connection",
+    "widen",
 ]
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -79,6 +83,17 @@ def server_connection(max_streams: int, max_header_bytes: int = MAX_HEADER_LIST_
     )
     connection.set_local_window_size(CONNECTION_WINDOW_BYTES)
     return connection
+
+
+def limit_streams(connection: Connection, n_bytes: int) -> None:
+    """Let the peer send so much on each stream before it is acknowledged as consumed, from when it has heard of it."""
+    connection.update_settings({Setting.INITIAL_WINDOW_SIZE: n_bytes})
+
+
+def widen(connection: Connection, stream_id: int) -> None:
+    """Let the peer send as much on one stream as is usual; nothing where it has ended."""
+    with contextlib.suppress(StreamUnavailableError):
+        connection.set_local_window_size(STREAM_WINDOW_BYTES, stream_id=stream_id)
 
 
 def client_connection() -> Connection:

@@ -112,6 +112,10 @@ class Admission:
             return too_late(wait_s)
         return too_long(wait_s, self._limits.patience_s if left_s == math.inf else limit_s)
 
+    def is_overloaded_at(self, now: float) -> bool:
+        """Whether more comes than is done, also where nothing has come since that was last looked at."""
+        return self.is_overloaded and now < self._ends_at
+
     def note_late(self) -> None:
         """Take notice of a call whose deadline has passed while it waited."""
         self._has_late = True
@@ -155,8 +159,15 @@ class LoopPressure:
         """Time for which a call would wait that comes now."""
         self.n_put_off = 0
         """Calls that were put off to later turns of the loop by what answers them."""
+        self.has_crowded_line = False
+        """Whether more is asked of a slow version than it can answer."""
         self.n_rounds = 0
         """Rounds so far: what refuses a call refuses all that are like it until the next one."""
+
+    @property
+    def is_overloaded(self) -> bool:
+        """Whether more comes than is done, in the loop or for a slow version."""
+        return self.has_crowded_line or self._admission.is_overloaded
 
     @property
     def is_felt(self) -> bool:

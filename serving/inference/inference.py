@@ -98,19 +98,20 @@ class Inference:
     @property
     def is_crowded(self) -> bool:
         """Whether more is asked of a slow model than it can answer."""
-        return self._waiting.is_overloaded
+        return self.pressure.has_crowded_line
 
-    def foresee(self, policy: Policy, deadline: float) -> None:
+    def foresee(self, policy: Policy, deadline: float, *, is_coming: bool) -> None:
         """Return if a call that is about to ask may wait for a version.
 
         Args:
             policy: the version.
             deadline: of the call, by the monotonic clock; infinite where it has none.
+            is_coming: whether the rest of its message is still on its way.
 
         Raises:
             Overloaded: it would wait for too long.
         """
-        refusal = self._waiting.foresee(policy, deadline)
+        refusal = self._waiting.foresee(policy, deadline, is_coming=is_coming)
         if refusal is not None:
             raise refusal
 
@@ -245,6 +246,7 @@ class Inference:
             question.react(NotReady("stopping: the call came too late to be answered"))
             return
         self._waiting.put(question)
+        self.pressure.has_crowded_line = self._waiting.is_overloaded
         if self._waiting and not self._is_busy:
             self._is_busy = True
             self._post(self._give_work)
@@ -261,6 +263,7 @@ class Inference:
                     question.react(refusal)
                 else:
                     group.append(question)
+            self.pressure.has_crowded_line = self._waiting.is_overloaded
             if group:
                 self._thread.submit(self._work, group, time.perf_counter())
                 return

@@ -17,6 +17,8 @@ from polserve.serving.policy import Answer, Policy
 MAX_WAITING_BYTES = 256 * 2**20
 """Observations that wait for the thread, at most: a few calls may be as large as a message may be."""
 RETRY_AFTER_S = 0.1
+PROMISED_S = 0.5
+"""Time for which a place is kept for a call that was let in and does not come."""
 STRETCH = 0.2
 """Weight of the latest run in what is known of how much longer runs take than was measured before."""
 LEAST_STRETCH, MOST_STRETCH = 0.1, 100.0
@@ -53,6 +55,8 @@ class Line:
         self.admission = Admission(limits)
         self.steps: deque[Question] = deque()
         self.others: deque[Question] = deque()
+        self.promised: deque[float] = deque()
+        """When those were let in under overload that are still on their way."""
         self.work_s = 0.0
         """Time that all of them take, as the pace says."""
         self.stretch = 1.0
@@ -75,6 +79,12 @@ class Line:
         """Return the time that a question takes, as the pace says."""
         n = len(question.observations)
         return n * self.row_s if self._pace.is_batched else self._pace.seconds(n)
+
+    def promised_s(self, now: float) -> float:
+        """Return the time that those will take that were let in and are still on their way."""
+        while self.promised and self.promised[0] < now - PROMISED_S:
+            self.promised.popleft()
+        return len(self.promised) * self.row_s * self.stretch
 
     def put(self, question: Question) -> None:
         """Let a question wait, behind those of its kind."""
@@ -124,6 +134,8 @@ class WaitingRoom:
     def put(self, question: Question) -> None:
         """Let a question wait, or tell it or another one why it cannot."""
         line = self._line(question.policy)
+        if line.promised:
+            line.promised.popleft()
         refusal = self._refusal(line, question)
         if refusal is not None:
             question.react(refusal)
@@ -141,21 +153,26 @@ class WaitingRoom:
     @property
     def is_overloaded(self) -> bool:
         """Whether more comes for one of the lines than is done."""
-        return any(line.admission.is_overloaded for line in self._open)
+        now = time.monotonic()
+        return any(line.admission.is_overloaded_at(now) for line in self._lines.values())
 
-    def foresee(self, policy: Policy, deadline: float) -> Overloaded | None:
+    def foresee(self, policy: Policy, deadline: float, *, is_coming: bool) -> Overloaded | None:
         """Return why an observation for a version would be refused if it came now; None where it would not be.
 
         Args:
             policy: the version.
             deadline: of whoever asks, by the monotonic clock; infinite without one.
+            is_coming: whether its message is still on its way: those after it are told to reckon with it.
         """
         line = self._lines.get(policy)
         if line is None or not line.admission.is_overloaded:
             return None
-        now, wait_s, limit_s = time.monotonic(), self._wait_s(line), line.limit_s
+        now, limit_s = time.monotonic(), line.limit_s
+        wait_s = self._wait_s(line) + line.promised_s(now)
         refusal = line.admission.refusal(wait_s, deadline - now, limit_s)
-        if refusal is not None:  # else it is taken notice of when it comes
+        if refusal is None and is_coming:
+            line.promised.append(now)
+        elif refusal is not None:  # else it is taken notice of when it comes
             line.admission.note(line.row_s * line.stretch, wait_s, limit_s, now)
         return refusal
 

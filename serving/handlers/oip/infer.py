@@ -68,10 +68,10 @@ class InferHandler(ActingHandler[pb.ModelInferRequest, InferForm]):
         if questions:
             self._inference.ask(questions)
 
-    def foresee(self, call: Call, beginning: bytes) -> None:
+    def _foresee(self, call: Call, beginning: bytes, *, is_coming: bool) -> None:
         """Refuse a call that would wait for too long, but no step of a sequence; raises Overloaded."""
         if SEQUENCE_ID.encode() not in beginning[:FORESEEN_BYTES]:  # parameters come before the numbers
-            super().foresee(call, beginning)
+            super()._foresee(call, beginning, is_coming=is_coming)
 
     def read(self, call: Call) -> Asked[pb.ModelInferRequest] | None:
         """Read a call's request; None where it belongs to a sequence, as which it is answered."""

@@ -119,3 +119,37 @@ def test_what_fits_in_a_batch_is_taken_together() -> None:
     for _ in range(6):
         room.put(asking.question())
     assert [len(room.take()), len(room.take()), len(room)] == [4, 2, 0]
+
+
+def crowd(room: WaitingRoom, asking: Asking) -> None:
+    """Ask for more than can be done, until the room knows."""
+    until = time.monotonic() + 2.0
+    while not room.is_overloaded and time.monotonic() < until:
+        room.put(asking.question())
+        time.sleep(0.002)
+    assert room.is_overloaded
+
+
+def test_calls_that_are_let_in_and_on_their_way_count_for_those_after_them() -> None:
+    room = WaitingRoom(1000, max_batch=4, limits=WaitLimits())
+    asking = Asking(loaded("cartpole", Pace(0.01, 0.01)))
+    crowd(room, asking)
+    while room:
+        room.take()
+    deadline = time.monotonic() + 60
+    told = [room.foresee(asking.policy, deadline, is_coming=True) for _ in range(50)]
+    n_let_in = told.count(None)
+    assert told == [None] * n_let_in + told[n_let_in:]
+    assert n_let_in == pytest.approx(8, abs=2), "as many as may wait: eight runs"
+    room.put(asking.question(left_s=60))  # one of them has come, and waits in its own right
+    assert room.foresee(asking.policy, deadline, is_coming=False) is not None
+    assert room.foresee(loaded("other"), deadline, is_coming=True) is None, "nobody waits for that one"
+
+
+def test_an_overload_is_over_by_the_clock_too() -> None:
+    room = WaitingRoom(1000, max_batch=4, limits=WaitLimits())
+    asking = Asking(loaded("cartpole", Pace(0.01, 0.01)))
+    crowd(room, asking)
+    line = room._line(asking.policy)  # noqa: SLF001 - no clock stands still for a test
+    assert line.admission.is_overloaded_at(time.monotonic())
+    assert not line.admission.is_overloaded_at(time.monotonic() + 301)
