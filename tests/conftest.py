@@ -1,5 +1,7 @@
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -37,18 +39,39 @@ KINDS = {
 
 
 @pytest.fixture(scope="session", params=sorted(KINDS))
-def options(request: pytest.FixtureRequest) -> tuple[str, ...]:
-    """The options of `polserve serve` that make one kind of service."""
-    return KINDS[request.param]
+def kind(request: pytest.FixtureRequest) -> str:
+    """A kind of service; tests that depend on it run for each."""
+    return str(request.param)
 
 
 @pytest.fixture(scope="session")
-def running(options: tuple[str, ...], policies: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A real service of each kind over that folder."""
-    folder = tmp_path_factory.mktemp("service")
-    with service("--policies", str(policies), *options, folder=folder) as running:
-        wait_until(running.is_up, running.log)
-        yield running
+def options(kind: str) -> tuple[str, ...]:
+    """The options of `polserve serve` that make one kind of service."""
+    return KINDS[kind]
+
+
+@pytest.fixture(scope="session")
+def services(policies: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Running]]:
+    """Real services over that folder by their kind, each started when first asked for, and ended with the session.
+
+    A parametrised fixture would end its service and start it again wherever the next file asks for another kind.
+    """
+    with ExitStack() as stack:
+
+        @cache
+        def service_of(kind: str) -> Running:
+            folder = tmp_path_factory.mktemp(f"service-{kind}")
+            running = stack.enter_context(service("--policies", str(policies), *KINDS[kind], folder=folder))
+            wait_until(running.is_up, running.log)
+            return running
+
+        yield service_of
+
+
+@pytest.fixture(scope="session")
+def running(kind: str, services: Callable[[str], Running]) -> Running:
+    """The real service of each kind over that folder."""
+    return services(kind)
 
 
 @pytest.fixture(scope="session")

@@ -104,13 +104,22 @@ def test_the_readme_serves_and_asks_the_bundled_policies(tmp_path: Path) -> None
     assert (tmp_path / "cartpole.gif").stat().st_size > 1000
 
 
+def made_short(script: str) -> str:
+    """The script with options that let each of its trainings and promotions end in seconds, the second better."""
+    few = {
+        "polserve train cartpole": "--steps 500 --set evaluation_episodes=20",
+        "polserve train cartpole --seed 1": "--steps 4000 --set evaluation_episodes=20",
+        "polserve evaluate cartpole/2": "--episodes 20",
+        "polserve promote cartpole/2 --rule not-worse": "--episodes 50",
+    }
+    lines = script.splitlines()
+    assert set(few) <= set(lines)
+    return "\n".join(" ".join((line, few[line])) if line in few else line for line in lines)
+
+
 def test_the_readme_trains_promotes_and_rolls_back(tmp_path: Path) -> None:
-    commands = readme_commands(are_run_here=True)[1:]
-    script = (
-        background("\n".join(commands))
-        .replace("--port 5000", "--port $PORT")
-        .replace("127.0.0.1:5000", "127.0.0.1:$PORT")
-    )
+    commands = made_short("\n".join(readme_commands(are_run_here=True)[1:]))
+    script = background(commands).replace("--port 5000", "--port $PORT").replace("127.0.0.1:5000", "127.0.0.1:$PORT")
     output = run_script(script, tmp_path, **ports())
     assert "registered cartpole/2" in output
     assert "cartpole/2 is @champion now" in output
@@ -139,7 +148,8 @@ def test_two_workers_answer_a_load_test_as_the_guide_says(tmp_path: Path) -> Non
 def test_an_environment_of_the_users_own_is_trained_as_the_guide_says(tmp_path: Path) -> None:
     (command,) = blocks("docs/own-environment.md", "sh")
     (tmp_path / "my_envs.py").write_text("\n".join(blocks("docs/own-environment.md", "python")))
-    output = run_script(command, tmp_path)
+    few = "--set evaluation_episodes=20 --set selection_episodes=5"
+    output = run_script(f"{command.rstrip()} {few}", tmp_path)
     assert "thermostat-v0 on Thermostat-v0: mean return" in output
     assert "registered thermostat-v0/1" in output
     look = (

@@ -11,6 +11,8 @@ from polserve.serving.http2.wire import frame, percent_decode
 
 ACT = "/polserve.v1.PolicyService/Act"
 EPISODE = "/polserve.v1.PolicyService/Episode"
+PATIENCE_S = 20.0
+"""Seconds to wait for what a service sends at once where the machine is not busy."""
 
 
 @dataclass
@@ -59,7 +61,7 @@ class RawClient:
         self.streams: dict[int, Stream] = {}
         self.goaway: engine.GoAwayReceived | None = None
         self.is_closed = False
-        self.pump(0.1)
+        self.take(0.1)  # the service's settings, where it has room for us
 
     def __enter__(self) -> Self:
         return self
@@ -98,30 +100,34 @@ class RawClient:
         """Take in what comes, for so long."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0 and not self.is_closed:
-            self.flush()
-            self.socket.settimeout(left)
-            try:
-                data = self.socket.recv(1 << 16)
-            except TimeoutError:
-                return
-            except OSError:
-                data = b""
-            if not data:
-                self.is_closed = True
-                return
-            try:
-                self.h2.receive_data(data)
-            except engine.NGH2Error:
-                self.is_closed = True
-            for event in self.h2.events():
-                self._note(event)
+            self.take(left)
 
-    def wait(self, stream_id: int, seconds: float = 10.0) -> Stream:
+    def take(self, seconds: float) -> None:
+        """Take in what comes next, if it comes within so long."""
+        self.flush()
+        self.socket.settimeout(seconds)
+        try:
+            data = self.socket.recv(1 << 16)
+        except TimeoutError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.is_closed = True
+            return
+        try:
+            self.h2.receive_data(data)
+        except engine.NGH2Error:
+            self.is_closed = True
+        for event in self.h2.events():
+            self._note(event)
+
+    def wait(self, stream_id: int, seconds: float = PATIENCE_S) -> Stream:
         """Return what came on a stream, once it is over."""
         stream = self.streams[stream_id]
         until = time.monotonic() + seconds
         while not stream.is_closed and not self.is_closed and time.monotonic() < until:
-            self.pump(0.05)
+            self.take(0.05)
         return stream
 
     def call(self, path: str, pieces: Sequence[bytes], **changes: str | None) -> Stream:

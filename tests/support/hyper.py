@@ -17,7 +17,7 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
-from tests.support.http2 import ACT, Stream
+from tests.support.http2 import ACT, PATIENCE_S, Stream
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 FRAME_HEAD = 9
@@ -95,14 +95,14 @@ class HyperPeer:
 
     def wait(self, stream_id: int) -> Stream:
         """Return what came on a stream, once it is over or the service has hung up."""
-        until = time.monotonic() + 10
+        until = time.monotonic() + PATIENCE_S
         while not (self.stream(stream_id).is_closed or self.met.is_closed) and time.monotonic() < until:
             self.pump(0.5)
         return self.stream(stream_id)
 
     def wait_for_end(self) -> Met:
         """Return what came, once the service has hung up."""
-        until = time.monotonic() + 10
+        until = time.monotonic() + PATIENCE_S
         while not self.met.is_closed and time.monotonic() < until:
             self.pump(0.5)
         return self.met

@@ -21,12 +21,6 @@ def test_help_lists_every_command() -> None:
         assert f" {command} " in result.stdout
 
 
-@pytest.fixture(scope="session")
-def options() -> tuple[str, ...]:
-    """One kind of service is enough here."""
-    return ()
-
-
 def test_act_prints_the_action_with_its_label_and_the_version(running: Running) -> None:
     result = polserve("act", "cartpole", "--observation", "[0, 0, 0, 0]", "--target", running.target)
     assert result.returncode == 0

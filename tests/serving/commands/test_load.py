@@ -1,6 +1,6 @@
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,11 +49,18 @@ def slow_request(observation: np.ndarray = SLOW) -> pb.ActRequest:
     return pb.ActRequest(policy="slow", observation=to_tensor(observation))
 
 
+def started(running: Running) -> float:
+    """Calls of Act that have arrived, as the metrics tell."""
+    lines = [line for line in running.metrics().splitlines() if line.startswith("grpc_server_started_total{")]
+    return sum(float(line.split()[1]) for line in lines if 'grpc_method="Act"' in line)
+
+
 @contextmanager
-def busy(stub: policy_pb2_grpc.PolicyServiceStub) -> Iterator[None]:
+def busy(stub: policy_pb2_grpc.PolicyServiceStub, running: Running) -> Iterator[None]:
     """The model answers a large batch while the block runs, and has answered it afterwards."""
-    call = stub.Act.future(slow_request(LARGE), timeout=30)
-    time.sleep(0.1)  # until it has arrived
+    before = started(running)
+    call = stub.Act.future(slow_request(LARGE), timeout=60)
+    wait_until(lambda: started(running) > before)
     yield
     assert len(call.result().action.data) == 8 * len(LARGE)
 
@@ -105,7 +112,7 @@ def test_versions_of_one_number_with_other_components_are_counted_apart() -> Non
 def test_a_full_queue_refuses_at_once_and_says_when_to_try_again(queued: Running) -> None:
     with grpc.insecure_channel(queued.target, UNLIMITED) as channel:
         stub = policy_pb2_grpc.PolicyServiceStub(channel)
-        with busy(stub):
+        with busy(stub, queued):
             calls = [stub.Act.future(slow_request(), timeout=30) for _ in range(10)]
             wait_until(lambda: sum(call.done() for call in calls) == 6, queued.log)
         refused = [call for call in calls if call.code() is not grpc.StatusCode.OK]
@@ -121,7 +128,7 @@ def test_health_and_fast_policies_are_answered_while_a_slow_model_is_busy(queued
     with (
         grpc.insecure_channel(queued.target, UNLIMITED) as channel,
         PolicyClient(queued.target, timeout_s=2) as client,
-        busy(policy_pb2_grpc.PolicyServiceStub(channel)),
+        busy(policy_pb2_grpc.PolicyServiceStub(channel), queued),
     ):
         health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=2)
         assert health.status == health_pb2.HealthCheckResponse.SERVING
@@ -133,7 +140,7 @@ def test_work_that_nobody_waits_for_is_dropped_before_the_model(queued: Running,
     with grpc.insecure_channel(queued.target, UNLIMITED) as channel:
         stub = policy_pb2_grpc.PolicyServiceStub(channel)
         before = answered(queued, "slow")
-        with busy(stub):
+        with busy(stub, queued):
             calls = [stub.Act.future(slow_request(), timeout=0.05 if way == "deadline" else 30) for _ in range(3)]
             time.sleep(0.1)
             if way == "cancel":
@@ -161,9 +168,9 @@ def test_a_large_message_holds_up_no_other_call(queued: Running) -> None:
         assert n_answered > 10
 
 
-def test_calls_of_many_threads_get_each_its_own_answer(running: Running) -> None:
+def test_calls_of_many_threads_get_each_its_own_answer(kind: str, services: Callable[[str], Running]) -> None:
     golden = make_version().golden
-    with PolicyClient(running.target, connections=3) as client, ThreadPoolExecutor(16) as pool:
+    with PolicyClient(services(kind).target, connections=3) as client, ThreadPoolExecutor(16) as pool:
 
         def ask(i: int) -> bool:
             i %= len(golden["observation"])

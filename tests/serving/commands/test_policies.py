@@ -1,19 +1,11 @@
 import json
 from typing import Any
 
-import pytest
-
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.serving.client import LivePolicy
 from polserve.serving.commands.described import HISTORY_LINES, history_lines
 from polserve.serving.commands.policies import client_parts
 from tests.support.running import Running, polserve
-
-
-@pytest.fixture(scope="session")
-def options() -> tuple[str, ...]:
-    """One kind of service is enough here."""
-    return ()
 
 
 def live(name: str, **environment: list[str]) -> LivePolicy:

@@ -17,12 +17,6 @@ from polserve.serving.commands.waiting import ask, wait_until_ready
 from tests.support.running import Running, environment, free_port, polserve, program
 
 
-@pytest.fixture(scope="session")
-def options() -> tuple[str, ...]:
-    """One kind of service is enough here."""
-    return ()
-
-
 @contextlib.contextmanager
 def bytes_server(answer: bytes) -> Iterator[str]:
     """A server that answers anything with these bytes; its address."""

@@ -16,12 +16,6 @@ from polserve.serving.commands.pages import Pages
 from tests.support.running import Running, environment, wait_until
 
 
-@pytest.fixture(scope="session")
-def options() -> tuple[str, ...]:
-    """One kind of service is enough here."""
-    return ()
-
-
 def answered(running: Running) -> float:
     """Observations that the first version of CartPole has answered."""
     counted = read_series(running.metrics()).get("polserve_observations_total", {})

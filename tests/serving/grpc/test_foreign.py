@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from polserve.protos.shared.packages import missing_package
+from polserve.serving import addresses
 from polserve.serving.client import PolicyClient
 from polserve.serving.errors import ConfigurationError, PortInUse
 from polserve.serving.http.healthcheck import address
@@ -64,11 +65,16 @@ def test_a_host_that_is_not_this_machine_is_named_as_the_cause(host: str, messag
     assert message in str(refusal.value)
 
 
-def test_a_taken_grpc_port_is_named_as_the_cause(running: Running) -> None:
-    port = running.target.rpartition(":")[2]
-    result = polserve("serve", "--grpc-port", port, "--http-port", "0")
-    assert result.returncode == 1
-    assert f"grpc-port: 127.0.0.1:{port} cannot be bound (Address already in use); another program" in result.stderr
+def test_a_taken_grpc_port_is_named_as_the_cause_whoever_has_it(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(addresses, "PATIENCE_S", 0.0)  # that whole commands wait for it is tested with those
+    port = int(running.target.rpartition(":")[2])
+    told = rf"grpc-port: 127.0.0.1:{port} cannot be bound \(Address already in use\); another program"
+    with pytest.raises(PortInUse, match=told):
+        addresses.listen("grpc-port", "127.0.0.1", port, 1)
+    with pytest.raises(PortInUse, match=told):
+        addresses.reserve("127.0.0.1", port)
 
 
 def test_one_port_for_both_is_refused() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from polserve.serving import addresses
 from polserve.serving.addresses import bind_file
 from polserve.serving.client import AsyncPolicyClient, PolicyClient
 from polserve.serving.client.transport import TransportName
@@ -55,7 +56,10 @@ def test_only_owner_and_group_may_connect(local: Running, place: Path) -> None:
     assert stat.S_IMODE(place.stat().st_mode) == 0o660
 
 
-def test_a_socket_that_is_in_use_and_a_file_that_is_none_are_left_alone(local: Running, place: Path) -> None:
+def test_a_socket_that_is_in_use_and_a_file_that_is_none_are_left_alone(
+    local: Running, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(addresses, "PATIENCE_S", 0.0)
     assert local.is_up()
     with pytest.raises(PortInUse, match=r"grpc-socket: expected a path where .*another program listens there"):
         bind_file(place)

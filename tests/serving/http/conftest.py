@@ -1,6 +1,8 @@
 """A service of every kind of policy, whose HTTP port is spoken to."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 
 import pytest
 
@@ -10,13 +12,26 @@ from tests.support.spaces import make_arm_version, make_memory_version
 from tests.support.versions import make_allocator_version, make_frames_version, make_version
 
 
-@pytest.fixture(scope="session", params=["nghttp2", "two-processes"])
-def over_http(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A service in one process, and one in several."""
+@pytest.fixture(scope="session")
+def http_services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Running]]:
+    """Services of every kind of policy by their kind, each started when it is first asked for."""
     folder = tmp_path_factory.mktemp("over-http")
     versions = (make_version(), make_frames_version(), make_arm_version(), make_memory_version())
     for version in (*versions, make_allocator_version()):
         version.write(folder / version.spec.name / "1")
-    with service("--policies", str(folder), *KINDS[request.param], folder=folder) as running:
-        wait_until(running.is_up, running.log)
-        yield running
+    with ExitStack() as stack:
+
+        @cache
+        def service_of(kind: str) -> Running:
+            logs = tmp_path_factory.mktemp(f"over-http-{kind}")
+            running = stack.enter_context(service("--policies", str(folder), *KINDS[kind], folder=logs))
+            wait_until(running.is_up, running.log)
+            return running
+
+        yield service_of
+
+
+@pytest.fixture(scope="session", params=["nghttp2", "two-processes"])
+def over_http(request: pytest.FixtureRequest, http_services: Callable[[str], Running]) -> Running:
+    """A service in one process, and one in several."""
+    return http_services(request.param)

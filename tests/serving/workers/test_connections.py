@@ -18,7 +18,8 @@ from tests.support.running import Running, service, wait_until
 @pytest.fixture(scope="module")
 def running(policies: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("connections")
-    options = ("--policies", str(policies), "--front", "nghttp2", "--workers", "2")
+    # On a busy machine a worker that a test has stopped is silent for long, and is not to be replaced.
+    options = ("--policies", str(policies), "--front", "nghttp2", "--workers", "2", "--max-silence", "300")
     with service(*options, folder=folder) as running:
         wait_until(running.is_up, running.log)
         yield running

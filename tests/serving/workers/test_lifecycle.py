@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -71,9 +72,9 @@ def test_many_health_watchers_leave_the_threads_to_the_calls(running: Running, c
 
 @pytest.mark.parametrize(("option", "attribute"), [("--grpc-port", "target"), ("--http-port", "http_url")])
 def test_a_port_in_use_is_named_and_the_exit_code_is_1(
-    running: Running, policies: Path, option: str, attribute: str
+    services: Callable[[str], Running], policies: Path, option: str, attribute: str
 ) -> None:
-    port = getattr(running, attribute).rsplit(":", 1)[1]
+    port = getattr(services("nghttp2"), attribute).rsplit(":", 1)[1]
     other = "--http-port" if option == "--grpc-port" else "--grpc-port"
     result = polserve("serve", "--policies", str(policies), option, port, other, "0")
     assert result.returncode == 1

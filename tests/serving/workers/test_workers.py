@@ -4,7 +4,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -162,13 +162,12 @@ def test_the_processes_end_when_their_supervisor_is_killed(folder: Path, tmp_pat
         wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
 
 
-def test_a_port_that_another_service_holds_is_named(folder: Path, tmp_path: Path) -> None:
-    with two_workers(folder, tmp_path) as running:
-        port = running.target.rsplit(":", 1)[1]
-        result = polserve("serve", "--policies", str(folder), "--workers", "2", "--grpc-port", port, "--http-port", "0")
-        assert result.returncode == 1
-        assert f"grpc-port: 127.0.0.1:{port} cannot be bound (Address already in use)" in result.stderr
-        assert len(result.stderr.strip().splitlines()) == 1
+def test_a_port_that_another_service_holds_is_named(services: Callable[[str], Running], folder: Path) -> None:
+    port = services("two-processes").target.rsplit(":", 1)[1]
+    result = polserve("serve", "--policies", str(folder), "--workers", "2", "--grpc-port", port, "--http-port", "0")
+    assert result.returncode == 1
+    assert f"grpc-port: 127.0.0.1:{port} cannot be bound (Address already in use)" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
 
 
 @pytest.mark.starts_processes

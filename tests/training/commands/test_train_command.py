@@ -2,8 +2,6 @@
 
 import json
 import signal
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +9,8 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from tests.support.running import environment, program, wait_until
+from tests.support.promoting import Answer, command
+from tests.support.running import program, wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow warns at its import and use
 
@@ -28,16 +27,12 @@ class Interrupted:
     text: str
     run: Run
 
-    def resume(self, *options: str) -> "subprocess.CompletedProcess[str]":
+    def resume(self, *options: str) -> Answer:
         """Give the same command again, with --resume and `options`."""
-        return subprocess.run(
-            [sys.executable, *TRAIN, *options, "--resume"],
-            check=False,
-            capture_output=True,
-            text=True,
-            cwd=self.folder,
-            env=environment(),
-        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(self.folder)
+            patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{self.folder / 'mlflow.db'}")
+            return command(*TRAIN[2:], *options, "--resume")
 
 
 @pytest.fixture(scope="module")
@@ -70,15 +65,15 @@ def test_another_runs_checkpoint_is_kept_under_another_name(interrupted: Interru
 
 def test_a_run_is_not_resumed_with_other_settings(interrupted: Interrupted) -> None:
     refused = interrupted.resume("--set", "discount=0.9")
-    assert refused.returncode == 1
-    assert "discount was 0.995 and is 0.9; resume with the settings that the run was started with" in refused.stderr
+    assert refused.exit_code == 1
+    assert "discount was 0.995 and is 0.9; resume with the settings that the run was started with" in refused.error
 
 
 def test_resume_ends_the_same_run(interrupted: Interrupted, tmp_path: Path) -> None:
     resumed = interrupted.resume("--set", "stop_return=1")
-    assert resumed.returncode == 0, resumed.stderr
-    assert "registered cartpole/1" in resumed.stdout
-    assert "report: runs/cartpole-seed0/report\n" in resumed.stdout
+    assert resumed.exit_code == 0, resumed.error
+    assert "registered cartpole/1" in resumed.text
+    assert "report: runs/cartpole-seed0/report\n" in resumed.text
     assert (interrupted.folder / "runs/cartpole-seed0/learning_curve.csv").read_text().count("\n") > 1
     assert {"learning_curve.png", "learning_curve.csv", "returns.png", "evaluation.md"} < {
         path.name for path in (interrupted.folder / "runs/cartpole-seed0/report").iterdir()

@@ -1,7 +1,5 @@
 """DDPG and TD3's parts: the targets, the bounds, the export; and that they learn."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +21,8 @@ from polserve.training.runs.trainee import build_trainee
 from polserve.training.tasks.adbudget.accounts import CHANNELS
 from polserve.training.tasks.adbudget.history.history import Truth, simulate_history, write_history
 from polserve.training.versions.onnx_policy import OnnxPolicy
-from tests.support.running import environment, polserve
+from tests.support.promoting import command
+from tests.support.running import polserve
 
 SPACE = Box(np.array([-2.0, 0.0], np.float32), np.array([2.0, 10.0], np.float32))
 DESIGN = ActorDesign(NetworkConfig(hidden_sizes=(16,), layer_norm=True), SPACE, Features(3))
@@ -179,25 +178,26 @@ def test_actions_that_ddpg_cannot_choose_are_refused(space: Box) -> None:
         continuous_actions(space, "Some-v0")
 
 
-def trained(folder: Path, *arguments: str) -> str:
-    """What `polserve train` prints; its runs and versions are in `folder`."""
-    answer = subprocess.run(
-        [sys.executable, "-m", "polserve", "train", *arguments],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env=environment(),
-        timeout=200,
-    )
-    assert answer.returncode == 0, answer.stderr
-    return answer.stdout
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, in which are the runs and versions of `polserve train`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    return tmp_path
 
 
-def test_a_continuous_policy_is_trained_and_registered_by_its_preset(tmp_path: Path) -> None:
+def trained(*arguments: str) -> str:
+    """What `polserve train` prints."""
+    answer = command("train", *arguments)
+    assert answer.exit_code == 0, answer.error
+    return answer.text
+
+
+@pytest.mark.filterwarnings("ignore")  # MLflow warns at its import and use
+def test_a_continuous_policy_is_trained_and_registered_by_its_preset(folder: Path) -> None:
     few = ("--set", "selection_episodes=2", "--set", "evaluation_episodes=4")
-    assert "registered pendulum/1" in trained(tmp_path, "pendulum", "--steps", "1100", *few)
-    (model,) = tmp_path.glob("mlruns/**/model.onnx")
+    assert "registered pendulum/1" in trained("pendulum", "--steps", "1100", *few)
+    (model,) = folder.glob("mlruns/**/model.onnx")
     continuous = OnnxPolicy(model).spec.action.continuous
     assert (list(continuous.low), list(continuous.high)) == ([-2.0], [2.0])
     assert (continuous.components[0].name, continuous.components[0].unit) == ("torque", "N m")
@@ -208,23 +208,25 @@ def test_a_continuous_policy_is_trained_and_registered_by_its_preset(tmp_path: P
     assert trainee.agent.greedy(observations) == pytest.approx(OnnxPolicy(model).act(observations), abs=1e-5)
 
 
-def test_an_allocator_is_trained_for_the_account_of_a_history(tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore")  # MLflow warns at its import and use
+def test_an_allocator_is_trained_for_the_account_of_a_history(folder: Path) -> None:
     truth = Truth(channels=(CHANNELS["display"], CHANNELS["tiktok"]), base_sales=800.0)
-    write_history(tmp_path / "history.csv", simulate_history(truth, 200, np.random.default_rng(0)))
-    lines = (tmp_path / "history.csv").read_text().splitlines()
-    (tmp_path / "history.csv").write_text("\n".join([f"{lines[0]},currency", *(f"{line},EUR" for line in lines[1:])]))
+    write_history(folder / "history.csv", simulate_history(truth, 200, np.random.default_rng(0)))
+    lines = (folder / "history.csv").read_text().splitlines()
+    (folder / "history.csv").write_text("\n".join([f"{lines[0]},currency", *(f"{line},EUR" for line in lines[1:])]))
     sizes = {"learning_starts": 640, "evaluate_every": 1000, "selection_episodes": 4, "evaluation_episodes": 8}
     few = [word for name, value in sizes.items() for word in ("--set", f"{name}={value}")]
-    said = trained(tmp_path, "adbudget", "--data", "history.csv", "--name", "shop", "--steps", "1000", *few)
+    said = trained("adbudget", "--data", "history.csv", "--name", "shop", "--steps", "1000", *few)
     assert "fitted 200 days of history.csv: R squared 0." in said
     assert "display: identified" in said
     assert "solved anew every day" in said
-    (page,) = tmp_path.glob("mlruns/**/allocation.html")
+    (page,) = folder.glob("mlruns/**/allocation.html")
     text = page.read_text()
-    assert text == (tmp_path / "runs/shop-seed0/report/allocation.html").read_text()
+    assert text == (folder / "runs/shop-seed0/report/allocation.html").read_text()
     assert "report: runs/shop-seed0/report\n" in said
-    assert f"MLflow run: {page.parent}; `mlflow ui --backend-store-uri sqlite:///mlflow.db` shows the run" in said
-    (model,) = tmp_path.glob("mlruns/**/model.onnx")
+    store = f"sqlite:///{folder / 'mlflow.db'}"
+    assert f"MLflow run: {page.parent}; `mlflow ui --backend-store-uri {store}` shows the run" in said
+    (model,) = folder.glob("mlruns/**/model.onnx")
     block = OnnxPolicy(model).spec.allocation
     assert (list(block.channels), block.history_days, block.max_horizon_days) == (["display", "tiktok"], 28, 30)
     assert block.currency == "EUR"

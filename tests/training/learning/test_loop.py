@@ -36,11 +36,11 @@ from tests.support.strangers import Line, registered
 RECIPE = Recipe(
     policy="small",
     environment=EnvironmentSpec("CartPole-v1"),
-    loop=LoopConfig(steps=1_500, n_envs=4, evaluate_every=500, selection_episodes=5, log_every=250),
-    replay=ReplayConfig(learning_starts=200),
+    loop=LoopConfig(steps=480, n_envs=4, evaluate_every=160, selection_episodes=3, log_every=80),
+    replay=ReplayConfig(learning_starts=100),
     network=NetworkConfig(hidden_sizes=(16,)),
     agent=DqnConfig(batch_size=16, n_step=2),
-    exploration=ExplorationConfig(epsilon_steps=500),
+    exploration=ExplorationConfig(epsilon_steps=160),
 )
 
 
@@ -48,24 +48,29 @@ def train(recipe: Recipe = RECIPE, seed: int = 0) -> TrainingResult:
     return build_trainee(recipe, seed).train()
 
 
+@pytest.fixture(scope="module")
+def whole() -> TrainingResult:
+    """What a run of seed 0 leaves that nobody interrupts."""
+    return train()
+
+
 def kept(trainee: Trainee) -> dict[str, Any]:
     """What a checkpoint holds of a run."""
     return {**trainee.state(), "run_id": "abc", "initial_weights": asdict(InitialWeights("", 500, hours=1.0))}
 
 
-def test_a_run_is_a_pure_function_of_its_seed() -> None:
-    first, second, other = train(seed=0), train(seed=0), train(seed=1)
+def test_a_run_is_a_pure_function_of_its_seed(whole: TrainingResult) -> None:
+    first, second, other = whole, train(seed=0), train(seed=1)
     assert first.curve == second.curve
     for name, tensor in first.weights.items():
         assert torch.equal(tensor, second.weights[name])
     assert any(not torch.equal(tensor, other.weights[name]) for name, tensor in first.weights.items())
 
 
-def test_the_best_evaluated_weights_are_kept_not_the_last() -> None:
-    result = train()
-    assert result.best_score == max(mean for _, mean in result.curve)
-    assert result.is_complete
-    assert result.step >= 1_500
+def test_the_best_evaluated_weights_are_kept_not_the_last(whole: TrainingResult) -> None:
+    assert whole.best_score == max(mean for _, mean in whole.curve)
+    assert whole.is_complete
+    assert whole.step >= RECIPE.loop.steps
 
 
 def test_training_stops_at_the_return_asked_for() -> None:
@@ -78,19 +83,27 @@ def test_progress_and_metrics_are_reported_by_path() -> None:
     trainee = build_trainee(RECIPE, 0)
     result = trainee.train(told.append)
     last = told[-1]
-    assert (last.step, last.steps, last.is_over) == (result.step, 1_500, True)
+    assert (last.step, last.steps, last.is_over) == (result.step, RECIPE.loop.steps, True)
     assert last.episodes > 0
     standing = Standing(last, trainee.loop.figures(), trainee.elapsed_s)
     assert standing.figures.recent_return is not None
     expected = {"losses/td", "losses/q_mean", "charts/epsilon", "charts/sps", "charts/episodic_return"}
     assert expected <= standing.metrics().keys()
-    assert [progress.step // 250 for progress in told if progress.is_report_due] == [1, 2, 3, 4, 5, 6, 6]
+    assert [progress.step // RECIPE.loop.log_every for progress in told if progress.is_report_due] == [
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+        6,
+    ]
 
 
-def test_a_loop_that_is_left_off_goes_on_where_it_was() -> None:
-    whole, trainee = train(), build_trainee(RECIPE, 0)
+def test_a_loop_that_is_left_off_goes_on_where_it_was(whole: TrainingResult) -> None:
+    trainee = build_trainee(RECIPE, 0)
     for progress in trainee.loop.run():
-        if progress.step >= 700:
+        if progress.step >= 230:
             break
     result = trainee.train()
     assert (result.step, result.curve) == (whole.step, whole.curve)
@@ -121,7 +134,7 @@ def test_a_closed_trainee_leaves_torch_its_threads() -> None:
 def test_an_interrupted_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     calls = iter(range(10_000))
     begun = build_trainee(RECIPE, 0)
-    partial = begun.train(should_stop=lambda: next(calls) >= 150)
+    partial = begun.train(should_stop=lambda: next(calls) >= 60)
     assert not partial.is_complete
     checkpoint.save(tmp_path, begun.state())
 

@@ -1,8 +1,6 @@
 """`polserve train mspacman` as a person uses it, made small."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,7 @@ from polserve.training.errors import UnknownEnvironment, UnsupportedEnvironment
 from polserve.training.runs.presets import PRESETS
 from polserve.training.runs.trainee import build_trainee
 from polserve.training.versions.onnx_policy import OnnxPolicy
-from tests.support.running import environment
+from tests.support.promoting import command
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow warns at its import and use
 
@@ -29,23 +27,20 @@ SMALL = {
 }
 
 
-def run(folder: Path, *arguments: str) -> str:
+def run(*arguments: str) -> str:
     """The output of a command that succeeds."""
-    result = subprocess.run(
-        [sys.executable, "-m", "polserve", *arguments],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env=environment(),
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stdout
+    answer = command(*arguments)
+    assert answer.exit_code == 0, answer.error
+    return answer.text
 
 
-def test_a_policy_is_trained_from_frames_registered_and_evaluated(tmp_path: Path) -> None:
+def test_a_policy_is_trained_from_frames_registered_and_evaluated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     options = [word for name, value in SMALL.items() for word in ("--set", f"{name}={value}")]
-    output = run(tmp_path, "train", "mspacman", "--steps", "120", "--threads", "1", "--device", "cpu", *options)
+    output = run("train", "mspacman", "--steps", "120", "--threads", "1", "--device", "cpu", *options)
     assert "registered mspacman/1" in output
 
     (model,) = tmp_path.rglob("model.onnx")
@@ -63,13 +58,13 @@ def test_a_policy_is_trained_from_frames_registered_and_evaluated(tmp_path: Path
     assert model.stat().st_size < 16e6
 
     games = ("--episodes", "2", "--max-steps", "200")
-    table = run(tmp_path, "evaluate", "mspacman", *games)
+    table = run("evaluate", "mspacman", *games)
     assert "random 307.3, human 6951.6." in table
     with pytest.raises(
         UnsupportedEnvironment, match=r"expected uint8 \(4, 210, 160, 3\) and Discrete\(9\), got float32"
     ):
         check_fits(EnvironmentSpec("CartPole-v1"), spec)
-    other = json.loads(run(tmp_path, "evaluate", "mspacman", "--env", "MsPacman-v0", *games, "--json"))
+    other = json.loads(run("evaluate", "mspacman", "--env", "MsPacman-v0", *games, "--json"))
     assert other["mspacman/1"]["episodes"] == 2
 
 
