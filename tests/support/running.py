@@ -1,8 +1,10 @@
 """Real servers and commands in processes of their own."""
 
 import contextlib
+import itertools
 import json
 import os
+import random
 import signal
 import socket
 import ssl
@@ -13,6 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +28,26 @@ TIMEOUT_S = 120.0
 
 
 def free_port() -> int:
-    """A port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that is free now, and that nobody else is given before a service has bound it.
+
+    It lies below those that the system gives to connections, and among those of this worker of pytest-xdist.
+    """
+    for _ in range(1_000):
+        port = next(_own_ports())
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("expected a free port, got a thousand that are in use")
+
+
+@cache
+def _own_ports() -> Iterator[int]:
+    """Ports of this process in turn, beginning at any of them."""
+    end = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    ports = range(10_000 + worker, end, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+    begin = random.SystemRandom().randrange(len(ports))  # others may test on this machine, too
+    return itertools.cycle([*ports[begin:], *ports[:begin]])
 
 
 def environment(**changes: str) -> dict[str, str]:
