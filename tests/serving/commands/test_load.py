@@ -56,12 +56,12 @@ def started(running: Running) -> float:
 
 
 @contextmanager
-def busy(stub: policy_pb2_grpc.PolicyServiceStub, running: Running) -> Iterator[None]:
-    """The model answers a large batch while the block runs, and has answered it afterwards."""
+def busy(stub: policy_pb2_grpc.PolicyServiceStub, running: Running) -> Iterator["grpc.Future[pb.ActResponse]"]:
+    """The model answers a large batch, which is the value, while the block runs, and has answered it afterwards."""
     before = started(running)
     call = stub.Act.future(slow_request(LARGE), timeout=60)
     wait_until(lambda: started(running) > before)
-    yield
+    yield call
     assert len(call.result().action.data) == 8 * len(LARGE)
 
 
@@ -127,12 +127,13 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_try_again(queued: Running
 def test_health_and_fast_policies_are_answered_while_a_slow_model_is_busy(queued: Running) -> None:
     with (
         grpc.insecure_channel(queued.target, UNLIMITED) as channel,
-        PolicyClient(queued.target, timeout_s=2) as client,
-        busy(policy_pb2_grpc.PolicyServiceStub(channel), queued),
+        PolicyClient(queued.target) as client,
+        busy(policy_pb2_grpc.PolicyServiceStub(channel), queued) as large,
     ):
-        health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=2)
+        health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=30)
         assert health.status == health_pb2.HealthCheckResponse.SERVING
         assert client.act("cartpole", OBSERVATION).version == "1"
+        assert not large.done()
 
 
 @pytest.mark.parametrize("way", ["deadline", "cancel"])
@@ -149,8 +150,11 @@ def test_work_that_nobody_waits_for_is_dropped_before_the_model(queued: Running,
             wait_until(lambda: all(call.done() for call in calls))
         assert stub.Act(slow_request(), timeout=30).version == "1"
     assert answered(queued, "slow") - before == len(LARGE) + len(SLOW)
-    code = grpc.StatusCode.DEADLINE_EXCEEDED if way == "deadline" else grpc.StatusCode.CANCELLED
-    assert {call.code() for call in calls} == {code}
+    codes = {call.code() for call in calls}
+    if way == "cancel":
+        assert codes == {grpc.StatusCode.CANCELLED}
+    else:  # a call whose deadline is nearer than its answer may be refused at once
+        assert codes <= {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED}
 
 
 def test_a_large_message_holds_up_no_other_call(queued: Running) -> None:

@@ -1,6 +1,5 @@
 """A service that follows the aliases of a real MLflow registry."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,76 +16,74 @@ from polserve.training.promotion.rollback import rollback
 from polserve.training.registry.store import connect
 from tests.support.following import OBSERVATION, SERVE, answering, live, promoted, register, serve, version
 from tests.support.proxy import proxy
-from tests.support.running import Running, environment, service, wait_until
+from tests.support.running import environment, service, wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow warns at its import and use
 
 
-@pytest.fixture(scope="module")
-def following(mlflow_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A service of two aliases of every policy that is registered, each test's own among them."""
-    folder = tmp_path_factory.mktemp("following")
-    options = ("--alias", "champion", "--alias", "challenger", "--cache-dir", str(folder / "cache"))
-    with service(*SERVE, *options, folder=folder, env=environment(MLFLOW_TRACKING_URI=mlflow_url)) as running:
-        yield running
-
-
 def test_the_service_follows_the_alias_without_a_restart_and_tags_the_versions(
-    mlflow_url: str, store: MlflowClient, policy: str, following: Running
+    mlflow_url: str, store: MlflowClient, policy: str, tmp_path: Path
 ) -> None:
-    wait_until(lambda: live(following, policy) == {"champion": "1"}, following.log)
-    assert answering(following, policy) == "1"
+    with serve(mlflow_url, policy, tmp_path) as running:
+        wait_until(lambda: running.ready()["ready"] is True, running.log)
+        assert answering(running, policy) == "1"
 
-    promoted(store, policy, "2", "for the test")
-    wait_until(lambda: answering(following, policy) == "2", following.log)
-    assert rollback(policy, tracking_uri=mlflow_url).version == "1"
-    wait_until(lambda: answering(following, policy) == "1", following.log)
+        promoted(store, policy, "2", "for the test")
+        wait_until(lambda: answering(running, policy) == "2", running.log)
+        assert rollback(policy, tracking_uri=mlflow_url).version == "1"
+        wait_until(lambda: answering(running, policy) == "1", running.log)
 
-    with PolicyClient(following.target) as client:
-        actions = client.act(policy, OBSERVATION).action
-    assert (actions == version("registered", 0).golden["action"]).all()
-    assert "polserve_registry_up 1.0" in following.metrics()
-    wait_until(lambda: "polserve.rollout.tests" in store.get_model_version(policy, "2").tags)
+        with PolicyClient(running.target) as client:
+            actions = client.act(policy, OBSERVATION).action
+        assert (actions == version("registered", 0).golden["action"]).all()
+        assert "polserve_registry_up 1.0" in running.metrics()
+        wait_until(lambda: "polserve.rollout.tests" in store.get_model_version(policy, "2").tags)
     assert store.get_model_version(policy, "2").tags["polserve.rollout.tests"].startswith("live 20")
 
 
 def test_several_aliases_are_served_at_once_and_a_deleted_one_goes(
-    store: MlflowClient, policy: str, following: Running
+    mlflow_url: str, store: MlflowClient, policy: str, tmp_path: Path
 ) -> None:
     store.set_registered_model_alias(policy, "challenger", "2")
-    wait_until(lambda: live(following, policy) == {"champion": "1", "challenger": "2"}, following.log)
-    assert answering(following, policy) == "1"
-    assert answering(following, policy, "@challenger") == "2"
-    store.delete_registered_model_alias(policy, "challenger")
-    wait_until(lambda: live(following, policy) == {"champion": "1"}, following.log)
+    with serve(mlflow_url, policy, tmp_path, "--alias", "champion", "--alias", "challenger") as running:
+        wait_until(lambda: live(running, policy) == {"champion": "1", "challenger": "2"}, running.log)
+        assert answering(running, policy) == "1"
+        assert answering(running, policy, "@challenger") == "2"
+        store.delete_registered_model_alias(policy, "challenger")
+        wait_until(lambda: live(running, policy) == {"champion": "1"}, running.log)
 
 
 def test_a_version_changed_after_registration_is_refused_and_tagged_with_the_reason(
-    store: MlflowClient, policy: str, following: Running
+    mlflow_url: str, store: MlflowClient, policy: str, tmp_path: Path
 ) -> None:
     store.set_model_version_tag(policy, "2", SHA256_TAG, "0" * 64)
-    wait_until(lambda: live(following, policy) == {"champion": "1"}, following.log)
-    store.set_registered_model_alias(policy, CHAMPION, "2")
-    tag = "polserve.rollout.tests"
-    wait_until(lambda: tag in store.get_model_version(policy, "2").tags, following.log)
-    reason = store.get_model_version(policy, "2").tags[tag]
-    assert reason.startswith("refused 20")
-    assert "sha256 of model.onnx: expected 0000" in reason
-    assert answering(following, policy) == "1", "what was live stays live"
-    assert following.ready()["ready"] is True
-    assert f'polserve_rollouts_total{{outcome="refused",policy="{policy}"}} 1.0' in following.metrics()
+    with serve(mlflow_url, policy, tmp_path) as running:
+        wait_until(lambda: running.ready()["ready"] is True, running.log)
+        store.set_registered_model_alias(policy, CHAMPION, "2")
+        tag = "polserve.rollout.tests"
+        wait_until(lambda: tag in store.get_model_version(policy, "2").tags, running.log)
+        reason = store.get_model_version(policy, "2").tags[tag]
+        assert reason.startswith("refused 20")
+        assert "sha256 of model.onnx: expected 0000" in reason
+        assert answering(running, policy) == "1", "what was live stays live"
+        assert running.ready()["ready"] is True
+        assert f'polserve_rollouts_total{{outcome="refused",policy="{policy}"}} 1.0' in running.metrics()
 
 
-def test_all_policies_are_served_by_their_tag(store: MlflowClient, policy: str, following: Running) -> None:
+def test_all_policies_are_served_by_their_tag(
+    mlflow_url: str, store: MlflowClient, policy: str, tmp_path: Path
+) -> None:
     store.create_registered_model("no-policy")
-    wait_until(lambda: live(following, policy) == {"champion": "1"}, following.log)
-    assert "no-policy" not in following.ready()["policies"]
-    other = register_other(store)
-    wait_until(lambda: live(following, other) == {"champion": "1"}, following.log)
-    wait_until(lambda: "polserve.rollout.tests" in store.get_model_version(other, "1").tags)
-    store.delete_registered_model(other)
-    wait_until(lambda: live(following, other) is None, following.log)
-    assert answering(following, policy) == "1"
+    env = environment(MLFLOW_TRACKING_URI=mlflow_url)
+    with service(*SERVE, "--cache-dir", str(tmp_path), folder=tmp_path, env=env) as running:
+        wait_until(lambda: live(running, policy) == {"champion": "1"}, running.log)
+        assert "no-policy" not in running.ready()["policies"]
+        other = register_other(store)
+        wait_until(lambda: live(running, other) == {"champion": "1"}, running.log)
+        wait_until(lambda: "polserve.rollout.tests" in store.get_model_version(other, "1").tags)
+        store.delete_registered_model(other)
+        wait_until(lambda: live(running, other) is None, running.log)
+        assert answering(running, policy) == "1"
 
 
 def register_other(store: MlflowClient) -> str:
@@ -107,13 +104,16 @@ def test_a_version_that_is_deleted_while_it_answers_goes_on_where_the_policy_is_
         wait_until(lambda: answering(running, policy) == "2", running.log)
 
 
-def test_two_aliases_on_one_version_are_one_version(store: MlflowClient, policy: str, following: Running) -> None:
+def test_two_aliases_on_one_version_are_one_version(
+    mlflow_url: str, store: MlflowClient, policy: str, tmp_path: Path
+) -> None:
     store.set_registered_model_alias(policy, "challenger", "1")
-    wait_until(lambda: live(following, policy) == {"champion": "1", "challenger": "1"}, following.log)
-    with PolicyClient(following.target) as client:
-        info = client.policy(policy)
-    assert [version.version for version in info.versions] == ["1"]
-    assert f'polserve_rollouts_total{{outcome="live",policy="{policy}"}} 1.0' in following.metrics()
+    with serve(mlflow_url, policy, tmp_path, "--alias", "champion", "--alias", "challenger") as running:
+        wait_until(lambda: live(running, policy) == {"champion": "1", "challenger": "1"}, running.log)
+        with PolicyClient(running.target) as client:
+            (info,) = client.policies()
+        assert [version.version for version in info.versions] == ["1"]
+        assert f'polserve_rollouts_total{{outcome="live",policy="{policy}"}} 1.0' in running.metrics()
 
 
 def test_an_alias_that_is_moved_and_moved_back_between_two_looks_changes_nothing(
@@ -132,12 +132,13 @@ def test_an_alias_that_is_moved_and_moved_back_between_two_looks_changes_nothing
 
 
 def test_moves_made_by_hand_are_on_record_and_can_be_rolled_back(
-    store: MlflowClient, policy: str, following: Running
+    mlflow_url: str, store: MlflowClient, policy: str, tmp_path: Path
 ) -> None:
-    wait_until(lambda: live(following, policy) == {"champion": "1"}, following.log)
-    for number in ("2", "1"):
-        store.set_registered_model_alias(policy, CHAMPION, number)
-        wait_until(lambda number=number: points_at(record(store, policy), number), following.log)  # type: ignore[misc]
+    with serve(mlflow_url, policy, tmp_path) as running:
+        wait_until(lambda: running.ready()["ready"] is True, running.log)
+        for version in ("2", "1"):
+            store.set_registered_model_alias(policy, CHAMPION, version)
+            wait_until(lambda version=version: points_at(record(store, policy), version), running.log)  # type: ignore[misc]
     moves = parse_history(record(store, policy))
     assert [move.version for move in moves] == ["1", "2", "1"]
     assert [move.by for move in moves[1:]] == ["seen by tests"] * 2
