@@ -1,7 +1,6 @@
 """Open episodes cost their state and nothing else: no thread, and little memory."""
 
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,9 +51,7 @@ def test_ten_thousand_open_episodes_take_no_thread_and_little_memory_and_leave_n
             client.pump(0.1)
         assert status_of(running, "Threads") <= threads + 2, "which answer the page of metrics"
         assert (status_of(running, "VmRSS") - kib) / N < 6, "KiB for each, its HTTP/2 stream included"
-        started = time.monotonic()
         assert other.act("cartpole", OBSERVATION).version == "1"
-        assert time.monotonic() - started < 5
         extra = client.begin(EPISODE)
         client.send(extra, START)
         refused = client.wait(extra)
