@@ -218,7 +218,7 @@ def test_an_allocator_is_trained_for_the_account_of_a_history(folder: Path) -> N
     few = [word for name, value in sizes.items() for word in ("--set", f"{name}={value}")]
     said = trained("adbudget", "--data", "history.csv", "--name", "shop", "--steps", "1000", *few)
     assert "fitted 200 days of history.csv: R squared 0." in said
-    assert "display: identified" in said
+    assert "display: 90 % interval " in said
     assert "solved anew every day" in said
     (page,) = folder.glob("mlruns/**/allocation.html")
     text = page.read_text()

@@ -7,9 +7,12 @@ import pytest
 
 from polserve.training.tasks.adbudget.accounts import CHANNELS
 from polserve.training.tasks.adbudget.contexts import WEEKDAY_DEMAND
+from polserve.training.tasks.adbudget.curves.curve import Curve
 from polserve.training.tasks.adbudget.curves.fit import fit_response
+from polserve.training.tasks.adbudget.curves.lift import LiftTest
 from polserve.training.tasks.adbudget.curves.regression import SalesModel
-from polserve.training.tasks.adbudget.curves.response import Response
+from polserve.training.tasks.adbudget.curves.response import Channel, Response, geometric_adstock
+from polserve.training.tasks.adbudget.history.controls import Control
 from polserve.training.tasks.adbudget.history.history import History, Truth, simulate_history
 
 TRUTH = Truth(channels=(CHANNELS["facebook"], CHANNELS["search"]), base_sales=1500.0)
@@ -19,9 +22,15 @@ def history(days: int = 365, truth: Truth = TRUTH, seed: int = 0) -> History:
     return simulate_history(truth, days, np.random.default_rng(seed))
 
 
+def truth_of(known: History, channels: tuple[Channel, ...], curve: Curve) -> float:
+    """Sales a day that the truth has at the mean spend of a curve."""
+    index = known.channels.index(curve.channel)
+    return float(Response([channels[index]]).sales(np.array([[curve.mean_spend]]))[0, 0])
+
+
 def test_the_fit_recovers_what_a_history_was_made_of() -> None:
     known = history(540)
-    fit = fit_response(known, np.random.default_rng(1), members=8)
+    fit = fit_response(known, np.random.default_rng(1), members=20)
     assert fit.r_squared > 0.85
     assert fit.base_sales == pytest.approx(TRUTH.base_sales, rel=0.25)
     assert fit.weekday_demand == pytest.approx(WEEKDAY_DEMAND, abs=0.05)
@@ -29,22 +38,33 @@ def test_the_fit_recovers_what_a_history_was_made_of() -> None:
     truth, fitted = Response(TRUTH.channels), Response(fit.channels)
     assert fitted.sales(mean_spend) == pytest.approx(truth.sales(mean_spend), rel=0.15)
     assert fitted.retention == pytest.approx(truth.retention, abs=0.1)
-    for curve, at, expected in zip(fit.curves, mean_spend, truth.sales(mean_spend), strict=True):
-        assert curve.is_identified
-        low, high = (float(np.interp(at, curve.spends, edge)) for edge in (curve.low, curve.high))
+    for curve in fit.curves:
+        assert curve.verdict == "interval"
+        low, _, high = curve.at_mean
+        expected = truth_of(known, TRUTH.channels, curve)
         assert 0.7 * expected < low < high < 1.3 * expected
 
 
+def test_a_history_without_an_experiment_is_never_said_to_identify_a_curve() -> None:
+    fit = fit_response(history(365), np.random.default_rng(1), members=4)
+    assert not any(curve.is_identified for curve in fit.curves)
+    assert "of sales a day at the mean spend of" in fit.statement()[0]
+    assert ", given no confounding; observed from" in fit.statement()[0]
+
+
 def test_the_derivatives_that_the_fit_uses_are_those_of_the_sales() -> None:
-    idle_at_first = history(90)
+    idle_at_first = history(400)
     idle_at_first.spends[:5] = 0.0
-    model = SalesModel(idle_at_first)
-    for parameters in model.starts(np.random.default_rng(0)):
-        exact = model.derivatives(parameters) * idle_at_first.sales.mean()
+    price = Control("price", "price", np.random.default_rng(0).uniform(1, 2, 400))
+    tests = [LiftTest("search", 300.0, 100.0, 90.0, 9.0, days=14), LiftTest("facebook", 300.0, -300.0, -400.0, 50.0)]
+    model = SalesModel(replace(idle_at_first, controls=(price,)), tests)
+    for start in model.starts(np.random.default_rng(0)):
+        parameters = np.clip(start, model.prior.low + 1e-3, model.prior.high - 1e-3)
+        exact = model.predict(parameters).derivatives
         for index, by_one in enumerate(exact.T):
             step = 1e-6 * np.eye(len(parameters))[index]
-            estimate = (model.sales(parameters + step) - model.sales(parameters - step)) / 2e-6
-            assert by_one == pytest.approx(estimate, rel=1e-4, abs=1e-3)
+            estimate = (model.predict(parameters + step).values - model.predict(parameters - step).values) / 2e-6
+            assert by_one == pytest.approx(estimate, rel=1e-3, abs=1e-5)
 
 
 def test_a_channel_that_hardly_varies_is_said_not_to_be_identified() -> None:
@@ -52,7 +72,7 @@ def test_a_channel_that_hardly_varies_is_said_not_to_be_identified() -> None:
     flat = known.spends.copy()
     flat[:, 1] = 300.0
     fit = fit_response(replace(known, spends=flat), np.random.default_rng(0), members=8)
-    assert not fit.curves[1].is_identified
+    assert fit.curves[1].verdict == "not identified"
     assert "search: NOT identified by this history" in fit.statement()[1]
     assert "its spend varies by 0% only" in fit.statement()[1]
 
@@ -84,6 +104,98 @@ def test_the_currency_of_a_history_is_that_of_its_budgets() -> None:
     fit = fit_response(replace(history(90), currency="EUR"), np.random.default_rng(0), members=2)
     assert fit.account().currency == "EUR"
     assert replace(fit, history=history(90)).account().currency == "USD"
+
+
+@pytest.mark.parametrize("moves_advertising", [False, True])
+def test_season_and_growth_that_spends_follow_do_not_mislead_the_intervals(*, moves_advertising: bool) -> None:
+    days = np.arange(730)
+    demand = (1 + 0.15 * np.sin(2 * np.pi * days / 365.25)) * 1.4 ** (days / 365.25)
+    demand /= demand.mean()
+    known = history(730)
+    spends = known.spends * demand[:, None] ** 2
+    sold = Response(TRUTH.channels).sales(geometric_adstock(spends, Response(TRUTH.channels).retention)).sum(axis=1)
+    level = demand * (TRUTH.base_sales + sold) if moves_advertising else demand * TRUTH.base_sales + sold
+    noise = np.random.default_rng(3).lognormal(0, 0.05, 730)
+    known = replace(known, spends=spends, sales=np.array(WEEKDAY_DEMAND)[known.weekday] * level * noise)
+    fit = fit_response(known, np.random.default_rng(0), members=40)
+    for curve in fit.curves:
+        low, _, high = curve.at_mean
+        assert low < truth_of(known, TRUTH.channels, curve) < high
+        assert curve.verdict == "confounded"
+        assert f"{curve.channel}: CONFOUNDED: its spend moves with demand (correlation 0." in curve.statement()
+
+
+def test_nothing_tells_a_dead_channel_from_none() -> None:
+    dead = replace(TRUTH, channels=(TRUTH.channels[0], replace(TRUTH.channels[1], sales_max=1e-6)))
+    fit = fit_response(history(400, dead), np.random.default_rng(0), members=20)
+    assert fit.curves[1].at_mean[0] == 0.0
+    assert "search: NOT identified by this history: nothing tells it from none" in fit.statement()[1]
+    assert fit.curves[0].verdict == "interval"
+
+
+def test_a_lift_test_identifies_what_a_history_does_not_tell() -> None:
+    known = history(200)
+    twins = replace(known, spends=np.column_stack([known.spends[:, 0], 0.5 * known.spends[:, 0]]))
+    alone = fit_response(twins, np.random.default_rng(0), members=20).curves[1]
+    curve = Response([TRUTH.channels[1]]).sales(np.array([[0.0], [300.0]]))[:, 0]
+    test = LiftTest("search", spend=0.0, spend_change=300.0, sales_change=float(curve[1]), standard_error=20.0)
+    told = fit_response(twins, np.random.default_rng(0), members=20, lift_tests=[test]).curves[1]
+    assert (alone.verdict, told.verdict) == ("not identified", "identified")
+    assert told.statement().startswith("search: identified by 1 lift test, 90 % interval ")
+    low, high = (float(np.interp(300.0, told.spends, edge)) for edge in (told.low, told.high))
+    assert low < curve[1] < high < low + 150
+
+
+def test_sales_that_never_change_tell_nothing_of_any_channel() -> None:
+    known = history(60)
+    fit = fit_response(replace(known, sales=np.full(60, 1000.0)), np.random.default_rng(0), members=4)
+    assert [curve.verdict for curve in fit.curves] == ["not identified"] * 2
+    assert fit.r_squared == 0.0
+    assert fit.account().channels == fit.channels
+
+
+def test_a_history_of_sixty_days_says_what_it_cannot_tell() -> None:
+    fit = fit_response(history(60, replace(TRUTH, sales_noise=0.2)), np.random.default_rng(0), members=20)
+    assert all(curve.verdict == "not identified" for curve in fit.curves)
+    assert "the history is shorter than a year: its season, if it has one, is fitted as a trend" in fit.statement()
+
+
+def test_a_channel_of_the_last_days_only_does_not_end_the_fit() -> None:
+    known = history(200)
+    known.spends[:-10, 1] = 0.0
+    fit = fit_response(known, np.random.default_rng(0), members=4)
+    assert fit.holdout is not None
+    assert np.isfinite(fit.holdout.error)
+
+
+def test_the_parts_of_sales_add_up_to_the_fit() -> None:
+    fit = fit_response(history(400), np.random.default_rng(0), members=2)
+    parts = fit.decomposition
+    assert parts.names == ("base", "trend", "season", "events", "weekday", "facebook", "search")
+    assert parts.sales.sum(axis=1) == pytest.approx(fit.expected)
+    truth = Response(TRUTH.channels).sales(geometric_adstock(fit.history.spends, Response(TRUTH.channels).retention))
+    assert [parts.daily["facebook"], parts.daily["search"]] == pytest.approx(truth.mean(axis=0), rel=0.15)
+
+
+def test_days_that_were_held_out_are_foretold_better_than_naively() -> None:
+    fit = fit_response(history(400), np.random.default_rng(0), members=2)
+    assert fit.holdout is not None
+    assert fit.holdout.error < 0.08 < fit.holdout.naive_error
+    assert (
+        f"the last 56 days are foretold with an error of {fit.holdout.error:.1%}, less than the" in fit.statement()[2]
+    )
+
+
+def test_a_day_that_nothing_explains_is_named_until_an_event_explains_it() -> None:
+    known = history(400)
+    known.sales[[300, 301]] *= 2.5
+    puzzled = fit_response(known, np.random.default_rng(0), members=2)
+    assert {day.isoformat() for day, _ in puzzled.surprises} == {"2024-10-27", "2024-10-28"}
+    assert "2024-10-27 (2." in puzzled.statement()[-1]
+    event = Control("event: sale", "event", np.isin(np.arange(400), [300, 301]).astype(float))
+    told = fit_response(replace(known, controls=(event,)), np.random.default_rng(0), members=2)
+    assert told.surprises == ()
+    assert told.decomposition.daily["events"] > 0
 
 
 def test_the_simulator_is_a_pure_function_of_its_seed() -> None:

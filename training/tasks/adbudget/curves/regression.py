@@ -1,135 +1,211 @@
-"""Sales as a function of spends and parameters, its derivatives, and the parameters that explain a history best."""
+"""Sales as a function of spends, demand and parameters, its derivatives, and the parameters that explain a history.
 
+On each day, with the adstock A_i and the saturation h_i of channel i,
+
+    sales = week * events * (base * slow + slow^coupling * sum_i effect_i * h_i(A_i) / h_i(mean spend)),
+
+where `slow` is trend times season. With a coupling of 1, demand moves what advertising sells as it moves all other
+sales; with 0, it moves those alone. A history hardly tells, so the coupling is a parameter like the others.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import least_squares
 from scipy.signal import lfilter
+from scipy.special import expit
 
 from polserve.training.tasks.adbudget.contexts import DAYS_A_WEEK
+from polserve.training.tasks.adbudget.curves.demand import make_design
+from polserve.training.tasks.adbudget.curves.lift import LiftRows, LiftTest
+from polserve.training.tasks.adbudget.curves.minimising import Observed, Prediction, Prior, minimise
 from polserve.training.tasks.adbudget.curves.response import Channel, Floats
 from polserve.training.tasks.adbudget.history.history import History
 
-RETENTION_RANGE = (0.0, 0.95)
-SLOPE_RANGE = (0.4, 1.0)
-"""Range of the Hill curve's exponent: concave, as in Meridian and PyMC-Marketing."""
-HALF_SATURATION_RANGE = (0.05, 10.0)
+RETENTION = (0.4, 0.3, 0.0, 0.95)
+"""Prior mean, standard deviation and range, as of the next ones: Meridian has all of 0 to 1, uniformly."""
+LOG_HALF_SATURATION = (0.2, 1.0, float(np.log(0.05)), float(np.log(20.0)))
 """To the channel's mean spend on the days that it was used."""
+SLOPE = (0.9, 0.2, 0.4, 1.0)
+"""Exponent of the Hill curve: concave, as in Meridian and PyMC-Marketing."""
+EFFECT = (0.2, 0.5, 0.0, 10.0)
+"""Sales at a steady mean spend, to the account's mean sales."""
+BASE = (0.5, 0.5, 0.0, 10.0)
+"""Sales without any spend, to mean sales."""
+COUPLING = (0.5, 0.5, 0.0, 1.0)
 STARTS = 3
-MOST_EVALUATIONS = 200
+SETTLING_DAYS = 14
+"""First days of a history, which what was spent before them moves: they are not fitted."""
+SETTLED_LEAST_DAYS = 120
+"""A shorter history cannot spare them."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Shares:
-    """What the parameters make of the spends; arrays are (days, channels)."""
+class Curves:
+    """Parameters of the channels' curves; each array is (channels,) or (members, channels)."""
 
-    adstock: Floats  # in half saturations
-    share: Floats  # of the most sales
-    week: Floats  # (days,), demand by weekday
-    level: Floats  # (days,), sales before the weekday's factor
+    retention: Floats
+    log_half: Floats
+    slope: Floats
+    effect: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the parameters make of a history's days."""
+
+    fast: Floats  # (days,), weekday times events
+    slow: Floats  # (days,), trend times season
+    coupled: Floats  # (days,), slow^coupling
+    base: float
+    sold: Floats  # (days, channels), by each channel at a demand of 1
+    log_adstock: Floats  # (days, channels), in half saturations; 0 where nothing was spent yet
+    share: Floats  # (days, channels), of the most sales
+
+    @property
+    def sales(self) -> Floats:
+        """Expected sales (days,), in mean sales."""
+        return np.asarray(self.fast * (self.base * self.slow + self.coupled * self.sold.sum(axis=1)))
 
 
 class SalesModel:
-    """Parameters in one vector: per channel retention, log half saturation, slope, most sales; base; weekdays."""
+    """Parameters in one vector: per channel retention, log half saturation, slope, effect; base; coupling; demand."""
 
-    def __init__(self, history: History) -> None:
-        self._names = history.channels
-        self._n = len(history.channels)
-        self._mean_spend = np.array([spend[spend > 0].mean() for spend in history.spends.T])
-        self._spends = history.spends / self._mean_spend
-        self._weekday = history.weekday
-        self._is_weekday = np.eye(DAYS_A_WEEK)[history.weekday]
-        self._mean_sales = float(history.sales.mean())
-        ones = np.ones(self._n)
-        low, high = np.log(np.array(HALF_SATURATION_RANGE))
-        self._low = np.concatenate([
-            RETENTION_RANGE[0] * ones, low * ones, SLOPE_RANGE[0] * ones, 0 * ones, [0.0], np.full(DAYS_A_WEEK, 0.05)
-        ])  # fmt: skip
-        self._high = np.concatenate([
-            RETENTION_RANGE[1] * ones, high * ones, SLOPE_RANGE[1] * ones, 10 * ones, [5.0], np.full(DAYS_A_WEEK, 20.0)
-        ])  # fmt: skip
+    def __init__(self, history: History, lift_tests: Sequence[LiftTest] = (), held_out_days: int = 0) -> None:
+        self.history = history
+        self.n = len(history.channels)
+        self.design = make_design(history)
+        self.mean_spend = np.array([spend[spend > 0].mean() for spend in history.spends.T])
+        self.mean_sales = float(history.sales.mean())
+        self.lift_tests = tuple(lift_tests)
+        self._lift = LiftRows(lift_tests, history.channels, self.mean_spend, self.mean_sales)
+        self._spends = history.spends / self.mean_spend
+        self._slow = self.design.slow
+        self._fast = self.design.of("weekday", "events")
+        ones = np.ones(self.n)
+        rows = [[value * ones for value in kind] for kind in (RETENTION, LOG_HALF_SATURATION, SLOPE, EFFECT)]
+        of_demand = (np.zeros_like(self.design.deviation), self.design.deviation)
+        demand = (*of_demand, np.full_like(of_demand[0], -10.0), np.full_like(of_demand[0], 10.0))
+        self.prior = Prior(*(
+            np.concatenate([*(row[index] for row in rows), [BASE[index], COUPLING[index]], demand[index]])
+            for index in range(4)
+        ))  # fmt: skip
+        days = np.arange(len(history.sales))
+        settling = SETTLING_DAYS if len(days) >= SETTLED_LEAST_DAYS else 0
+        self.is_fitted = (days >= settling) & (days < len(days) - held_out_days)
 
     def starts(self, rng: np.random.Generator) -> list[Floats]:
-        """Where to begin: one in the middle, the others at random."""
-        middle = np.concatenate([
-            np.full(self._n, 0.5), np.zeros(self._n), np.full(self._n, 0.85), np.full(self._n, 0.5), [0.5],
-            np.ones(DAYS_A_WEEK),
-        ])  # fmt: skip
-        spread = np.concatenate([
-            np.full(self._n, 0.4), np.full(self._n, 1.0), np.full(self._n, 0.14), np.full(self._n, 0.4), [0.4],
-            np.full(DAYS_A_WEEK, 0.1),
-        ])  # fmt: skip
-        return [middle, *(middle + spread * rng.uniform(-1, 1, len(middle)) for _ in range(STARTS - 1))]
+        """Where to begin: one in the middle of the prior, the others around it."""
+        spread = self.prior.deviation * 0.5
+        return [self.prior.mean, *(self.prior.mean + spread * rng.uniform(-1, 1, (STARTS - 1, len(spread))))]
 
-    def fit(self, sales: Floats, start: Floats) -> tuple[Floats, float]:
-        """Find the parameters that explain `sales` best; return them and what they leave."""
+    def predict(self, parameters: Floats) -> Prediction:
+        """Predict sales (days,), and what each lift test finds, in mean sales."""
+        terms = self.terms(parameters)
+        sales, derivatives = terms.sales, self.derivatives(parameters, terms)
+        if not self.lift_tests:
+            return Prediction(parameters, sales, derivatives)
+        own = np.arange(4)[:, None] * self.n + self._lift.index  # (4, tests), where a test's channel has its parameters
+        rows = np.zeros((len(self.lift_tests), len(parameters)))
+        rows[np.arange(len(rows)), own] = self._lift.derivatives(*parameters[own])
+        lifts = self._lift.predict(*parameters[own])
+        return Prediction(parameters, np.concatenate([sales, lifts]), np.concatenate([derivatives, rows]))
 
-        def residuals(parameters: Floats) -> Floats:
-            return self._relative_sales(parameters) - sales / self._mean_sales
+    def observed(self, sales: Floats, deviation: Floats, lift_noise: Floats | float = 0.0) -> Observed:
+        """Put together what is fitted: `sales` (days,), whose noise has a `deviation` (days,), and lift tests.
 
-        result = least_squares(
-            residuals,
-            np.clip(start, self._low + 1e-6, self._high - 1e-6),
-            jac=self.derivatives,
-            bounds=(self._low, self._high),
-            x_scale=np.maximum(np.abs(start), 0.1),
-            max_nfev=MOST_EVALUATIONS,
-        )
-        return np.asarray(result.x), float(result.cost)
+        Sales and deviation are in mean sales; `lift_noise` (tests,), in standard errors, is added to what tests found.
+        """
+        lifts = self._lift.sales_change + lift_noise / self._lift.weights
+        weights = np.concatenate([self.is_fitted / deviation, self._lift.weights])
+        return Observed(np.concatenate([sales, lifts]), weights)
 
-    def sales(self, parameters: Floats) -> Floats:
-        """Compute the expected sales (days,)."""
-        return self._relative_sales(parameters) * self._mean_sales
+    def fit(self, observed: Observed, start: Floats | Prediction, prior: Prior) -> tuple[Prediction, float]:
+        """Find the parameters that explain best what was observed; return what they predict, and the cost."""
+        if not isinstance(start, Prediction):
+            start = self.predict(np.clip(start, prior.low, prior.high))
+        return minimise(self.predict, observed, start, prior)
 
-    def derivatives(self, parameters: Floats) -> Floats:
-        """Compute the derivatives (days, parameters) of the expected sales, in mean sales, by the parameters."""
-        retention, half, slope, most = parameters[: 4 * self._n].reshape(4, self._n)
-        shares = self._shares(parameters)
-        bend = shares.share * (1 - shares.share)
-        is_spent = shares.adstock > 0
-        adstock = np.where(is_spent, shares.adstock, 1.0)  # nothing changes where nothing was spent yet
-        by_retention = slope * bend / adstock * self._adstock_change(retention) / np.exp(half)
-        by_slope = bend * np.log(adstock)
-        columns = [by_retention * most, -slope * bend * most, by_slope * most, shares.share]
-        by_channel = np.concatenate(columns, axis=1) * shares.week[:, None]
-        return np.column_stack([by_channel, shares.week, self._is_weekday * shares.level[:, None]])
+    def curves(self, parameters: Floats) -> Curves:
+        """Parameters of the channels' curves among `parameters` (..., all)."""
+        return Curves(*(parameters[..., index * self.n : (index + 1) * self.n] for index in range(4)))
 
-    def channels(self, parameters: Floats) -> tuple[Channel, ...]:
-        """Channels that the parameters describe."""
-        retention, half, slope, most = parameters[: 4 * self._n].reshape(4, self._n)
-        scale = self._weekday_mean(parameters) * self._mean_sales
-        return tuple(
-            Channel(
-                name=name,
-                retention=float(np.clip(retention[i], *RETENTION_RANGE)),
-                half_saturation=float(np.exp(half[i]) * self._mean_spend[i]),
-                slope=float(np.clip(slope[i], *SLOPE_RANGE)),
-                sales_max=float(max(most[i], 1e-9) * scale),
-            )
-            for i, name in enumerate(self._names)
+    def terms(self, parameters: Floats) -> Terms:
+        """Compute what the parameters make of the history's days."""
+        curves, weights = self.curves(parameters), parameters[4 * self.n + 2 :]
+        base, coupling = parameters[4 * self.n : 4 * self.n + 2]
+        columns = self.design.columns
+        slow = columns[:, self._slow] @ weights[self._slow]
+        adstock = np.maximum(self._filtered((1 - curves.retention) * self._spends, curves.retention), 0.0)
+        is_spent = adstock > 0
+        log_adstock = np.log(np.where(is_spent, adstock, 1.0)) - np.where(is_spent, curves.log_half, 0.0)
+        share = np.where(is_spent, expit(curves.slope * log_adstock), 0.0)
+        return Terms(
+            fast=np.exp(columns[:, self._fast] @ weights[self._fast]),
+            slow=np.exp(slow),
+            coupled=np.exp(coupling * slow),
+            base=float(base),
+            sold=curves.effect * share / share_at_mean(curves),
+            log_adstock=log_adstock,
+            share=share,
         )
 
-    def base(self, parameters: Floats) -> float:
-        """Sales a day without any spend."""
-        return float(parameters[4 * self._n] * self._mean_sales * self._weekday_mean(parameters))
+    def derivatives(self, parameters: Floats, terms: Terms) -> Floats:
+        """Compute the derivatives (days, parameters) of the expected sales, in mean sales."""
+        curves = self.curves(parameters)
+        coupling = parameters[4 * self.n + 1]
+        at_mean = share_at_mean(curves)
+        moved = (terms.fast * terms.coupled)[:, None]
+        rest = 1 - terms.share
+        adstock = np.exp(terms.log_adstock + curves.log_half)
+        by_retention = terms.sold * curves.slope * rest / adstock * self._adstock_change(curves.retention)
+        by_half = terms.sold * curves.slope * (terms.share - at_mean)
+        by_slope = terms.sold * (rest * terms.log_adstock + (1 - at_mean) * curves.log_half)
+        by_channel = np.concatenate([by_retention, by_half, by_slope, terms.share / at_mean], axis=1) * moved
+        of_base, of_channels = terms.fast * terms.slow, moved[:, 0] * terms.sold.sum(axis=1)
+        by_slow = terms.base * of_base + coupling * of_channels
+        by_demand = self.design.columns * terms.sales[:, None]
+        by_demand[:, self._slow] = self.design.columns[:, self._slow] * by_slow[:, None]
+        return np.column_stack([by_channel, of_base, of_channels * np.log(terms.slow), by_demand])
+
+    def scale(self, parameters: Floats, terms: Terms) -> float:
+        """Sales that a channel of effect 1 brings at its mean spend, on a day of average demand without events."""
+        return float(terms.coupled.mean() * self._week(parameters).mean() * self.mean_sales)
+
+    def base_sales(self, parameters: Floats, terms: Terms) -> float:
+        """Sales a day without any spend, on a day of average demand without events."""
+        return float(terms.base * terms.slow.mean() * self._week(parameters).mean() * self.mean_sales)
+
+    def demand(self, parameters: Floats) -> Floats:
+        """Trend, season and events of each day (days,), without weekdays."""
+        columns = self.design.of("trend", "season", "events")
+        return np.asarray(np.exp(self.design.columns[:, columns] @ parameters[4 * self.n + 2 :][columns]))
 
     def weekday(self, parameters: Floats) -> tuple[float, ...]:
         """Demand by weekday, of mean 1."""
-        week = parameters[4 * self._n + 1 :] / self._weekday_mean(parameters)
-        return tuple(week.tolist())
+        week = self._week(parameters)
+        return tuple((week / week.mean()).tolist())
 
-    def _relative_sales(self, parameters: Floats) -> Floats:
-        """Compute the expected sales (days,), in mean sales."""
-        shares = self._shares(parameters)
-        return np.asarray(shares.week * shares.level)
+    def channels(self, parameters: Floats) -> tuple[Channel, ...]:
+        """Channels that the parameters describe, on a day of average demand."""
+        curves, scale = self.curves(parameters), self.scale(parameters, self.terms(parameters))
+        most = np.maximum(curves.effect / share_at_mean(curves), 1e-9) * scale
+        return tuple(
+            Channel(
+                name=name,
+                retention=float(curves.retention[i]),
+                half_saturation=float(np.exp(curves.log_half[i]) * self.mean_spend[i]),
+                slope=float(curves.slope[i]),
+                sales_max=float(most[i]),
+            )
+            for i, name in enumerate(self.history.channels)
+        )
 
-    def _shares(self, parameters: Floats) -> _Shares:
-        retention, half, slope, most = parameters[: 4 * self._n].reshape(4, self._n)
-        adstock = np.maximum(self._filtered((1 - retention) * self._spends, retention), 0.0) / np.exp(half)
-        power = adstock**slope
-        share = power / (1 + power)
-        week = parameters[4 * self._n + 1 :][self._weekday]
-        return _Shares(adstock, share, week, parameters[4 * self._n] + share @ most)
+    def _week(self, parameters: Floats) -> Floats:
+        """Factors of Monday to Sunday."""
+        index = self.design.of("weekday")
+        first = np.array([np.flatnonzero(self.history.weekday == day)[0] for day in range(DAYS_A_WEEK)])
+        return np.asarray(np.exp(self.design.columns[np.ix_(first, index)] @ parameters[4 * self.n + 2 :][index]))
 
     def _adstock_change(self, retention: Floats) -> Floats:
         """Compute the derivative of the adstock (days, channels), in mean spends, by each channel's retention."""
@@ -143,5 +219,7 @@ class SalesModel:
             lfilter([1.0], [1.0, -kept], column) for kept, column in zip(retention, added.T, strict=True)
         ])  # fmt: skip
 
-    def _weekday_mean(self, parameters: Floats) -> float:
-        return float(parameters[4 * self._n + 1 :].mean())
+
+def share_at_mean(curves: Curves) -> Floats:
+    """Share of the most sales at a steady mean spend, by channel."""
+    return np.asarray(1 / (1 + np.exp(curves.slope * curves.log_half)))

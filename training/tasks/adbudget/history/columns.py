@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from polserve.training.errors import InvalidOption, require
+from polserve.training.tasks.adbudget.history.controls import KINDS, Kind
 from polserve.training.tasks.adbudget.history.currencies import CODES, code_of
 from polserve.training.tasks.adbudget.history.sheets import REPLACEMENT, Sheet
 
@@ -13,6 +14,8 @@ UNIT = r"(?:[\s_-]+(?P<suffix>[^()\[\]]+)|[\s_-]*[(\[](?P<unit>[^()\[\]]*)[)\]])
 """After a name: facebook_spend_eur, facebook_spend (EUR)."""
 SPEND = re.compile(rf"(?P<name>.+?)[\s_-]+spend{UNIT}", re.IGNORECASE)
 SALES = re.compile(rf"(?P<name>sales){UNIT}", re.IGNORECASE)
+CONTROL = re.compile(rf"(?:.+?[\s_-]+)?(?P<kind>{'|'.join(KINDS)})s?(?:[\s_-]*[(\[][^()\[\]]*[)\]])?", re.IGNORECASE)
+"""Names of events, promotions and prices: event, Easter_holiday, competitor_price (EUR)."""
 CURRENCY = re.compile(
     r"(.*[\s_-])?(currency|curr|ccy|w(ä|ae)hrung|valuta|devise|moneda|moeda)([\s_-]+(iso[\s_-]+)?code)?", re.IGNORECASE
 )
@@ -32,6 +35,8 @@ class Columns:
     """Columns that tell a currency on each line."""
     told: dict[str, str]
     """Currencies told by the names of columns, by name."""
+    controls: dict[int, Kind]
+    """Columns of events, promotions and prices, by index."""
 
 
 def is_header(cells: Sequence[str]) -> bool:
@@ -71,7 +76,14 @@ def find_columns(sheet: Sheet) -> Columns:
     used = {dates[0], sales[0], *spends.values()}
     others = [index for index in range(len(sheet.header)) if index not in used]
     currencies = tuple(index for index in others if _tells_currency(sheet, index))
-    return Columns(dates[0], sales[0], spends, currencies, told)
+    controls = {index: kind for index in others if (kind := _control_kind(sheet.header[index]))}
+    return Columns(dates[0], sales[0], spends, currencies, told, controls)
+
+
+def _control_kind(name: str) -> Kind | None:
+    """Kind of control that a column is, by its name; None for a column that is none."""
+    match = CONTROL.fullmatch(name)
+    return KINDS[match["kind"].casefold()] if match else None
 
 
 def currency_of(sheet: Sheet, columns: Columns) -> str:

@@ -1,8 +1,8 @@
 """What an account spent and sold, day by day: read from a CSV file, or simulated with a known truth."""
 
 import csv
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -15,9 +15,10 @@ from polserve.training.tasks.adbudget.contexts import DAYS_A_WEEK, WEEKDAY_DEMAN
 from polserve.training.tasks.adbudget.curves.response import Channel, Floats, Response, geometric_adstock
 from polserve.training.tasks.adbudget.history.amounts import is_whole, read_amounts
 from polserve.training.tasks.adbudget.history.columns import WANTED, currency_of, find_columns, is_header
+from polserve.training.tasks.adbudget.history.controls import Control, Kind, read_controls
 from polserve.training.tasks.adbudget.history.currencies import OF_SMALL_UNITS
 from polserve.training.tasks.adbudget.history.dates import read_days
-from polserve.training.tasks.adbudget.history.sheets import Cell, read_sheet
+from polserve.training.tasks.adbudget.history.sheets import Cell, Sheet, read_sheet
 
 LEAST_DAYS = 60
 """Fewer days tell next to nothing of carry-over and saturation."""
@@ -40,6 +41,8 @@ class History:
     sales: Floats  # (days,)
     currency: str = ""
     """ISO 4217, or "" where the history does not tell it."""
+    controls: tuple[Control, ...] = ()
+    """Events, prices and promotions."""
 
     @property
     def weekday(self) -> NDArray[np.int64]:
@@ -50,7 +53,8 @@ class History:
 def read_history(path: Path) -> History:
     """Read a CSV file with the columns `date` (2026-01-31), `<channel>_spend` for each channel, and `sales`.
 
-    A column `currency`, or a currency after a column's name, tells the money.
+    A column `currency`, or a currency after a column's name, tells the money. Columns named as events, holidays,
+    promotions or prices tell what else moves sales.
 
     Raises:
         InvalidOption: the file is no such history, can be read in two ways, or too little can be learned from it; the
@@ -65,10 +69,18 @@ def read_history(path: Path) -> History:
     currency = currency_of(sheet, columns)
     order = np.argsort(np.array([day.toordinal() for day in days]), kind="stable")
     _check_days(path, [days[index] for index in order])
-    history = History(days[order[0]], tuple(columns.spends), amounts[:-1, order].T, amounts[-1, order], currency)
+    controls = _controls(sheet, columns.controls, order)
+    first, channels = days[order[0]], tuple(columns.spends)
+    history = History(first, channels, amounts[:-1, order].T, amounts[-1, order], currency, controls)
     _check_units(path, history, cells)
     _check_use(path, history)
     return history
+
+
+def _controls(sheet: Sheet, kinds: Mapping[int, Kind], order: NDArray[np.intp]) -> tuple[Control, ...]:
+    """Read events, promotions and prices, in the order of the days."""
+    read = [read_controls(sheet.header[index], kind, sheet.column(index)) for index, kind in kinds.items()]
+    return tuple(replace(each, values=each.values[order]) for several in read for each in several)
 
 
 def write_history(path: Path, history: History) -> None:

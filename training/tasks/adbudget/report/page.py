@@ -83,7 +83,8 @@ counted in what was carried out: wishes beyond a budget or a cap are scaled down
 most {account.horizon_days} days. Outside of that it answers too, untested.</li>
 <li>Where the curves are known and concave, solving anew every day is cheap. Where it misses less by the comparison
 above, prefer it wherever a solver can run.</li>
-<li>It is as good as its curves. Where a channel is not identified, its split is a guess, however small the regret.</li>
+<li>It is as good as its curves. Where a channel is not identified or confounded, its split may be a guess, however
+small the regret.</li>
 <li>It values nothing after the horizon, so that spends fall towards its end.</li></ul></body></html>
 """
 

@@ -1,0 +1,69 @@
+"""The response curve of a channel with its interval, and what can be said of it."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from polserve.training.tasks.adbudget.curves.response import Floats
+from polserve.training.tasks.adbudget.curves.signs import Signs
+
+WIDEST = 0.5
+"""An interval at the mean spend that is wider, to its middle, does not tell how to split a budget."""
+Verdict: TypeAlias = Literal["identified", "interval", "confounded", "not identified"]
+"""Backed by an experiment; an interval, given no confounding; an interval that something confounds; or not told."""
+SEEN = "observed from {:,.0f} to {:,.0f} a day; beyond that the curve is an extrapolation"
+REMEDY = "vary its spend from week to week, or run a lift test, before trusting its curve"
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Sales a day that a steady daily spend of one channel brings, on a day of average demand."""
+
+    channel: str
+    spends: Floats  # (points,), money a day
+    sales: Floats  # (points,)
+    low: Floats  # (points,) of the 90 % interval
+    high: Floats  # (points,)
+    observed: tuple[float, float]
+    """Least and greatest spend on the days that the channel was used: beyond it, the curve is an extrapolation."""
+    mean_spend: float
+    """Mean spend on the days that the channel was used."""
+    at_mean: tuple[float, float, float]
+    """Sales a day at the mean spend: the interval's low end, its middle, and its high end."""
+    signs: Signs
+    """What the spends alone say of how far the curve can be trusted."""
+    lift_tests: int = 0
+    """Experiments that the curve was fitted to as well."""
+
+    @property
+    def relative_width(self) -> float:
+        """Width of the interval at the mean spend, to its middle."""
+        low, middle, high = self.at_mean
+        return (high - low) / middle if middle > 0 else float("inf")
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the history, and experiments if there are any, make of the curve."""
+        if self.relative_width > WIDEST or (self.signs.flaw and not self.lift_tests):
+            return "not identified"
+        if self.lift_tests:
+            return "identified"
+        return "confounded" if self.signs.confounding else "interval"
+
+    @property
+    def is_identified(self) -> bool:
+        """Whether an experiment says what the curve is: a history alone never does."""
+        return self.verdict == "identified"
+
+    def statement(self) -> str:
+        """Sentence on what can be said of the channel, and what cannot."""
+        low, _, high = self.at_mean
+        tests = f"{self.lift_tests} lift test{'' if self.lift_tests == 1 else 's'}"
+        interval = f"90 % interval {low:,.0f} to {high:,.0f} of sales a day at the mean spend of {self.mean_spend:,.0f}"
+        reason = self.signs.flaw or ("nothing tells it from none" if low <= 0 else f"{self.relative_width:.0%} wide")
+        said = {
+            "identified": f"identified by {tests}, {interval}",
+            "interval": f"{interval}, given no confounding",
+            "confounded": f"CONFOUNDED: {self.signs.confounding}; {interval}, if nothing else confounds it",
+            "not identified": f"NOT identified by this history: {reason}; {interval}; {REMEDY}",
+        }
+        return f"{self.channel}: {said[self.verdict]}; {SEEN.format(*self.observed)}"

@@ -1,0 +1,128 @@
+"""Lift tests: what an experiment found that a change of a channel's spend does to sales."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from math import isfinite
+from pathlib import Path
+
+import numpy as np
+
+from polserve.training.errors import InvalidOption, require
+from polserve.training.tasks.adbudget.curves.response import Floats
+from polserve.training.tasks.adbudget.history.sheets import Cell, read_sheet
+
+MOST_DAYS = 366
+
+
+@dataclass(frozen=True, slots=True)
+class LiftTest:
+    """One experiment with one channel; money and sales are those of a day."""
+
+    channel: str
+    spend: float
+    """Steady spend before."""
+    spend_change: float
+    """By how much the spend was raised; below 0 where it was lowered."""
+    sales_change: float
+    """By how much more, or less, was sold, on the mean of the test's days."""
+    standard_error: float
+    """Of `sales_change`."""
+    days: int = 0
+    """Days of the test; 0 for the change in the long run, with all that is carried over."""
+
+
+REQUIRED = tuple(field.name for field in fields(LiftTest) if field.name != "days")
+WANTED = f"a header with {', '.join(REQUIRED)}, each once, and days if the tests were short"
+
+
+def read_lift_tests(path: Path, channels: Sequence[str]) -> list[LiftTest]:
+    """Read a CSV file with a line for each lift test of one of `channels`.
+
+    Raises:
+        InvalidOption: the file has no such lines; the error names the line.
+    """
+    sheet = read_sheet(path, lambda cells: {"channel", "spend_change"} <= set(map(str.casefold, cells)), WANTED)
+    header = [name.casefold() for name in sheet.header]
+    is_complete = all(header.count(name) == 1 for name in REQUIRED) and header.count("days") <= 1
+    require(is_complete, f"{path}, line {sheet.header_line}", WANTED, ", ".join(filter(None, sheet.header)))
+    require(bool(sheet.rows), str(path), "at least one lift test", "a header alone")
+    names = [*REQUIRED, *(["days"] if "days" in header else [])]
+    columns = {name: sheet.column(header.index(name)) for name in names}
+    return [
+        _lift_test({name: cells[row] for name, cells in columns.items()}, channels) for row in range(len(sheet.rows))
+    ]
+
+
+def _lift_test(cells: dict[str, Cell], channels: Sequence[str]) -> LiftTest:
+    where, channel = cells["channel"]
+    known = {name.casefold(): name for name in channels}
+    require(channel.casefold() in known, where, f"a channel of the history ({', '.join(channels)})", repr(channel))
+    numbers = {name: _number(cell) for name, cell in cells.items() if name != "channel"}
+    days = numbers.pop("days", 0.0)
+    test = LiftTest(known[channel.casefold()], **numbers, days=int(days))
+    _check(cells["spend"][0], test.spend >= 0, "a spend of at least 0", test.spend)
+    is_change = test.spend_change != 0 and test.spend + test.spend_change >= 0
+    _check(cells["spend_change"][0], is_change, f"a change, to no less than 0 from {test.spend:g}", test.spend_change)
+    _check(cells["standard_error"][0], test.standard_error > 0, "a positive number", test.standard_error)
+    if "days" in cells:
+        _check(cells["days"][0], days == int(days) and 0 <= days <= MOST_DAYS, f"0 to {MOST_DAYS} whole days", days)
+    return test
+
+
+def _check(where: str, is_right: object, expected: str, got: float) -> None:
+    require(bool(is_right), where, expected, f"{got:g}")
+
+
+def _number(cell: Cell) -> float:
+    where, text = cell
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise InvalidOption(f"{where}: expected a plain number such as -1234.56, got {text[:40]!r}") from error
+    require(isfinite(value), where, "a finite number", text)
+    return value
+
+
+class LiftRows:
+    """What lift tests find, by the parameters of curves; spends are in mean spends, sales in mean sales."""
+
+    def __init__(
+        self, tests: Sequence[LiftTest], channels: Sequence[str], mean_spend: Floats, mean_sales: float
+    ) -> None:
+        self.index = np.array([channels.index(test.channel) for test in tests], int)
+        scale = mean_spend[self.index]
+        self._spend = np.array([test.spend for test in tests]) / scale
+        self._change = np.array([test.spend_change for test in tests]) / scale
+        self.sales_change = np.array([test.sales_change for test in tests]) / mean_sales
+        self.weights = mean_sales / np.array([test.standard_error for test in tests])
+        # NOTE: a day without a weight pads tests of fewer days than the longest; in the long run all is carried over.
+        longest = max((test.days for test in tests), default=0) or 1
+        self._day = np.arange(1, longest + 1)
+        self._is_long = np.array([test.days == 0 for test in tests])
+        days = np.array([test.days or 1 for test in tests])
+        self._share = (self._day <= days[:, None]) / days[:, None] if len(tests) else np.zeros((0, 1))
+
+    def predict(self, retention: Floats, log_half: Floats, slope: Floats, effect: Floats) -> Floats:
+        """Change of sales (tests,) that each test finds on an ordinary day, by its channel's parameters (tests,)."""
+        kept = np.where(self._is_long[:, None], 0.0, retention[:, None] ** self._day)
+        after = self._spend[:, None] + self._change[:, None] * (1 - kept)
+        most = effect * (1 + np.exp(slope * log_half))
+        gained = _share(after, log_half[:, None], slope[:, None]) - _share(self._spend, log_half, slope)[:, None]
+        return np.asarray(most * (gained * self._share).sum(axis=1))
+
+    def derivatives(self, retention: Floats, log_half: Floats, slope: Floats, effect: Floats) -> Floats:
+        """Compute the derivatives (4, tests) of `predict` by its arguments, by central differences."""
+        at, step = [retention, log_half, slope, effect], 1e-5
+        rows = []
+        for which in range(len(at)):
+            more, less = (
+                self.predict(*(each + sign * step * (k == which) for k, each in enumerate(at))) for sign in (1, -1)
+            )
+            rows.append((more - less) / (2 * step))
+        return np.stack(rows)
+
+
+def _share(spend: Floats, log_half: Floats, slope: Floats) -> Floats:
+    """Share of the most sales at an adstock, in mean spends."""
+    power = np.exp(slope * (np.log(np.maximum(spend, 1e-12)) - log_half))
+    return np.asarray(power / (1 + power))
