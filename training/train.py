@@ -125,6 +125,7 @@ def train(  # noqa: PLR0913 - keywords of a function that notebooks call, as the
     curves: str | Path | None = None,
     target_roas: float | None = None,
     target_marginal: float | None = None,
+    lift: str | Path | None = None,
     folder: str | Path | None = None,
     resume: bool = False,
     init_from: str | Path | None = None,
@@ -157,6 +158,7 @@ def train(  # noqa: PLR0913 - keywords of a function that notebooks call, as the
         curves: file of response curves that the environment is made from, likewise.
         target_roas: return on ad spend to keep to, for a task that spends, in place of spending all.
         target_marginal: least return of a unit of money that is worth spending, likewise.
+        lift: file of lift tests of the account's channels, beside its history.
         folder: folder of the checkpoint, the report and the version; None for runs/<name>-seed<seed>.
         resume: go on from the folder's checkpoint.
         init_from: folder of a run or a policy version whose weights to begin with.
@@ -181,11 +183,12 @@ def train(  # noqa: PLR0913 - keywords of a function that notebooks call, as the
     require_whole(seed=seed, steps=steps, threads=threads)
     require_kind("text", str, name=name, module=module)
     require_kind("a mapping by name", Mapping, options=options, env_kwargs=env_kwargs)
-    require_kind("a path", (str, os.PathLike), data=data, curves=curves, folder=folder, init_from=init_from)
+    require_kind("a path", (str, os.PathLike), data=data, curves=curves, lift=lift, folder=folder, init_from=init_from)
     require_kind("a number", (int, float), target_roas=target_roas, target_marginal=target_marginal)
     require(device in get_args(Device), "device", " or ".join(get_args(Device)), device)
     given = {**(options or {}), **({} if steps is None else {"steps": steps})}
-    files = {name: Path(file) for name, file in (("data", data), ("curves", curves)) if file is not None}
+    named = {"data": data, "curves": curves, "lift": lift}
+    files = {name: Path(file) for name, file in named.items() if file is not None}
     request = TrainRequest(
         environment, algo, module, env_kwargs or {}, name, seed, as_settings(given), threads,
         **files, target_roas=target_roas, target_marginal=target_marginal,

@@ -74,6 +74,10 @@ def train(
             dir_okay=False,
         ),
     ] = None,
+    lift: Annotated[
+        Path | None,
+        typer.Option(help="CSV file of lift tests, which the history is fitted with.", exists=True, dir_okay=False),
+    ] = None,
     curves: Annotated[
         Path | None,
         typer.Option(
@@ -149,6 +153,7 @@ def train(
         threads=threads,
         data=data,
         curves=curves,
+        lift=lift,
         target_roas=target_roas,
         target_marginal=target_marginal,
     )

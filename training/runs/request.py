@@ -38,12 +38,16 @@ class TrainRequest:
     """Response curves that the environment is made from, likewise."""
     target_roas: float | None = None
     target_marginal: float | None = None
+    lift: Path | None = None
+    """Experiments that the records are read together with."""
 
     @property
     def task_options(self) -> TaskOptions:
         """What is asked of the task beside its environment."""
         targets = {"target_roas": self.target_roas, "target_marginal": self.target_marginal}
-        return TaskOptions(self.data, self.curves, **targets, given=dict(self.env_kwargs), seed=self.seed)
+        return TaskOptions(
+            self.data, self.curves, **targets, given=dict(self.env_kwargs), seed=self.seed, lift=self.lift
+        )
 
     @property
     def is_configured(self) -> bool:
@@ -61,6 +65,7 @@ class TrainRequest:
         if self.threads is not None:
             require(self.threads >= 0, "threads", "0 for all cores, or their number", self.threads)
             recipe = dataclasses.replace(recipe, threads=self.threads)
+        require(self.lift is None or self.data is not None, "lift", "lift tests beside data", f"{self.lift} alone")
         if self.is_configured and not recipe.task.data_kind:
             _refuse_data(self.environment, self.task_options.asks)
         return recipe

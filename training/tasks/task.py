@@ -65,6 +65,8 @@ class TaskOptions:
     given: Mapping[str, Any] = field(default_factory=dict)
     """What the records do not tell, by name."""
     seed: int = 0
+    lift: Path | None = None
+    """File of experiments beside the records."""
 
     @property
     def asks(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from polserve.training.tasks.adbudget.accounts import CHANNELS, Account, default
 from polserve.training.tasks.adbudget.allocator import SpendPlan
 from polserve.training.tasks.adbudget.curves.fit import Fit, fit_response
 from polserve.training.tasks.adbudget.history.history import Truth, simulate_history
-from polserve.training.tasks.adbudget.report.figures import fitted_sales, plans, response_curves
+from polserve.training.tasks.adbudget.report.figures import fitted_sales, parts_of_sales, plans, response_curves
 from polserve.training.tasks.adbudget.report.page import sentence, write_allocation_report
 from polserve.training.tasks.adbudget.report.regret import Difference, RegretReport, measure_regret, parts_of
 
@@ -86,6 +86,7 @@ def test_the_difference_is_taken_context_by_context(compared: tuple[RegretReport
 def test_no_legend_covers_what_it_explains(compared: tuple[RegretReport, int], fit: Fit) -> None:
     report, _ = compared
     pictures = [plans(report), response_curves(report.account, fit), fitted_sales(fit, "EUR")]
+    pictures.append(parts_of_sales(fit, "EUR"))
     pictures.append(response_curves(default_account(5), None))
     for figure in pictures:
         figure.draw_without_rendering()
@@ -112,12 +113,20 @@ def test_every_observed_day_is_marked_on_its_curve(compared: tuple[RegretReport,
 
 
 def test_fitted_sales_stand_beside_the_actual_ones(fit: Fit) -> None:
-    actual, fitted = fitted_sales(fit, "EUR").axes[0].lines
+    actual, fitted, foretold = fitted_sales(fit, "EUR").axes[0].lines
     assert np.array_equal(np.asarray(actual.get_ydata()), fit.history.sales)
     error = np.asarray(fitted.get_ydata()) - fit.history.sales
     assert 1 - (error**2).sum() / ((fit.history.sales - fit.history.sales.mean()) ** 2).sum() == pytest.approx(
         fit.r_squared
     )
+    assert fit.holdout is not None
+    assert np.array_equal(np.asarray(foretold.get_ydata()), fit.holdout.forecast)
+
+
+def test_parts_of_the_sales_are_stacked_up_to_the_fitted_sales(fit: Fit) -> None:
+    top = parts_of_sales(fit, "EUR").axes[0].collections[-1].get_paths()[0].vertices
+    weeks = fit.expected[: len(fit.expected) // 7 * 7].reshape(-1, 7).mean(axis=1)
+    assert np.asarray(top)[:, 1].max() == pytest.approx(weeks.max())
 
 
 def test_the_page_needs_nothing_else_and_gives_figures_in_money(
@@ -125,14 +134,18 @@ def test_the_page_needs_nothing_else_and_gives_figures_in_money(
 ) -> None:
     write_allocation_report(tmp_path, "shop", compared[0], fit)
     page = (tmp_path / "allocation.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == 3
+    assert page.count("data:image/png;base64,") == 4
+    assert "<tr><td>facebook</td><td>" in page
     assert "sales missed a horizon (EUR)" in page
     assert "95 % interval" in page
     figures = json.loads((tmp_path / "allocation.json").read_text())
     assert figures["currency"] == "EUR"
+    assert set(figures["fit"]["curves"]) == {"facebook", "search"}
+    assert sum(figures["fit"]["sales_a_day"].values()) == pytest.approx(fit.expected.mean())
     assert {"mean", "low", "high"} < figures["differences"][0].keys()
     assert {path.name for path in tmp_path.glob("*.png")} == {
         "allocation.png",
         "response_curves.png",
         "fitted_sales.png",
+        "parts_of_sales.png",
     }

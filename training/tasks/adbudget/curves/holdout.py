@@ -50,4 +50,5 @@ def validate(history: History, rng: np.random.Generator, lift_tests: Sequence[Li
     sold = float(actual.sum())
     if sold <= 0:
         return None
-    return Holdout(days, *(float(np.abs(each - actual).sum() / sold) for each in (forecast, naive)), forecast)
+    error, naive_error = (float(np.abs(each - actual).sum() / sold) for each in (forecast, naive))
+    return Holdout(days, error, naive_error, forecast)

@@ -3,10 +3,12 @@
 from datetime import timedelta
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
 from polserve.training.tasks.adbudget.accounts import Account
+from polserve.training.tasks.adbudget.contexts import DAYS_A_WEEK
 from polserve.training.tasks.adbudget.curves.fit import Fit
 from polserve.training.tasks.adbudget.curves.response import Response
 from polserve.training.tasks.adbudget.report.regret import RegretReport
@@ -49,13 +51,41 @@ def fitted_sales(fit: Fit, currency: str) -> Figure:
     axes = figure.subplots()
     axes.plot(np.array(days, "datetime64[D]"), history.sales, ".", color="black", markersize=3, label="actual")
     axes.plot(np.array(days, "datetime64[D]"), fit.expected, color="C0", linewidth=1.2, label="fitted")
+    if fit.holdout is not None:
+        last, foretold = days[-fit.holdout.days :], "forecast by a fit to the days before"
+        axes.plot(np.array(last, "datetime64[D]"), fit.holdout.forecast, color="C1", linewidth=1.2, label=foretold)
+    _date(axes)
+    axes.set(ylabel=f"sales a day ({currency})", ylim=(0, None))
+    axes.set_title(f"Actual and fitted sales, R squared {fit.r_squared:.3f}")
+    figure.legend(loc="outside lower center", ncols=3, fontsize="small")
+    return figure
+
+
+def parts_of_sales(fit: Fit, currency: str) -> Figure:
+    """Draw what the weekly sales are made of: sold anyway, and by each channel; and what moves demand, below."""
+    parts, weeks = fit.decomposition, len(fit.expected) // DAYS_A_WEEK
+    first = [fit.history.first_day + timedelta(days=DAYS_A_WEEK * week) for week in range(weeks)]
+    by_week = parts.sales[: weeks * DAYS_A_WEEK].reshape(weeks, DAYS_A_WEEK, -1).mean(axis=1)
+    of_demand = len(parts.parts)
+    stacked = [by_week[:, :of_demand].sum(axis=1), *by_week[:, of_demand:].T]
+    figure = Figure(figsize=(9, 5.4), layout="constrained")
+    sold, moved = figure.subplots(2, sharex=True, height_ratios=(3, 2))
+    dates = np.array(first, "datetime64[D]")
+    sold.stackplot(dates, *stacked, labels=["without advertising", *parts.channels], alpha=0.8)
+    for index, name in enumerate(parts.parts[1:], start=1):
+        moved.plot(dates, by_week[:, index], color=f"C{index - 1}", linestyle="--", label=name)
+    _date(moved)
+    sold.set(ylabel=f"sales a day ({currency})", ylim=(0, None), title="What the fitted sales are made of, by week")
+    moved.set(ylabel=f"added a day ({currency})")
+    figure.legend(loc="outside lower center", ncols=COLUMNS, fontsize="small")
+    return figure
+
+
+def _date(axes: Axes) -> None:
+    """Write dates below the axes, as few as fit."""
     locator = AutoDateLocator()  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
-    axes.set(ylabel=f"sales a day ({currency})", ylim=(0, None))
-    axes.set_title(f"Actual and fitted sales, R squared {fit.r_squared:.3f}")
-    figure.legend(loc="outside lower center", ncols=2, fontsize="small")
-    return figure
 
 
 def plans(report: RegretReport) -> Figure:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from polserve.training.tasks.adbudget.accounts import Account
 from polserve.training.tasks.adbudget.curves.fit import Fit
-from polserve.training.tasks.adbudget.report.figures import fitted_sales, plans, response_curves
+from polserve.training.tasks.adbudget.report.figures import fitted_sales, parts_of_sales, plans, response_curves
 from polserve.training.tasks.adbudget.report.regret import Difference, RegretReport
 
 PAGE = "allocation.html"
@@ -25,6 +25,7 @@ def write_allocation_report(folder: Path, name: str, report: RegretReport, fit: 
     pictures = {"allocation": plans(report), "response_curves": response_curves(report.account, fit)}
     if fit is not None:
         pictures["fitted_sales"] = fitted_sales(fit, report.account.currency)
+        pictures["parts_of_sales"] = parts_of_sales(fit, report.account.currency)
     for file, picture in pictures.items():
         picture.savefig(folder / f"{file}.png", dpi=120)
     figures = {
@@ -33,6 +34,8 @@ def write_allocation_report(folder: Path, name: str, report: RegretReport, fit: 
         "differences": [asdict(difference) for difference in (report.to_best_rule, report.to_resolved)],
         "largest_gap": report.largest_gap,
     }
+    if fit is not None:
+        figures["fit"] = _fit_figures(fit)
     (folder / "allocation.json").write_text(json.dumps(figures, indent=2))
     (folder / PAGE).write_text(_page(name, report, fit, pictures), encoding="utf-8")
 
@@ -76,7 +79,7 @@ sells more than it by more than a share of {report.largest_gap:.1e}. Contexts ar
 <p>That a budget is spent says nothing of how well: the caps until the money is gone spend all of it. Violations are
 counted in what was carried out: wishes beyond a budget or a cap are scaled down before, here as by the service.</p>
 <h2>Response curves</h2>{_source(fit)}{_image("response curves", pictures["response_curves"])}
-{_image("actual and fitted sales by day", pictures["fitted_sales"]) if fit is not None else ""}
+{_fit_section(fit, pictures, money) if fit is not None else ""}
 <h2>Spends beside the optimum's</h2>{_image("spends by day", pictures["allocation"])}
 <h2>What it is good for, and what not</h2>
 <ul><li>It answers in a constant time, without a solver, for budgets of {low:,.0f} to {high:,.0f} {money} a day over at
@@ -106,6 +109,40 @@ def _source(fit: Fit | None) -> str:
         return "<p>The curves are those of the simulator: no history was given.</p>"
     said = "".join(f"<li>{html.escape(line)}</li>" for line in fit.statement())
     return f"<p>Fitted to {len(fit.history.sales)} days (R squared {fit.r_squared:.3f}).</p><ul>{said}</ul>"
+
+
+def _fit_figures(fit: Fit) -> dict[str, object]:
+    """Figures of a fit, by name."""
+    curves = {
+        curve.channel: {
+            "verdict": curve.verdict,
+            "mean_spend": curve.mean_spend,
+            "sales_at_mean_spend": dict(zip(("low", "middle", "high"), curve.at_mean, strict=True)),
+        }
+        for curve in fit.curves
+    }
+    figures = {"r_squared": fit.r_squared, "curves": curves, "sales_a_day": fit.decomposition.daily}
+    held_out = fit.holdout
+    return (
+        figures
+        if held_out is None
+        else figures
+        | {"holdout": {"days": held_out.days, "error": held_out.error, "naive_error": held_out.naive_error}}
+    )
+
+
+def _fit_section(fit: Fit, pictures: dict[str, Figure], money: str) -> str:
+    """Actual beside fitted sales, and what those are made of."""
+    daily = fit.decomposition.daily
+    rows = "".join(
+        f"<tr><td>{html.escape(name)}</td><td>{sales:,.2f}</td><td>{sales / fit.expected.mean():.1%}</td></tr>"
+        for name, sales in daily.items()
+    )
+    return f"""<h2>The fit</h2>{_image("actual and fitted sales by day", pictures["fitted_sales"])}
+<table><tr><th>part of the sales</th><th>mean a day ({money})</th><th>share</th></tr>{rows}</table>
+<p>Trend, season, events and weekday each say what they add to what is sold without advertising, after those above them;
+a channel, what would not have been sold without it. Prices and promotions count as events.</p>
+{_image("parts of the sales by week", pictures["parts_of_sales"])}"""
 
 
 def _image(what: str, figure: Figure) -> str:

@@ -1,0 +1,102 @@
+"""How often the intervals of fitted response curves hold the truth, on histories that are made to mislead.
+
+Histories of six kinds are simulated and fitted. Of each kind the program prints how many of the nominal 90 % intervals
+hold the truth at half, once and one and a half times the mean spend, what the fit says of the curves, and how far they
+are from the truth.
+"""
+
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from benchmarks.histories import KINDS, Kind, simulate
+from benchmarks.tables import finish, options, show
+from polserve.training.tasks.adbudget.curves.curve import Curve, Verdict
+from polserve.training.tasks.adbudget.curves.fit import fit_response
+
+POINTS = (0.5, 1.0, 1.5)
+"""Where the curves are looked at, in mean spends."""
+HISTORIES = 200
+QUICK_HISTORIES = 3
+WORKERS = 2
+COLUMNS = (
+    "kind of history",
+    "histories",
+    "truth in interval, at 0.5, 1, 1.5 mean spends",
+    "called interval",
+    "confounded",
+    "not identified",
+    "of called intervals, truth in",
+    "median error",
+    "95th percentile",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A fitted curve beside the truth."""
+
+    verdict: Verdict
+    is_held: tuple[bool, ...]
+    """Whether the interval holds the truth, at each of `POINTS`."""
+    error: float
+    """Of the interval's middle at the mean spend, to the truth; infinite where the truth is 0."""
+
+
+def judge(kind: Kind, seed: int) -> list[Judged]:
+    """Simulate a history, fit it, and hold each curve against the truth."""
+    simulated = simulate(kind, seed)
+    fit = fit_response(simulated.history, np.random.default_rng(seed))
+    return [_judged(curve, partial(simulated.sales, index)) for index, curve in enumerate(fit.curves)]
+
+
+def _judged(curve: Curve, truth: "partial[float]") -> Judged:
+    spends = [point * curve.mean_spend for point in POINTS]
+    held = []
+    for spend in spends:
+        low, high = (float(np.interp(spend, curve.spends, edge)) for edge in (curve.low, curve.high))
+        held.append(low <= truth(spend) <= high)
+    true = truth(curve.mean_spend)
+    error = abs(curve.at_mean[1] / true - 1) if true > 0 else float("inf")
+    return Judged(curve.verdict, tuple(held), error)
+
+
+def row(kind: Kind, histories: int, judged: list[Judged]) -> tuple[list[str], dict[str, float]]:
+    """Row of the table, and its figures by name."""
+    held = np.array([each.is_held for each in judged]).mean(axis=0)
+    verdicts = Counter(each.verdict for each in judged)
+    called = [each.is_held[1] for each in judged if each.verdict == "interval"]
+    errors = np.array([each.error for each in judged if np.isfinite(each.error)])
+    shares = {name: verdicts[name] / len(judged) for name in ("interval", "confounded", "not identified")}
+    of_called = float(np.mean(called)) if called else float("nan")
+    median, p95 = np.quantile(errors, [0.5, 0.95])
+    cells = [kind, str(histories), " ".join(f"{share:.1%}" for share in held)]
+    cells += [f"{share:.0%}" for share in shares.values()]
+    cells += [f"{of_called:.1%}", f"{median:.1%}", f"{p95:.0%}"]
+    figures = {f"{kind}_held_at_mean": float(held[1]), f"{kind}_called_interval": shares["interval"]}
+    return cells, figures | {f"{kind}_median_error": float(median)}
+
+
+def main() -> None:
+    """Simulate, fit, and print the table."""
+    parser = options(__doc__)
+    parser.add_argument("--histories", type=int, help=f"histories of each kind [{HISTORIES}]")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="kinds of histories [all]")
+    given = parser.parse_args()
+    histories = given.histories or (QUICK_HISTORIES if given.quick else HISTORIES)
+    rows, figures = [], {}
+    with ProcessPoolExecutor(WORKERS) as pool:
+        for kind in given.kinds:
+            judged = [each for several in pool.map(partial(judge, kind), range(histories)) for each in several]
+            cells, of_kind = row(kind, histories, judged)
+            rows.append(cells)
+            figures |= of_kind
+    show("nominal 90 % intervals of response curves", COLUMNS, rows)
+    finish(figures, as_json=given.json)
+
+
+if __name__ == "__main__":
+    main()

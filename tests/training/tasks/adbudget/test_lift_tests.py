@@ -1,0 +1,54 @@
+"""Lift tests as strangers bring them: read, or refused with what is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from polserve.training.errors import InvalidOption
+from polserve.training.runs.request import TrainRequest
+from polserve.training.tasks.adbudget.curves.lift import LiftTest, read_lift_tests
+
+HEADER = "channel,spend,spend_change,sales_change,standard_error"
+CHANNELS = ("facebook", "search")
+
+
+def read(tmp_path: Path, *lines: str) -> list[LiftTest]:
+    path = tmp_path / "tests.csv"
+    path.write_text("\n".join(lines))
+    return read_lift_tests(path, CHANNELS)
+
+
+def test_each_line_is_a_lift_test_of_a_channel(tmp_path: Path) -> None:
+    tests = read(tmp_path, f"{HEADER},days,note", "Facebook,300,-300,-410.5,60,21,holdout", "search,100,50,40,10,0,")
+    assert tests == [
+        LiftTest("facebook", 300.0, -300.0, -410.5, 60.0, 21),
+        LiftTest("search", 100.0, 50.0, 40.0, 10.0, 0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ([HEADER], "expected at least one lift test, got a header alone"),
+        (["channel,spend_change", "search,1"], "line 1: expected a header with channel, spend, spend_change"),
+        ([HEADER, "tv,300,-300,-410,60"], "line 2: channel: expected a channel of the history (facebook, search)"),
+        (
+            [HEADER, "search,300,lots,40,60"],
+            "line 2: spend_change: expected a plain number such as -1234.56, got 'lots'",
+        ),
+        ([HEADER, "search,300,-400,40,60"], "line 2: spend_change: expected a change, to no less than 0 from 300"),
+        ([HEADER, "search,300,0,40,60"], "line 2: spend_change: expected a change"),
+        ([HEADER, "search,300,10,40,0"], "line 2: standard_error: expected a positive number, got 0"),
+        ([HEADER, "search,300,10,nan,5"], "line 2: sales_change: expected a finite number, got nan"),
+        ([f"{HEADER},days", "search,300,10,4,5,2.5"], "line 2: days: expected 0 to 366 whole days, got 2.5"),
+    ],
+)
+def test_a_line_that_is_no_lift_test_is_refused(tmp_path: Path, lines: list[str], said: str) -> None:
+    with pytest.raises(InvalidOption) as refused:
+        read(tmp_path, *lines)
+    assert said in str(refused.value)
+
+
+def test_lift_tests_without_a_history_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidOption, match="lift: expected lift tests beside data"):
+        TrainRequest("adbudget", lift=tmp_path / "tests.csv").recipe()
