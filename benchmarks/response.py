@@ -87,7 +87,8 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="kinds of histories [all]")
     given = parser.parse_args()
     histories = given.histories or (QUICK_HISTORIES if given.quick else HISTORIES)
-    rows, figures = [], {}
+    rows: list[list[str]] = []
+    figures: dict[str, float] = {}
     with ProcessPoolExecutor(WORKERS) as pool:
         for kind in given.kinds:
             judged = [each for several in pool.map(partial(judge, kind), range(histories)) for each in several]

@@ -7,6 +7,7 @@ import pytest
 
 from polserve.training.tasks.adbudget.accounts import CHANNELS
 from polserve.training.tasks.adbudget.contexts import WEEKDAY_DEMAND
+from polserve.training.tasks.adbudget.curves.best import find_best
 from polserve.training.tasks.adbudget.curves.curve import Curve
 from polserve.training.tasks.adbudget.curves.fit import fit_response
 from polserve.training.tasks.adbudget.curves.lift import LiftTest
@@ -131,6 +132,22 @@ def test_nothing_tells_a_dead_channel_from_none() -> None:
     assert fit.curves[1].at_mean[0] == 0.0
     assert "search: NOT identified by this history: nothing tells it from none" in fit.statement()[1]
     assert fit.curves[0].verdict == "interval"
+
+
+def test_channels_that_move_alike_may_each_have_the_effect_of_the_other() -> None:
+    known = history(400)
+    alike = known.spends[:, 0] * np.random.default_rng(1).lognormal(0, 0.2, 400)
+    channels = (replace(TRUTH.channels[0], retention=0.9), replace(TRUTH.channels[1], retention=0.3))
+    spends = np.column_stack([known.spends[:, 0], alike])
+    response = Response(channels)
+    level = TRUTH.base_sales + response.sales(geometric_adstock(spends, response.retention)).sum(axis=1)
+    noise = np.random.default_rng(2).lognormal(0, 0.05, 400)
+    known = replace(known, spends=spends, sales=np.array(WEEKDAY_DEMAND)[known.weekday] * level * noise)
+    best = find_best(SalesModel(known), np.random.default_rng(0))
+    assert len(best.rivals) == 1
+    for curve in fit_response(known, np.random.default_rng(0), members=40).curves:
+        low, _, high = curve.at_mean
+        assert low < truth_of(known, channels, curve) < high
 
 
 def test_a_lift_test_identifies_what_a_history_does_not_tell() -> None:

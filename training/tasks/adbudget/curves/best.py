@@ -1,12 +1,14 @@
 """What explains a history best, and how much noise that leaves."""
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
-from polserve.training.tasks.adbudget.curves.minimising import Prediction
+from polserve.training.tasks.adbudget.curves.minimising import Observed, Prediction
 from polserve.training.tasks.adbudget.curves.regression import SalesModel
 from polserve.training.tasks.adbudget.curves.response import Floats
+from polserve.training.tasks.adbudget.curves.signs import correlation
 
 FIRST_NOISE = 0.1
 """Of the noise, in mean sales, before anything is known of it."""
@@ -17,6 +19,8 @@ LEAST_NOISE = 1e-3
 PASSES = 2
 SURPRISE = 4.0
 """Standard deviations of the noise, beyond which a day counts for less (Huber 1964)."""
+ALIKE = 0.8
+"""Correlation of two channels' spends, above which each may have the effect of the other."""
 NORMAL = 1.4826
 """Standard deviation of a normal variable, to the median of its size."""
 
@@ -30,6 +34,8 @@ class Best:
     """Standard deviation of each day's noise (days,), in mean sales."""
     surprise: Floats
     """What each day (days,) sold beyond the fit, in standard deviations of an ordinary day."""
+    rivals: tuple[Prediction, ...] = ()
+    """Other explanations that are nearly as good: where spends move alike, the curves of two channels exchanged."""
 
     @property
     def parameters(self) -> Floats:
@@ -54,4 +60,17 @@ def find_best(model: SalesModel, rng: np.random.Generator) -> Best:
         degrees = max(len(counted) - len(best.parameters), len(counted) // 2)
         deviation = max(float(np.sqrt((counted**2).sum() / degrees)), LEAST_NOISE) * level * doubt
         best = model.fit(model.observed(sales, deviation), best, model.prior)[0]
-    return Best(best, deviation, surprise)
+    observed = model.observed(sales, deviation)
+    return Best(best, deviation, surprise, _rivals(model, observed, best))
+
+
+def _rivals(model: SalesModel, observed: Observed, best: Prediction) -> tuple[Prediction, ...]:
+    """Look for other explanations, from the best one with the curves of two channels exchanged that move alike."""
+    rivals = []
+    for one, other in combinations(range(model.n), 2):
+        if correlation(*model.history.spends[:, [one, other]].T) > ALIKE:
+            columns = np.arange(4) * model.n
+            exchanged = best.parameters.copy()
+            exchanged[[columns + one, columns + other]] = exchanged[[columns + other, columns + one]]
+            rivals.append(model.fit(observed, exchanged, model.prior)[0])
+    return tuple(rivals)

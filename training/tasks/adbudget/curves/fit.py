@@ -106,7 +106,9 @@ def fit_response(
     for done in range(members):
         drawn = WIDENING * _blocks(noise[model.is_fitted], len(noise), rng)
         observed = model.observed(sales + drawn * deviation, deviation, WIDENING * rng.normal(size=len(lift_tests)))
-        draws.append(model.fit(observed, best.prediction, model.prior.draw(rng, WIDENING))[0].parameters)
+        prior = model.prior.draw(rng, WIDENING)
+        again = [model.fit(observed, start, prior) for start in (best.prediction, *best.rivals)]
+        draws.append(min(again, key=lambda fit: fit[1])[0].parameters)
         if report is not None:
             report(done + 1)
     used = history.spends.sum(axis=1)

@@ -61,8 +61,8 @@ def read_signs(history: History, index: int, demand: Floats, surplus: Floats) ->
     return Signs(
         variation=float(spend.std() / spend.mean()),
         twin=_twin(history, index),
-        demand_correlation=_correlation(weekly, movement) if moves else 0.0,
-        lead_correlation=_correlation(np.diff(weekly), sold[:-1]),
+        demand_correlation=correlation(weekly, movement) if moves else 0.0,
+        lead_correlation=correlation(np.diff(weekly), sold[:-1]),
         by_chance=STANDARD_ERRORS / np.sqrt(len(weekly)),
     )
 
@@ -73,7 +73,8 @@ def _by_week(days: Floats) -> Floats:
     return np.asarray(days[: weeks * DAYS_A_WEEK].reshape(weeks, DAYS_A_WEEK).mean(axis=1))
 
 
-def _correlation(one: Floats, other: Floats) -> float:
+def correlation(one: Floats, other: Floats) -> float:
+    """Compute the correlation of two series; 0 where one never changes."""
     one, other = one - one.mean(), other - other.mean()
     size = np.sqrt((one @ one) * (other @ other))
     return float(one @ other / size) if size > 0 else 0.0
@@ -82,6 +83,6 @@ def _correlation(one: Floats, other: Floats) -> float:
 def _twin(history: History, index: int) -> str:
     """Channel that is hardest to tell from channel `index`, if it cannot be; "" for none."""
     for other, name in enumerate(history.channels):
-        if other != index and _correlation(*history.spends[:, [index, other]].T) > MOST_CORRELATION:
+        if other != index and correlation(*history.spends[:, [index, other]].T) > MOST_CORRELATION:
             return name
     return ""
