@@ -58,7 +58,8 @@ class Socket:
     def close(self) -> None:
         """Close the socket; whoever waits for it is told."""
         with contextlib.suppress(OSError):  # the other side has closed it already
-            self._socket.shutdown(socket.SHUT_RDWR)
+            # NOTE: that of TLS's socket first forgets TLS: what another thread sends then would leave in the clear.
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
         self._socket.close()
 
     def _wait_for(self, wait_s: float) -> None:

@@ -193,10 +193,9 @@ class Wire:
 
     def _send(self, until: float) -> None:
         """Send what is to be sent; raises BlockingIOError where the service does not take it in time, and OSError."""
-        out = self._h2.data_to_send()
-        n_sent = 0
-        while n_sent < len(out):
-            n_sent += self._socket.send(memoryview(out)[n_sent:] if n_sent else out, _left_s(until))
+        out = memoryview(self._h2.data_to_send())
+        while out:
+            out = out[self._socket.send(out, _left_s(until)) :]
 
     def _take(self, data: bytes) -> None:
         if not data:
