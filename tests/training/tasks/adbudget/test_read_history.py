@@ -348,7 +348,7 @@ def with_column(name: str, cells: Callable[[int], str]) -> str:
     ("name", "cells", "expected"),
     [
         ("event", lambda day: "1" if day == 3 else "", {"event": 1.0}),
-        ("Holidays", lambda day: "Easter" if day in (3, 4) else "", {"Holidays: easter": 2.0}),
+        ("Holidays", lambda day: "Easter" if day in (3, 4) else "", {"easter Holidays": 2.0}),
         ("promotion", lambda day: "20" if day == 3 else "0", {"promotion": 20.0}),
         ("competitor_price (EUR)", lambda day: "3.50" if day == 3 else "4.00", {"competitor_price (EUR)": 239.5}),
         ("price", lambda _day: "4.00", {}),
@@ -361,6 +361,16 @@ def test_columns_of_events_prices_and_promotions_are_read(
     path = tmp_path / "history.csv"
     path.write_text(with_column(name, cells))
     assert {control.name: float(control.values.sum()) for control in read_history(path).controls} == expected
+
+
+def test_events_are_written_as_they_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    path.write_text(with_column("holiday", lambda day: "Easter" if day in (3, 4) else ""))
+    history = read_history(path)
+    write_history(path, history)
+    (control,) = read_history(path).controls
+    assert control.name == "easter holiday"
+    assert np.array_equal(control.values, history.controls[0].values)
 
 
 @pytest.mark.parametrize(

@@ -87,10 +87,12 @@ def write_history(path: Path, history: History) -> None:
     """`path` holds the history as `read_history` takes it."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["date", *(f"{name}{SPEND_SUFFIX}" for name in history.channels), "sales"])
+        controls = [control.name for control in history.controls]
+        writer.writerow(["date", *(f"{name}{SPEND_SUFFIX}" for name in history.channels), "sales", *controls])
         for index, (spends, sales) in enumerate(zip(history.spends, history.sales, strict=True)):
             day = history.first_day + timedelta(days=index)
-            writer.writerow([day.isoformat(), *(f"{spend:.2f}" for spend in spends), f"{sales:.2f}"])
+            also = [f"{control.values[index]:g}" for control in history.controls]
+            writer.writerow([day.isoformat(), *(f"{spend:.2f}" for spend in spends), f"{sales:.2f}", *also])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
