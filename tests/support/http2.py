@@ -2,7 +2,7 @@
 
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -122,12 +122,16 @@ class RawClient:
         for event in self.h2.events():
             self._note(event)
 
+    def take_until(self, condition: Callable[[], object], seconds: float = PATIENCE_S) -> None:
+        """Take in what comes until `condition()` holds, the connection is closed, or it has taken so long."""
+        until = time.monotonic() + seconds
+        while not condition() and not self.is_closed and time.monotonic() < until:
+            self.take(0.05)
+
     def wait(self, stream_id: int, seconds: float = PATIENCE_S) -> Stream:
         """Return what came on a stream, once it is over."""
         stream = self.streams[stream_id]
-        until = time.monotonic() + seconds
-        while not stream.is_closed and not self.is_closed and time.monotonic() < until:
-            self.take(0.05)
+        self.take_until(lambda: stream.is_closed, seconds)
         return stream
 
     def call(self, path: str, pieces: Sequence[bytes], **changes: str | None) -> Stream:

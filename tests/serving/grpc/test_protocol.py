@@ -2,7 +2,6 @@
 
 import gzip
 import socket
-import time
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -274,15 +273,13 @@ def test_a_drained_service_tells_its_clients_and_answers_what_is_in_hand(policie
         with RawClient(running.target) as client:
             stream_id = client.begin(EPISODE)
             client.send(stream_id, START)
-            client.pump(0.2)
+            client.take_until(lambda: client.streams[stream_id].messages)
             running.process.terminate()
-            client.pump(0.5)
+            client.take_until(lambda: client.goaway)
             assert client.goaway is not None
             client.send(stream_id, STEP)
             client.send(stream_id, framed(pb.EpisodeRequest(end=pb.EpisodeEnd()).SerializeToString()))
             stream = client.wait(stream_id)
             assert len(stream.messages) == 3
             assert (stream.status, stream.details[:8]) == (14, "draining")
-            started = time.monotonic()
         assert running.process.wait(10) == 0
-        assert time.monotonic() - started < 5

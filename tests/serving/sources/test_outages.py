@@ -143,11 +143,9 @@ def test_a_champion_that_is_refused_does_not_cost_the_last_good_one_its_place(
         assert answering(running, policy) == "1"
 
 
-def test_a_second_service_on_one_cache_is_told_so_and_harms_nothing(
-    mlflow_url: str, followed: Followed, tmp_path: Path
-) -> None:
+def test_a_second_service_on_one_cache_is_told_so_and_harms_nothing(followed: Followed, tmp_path: Path) -> None:
     before = answering(followed.running, followed.policy)
-    with serve(mlflow_url, followed.policy, tmp_path, "--cache-dir", str(followed.cache)) as second:
+    with serve(followed.proxied.url, followed.policy, tmp_path, "--cache-dir", str(followed.cache)) as second:
         wait_until(lambda: "another service uses the cache" in second.log.read_text(), second.log)
     assert answering(followed.running, followed.policy) == before
 

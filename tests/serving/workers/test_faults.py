@@ -1,6 +1,7 @@
 """What happens to the processes of a service: they are stopped, killed, and cannot be started."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -43,7 +44,8 @@ def test_a_worker_that_is_stopped_is_noticed_and_replaced(running: Running) -> N
     killed = f"worker process {stopped} gave no sign of life for 3 s and was killed"
     wait_until(lambda: killed in running.log.read_text(), running.log)
     wait_until(running.is_up, running.log)
-    assert 'polserve_workers_ended_total{how="silent"} 1.0' in running.metrics()
+    # On a busy machine the other one may have been silent for so long, too.
+    assert re.search(r'^polserve_workers_ended_total{how="silent"} [1-9]', running.metrics(), re.MULTILINE)
     assert not is_zombie(stopped)
     with PolicyClient(running.target, connections=8) as client:
         assert {client.act("cartpole", OBSERVATION).policy for _ in range(16)} == {"cartpole"}
