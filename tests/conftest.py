@@ -1,14 +1,12 @@
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from functools import cache
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from polserve.serving.client import PolicyClient
-from tests.support.running import Running, service, wait_until
+from tests.support.running import Running, service, started_once
 from tests.support.versions import make_frames_version, make_version
 
 pytest_plugins = ["tests.support.lanes", "tests.support.registry", "pytester"]
@@ -36,6 +34,8 @@ KINDS = {
     "two-processes": ("--workers", "2"),
 }
 """Of services: whoever answers, a caller cannot tell."""
+PATIENT = ("--max-wait", "30")
+"""Options of services that refuse no call because other programs keep the machine busy."""
 
 
 @pytest.fixture(scope="session", params=sorted(KINDS))
@@ -56,15 +56,9 @@ def services(policies: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
     A parametrised fixture would end its service and start it again wherever the next file asks for another kind.
     """
-    with ExitStack() as stack:
-
-        @cache
-        def service_of(kind: str) -> Running:
-            folder = tmp_path_factory.mktemp(f"service-{kind}")
-            running = stack.enter_context(service("--policies", str(policies), *KINDS[kind], folder=folder))
-            wait_until(running.is_up, running.log)
-            return running
-
+    folder = tmp_path_factory.mktemp("services")
+    common = ("--policies", str(policies), *PATIENT)
+    with started_once(lambda kind: service(*common, *KINDS[kind], folder=folder)) as service_of:
         yield service_of
 
 

@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -155,6 +156,20 @@ def service(
         running = Running(process, spelled(host, grpc_port), f"{scheme}://{spelled(host, http_port)}", log)
         wait_until(lambda: page(f"{running.http_url}/livez")[0] == 200 or process.poll() is not None, log)
         yield running
+
+
+@contextlib.contextmanager
+def started_once(start: Callable[[str], AbstractContextManager[Running]]) -> Iterator[Callable[[str], Running]]:
+    """Services by a name, each started when it is first asked for, and ended with the block."""
+    with contextlib.ExitStack() as stack:
+
+        @cache
+        def service_of(name: str) -> Running:
+            running = stack.enter_context(start(name))
+            wait_until(running.is_up, running.log)
+            return running
+
+        yield service_of
 
 
 @contextlib.contextmanager

@@ -1,13 +1,11 @@
 """A service of every kind of policy, whose HTTP port is spoken to."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from functools import cache
 
 import pytest
 
-from tests.conftest import KINDS
-from tests.support.running import Running, service, wait_until
+from tests.conftest import KINDS, PATIENT
+from tests.support.running import Running, service, started_once
 from tests.support.spaces import make_arm_version, make_memory_version
 from tests.support.versions import make_allocator_version, make_frames_version, make_version
 
@@ -19,15 +17,8 @@ def http_services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable
     versions = (make_version(), make_frames_version(), make_arm_version(), make_memory_version())
     for version in (*versions, make_allocator_version()):
         version.write(folder / version.spec.name / "1")
-    with ExitStack() as stack:
-
-        @cache
-        def service_of(kind: str) -> Running:
-            logs = tmp_path_factory.mktemp(f"over-http-{kind}")
-            running = stack.enter_context(service("--policies", str(folder), *KINDS[kind], folder=logs))
-            wait_until(running.is_up, running.log)
-            return running
-
+    common = ("--policies", str(folder), *PATIENT)
+    with started_once(lambda kind: service(*common, *KINDS[kind], folder=folder)) as service_of:
         yield service_of
 
 
