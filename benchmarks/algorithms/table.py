@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from benchmarks.algorithms.learners import SIDES
-from benchmarks.algorithms.measures import Interval, interquartile
+from benchmarks.algorithms.measures import interquartile
 from benchmarks.algorithms.problems import CONTINUOUS, DISCRETE, PROBLEMS, UNITS, Problem
 from benchmarks.algorithms.results import Result
 from benchmarks.tables import show
@@ -17,7 +17,7 @@ def report(results: Sequence[Result]) -> dict[str, float]:
     rows = list(_returns(results, figures))
     titles = [f"{title}: IQM [95 %], runs" for title in SIDES.values()]
     show("mean return over 100 greedy games", ("environment", "observations", "algorithm", "steps", *titles), rows)
-    titles = [f"{title}: IQM [95 %]" for title in SIDES.values()]
+    titles = [f"{title}: IQM [95 %], environments" for title in SIDES.values()]
     show("score over environments that the sides share", ("observations", "algorithm", *titles), list(_scores(results)))
     return figures
 
@@ -35,9 +35,8 @@ def _returns(results: Sequence[Result], figures: dict[str, float]) -> Iterator[R
                     if not returns:
                         cells.append("")
                         continue
-                    found = interquartile([returns])
-                    cells.append(f"{told(found)}, {len(returns)}")
-                    figures[f"{problem.id}_{units}_{algorithm}_{side}"] = problem.score(found.iqm)
+                    cells.append(f"{told([returns])}, {len(returns)}")
+                    figures[f"{problem.id}_{units}_{algorithm}_{side}"] = problem.score(interquartile([returns]).iqm)
                 if steps:
                     yield problem.id, units, algorithm, f"{steps:,}", *cells
 
@@ -56,7 +55,7 @@ def _scores(results: Sequence[Result]) -> Iterator[Row]:
                     }
                     if all(runs.values()) or (algorithm == "pqn" and runs[side]):
                         tasks.append([problem.score(each) for each in runs[side]])
-                cells.append(f"{told(interquartile(tasks))}, {len(tasks)} environments" if tasks else "")
+                cells.append(f"{told(tasks)}, {len(tasks)}" if tasks else "")
             if any(cells):
                 yield units, algorithm, *cells
 
@@ -70,7 +69,9 @@ def _runs(
     return [result.mean_return for result in found], max((result.plan.steps for result in found), default=0)
 
 
-def told(found: Interval) -> str:
-    """Write an interval, with as many digits as its numbers need."""
+def told(tasks: Sequence[Sequence[float]]) -> str:
+    """Write an interquartile mean and its interval, which single runs do not have, with as many digits as they need."""
+    found = interquartile(tasks)
     digits = 2 if max(abs(found.low), abs(found.high)) < 10 else 0  # noqa: PLR2004 - scores, or returns
-    return f"{found.iqm:,.{digits}f} [{found.low:,.{digits}f}, {found.high:,.{digits}f}]"
+    interval = f" [{found.low:,.{digits}f}, {found.high:,.{digits}f}]" if max(map(len, tasks)) > 1 else ""
+    return f"{found.iqm:,.{digits}f}{interval}"

@@ -67,6 +67,9 @@ CONTINUOUS: Mapping[str, DdpgConfig | SacConfig] = {"ddpg": DDPG, "td3": TD3, "s
 """Agents of continuous actions, by algorithm, as they are where nothing is known of the environment."""
 PQN = PqnConfig(learning_rate=1e-3, learning_rate_end=1e-3, epochs=4, batch_size=64, trace_decay=0.9)
 """PQN where nothing is known of the environment: many more updates a step than its authors make of Atari's."""
+DQN = DqnConfig(n_step=3, target_tau=0.1)
+"""DQN where nothing is known of the environment: within 25,000 steps values reach back over hundreds of steps; those of
+`DqnConfig()`, whose target network moves by a hundredth in 16 steps, over some fifteen."""
 REPEATING = ExplorationConfig(repeat_exponent=2.0)
 """Exploration where nothing is known: single random actions never get a car out of a valley, repeated ones do."""
 ARCADE = {"dqn": "mspacman", "pqn": "mspacman-pqn"}
@@ -263,7 +266,7 @@ def recipe_for(algorithm: Algorithm, environment: EnvironmentSpec, policy: str) 
 
 def defaults_of(algorithm: Algorithm, environment: EnvironmentSpec, policy: str) -> Recipe:
     """Make the recipe of an algorithm for an environment of which nothing is known."""
-    recipe = Recipe(policy, environment, network=NetworkConfig(standardise=True), exploration=REPEATING)
+    recipe = Recipe(policy, environment, network=NetworkConfig(standardise=True), agent=DQN, exploration=REPEATING)
     if algorithm == "pqn":  # which needs the normalisation in place of a target network
         return dataclasses.replace(recipe, agent=PQN, network=NetworkConfig(layer_norm=True, standardise=True))
     if algorithm in CONTINUOUS:
