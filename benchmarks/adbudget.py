@@ -1,8 +1,9 @@
 """Allocators trained from scratch, served, and asked day by day: what they miss of the best plan that there is.
 
 Each seed trains the preset; its graph is served, plays held-out contexts through Allocate, and its plans are valued
-without the environment, beside the certified optimum and simple rules. With --contexts, the contexts of a file
-(docs/adbudget.md has the form) are played against the bundled policy, or against the service at --target.
+without the environment, beside the certified optimum, solving anew every day, and rules; --seeds 0 has those alone, and
+--slope bends the curves. With --contexts, the contexts of a file (docs/adbudget.md has the form) are played against the
+bundled policy, or against the service at --target.
 """
 
 import contextlib
@@ -31,9 +32,10 @@ from polserve.training.runs.evaluating import Trained, make_version
 from polserve.training.runs.presets import PRESETS
 from polserve.training.runs.stages import Stages
 from polserve.training.runs.trainee import build_trainee
-from polserve.training.tasks.adbudget.accounts import default_account
+from polserve.training.tasks.adbudget.accounts import Account, default_account
 from polserve.training.tasks.adbudget.contexts import Context, read_contexts
-from polserve.training.tasks.adbudget.plans.optimum import Problem, solve_all
+from polserve.training.tasks.adbudget.plans.marginal import MarginalRule
+from polserve.training.tasks.adbudget.plans.optimum import Plan, Problem, solve_all
 from polserve.training.tasks.adbudget.plans.rules import (
     Resolve,
     Rule,
@@ -45,6 +47,7 @@ from polserve.training.tasks.adbudget.plans.rules import (
     regret,
 )
 
+COLUMNS = ("regret", "mean", "95 % interval", "95th percentile")
 ROUNDING = 1e-6
 """Money: whole micros as floats."""
 Regrets = NDArray[np.float64]
@@ -122,20 +125,12 @@ def compare(seeds: int, channels: int, steps: int | None, n_contexts: int) -> di
                 plan_regrets(play_contexts(client, f"adbudget-{seed}", contexts, history), contexts, best)
                 for seed in range(seeds)
             ]
-    week = contexts[0].weekday_demand
-    share = best_share(contexts, best, lambda share: proportional(share, week))
-    rules: dict[str, Rule] = {
-        "best share, demand-proportional pace, in hindsight": proportional(share, week),
-        "best share, even pace, in hindsight": fixed_share(best_share(contexts, best, fixed_share)),
-        "equal split, even pace": even,
-    }
     rows = [row(f"policy of seed {seed}", regrets) for seed, regrets in enumerate(trained)]
     rows.append(row("mean of the seeds' policies", np.mean(trained, axis=0)))
-    rows.append(row("solved anew every day", regret(play_rule(Resolve(contexts), contexts)[1], best)))
-    by_rule = {name: regret(play_rule(rule, contexts)[1], best) for name, rule in rules.items()}
+    by_rule, resolved = rule_regrets(default_account(channels), contexts, best)
+    rows.append(row("solved anew every day", resolved))
     rows += [row(name, regrets) for name, regrets in by_rule.items()]
-    columns = ("regret", "mean", "95 % interval", "95th percentile")
-    show(f"{channels} channels, {n_contexts} held-out contexts, through Allocate", columns, rows)
+    show(f"{channels} channels, {n_contexts} held-out contexts, through Allocate", COLUMNS, rows)
     per_seed = [float(regrets.mean()) for regrets in trained]
     return {
         "mean_regret": float(np.mean(per_seed)),
@@ -146,6 +141,40 @@ def compare(seeds: int, channels: int, steps: int | None, n_contexts: int) -> di
         "largest_certified_gap": max(plan.relative_gap for plan in solved),
         "training_s": float(np.median([run["seconds"] for run in runs])),
         "environment_ratio": float(np.median([run["environment_ratio"] for run in runs])),
+    }
+
+
+def rule_regrets(account: Account, contexts: Sequence[Context], best: Regrets) -> tuple[dict[str, Regrets], Regrets]:
+    """Regrets of the rules that a person could run, by name, and of solving anew every day."""
+    week = contexts[0].weekday_demand
+    share = best_share(contexts, best, lambda share: proportional(share, week))
+    rules: dict[str, Rule] = {
+        "equal marginal returns, with carry-over and horizon": MarginalRule(account),
+        "equal marginal returns, by each day's own demand": MarginalRule(account, weighs_carry_over=False),
+        "best share, demand-proportional pace, in hindsight": proportional(share, week),
+        "best share, even pace, in hindsight": fixed_share(best_share(contexts, best, fixed_share)),
+        "equal split, even pace": even,
+    }
+    by_rule = {name: regret(play_rule(rule, contexts)[1], best) for name, rule in rules.items()}
+    return by_rule, regret(play_rule(Resolve(contexts), contexts)[1], best)
+
+
+def compare_rules(channels: int, slope: float | None, n_contexts: int) -> dict[str, float]:
+    """Play the rules alone, on the contexts of `compare` or with all curves bent to one slope; print the table."""
+    account = default_account(channels)
+    if slope is not None:
+        account = replace(account, channels=tuple(replace(channel, slope=slope) for channel in account.channels))
+    contexts = account.draw_many(np.random.default_rng(EVALUATION_FIRST_SEED + 1), n_contexts)
+    solved: list[Plan] = solve_all(contexts)
+    by_rule, resolved = rule_regrets(account, contexts, np.array([plan.sales for plan in solved]))
+    rows = [row("solved anew every day", resolved), *(row(*each) for each in by_rule.items())]
+    show(f"{channels} channels, {n_contexts} held-out contexts", COLUMNS, rows)
+    gaps = [plan.relative_gap for plan in solved]
+    return {
+        "best_rule_mean_regret": min(float(regrets.mean()) for regrets in by_rule.values()),
+        "resolved_mean_regret": float(resolved.mean()),
+        "mean_gap": float(np.mean(gaps)),
+        "largest_gap": max(gaps),
     }
 
 
@@ -171,7 +200,8 @@ def answer_file(path: Path, target: str | None, policy: str) -> dict[str, float]
 def main() -> None:
     """Train and compare, or answer a file."""
     parser = options((__doc__ or "").splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=5, help="training runs")
+    parser.add_argument("--seeds", type=int, default=5, help="training runs; 0 plays the rules alone")
+    parser.add_argument("--slope", type=float, help="with --seeds 0: slope of all curves; above 1 they are S-shaped")
     parser.add_argument("--channels", type=int, default=2, help="2 to 8")
     parser.add_argument("--contexts", type=Path, help="a file of contexts to answer instead, one JSON object a line")
     parser.add_argument("--target", help="with --contexts: a running service, host:port")
@@ -182,6 +212,8 @@ def main() -> None:
             figures = answer_file(arguments.contexts, arguments.target, arguments.policy)
         except (TrainingError, ClientError) as error:
             raise SystemExit(f"error: {error}") from error
+    elif not arguments.seeds:
+        figures = compare_rules(arguments.channels, arguments.slope, 20 if arguments.quick else 200)
     elif arguments.quick:
         figures = compare(1, arguments.channels, 10_000, 20)
     else:
