@@ -38,7 +38,7 @@ def account_from_options(
     if options.data is not None:
         account, fit = _from_history(options.data, options, narrator)
     elif options.curves is not None:
-        account = _from_curves(options.curves, options.given, narrator)
+        account = _from_curves(options.curves, options, narrator)
     else:
         told = options.given or kwargs
         account = account_from(told.get("account") or told.get("scenario"), told.get("n_channels", 2))
@@ -67,12 +67,18 @@ def _from_history(path: Path, options: TaskOptions, narrator: Narrator) -> "tupl
     return account, fit
 
 
-def _from_curves(path: Path, given: Mapping[str, Any], narrator: Narrator) -> Account:
+def _from_curves(path: Path, options: TaskOptions, narrator: Narrator) -> Account:
     from polserve.training.tasks.adbudget.curves.elsewhere import read_curves
 
+    given = options.given
     _check_given("--curves", given, NOT_IN_CURVES, "curves")
     curves = read_curves(path)
-    draws = f" in {len(curves.ensemble)} draws" if curves.ensemble else ""
+    if options.target_roas is not None and not curves.is_money:
+        raise InvalidOption(
+            f"target_roas: expected returns in money, got {curves.return_unit}; give the curves a return_value, the "
+            f"{curves.currency} that one of them is worth, or a target_marginal in {curves.return_unit} for each unit"
+        )
+    draws = f" in {len(curves.ensemble)} draws, {len(curves.learned)} of them to learn over," if curves.ensemble else ""
     narrator.say(f"read the curves of {len(curves.channels)} channels{draws} from {path}")
     for line in curves.statement():
         narrator.say(line)

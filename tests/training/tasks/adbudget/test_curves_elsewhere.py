@@ -73,6 +73,13 @@ def test_draws_become_an_ensemble_and_their_medians_the_curve(tmp_path: Path) ->
     assert [own.channels[0].sales_max, len(own.ensemble)] == pytest.approx([20_000, 3])
 
 
+def test_of_many_draws_some_at_even_distances_are_learned_over(tmp_path: Path) -> None:
+    curves = read(tmp_path, *({**TV, "draw": draw, "sales_max": float(draw)} for draw in range(1, 201)))
+    learned = [member[0].sales_max for member in curves.account().ensemble]
+    assert len(learned) == 50
+    assert np.diff(learned) == pytest.approx(4 * curves.ensemble[0][0].sales_max)
+
+
 def test_returns_that_are_no_money_are_counted_in_their_own_unit_or_valued(tmp_path: Path) -> None:
     orders = read(tmp_path, TV, return_unit="orders", return_scale=1)
     assert (orders.return_unit, orders.is_money) == ("orders", False)
@@ -103,6 +110,8 @@ def test_returns_that_are_no_money_are_counted_in_their_own_unit_or_valued(tmp_p
         ({"spend_unit": "USD"}, "spend_unit: expected one for all curves, got EUR, USD"),
         ({"adstock": "weibull"}, "curve 1: adstock: expected normalised or plain"),
         ({"period": "month"}, "curve 1: period: expected day or week, got month"),
+        ({"return_value": 3}, "return_value: expected one for every curve, or none, got one for some"),
+        ({"channel": "  "}, "curve 1: channel: expected text"),
         ({"rate": 1}, "curve 1: rate: expected it for logistic, in place of half_saturation"),
     ],
 )
@@ -188,6 +197,13 @@ def test_draws_are_learned_over_unless_one_says_not_to(tmp_path: Path) -> None:
     assert {context.channels for context in contexts} == set(account.ensemble)
     assert all(len(context.drift) == account.horizon_days for context in contexts)
     assert configured(tmp_path, {"ensemble": False}, *draws)[0].ensemble == ()
+
+
+def test_a_return_on_spend_needs_returns_in_money(tmp_path: Path) -> None:
+    path = written(tmp_path, TV, return_unit="orders")
+    asked = TaskOptions(curves=path, target_roas=2.0)
+    with pytest.raises(InvalidOption, match="target_roas: expected returns in money, got orders; give the curves"):
+        ADBUDGET.configure(EnvironmentSpec(ALLOCATION_ID, {}), asked, Stages(Console(file=io.StringIO())))
 
 
 @pytest.mark.parametrize(

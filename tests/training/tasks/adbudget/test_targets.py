@@ -104,3 +104,19 @@ def test_the_reference_plan_leaves_money_that_would_return_too_little() -> None:
     assert report.policy.mean_regret < 0.1
     spends, _ = play_rule(even, contexts)
     assert spends.sum() == pytest.approx(sum(context.budget for context in contexts))
+
+
+def test_regret_over_uncertain_curves_counts_what_nobody_can_know() -> None:
+    known = replace(default_account(2, horizon_days=8), event_probability=0.0)
+    draws = tuple(
+        tuple(
+            replace(channel, sales_max=factor * channel.sales_max)
+            for channel, factor in zip(known.channels, factors, strict=True)
+        )
+        for factors in ((0.5, 2.0), (2.0, 0.5))
+    )
+    unsure = replace(known, ensemble=draws, drift=0.05)
+    sure, open_ = (measure_regret(Reference(account), account, 6, None, lambda: None) for account in (known, unsure))
+    assert (open_.optimum.mean_regret, open_.largest_gap < 1e-6) == (0.0, True)
+    assert sure.resolved.mean_regret < 0.001 < open_.resolved.mean_regret
+    assert open_.policy.mean_regret > open_.optimum.mean_regret

@@ -26,6 +26,8 @@ SATURATIONS: Mapping[str, tuple[str, ...]] = {
     "logistic": ("half_saturation",),
 }
 """Families, with the parameters of each beside `sales_max`."""
+MOST_DRAWS = 50
+"""Draws that are learned over: more tell little more, and all are part of the policy version."""
 ADSTOCKS = ("normalised", "plain")
 """Weights that add up to 1; or 1, retention, retention^2 ..."""
 
@@ -46,7 +48,13 @@ class Curves:
     def account(self, horizon_days: int = 30) -> Account:
         """Budgets in proportion to what the channels can use."""
         account = account_of(self.channels, horizon_days)
-        return replace(account, currency=self.currency, ensemble=self.ensemble, weekday_demand=(1.0,) * 7)
+        return replace(account, currency=self.currency, ensemble=self.learned, weekday_demand=(1.0,) * 7)
+
+    @property
+    def learned(self) -> tuple[tuple[Channel, ...], ...]:
+        """The draws to learn over: all, or as many as are taken, at even distances."""
+        count = min(len(self.ensemble), MOST_DRAWS)
+        return tuple(self.ensemble[index * len(self.ensemble) // count] for index in range(count))
 
     def statement(self) -> list[str]:
         """Sentences on each channel."""
@@ -63,7 +71,9 @@ def read_curves(path: Path) -> Curves:
     currency, unit = (_same(rows, name) for name in ("spend_unit", "return_unit"))
     require(currency in CODES, f"{path}: spend_unit", "a currency's ISO 4217 code, such as EUR", currency or "none")
     require(bool(unit), f"{path}: return_unit", f"what is returned, such as {currency} or orders", "none")
-    is_valued = all("return_value" in row.fields for row in rows)
+    valued = ["return_value" in row.fields for row in rows]
+    is_valued = all(valued)
+    require(is_valued or not any(valued), f"{path}: return_value", "one for every curve, or none", "one for some")
     if unit != currency and unit in CODES and not is_valued:
         raise InvalidOption(
             f"{path}: return_unit: expected {currency}, as the spends, or a return_value, the {currency} that one "

@@ -52,8 +52,9 @@ class Row:
             InvalidOption: there is none and no default, or it is no text.
         """
         value = self.fields.get(name, default)
-        require(isinstance(value, str) and (bool(value) or default is not None), f"{self.where}: {name}", "text", value)
-        return str(value)
+        is_text = isinstance(value, str) and (bool(value.strip()) or default is not None)
+        require(is_text, f"{self.where}: {name}", "text", value)
+        return str(value).strip()
 
     def number(self, name: str, default: float | None = None) -> float:
         """Finite number of a field.

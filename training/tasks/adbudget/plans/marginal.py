@@ -76,9 +76,15 @@ class MarginalRule:
             following = weight[:, day] = (1 - kept) * met[:, day] + kept * following
         return weight
 
+    def _adstock(self, campaigns: Campaigns) -> Floats:
+        """Adstock (n, channels) of the known spends: how much they really carry over, nobody sees."""
+        kept = self._response.retention[:, None]
+        weights = (1 - kept) * kept ** np.arange(campaigns.spent.shape[2])
+        return np.asarray((campaigns.spent * weights).sum(axis=2))
+
     def _spends(self, campaigns: Campaigns, weight: Floats, price: Floats) -> Floats:
         """Spends (n, days ahead, channels) where a unit of money must bring `price` (n,)."""
-        kept, adstock = self._response.retention, campaigns.adstock
+        kept, adstock = self._response.retention, self._adstock(campaigns)
         asked = price[:, None, None] / np.maximum(weight, SMALLEST_WEIGHT)
         spends = np.stack([levels.at(asked[:, :, index]) for index, levels in enumerate(self._levels)], axis=2)
         spends /= 1 - kept
