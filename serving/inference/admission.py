@@ -13,8 +13,8 @@ from typing import Literal, TypeAlias
 from polserve.serving.errors import Overloaded
 
 RUNS = 8
-"""Runs of a model that a call may wait for under overload, where these take longer than the setting: as many wait now
-and then at half load, too."""
+"""Runs of a model, or calls of the loop, that a call may wait for under overload, where these take longer than the
+setting: as many wait now and then at half load, too."""
 LONGEST_RUNS_S = 0.4
 """Time of those runs, at most: as long as eight of the slowest versions take that may go live by default."""
 EXCESS = 1.25
@@ -175,9 +175,14 @@ class LoopPressure:
         return self._admission.is_overloaded or self.wait_s > FELT_S
 
     @property
+    def _limit_s(self) -> float:
+        """Wait that is allowed under overload: a few calls may wait, also where the machine makes each of them long."""
+        return self._limits.under_overload_s(self._call_s)
+
+    @property
     def _stale_s(self) -> float:
         """Time after which a call that waits is refused after all: a pause of the machine is no fault of those."""
-        return 2 * max(self._limits.overload_s, min(2 * self._pause_s, LONGEST_PAUSE_S))
+        return 2 * max(self._limit_s, min(2 * self._pause_s, LONGEST_PAUSE_S))
 
     def note_round(self, n_waiting: int, n_answered: int, seconds: float) -> None:
         """Take notice of the round before this one.
@@ -207,7 +212,7 @@ class LoopPressure:
             is_lone: whether its connection has no other call that is open. Such a one may wait for twice as long, so
                 that a connection with many calls does not crowd it out.
         """
-        wait_s, limit_s = self.wait_s, self._limits.overload_s
+        wait_s, limit_s = self.wait_s, self._limit_s
         self._admission.note(self._call_s, wait_s, limit_s, now)
         left_s = math.inf if deadline is None else deadline - now
         if is_lone:
@@ -223,7 +228,7 @@ class LoopPressure:
 
     def note_refused(self, n: int, now: float) -> None:
         """Take notice of calls that were refused as others of their round were, without being asked for."""
-        self._admission.note(n * self._call_s, self.wait_s, self._limits.overload_s, now)
+        self._admission.note(n * self._call_s, self.wait_s, self._limit_s, now)
 
     def staleness(self, deadline: float, now: float, waited_s: float) -> Overloaded | None:
         """Return why a call that has waited is not answered any more; None where it is, or its deadline has passed.

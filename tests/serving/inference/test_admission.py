@@ -165,6 +165,19 @@ def test_under_overload_each_call_is_asked_after_also_where_nothing_waits() -> N
     assert refused.index(next(filter(None, refused))) == pytest.approx(LIMITS.overload_s / WORK_S, abs=1)
 
 
+def test_a_few_calls_may_wait_for_the_loop_also_where_a_full_machine_makes_each_of_them_long() -> None:
+    pressure = LoopPressure(WaitLimits(overload_s=0.01))
+    for tick in range(100):
+        pressure.note_round(50, n_answered=2, seconds=0.1)
+        for _ in range(6):
+            pressure.refusal(deadline=1e9, now=0.1 * tick, is_lone=False)
+    pressure.note_round(0, n_answered=2, seconds=0.1)
+    assert pressure.is_overloaded
+    told = [pressure.refusal(deadline=1e9, now=10.0, is_lone=False) for _ in range(20)]
+    assert told[:8] == [None] * 8
+    assert all(told[10:])
+
+
 def test_an_overload_that_goes_on_is_noticed_sooner_the_second_time(queue: Queue) -> None:
     queue.come(3000, 1.0)
     assert queue.admission.is_overloaded
