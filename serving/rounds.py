@@ -25,6 +25,8 @@ MOST_HEAVY_BYTES = 1 << 20
 """Bytes of such requests in a round, at most, but for a single one."""
 EXPECTED_S = 0.5
 """Time for which a call is reckoned with whose request does not come: who is silent keeps nobody else out for long."""
+MOST_EXPECTED = 256
+"""Calls that are reckoned with so, at most: nor do those who begin many calls."""
 PUBLISH_S = 0.01
 """Time after which what was counted is published: not with each round, which may be a single call."""
 PUBLISHED_S = 0.5
@@ -69,8 +71,8 @@ class Rounds:
         self._steps: deque[Call] = deque()
         """Messages of open streams, which come before calls that have just begun."""
         self._heavy: deque[Call] = deque()
-        self._expected: deque[Call] = deque()
-        """Calls that have begun and whose requests are yet to come; among them some that have come meanwhile."""
+        self._expected: dict[Call, None] = {}
+        """Calls that have begun and whose requests are yet to come, the oldest first."""
         self.pressure = LoopPressure(waits or WaitLimits())
         """Whether calls come faster than the loop answers them."""
         self._n_put_off = 0
@@ -87,6 +89,8 @@ class Rounds:
 
     def add(self, call: Call) -> None:
         """Have the call's message answered in this turn of the loop, or in the next."""
+        if self._expected:
+            self.forget(call)
         if call.size >= HEAVY_BYTES:
             self._heavy.append(call)
         else:
@@ -97,7 +101,11 @@ class Rounds:
 
     def expect(self, call: Call) -> None:
         """Reckon with a call whose request is on its way: what comes after it waits for it, too."""
-        self._expected.append(call)
+        self._expected[call] = None
+
+    def forget(self, call: Call) -> None:
+        """Reckon no more with a call: its request has come, or will not."""
+        self._expected.pop(call, None)
 
     def check_wait(self, call: Call) -> None:
         """Return if a call that begins now may wait for its turn; raises Overloaded."""
@@ -188,10 +196,9 @@ class Rounds:
     def _n_expected(self) -> int:
         """Count the requests that are still to come, but for those that let one wait for too long."""
         expected = self._expected
-        since = self.now - EXPECTED_S
-        while expected and (expected[0].is_over or expected[0].size or expected[0].active_at < since):
-            expected.popleft()
-        return len(expected)
+        while expected and (oldest := next(iter(expected))).active_at < self.now - EXPECTED_S:
+            del expected[oldest]
+        return min(len(expected), MOST_EXPECTED)
 
     def _handle_some(self, most: int) -> int:
         """Hand what waits to the handlers, up to `most` calls; returns how many they were."""

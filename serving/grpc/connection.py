@@ -186,6 +186,7 @@ class Connection(asyncio.Protocol):
     def ended(self, call: StreamCall) -> None:
         """Take notice that a call has ended; its stream may live on for a moment."""
         self.n_open -= 1
+        self.rounds.forget(call)
         self.release(call)
         self._stalled.discard(call)
         if self._is_dead:

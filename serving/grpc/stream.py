@@ -271,7 +271,7 @@ class StreamCall:
         """See to it that the call ends at its deadline, and is expected, where it is not about to be answered."""
         if not (self._is_unary and self.is_busy):
             self.wait()
-            if self._is_unary:
+            if self._is_unary and not self.is_over:
                 self.connection.rounds.expect(self)
 
     def abandon(self) -> None:

@@ -151,6 +151,49 @@ def test_a_call_is_refused_like_another_where_they_differ_in_no_more_than_the_ti
     assert by_deadline.is_like(headers) is (headers == before)
 
 
+class Coming:
+    """A call whose request is on its way."""
+
+    method = Method("test", "Work", "unary", Working(), Counts())
+    is_over, size, deadline = False, 1, None
+
+    def __init__(self, active_at: float) -> None:
+        self.active_at = active_at
+        self.replies: list[bytes] = []
+
+    def reply(self, response: bytes) -> None:
+        self.replies.append(response)
+
+    def flush(self) -> None:
+        """It has nothing to send."""
+
+
+def test_requests_on_their_way_count_as_waiting_until_they_come_or_for_a_while() -> None:
+    async def reckon() -> list[float]:
+        rounds = Rounds(asyncio.get_running_loop(), lambda: None)
+        rounds.pressure.note_round(0, n_answered=1000, seconds=1.0)
+        now = time.monotonic()
+        late, *others = [Coming(now - 9), *(Coming(now + 9) for _ in range(600))]
+        waits = []
+        for change, some in (
+            (rounds.expect, (late, *others[:100])),
+            (rounds.add, others[:40]),
+            (rounds.forget, others[40:50]),
+            (rounds.expect, others),
+        ):
+            for one in some:
+                change(one)  # type: ignore[arg-type]  # what rounds ask of a call
+            rounds.touch(late)
+            await asyncio.sleep(0.1)
+            rounds.pressure.note_round(0, n_answered=1000, seconds=1.0)
+            rounds.touch(late)
+            await asyncio.sleep(0.01)
+            waits.append(rounds.pressure.wait_s)
+        return waits
+
+    assert asyncio.run(reckon()) == pytest.approx([0.1, 0.06, 0.05, 0.256], rel=0.2)
+
+
 def test_a_call_that_came_another_way_is_refused_like_any_other() -> None:
     class Patient:
         method = Method("test", "Work", "unary", Working(), Counts())
