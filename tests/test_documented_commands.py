@@ -41,7 +41,8 @@ def test_every_command_in_a_document_is_taken_as_it_is_written(
     document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "policies").symlink_to(ROOT / "policies")
-    for file in ("history.csv", *re.findall(r"\b[\w./-]+\.(?:csv|json|zip|onnx|yaml|cleanrl_model)\b", document.read_text())):
+    named = re.findall(r"\b[\w./-]+\.(?:csv|json|zip|onnx|yaml|cleanrl_model)\b", document.read_text())
+    for file in ("history.csv", *named):
         path = tmp_path / file
         if not file.startswith("policies/"):
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from polserve.protos.shared.alias_history import HISTORY_TAG, points_at
 from polserve.protos.shared.names import CHAMPION, SHA256_TAG
 from polserve.training.registry.store import connect
 from tests.support.children import children_of
@@ -194,10 +195,17 @@ def test_a_registry_that_answers_nonsense_or_nothing_changes_no_answer_until_it_
     assert running.ready()["registry"]["up"] is True
 
 
+def is_recorded(store: MlflowClient, policy: str, champion: str) -> bool:
+    """Whether the policy's history says that this version is the champion."""
+    return points_at(store.get_registered_model(policy).tags.get(HISTORY_TAG, ""), champion)
+
+
 def test_a_registry_that_may_only_be_read_fails_no_rollout(store: MlflowClient, followed: Followed) -> None:
     running, policy, tag = followed.running, followed.policy, "polserve.rollout.tests"
     followed.proxied.fault = none
     wait_until(lambda: running.ready()["registry"]["up"] is True, running.log)
+    champion = store.get_model_version_by_alias(policy, CHAMPION).version
+    wait_until(lambda: is_recorded(store, policy, champion), running.log)  # by moves of tests before this one, too
     followed.proxied.fault = read_only
     untagged = running.log.read_text().count("event=rollout_not_tagged")
     moved = followed.move_alias()
