@@ -110,7 +110,7 @@ def _crash() -> Part:
 _TRAPS: dict[Trap, Callable[[], Part]] = {
     "turns": _turns,
     "operator": partial(_operator, 2**24),
-    "brief operator": partial(_operator, 2**22),
+    "brief operator": partial(_operator, 2**21),
     "memory": _memory,
     "crash": _crash,
 }

@@ -86,7 +86,8 @@ def test_a_run_that_takes_too_much_memory_is_told_to_end(monkeypatch: pytest.Mon
     assert reports[0].reason == "a run of 1 observations took more than 1 MiB of memory"
 
 
-def test_a_run_that_goes_on_after_it_was_told_to_end_is_given_up_once() -> None:
+def outlasted() -> tuple[bool, int, list[bool]]:
+    """Whether a run went on for all looks at it, how many reports there were, and what was given up."""
     watch, reports = watching(RunLimits(seconds=0.0))
     given_up: list[bool] = []
     watch.give_up = lambda: given_up.append(True)
@@ -96,9 +97,14 @@ def test_a_run_that_goes_on_after_it_was_told_to_end_is_given_up_once() -> None:
     wait_until(lambda: slot.run is not None)
     for _ in range(GRACE_TICKS + 5):
         watch.look()
-    assert slot.run is not None, "the operator goes on"
-    assert (len(reports), given_up) == (1, [True])
+    found = slot.run is not None, len(reports), list(given_up)
     running.join(120)
+    return found
+
+
+def test_a_run_that_goes_on_after_it_was_told_to_end_is_given_up_once() -> None:
+    attempts = (outlasted() for _ in range(5))  # a busy machine may look so late that the run has ended
+    assert next((found for found in attempts if found[0]), None) == (True, 1, [True])
 
 
 def test_looks_that_no_run_lasts_do_nothing() -> None:
