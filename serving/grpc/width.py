@@ -23,7 +23,7 @@ class Width:
     def follow(self) -> None:
         """Narrow the streams where there is overload, and widen them once there is none."""
         connection = self._connection
-        is_overloaded = connection.rounds.pressure.is_overloaded
+        is_overloaded = connection.rounds.pressure.is_overloaded_at(connection.received_at)
         if is_overloaded is self._is_narrow:
             return
         self._is_narrow = is_overloaded

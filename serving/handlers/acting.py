@@ -159,7 +159,7 @@ class ActingHandler(Quiet, Generic[R, F]):
 
     def _is_refused(self, call: Call) -> bool:
         """Refuse a call before its message is decoded, where it would wait for too long; return whether it was."""
-        if call.size > IN_ONE_BYTES:  # it was looked at as it began to come
+        if call.size > IN_ONE_BYTES:  # over nghttp2 it was looked at as it began to come
             return False
         try:
             self._foresee(call, call.message, is_coming=False)

@@ -6,20 +6,19 @@ LONGEST = 0x80
 """Length from which a name's length takes more than a byte."""
 
 
-def leading_names(beginning: bytes, start: int = 0) -> tuple[str, str] | None:
+def leading_names(beginning: bytes) -> tuple[str, str] | None:
     """Read the names of policy and version where a request begins with them, as serialisers write it.
 
     Args:
         beginning: first bytes of a serialised ActRequest or ModelInferRequest, or all of it.
-        start: where it begins among them.
 
     Returns:
         Both names, the second one empty where the request names no version. None where it begins otherwise.
     """
-    policy = _text(beginning, start, POLICY_TAG)
+    policy = _text(beginning, 0, POLICY_TAG)
     if not policy:
         return None
-    end = start + 2 + len(policy)
+    end = 2 + len(policy)
     version = b"" if end >= len(beginning) or beginning[end] != VERSION_TAG else _text(beginning, end, VERSION_TAG)
     if version is None:
         return None

@@ -112,9 +112,10 @@ class Admission:
             return too_late(wait_s)
         return too_long(wait_s, self._limits.patience_s if left_s == math.inf else limit_s)
 
-    def is_overloaded_at(self, now: float) -> bool:
-        """Whether more comes than is done, also where nothing has come since that was last looked at."""
-        return self.is_overloaded and now < self._ends_at
+    @property
+    def overloaded_until(self) -> float:
+        """When an overload ends though nothing comes any more, by the monotonic clock; minus infinity for none."""
+        return self._ends_at if self.is_overloaded else -math.inf
 
     def note_late(self) -> None:
         """Take notice of a call whose deadline has passed while it waited."""
@@ -159,15 +160,14 @@ class LoopPressure:
         """Time for which a call would wait that comes now."""
         self.n_put_off = 0
         """Calls that were put off to later turns of the loop by what answers them."""
-        self.has_crowded_line = False
-        """Whether more is asked of a slow version than it can answer."""
+        self.crowded_until = -math.inf
+        """Until when more is asked of a slow version than it can answer, by the monotonic clock."""
         self.n_rounds = 0
         """Rounds so far: what refuses a call refuses all that are like it until the next one."""
 
-    @property
-    def is_overloaded(self) -> bool:
+    def is_overloaded_at(self, now: float) -> bool:
         """Whether more comes than is done, in the loop or for a slow version."""
-        return self.has_crowded_line or self._admission.is_overloaded
+        return now < self.crowded_until or self._admission.is_overloaded
 
     @property
     def is_felt(self) -> bool:

@@ -98,7 +98,7 @@ class Inference:
     @property
     def is_crowded(self) -> bool:
         """Whether more is asked of a slow model than it can answer."""
-        return self.pressure.has_crowded_line
+        return time.monotonic() < self.pressure.crowded_until
 
     def foresee(self, policy: Policy, deadline: float, *, is_coming: bool) -> None:
         """Return if a call that is about to ask may wait for a version.
@@ -246,7 +246,7 @@ class Inference:
             question.react(NotReady("stopping: the call came too late to be answered"))
             return
         self._waiting.put(question)
-        self.pressure.has_crowded_line = self._waiting.is_overloaded
+        self.pressure.crowded_until = self._waiting.overloaded_until
         if self._waiting and not self._is_busy:
             self._is_busy = True
             self._post(self._give_work)
@@ -263,7 +263,7 @@ class Inference:
                     question.react(refusal)
                 else:
                     group.append(question)
-            self.pressure.has_crowded_line = self._waiting.is_overloaded
+            self.pressure.crowded_until = self._waiting.overloaded_until
             if group:
                 self._thread.submit(self._work, group, time.perf_counter())
                 return

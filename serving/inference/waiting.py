@@ -151,10 +151,9 @@ class WaitingRoom:
             self._drop(longest.pop_newest(), longest)
 
     @property
-    def is_overloaded(self) -> bool:
-        """Whether more comes for one of the lines than is done."""
-        now = time.monotonic()
-        return any(line.admission.is_overloaded_at(now) for line in self._lines.values())
+    def overloaded_until(self) -> float:
+        """Until when more comes for one of the lines than is done, by the monotonic clock; minus infinity for never."""
+        return max((line.admission.overloaded_until for line in self._lines.values()), default=-math.inf)
 
     def foresee(self, policy: Policy, deadline: float, *, is_coming: bool) -> Overloaded | None:
         """Return why an observation for a version would be refused if it came now; None where it would not be.

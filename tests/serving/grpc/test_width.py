@@ -1,6 +1,7 @@
 """Under overload clients send little of a message before it is wanted, and all of it as soon as it is."""
 
 import asyncio
+import math
 from collections.abc import Sequence
 
 from polserve.serving.grpc.nghttp2 import Nghttp2Carrier, Uncounted
@@ -45,7 +46,7 @@ async def measure(*, is_overloaded: bool) -> tuple[list[int], list[bytes]]:
         windows, answers = [], []
         with RawClient(f"127.0.0.1:{port}") as client:
             for is_crowded in (False, is_overloaded, False):
-                rounds.pressure.has_crowded_line = is_crowded
+                rounds.pressure.crowded_until = math.inf if is_crowded else -math.inf
                 window_of(client)  # the service looks, and says so with its answer
                 windows.append(window_of(client))
                 answers.extend(client.call(MEASURE, [framed(LARGE)]).messages)

@@ -172,7 +172,7 @@ def test_a_few_calls_may_wait_for_the_loop_also_where_a_full_machine_makes_each_
         for _ in range(6):
             pressure.refusal(deadline=1e9, now=0.1 * tick, is_lone=False)
     pressure.note_round(0, n_answered=2, seconds=0.1)
-    assert pressure.is_overloaded
+    assert pressure.is_overloaded_at(10.0)
     told = [pressure.refusal(deadline=1e9, now=10.0, is_lone=False) for _ in range(20)]
     assert told[:8] == [None] * 8
     assert all(told[10:])
@@ -191,3 +191,10 @@ def test_how_long_a_call_takes_the_loop_is_known_also_where_few_are_answered() -
     pressure.note_round(0, n_answered=10, seconds=0.1)
     pressure.note_round(100, n_answered=10, seconds=0.1)
     assert pressure.wait_s == pytest.approx(1.0)
+
+
+def test_an_overload_of_a_slow_version_is_over_for_the_loop_too_though_nobody_asks_for_it_any_more() -> None:
+    pressure = LoopPressure(LIMITS)
+    pressure.crowded_until = 20.0
+    assert pressure.is_overloaded_at(19.9)
+    assert not pressure.is_overloaded_at(20.1)
