@@ -8,6 +8,7 @@ then play the same 100 episodes, which are that seed's own, and which none train
 
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from statistics import mean, median
 from typing import Any
@@ -28,7 +29,7 @@ from polserve.training.runs.presets import PRESETS
 from polserve.training.runs.recipe import Recipe
 from polserve.training.runs.trainee import build_trainee
 
-ZOO_CARTPOLE = {
+ZOO_CARTPOLE: Mapping[str, Any] = {
     "learning_rate": 2.3e-3,
     "batch_size": 64,
     "buffer_size": 100_000,
@@ -38,8 +39,10 @@ ZOO_CARTPOLE = {
     "gradient_steps": 128,
     "exploration_fraction": 0.16,
     "exploration_final_eps": 0.04,
+    "learning_starts": 1_000,
+    "policy_kwargs": {"net_arch": [256, 256]},
 }
-ZOO_MOUNTAINCAR = {
+ZOO_MOUNTAINCAR: Mapping[str, Any] = {
     "learning_rate": 4e-3,
     "batch_size": 128,
     "buffer_size": 10_000,
@@ -49,6 +52,8 @@ ZOO_MOUNTAINCAR = {
     "gradient_steps": 8,
     "exploration_fraction": 0.2,
     "exploration_final_eps": 0.07,
+    "learning_starts": 1_000,
+    "policy_kwargs": {"net_arch": [256, 256]},
 }
 
 
@@ -62,7 +67,7 @@ class Problem:
 
     recipe: Recipe
     solved: float
-    zoo: dict[str, Any]
+    zoo: Mapping[str, Any]
     zoo_steps: int
 
 
@@ -145,8 +150,6 @@ def zoo_model(problem: Problem, seed: int) -> DQN:
         "MlpPolicy",
         gym.make(problem.recipe.environment.id),
         **problem.zoo,
-        learning_starts=1_000,
-        policy_kwargs={"net_arch": [256, 256]},
         seed=seed,
         device="cpu",
     )

@@ -20,6 +20,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from benchmarks.algorithms.problems import PROBLEMS, Units
 from benchmarks.algorithms.results import Plan, Result
+from benchmarks.control import ZOO_CARTPOLE, ZOO_MOUNTAINCAR
 from polserve.training.environments.making import EnvironmentSpec
 from polserve.training.evaluation.episodes import play_episodes
 from polserve.training.learning.collector import ChooseActions
@@ -46,31 +47,8 @@ _ACROBOT = {
     "policy_kwargs": {"net_arch": [256, 256]},
 }
 ZOO: Mapping[tuple[str, str], Mapping[str, Any]] = {
-    ("dqn", "CartPole-v1"): {
-        "learning_rate": 2.3e-3,
-        "batch_size": 64,
-        "buffer_size": 100_000,
-        "learning_starts": 1_000,
-        "target_update_interval": 10,
-        "train_freq": 256,
-        "gradient_steps": 128,
-        "exploration_fraction": 0.16,
-        "exploration_final_eps": 0.04,
-        "policy_kwargs": {"net_arch": [256, 256]},
-    },
-    ("dqn", "MountainCar-v0"): {
-        "learning_rate": 4e-3,
-        "batch_size": 128,
-        "buffer_size": 10_000,
-        "learning_starts": 1_000,
-        "gamma": 0.98,
-        "target_update_interval": 600,
-        "train_freq": 16,
-        "gradient_steps": 8,
-        "exploration_fraction": 0.2,
-        "exploration_final_eps": 0.07,
-        "policy_kwargs": {"net_arch": [256, 256]},
-    },
+    ("dqn", "CartPole-v1"): ZOO_CARTPOLE,
+    ("dqn", "MountainCar-v0"): ZOO_MOUNTAINCAR,
     ("dqn", "Acrobot-v1"): _ACROBOT,
     ("dqn", "LunarLander-v3"): _ACROBOT,
     ("td3", "Pendulum-v1"): {

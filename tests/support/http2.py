@@ -51,6 +51,17 @@ class Stream:
         return found
 
 
+def read(connection: socket.socket, seconds: float) -> bytes | None:
+    """What comes next: nothing at the end of the connection, and None where it does not come within so long."""
+    connection.settimeout(seconds)
+    try:
+        return connection.recv(1 << 16)
+    except TimeoutError:
+        return None
+    except OSError:
+        return b""
+
+
 class RawClient:
     """One connection."""
 
@@ -105,13 +116,9 @@ class RawClient:
     def take(self, seconds: float) -> None:
         """Take in what comes next, if it comes within so long."""
         self.flush()
-        self.socket.settimeout(seconds)
-        try:
-            data = self.socket.recv(1 << 16)
-        except TimeoutError:
+        data = read(self.socket, seconds)
+        if data is None:
             return
-        except OSError:
-            data = b""
         if not data:
             self.is_closed = True
             return

@@ -17,7 +17,7 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
-from tests.support.http2 import ACT, PATIENCE_S, Stream
+from tests.support.http2 import ACT, PATIENCE_S, Stream, read
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 FRAME_HEAD = 9
@@ -113,13 +113,9 @@ class HyperPeer:
 
     def pump(self, seconds: float) -> None:
         """Take in what comes next, if it comes within so long."""
-        self.socket.settimeout(seconds)
-        try:
-            data = self.socket.recv(1 << 16)
-        except TimeoutError:
+        data = read(self.socket, seconds)
+        if data is None:
             return
-        except OSError:
-            data = b""
         self.met.is_closed = not data
         self._rest += data
         while len(self._rest) >= FRAME_HEAD:

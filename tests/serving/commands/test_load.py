@@ -155,6 +155,8 @@ def test_work_that_nobody_waits_for_is_dropped_before_the_model(queued: Running,
         assert codes == {grpc.StatusCode.CANCELLED}
     else:  # a call whose deadline is nearer than its answer may be refused at once
         assert codes <= {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED}
+        refused = [call for call in calls if call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED]
+        assert all("most of the time to its deadline" in str(call.details()) for call in refused)
 
 
 def test_a_large_message_holds_up_no_other_call(queued: Running) -> None:

@@ -4,32 +4,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from polserve.training.errors import InvalidOption
-from polserve.training.tasks.adbudget.accounts import Account, account_of, default_account
-from polserve.training.tasks.adbudget.allocator import SpendPlan
+from polserve.training.tasks.adbudget.accounts import account_of, default_account
 from polserve.training.tasks.adbudget.environment import AllocationVec
 from polserve.training.tasks.adbudget.plans.marginal import MarginalRule
 from polserve.training.tasks.adbudget.plans.optimum import Problem, solve, solve_all
 from polserve.training.tasks.adbudget.plans.rules import even, play_rule, play_worth, regret
 from polserve.training.tasks.adbudget.plans.targets import ample_contexts, marginal_for_roas, returned
 from polserve.training.tasks.adbudget.report.regret import measure_regret
+from tests.support.allocating import ReferencePlan
 
 TARGET = 1.2
 ACCOUNT = replace(default_account(2, horizon_days=10), target_marginal=TARGET)
-
-
-class Reference(torch.nn.Module):
-    """A policy that keeps to the reference plan."""
-
-    def __init__(self, account: Account) -> None:
-        super().__init__()
-        self._plan = SpendPlan(account)
-
-    def forward(self, observation: torch.Tensor) -> torch.Tensor:
-        spends: torch.Tensor = self._plan(observation, torch.zeros(len(observation), 2))
-        return spends
 
 
 def test_money_is_spent_until_the_next_unit_returns_the_target() -> None:
@@ -98,7 +85,7 @@ def test_the_rule_of_marginal_returns_keeps_to_the_target_and_an_even_split_does
 def test_the_reference_plan_leaves_money_that_would_return_too_little() -> None:
     rich = replace(ACCOUNT, daily_budget=(6000.0, 6000.0))
     contexts = rich.draw_many(np.random.default_rng(0), 4)
-    report = measure_regret(Reference(rich), rich, 4, None, lambda: None)
+    report = measure_regret(ReferencePlan(rich), rich, 4, None, lambda: None)
     assert report.policy.budget_spent < 0.7
     assert report.policy.return_on_spend > report.rules[-1].return_on_spend  # the caps until the money is gone
     assert report.policy.mean_regret < 0.1
@@ -116,7 +103,9 @@ def test_regret_over_uncertain_curves_counts_what_nobody_can_know() -> None:
         for factors in ((0.5, 2.0), (2.0, 0.5))
     )
     unsure = replace(known, ensemble=draws, drift=0.05)
-    sure, open_ = (measure_regret(Reference(account), account, 6, None, lambda: None) for account in (known, unsure))
+    sure, open_ = (
+        measure_regret(ReferencePlan(account), account, 6, None, lambda: None) for account in (known, unsure)
+    )
     assert (open_.optimum.mean_regret, open_.largest_gap < 1e-6) == (0.0, True)
     assert sure.resolved.mean_regret < 0.001 < open_.resolved.mean_regret
     assert open_.policy.mean_regret > open_.optimum.mean_regret

@@ -6,28 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from matplotlib.figure import Figure
 
-from polserve.training.tasks.adbudget.accounts import CHANNELS, Account, default_account
-from polserve.training.tasks.adbudget.allocator import SpendPlan
+from polserve.training.tasks.adbudget.accounts import CHANNELS, default_account
 from polserve.training.tasks.adbudget.curves.fit import Fit, fit_response
 from polserve.training.tasks.adbudget.history.history import Truth, simulate_history
 from polserve.training.tasks.adbudget.report.figures import fitted_sales, parts_of_sales, plans, response_curves
 from polserve.training.tasks.adbudget.report.page import sentence, write_allocation_report
 from polserve.training.tasks.adbudget.report.regret import Difference, RegretReport, measure_regret, parts_of
-
-
-class ReferencePlan(torch.nn.Module):
-    """A policy that keeps to the reference plan."""
-
-    def __init__(self, account: Account) -> None:
-        super().__init__()
-        self._plan = SpendPlan(account)
-
-    def forward(self, observation: torch.Tensor) -> torch.Tensor:
-        spends: torch.Tensor = self._plan(observation, torch.zeros(len(observation), 2))
-        return spends
+from tests.support.allocating import ReferencePlan
 
 
 @pytest.fixture(scope="module")
