@@ -14,7 +14,7 @@ from polserve.training.environments.making import EnvironmentSpec
 from polserve.training.errors import InvalidOption
 from polserve.training.runs.stages import Stages
 from polserve.training.tasks.adbudget.accounts import Account, account_from
-from polserve.training.tasks.adbudget.curves.elsewhere import Curves, read_curves
+from polserve.training.tasks.adbudget.curves.elsewhere import FittedCurves, read_curves
 from polserve.training.tasks.adbudget.curves.response import Response
 from polserve.training.tasks.adbudget.environment import ALLOCATION_ID, AllocationEnv
 from polserve.training.tasks.adbudget.task import ADBUDGET
@@ -34,7 +34,7 @@ def written(tmp_path: Path, *curves: dict[str, Any], **common: Any) -> Path:
     return path
 
 
-def read(tmp_path: Path, *curves: dict[str, Any], **common: Any) -> Curves:
+def read(tmp_path: Path, *curves: dict[str, Any], **common: Any) -> FittedCurves:
     return read_curves(written(tmp_path, *curves, **common))
 
 

@@ -33,7 +33,7 @@ ADSTOCKS = ("normalised", "plain")
 
 
 @dataclass(frozen=True, slots=True)
-class Curves:
+class FittedCurves:
     """Channels as another tool fitted them."""
 
     channels: tuple[Channel, ...]
@@ -61,7 +61,7 @@ class Curves:
         return [_statement(channel, self.currency, self.return_unit) for channel in self.channels]
 
 
-def read_curves(path: Path) -> Curves:
+def read_curves(path: Path) -> FittedCurves:
     """Read curves from a JSON or CSV file.
 
     Raises:
@@ -89,7 +89,7 @@ def read_curves(path: Path) -> Curves:
     _check_channels(path, by_draw, names, rows)
     draws = tuple(tuple(by_draw[draw][name] for name in names) for draw in sorted(by_draw) if draw)
     channels = tuple(by_draw[0][name] for name in names) if 0 in by_draw else _middle(draws)
-    return Curves(channels, draws, currency, currency if is_valued else unit, is_valued or unit == currency)
+    return FittedCurves(channels, draws, currency, currency if is_valued else unit, is_valued or unit == currency)
 
 
 def _check_channels(path: Path, by_draw: Mapping[int, Mapping[str, Channel]], names: Sequence[str], rows: Any) -> None:
