@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from polserve.serving.errors import Overloaded
 from polserve.serving.grpc.ending import Ending
@@ -21,17 +22,16 @@ from polserve.serving.logs import Log
 from polserve.serving.peers import Peer, peer_of
 from polserve.serving.request_ids import read_request_id
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 log = Log()
 
 
 class Connection(asyncio.Protocol):
     """The service's end of a connection."""
 
-    def __init__(self, front: Front) -> None:
+    def __init__(self, front: Front, made: Callable[[], object] = lambda: None) -> None:
+        """Speak on a connection to be, and call `made` once it is."""
         self.front = front
+        self._made = made
         self.rounds, self.limits, self.loop = front.rounds, front.limits, front.loop
         self.calls: dict[int, StreamCall] = {}
         """Calls whose streams are open, by the stream's number."""
@@ -75,6 +75,7 @@ class Connection(asyncio.Protocol):
         self.peer = peer_of(transport)
         transport.set_write_buffer_limits(high=1 << 20)
         self.front.connections.add(self)
+        self._made()
 
     def connection_lost(self, _error: Exception | None) -> None:
         """Cancel the calls."""
@@ -143,10 +144,12 @@ class Connection(asyncio.Protocol):
             self._transport.write(out)
         if self._stalled:
             self._resume_stalled()
-        if not self.h2.want_read and not self._ending.has_begun:  # what was sent just now says why
-            self._hang_up(", ".join(map(str, self.h2.events())))
-        elif self._ending.has_begun and not self.n_open and not self.h2.queued_body_size():
+        if self.h2.want_read:
+            return
+        if self._ending.has_begun:  # and every stream has ended: a client may lose the answer on one that is open
             self._transport.close()
+        else:  # what was sent just now says why
+            self._hang_up(", ".join(map(str, self.h2.events())))
 
     def acknowledge(self, stream_id: int, n_bytes: int) -> None:
         """Let the client send as many bytes more."""

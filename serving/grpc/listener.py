@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import functools
 import itertools
 import socket
 import time
@@ -88,10 +89,10 @@ class Ways:
 class Taking:
     """What a listener does with the connections that it takes."""
 
-    make: Callable[[], asyncio.Protocol]
-    """Makes what speaks on a new connection."""
+    make: Callable[[Callable[[], object]], asyncio.Protocol]
+    """Makes what speaks on a new connection; from when it calls what it is given, `count` counts it."""
     count: Callable[[], int]
-    """Says how many connections there are."""
+    """Says how many connections there are, without those in the handshake of TLS."""
     most: int
     """Connections that there may be."""
     make_room: Callable[[], None]
@@ -156,6 +157,7 @@ class Listener:
                 return
             if not self._accept():
                 return
+            self.note()
 
     def _make_room(self) -> None:
         """Take no more for a moment, in which those that have said nothing yet are ended."""
@@ -182,17 +184,23 @@ class Listener:
         connection.setblocking(False)
         task = self._loop.create_task(self._begin(connection, str(address)))
         self._beginning[task] = time.monotonic()
-        task.add_done_callback(lambda done: self._beginning.pop(done, None))
+        task.add_done_callback(self._has_begun)
         return True
+
+    def _has_begun(self, task: asyncio.Task[Any] | None) -> None:
+        """Count a connection among those that are beginning no more; nothing where it is not counted."""
+        if task is not None:
+            self._beginning.pop(task, None)
 
     async def _begin(self, connection: socket.socket, client: str) -> None:
         """Let a connection speak, after the handshake where it is encrypted."""
         certificates = self._taking.certificates
+        has_begun = functools.partial(self._has_begun, asyncio.current_task())
         try:
             if connection.family != socket.AF_UNIX:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await self._loop.connect_accepted_socket(
-                self._taking.make,
+                lambda: self._taking.make(has_begun),
                 connection,
                 ssl=None if certificates is None else certificates.value.context,
                 ssl_handshake_timeout=None if certificates is None else HANDSHAKE_S,

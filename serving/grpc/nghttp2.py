@@ -1,6 +1,7 @@
 """The nghttp2 front: a listening socket, and the connections that it brings."""
 
 import asyncio
+import functools
 import heapq
 import time
 from collections.abc import Sequence
@@ -89,7 +90,7 @@ class Nghttp2Carrier:
         if self._port is None:
             raise RuntimeError("bind comes before start")
         taking = Taking(
-            lambda: Connection(front),
+            functools.partial(Connection, front),
             self.connections.__len__,
             self._limits.max_connections,
             self._make_room,
