@@ -115,7 +115,7 @@ def test_nothing_breaks_the_policy_of_the_page_or_fails_in_it(seen: dict[str, An
 
 
 def test_the_first_page_shows_what_is_live_and_asks_no_other_host(seen: dict[str, Any]) -> None:
-    assert seen["overview"]["policies"] == ["adbudget", "cartpole", "mountaincar", "mspacman"]
+    assert seen["overview"]["policies"] == ["adbudget", "cartpole", "mountaincar", "mspacman", "mspacman-maze"]
     assert seen["overview"]["state"] == "Ready"
     assert len(seen["overview"]["hosts"]) == 1
 
