@@ -15,10 +15,10 @@ told = { export PIP_PROGRESS_BAR=off; $(1); } >.venv/install.log 2>&1 & pid=$$!;
 	printf '  %s s, %s MB: %s\n' $$s "$$(du -sm .venv | cut -f 1)" "$$(grep -iv uninstall .venv/install.log | tail -n 1 | cut -c 1-90)"; done; \
 	wait $$pid || { tail -n 15 .venv/install.log; echo 'installing failed; the whole log is .venv/install.log'; exit 1; }
 
-.PHONY: help install demo serve check test lint types protos hostile fuzz bench image lock audit sbom clean
+.PHONY: help install demo serve check test acceptance lint types protos hostile fuzz bench image lock audit sbom clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 install: .venv/.installed  ## install polserve with its extras into .venv
 
@@ -38,13 +38,17 @@ serve: install  ## serve the bundled policies
 	$(BIN)/polserve serve
 
 # Two processes share the cores: a second thread of torch in each would only wait for the other process.
-check test: export OMP_NUM_THREADS := 1
+TWO_PROCESSES := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+check test acceptance: export OMP_NUM_THREADS := 1
 
 check: lint types  ## the fast lane: lint, types, and the tests that start no process and train nothing
-	$(BIN)/pytest --fast --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest --fast $(TWO_PROCESSES)
 
-test: install  ## run all the tests
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+test: install  ## run the tests that need Python alone and seconds each: nearly all of them
+	$(BIN)/pytest -m 'not acceptance' $(TWO_PROCESSES)
+
+acceptance: install  ## run the others: whole guides, other programs and environments, MLflow servers
+	$(BIN)/pytest -m acceptance $(TWO_PROCESSES)
 
 lint: install  ## check style, formatting and the import rules
 	$(BIN)/ruff check .

@@ -1,9 +1,6 @@
 """The documentation says what is, and its commands work."""
 
-import contextlib
-import os
 import re
-import signal
 import subprocess
 import sys
 import tomllib
@@ -12,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from polserve.serving.settings.settings import FORMS
-from tests.support.running import environment, free_port, polserve, service, wait_until
+from tests.support.documents import background, blocks, ports, run_script
+from tests.support.running import ROOT, environment, polserve, service, wait_until
 
-ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md")])
 ELSEWHERE = {
     "make demo": ".ci/run runs it",
@@ -23,49 +20,6 @@ ELSEWHERE = {
     "polserve train --algo": "the guide to environments of one's own runs it, with the module",
 }
 """Commands of the README that are not run here, and who runs them."""
-
-
-def blocks(document: str, language: str) -> list[str]:
-    """Return the code blocks of a document in one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / document).read_text(), re.MULTILINE | re.DOTALL)
-
-
-def run_script(script: str, folder: Path, **changes: str) -> str:
-    """Run a shell script as a person would, everything that it leaves running included; its output."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    process = subprocess.Popen(
-        ["/bin/bash", "-euo", "pipefail", "-c", script],
-        cwd=folder,
-        env=environment(PATH=path, HOME=str(folder), SDL_VIDEODRIVER="dummy", **changes),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        output, _ = process.communicate(timeout=380)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == 0, output[-4000:]
-    return output
-
-
-def background(script: str) -> str:
-    """Servers started with `&` write to a file; nobody waits for them but the commands that follow."""
-    lines = script.splitlines()
-    return "\n".join(f"{line[:-1]} >{line.split()[0]}.log 2>&1 &" if line.endswith("&") else line for line in lines)
-
-
-def ports() -> dict[str, str]:
-    """Return free ports in place of the usual ones, given the way a user would give them."""
-    grpc, http = free_port(), free_port()
-    return {
-        "POLSERVE_GRPC_PORT": str(grpc),
-        "POLSERVE_HTTP_PORT": str(http),
-        "POLSERVE_TARGET": f"127.0.0.1:{grpc}",
-        "PORT": str(free_port()),
-    }
 
 
 def readme_commands(*, are_run_here: bool) -> list[str]:
@@ -164,6 +118,7 @@ def test_an_environment_of_the_users_own_is_trained_as_the_guide_says(tmp_path: 
     assert "the graph does what NormalizeObservation does to observations" in output
 
 
+@pytest.mark.acceptance
 def test_the_guide_to_budgets_works_as_written(tmp_path: Path) -> None:
     with service(folder=tmp_path) as running:
         wait_until(lambda: running.ready_page()[0] == 200, running.log)

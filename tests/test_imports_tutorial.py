@@ -2,14 +2,11 @@
 
 from pathlib import Path
 
-import pytest
-
-from tests.test_docs import background, blocks, ports, run_script
+from tests.support.documents import background, blocks, ports, run_script
 
 PAGE = "docs/stable-baselines3.md"
 
 
-@pytest.mark.starts_processes
 def test_a_policy_of_stable_baselines3_is_trained_imported_promoted_and_served(tmp_path: Path) -> None:
     changes = ports()
     train, ask = blocks(PAGE, "python")

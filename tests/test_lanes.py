@@ -1,12 +1,14 @@
-"""What `pytest --fast`, which `make check` runs, leaves out, and what it refuses."""
+"""What `make check` and `make test` leave out, and what the fast lane refuses."""
 
+import importlib
 from pathlib import Path
 
 import pytest
 
-from tests.support.lanes import imports_torch
+from tests.support.lanes import ACCEPTANCE, imports_torch
 
-PLUGINS = ("-p", "tests.support.lanes", "-p", "no:cacheprovider", "--fast")
+LANES = ("-p", "tests.support.lanes", "-p", "no:cacheprovider")
+PLUGINS = (*LANES, "--fast")
 TESTS = Path(__file__).parent
 
 
@@ -58,3 +60,33 @@ def test_a_file_that_imports_torch_by_whatever_way_is_left_out() -> None:
     assert not imports_torch(TESTS / "conftest.py")
     importing = [path.name for path in TESTS.glob("serving/**/*.py") if imports_torch(path)]
     assert importing == ["test_foreign_arrays.py"], "but for an application's tensors, the service is tested without"
+
+
+def test_a_test_is_one_of_acceptance_where_its_code_or_its_fixtures_show_it_or_it_says_so(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        from tests.support.installing import install_packages
+
+        @pytest.fixture
+        def environment():
+            install_packages("somewhere")
+
+        def test_by_a_fixture(environment): pass
+        def test_by_its_code(): install_packages("somewhere")
+        @pytest.mark.acceptance
+        def test_that_says_so(): pass
+        def test_of_little(): pass
+        """
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tests.support.lanes.TESTS", pytester.path)
+        pytester.runpytest_inprocess(*LANES, "-m", "not acceptance").assert_outcomes(passed=1, deselected=3)
+
+
+@pytest.mark.parametrize("name", sorted(ACCEPTANCE))
+def test_what_makes_a_test_one_of_acceptance_is_there(name: str) -> None:
+    module, _, function = name.rpartition(".")
+    assert callable(getattr(importlib.import_module(module), function))

@@ -19,6 +19,7 @@ def test_the_notebook_is_the_program() -> None:
     assert [(cell.cell_type, cell.source) for cell in notebook.cells[1:]] == of_program, "run jupytext: see tutorial.py"
 
 
+@pytest.mark.acceptance
 @pytest.mark.starts_processes
 def test_the_notebook_runs_where_an_event_loop_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))

@@ -42,6 +42,7 @@ def grpcurl(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
+@pytest.mark.acceptance
 def test_grpcurl_lists_describes_and_calls_as_the_page_says(grpcurl: Path, served: Running) -> None:
     def run(*arguments: str) -> str:
         command = [str(grpcurl), "-plaintext", *arguments]

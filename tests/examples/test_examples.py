@@ -11,6 +11,8 @@ import pytest
 
 from tests.support.running import ROOT, Running, environment, service, wait_until
 
+pytestmark = pytest.mark.acceptance  # most need a language other than Python
+
 EXAMPLES = ROOT / "examples"
 GOCODE = Path("/usr/share/gocode")
 """Where Debian's packages have the sources of Go libraries."""

@@ -23,6 +23,7 @@ ENGINE = os.environ.get("POLSERVE_TEST_ENGINE", "")
 BASE = os.environ.get("POLSERVE_TEST_BASE", "")
 
 pytestmark = [
+    pytest.mark.acceptance,
     pytest.mark.skipif(
         not (ENGINE and BASE and shutil.which(ENGINE)),
         reason="needs an image engine and a base: set POLSERVE_TEST_ENGINE and POLSERVE_TEST_BASE as .ci/run does",

@@ -1,8 +1,12 @@
-"""The fast lane, `pytest --fast`: tests that start no process and import no torch.
+"""The lanes of tests: `make check` runs the fast ones, `make test` these and more, `make acceptance` the others.
 
-A file that imports torch, itself or by what it imports, is not collected there. A test that starts processes is left
-out where its code, its fixtures or their helpers name `subprocess`, or where it is marked `starts_processes`.
-Whatever gets through and starts one fails.
+In the fast lane, `pytest --fast`, are tests that start no process and import no torch. A file that imports torch,
+itself or by what it imports, is not collected there. A test that starts processes is left out where its code, its
+fixtures or their helpers name `subprocess`, or where it is marked `starts_processes`. Whatever gets through and starts
+one fails.
+
+A test gets the mark `acceptance` where its code, its fixtures or their helpers name one of ACCEPTANCE. A test that
+needs a program beside Python, or trains from a command to a registered version, says so with that mark itself.
 """
 
 import ast
@@ -24,6 +28,13 @@ import pytest
 OURS = ("polserve", "tests")
 TESTS = Path(__file__).resolve().parents[1]
 STARTERS = (subprocess, multiprocessing)
+ACCEPTANCE = {
+    "tests.support.documents.run_script",
+    "tests.support.installing.install",
+    "tests.support.installing.install_packages",
+    "tests.support.running.mlflow_server",
+}
+"""Who works through a document, makes another Python environment, or starts an MLflow server."""
 SLOW_IMPORT = "torch"
 
 
@@ -33,6 +44,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "starts_processes: starts a process where its own code does not show it")
+    config.addinivalue_line(
+        "markers", "acceptance: takes long, or needs more than Python and what is installed with it"
+    )
     if config.getoption("--fast"):
         sys.meta_path.insert(0, _Absent())
         platform.processor()  # asked for by libraries when they are imported; it starts `uname` once, and remembers
@@ -52,7 +66,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if config.getoption("--fast") and is_test and imports_torch(collection_path) else None
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` looks at the marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if is_acceptance(item):
+            item.add_marker("acceptance")
     if config.getoption("--fast"):
         left_out = [item for item in items if starts_processes(item)]
         config.hook.pytest_deselected(items=left_out)
@@ -92,10 +110,19 @@ def starts_processes(item: pytest.Item) -> bool:
     """Whether a test's own code, its fixtures or their helpers name what starts processes."""
     if not isinstance(item, pytest.Function) or item.get_closest_marker("starts_processes"):
         return True
+    return any(_names_a_starter(function) for function in _functions_of(item))
+
+
+def is_acceptance(item: pytest.Item) -> bool:
+    """Whether a test's own code, its fixtures or their helpers name what only acceptance tests do."""
+    return isinstance(item, pytest.Function) and any(map(_names_acceptance, _functions_of(item)))
+
+
+def _functions_of(item: pytest.Function) -> list[Callable[..., Any]]:
+    """A test's function, and those of its fixtures."""
     fixtures = item._fixtureinfo.name2fixturedefs.values()  # noqa: SLF001 - pytest has no public way
     used = [definition.func for definitions in fixtures for definition in definitions]
-    functions = [item.function, *(function for function in used if function.__module__ != __name__)]
-    return any(_names_a_starter(function) for function in functions)
+    return [item.function, *(function for function in used if function.__module__ != __name__)]
 
 
 @cache
@@ -132,13 +159,22 @@ def _imports(path: Path) -> set[str]:
 
 @cache
 def _names_a_starter(function: Callable[..., Any]) -> bool:
-    return _reaches(function, set())
+    return _reaches(function, lambda value: isinstance(value, types.ModuleType) and value in STARTERS, set())
 
 
-def _reaches(value: object, seen: set[int]) -> bool:
-    """Whether a function or class of the tests names a starter, or something of the tests that does."""
+@cache
+def _names_acceptance(function: Callable[..., Any]) -> bool:
+    return _reaches(function, lambda value: _full_name(value) in ACCEPTANCE, set())
+
+
+def _full_name(value: object) -> str:
+    return f"{getattr(value, '__module__', None)}.{getattr(value, '__qualname__', None)}"
+
+
+def _reaches(value: object, is_wanted: Callable[[object], bool], seen: set[int]) -> bool:
+    """Whether a function or class of the tests names what is wanted, or something of the tests that does."""
     if isinstance(value, type):
-        return any(_reaches(method, seen) for method in vars(value).values())
+        return any(_reaches(method, is_wanted, seen) for method in vars(value).values())
     function = inspect.unwrap(value) if callable(value) else None
     if not isinstance(function, types.FunctionType) or id(function) in seen:
         return False
@@ -146,9 +182,7 @@ def _reaches(value: object, seen: set[int]) -> bool:
     if not Path(function.__code__.co_filename).is_relative_to(TESTS):
         return False
     named = [function.__globals__.get(name) for name in _names(function.__code__)]
-    return any(value in STARTERS for value in named if isinstance(value, types.ModuleType)) or any(
-        _reaches(value, seen) for value in named
-    )
+    return any(map(is_wanted, named)) or any(_reaches(value, is_wanted, seen) for value in named)
 
 
 def _names(code: types.CodeType) -> set[str]:

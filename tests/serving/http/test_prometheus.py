@@ -18,6 +18,8 @@ from tests.conftest import KINDS
 from tests.support.running import ROOT, Running, environment, free_port, page, service, wait_until
 from tests.support.versions import make_frames_version
 
+pytestmark = pytest.mark.acceptance
+
 DOCUMENT = ROOT / "docs" / "metrics.md"
 QUERIES = re.findall(r"^```promql\n(.*?)\n```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
 

@@ -12,7 +12,10 @@ from mlflow.entities import Run
 from tests.support.promoting import Answer, command
 from tests.support.running import program, wait_until
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow warns at its import and use
+pytestmark = [
+    pytest.mark.acceptance,
+    pytest.mark.filterwarnings("ignore"),  # MLflow warns at its import and use
+]
 
 SMALL = ("--set", "selection_episodes=5", "--set", "evaluate_every=1000", "--set", "checkpoint_every_s=1")
 TRAIN = ("-m", "polserve", "train", "cartpole", *SMALL)

@@ -193,6 +193,7 @@ def trained(*arguments: str) -> str:
     return answer.text
 
 
+@pytest.mark.acceptance
 @pytest.mark.filterwarnings("ignore")  # MLflow warns at its import and use
 def test_a_continuous_policy_is_trained_and_registered_by_its_preset(folder: Path) -> None:
     few = ("--set", "selection_episodes=2", "--set", "evaluation_episodes=4")
@@ -208,6 +209,7 @@ def test_a_continuous_policy_is_trained_and_registered_by_its_preset(folder: Pat
     assert trainee.agent.greedy(observations) == pytest.approx(OnnxPolicy(model).act(observations), abs=1e-5)
 
 
+@pytest.mark.acceptance
 @pytest.mark.filterwarnings("ignore")  # MLflow warns at its import and use
 def test_an_allocator_is_trained_for_the_account_of_a_history(folder: Path) -> None:
     truth = Truth(channels=(CHANNELS["display"], CHANNELS["tiktok"]), base_sales=800.0)

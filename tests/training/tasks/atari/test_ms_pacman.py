@@ -34,6 +34,7 @@ def run(*arguments: str) -> str:
     return answer.text
 
 
+@pytest.mark.acceptance
 def test_a_policy_is_trained_from_frames_registered_and_evaluated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
