@@ -4,7 +4,7 @@ Both sides call it: the exporter before a version is registered, the service bef
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 """Arrays by name: observation, action, and values where the policy has them."""
 
 BATCHES = (1, 2, 17)
-"""Batch sizes at which the graph must answer alike."""
+"""Batch sizes at which the graph must answer alike; of the larger ones, the first and the last batch are tried."""
 TOLERANCE = 1e-4
 """Largest difference from the trainer's values or continuous actions, relative to the largest of them (at least 1).
 
@@ -29,7 +29,7 @@ class GoldenMismatch(ValueError):
 
 
 def check_golden(answer: Callable[..., Arrays], golden: Arrays, choices: Choices | None = None) -> float:
-    """Replay the golden set at every batch size; return the largest difference of values or continuous actions.
+    """Replay the golden set, one by one and in batches; return the largest difference of values or continuous actions.
 
     Args:
         answer: from observations (n, *shape), and of a recurrent policy from its states by name, to the graph's outputs
@@ -51,11 +51,12 @@ def check_golden(answer: Callable[..., Arrays], golden: Arrays, choices: Choices
     largest = 0.0
     states = states_of(golden)
     for size in BATCHES:
-        starts = range(0, len(golden[OBSERVATION]), size)
-        parts = [_answered(answer, golden, states, slice(start, start + size)) for start in starts]
+        batches = _batches(len(golden[OBSERVATION]), size)
+        parts = [_answered(answer, golden, states, batch) for batch in batches]
+        replayed = _Replayed(golden, np.concatenate(batches), choices)
         for name in golden.keys() - {OBSERVATION, *states}:
             got = np.concatenate([part[name] for part in parts])
-            largest = max(largest, _difference(f"{name} at batches of {size}", got, golden, golden[name], choices))
+            largest = max(largest, _difference(f"{name} at batches of {size}", name, got, replayed))
     return largest
 
 
@@ -64,38 +65,59 @@ def states_of(golden: Arrays) -> list[str]:
     return [name for name in golden if NEXT + name in golden]
 
 
-def _answered(answer: Callable[..., Arrays], golden: Arrays, states: Sequence[str], part: slice) -> Arrays:
-    batch = golden[OBSERVATION][part]
-    return answer(batch, {name: golden[name][part] for name in states}) if states else answer(batch)
+class _Replayed(NamedTuple):
+    """A golden set of which some observations were answered."""
+
+    golden: Arrays
+    numbers: NDArray[np.int_]
+    """Of the observations that were answered."""
+    choices: Choices | None
+
+    def expected(self, name: str) -> NDArray[Any]:
+        """Return what should have been answered."""
+        return self.golden[name][self.numbers]
 
 
-def _difference(
-    where: str, got: NDArray[Any], golden: Arrays, expected: NDArray[Any], choices: Choices | None
-) -> float:
+def _batches(n: int, size: int) -> list[NDArray[np.int_]]:
+    """Numbers of the observations in each batch that is to be answered."""
+    batches = [np.arange(start, min(start + size, n)) for start in range(0, n, size)]
+    return batches if size == 1 else [batches[0], batches[-1]]
+
+
+def _answered(
+    answer: Callable[..., Arrays], golden: Arrays, states: Sequence[str], numbers: NDArray[np.int_]
+) -> Arrays:
+    batch = golden[OBSERVATION][numbers]
+    return answer(batch, {name: golden[name][numbers] for name in states}) if states else answer(batch)
+
+
+def _difference(where: str, name: str, got: NDArray[Any], replayed: _Replayed) -> float:
     """Return the largest difference of one output; 0 for discrete actions."""
+    expected = replayed.expected(name)
     if got.shape != expected.shape or got.dtype != expected.dtype:
         raise GoldenMismatch(f"{where}: expected {expected.dtype} {expected.shape}, got {got.dtype} {got.shape}")
     if expected.dtype.kind == "i":
-        _check_actions(where, got, golden, choices)
+        _check_actions(where, got, replayed)
         return 0.0
-    difference = float(np.abs(got.astype(np.float64) - expected).max())
-    if not difference <= _tolerance(expected):  # NaN fails every comparison
-        raise GoldenMismatch(f"{where}: differ by {difference:.3g}, allowed is {_tolerance(expected):.3g}")
+    difference, allowed = float(np.abs(got.astype(np.float64) - expected).max()), _tolerance(replayed.golden[name])
+    if not difference <= allowed:  # NaN fails every comparison
+        raise GoldenMismatch(f"{where}: differ by {difference:.3g}, allowed is {allowed:.3g}")
     return difference
 
 
-def _check_actions(where: str, got: NDArray[Any], golden: Arrays, choices: Choices | None) -> None:
-    expected = golden[ACTION]
+def _check_actions(where: str, got: NDArray[Any], replayed: _Replayed) -> None:
+    expected, choices = replayed.expected(ACTION), replayed.choices
     is_other = (got != expected).reshape(len(got), -1)
-    if is_other.any() and VALUES in golden:
-        difference = _values_of(got, golden[VALUES], choices) - _values_of(expected, golden[VALUES], choices)
-        is_other &= ~(np.abs(difference) <= _tolerance(golden[VALUES]))  # NaN fails every comparison
+    if is_other.any() and VALUES in replayed.golden:
+        values = replayed.expected(VALUES)
+        difference = _values_of(got, values, choices) - _values_of(expected, values, choices)
+        is_other &= ~(np.abs(difference) <= _tolerance(replayed.golden[VALUES]))  # NaN fails every comparison
     if is_other.any():
         is_row_other = is_other.any(axis=1)
         index = int(np.flatnonzero(is_row_other)[0])
         raise GoldenMismatch(
-            f"{where}: {int(is_row_other.sum())} of {len(got)} differ from the trainer's; at observation {index} "
-            f"expected {expected[index]}, got {got[index]}"
+            f"{where}: {int(is_row_other.sum())} of {len(got)} differ from the trainer's; at observation "
+            f"{replayed.numbers[index]} expected {expected[index]}, got {got[index]}"
         )
 
 
