@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.tensors import MOST_AXES
 from polserve.serving.catalog import Catalog
-from polserve.serving.handlers.acting import TOO_MANY_AXES, ActingHandler, Asked, CallsAlike, cut_answer
+from polserve.serving.handlers.acting import ActingHandler
 from polserve.serving.handlers.codec import AnswerForm, decode_observation, encode_answer, parse
+from polserve.serving.handlers.dialect import TOO_MANY_AXES, Asked, CallsAlike, cut_answer
 from polserve.serving.inference.inference import Inference, Post
 from polserve.serving.policy import Answer, Policy
 

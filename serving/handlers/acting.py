@@ -6,9 +6,9 @@ Act and the Open Inference Protocol differ in their messages only; a `Dialect` r
 import asyncio
 import functools
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from polserve.serving.access.callers import Visible
 from polserve.serving.errors import DROPPED, Expired, PolserveError
 from polserve.serving.handlers.base import Quiet, checked_rows, deadline_of, parts_of, reject_unwanted, rows_each
+from polserve.serving.handlers.dialect import Asked, CallsAlike, Dialect, F, R
 from polserve.serving.handlers.foreseeing import leading_names
 from polserve.serving.inference.inference import INLINE_S, Inference, Post, check_epsilon
 from polserve.serving.inference.waiting import Question, Result
@@ -31,59 +32,6 @@ LARGE_ROWS = 1 << 14
 """An answer of so many actions is encoded in another thread."""
 TIDY_S = 1.0
 """Time after large work until the memory that it took is given back: once for all of it."""
-TOO_MANY_AXES = (-1,)
-"""Stand-in for a shape that no array has, and that may be too long to copy."""
-
-R = TypeVar("R")
-"""A request as a dialect reads it."""
-F = TypeVar("F")
-"""What of a request decides the form of its answer; hashable."""
-
-
-class CallsAlike(NamedTuple):
-    """What calls have in common that can be answered as one."""
-
-    policy: str
-    version: str
-    with_values: bool
-    epsilon: float
-    dtype: int
-    """Code of the observation's dtype in `Tensor`; 0 where each call is to be looked at by itself."""
-    shape: tuple[int, ...]
-    n_bytes: int
-    has_state: bool
-    outputs: tuple[str, ...] = ()
-    """Names of what is to be answered, where the request names it."""
-
-
-class Asked(NamedTuple, Generic[R]):
-    """What a call asks."""
-
-    alike: CallsAlike
-    request: R
-    data: bytes
-    """The observation's numbers."""
-    ending: bytes = b""
-    """Serialised fields of the response that are this call's alone."""
-
-
-class Dialect(Protocol[R, F]):
-    """The messages of one method that answers observations with actions."""
-
-    def read(self, message: bytes) -> Asked[R]:
-        """Read a request; raises InvalidRequest."""
-
-    def rows(self, asked: Asked[R], policy: Policy) -> NDArray[Any]:
-        """Return its observations as the policy takes them, checked, with their memories; raises InvalidRequest."""
-
-    def form(self, asked: Asked[R], policy: Policy) -> F:
-        """Return the form of its answer; raises InvalidRequest where the policy cannot answer so."""
-
-    def encode(self, form: F, policy: Policy, answer: Answer) -> bytes:
-        """Serialise an answer."""
-
-    def encode_each(self, form: F, policy: Policy, answer: Answer, each: int) -> Iterable[bytes]:
-        """Serialise the answers of several calls, each to so many observations of those that `answer` is to."""
 
 
 class Rows(NamedTuple, Generic[F]):
@@ -300,19 +248,6 @@ class ActingHandler(Quiet, Generic[R, F]):
             responses = self._dialect.encode_each(form, policy, result, each)
             for (call, ending), response in zip(waiting, responses, strict=True):
                 call.reply(response + ending)
-
-
-def cut_answer(answer: Answer, each: int) -> Iterator[Answer]:
-    """Yield an answer in parts of so many observations."""
-    for start in range(0, len(answer.actions), each):
-        yield _part(answer, slice(start, start + each))
-
-
-def _part(answer: Answer, part: slice) -> Answer:
-    values = None if answer.values is None else answer.values[part]
-    explored = None if answer.explored is None else answer.explored[part]
-    memories = None if answer.memories is None else answer.memories[part]
-    return Answer(answer.actions[part], values, explored, memories)
 
 
 def _is_plain(answer: Answer) -> bool:

@@ -13,9 +13,10 @@ from polserve.protos.tensors import MOST_AXES
 from polserve.serving.catalog import Catalog
 from polserve.serving.episodes import DRAINING, EpisodeCounter, EpisodeState, OpenStreams, state_bytes
 from polserve.serving.errors import InvalidRequest, NotReady
-from polserve.serving.handlers.acting import TOO_MANY_AXES, any_wanted
+from polserve.serving.handlers.acting import any_wanted
 from polserve.serving.handlers.base import checked_rows, parts_of, rows_each
 from polserve.serving.handlers.codec import decode_observation, encode_step, has_values_form, parse
+from polserve.serving.handlers.dialect import TOO_MANY_AXES
 from polserve.serving.handlers.slots import SlotsState, end_slots, reply_slots, take_slots
 from polserve.serving.inference.inference import Inference, check_epsilon
 from polserve.serving.inference.waiting import Question, Result

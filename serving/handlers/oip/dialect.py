@@ -11,8 +11,8 @@ from polserve.protos.polserve.oip.v2 import inference_pb2 as pb
 from polserve.protos.shared.names import ACTION, OBSERVATION, VALUES
 from polserve.protos.tensors import MOST_AXES
 from polserve.serving.errors import InvalidRequest
-from polserve.serving.handlers.acting import Asked, CallsAlike
 from polserve.serving.handlers.codec import parse
+from polserve.serving.handlers.dialect import Asked, CallsAlike
 from polserve.serving.handlers.oip.models import EXPLORED, describe_outputs
 from polserve.serving.handlers.oip.parameters import (
     EPSILON,

@@ -8,7 +8,8 @@ from polserve.serving.access.callers import Visible
 from polserve.serving.catalog import Catalog, CatalogEntry
 from polserve.serving.episodes import OpenStreams
 from polserve.serving.errors import UnknownModel, UnknownModelVersion, UnknownPolicy, UnknownVersion
-from polserve.serving.handlers.acting import ActingHandler, Asked, Resolve
+from polserve.serving.handlers.acting import ActingHandler, Resolve
+from polserve.serving.handlers.dialect import Asked
 from polserve.serving.handlers.oip.dialect import InferForm, OfSequence
 from polserve.serving.handlers.oip.parameters import SEQUENCE_ID
 from polserve.serving.handlers.oip.playing import SequencePlayer
