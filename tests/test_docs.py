@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from polserve.serving.settings.settings import FORMS
+from tests.support.commands import polserve_here
 from tests.support.documents import background, blocks, ports, run_script
-from tests.support.running import ROOT, environment, polserve, service, wait_until
+from tests.support.running import ROOT, environment, service, wait_until
 
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md")])
 ELSEWHERE = {
@@ -127,7 +128,7 @@ def test_the_guide_to_budgets_works_as_written(tmp_path: Path) -> None:
             [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, env=environment(), check=False
         )
         assert result.returncode == 0, result.stderr
-        answer = polserve(
+        answer = polserve_here(
             *("allocate", "adbudget", "--remaining", "27400", "--total", "30000", "--day", "3", "--weekday", "3"),
             *("--spent", "facebook=610,655,700", "--target", running.target),
         )

@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -151,9 +150,7 @@ def test_it_follows_a_registry_with_mlflow_skinny_alone(
 
 def test_it_stops_within_ten_seconds_with_exit_code_0(container: tuple[str, int, int]) -> None:
     identifier, grpc_port, _ = container
-    started = time.monotonic()
-    engine("stop", "-t", "10", identifier)
-    assert time.monotonic() - started < 10
+    engine("stop", "-t", "10", identifier)  # which kills what has not ended by then
     assert engine("inspect", "-f", "{{.State.ExitCode}}", identifier) == "0"
     with PolicyClient(f"127.0.0.1:{grpc_port}", timeout_s=2) as client, pytest.raises(ClientError):
         client.policies()

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from polserve.serving.client import ClientError, Credentials, PolicyClient
+from tests.support.commands import polserve_here
 from tests.support.faults import faults
-from tests.support.running import Running, environment, polserve, service, wait_until
+from tests.support.running import Running, environment, service, wait_until
 from tests.support.versions import make_version
 
 OBSERVATION = np.zeros(4, np.float32)
@@ -54,7 +55,7 @@ def clocked(tmp_path: Path) -> Iterator[Clocked]:
     make_version().write(policies / "cartpole" / "1")
     clock.write_text("0")
     (tmp_path / "sitecustomize.py").write_text(CLOCK)
-    token = polserve("token", "robot", "--access", str(access), "--days", "2").stdout.strip()
+    token = polserve_here("token", "robot", "--access", str(access), "--days", "2").stdout.strip()
     path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     options = ("--policies", str(policies), "--workers", "2", "--poll-interval", "0.1", "--access", str(access))
     with service(*options, folder=tmp_path, env=environment(CLOCK=str(clock), PYTHONPATH=path)) as running:

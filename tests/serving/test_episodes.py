@@ -216,18 +216,18 @@ def test_at_the_cap_a_stream_is_refused_and_act_is_answered_as_ever(
 def test_an_idle_stream_is_ended_with_a_reason_and_freed(
     options: tuple[str, ...], policies: Path, tmp_path: Path
 ) -> None:
-    idle = ("--episode-idle", "0.4")
+    idle = ("--episode-idle", "1")
     with (
         service("--policies", str(policies), *options, *idle, folder=tmp_path) as running,
         PolicyClient(running.target) as client,
     ):
         wait_until(running.is_up, running.log)
         with client.episode("cartpole") as episode:
-            for _ in range(8):
+            until = time.monotonic() + 1.2
+            while time.monotonic() < until:
                 episode.act(OBSERVATION)
-                time.sleep(0.1)
             wait_until(lambda: active(running) == 0, running.log)
-            with pytest.raises(ClientError, match=r"no message came for 0\.4 s") as refusal:
+            with pytest.raises(ClientError, match=r"no message came for 1 s") as refusal:
                 episode.act(OBSERVATION)
         assert refusal.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
 
@@ -247,7 +247,7 @@ def test_a_client_that_stops_reading_is_cut_off(options: tuple[str, ...], polici
                 yield step()
 
         call = policy_pb2_grpc.PolicyServiceStub(channel).Episode(requests())
-        wait_until(lambda: active(running) == 1)
+        assert next(call).version == "1"
         wait_until(lambda: active(running) == 0, running.log)
         call.cancel()
 
@@ -273,4 +273,4 @@ def test_draining_ends_streams_between_episodes_and_lets_others_play_on(
             assert playing.end(reward=1.0) == 2.0
             with pytest.raises(ClientError, match="UNAVAILABLE"):
                 playing.act(OBSERVATION)
-        assert running.process.wait(12) == 0
+        assert running.process.wait(60) == 0

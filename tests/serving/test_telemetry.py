@@ -183,7 +183,7 @@ def test_a_receiver_that_is_not_there_is_logged_and_holds_nobody_up(policies: Pa
             wait_until(lambda: "event=traces_not_sent" in running.log.read_text(), running.log)
             assert client.act("cartpole", OBSERVATION).version == "1"
         running.process.terminate()
-        assert running.process.wait(20) == 0
+        assert running.process.wait(60) == 0
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import pytest
 from polserve.serving.errors import ConfigurationError, RolloutRefused
 from polserve.serving.trust import Trust
 from polserve.serving.versions import VersionRef
-from tests.support.running import polserve, service, wait_until
+from tests.support.commands import polserve_here
+from tests.support.running import service, wait_until
 from tests.support.signing import make_key, trust
 from tests.support.versions import make_version
 
@@ -39,12 +40,13 @@ def test_signed_versions_go_live_and_go_when_their_key_does(tmp_path: Path) -> N
         assert "signature: expected extra_files/signatures.json, got none; sign the version" in running.log.read_text()
         assert running.ready()["policies"] == {}
 
-        signed = polserve("sign", str(folder / "cartpole" / "1"), "--key", str(private))
+        signed = polserve_here("sign", str(folder / "cartpole" / "1"), "--key", str(private))
         assert signed.returncode == 0, signed.stderr
         wait_until(lambda: running.ready()["policies"] == {"cartpole": {"champion": "1"}}, running.log)
 
         make_version(1).write(folder / ".2")
-        assert polserve("sign", str(folder / ".2"), "--policy", "cartpole", "--key", str(other_private)).returncode == 0
+        signed = polserve_here("sign", str(folder / ".2"), "--policy", "cartpole", "--key", str(other_private))
+        assert signed.returncode == 0, signed.stderr
         (folder / ".2").rename(folder / "cartpole" / "2")
         wait_until(lambda: "got one by" in running.log.read_text(), running.log)
         assert running.ready()["policies"] == {"cartpole": {"champion": "1"}}
@@ -81,7 +83,7 @@ def test_signed_versions_go_live_and_go_when_their_key_does(tmp_path: Path) -> N
 def test_what_cannot_be_signed_is_one_line(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
     _, private = make_key(tmp_path)
     given = [str(private) if argument == "KEY" else argument for argument in arguments]
-    ended = polserve("sign", *given)
+    ended = polserve_here("sign", *given)
     assert ended.returncode == 1
     assert message in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -188,7 +188,7 @@ def test_a_service_that_went_away_is_said_to_have_answered_before() -> None:
         with served(Moody(0)) as target:
             client = stack.enter_context(PolicyClient(target))
             client.act("cartpole", [0, 0, 0, 0])
-        with pytest.raises(ClientError, match=f"the service at {target} cannot be reached; it last answered 0 s ago"):
+        with pytest.raises(ClientError, match=rf"{target} cannot be reached; it last answered \d+ s ago"):
             client.act("cartpole", [0, 0, 0, 0])
 
 

@@ -130,7 +130,7 @@ def test_a_service_that_comes_back_is_found_again(policies: Path, tmp_path: Path
 def test_what_speaks_no_grpc_is_named_so(running: Running) -> None:
     target = running.http_url.removeprefix("http://")
     with (
-        PolicyClient(target, transport="nghttp2", timeout_s=3) as client,
+        PolicyClient(target, transport="nghttp2", timeout_s=30) as client,
         pytest.raises(ClientError, match="speaks no gRPC"),
     ):
         client.act("cartpole", np.zeros(4))
@@ -152,7 +152,7 @@ def test_a_server_that_hangs_up_is_tried_again_and_then_named() -> None:
         threading.Thread(target=hang_up, daemon=True).start()
         target = f"127.0.0.1:{server.getsockname()[1]}"
         with (
-            PolicyClient(target, transport="nghttp2", timeout_s=5) as client,
+            PolicyClient(target, transport="nghttp2", timeout_s=30) as client,
             pytest.raises(ClientError, match="UNAVAILABLE: no polserve answers at"),
         ):
             client.act("cartpole", np.zeros(4))

@@ -225,7 +225,7 @@ def test_threads_of_the_service_end_with_it(policies: Path, tmp_path: Path) -> N
         for thread in threads:
             thread.start()
         running.process.terminate()
-        assert running.process.wait(15) == 0
+        assert running.process.wait(60) == 0
         stopped.set()
         for thread in threads:
             thread.join()

@@ -5,7 +5,8 @@ from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.serving.client import LivePolicy
 from polserve.serving.commands.described import HISTORY_LINES, history_lines
 from polserve.serving.commands.policies import client_parts
-from tests.support.running import Running, polserve
+from tests.support.commands import polserve_here
+from tests.support.running import Running
 
 
 def live(name: str, **environment: list[str]) -> LivePolicy:
@@ -26,7 +27,7 @@ def test_what_callers_do_as_wrappers_do_is_listed() -> None:
 
 
 def test_one_policy_is_described_with_its_spec_and_where_it_comes_from(running: Running) -> None:
-    told = polserve("policies", "cartpole", "--target", running.target, "--http", running.http_url)
+    told = polserve_here("policies", "cartpole", "--target", running.target, "--http", running.http_url)
     assert told.returncode == 0, told.stderr
     lines = told.stdout.splitlines()
     assert lines[0] == "cartpole/1 @champion"
@@ -37,19 +38,19 @@ def test_one_policy_is_described_with_its_spec_and_where_it_comes_from(running: 
 
 
 def test_a_description_without_http_says_how_to_give_its_address(running: Running) -> None:
-    told = polserve("policies", "cartpole@champion", "--target", running.target, "--http", "http://127.0.0.1:1")
+    told = polserve_here("policies", "cartpole@champion", "--target", running.target, "--http", "http://127.0.0.1:1")
     assert told.returncode == 0, told.stderr
     assert told.stdout.splitlines()[-1].endswith("give the address of the HTTP port with --http")
 
 
 def test_a_version_that_is_not_live_is_refused_with_those_that_are(running: Running) -> None:
-    told = polserve("policies", "cartpole/7", "--target", running.target, "--http", running.http_url)
+    told = polserve_here("policies", "cartpole/7", "--target", running.target, "--http", running.http_url)
     assert told.returncode == 1
     assert "'cartpole' is not live as '7'; live are the versions 1 and the aliases @champion" in told.stderr
 
 
 def test_a_description_in_json_holds_the_whole_spec_and_the_history(running: Running) -> None:
-    told = polserve("policies", "cartpole/1", "--target", running.target, "--http", running.http_url, "--json")
+    told = polserve_here("policies", "cartpole/1", "--target", running.target, "--http", running.http_url, "--json")
     described = json.loads(told.stdout)
     assert described["live"]["spec"]["environment"]["id"] == "CartPole-v1"
     assert described["history"]["state"] == "none"

@@ -14,7 +14,8 @@ import grpc
 import pytest
 
 from polserve.serving.commands.waiting import ask, wait_until_ready
-from tests.support.running import Running, environment, free_port, polserve, program
+from tests.support.commands import polserve_here
+from tests.support.running import Running, environment, free_port, program
 
 
 @contextlib.contextmanager
@@ -52,8 +53,8 @@ def test_a_command_waits_for_a_service_that_is_started_beside_it(policies: Path,
 
 
 def test_wait_ends_when_the_service_is_ready_and_says_why_it_is_not(running: Running) -> None:
-    assert polserve("wait", "cartpole", "--target", running.target).returncode == 0
-    result = polserve("wait", "go", "--timeout", "0", "--target", running.target)
+    assert polserve_here("wait", "cartpole", "--target", running.target).returncode == 0
+    result = polserve_here("wait", "go", "--timeout", "0", "--target", running.target)
     assert result.returncode == 1
     assert f"polserve at {running.target} is not ready (it answers, and has no policy 'go'" in result.stderr
     assert result.stderr.count("\n") == 1

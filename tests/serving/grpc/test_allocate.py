@@ -24,7 +24,8 @@ from polserve.serving.ledger import Binding, allocate
 from polserve.serving.policy import Policy
 from polserve.training.tasks.adbudget.accounts import default_account
 from polserve.training.tasks.adbudget.campaigns import Campaigns, affordable
-from tests.support.running import Running, polserve, service, wait_until
+from tests.support.commands import polserve_here
+from tests.support.running import Running, service, wait_until
 from tests.support.versions import make_allocator_version, make_version, with_spec
 
 TODAY = BudgetDay(
@@ -228,16 +229,16 @@ def test_the_asyncio_client_allocates_too(allocator: Running) -> None:
 
 def test_people_allocate_from_the_command_line(allocator: Running) -> None:
     common = ("allocate", "adbudget", "--target", allocator.target, "--remaining", "12000", "--total", "30000.50")
-    answer = polserve(*common, "--day", "20", "--weekday", "0", "--spent", "facebook=410.5,380", "--json")
+    answer = polserve_here(*common, "--day", "20", "--weekday", "0", "--spent", "facebook=410.5,380", "--json")
     split = json.loads(answer.stdout)
     assert sum(split["spend_micros"].values()) + split["unspent_micros"] == 12_000 * MICROS
-    table = polserve(*common, "--floor", "facebook=9000")
+    table = polserve_here(*common, "--floor", "facebook=9000")
     assert "9,000.00  (floor)" in table.stdout
     assert "by adbudget/1, in USD" in table.stdout
 
 
 def test_what_is_left_on_the_last_day_is_spent_without_a_total_too(allocator: Running) -> None:
-    answer = polserve("allocate", "--remaining", "1200", "--day", "29", "--target", allocator.target, "--json")
+    answer = polserve_here("allocate", "--remaining", "1200", "--day", "29", "--target", allocator.target, "--json")
     assert json.loads(answer.stdout)["unspent_micros"] <= 1
 
 
@@ -255,7 +256,7 @@ def test_what_is_left_on_the_last_day_is_spent_without_a_total_too(allocator: Ru
     ],
 )
 def test_what_people_mistype_is_named(arguments: tuple[str, ...], message: str) -> None:
-    answer = polserve("allocate", "adbudget", *arguments)
+    answer = polserve_here("allocate", "adbudget", *arguments)
     assert answer.returncode == 2
     assert message in " ".join(answer.stderr.replace("│", " ").split())
 

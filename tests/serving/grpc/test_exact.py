@@ -16,7 +16,8 @@ from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.polserve.v1 import policy_pb2_grpc
 from polserve.protos.shared.names import SCHEMA_VERSION, SPEC_KEY
 from polserve.serving.client import AsyncPolicyClient, ClientError, PolicyClient
-from tests.support.running import Running, polserve, service, wait_until
+from tests.support.commands import polserve_here
+from tests.support.running import Running, service, wait_until
 
 TICK = 2**53 - 1
 """Odd; no float32, and the last whole number of float64 whose neighbours it has too."""
@@ -85,7 +86,7 @@ def test_asyncio_sends_lists_exactly_too(odd: Running) -> None:
 
 @pytest.mark.parametrize("policy", ["whole", "real"])
 def test_the_command_line_sends_what_was_typed(odd: Running, policy: str) -> None:
-    result = polserve("act", policy, "--observation", f"[{TICK}]", "--target", odd.target)
+    result = polserve_here("act", policy, "--observation", f"[{TICK}]", "--target", odd.target)
     assert result.stdout == f"action 1 by {policy}/1\n"
 
 

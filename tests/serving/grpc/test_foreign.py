@@ -16,7 +16,8 @@ from polserve.serving.http.healthcheck import address
 from polserve.serving.http.server import HttpServer
 from polserve.serving.processes.parent import ChildProcess
 from polserve.serving.settings.settings import ignore_foreign_variables, load_settings
-from tests.support.running import Running, environment, polserve, service, wait_until
+from tests.support.commands import polserve_here
+from tests.support.running import Running, environment, service, wait_until
 from tests.support.versions import make_version
 
 OBSERVATION = make_version().golden["observation"][0]
@@ -36,7 +37,8 @@ def test_a_proxy_that_answers_nothing_changes_nothing_on_this_machine(policies: 
         wait_until(running.is_up, running.log)
         log = running.log.read_text()
         assert "front_unusable" not in log
-        result = polserve("act", "cartpole", "--observation", "[0, 0, 0, 0]", "--target", running.target, **DEAD_PROXY)
+        command = ("act", "cartpole", "--observation", "[0, 0, 0, 0]", "--target", running.target)
+        result = polserve_here(*command, **DEAD_PROXY)
         assert result.returncode == 0, result.stderr
         assert health(running, **DEAD_PROXY).returncode == 0
 

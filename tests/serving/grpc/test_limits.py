@@ -113,7 +113,7 @@ def test_with_the_other_front_connections_above_the_limit_are_closed(policies: P
         clients = [stack.enter_context(RawClient(running.target)) for _ in range(4)]
         assert [client.call(ACT, [framed(b"")]).status for client in clients] == [5] * 4
         late = stack.enter_context(RawClient(running.target))
-        late.pump(10)
+        late.pump(60)
         assert late.is_closed
         clients[0].socket.close()
         wait_until(lambda: is_answered(running.target), running.log)

@@ -59,7 +59,7 @@ def test_little_memory_is_kept_after_any_sequence_of_requests(tmp_path: Path) ->
         before = resident_mib(running.process.pid, "VmRSS")
         ask_for_everything(client)
         ask_for_everything(client)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while (kept := resident_mib(running.process.pid, "VmRSS") - before) > KEPT_MIB and time.monotonic() < deadline:
             time.sleep(0.1)
     assert kept <= KEPT_MIB

@@ -283,4 +283,4 @@ def test_a_drained_service_tells_its_clients_and_answers_what_is_in_hand(policie
             assert len(stream.messages) == 3
             assert (stream.status, stream.details[:8]) == (14, "draining")
             assert stream.is_closed, "clients lose the answer of a stream that is open when the connection closes"
-        assert running.process.wait(10) == 0
+        assert running.process.wait(60) == 0

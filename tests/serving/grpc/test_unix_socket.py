@@ -12,6 +12,7 @@ from polserve.serving.addresses import bind_file
 from polserve.serving.client import AsyncPolicyClient, PolicyClient
 from polserve.serving.client.transport import TransportName
 from polserve.serving.errors import PortInUse
+from tests.support.commands import polserve_here
 from tests.support.running import Running, polserve, service, wait_until
 
 TRANSPORTS: tuple[TransportName, ...] = ("grpcio", "nghttp2")
@@ -46,7 +47,7 @@ def test_each_client_is_answered_over_it(local: Running, place: Path) -> None:
             return (await client.act("cartpole", OBSERVATION)).version
 
     assert asyncio.run(ask()) == "1"
-    assert polserve("policies", "--target", f"unix:{place}").stdout.count("cartpole/1") == 1
+    assert polserve_here("policies", "--target", f"unix:{place}").stdout.count("cartpole/1") == 1
     with PolicyClient(local.target) as client:
         assert client.act("cartpole", OBSERVATION).version == "1", "the port answers as before"
 

@@ -65,10 +65,11 @@ def handler(inference: Inference) -> ActHandler:
     catalog = catalog_of(make_version(), pace=SLOW)
     policy = catalog.resolve("cartpole", "", None)
     rows = OBSERVATION[np.newaxis]
-    now = time.monotonic()
-    until = now + 2.0
-    while time.monotonic() < until and not inference.is_crowded:
-        inference.ask([Question(policy, rows, False, 0.0, lambda: True, lambda _: None, deadline=math.inf)])
+    begun, n = time.monotonic(), 0
+    while time.monotonic() < begun + 2.0 and not inference.is_crowded:
+        while n * 0.003 <= time.monotonic() - begun:  # as often on a machine that others keep busy
+            inference.ask([Question(policy, rows, False, 0.0, lambda: True, lambda _: None, deadline=math.inf)])
+            n += 1
         time.sleep(0.003)
     assert inference.is_crowded
     return ActHandler(catalog, inference, lambda posted: posted())

@@ -30,7 +30,7 @@ def test_a_call_in_hand_is_answered_when_the_service_ends(kind: str, tmp_path: P
         wait_until(lambda: begun.search(running.metrics()) is not None, running.log)
         running.process.send_signal(signal.SIGTERM)
         assert len(answer.result().said["action"]) == len(LONG)
-        assert running.process.wait(15) == 0
+        assert running.process.wait(60) == 0
 
 
 def test_a_worker_that_is_killed_fails_its_own_calls_and_others_answer(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ import contextlib
 import json
 import re
 import socket
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -121,7 +120,7 @@ def test_a_client_that_does_not_read_its_answer_is_given_up(
 def test_the_connection_that_has_waited_longest_makes_room_for_a_new_one(narrow: HttpServer) -> None:
     server = narrow
     with held(server.port, 1, b"") as (first,):
-        time.sleep(0.05)  # so that it is the first
+        wait_until(lambda: len(server.connections) == 1)  # so that it is the first
         with held(server.port, 7, b"GET") as others:
             assert page(f"http://127.0.0.1:{server.port}/livez")[0] == 200
             assert is_closed(first)

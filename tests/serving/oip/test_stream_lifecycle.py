@@ -57,7 +57,7 @@ def test_an_open_sequence_is_played_to_its_end_while_the_service_ends(running: R
         with pytest.raises(grpc.RpcError, match="draining") as ended:
             next(playing.answers)
         assert ended.value.code() == grpc.StatusCode.UNAVAILABLE
-    assert running.process.wait(15) == 0
+    assert running.process.wait(60) == 0
 
 
 def test_a_sequence_keeps_its_version_when_another_goes_live(running: Running, tmp_path: Path) -> None:

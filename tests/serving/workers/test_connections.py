@@ -69,9 +69,9 @@ def test_eight_connections_are_four_for_each_of_two_workers_also_after_some_have
 def test_a_worker_that_takes_the_place_of_another_gets_the_next_connections(running: Running) -> None:
     with contextlib.ExitStack() as stack:
         connect(running, 6, stack)
-        lost = worker_pids(running)[0]
+        lost, n_up = worker_pids(running)[0], running.log.read_text().count("event=worker_up")
         os.kill(lost, signal.SIGKILL)
-        wait_until(lambda: running.log.read_text().count("event=worker_up") == 3, running.log)
+        wait_until(lambda: running.log.read_text().count("event=worker_up") > n_up, running.log)
         new, other = spread(running)
         assert new == 0
         for _ in range(12):  # a worker that a busy machine stops for a moment leaves its turn
@@ -94,7 +94,7 @@ def test_connections_go_to_the_other_worker_while_one_does_not_answer(running: R
 def test_a_service_that_ends_takes_no_more_connections(running: Running) -> None:
     host, port = running.target.rsplit(":", 1)
     running.process.terminate()
-    assert running.process.wait(15) == 0
+    assert running.process.wait(60) == 0
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((host, int(port)), timeout=5)
     assert "accept_failed" not in running.log.read_text()

@@ -202,11 +202,11 @@ def test_a_client_is_asked_to_connect_again_and_loses_no_call(policies: Path, tm
         with RawClient(running.target) as raw, PolicyClient(running.target) as client:
             stream = raw.begin(EPISODE)
             raw.send(stream, START)
-            until = time.monotonic() + 5
+            until = time.monotonic() + 60
             while raw.goaway is None and time.monotonic() < until:
                 assert client.act("cartpole", np.zeros(4)).version == "1"
                 raw.pump(0.05)
             assert raw.goaway is not None
             assert raw.goaway.error_code == 0
             raw.send(stream, END)
-            assert len(raw.wait(stream, 0.5).messages) == 2, "what is open is played to its end"
+            assert len(raw.wait(stream).messages) == 2, "what is open is played to its end"

@@ -21,8 +21,8 @@ from polserve.training.runs.trainee import build_trainee
 from polserve.training.tasks.adbudget.accounts import CHANNELS
 from polserve.training.tasks.adbudget.history.history import Truth, simulate_history, write_history
 from polserve.training.versions.onnx_policy import OnnxPolicy
+from tests.support.commands import polserve_here
 from tests.support.promoting import command
-from tests.support.running import polserve
 
 SPACE = Box(np.array([-2.0, 0.0], np.float32), np.array([2.0, 10.0], np.float32))
 DESIGN = ActorDesign(NetworkConfig(hidden_sizes=(16,), layer_norm=True), SPACE, Features(3))
@@ -239,7 +239,7 @@ def test_another_currency_than_the_historys_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "history.csv"
     write_history(path, history)
     path.write_text(path.read_text().replace("display_spend", "display_spend (EUR)"))
-    answer = polserve("train", "adbudget", "--data", str(path), "--env-kwargs", '{"currency": "USD"}')
+    answer = polserve_here("train", "adbudget", "--data", str(path), "--env-kwargs", '{"currency": "USD"}')
     assert answer.returncode == 2
     assert "--env-kwargs: currency: expected EUR, got USD" in answer.stderr
 
@@ -247,13 +247,13 @@ def test_another_currency_than_the_historys_is_refused(tmp_path: Path) -> None:
 def test_what_the_history_tells_is_not_told_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "history.csv"
     path.touch()
-    answer = polserve("train", "adbudget", "--data", str(path), "--env-kwargs", '{"n_channels": 3}')
+    answer = polserve_here("train", "adbudget", "--data", str(path), "--env-kwargs", '{"n_channels": 3}')
     assert answer.returncode == 2
     assert "the history tells the rest; got n_channels" in " ".join(answer.stderr.replace("│", "").split())
 
 
 def test_a_history_is_for_allocators_only(tmp_path: Path) -> None:
     (tmp_path / "history.csv").touch()
-    answer = polserve("train", "cartpole", "--data", str(tmp_path / "history.csv"))
+    answer = polserve_here("train", "cartpole", "--data", str(tmp_path / "history.csv"))
     assert answer.returncode == 2
     assert "for adbudget" in answer.stderr
