@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.training.environments.inspection import check_fits, inspect_environment
-from polserve.training.environments.limits import MAX_EVALUATION_STEPS
+from polserve.training.environments.limits import LAST_SEED, MAX_EVALUATION_STEPS
 from polserve.training.environments.making import (
     EVALUATION_FIRST_SEED,
     EnvironmentSpec,
@@ -56,6 +56,7 @@ def evaluate(  # noqa: PLR0913 - keywords of a function that notebooks call, as 
     *,
     episodes: int = 100,
     max_steps: int = MAX_EVALUATION_STEPS,
+    first_seed: int | None = None,
     env: str | EnvMaker | EnvironmentSpec = "",
     module: str = "",
     tracking_uri: str | None = None,
@@ -69,6 +70,8 @@ def evaluate(  # noqa: PLR0913 - keywords of a function that notebooks call, as 
             which needs `env`.
         episodes: whole episodes of each, 2 or more.
         max_steps: steps after which an episode is cut off.
+        first_seed: seed of the first episode, 2,000,000,000 or more; the others follow it. None for that of the
+            version's own evaluation. Give a block that nobody looked at yet where you compare what was chosen before.
         env: Gymnasium id to play instead of the policy's own, with the same observations and actions; or a callable
             that makes the environment, such as its class.
         module: Python module that registers the environment, where Gymnasium does not know it.
@@ -84,13 +87,26 @@ def evaluate(  # noqa: PLR0913 - keywords of a function that notebooks call, as 
         TrainingError: the environment cannot be made, or is faulty.
         InvalidOption: an argument is out of range, or a function answers with other actions than asked for.
     """
-    require_whole(episodes=episodes, max_steps=max_steps)
+    require_whole(episodes=episodes, max_steps=max_steps, first_seed=first_seed)
     require(episodes > 1, "episodes", "2 or more", episodes)
     require(max_steps > 0, "max_steps", "1 or more", max_steps)
     told = shown(progress)
     found = find_policy(policy, env=env, module=module, tracking_uri=tracking_uri, progress=told)
-    games = EvaluationGames(found.environment, episodes, max_steps, found.first_seed)
+    games = games_of(found, episodes, max_steps, first_seed)
     return evaluate_beside_random(found.name, found.choose_actions, games, told)
+
+
+def games_of(found: EvaluatedPolicy, episodes: int, max_steps: int, first_seed: int | None) -> EvaluationGames:
+    """Return the games that evaluate a policy: from `first_seed` on, or from where its own evaluation began.
+
+    Raises:
+        InvalidOption: training or selection may have used the seeds, or there are too few of them.
+    """
+    chosen = found.first_seed if first_seed is None else first_seed
+    last = LAST_SEED - episodes + 1
+    expected = f"{EVALUATION_FIRST_SEED:,} to {last:,}, which leaves a seed for each episode and none to training"
+    require(EVALUATION_FIRST_SEED <= chosen <= last, "first_seed", expected, f"{chosen:,}")
+    return EvaluationGames(found.environment, episodes, max_steps, chosen)
 
 
 def find_policy(

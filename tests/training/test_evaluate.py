@@ -29,6 +29,11 @@ def lean(observations: NDArray[Any]) -> NDArray[np.int64]:
     return (observations[:, 2] + 0.3 * observations[:, 3] > 0).astype(np.int64)
 
 
+def tilt(observations: NDArray[Any]) -> NDArray[np.int64]:
+    """Push the cart to where its pole leans, whatever its speed: it falls after some forty steps."""
+    return (observations[:, 2] > 0).astype(np.int64)
+
+
 def test_a_bundled_policy_is_found_by_its_name_where_there_is_no_registry() -> None:
     found = evaluate("cartpole", episodes=2)
     assert (found.policy, found.environment) == ("cartpole/1", "CartPole-v1")
@@ -59,6 +64,12 @@ def test_a_function_of_observations_plays_in_the_environment_that_is_named() -> 
 
 def test_the_same_policy_has_the_same_returns_again() -> None:
     assert evaluate(lean, env="CartPole-v1", episodes=3) == evaluate(lean, env="CartPole-v1", episodes=3)
+
+
+def test_episodes_begin_at_the_seed_that_is_asked_for() -> None:
+    block = evaluate(tilt, env="CartPole-v1", episodes=4, first_seed=2_100_000_000)
+    assert evaluate(tilt, env="CartPole-v1", episodes=2, first_seed=2_100_000_002).returns == block.returns[2:]
+    assert evaluate(tilt, env="CartPole-v1", episodes=4).returns != block.returns
 
 
 def test_episodes_that_are_cut_off_are_told() -> None:
@@ -101,6 +112,8 @@ def test_it_prints_nothing_but_its_progress_and_sets_no_variable(capfd: pytest.C
         ("cartpole", {"env": "Acrobot-v1"}, UnsupportedEnvironment, "cartpole cannot play Acrobot-v1"),
         ("cartpole", {"episodes": 1}, InvalidOption, "episodes: expected 2 or more, got 1"),
         ("cartpole", {"max_steps": 0}, InvalidOption, "max_steps: expected 1 or more, got 0"),
+        ("cartpole", {"first_seed": 7}, InvalidOption, r"first_seed: expected 2,000,000,000 to .*training, got 7"),
+        ("cartpole", {"first_seed": 2**31 - 1}, InvalidOption, "first_seed: expected .* to 2,147,483,646, .* got"),
         ("cartpole", {"tracking_uri": "ftp://x"}, RegistryError, "tracking_uri: expected http://, https:// or a data"),
     ],
 )

@@ -43,6 +43,10 @@ def evaluate(
     max_steps: Annotated[
         int, typer.Option(help="Cut an episode off after so many steps.", min=1)
     ] = MAX_EVALUATION_STEPS,
+    first_seed: Annotated[
+        int | None,
+        typer.Option(help="Seed of the first episode, 2000000000 or more; the others follow. [default: the version's]"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Play a version beside the random policy and print returns.
@@ -52,15 +56,15 @@ def evaluate(
     _reach_registry(policy)
     from rich.console import Console
 
-    from polserve.training.evaluate import find_policy
-    from polserve.training.evaluation.evaluation import RANDOM, EvaluationGames, evaluate_beside_random
+    from polserve.training.evaluate import find_policy, games_of
+    from polserve.training.evaluation.evaluation import RANDOM, evaluate_beside_random
     from polserve.training.evaluation.game_progress import ConsoleProgress
     from polserve.training.evaluation.statistics import summarise
 
     progress = ConsoleProgress(Console(stderr=True, highlight=False, soft_wrap=True), "episodes")
     with contextlib.redirect_stdout(sys.stderr):  # an environment that prints is no part of the answer
         found = find_policy(policy, env=env, module=module, progress=progress)
-        games = EvaluationGames(found.environment, episodes, max_steps, found.first_seed)
+        games = games_of(found, episodes, max_steps, first_seed)
         if which is Which.RANDOM:
             summaries = {RANDOM: summarise(games.play_random(progress))}
         else:

@@ -18,7 +18,9 @@ class PublishedScores:
 
 MS_PACMAN = PublishedScores(random=307.3, human=6951.6)
 
-_BY_ENVIRONMENT: Mapping[str, PublishedScores] = {"ALE/MsPacman-v5": MS_PACMAN, "MsPacman-v0": MS_PACMAN}
+_BY_ENVIRONMENT: Mapping[str, PublishedScores] = dict.fromkeys(
+    ("ALE/MsPacman-v5", "MsPacman-v0", "polserve/PooledMsPacman-v5"), MS_PACMAN
+)
 
 
 def published_scores(environment_id: str) -> PublishedScores | None:

@@ -17,6 +17,9 @@ from polserve.training.tasks.task import Task, TaskSetup
 PACKAGE = "ale_py"
 """Registers the games; an optional extra."""
 NAMESPACE = "ALE/"
+POOLED = "polserve/Pooled"
+"""Begins the ids of games whose frames are the maximum of two; what follows is the rest of ALE's id."""
+POOLED_GAME = "polserve.training.tasks.atari.pooled:PooledGame"
 GOLDEN_FRAMES = 64
 """Golden observations: stacks of colour frames take 400 KB each before they are compressed."""
 
@@ -33,13 +36,16 @@ def _register_games(environment: EnvironmentSpec) -> None:
         ale = importlib.import_module(PACKAGE)
         ale.ALEInterface.setLoggerMode(ale.LoggerMode.Error)  # else every game prints a banner
         gym.register_envs(ale)
-    if PACKAGE not in sys.modules and (environment.frames or environment.id.startswith(NAMESPACE)):
+    if PACKAGE not in sys.modules and (environment.frames or environment.id.startswith((NAMESPACE, POOLED))):
         install = "pip install 'polserve[training,atari]'"
         raise UnknownEnvironment(f"{environment.id} is an Atari game and {PACKAGE} is not installed: {install}")
+    game = environment.id.replace(POOLED, NAMESPACE)
+    if environment.id.startswith(POOLED) and game in gym.registry:
+        gym.register(environment.id, entry_point=POOLED_GAME, kwargs={"environment_id": game})
 
 
 def emits_colour_frames(environment: EnvironmentSpec) -> bool:
-    """Whether the environment is an Atari game as ale-py registers it, with the frames that screens are made of.
+    """Whether the environment is an Atari game as ale-py registers it, or pooled, with frames that screens are made of.
 
     Raises:
         UnknownEnvironment: it is a game, and ale-py is missing.
@@ -48,7 +54,7 @@ def emits_colour_frames(environment: EnvironmentSpec) -> bool:
         return False  # it may emit anything
     _register_games(environment)
     registered = gym.registry.get(environment.id)
-    if registered is None or not str(registered.entry_point).startswith(PACKAGE):
+    if registered is None or not str(registered.entry_point).startswith((PACKAGE, POOLED_GAME)):
         return False
     return bool({**registered.kwargs, **environment.kwargs}.get("obs_type", "rgb") == "rgb")
 
