@@ -1,6 +1,7 @@
 """A policy version in memory: one ONNX graph with its spec inside, and the golden arrays."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,30 @@ class PolicyVersion:
         return folder
 
 
+BIAS, WEIGHT = ".bias", ".weight"
+
+
 def read_weights(path: Path) -> dict[str, NDArray[Any]]:
     """Read the arrays in an exported graph: the network's weights, by the names that it gives them, and others."""
     prefix = "network."  # where there is something around the network
-    initializers = onnx.load(path).graph.initializer
-    return {tensor.name.removeprefix(prefix): onnx.numpy_helper.to_array(tensor).copy() for tensor in initializers}
+    graph = onnx.load(path).graph
+    arrays = {
+        tensor.name.removeprefix(prefix): onnx.numpy_helper.to_array(tensor).copy() for tensor in graph.initializer
+    }
+    return arrays | _weights_of_products(graph, arrays, prefix)
+
+
+def _weights_of_products(
+    graph: onnx.GraphProto, arrays: Mapping[str, NDArray[Any]], prefix: str
+) -> dict[str, NDArray[Any]]:
+    """Find the weights of dense layers that the export turned, which lose their names: their biases keep theirs."""
+    factor_of = {node.output[0]: node.input[1] for node in graph.node if node.op_type == "MatMul"}
+    found = {}
+    for node in graph.node:
+        if node.op_type != "Add":
+            continue
+        factor = next((factor_of[name] for name in node.input if name in factor_of), None)
+        bias = next((name for name in node.input if name.endswith(BIAS)), None)
+        if factor is not None and factor in arrays and bias is not None:
+            found[bias.removeprefix(prefix).removesuffix(BIAS) + WEIGHT] = arrays[factor].T.copy()
+    return found

@@ -11,7 +11,11 @@ import torch
 from gymnasium.vector import VectorWrapper
 from numpy.typing import NDArray
 
+from polserve.protos.shared.names import GOLDEN_FILE
 from polserve.training.environments.making import EnvironmentSpec, VecEnv, make_vec
+from polserve.training.registry.lookup import BUNDLED
+from polserve.training.runs.initial_weights import read_weights_of
+from polserve.training.runs.presets import PRESETS
 from polserve.training.tasks.atari.vector import AS_GYMNASIUM_MAKES_IT
 from polserve.training.tasks.mspacman_maze.features import N_FEATURES, MazeFeatures
 from polserve.training.tasks.mspacman_maze.mazes import (
@@ -23,7 +27,7 @@ from polserve.training.tasks.mspacman_maze.mazes import (
     OPPOSITE,
     mazes,
 )
-from polserve.training.tasks.mspacman_maze.network import AllActions
+from polserve.training.tasks.mspacman_maze.network import AllActions, WayNetwork
 from polserve.training.tasks.mspacman_maze.sight import FRAME_SHAPE, Eye, see
 from polserve.training.tasks.mspacman_maze.situation import N_FRAMES, Situations
 from polserve.training.tasks.mspacman_maze.vector import MazeVec, make_mazes
@@ -174,3 +178,15 @@ def _breakout() -> NDArray[np.uint8]:
 def test_the_nine_actions_have_the_values_of_the_four_ways_and_else_the_least() -> None:
     values = torch.tensor([[3.0, 1.0, 2.0, 4.0]])
     assert AllActions()(values).tolist() == [[1.0, 3.0, 1.0, 2.0, 4.0, 1.0, 1.0, 1.0, 1.0]]
+
+
+def test_a_run_can_begin_with_the_weights_in_the_bundled_graph() -> None:
+    bundled = BUNDLED / "mspacman-maze" / "1"
+    network = WayNetwork(PRESETS["mspacman-maze"].network)
+    weights, initial = read_weights_of(bundled)
+    network.load_state_dict({name: weights[name] for name in network.state_dict()})
+    golden = np.load(bundled / GOLDEN_FILE, allow_pickle=False)
+    with torch.no_grad():
+        values = AllActions()(network(MazeFeatures()(torch.from_numpy(golden["observation"][:8]))))
+    np.testing.assert_allclose(values.numpy(), golden["values"][:8], rtol=1e-4, atol=1e-4)
+    assert initial.environment_steps == 1_800_005
