@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from polserve.protos.shared.alias_history import Move, extended, points_at
-from polserve.protos.shared.names import CHAMPION, POLICY_NAME
+from polserve.protos.shared.names import CHAMPION, POLICY_NAME, SHA256_TAG
 from polserve.protos.shared.promotions import ROLLOUT_TAG
 from polserve.serving.errors import RolloutRefused, one_line
 from polserve.serving.logs import Log
@@ -129,7 +129,7 @@ class Follower:
         """Download a version; return its reference, with the problem where its files cannot be had."""
         key = (model.name, version, model.created)
         if key not in self._sha256:
-            self._sha256[key] = self._registry.sha256(model.name, version)
+            self._sha256[key] = self._registry.tags(model.name, version).get(SHA256_TAG, "")
         ref = self._cache.ref(model.name, version, self._sha256[key])
         try:
             self._fetcher.fetch(ref)

@@ -82,6 +82,8 @@ def _follow(parent: Parent, config: FollowerConfig, cache: VersionCache) -> None
             failures = 0
             problem = "; ".join(filter(None, (follower.problem, _why_not_writable(folder))))
             parent.send({"desired": _encode(desired), "registry": {"is_up": True, "error": problem}})
+        if registry.is_stuck:
+            raise CannotFollow("the registry answers none of the latest calls; another follower takes over")
         _listen(parent, follower, histories, until=started + pause_s(config.poll_interval_s, failures))
 
 

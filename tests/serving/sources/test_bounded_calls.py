@@ -1,0 +1,80 @@
+"""Calls to a registry that never end are given up, and those that bring something go on."""
+
+import itertools
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from polserve.serving.sources.bounded_calls import LEAST_BYTES, MOST_HANGING, BoundedCalls, Unanswered
+
+LIMIT_S = 0.1
+
+
+@pytest.fixture
+def deaf() -> Iterator[socket.socket]:
+    """A connection to a server that accepts and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        accepted, _ = listener.accept()
+        yield client
+        accepted.close()  # so that the calls that were given up end
+        client.close()
+
+
+def test_a_call_returns_what_it_returns_and_raises_what_it_raises() -> None:
+    calls = BoundedCalls(60.0)
+
+    def fail() -> None:
+        raise LookupError("no such model")
+
+    assert calls.run("model", lambda: 42) == 42
+    with pytest.raises(LookupError, match="no such model"):
+        calls.run("model", fail)
+    assert not calls.are_too_many
+
+
+def test_a_call_that_is_never_answered_is_given_up_with_what_was_asked(deaf: socket.socket) -> None:
+    with pytest.raises(Unanswered, match=r"tags of cartpole/1: no answer within 0.1 s"):
+        BoundedCalls(LIMIT_S).run("tags of cartpole/1", lambda: deaf.recv(1))
+
+
+def test_no_more_calls_are_made_than_may_hang_until_those_end(deaf: socket.socket) -> None:
+    calls = BoundedCalls(LIMIT_S)
+    for _ in range(MOST_HANGING):
+        with pytest.raises(Unanswered, match="no answer"):
+            calls.run("model", lambda: deaf.recv(1))
+    assert calls.are_too_many
+    with pytest.raises(Unanswered, match=f"not asked for, since {MOST_HANGING} calls before"):
+        calls.run("model", lambda: 42)
+    deaf.shutdown(socket.SHUT_RDWR)
+    until = time.monotonic() + 10
+    while calls.are_too_many and time.monotonic() < until:
+        time.sleep(0.01)
+    assert calls.run("model", lambda: 42) == 42
+
+
+@pytest.mark.parametrize(
+    ("step", "is_done"), [(LEAST_BYTES, True), (LEAST_BYTES // 100, False)], ids=["fast", "trickle"]
+)
+def test_a_download_goes_on_while_it_brings_enough(step: int, *, is_done: bool) -> None:
+    calls, n_looks, end = BoundedCalls(LIMIT_S), itertools.count(1), threading.Event()
+
+    def brought() -> int:
+        n = next(n_looks)
+        if n == 5:  # more looks than there are in the time of a call that brings nothing
+            end.set()
+        return step * n
+
+    def download() -> str:
+        end.wait(10)
+        return "all of it"
+
+    if kind == "fast":
+        assert calls.run("model.onnx", download, brought) == "all of it"
+    else:
+        with pytest.raises(Unanswered, match="no answer"):
+            calls.run("model.onnx", download, brought)
+    end.set()
