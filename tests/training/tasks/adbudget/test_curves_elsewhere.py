@@ -112,7 +112,7 @@ def test_returns_that_are_no_money_are_counted_in_their_own_unit_or_valued(tmp_p
         ({"period": "month"}, "curve 1: period: expected day or week, got month"),
         ({"return_value": 3}, "return_value: expected one for every curve, or none, got one for some"),
         ({"channel": "  "}, "curve 1: channel: expected text"),
-        ({"rate": 1}, "curve 1: rate: expected it for logistic, in place of half_saturation"),
+        ({"rate": 1}, "curve 1: rate: expected none for hill, which has a half_saturation; got one"),
     ],
 )
 def test_a_curve_that_is_unclear_is_refused_by_its_row_and_field(

@@ -163,6 +163,27 @@ def test_a_lift_test_identifies_what_a_history_does_not_tell() -> None:
     assert low < curve[1] < high < low + 150
 
 
+@pytest.mark.parametrize(
+    ("part", "standard_error", "said"),
+    [
+        (1.0, 1e4, "its lift tests are too imprecise to tell the curve from none"),
+        (0.2, 20.0, "standard errors smaller than the curve's"),
+        (4.0, 20.0, "standard errors larger than the curve's"),
+    ],
+)
+def test_a_lift_test_that_shows_nothing_or_something_else_identifies_nothing(
+    part: float, standard_error: float, said: str
+) -> None:
+    known = history(400)
+    sold = float(Response([TRUTH.channels[0]]).sales(np.array([[300.0]]))[0, 0])
+    test = LiftTest("facebook", 300.0, -300.0, -part * sold, standard_error)
+    without = fit_response(known, np.random.default_rng(0), members=10).curves[0]
+    told = fit_response(known, np.random.default_rng(0), members=10, lift_tests=[test]).curves[0]
+    assert without.verdict == "interval"
+    assert told.verdict in {"interval", "not identified"}
+    assert said in told.statement()
+
+
 def test_sales_that_never_change_tell_nothing_of_any_channel() -> None:
     known = history(60)
     fit = fit_response(replace(known, sales=np.full(60, 1000.0)), np.random.default_rng(0), members=4)

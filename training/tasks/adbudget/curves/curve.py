@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from polserve.training.tasks.adbudget.curves.lift import LiftEvidence
 from polserve.training.tasks.adbudget.curves.response import Floats
 from polserve.training.tasks.adbudget.curves.signs import Signs
 
@@ -31,8 +32,8 @@ class Curve:
     """Sales a day at the mean spend: the interval's low end, its middle, and its high end."""
     signs: Signs
     """What the spends alone say of how far the curve can be trusted."""
-    lift_tests: int = 0
-    """Experiments that the curve was fitted to as well."""
+    lift: LiftEvidence
+    """What experiments say of the curve; nothing, where there were none."""
 
     @property
     def relative_width(self) -> float:
@@ -43,9 +44,9 @@ class Curve:
     @property
     def verdict(self) -> Verdict:
         """What the history, and experiments if there are any, make of the curve."""
-        if self.relative_width > WIDEST or (self.signs.flaw and not self.lift_tests):
+        if self.relative_width > WIDEST or (self.signs.flaw and not self.lift.backs):
             return "not identified"
-        if self.lift_tests:
+        if self.lift.backs:
             return "identified"
         return "confounded" if self.signs.confounding else "interval"
 
@@ -57,7 +58,7 @@ class Curve:
     def statement(self) -> str:
         """Sentence on what can be said of the channel, and what cannot."""
         low, _, high = self.at_mean
-        tests = f"{self.lift_tests} lift test{'' if self.lift_tests == 1 else 's'}"
+        tests = f"{self.lift.tests} lift test{'' if self.lift.tests == 1 else 's'}"
         interval = f"90 % interval {low:,.0f} to {high:,.0f} of sales a day at the mean spend of {self.mean_spend:,.0f}"
         reason = self.signs.flaw or ("nothing tells it from none" if low <= 0 else f"{self.relative_width:.0%} wide")
         said = {
@@ -66,4 +67,5 @@ class Curve:
             "confounded": f"CONFOUNDED: {self.signs.confounding}; {interval}, if nothing else confounds it",
             "not identified": f"NOT identified by this history: {reason}; {interval}; {REMEDY}",
         }
-        return f"{self.channel}: {said[self.verdict]}; {SEEN.format(*self.observed)}"
+        doubt = f"; {self.lift.doubt}" if self.lift.doubt else ""
+        return f"{self.channel}: {said[self.verdict]}{doubt}; {SEEN.format(*self.observed)}"

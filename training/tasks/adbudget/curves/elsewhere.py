@@ -143,8 +143,10 @@ def _half_saturation(row: Row, saturation: str) -> float:
     """Adstock, in the row's own unit and period, that brings half of `sales_max`."""
     if "rate" not in row.fields:
         return row.positive("half_saturation")
-    if saturation != "logistic" or "half_saturation" in row.fields:
-        raise InvalidOption(f"{row.where}: rate: expected it for logistic, in place of half_saturation; got both")
+    if saturation != "logistic":
+        raise InvalidOption(f"{row.where}: rate: expected none for {saturation}, which has a half_saturation; got one")
+    if "half_saturation" in row.fields:
+        raise InvalidOption(f"{row.where}: rate: expected it in place of half_saturation; got both")
     return math.log(3) / row.positive("rate")
 
 

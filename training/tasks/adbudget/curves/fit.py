@@ -153,6 +153,7 @@ def _blocks(noise: Floats, days: int, rng: np.random.Generator) -> Floats:
 def _curves(model: SalesModel, best: Floats, draws: Floats, surplus: Floats) -> tuple[Curve, ...]:
     history, terms = model.history, model.terms(best)
     demand = model.demand(best)
+    foretold = model.predict(best).values[len(history.sales) :]  # of the lift tests
     scales = np.array([model.scale(draw, model.terms(draw)) for draw in draws])
     curves = []
     for index, name in enumerate(history.channels):
@@ -173,7 +174,7 @@ def _curves(model: SalesModel, best: Floats, draws: Floats, surplus: Floats) -> 
                 mean_spend=float(used.mean()),
                 at_mean=(float(low[-1]), float(median[-1]), float(high[-1])),
                 signs=read_signs(history, index, demand, surplus),
-                lift_tests=sum(test.channel == name for test in model.lift_tests),
+                lift=model.lift.evidence(index, foretold),
             )
         )
     return tuple(curves)

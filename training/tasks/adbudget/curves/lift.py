@@ -12,6 +12,10 @@ from polserve.training.tasks.adbudget.curves.response import Floats
 from polserve.training.tasks.adbudget.history.sheets import Cell, read_sheet
 
 MOST_DAYS = 366
+LEAST_SIGNAL = 2.0
+"""Standard errors of the tests, all together, within which an effect may well be none."""
+MOST_DISAGREEMENT = 3.0
+"""Standard errors of a test, beyond which it contradicts a curve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,33 @@ class LiftTest:
     """Of `sales_change`."""
     days: int = 0
     """Days of the test; 0 for the change in the long run, with all that is carried over."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiftEvidence:
+    """What the lift tests of one channel say of its fitted curve."""
+
+    tests: int = 0
+    """Experiments that the curve was fitted to as well."""
+    signal: float = 0.0
+    """How well the tests tell the curve from none: what it foretells for all of them, in their standard errors."""
+    disagreement: float = 0.0
+    """By how many standard errors the test furthest from the curve found a larger effect; below 0 for a smaller one."""
+
+    @property
+    def backs(self) -> bool:
+        """Whether the tests are precise enough to show an effect, and found what the curve foretells."""
+        return self.tests > 0 and self.signal >= LEAST_SIGNAL and abs(self.disagreement) <= MOST_DISAGREEMENT
+
+    @property
+    def doubt(self) -> str | None:
+        """Why the tests do not back the curve; None where they do, and where there are none."""
+        if self.backs or not self.tests:
+            return None
+        if abs(self.disagreement) > MOST_DISAGREEMENT:
+            larger = "larger" if self.disagreement > 0 else "smaller"
+            return f"a lift test found an effect {abs(self.disagreement):.1f} standard errors {larger} than the curve's"
+        return "its lift tests are too imprecise to tell the curve from none"
 
 
 REQUIRED = tuple(field.name for field in fields(LiftTest) if field.name != "days")
@@ -109,6 +140,15 @@ class LiftRows:
         most = effect * (1 + np.exp(slope * log_half))
         gained = _share(after, log_half[:, None], slope[:, None]) - _share(self._spend, log_half, slope)[:, None]
         return np.asarray(most * (gained * self._share).sum(axis=1))
+
+    def evidence(self, index: int, foretold: Floats) -> LiftEvidence:
+        """Hold what a curve of channel `index` foretells (tests,) against what the channel's tests found."""
+        own = self.index == index
+        if not own.any():
+            return LiftEvidence()
+        larger = ((self.sales_change - foretold) * np.sign(self._change) * self.weights)[own]
+        signal = float(np.sqrt(((foretold * self.weights)[own] ** 2).sum()))
+        return LiftEvidence(int(own.sum()), signal, float(larger[np.abs(larger).argmax()]))
 
     def derivatives(self, retention: Floats, log_half: Floats, slope: Floats, effect: Floats) -> Floats:
         """Compute the derivatives (4, tests) of `predict` by its arguments, by central differences."""

@@ -78,7 +78,7 @@ class SalesModel:
         self.mean_spend = np.array([spend[spend > 0].mean() for spend in history.spends.T])
         self.mean_sales = float(history.sales.mean())
         self.lift_tests = tuple(lift_tests)
-        self._lift = LiftRows(lift_tests, history.channels, self.mean_spend, self.mean_sales)
+        self.lift = LiftRows(lift_tests, history.channels, self.mean_spend, self.mean_sales)
         self._spends = history.spends / self.mean_spend
         self._slow = self.design.slow
         self._fast = self.design.of("weekday", "events")
@@ -105,10 +105,10 @@ class SalesModel:
         sales, derivatives = terms.sales, self.derivatives(parameters, terms)
         if not self.lift_tests:
             return Prediction(parameters, sales, derivatives)
-        own = np.arange(4)[:, None] * self.n + self._lift.index  # (4, tests), where a test's channel has its parameters
+        own = np.arange(4)[:, None] * self.n + self.lift.index  # (4, tests), where a test's channel has its parameters
         rows = np.zeros((len(self.lift_tests), len(parameters)))
-        rows[np.arange(len(rows)), own] = self._lift.derivatives(*parameters[own])
-        lifts = self._lift.predict(*parameters[own])
+        rows[np.arange(len(rows)), own] = self.lift.derivatives(*parameters[own])
+        lifts = self.lift.predict(*parameters[own])
         return Prediction(parameters, np.concatenate([sales, lifts]), np.concatenate([derivatives, rows]))
 
     def observed(self, sales: Floats, deviation: Floats, lift_noise: Floats | float = 0.0) -> Observed:
@@ -116,8 +116,8 @@ class SalesModel:
 
         Sales and deviation are in mean sales; `lift_noise` (tests,), in standard errors, is added to what tests found.
         """
-        lifts = self._lift.sales_change + lift_noise / self._lift.weights
-        weights = np.concatenate([self.is_fitted / deviation, self._lift.weights])
+        lifts = self.lift.sales_change + lift_noise / self.lift.weights
+        weights = np.concatenate([self.is_fitted / deviation, self.lift.weights])
         return Observed(np.concatenate([sales, lifts]), weights)
 
     def fit(self, observed: Observed, start: Floats | Prediction, prior: Prior) -> tuple[Prediction, float]:
