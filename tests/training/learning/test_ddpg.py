@@ -111,9 +111,9 @@ def test_noise_falls_with_the_steps() -> None:
 
 def test_twin_critics_give_two_values() -> None:
     learner = agent(twin_critics=True)
-    value = learner._target_critics(torch.zeros(4, 3), torch.zeros(4, 2))  # noqa: SLF001
+    value = learner._critics.online(torch.zeros(4, 3), torch.zeros(4, 2))  # noqa: SLF001
     assert value.shape == (4, 2)
-    assert agent()._target_critics(torch.zeros(4, 3), torch.zeros(4, 2)).shape == (4, 1)  # noqa: SLF001
+    assert agent()._critics.online(torch.zeros(4, 3), torch.zeros(4, 2)).shape == (4, 1)  # noqa: SLF001
 
 
 def test_the_delay_holds_the_actor_back() -> None:

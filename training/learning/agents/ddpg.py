@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from polserve.training.learning.actor_critic_hyperparameters import DdpgConfig
-from polserve.training.learning.agents.actor_critic import ActorDesign, Critics, DeterministicPolicy
+from polserve.training.learning.agents.actor_critic import ActorDesign, DeterministicPolicy
 from polserve.training.learning.agents.agent import Weights
 from polserve.training.learning.agents.continuous import ContinuousActor, adam, descend
+from polserve.training.learning.agents.critics import FollowedCritics
 from polserve.training.learning.agents.losses import move_towards
 from polserve.training.learning.agents.noise import CorrelatedNoise
 from polserve.training.learning.compute import Compute
@@ -28,13 +29,12 @@ class DdpgAgent:
         self._exploring = CorrelatedNoise(design.n_components, config.noise_memory)
         self._actor = DeterministicPolicy(design)
         self._by_actor = ContinuousActor(self._actor, compute, design.finishing)
-        self._critics = Critics(design, 2 if config.twin_critics else 1).to(compute.device)
+        n_critics = 2 if config.twin_critics else 1
+        self._critics = FollowedCritics(design, n_critics, compute, config.critic_learning_rate)
         self._target_actor = copy.deepcopy(self._actor).requires_grad_(requires_grad=False)
         self._target_actor.features = self._actor.features  # one set of statistics
-        self._target_critics = copy.deepcopy(self._critics).requires_grad_(requires_grad=False)
         self._acting = self._target_actor if config.acts_by_target else self._actor
         self._actor_optimizer = adam(self._actor.layers, config.actor_learning_rate)
-        self._critic_optimizer = adam(self._critics, config.critic_learning_rate)
         self._noise_source = torch.Generator(compute.device).manual_seed(int(torch.randint(2**31, ())))
         self._updates = 0
         self._latest: dict[str, Tensor] = {}
@@ -104,11 +104,9 @@ class DdpgAgent:
     def _parts(self) -> dict[str, Any]:
         return {
             "online": self._actor,
-            "critics": self._critics,
             "target": self._target_actor,
-            "target_critics": self._target_critics,
             "actor_optimizer": self._actor_optimizer,
-            "critic_optimizer": self._critic_optimizer,
+            **self._critics.parts(),
         }
 
     def _update(
@@ -120,20 +118,16 @@ class DdpgAgent:
             if config.target_noise:
                 noise = torch.empty_like(action_t).normal_(0, config.target_noise, generator=self._noise_source)
                 action_t = (action_t + noise.clamp(-config.target_noise_clip, config.target_noise_clip)).clamp(-1, 1)
-            value_t = self._target_critics(features_t, action_t).min(dim=1).values
-            target = reward_t + discount_t * value_t
-        values_tm1 = self._critics(features_tm1, action_tm1)
-        critic_loss = (values_tm1 - target[:, None]).square().sum(dim=1).mean()
+            target = reward_t + discount_t * self._critics.least_target(features_t, action_t)
         factor = linear(self._updates, 1.0, config.learning_rate_end, config.learning_rate_updates)
-        descend(self._critic_optimizer, critic_loss, config.critic_learning_rate * factor)
+        self._latest = self._critics.regress(features_tm1, action_tm1, target, config.critic_learning_rate * factor)
         self._updates += 1
-        self._latest = {"critic": critic_loss.detach(), "value_mean": values_tm1.detach().mean()}
         if self._updates % config.policy_delay:
             return
-        actor_loss = -self._critics.first(features_tm1, self._actor.normalised(features_tm1)).mean()
+        actor_loss = -self._critics.online.first(features_tm1, self._actor.normalised(features_tm1)).mean()
         descend(self._actor_optimizer, actor_loss, config.actor_learning_rate * factor)
         move_towards(self._target_actor, self._actor, config.target_tau)
-        move_towards(self._target_critics, self._critics, config.target_tau)
+        self._critics.follow(config.target_tau)
 
     def _noise(self, step: int) -> float:
         return linear(step, self._config.noise_start, self._config.noise_end, self._config.noise_steps)

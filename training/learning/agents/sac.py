@@ -1,6 +1,5 @@
 """Soft actor-critic: Haarnoja et al. 2018 (arXiv 1812.05905), with two critics and a temperature that is learned."""
 
-import copy
 from collections.abc import Mapping
 from math import log
 from typing import Any
@@ -12,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from polserve.training.learning.actor_critic_hyperparameters import SacConfig
-from polserve.training.learning.agents.actor_critic import ActorDesign, Critics, DeterministicPolicy
+from polserve.training.learning.agents.actor_critic import ActorDesign, DeterministicPolicy
 from polserve.training.learning.agents.agent import Weights
 from polserve.training.learning.agents.continuous import ContinuousActor, adam, descend
-from polserve.training.learning.agents.losses import move_towards
+from polserve.training.learning.agents.critics import FollowedCritics
 from polserve.training.learning.agents.noise import CorrelatedNoise
 from polserve.training.learning.compute import Compute
 from polserve.training.learning.transitions import Sampling, Transitions
@@ -53,11 +52,9 @@ class SacAgent:
         self._n_components = design.n_components
         self._actor = StochasticPolicy(design)
         self._by_actor = ContinuousActor(self._actor, compute, design.finishing)
-        self._critics = Critics(design, 2).to(compute.device)
-        self._target_critics = copy.deepcopy(self._critics).requires_grad_(requires_grad=False)
+        self._critics = FollowedCritics(design, 2, compute, config.critic_learning_rate)
         self._temperature = nn.ParameterDict({"log": torch.tensor(log(config.temperature))}).to(compute.device)
         self._actor_optimizer = adam(self._actor.layers, config.actor_learning_rate)
-        self._critic_optimizer = adam(self._critics, config.critic_learning_rate)
         self._temperature_optimizer = adam(self._temperature, config.temperature_learning_rate)
         self._exploring = CorrelatedNoise(design.n_components, config.noise_memory)
         self._noise_source = torch.Generator(compute.device).manual_seed(int(torch.randint(2**31, ())))
@@ -126,12 +123,10 @@ class SacAgent:
     def _parts(self) -> dict[str, Any]:
         return {
             "online": self._actor,
-            "critics": self._critics,
-            "target_critics": self._target_critics,
             "temperature": self._temperature,
             "actor_optimizer": self._actor_optimizer,
-            "critic_optimizer": self._critic_optimizer,
             "temperature_optimizer": self._temperature_optimizer,
+            **self._critics.parts(),
         }
 
     def _update(
@@ -141,19 +136,17 @@ class SacAgent:
         temperature = self._temperature["log"].detach().exp()
         with torch.no_grad():
             action_t, density_t = self._actor.drawn(features_t, self._noise(action_tm1))
-            value_t = self._target_critics(features_t, action_t).min(dim=1).values - temperature * density_t
+            value_t = self._critics.least_target(features_t, action_t) - temperature * density_t
             target = reward_t + discount_t * value_t
-        values_tm1 = self._critics(features_tm1, action_tm1)
-        critic_loss = (values_tm1 - target[:, None]).square().sum(dim=1).mean()
-        descend(self._critic_optimizer, critic_loss, config.critic_learning_rate)
+        self._latest = self._critics.regress(features_tm1, action_tm1, target, config.critic_learning_rate)
         action, density = self._actor.drawn(features_tm1, self._noise(action_tm1))
-        actor_loss = (temperature * density - self._critics(features_tm1, action).min(dim=1).values).mean()
+        actor_loss = (temperature * density - self._critics.least(features_tm1, action)).mean()
         descend(self._actor_optimizer, actor_loss, config.actor_learning_rate)
         entropy = -density.detach().mean()
         surplus = entropy - config.target_entropy * self._n_components
         descend(self._temperature_optimizer, self._temperature["log"] * surplus, config.temperature_learning_rate)
-        move_towards(self._target_critics, self._critics, config.target_tau)
-        self._latest = {"critic": critic_loss.detach(), "value_mean": values_tm1.detach().mean(), "entropy": entropy}
+        self._critics.follow(config.target_tau)
+        self._latest["entropy"] = entropy
 
     def _noise(self, actions: Tensor) -> Tensor:
         return torch.empty_like(actions).normal_(generator=self._noise_source)
