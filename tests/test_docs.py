@@ -15,7 +15,7 @@ from tests.support.running import ROOT, environment, service, wait_until
 
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md")])
 ELSEWHERE = {
-    "make demo": ".ci/run runs it",
+    "make ": ".ci/run runs them",
     "docker ": "tests/image builds and runs the image",
     "polserve import sb3": "tests/training/imports and the tutorial import such files",
     "polserve train --algo": "the guide to environments of one's own runs it, with the module",
