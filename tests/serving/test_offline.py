@@ -11,6 +11,7 @@ import pytest
 from tests.support.running import ROOT, environment
 
 
+@pytest.mark.acceptance
 def test_a_service_without_a_network_starts_and_answers_and_has_looked_for_nobody(tmp_path: Path) -> None:
     if os.getuid() != 0:
         pytest.skip("a namespace for the network takes root")

@@ -110,12 +110,12 @@ def starts_processes(item: pytest.Item) -> bool:
     """Whether a test's own code, its fixtures or their helpers name what starts processes."""
     if not isinstance(item, pytest.Function) or item.get_closest_marker("starts_processes"):
         return True
-    return any(_names_a_starter(function) for function in _functions_of(item))
+    return any(map(STARTING.finds, _functions_of(item)))
 
 
 def is_acceptance(item: pytest.Item) -> bool:
     """Whether a test's own code, its fixtures or their helpers name what only acceptance tests do."""
-    return isinstance(item, pytest.Function) and any(map(_names_acceptance, _functions_of(item)))
+    return isinstance(item, pytest.Function) and any(map(ACCEPTING.finds, _functions_of(item)))
 
 
 def _functions_of(item: pytest.Function) -> list[Callable[..., Any]]:
@@ -157,32 +157,45 @@ def _imports(path: Path) -> set[str]:
     return found
 
 
-@cache
-def _names_a_starter(function: Callable[..., Any]) -> bool:
-    return _reaches(function, lambda value: isinstance(value, types.ModuleType) and value in STARTERS, set())
+class Search:
+    """Looks for functions of the tests that name what is wanted, or something of the tests that does."""
 
+    def __init__(self, is_wanted: Callable[[object], bool]) -> None:
+        self._is_wanted = is_wanted
+        self._without: set[types.FunctionType] = set()
+        self._with: set[object] = set()
 
-@cache
-def _names_acceptance(function: Callable[..., Any]) -> bool:
-    return _reaches(function, lambda value: _full_name(value) in ACCEPTANCE, set())
+    def finds(self, function: object) -> bool:
+        """Whether a function names it, itself or by what it calls."""
+        if function in self._with:
+            return True
+        seen: set[types.FunctionType] = set()
+        found = self._reaches(function, seen)
+        if found:
+            self._with.add(function)
+        else:
+            self._without |= seen
+        return found
+
+    def _reaches(self, value: object, seen: set[types.FunctionType]) -> bool:
+        if isinstance(value, type):
+            return any(self._reaches(method, seen) for method in vars(value).values())
+        function = inspect.unwrap(value) if callable(value) else None
+        if not isinstance(function, types.FunctionType) or function in seen or function in self._without:
+            return False
+        seen.add(function)
+        if not Path(function.__code__.co_filename).is_relative_to(TESTS):
+            return False
+        named = [function.__globals__.get(name) for name in _names(function.__code__)]
+        return any(map(self._is_wanted, named)) or any(self._reaches(value, seen) for value in named)
 
 
 def _full_name(value: object) -> str:
     return f"{getattr(value, '__module__', None)}.{getattr(value, '__qualname__', None)}"
 
 
-def _reaches(value: object, is_wanted: Callable[[object], bool], seen: set[int]) -> bool:
-    """Whether a function or class of the tests names what is wanted, or something of the tests that does."""
-    if isinstance(value, type):
-        return any(_reaches(method, is_wanted, seen) for method in vars(value).values())
-    function = inspect.unwrap(value) if callable(value) else None
-    if not isinstance(function, types.FunctionType) or id(function) in seen:
-        return False
-    seen.add(id(function))
-    if not Path(function.__code__.co_filename).is_relative_to(TESTS):
-        return False
-    named = [function.__globals__.get(name) for name in _names(function.__code__)]
-    return any(map(is_wanted, named)) or any(_reaches(value, is_wanted, seen) for value in named)
+STARTING = Search(lambda value: isinstance(value, types.ModuleType) and value in STARTERS)
+ACCEPTING = Search(lambda value: _full_name(value) in ACCEPTANCE)
 
 
 def _names(code: types.CodeType) -> set[str]:

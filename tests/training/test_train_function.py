@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 
 from polserve.training.errors import InvalidOption, TrainingError
 from polserve.training.train import TrainedVersion, train
+from tests.support.stores import new_store
 from tests.support.strangers import Line
 
 # MLflow warns of itself when it is imported, and of the store that it keeps on this machine.
@@ -31,7 +32,7 @@ SMALL = {
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     """An MLflow store of these tests' own: making its tables takes longer than to train."""
-    return f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}"
+    return new_store(tmp_path_factory.mktemp("store"))
 
 
 def train_small(folder: Path, store: str, seed: int = 0, **changes: Any) -> TrainedVersion:
@@ -65,7 +66,7 @@ def test_a_version_is_evaluated_exported_and_registered_when_asked(
     assert not client.search_registered_models()
     assert version.register() == "1"
     assert client.get_model_version_by_alias("pole", "champion").run_id == version.run_id
-    other = f"sqlite:///{tmp_path / 'other.db'}"
+    other = new_store(tmp_path, "other.db")
     assert version.register(other) == "1"
     assert MlflowClient(other, other).get_model_version("pole", "1").run_id != version.run_id
 

@@ -17,6 +17,7 @@ from polserve.training.registry.store import connect
 from tests.support.following import OBSERVATION, SERVE, answering, live, promoted, register, serve, version
 from tests.support.proxy import proxy
 from tests.support.running import environment, service, wait_until
+from tests.support.stores import new_store
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow warns at its import and use
 
@@ -164,7 +165,7 @@ def test_a_look_at_a_policy_that_has_not_changed_is_one_request(mlflow_url: str,
 def test_the_embedded_store_is_followed_where_the_full_mlflow_is_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    uri = new_store(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.chdir(tmp_path)
     register(connect(), "embedded", 0)

@@ -62,6 +62,7 @@ def test_a_validator_that_is_stopped_delays_a_version_and_does_not_refuse_it(run
     assert not is_zombie(stopped)
 
 
+@pytest.mark.acceptance
 def test_as_the_first_process_of_a_container_a_service_keeps_no_zombies_of_others(tmp_path: Path) -> None:
     if os.getuid() != 0:
         pytest.skip("a namespace for processes takes root")

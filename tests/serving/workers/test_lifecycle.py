@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -67,16 +68,15 @@ def test_many_health_watchers_leave_the_threads_to_the_calls(running: Running, c
             watcher.cancel()
 
 
-@pytest.mark.parametrize(("option", "attribute"), [("--grpc-port", "target"), ("--http-port", "http_url")])
-def test_a_port_in_use_is_named_and_the_exit_code_is_1(
-    services: Callable[[str], Running], policies: Path, option: str, attribute: str
-) -> None:
-    port = getattr(services("nghttp2"), attribute).rsplit(":", 1)[1]
-    other = "--http-port" if option == "--grpc-port" else "--grpc-port"
-    result = polserve("serve", "--policies", str(policies), option, port, other, "0")
-    assert result.returncode == 1
-    assert f"127.0.0.1:{port} cannot be bound" in result.stderr
-    assert len(result.stderr.strip().splitlines()) == 1
+def test_a_port_in_use_is_named_and_the_exit_code_is_1(services: Callable[[str], Running], policies: Path) -> None:
+    taken = [address.rsplit(":", 1)[1] for address in (services("nghttp2").target, services("nghttp2").http_url)]
+    given = [("--grpc-port", taken[0], "--http-port", "0"), ("--grpc-port", "0", "--http-port", taken[1])]
+    with ThreadPoolExecutor(2) as pool:  # each tries again for some seconds
+        results = list(pool.map(lambda ports: polserve("serve", "--policies", str(policies), *ports), given))
+    for port, result in zip(taken, results, strict=True):
+        assert result.returncode == 1
+        assert f"127.0.0.1:{port} cannot be bound" in result.stderr
+        assert len(result.stderr.strip().splitlines()) == 1
 
 
 def test_a_service_without_policies_lives_but_is_never_ready(tmp_path: Path) -> None:

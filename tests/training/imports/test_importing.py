@@ -12,6 +12,7 @@ from polserve.training.errors import ImportRefused, InvalidOption
 from polserve.training.imports.importing import import_policy
 from polserve.training.imports.request import ImportRequest
 from tests.support.imported import continuous, discrete
+from tests.support.stores import new_store
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow warns at its import and use
 
@@ -30,7 +31,7 @@ def test_an_import_into_a_folder_is_evaluated_and_loads(tmp_path: Path) -> None:
 
 
 def test_an_import_without_its_environment_says_so_and_needs_a_reason_to_be_promoted(tmp_path: Path) -> None:
-    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    store = new_store(tmp_path)
     heard = Heard()
     request = ImportRequest("NotInstalled-v0", name="torque", tracking_uri=store)
     version = import_policy(lambda _: continuous(), request, heard)
@@ -43,7 +44,7 @@ def test_an_import_without_its_environment_says_so_and_needs_a_reason_to_be_prom
 
 
 def test_the_run_of_an_import_holds_the_source_the_returns_and_the_report(tmp_path: Path) -> None:
-    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    store = new_store(tmp_path)
     version = import_policy(
         lambda _: discrete(), ImportRequest("CartPole-v1", name="pole", episodes=5, tracking_uri=store)
     )

@@ -23,6 +23,7 @@ from polserve.training.tasks.adbudget.history.history import Truth, simulate_his
 from polserve.training.versions.onnx_policy import OnnxPolicy
 from tests.support.commands import polserve_here
 from tests.support.promoting import command
+from tests.support.stores import new_store
 
 SPACE = Box(np.array([-2.0, 0.0], np.float32), np.array([2.0, 10.0], np.float32))
 DESIGN = ActorDesign(NetworkConfig(hidden_sizes=(16,), layer_norm=True), SPACE, Features(3))
@@ -182,7 +183,7 @@ def test_actions_that_ddpg_cannot_choose_are_refused(space: Box) -> None:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working directory, in which are the runs and versions of `polserve train`."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", new_store(tmp_path))
     return tmp_path
 
 

@@ -1,7 +1,5 @@
 """Policy versions in a real MLflow registry."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import mlflow
@@ -16,8 +14,10 @@ from polserve.training.errors import RegistryError
 from polserve.training.registry.store import connect
 from polserve.training.registry.tracking import TrackedRun
 from polserve.training.registry.versions import PolicyRegistry
+from tests.support.commands import polserve_here
 from tests.support.following import OBSERVATION, serve, version
-from tests.support.running import environment, wait_until
+from tests.support.running import wait_until
+from tests.support.stores import new_store
 from tests.support.versions import make_version
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow warns at its import and use
@@ -72,7 +72,7 @@ def test_a_version_changed_after_registration_is_not_evaluated(
 def test_a_servers_database_without_the_server_is_refused_before_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", new_store(tmp_path))
     client = connect()
     client.create_experiment("polserve", artifact_location="mlflow-artifacts:/1")
     with pytest.raises(RegistryError, match="set MLFLOW_TRACKING_URI to the server's address"):
@@ -86,10 +86,12 @@ def test_an_address_that_is_none_is_refused(uri: str, monkeypatch: pytest.Monkey
         connect()
 
 
-def test_bundled_policies_are_evaluated_where_the_default_store_does_not_know_them(tmp_path: Path) -> None:
-    MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}").search_registered_models()
-    command = [sys.executable, "-m", "polserve", "evaluate", "cartpole", "--episodes", "2"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path, env=environment())
+def test_bundled_policies_are_evaluated_where_the_default_store_does_not_know_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_store(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    done = polserve_here("evaluate", "cartpole", "--episodes", "2")
     assert done.returncode == 0, done.stderr
     assert "cartpole/1" in done.stdout
 

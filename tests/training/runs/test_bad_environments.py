@@ -21,6 +21,7 @@ from polserve.training.runs.recipe import Recipe, with_options
 from polserve.training.runs.request import as_settings
 from polserve.training.runs.trainee import build_trainee
 from polserve.training.train import TrainedVersion, train
+from tests.support.stores import new_store
 from tests.support.strangers import Line, registered
 from tests.support.versions import make_version
 
@@ -49,9 +50,9 @@ def small(algorithm: Algorithm, environment: EnvironmentSpec) -> Recipe:
 @pytest.fixture
 def learn(tmp_path: Path) -> Callable[..., TrainedVersion]:
     """Train with few steps, in this test's folder."""
+    store = new_store(tmp_path)
 
     def learn(environment: Any, **changes: Any) -> TrainedVersion:
-        store = f"sqlite:///{tmp_path / 'mlflow.db'}"
         options = {name: value for name, value in SMALL.items() if name != "steps"}
         arguments: dict[str, Any] = {"steps": 600, "progress": False, "tracking_uri": store, **changes}
         return train(environment, algo="dqn", options=options, folder=tmp_path / "run", **arguments)
