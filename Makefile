@@ -72,7 +72,7 @@ fuzz: install  ## fuzz each target by coverage for FUZZ_S seconds (TARGETS="fron
 	$(BIN)/python -m tests.fuzz $$target -max_total_time=$(FUZZ_S) || exit 1; done
 
 bench: install  ## measure the figures in docs/benchmarks.md (hours; QUICK=1 for a short run)
-	for name in startup act security reliability steps idle limit client transports rest rollout peers control algorithms promotion arcade frames adbudget response ledger imports; do $(BIN)/python -m benchmarks.$$name $(if $(QUICK),--quick) || exit 1; done
+	for name in startup act security reliability steps idle limit client transports rest rollout peers control algorithms promotion arcade zeroing frames adbudget response ledger imports; do $(BIN)/python -m benchmarks.$$name $(if $(QUICK),--quick) || exit 1; done
 
 image: ## build the container image with docker, or ENGINE=podman
 	$(or $(ENGINE),docker) build --tag polserve .

@@ -16,7 +16,10 @@ BISECTIONS = 26
 
 
 class Slopes:
-    """Worth of plans (n, days, channels), and its gradient: sales less what the targets ask of the money."""
+    """Worth of plans (n, days, channels), and its gradient: sales less what the targets ask of the money.
+
+    For many plans at once and one day after the other, in time that grows with the days and not with their square.
+    """
 
     def __init__(self, contexts: Sequence[Context]) -> None:
         """Contexts of one horizon and one number of channels."""

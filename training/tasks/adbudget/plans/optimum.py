@@ -34,7 +34,11 @@ class Plan:
 
 
 class Problem:
-    """Sales of a plan, and their gradient, as functions of its spends (days, channels)."""
+    """Sales of one plan, and their gradient, as functions of its spends (days, channels).
+
+    Computed otherwise than in `ascent.Slopes`, by matrices over all days in place of one day after the other, so that
+    no fault there certifies itself; a test compares the two.
+    """
 
     def __init__(self, context: Context) -> None:
         self._response = context.response
