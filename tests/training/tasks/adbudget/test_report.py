@@ -50,7 +50,7 @@ def test_progress_is_told_as_often_as_was_said_before(compared: tuple[RegretRepo
     [
         (-0.02, -0.01, "misses less than the allocator 'a rule': -1.500 percentage points"),
         (0.01, 0.02, "misses more than the allocator 'a rule': +1.500 percentage points"),
-        (-0.001, 0.002, "misses provably neither more nor less than the allocator 'a rule'"),
+        (-0.001, 0.002, "misses neither clearly more nor clearly less than the allocator 'a rule'"),
     ],
 )
 def test_a_policy_is_better_only_where_the_interval_says_so(low: float, high: float, said: str) -> None:

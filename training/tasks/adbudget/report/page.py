@@ -118,6 +118,7 @@ def _fit_figures(fit: Fit) -> dict[str, object]:
             "verdict": curve.verdict,
             "mean_spend": curve.mean_spend,
             "sales_at_mean_spend": dict(zip(("low", "middle", "high"), curve.at_mean, strict=True)),
+            "lift": asdict(curve.lift),
         }
         for curve in fit.curves
     }

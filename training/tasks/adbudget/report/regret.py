@@ -76,7 +76,7 @@ class Difference:
         """The comparison, in words, that the interval supports."""
         if self.high < 0:
             return "less than"
-        return "more than" if self.low > 0 else "provably neither more nor less than"
+        return "more than" if self.low > 0 else "neither clearly more nor clearly less than"
 
 
 @dataclass(frozen=True, slots=True)
