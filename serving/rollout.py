@@ -121,7 +121,7 @@ class Rollout:
             self._switch({**self.live, policy: {alias: one for alias, one in back.items() if one is not None}})
             log.error("version_withdrawn", policy=policy, version=version, reason=reason)
             self._audit("version_withdrawn", policy=policy, version=version, reason=reason)
-            return RolloutResult(policy, version, reason, is_withdrawn=True)
+            return RolloutResult(policy, version, reason, is_withdrawn=True, is_final=is_final)
 
     def withdrawn(self) -> list[dict[str, str]]:
         """Return the versions that were taken out of service and are still desired, with the reasons, for /readyz."""
@@ -132,7 +132,7 @@ class Rollout:
     def _last_good(self, policy: str, alias: str) -> AcceptedVersion | None:
         """Return what an alias named before, loaded; None where there is nothing that may answer."""
         before = self._before.get((policy, alias))
-        if before is None or before.ref in self._refused:
+        if before is None or before.ref in self._refused or self._is_withdrawn(before.ref):
             return None
         try:
             self._workers.prepare(before)
@@ -145,6 +145,9 @@ class Rollout:
         self._desired = desired
         self._refused &= set(every(desired))
         self._withdrawn = {ref: one for ref, one in self._withdrawn.items() if ref in self._refused}
+        for ref in set(every(desired)) - self._refused:
+            if ref.withdrawn:
+                self._keep_withdrawn(ref)
         is_first = self._live is None
         if is_first:
             desired = _largest_first(desired)
@@ -152,7 +155,8 @@ class Rollout:
         results: list[RolloutResult] = []
         live = dict(self.live)
         for name, refs in desired.items():
-            chosen = self._roll_out(refs, live.get(name, {}), results)
+            before = {alias: one for alias, one in live.get(name, {}).items() if not self._is_withdrawn(one.ref)}
+            chosen = self._roll_out(refs, before, results)
             if chosen or not self._is_list_fixed:
                 live[name] = chosen
             if not is_first:  # no policy waits for another; at the start none answers before all can
@@ -162,6 +166,17 @@ class Rollout:
         self._early = {}  # all of them were waited for, but where an earlier try was cut short
         self._switch(live)
         return results
+
+    def _keep_withdrawn(self, ref: VersionRef) -> None:
+        """Leave out of service what was withdrawn before this service started."""
+        self._refused.add(ref)
+        self._withdrawn[ref] = Withdrawal(ref.withdrawn, is_final=True)
+        log.error("version_still_withdrawn", policy=ref.policy, version=ref.version, reason=ref.withdrawn)
+        self._audit("version_still_withdrawn", policy=ref.policy, version=ref.version, reason=ref.withdrawn)
+
+    def _is_withdrawn(self, ref: VersionRef) -> bool:
+        """Whether the same version is withdrawn, whatever its source says of its files."""
+        return any((ref.policy, ref.version, ref.sha256) == (w.policy, w.version, w.sha256) for w in self._withdrawn)
 
     def _begin_early(self, desired: DesiredVersions) -> None:
         """Have the champions validated one after another, each while the workers load the one before.

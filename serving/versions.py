@@ -32,6 +32,9 @@ class VersionRef:
     """A mark that changes with the files, where that can be seen: a refused version is then tried again."""
     problem: str | None = None
     """Why the source cannot provide the files, in one line; None when it can."""
+    withdrawn: str = ""
+    """Why the version was withdrawn before this service started, for what it did; empty where it was not, or where its
+    alias was moved since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,8 @@ class RolloutResult:
     """Why it was refused or withdrawn; None where it was accepted."""
     is_withdrawn: bool = False
     """Whether it had answered calls before."""
+    is_final: bool = False
+    """Whether it stays withdrawn, also after a new start, until its alias is moved."""
 
     @property
     def outcome(self) -> Outcome:

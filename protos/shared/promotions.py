@@ -11,3 +11,6 @@ COMPARISON_FILE = "comparison.json"
 ROLLOUT_TAG = "polserve.rollout."
 """Tag of a registry version, with the name of a service after it: how its rollout there ended, as
 "OUTCOME MOMENT REASON"."""
+WITHDRAWN_TAG = "polserve.withdrawn."
+"""Tag of a registry version, with the name of a service after it: the text of `ROLLOUT_TAG` as that service withdrew
+the version for what it did. Where both tags say the same, it is still withdrawn."""

@@ -1,5 +1,7 @@
 """The access file: whose tokens and certificates may do what. It holds hashes of tokens, and no token."""
 
+import contextlib
+import fcntl
 import hashlib
 import hmac
 import os
@@ -7,7 +9,7 @@ import re
 import secrets
 import tempfile
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -139,23 +141,59 @@ def add_token(path: Path, name: str, role: str, policies: Iterable[str], expires
     token = make_token()
     entry = token_entry(name, token, role, policies, expires)
     try:
-        before = path.read_text() if path.exists() else ""
-        mode = path.stat().st_mode & 0o777 if before else 0o640
-        descriptor, new = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "w") as file:
-                file.write(f"{before.rstrip()}\n\n{entry}" if before.strip() else entry)
-                file.flush()
-                os.fsync(file.fileno())
-            read_access_file(Path(new), path)
-            Path(new).chmod(mode)
-            Path(new).replace(path)
-            sync_folder(path.parent)
-        finally:
-            Path(new).unlink(missing_ok=True)
+        while not (_has_added(path, entry) if path.exists() else _has_begun(path, entry)):
+            pass  # another command was faster
     except OSError as error:
         raise ConfigurationError(f"{SETTING}: expected a file that can be written, got {path} ({error})") from error
     return token
+
+
+def _has_begun(path: Path, entry: str) -> bool:
+    """Make an access file of one entry; whether there was none."""
+    with _written(path, entry, 0o640) as new:
+        try:
+            path.hardlink_to(new)
+        except FileExistsError:
+            return False
+        sync_folder(path.parent)
+    return True
+
+
+def _has_added(path: Path, entry: str) -> bool:
+    """Put a file with one more entry in the place of an access file; whether nobody else did meanwhile."""
+    with path.open("r+" if os.access(path, os.W_OK) else "r") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            return False
+        before = file.read()
+        text = f"{before.rstrip()}\n\n{entry}" if before.strip() else entry
+        mode = path.stat().st_mode & 0o777 if before else 0o640
+        with _written(path, text, mode) as new:
+            new.replace(path)
+            sync_folder(path.parent)
+    return True
+
+
+@contextlib.contextmanager
+def _written(path: Path, text: str, mode: int) -> Iterator[Path]:
+    """Write what an access file is to hold into one beside it, which is gone after the block.
+
+    Raises:
+        ConfigurationError: it would be no access file.
+        OSError: it cannot be written.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    new = Path(name)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        read_access_file(new, path)
+        new.chmod(mode)
+        yield new
+    finally:
+        new.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from polserve.protos.shared.alias_history import Move, extended, points_at
 from polserve.protos.shared.names import CHAMPION, POLICY_NAME, SHA256_TAG
-from polserve.protos.shared.promotions import ROLLOUT_TAG
+from polserve.protos.shared.promotions import ROLLOUT_TAG, WITHDRAWN_TAG
 from polserve.serving.errors import RolloutRefused, one_line
 from polserve.serving.logs import Log
 from polserve.serving.sources.cache import VersionCache
 from polserve.serving.sources.fetching import Fetcher
 from polserve.serving.sources.follower_config import FollowerConfig
+from polserve.serving.sources.withdrawals import Withdrawals
 from polserve.serving.versions import ByAlias, DesiredVersions, RolloutResult, VersionRef, every
 
 if TYPE_CHECKING:  # what was live before is known before mlflow is imported, which takes seconds
@@ -53,6 +54,7 @@ class Follower:
         """By policy, what was live before what is live now."""
         self._doubted: set[tuple[str, str]] = set()
         """Policies and versions that were refused, and may be signed yet."""
+        self._withdrawals = Withdrawals(config.service)
         self._desired = cache.good
         self.problem = ""
         """What is wrong with single policies, though the registry answers; one line."""
@@ -83,7 +85,10 @@ class Follower:
         """Tag versions with how their rollout ended, and remember which version is live."""
         for result in results:
             version = (result.policy, result.version)
+            if result.is_final:
+                self._withdrawals.is_bad.add(version)
             if result.refusal is None:
+                self._withdrawals.is_bad.discard(version)
                 self._doubted.discard(version)
             else:
                 self._doubted.add(version)
@@ -99,9 +104,11 @@ class Follower:
         """Write how a rollout ended on the registry's version."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         value = f"live {moment}" if result.refusal is None else f"{result.outcome} {moment} {result.refusal}"
-        tag = ROLLOUT_TAG + self._config.service
+        value, service = value[:MAX_TAG_LENGTH], self._config.service
         try:
-            self._registry.tag_version(result.policy, result.version, tag, value[:MAX_TAG_LENGTH])
+            self._registry.tag_version(result.policy, result.version, ROLLOUT_TAG + service, value)
+            if result.is_final:
+                self._registry.tag_version(result.policy, result.version, WITHDRAWN_TAG + service, value)
         except Exception as error:  # noqa: BLE001 - a registry that is down, or may only be read, never fails a rollout
             log.warning("rollout_not_tagged", error=one_line(error), policy=result.policy, version=result.version)
 
@@ -123,13 +130,16 @@ class Follower:
             wanted = ", ".join("@" + alias for alias in self._config.aliases)
             raise LookupError(f"no version has the alias {wanted}; what was live goes on")
         refs = {version: self._fetch(model, version) for version in set(aliases.values())}
-        return {alias: refs[version] for alias, version in aliases.items()}
+        self._withdrawals.has_looked(model, aliases.values())
+        return {alias: self._withdrawals.mark(refs[version]) for alias, version in aliases.items()}
 
     def _fetch(self, model: "Model", version: str) -> VersionRef:
         """Download a version; return its reference, with the problem where its files cannot be had."""
         key = (model.name, version, model.created)
         if key not in self._sha256:
-            self._sha256[key] = self._registry.tags(model.name, version).get(SHA256_TAG, "")
+            tags = self._registry.tags(model.name, version)
+            self._withdrawals.read(model, version, tags)
+            self._sha256[key] = tags.get(SHA256_TAG, "")
         ref = self._cache.ref(model.name, version, self._sha256[key])
         try:
             self._fetcher.fetch(ref)
@@ -174,6 +184,7 @@ class Follower:
         for policy, before in self._cache.good.items():
             if good.get(policy, before) != before:
                 self._before[policy] = before  # which answer again where the new ones are withdrawn
+        good = self._withdrawals.without(good)
         named = [*every(self._desired), *every(self._before)]
         self._cache.remember(good, named)
         kept = {(ref.policy, ref.version) for ref in (*every(good), *named)}

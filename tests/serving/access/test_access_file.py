@@ -1,6 +1,7 @@
 """An access file says who may do what, by hashes; one that says something else is refused with what was expected."""
 
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,6 +32,16 @@ def test_a_token_that_was_added_is_known_and_stands_nowhere(tmp_path: Path) -> N
     assert told.caller_of_token(b"polserve_other") is None
     assert first not in file.read_text()
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_of_tokens_that_are_added_at_once_none_is_lost(tmp_path: Path) -> None:
+    file, names = tmp_path / "access.toml", [f"robot-{i}" for i in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        tokens = list(pool.map(lambda name: add_token(file, name, "act", [], None), names))
+    told = read_access_file(file)
+    callers = [told.caller_of_token(token.encode()) for token in tokens]
+    assert [caller and caller.name for caller in callers] == names
     assert list(tmp_path.iterdir()) == [file]
 
 

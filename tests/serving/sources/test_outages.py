@@ -1,6 +1,5 @@
 """A service whose registry, follower or cache fails."""
 
-import contextlib
 import os
 import shutil
 import signal
@@ -55,37 +54,6 @@ def silent_port() -> Iterator[int]:
         yield int(listener.getsockname()[1])
         for connection in held:
             connection.close()
-
-
-@pytest.fixture
-def trickling_port() -> Iterator[int]:
-    """A port whose listener begins an answer and goes on with a byte now and then, for ever."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        is_over = threading.Event()
-
-        def trickle(connection: socket.socket) -> None:
-            with connection, contextlib.suppress(OSError):
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9999\r\n\r\n")
-                while not is_over.wait(0.2):
-                    connection.sendall(b" ")
-
-        def accept() -> None:
-            with contextlib.suppress(OSError):
-                while True:
-                    threading.Thread(target=trickle, args=(listener.accept()[0],), daemon=True).start()
-
-        threading.Thread(target=accept, daemon=True).start()
-        yield int(listener.getsockname()[1])
-        is_over.set()
-
-
-def test_a_registry_that_trickles_is_given_up_and_reported(tmp_path: Path, trickling_port: int) -> None:
-    url = f"http://127.0.0.1:{trickling_port}"
-    with serve(url, "cartpole", tmp_path, MLFLOW_HTTP_REQUEST_TIMEOUT="1") as running:
-        wait_until(lambda: running.ready().get("registry") is not None, running.log)
-        assert running.ready()["registry"]["error"] == "registered model cartpole: no answer within 3 s"
-        assert "polserve_registry_up 0.0" in running.metrics()
-        assert "event=registry_down" in running.log.read_text()
 
 
 @pytest.mark.parametrize("kind", ["refusing", "hanging", "unknown to DNS"])

@@ -1,0 +1,73 @@
+"""Versions that were withdrawn for what they did: they answer no more until their alias moves, not after a restart."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from polserve.protos.shared.alias_history import parse_history
+from polserve.protos.shared.names import CHAMPION
+from polserve.protos.shared.promotions import ROLLOUT_TAG, WITHDRAWN_TAG
+from polserve.serving.versions import ByAlias, DesiredVersions, VersionRef
+
+if TYPE_CHECKING:  # what was live before is known before mlflow is imported, which takes seconds
+    from polserve.serving.sources.registry import Model
+
+SEEN = "seen by"
+"""How the record of a move begins that a service found, which may be younger than the move."""
+
+
+class Withdrawals:
+    """What a registry says of withdrawn versions when a follower looks at their policies for the first time.
+
+    A version that an alias names later is one that the alias was moved to, and is tried again.
+    """
+
+    def __init__(self, service: str) -> None:
+        self._rollout_tag, self._withdrawn_tag = ROLLOUT_TAG + service, WITHDRAWN_TAG + service
+        self._reasons: dict[tuple[str, str], str] = {}
+        """Why versions are withdrawn, by policy and version."""
+        self._known: set[tuple[str, int]] = set()
+        """Policies that were looked at, and when their models were made."""
+        self.is_bad: set[tuple[str, str]] = set()
+        """Policies and versions that were withdrawn since."""
+
+    def read(self, model: "Model", version: str, tags: Mapping[str, str]) -> None:
+        """Look at the tags of a version that an alias names."""
+        text = tags.get(self._withdrawn_tag, "")
+        if (model.name, model.created) in self._known or not text or text != tags.get(self._rollout_tag):
+            return
+        _, _, rest = text.partition(" ")
+        moment, _, reason = rest.partition(" ")
+        if not _was_promoted_since(model, version, moment):
+            self._reasons[model.name, version] = f"since {moment}, {reason}"
+
+    def has_looked(self, model: "Model", named: Collection[str]) -> None:
+        """Take notice that all tags were read of the versions that a policy's aliases name."""
+        self._known.add((model.name, model.created))
+        self._reasons = {key: why for key, why in self._reasons.items() if key[0] != model.name or key[1] in named}
+
+    def mark(self, ref: VersionRef) -> VersionRef:
+        """Return the reference with the reason where it is withdrawn."""
+        reason = self._reasons.get((ref.policy, ref.version), "")
+        return replace(ref, withdrawn=reason) if reason else ref
+
+    def without(self, good: DesiredVersions) -> dict[str, Mapping[str, VersionRef]]:
+        """Return what was good without what is withdrawn."""
+        bad = self.is_bad | self._reasons.keys()
+        kept = _kept(good, bad)
+        return {policy: refs for policy, refs in kept.items() if refs}
+
+
+def _kept(good: DesiredVersions, bad: Collection[tuple[str, str]]) -> ByAlias[VersionRef]:
+    return {
+        policy: {alias: ref for alias, ref in refs.items() if (ref.policy, ref.version) not in bad}
+        for policy, refs in good.items()
+    }
+
+
+def _was_promoted_since(model: "Model", version: str, moment: str) -> bool:
+    """Whether @champion was moved to a version after a moment, by the record of those who moved it."""
+    moves = [move for move in parse_history(model.history) if not move.by.startswith(SEEN)]
+    return model.aliases.get(CHAMPION) == version and any(
+        move.version == version and move.at > moment for move in moves
+    )
