@@ -186,10 +186,10 @@ def test_at_the_cap_a_stream_is_refused_and_act_is_answered_as_ever(
     limits = ("--max-episodes", "8")
     with (
         service("--policies", str(policies), *options, *limits, folder=tmp_path) as running,
-        PolicyClient(running.target, timeout_s=5) as client,
+        PolicyClient(running.target, timeout_s=30) as client,
     ):
         wait_until(running.is_up, running.log)
-        clients = [PolicyClient(running.target, timeout_s=5) for _ in range(40)]
+        clients = [PolicyClient(running.target, timeout_s=30) for _ in range(40)]
         open_episodes, refusals = [], []
         for each in clients:  # with two processes, until the kernel has filled both
             episode = each.episode("cartpole")

@@ -183,9 +183,9 @@ class Search:
         function = inspect.unwrap(value) if callable(value) else None
         if not isinstance(function, types.FunctionType) or function in seen or function in self._without:
             return False
-        seen.add(function)
         if not Path(function.__code__.co_filename).is_relative_to(TESTS):
             return False
+        seen.add(function)
         named = [function.__globals__.get(name) for name in _names(function.__code__)]
         return any(map(self._is_wanted, named)) or any(self._reaches(value, seen) for value in named)
 

@@ -80,7 +80,7 @@ class Load:
 
     def _ask(self) -> None:
         # Without retries, so that every failure is seen.
-        with PolicyClient(self._target, timeout_s=5, options={"grpc.enable_retries": 0}) as client:
+        with PolicyClient(self._target, timeout_s=30, options={"grpc.enable_retries": 0}) as client:
             is_broken = False
             while not self._stopped.is_set():
                 try:
