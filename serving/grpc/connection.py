@@ -238,7 +238,7 @@ class Connection(asyncio.Protocol):
     def _take_request(self, event: engine.RequestReceived) -> None:
         if self.turned_away.take_alike(event):
             return
-        fields = dict(event.headers)
+        fields = dict(event.headers[::-1])  # of several alike the first counts, as over HTTP and grpcio
         stream_id = event.stream_id
         problem = http_problem(fields)
         if problem is not None:

@@ -171,7 +171,7 @@ def test_health_is_open_and_tells_of_policies_only_those_who_see_them(
     with grpc.insecure_channel(guarded.target) as channel:
         health = health_pb2_grpc.HealthStub(channel)
         assert health.Check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.SERVING
-        bearer = (("authorization", f"Bearer {tokens['narrow']}"),)
+        bearer = (("authorization", f"Bearer {tokens['narrow']}"), ("authorization", f"Bearer {tokens['act']}"))
         visible, hidden = (health_pb2.HealthCheckRequest(service=name) for name in ("cartpole", "frames"))
         assert health.Check(visible, metadata=bearer).status == health_pb2.HealthCheckResponse.SERVING
         for request, metadata in ((visible, ()), (hidden, ()), (hidden, bearer)):

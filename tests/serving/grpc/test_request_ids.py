@@ -65,6 +65,10 @@ def test_the_trace_of_a_traceparent_is_the_id_where_there_is_no_other(channel: g
     assert told(channel, SERVICE + "Act", ACT, parent, ("x-request-id", "mine")) == ("OK", ["mine"])
 
 
+def test_of_two_ids_the_first_counts(channel: grpc.Channel) -> None:
+    assert told(channel, SERVICE + "Act", ACT, ("x-request-id", "one"), ("x-request-id", "two")) == ("OK", ["one"])
+
+
 @pytest.mark.parametrize("given", ["", "a b", 'a"b', "a,b", "x" * 129, "a\\b", "a%b"])
 def test_an_id_of_another_form_is_replaced_and_the_call_is_answered(channel: grpc.Channel, given: str) -> None:
     code, ids = told(channel, SERVICE + "Act", ACT, ("x-request-id", given))
