@@ -1,7 +1,10 @@
 """`polserve` and `python -m polserve`: the command line."""
 
+import os
+import signal
 import sys
 from collections.abc import Callable
+from types import FrameType
 
 
 def main() -> None:
@@ -24,6 +27,7 @@ def main() -> None:
 def _program(arguments: list[str]) -> Callable[[], None]:
     """Import what the arguments call for; the service, whose start somebody waits for, needs little of it."""
     if arguments[:1] == ["serve"]:
+        signal.signal(signal.SIGTERM, _end_at_once)
         from polserve.serving.commands.flags import read_flags
 
         given = read_flags(arguments[1:])
@@ -35,6 +39,15 @@ def _program(arguments: list[str]) -> Callable[[], None]:
     from polserve.serving.cli import main
 
     return main
+
+
+def _end_at_once(_number: int, _frame: FrameType | None) -> None:
+    """End a service that is only starting, and has no call to finish.
+
+    NOTE: the first process of a container gets no signal for which it has no handler: it would start, and go on until
+    it is killed.
+    """
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What happens to the processes of a service: they are stopped, killed, and cannot be started."""
 
+import contextlib
 import os
 import re
 import signal
@@ -62,21 +63,38 @@ def test_a_validator_that_is_stopped_delays_a_version_and_does_not_refuse_it(run
     assert not is_zombie(stopped)
 
 
-@pytest.mark.acceptance
-def test_as_the_first_process_of_a_container_a_service_keeps_no_zombies_of_others(tmp_path: Path) -> None:
+@contextlib.contextmanager
+def first_of_a_container(log: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """What runs a service as the first process of a namespace, and the service's port of HTTP."""
     if os.getuid() != 0:
         pytest.skip("a namespace for processes takes root")
     code = "import os, sys; os.execvp('unshare', ['unshare', '--fork', '--pid', '--mount-proc', *sys.argv[1:]])"
-    log, http_port = tmp_path / "log", free_port()
+    http_port = free_port()
     options = ("--grpc-port", "0", "--http-port", str(http_port))
     with program("-c", code, sys.executable, "-m", "polserve", "serve", *options, log=log) as process:
-        wait_until(lambda: page(f"http://127.0.0.1:{http_port}/readyz")[0] == 200, log)
+        yield process, http_port
+
+
+def test_as_the_first_process_of_a_container_a_service_ends_while_it_starts(tmp_path: Path) -> None:
+    with first_of_a_container(tmp_path / "log") as (process, _):
+        wait_until(
+            lambda: any(map(children_of, children_of(process.pid))), tmp_path / "log"
+        )  # which are its first acts
+        (first,) = children_of(process.pid)
+        os.kill(first, signal.SIGTERM)
+        assert process.wait(60) == 0
+
+
+@pytest.mark.acceptance
+def test_as_the_first_process_of_a_container_a_service_keeps_no_zombies_of_others(tmp_path: Path) -> None:
+    with first_of_a_container(tmp_path / "log") as (process, http_port):
+        wait_until(lambda: page(f"http://127.0.0.1:{http_port}/readyz")[0] == 200, tmp_path / "log")
         (first,) = children_of(process.pid)
         enter = ["/usr/bin/nsenter", "--target", str(first), "--pid", "sh", "-c", "sleep 1 &"]
         subprocess.run(enter, check=True, stdout=subprocess.DEVNULL)
         adopted = children_of(first, "sleep")
         assert len(adopted) == 1, "the service has become its parent"
-        wait_until(lambda: not Path(f"/proc/{adopted[0]}").exists(), log)
+        wait_until(lambda: not Path(f"/proc/{adopted[0]}").exists(), tmp_path / "log")
         assert page(f"http://127.0.0.1:{http_port}/readyz")[0] == 200
 
 
