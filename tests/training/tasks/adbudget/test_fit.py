@@ -166,7 +166,7 @@ def test_a_lift_test_identifies_what_a_history_does_not_tell() -> None:
 @pytest.mark.parametrize(
     ("part", "standard_error", "said"),
     [
-        (1.0, 1e4, "its lift tests are too imprecise to tell the curve from none"),
+        (1.0, 1e4, "its lift tests do not tell the curve from none"),
         (0.2, 20.0, "standard errors smaller than the curve's"),
         (4.0, 20.0, "standard errors larger than the curve's"),
     ],

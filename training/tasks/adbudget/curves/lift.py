@@ -48,7 +48,7 @@ class LiftEvidence:
 
     @property
     def backs(self) -> bool:
-        """Whether the tests are precise enough to show an effect, and found what the curve foretells."""
+        """Whether the tests show an effect, and found what the curve foretells."""
         return self.tests > 0 and self.signal >= LEAST_SIGNAL and abs(self.disagreement) <= MOST_DISAGREEMENT
 
     @property
@@ -59,7 +59,7 @@ class LiftEvidence:
         if abs(self.disagreement) > MOST_DISAGREEMENT:
             larger = "larger" if self.disagreement > 0 else "smaller"
             return f"a lift test found an effect {abs(self.disagreement):.1f} standard errors {larger} than the curve's"
-        return "its lift tests are too imprecise to tell the curve from none"
+        return "its lift tests do not tell the curve from none"
 
 
 REQUIRED = tuple(field.name for field in fields(LiftTest) if field.name != "days")
