@@ -3,8 +3,8 @@
 import contextlib
 import io
 import os
-import subprocess
 import sys
+from subprocess import CompletedProcess
 
 import pytest
 
@@ -12,7 +12,7 @@ from polserve.__main__ import main
 from tests.support.running import environment
 
 
-def polserve_here(*arguments: str, **changes: str) -> "subprocess.CompletedProcess[str]":
+def polserve_here(*arguments: str, **changes: str) -> CompletedProcess[str]:
     """A command, run to its end with `changes` to the environment: as `running.polserve`, but in this process."""
     output, errors, code = io.StringIO(), io.StringIO(), 0
     with pytest.MonkeyPatch.context() as patch:
@@ -26,7 +26,7 @@ def polserve_here(*arguments: str, **changes: str) -> "subprocess.CompletedProce
                 main()
             except SystemExit as end:
                 code = _exit_code(end, errors)
-    return subprocess.CompletedProcess(arguments, code, output.getvalue(), errors.getvalue())
+    return CompletedProcess(arguments, code, output.getvalue(), errors.getvalue())
 
 
 def _exit_code(end: SystemExit, errors: io.StringIO) -> int:
