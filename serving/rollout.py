@@ -157,8 +157,7 @@ class Rollout:
         for name, refs in desired.items():
             before = {alias: one for alias, one in live.get(name, {}).items() if not self._is_withdrawn(one.ref)}
             chosen = self._roll_out(refs, before, results)
-            if chosen or not self._is_list_fixed:
-                live[name] = chosen
+            live[name] = chosen or (before if self._is_list_fixed else {})
             if not is_first:  # no policy waits for another; at the start none answers before all can
                 self._switch(live)
         if not self._is_list_fixed:
