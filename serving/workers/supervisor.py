@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter
-from prometheus_client.multiprocess import mark_process_dead
 
 from polserve.serving.addresses import bind_file, reserve
 from polserve.serving.entrance import Entrance
@@ -72,7 +71,7 @@ class Supervisor:
         self._epoch = SharedEpoch()
         self._connections = ConnectionCounts(settings.workers)
         self._marks = RunMarks(settings.workers)
-        self._metrics = MetricsFolder()
+        self._metrics = MetricsFolder(settings.workers)
         self._shared = Shared(
             settings, self._port, self._socket, self._epoch, self._connections, self._marks, self._metrics.path, grace_s
         )
@@ -226,7 +225,7 @@ class Supervisor:
         with self._lock:
             self._workers.pop(index, None)
             self._pids.by_name.pop(str(index), None)
-        mark_process_dead(index, str(self._metrics.path))
+        self._metrics.forget(index)
         for runaway in self._marks.crashed(index, exit_code):
             self._report(runaway)
         end = WorkerEnd(exit_code, time.monotonic() - since, worker.was_silent)

@@ -1,6 +1,7 @@
 import os
 import re
 import signal
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -15,7 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.serving.client import ClientError, PolicyClient
-from polserve.serving.errors import RolloutRefused
+from polserve.serving.errors import ConfigurationError, RolloutRefused
 from polserve.serving.processes.parent import ChildProcess
 from polserve.serving.settings.settings import load_settings
 from polserve.serving.versions import AcceptedVersion, Pace, VersionRef
@@ -183,16 +184,34 @@ def test_a_version_that_no_process_lived_to_load_is_refused(folder: Path) -> Non
 
 
 def test_the_folder_of_metrics_of_a_killed_service_is_removed_by_the_next() -> None:
-    held = MetricsFolder()
+    held = MetricsFolder(1)
     left = held.path.with_name(f"{PREFIX}left")
     left.mkdir()
     (left / LOCK_FILE).touch()
-    another = MetricsFolder()
+    another = MetricsFolder(1)
     assert not left.exists()
     assert held.path.exists()
     for folder in (held, another):
         folder.remove()
         assert not folder.path.exists()
+
+
+def test_the_folder_of_metrics_is_where_there_is_room_for_all_workers(tmp_path: Path) -> None:
+    if os.getuid() != 0:
+        pytest.skip("mounting a disk takes root")
+    small, roomy = tmp_path / "small", tmp_path / "roomy"
+    for place in (small, roomy):
+        place.mkdir()
+    subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", "size=1m", "polserve", str(small)], check=True)
+    try:
+        folder = MetricsFolder(2, (small, roomy))
+        assert folder.path.parent == roomy
+        assert list(small.iterdir()) == []
+        with pytest.raises(ConfigurationError, match=r"workers: expected a folder with room for 3 MiB, .* got none: "):
+            MetricsFolder(2, (small,))
+        folder.remove()
+    finally:
+        subprocess.run(["/bin/umount", "--lazy", str(small)], check=True)
 
 
 def test_a_client_is_asked_to_connect_again_and_loses_no_call(policies: Path, tmp_path: Path) -> None:
