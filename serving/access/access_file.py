@@ -152,7 +152,10 @@ def _has_begun(path: Path, entry: str) -> bool:
     """Make an access file of one entry; whether there was none."""
     with _written(path, entry, 0o640) as new:
         try:
-            path.hardlink_to(new)
+            if path.is_symlink():  # to nothing
+                new.replace(path)
+            else:
+                path.hardlink_to(new)  # which fails where another command has made one meanwhile
         except FileExistsError:
             return False
         sync_folder(path.parent)

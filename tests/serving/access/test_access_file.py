@@ -45,6 +45,14 @@ def test_of_tokens_that_are_added_at_once_none_is_lost(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_a_link_to_nothing_becomes_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "access.toml"
+    file.symlink_to(tmp_path / "gone.toml")
+    token = add_token(file, "robot", "act", [], None)
+    assert read_access_file(file).caller_of_token(token.encode()) is not None
+    assert list(tmp_path.iterdir()) == [file]
+
+
 def test_tokens_are_long_and_never_the_same() -> None:
     tokens = {make_token() for _ in range(100)}
     assert len(tokens) == 100
