@@ -57,6 +57,7 @@ def test_a_test_that_starts_a_process_unseen_fails(pytester: pytest.Pytester, st
 def test_a_file_that_imports_torch_by_whatever_way_is_left_out() -> None:
     assert imports_torch(TESTS / "training/learning/test_dqn.py")
     assert imports_torch(TESTS / "support/exports.py")
+    assert imports_torch(TESTS / "benchmarks/test_zeroing.py")
     assert not imports_torch(TESTS / "conftest.py")
     importing = [path.name for path in TESTS.glob("serving/**/*.py") if imports_torch(path)]
     assert importing == ["test_foreign_arrays.py"], "but for an application's tensors, the service is tested without"

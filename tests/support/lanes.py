@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-OURS = ("polserve", "tests")
+OURS = ("polserve", "tests", "benchmarks", "deploy")
 TESTS = Path(__file__).resolve().parents[1]
 STARTERS = (subprocess, multiprocessing)
 ACCEPTANCE = {
