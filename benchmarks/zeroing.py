@@ -1,4 +1,4 @@
-"""What it does to the bundled Ms. Pac-Man policy that one colour, Ms. Pac-Man's own, is made black in its graph.
+"""How much the bundled Ms. Pac-Man policy owes to one preprocessing step: her own colour is made black in its graph.
 
 The policy plays as it is, and with a graph that leaves the colour as it is; both play the same games. It learned with
 the colour made black, so this says what the trained policy owes to it, and not what another training would reach.

@@ -70,7 +70,7 @@ class _Replayed(NamedTuple):
 
     golden: Arrays
     numbers: NDArray[np.int_]
-    """Of the observations that were answered."""
+    """Indices of the observations that were answered."""
     choices: Choices | None
 
     def expected(self, name: str) -> NDArray[Any]:
@@ -79,9 +79,9 @@ class _Replayed(NamedTuple):
 
 
 def _batches(n: int, size: int) -> list[NDArray[np.int_]]:
-    """Numbers of the observations in each batch that is to be answered."""
+    """Return the indices of the observations in each batch that is to be answered."""
     batches = [np.arange(start, min(start + size, n)) for start in range(0, n, size)]
-    return batches if size == 1 else [batches[0], batches[-1]]
+    return batches if size == 1 else batches[:1] + batches[1:][-1:]
 
 
 def _answered(

@@ -141,29 +141,31 @@ def add_token(path: Path, name: str, role: str, policies: Iterable[str], expires
     token = make_token()
     entry = token_entry(name, token, role, policies, expires)
     try:
-        while not (_has_added(path, entry) if path.exists() else _has_begun(path, entry)):
+        while not (_append(path, entry) if path.exists() else _create(path, entry)):
             pass  # another command was faster
     except OSError as error:
         raise ConfigurationError(f"{SETTING}: expected a file that can be written, got {path} ({error})") from error
     return token
 
 
-def _has_begun(path: Path, entry: str) -> bool:
-    """Make an access file of one entry; whether there was none."""
+def _create(path: Path, entry: str) -> bool:
+    """Make an access file of one entry; return False where there is one already."""
     with _written(path, entry, 0o640) as new:
-        try:
-            if path.is_symlink():  # to nothing
-                new.replace(path)
-            else:
+        if path.is_symlink():  # to nothing
+            new.replace(path)
+        else:
+            try:
                 path.hardlink_to(new)  # which fails where another command has made one meanwhile
-        except FileExistsError:
-            return False
+            except FileExistsError:
+                return False
+            except OSError:  # some file systems have no such links
+                new.replace(path)
         sync_folder(path.parent)
     return True
 
 
-def _has_added(path: Path, entry: str) -> bool:
-    """Put a file with one more entry in the place of an access file; whether nobody else did meanwhile."""
+def _append(path: Path, entry: str) -> bool:
+    """Add an entry to an access file; return False where another command has replaced the file meanwhile."""
     with path.open("r+" if os.access(path, os.W_OK) else "r") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):

@@ -29,7 +29,7 @@ class Connection(asyncio.Protocol):
     """The service's end of a connection."""
 
     def __init__(self, front: Front, made: Callable[[], object] = lambda: None) -> None:
-        """Speak on a connection to be, and call `made` once it is."""
+        """Make the end of a connection; call `made` when the connection exists."""
         self.front = front
         self._made = made
         self.rounds, self.limits, self.loop = front.rounds, front.limits, front.loop

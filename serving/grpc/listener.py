@@ -184,23 +184,23 @@ class Listener:
         connection.setblocking(False)
         task = self._loop.create_task(self._begin(connection, str(address)))
         self._beginning[task] = time.monotonic()
-        task.add_done_callback(self._has_begun)
+        task.add_done_callback(self._note_begun)
         return True
 
-    def _has_begun(self, task: asyncio.Task[Any] | None) -> None:
-        """Count a connection among those that are beginning no more; nothing where it is not counted."""
+    def _note_begun(self, task: asyncio.Task[Any] | None) -> None:
+        """Take a connection off the list of those that are beginning, if it is on it."""
         if task is not None:
             self._beginning.pop(task, None)
 
     async def _begin(self, connection: socket.socket, client: str) -> None:
         """Let a connection speak, after the handshake where it is encrypted."""
         certificates = self._taking.certificates
-        has_begun = functools.partial(self._has_begun, asyncio.current_task())
+        note_begun = functools.partial(self._note_begun, asyncio.current_task())
         try:
             if connection.family != socket.AF_UNIX:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await self._loop.connect_accepted_socket(
-                lambda: self._taking.make(has_begun),
+                lambda: self._taking.make(note_begun),
                 connection,
                 ssl=None if certificates is None else certificates.value.context,
                 ssl_handshake_timeout=None if certificates is None else HANDSHAKE_S,

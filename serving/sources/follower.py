@@ -1,7 +1,7 @@
 """What follows an MLflow registry: reads its aliases, downloads versions, and records what became of them."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -81,24 +81,25 @@ class Follower:
         self._fetcher.forget_all_but(every(desired))
         return desired
 
-    def record(self, results: Iterable[RolloutResult], live: ByAlias[str]) -> None:
-        """Tag versions with how their rollout ended, and remember which version is live."""
+    def record(self, results: Sequence[RolloutResult], live: ByAlias[str]) -> None:
+        """Remember which version is live, and tag versions with how their rollout ended."""
         for result in results:
             version = (result.policy, result.version)
             if result.is_final:
-                self._withdrawals.is_bad.add(version)
+                self._withdrawals.bad.add(version)
             if result.refusal is None:
-                self._withdrawals.is_bad.discard(version)
+                self._withdrawals.bad.discard(version)
                 self._doubted.discard(version)
             else:
                 self._doubted.add(version)
-            if result.refusal is not None:  # its checksum may have been wrong, and be mended
+                # Its checksum may have been wrong, and be mended.
                 self._sha256 = {key: sha for key, sha in self._sha256.items() if key[0] != result.policy}
-            self._tag(result)
         try:
             self._remember(live)
         except OSError as error:
             log.warning("last_good_not_saved", error=one_line(error))
+        for result in results:  # last: a registry that hangs holds this up, and the service may be ended meanwhile
+            self._tag(result)
 
     def _tag(self, result: RolloutResult) -> None:
         """Write how a rollout ended on the registry's version."""
@@ -130,8 +131,8 @@ class Follower:
             wanted = ", ".join("@" + alias for alias in self._config.aliases)
             raise LookupError(f"no version has the alias {wanted}; what was live goes on")
         refs = {version: self._fetch(model, version) for version in set(aliases.values())}
-        self._withdrawals.has_looked(model, aliases.values())
-        return {alias: self._withdrawals.mark(refs[version]) for alias, version in aliases.items()}
+        self._withdrawals.note_look(model, aliases.values())
+        return {alias: self._withdrawals.mark(model, refs[version]) for alias, version in aliases.items()}
 
     def _fetch(self, model: "Model", version: str) -> VersionRef:
         """Download a version; return its reference, with the problem where its files cannot be had."""

@@ -20,6 +20,7 @@ from polserve.serving.errors import one_line
 from polserve.serving.logs import Log
 from polserve.serving.processes.child import Parent, ParentGone
 from polserve.serving.processes.encoding import Message, encode_each, encode_ref
+from polserve.serving.sources.bounded_calls import MOST_HANGING
 from polserve.serving.sources.cache import VersionCache
 from polserve.serving.sources.follower import Follower, last_good
 from polserve.serving.sources.follower_config import FollowerConfig
@@ -83,7 +84,8 @@ def _follow(parent: Parent, config: FollowerConfig, cache: VersionCache) -> None
             problem = "; ".join(filter(None, (follower.problem, _why_not_writable(folder))))
             parent.send({"desired": _encode(desired), "registry": {"is_up": True, "error": problem}})
         if registry.is_stuck:
-            raise CannotFollow("the registry answers none of the latest calls; another follower takes over")
+            hang = f"{MOST_HANGING} calls to the registry, or to its store of artifacts, hang"
+            raise CannotFollow(f"{hang}; another follower takes over")
         _listen(parent, follower, histories, until=started + pause_s(config.poll_interval_s, failures))
 
 

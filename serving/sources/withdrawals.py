@@ -24,12 +24,12 @@ class Withdrawals:
 
     def __init__(self, service: str) -> None:
         self._rollout_tag, self._withdrawn_tag = ROLLOUT_TAG + service, WITHDRAWN_TAG + service
-        self._reasons: dict[tuple[str, str], str] = {}
-        """Why versions are withdrawn, by policy and version."""
+        self._reasons: dict[tuple[str, str, int], str] = {}
+        """Why versions are withdrawn, by policy, version, and when the policy's model was made."""
         self._known: set[tuple[str, int]] = set()
         """Policies that were looked at, and when their models were made."""
-        self.is_bad: set[tuple[str, str]] = set()
-        """Policies and versions that were withdrawn since."""
+        self.bad: set[tuple[str, str]] = set()
+        """Policies and versions that were withdrawn since this follower started."""
 
     def read(self, model: "Model", version: str, tags: Mapping[str, str]) -> None:
         """Look at the tags of a version that an alias names."""
@@ -39,21 +39,25 @@ class Withdrawals:
         _, _, rest = text.partition(" ")
         moment, _, reason = rest.partition(" ")
         if not _was_promoted_since(model, version, moment):
-            self._reasons[model.name, version] = f"since {moment}, {reason}"
+            self._reasons[model.name, version, model.created] = f"since {moment}, {reason}"
 
-    def has_looked(self, model: "Model", named: Collection[str]) -> None:
-        """Take notice that all tags were read of the versions that a policy's aliases name."""
+    def note_look(self, model: "Model", named: Collection[str]) -> None:
+        """Note that the tags of all versions that a policy's aliases name were read."""
         self._known.add((model.name, model.created))
-        self._reasons = {key: why for key, why in self._reasons.items() if key[0] != model.name or key[1] in named}
+        self._reasons = {
+            (policy, version, created): reason
+            for (policy, version, created), reason in self._reasons.items()
+            if policy != model.name or (version in named and created == model.created)
+        }
 
-    def mark(self, ref: VersionRef) -> VersionRef:
-        """Return the reference with the reason where it is withdrawn."""
-        reason = self._reasons.get((ref.policy, ref.version), "")
+    def mark(self, model: "Model", ref: VersionRef) -> VersionRef:
+        """Return the reference of a model's version, with the reason where it is withdrawn."""
+        reason = self._reasons.get((model.name, ref.version, model.created), "")
         return replace(ref, withdrawn=reason) if reason else ref
 
     def without(self, good: DesiredVersions) -> dict[str, Mapping[str, VersionRef]]:
         """Return what was good without what is withdrawn."""
-        bad = self.is_bad | self._reasons.keys()
+        bad = self.bad | {(policy, version) for policy, version, _ in self._reasons}
         kept = _kept(good, bad)
         return {policy: refs for policy, refs in kept.items() if refs}
 

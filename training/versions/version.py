@@ -51,7 +51,7 @@ def read_weights(path: Path) -> dict[str, NDArray[Any]]:
 def _weights_of_products(
     graph: onnx.GraphProto, arrays: Mapping[str, NDArray[Any]], prefix: str
 ) -> dict[str, NDArray[Any]]:
-    """Find the weights of dense layers that the export turned, which lose their names: their biases keep theirs."""
+    """Find the weights of dense layers that the export transposed: these lose their names, their biases do not."""
     factor_of = {node.output[0]: node.input[1] for node in graph.node if node.op_type == "MatMul"}
     found = {}
     for node in graph.node:

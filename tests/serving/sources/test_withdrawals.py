@@ -1,5 +1,6 @@
 """A version that was withdrawn for what it did answers no more after a new start, until its alias is moved anew."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -37,9 +38,17 @@ def reason(tags: dict[str, str], *moves: Move) -> str:
     history = ""
     for move in moves:
         history = extended(history, move)
-    withdrawals = Withdrawals("blue")
-    withdrawals.read(Model("go", {CHAMPION: "7"}, history, 1), "7", tags)
-    return withdrawals.mark(REF).withdrawn
+    withdrawals, model = Withdrawals("blue"), Model("go", {CHAMPION: "7"}, history, 1)
+    withdrawals.read(model, "7", tags)
+    return withdrawals.mark(model, REF).withdrawn
+
+
+def test_a_model_that_was_made_anew_under_the_same_name_is_another() -> None:
+    withdrawals, model = Withdrawals("blue"), Model("go", {CHAMPION: "7"}, "", 1)
+    withdrawals.read(model, "7", WITHDRAWN)
+    assert not withdrawals.mark(replace(model, created=2), REF).withdrawn
+    withdrawals.note_look(replace(model, created=2), {"7"})
+    assert not withdrawals.mark(model, REF).withdrawn
 
 
 def test_the_reason_on_the_registry_version_counts_at_a_new_start() -> None:

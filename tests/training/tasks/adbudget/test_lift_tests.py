@@ -6,7 +6,7 @@ import pytest
 
 from polserve.training.errors import InvalidOption
 from polserve.training.runs.request import TrainRequest
-from polserve.training.tasks.adbudget.curves.lift import LiftTest, read_lift_tests
+from polserve.training.tasks.adbudget.curves.lift import LiftEvidence, LiftTest, read_lift_tests
 
 HEADER = "channel,spend,spend_change,sales_change,standard_error"
 CHANNELS = ("facebook", "search")
@@ -47,6 +47,13 @@ def test_a_line_that_is_no_lift_test_is_refused(tmp_path: Path, lines: list[str]
     with pytest.raises(InvalidOption) as refused:
         read(tmp_path, *lines)
     assert said in str(refused.value)
+
+
+def test_a_test_that_found_nothing_backs_no_curve_that_the_history_makes_high() -> None:
+    assert LiftEvidence(tests=1, signal=2.5, shown=2.4, disagreement=-0.1).backs
+    found_nothing = LiftEvidence(tests=1, signal=2.5, shown=0.0, disagreement=-2.5)
+    assert not found_nothing.backs
+    assert found_nothing.doubt == "its lift tests do not tell the curve from none"
 
 
 def test_lift_tests_without_a_history_are_refused(tmp_path: Path) -> None:

@@ -43,13 +43,16 @@ class LiftEvidence:
     """Experiments that the curve was fitted to as well."""
     signal: float = 0.0
     """How well the tests tell the curve from none: what it foretells for all of them, in their standard errors."""
+    shown: float = 0.0
+    """The effect that they found, all together, likewise: as large as `signal` where they found what it foretells."""
     disagreement: float = 0.0
     """By how many standard errors the test furthest from the curve found a larger effect; below 0 for a smaller one."""
 
     @property
     def backs(self) -> bool:
         """Whether the tests show an effect, and found what the curve foretells."""
-        return self.tests > 0 and self.signal >= LEAST_SIGNAL and abs(self.disagreement) <= MOST_DISAGREEMENT
+        is_shown = min(self.signal, self.shown) >= LEAST_SIGNAL
+        return self.tests > 0 and is_shown and abs(self.disagreement) <= MOST_DISAGREEMENT
 
     @property
     def doubt(self) -> str | None:
@@ -147,8 +150,10 @@ class LiftRows:
         if not own.any():
             return LiftEvidence()
         larger = ((self.sales_change - foretold) * np.sign(self._change) * self.weights)[own]
-        signal = float(np.sqrt(((foretold * self.weights)[own] ** 2).sum()))
-        return LiftEvidence(int(own.sum()), signal, float(larger[np.abs(larger).argmax()]))
+        expected, found = (foretold * self.weights)[own], (self.sales_change * self.weights)[own]
+        signal = float(np.linalg.norm(expected))
+        shown = float(found @ expected) / signal if signal else 0.0
+        return LiftEvidence(int(own.sum()), signal, shown, float(larger[np.abs(larger).argmax()]))
 
     def derivatives(self, retention: Floats, log_half: Floats, slope: Floats, effect: Floats) -> Floats:
         """Compute the derivatives (4, tests) of `predict` by its arguments, by central differences."""
