@@ -28,6 +28,7 @@ def test_unsigned_versions_are_refused(tmp_path: Path) -> None:
         Trust(trust(tmp_path / "keys", key)).check(ref)
 
 
+@pytest.mark.acceptance
 def test_signed_versions_go_live_and_go_when_their_key_does(tmp_path: Path) -> None:
     key, private = make_key(tmp_path)
     other, other_private = make_key(tmp_path, "other")

@@ -76,6 +76,7 @@ def test_an_environment_may_be_what_makes_it(tmp_path: Path, store: str) -> None
     assert version.spec.environment.id == "Line"
 
 
+@pytest.mark.acceptance
 def test_trainings_in_two_threads_are_those_that_they_are_alone(
     small: TrainedVersion, tmp_path: Path, store: str
 ) -> None:

@@ -107,6 +107,7 @@ def trickling_port() -> Iterator[int]:
         is_over.set()
 
 
+@pytest.mark.acceptance
 def test_a_registry_that_trickles_is_given_up_and_reported(tmp_path: Path, trickling_port: int) -> None:
     url = f"http://127.0.0.1:{trickling_port}"
     with serve(url, "cartpole", tmp_path, MLFLOW_HTTP_REQUEST_TIMEOUT="1") as running:

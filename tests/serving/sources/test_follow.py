@@ -162,6 +162,7 @@ def test_a_look_at_a_policy_that_has_not_changed_is_one_request(mlflow_url: str,
         assert seen == {True}
 
 
+@pytest.mark.acceptance
 def test_the_embedded_store_is_followed_where_the_full_mlflow_is_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

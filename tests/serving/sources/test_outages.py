@@ -56,6 +56,7 @@ def silent_port() -> Iterator[int]:
             connection.close()
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize("kind", ["refusing", "hanging", "unknown to DNS"])
 def test_a_dead_registry_at_the_start_is_reported_and_the_service_lives(
     tmp_path: Path, silent_port: int, kind: str

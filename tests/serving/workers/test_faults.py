@@ -98,6 +98,7 @@ def test_as_the_first_process_of_a_container_a_service_keeps_no_zombies_of_other
         assert page(f"http://127.0.0.1:{http_port}/readyz")[0] == 200
 
 
+@pytest.mark.acceptance
 def test_workers_that_can_never_start_end_the_service_with_a_sentence(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import os, sys\nif any('worker_process' in argument for argument in sys.orig_argv):\n    os._exit(7)\n"

@@ -228,4 +228,5 @@ def test_a_client_is_asked_to_connect_again_and_loses_no_call(policies: Path, tm
             assert raw.goaway is not None
             assert raw.goaway.error_code == 0
             raw.send(stream, END)
-            assert len(raw.wait(stream).messages) == 2, "what is open is played to its end"
+            raw.take_until(lambda: len(raw.streams[stream].messages) == 2)
+            assert len(raw.streams[stream].messages) == 2, "what is open is played to its end"

@@ -90,6 +90,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_the_processes_end_with_their_parent(number: signal.Signals, match: Match, tmp_path: Path) -> None:
     script, log = tmp_path / "program.py", tmp_path / "log"
