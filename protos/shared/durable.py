@@ -22,6 +22,23 @@ def replace_file(path: Path, text: str, mode: int = 0o644) -> None:
     Raises:
         OSError: it cannot be written; then the one before is still there.
     """
+    with new_file(path, text, mode) as new:
+        new.replace(path)
+        sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def new_file(path: Path, text: str, mode: int = 0o644) -> Iterator[Path]:
+    """Write a file beside `path`, which the block may give that name; it is gone after the block.
+
+    Args:
+        path: beside which, in the same folder.
+        text: what it holds.
+        mode: its mode.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     new = Path(name)
     try:
@@ -30,8 +47,7 @@ def replace_file(path: Path, text: str, mode: int = 0o644) -> None:
             file.flush()
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
-        new.replace(path)
-        sync_folder(path.parent)
+        yield new
     finally:
         new.unlink(missing_ok=True)
 

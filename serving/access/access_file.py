@@ -1,21 +1,19 @@
 """The access file: whose tokens and certificates may do what. It holds hashes of tokens, and no token."""
 
-import contextlib
 import fcntl
 import hashlib
 import hmac
 import os
 import re
 import secrets
-import tempfile
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from polserve.protos.shared.durable import sync_folder
+from polserve.protos.shared.durable import new_file, sync_folder
 from polserve.serving.access.callers import ROLES, Caller, Role, visible
 from polserve.serving.errors import ConfigurationError
 from polserve.serving.reloading import read_file
@@ -150,7 +148,8 @@ def add_token(path: Path, name: str, role: str, policies: Iterable[str], expires
 
 def _create(path: Path, entry: str) -> bool:
     """Make an access file of one entry; return False where there is one already."""
-    with _written(path, entry, 0o640) as new:
+    with new_file(path, entry, 0o640) as new:
+        read_access_file(new, path)
         if path.is_symlink():  # to nothing
             new.replace(path)
         else:
@@ -173,32 +172,11 @@ def _append(path: Path, entry: str) -> bool:
         before = file.read()
         text = f"{before.rstrip()}\n\n{entry}" if before.strip() else entry
         mode = path.stat().st_mode & 0o777 if before else 0o640
-        with _written(path, text, mode) as new:
+        with new_file(path, text, mode) as new:
+            read_access_file(new, path)
             new.replace(path)
             sync_folder(path.parent)
     return True
-
-
-@contextlib.contextmanager
-def _written(path: Path, text: str, mode: int) -> Iterator[Path]:
-    """Write what an access file is to hold into one beside it, which is gone after the block.
-
-    Raises:
-        ConfigurationError: it would be no access file.
-        OSError: it cannot be written.
-    """
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    new = Path(name)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        read_access_file(new, path)
-        new.chmod(mode)
-        yield new
-    finally:
-        new.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
