@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from benchmarks.tables import finish, options, show
 from polserve.protos.shared.names import MODEL_FILE
+from polserve.training.environments.limits import MAX_EVALUATION_STEPS
 from polserve.training.environments.making import EVALUATION_FIRST_SEED, EnvironmentSpec
 from polserve.training.evaluation.episodes import play_episodes
 from polserve.training.evaluation.statistics import ReturnSummary, summarise
@@ -23,7 +24,6 @@ GAME = "ALE/MsPacman-v5"
 STACK = 4
 GAMES = 100
 QUICK_GAMES, QUICK_STEPS = 4, 200
-MAX_STEPS = 27_000
 NEVER = -1
 """Sum of colours that no pixel has."""
 
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--env", default=GAME, help=f"the game, or another with the same frames [{GAME}]")
     given = parser.parse_args()
     games = given.games or (QUICK_GAMES if given.quick else GAMES)
-    most_steps = QUICK_STEPS if given.quick else MAX_STEPS
+    most_steps = QUICK_STEPS if given.quick else MAX_EVALUATION_STEPS
     environment = EnvironmentSpec(given.env, frames=STACK)
     model = onnx.load(BUNDLED / "mspacman" / "1" / MODEL_FILE)
     returns = []

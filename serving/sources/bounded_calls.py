@@ -7,7 +7,8 @@ such as those in a cloud, have timeouts of their own or none.
 import threading
 import time
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from concurrent.futures import Future, wait
+from typing import TypeVar
 
 LOOK_S = 0.5
 """Seconds between two looks at what a download has brought."""
@@ -50,39 +51,24 @@ class BoundedCalls:
         """
         if self.are_too_many:
             raise Unanswered(f"{what}: not asked for, since {MOST_HANGING} calls before are still not answered")
-        outcome: _Outcome[T] = _Outcome(call)
-        thread = threading.Thread(target=outcome.find, name="registry-call", daemon=True)
+        future: Future[T] = Future()
+        # NOTE: the threads of an executor would be waited for when the process ends.
+        thread = threading.Thread(target=_answer, args=(future, call), name="registry-call", daemon=True)
         thread.start()
         since, n_before = time.monotonic(), 0
-        while not outcome.is_found.wait(min(LOOK_S, self._limit_s)):
+        while not wait([future], min(LOOK_S, self._limit_s)).done:
             now = time.monotonic()
             if (n := n_bytes()) >= n_before + LEAST_BYTES:
                 since, n_before = now, n
             if now - since >= self._limit_s:
                 self._hanging.append(thread)
                 raise Unanswered(f"{what}: no answer within {self._limit_s:g} s")
-        return outcome.get()
+        return future.result()
 
 
-class _Outcome(Generic[T]):
-    """What became of a call."""
-
-    def __init__(self, call: Callable[[], T]) -> None:
-        self._call = call
-        self.is_found = threading.Event()
-        self._returned: list[T] = []
-        self._raised: BaseException | None = None
-
-    def find(self) -> None:
-        """Make the call."""
-        try:
-            self._returned.append(self._call())
-        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
-            self._raised = error
-        self.is_found.set()
-
-    def get(self) -> T:
-        """Return what it returned, or raise what it raised."""
-        if self._raised is not None:
-            raise self._raised
-        return self._returned[0]
+def _answer(future: Future[T], call: Callable[[], T]) -> None:
+    """Make a call, and give the future what it returns or raises."""
+    try:
+        future.set_result(call())
+    except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+        future.set_exception(error)

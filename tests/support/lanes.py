@@ -29,12 +29,13 @@ OURS = ("polserve", "tests", "benchmarks", "deploy")
 TESTS = Path(__file__).resolve().parents[1]
 STARTERS = (subprocess, multiprocessing)
 ACCEPTANCE = {
+    "tests.support.disks.small_disk",
     "tests.support.documents.run_script",
     "tests.support.installing.install",
     "tests.support.installing.install_packages",
     "tests.support.running.mlflow_server",
 }
-"""Who works through a document, makes another Python environment, or starts an MLflow server."""
+"""Who mounts a disk, works through a document, makes another Python environment, or starts an MLflow server."""
 SLOW_IMPORT = "torch"
 
 

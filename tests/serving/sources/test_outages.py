@@ -18,6 +18,7 @@ from polserve.protos.shared.alias_history import HISTORY_TAG, points_at
 from polserve.protos.shared.names import CHAMPION, SHA256_TAG
 from polserve.training.registry.store import connect
 from tests.support.children import children_of
+from tests.support.disks import small_disk
 from tests.support.following import answering, serve
 from tests.support.proxy import Fault, Forward, Proxy, Request, Response, none, proxy, read_only, requiring
 from tests.support.proxy import answering as answering_with
@@ -237,45 +238,40 @@ def test_a_registry_that_asks_who_calls_is_told(
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path) -> Iterator[Path]:
     """A folder on a disk of 24 MiB."""
-    if os.getuid() != 0:
-        pytest.skip("mounting a disk takes root")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", "size=24m", "polserve", str(folder)], check=True)
-    yield folder
-    subprocess.run(["/bin/umount", "--lazy", str(folder)], check=True)
+    with small_disk(tmp_path / "disk", 24) as folder:
+        yield folder
 
 
 def test_a_full_disk_refuses_the_new_version_until_there_is_room(
-    mlflow_url: str, policy: str, tmp_path: Path, small_disk: Path
+    mlflow_url: str, policy: str, tmp_path: Path, disk: Path
 ) -> None:
-    with serve(mlflow_url, policy, tmp_path, "--cache-dir", str(small_disk)) as running:
+    with serve(mlflow_url, policy, tmp_path, "--cache-dir", str(disk)) as running:
         wait_until(lambda: running.ready()["ready"] is True, running.log)
-        (small_disk / "filler").write_bytes(bytes(20 * 2**20))
+        (disk / "filler").write_bytes(bytes(20 * 2**20))
         connect().set_registered_model_alias(policy, CHAMPION, "2")
         wait_until(lambda: "make room for --cache-dir" in running.log.read_text(), running.log)
         wait_until(lambda: f'outcome="refused",policy="{policy}"}} 1.0' in running.metrics(), running.log)
         assert answering(running, policy) == "1"
-        (small_disk / "filler").unlink()
+        (disk / "filler").unlink()
         wait_until(lambda: answering(running, policy) == "2", running.log)
 
 
 def test_a_cache_on_a_disk_that_is_full_or_read_only_still_serves_what_it_holds(
-    proxied: Proxy, policy: str, tmp_path: Path, small_disk: Path
+    proxied: Proxy, policy: str, tmp_path: Path, disk: Path
 ) -> None:
-    cache = ("--cache-dir", str(small_disk))
+    cache = ("--cache-dir", str(disk))
     with serve(proxied.url, policy, tmp_path, *cache) as running:
         wait_until(lambda: running.ready()["ready"] is True, running.log)
-    free = shutil.disk_usage(small_disk).free
-    (small_disk / "filler").write_bytes(bytes(free))
+    free = shutil.disk_usage(disk).free
+    (disk / "filler").write_bytes(bytes(free))
     with serve(proxied.url, policy, tmp_path, *cache) as running:
         wait_until(lambda: running.ready()["ready"] is True, running.log)
         wait_until(lambda: "(No space left on device); make room there" in str(running.ready().get("registry")))
         assert running.ready()["registry"]["up"] is True
     proxied.fault = answering_with(503, "gone")
-    subprocess.run(["/bin/mount", "-o", "remount,ro", str(small_disk)], check=True)
+    subprocess.run(["/bin/mount", "-o", "remount,ro", str(disk)], check=True)
     with serve(proxied.url, policy, tmp_path, *cache) as running:
         wait_until(lambda: running.ready()["ready"] is True, running.log)
         assert answering(running, policy) == "1"

@@ -1,7 +1,6 @@
 import os
 import re
 import signal
-import subprocess
 import threading
 import time
 from collections import Counter
@@ -22,6 +21,7 @@ from polserve.serving.settings.settings import load_settings
 from polserve.serving.versions import AcceptedVersion, Pace, VersionRef
 from polserve.serving.workers.metrics_folder import LOCK_FILE, PREFIX, MetricsFolder
 from polserve.serving.workers.supervisor import Supervisor
+from tests.support.disks import small_disk
 from tests.support.http2 import EPISODE, RawClient, framed
 from tests.support.running import Running, polserve, service, wait_until
 from tests.support.versions import make_version
@@ -197,21 +197,15 @@ def test_the_folder_of_metrics_of_a_killed_service_is_removed_by_the_next() -> N
 
 
 def test_the_folder_of_metrics_is_where_there_is_room_for_all_workers(tmp_path: Path) -> None:
-    if os.getuid() != 0:
-        pytest.skip("mounting a disk takes root")
-    small, roomy = tmp_path / "small", tmp_path / "roomy"
-    for place in (small, roomy):
-        place.mkdir()
-    subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", "size=1m", "polserve", str(small)], check=True)
-    try:
+    roomy = tmp_path / "roomy"
+    roomy.mkdir()
+    with small_disk(tmp_path / "small", 1) as small:
         folder = MetricsFolder(2, (small, roomy))
         assert folder.path.parent == roomy
         assert list(small.iterdir()) == []
         with pytest.raises(ConfigurationError, match=r"workers: expected a folder with room for 3 MiB, .* got none: "):
             MetricsFolder(2, (small,))
         folder.remove()
-    finally:
-        subprocess.run(["/bin/umount", "--lazy", str(small)], check=True)
 
 
 def test_a_client_is_asked_to_connect_again_and_loses_no_call(policies: Path, tmp_path: Path) -> None:

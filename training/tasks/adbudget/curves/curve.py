@@ -12,7 +12,7 @@ WIDEST = 0.5
 Verdict: TypeAlias = Literal["identified", "interval", "confounded", "not identified"]
 """Backed by an experiment; an interval, given no confounding; an interval that something confounds; or not told."""
 SEEN = "observed from {:,.0f} to {:,.0f} a day; beyond that the curve is an extrapolation"
-REMEDY = "vary its spend from week to week, or run a lift test, before trusting its curve"
+REMEDY = "vary its spend from week to week, or run {} lift test, before trusting its curve"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +61,12 @@ class Curve:
         tests = f"{self.lift.tests} lift test{'' if self.lift.tests == 1 else 's'}"
         interval = f"90 % interval {low:,.0f} to {high:,.0f} of sales a day at the mean spend of {self.mean_spend:,.0f}"
         reason = self.signs.flaw or ("nothing tells it from none" if low <= 0 else f"{self.relative_width:.0%} wide")
+        remedy = REMEDY.format("another" if self.lift.tests else "a")
         said = {
             "identified": f"identified by {tests}, {interval}",
             "interval": f"{interval}, given no confounding",
             "confounded": f"CONFOUNDED: {self.signs.confounding}; {interval}, if nothing else confounds it",
-            "not identified": f"NOT identified by this history: {reason}; {interval}; {REMEDY}",
+            "not identified": f"NOT identified by this history: {reason}; {interval}; {remedy}",
         }
         doubt = f"; {self.lift.doubt}" if self.lift.doubt else ""
         return f"{self.channel}: {said[self.verdict]}{doubt}; {SEEN.format(*self.observed)}"
