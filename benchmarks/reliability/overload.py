@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks.act import CARTPOLE, Report, write_nature
 from benchmarks.arrivals import Arrivals, Plan, arriving
+from benchmarks.limit import frames_message
 from benchmarks.load import Server, Shape, act_message, polserve, run_h2load
 
 TIMES = 3.0
@@ -20,9 +21,11 @@ TIMEOUT_S = 1.0
 
 
 def measure_overload(report: Report, arguments: argparse.Namespace) -> None:
-    """Measure a policy that waits for the thread, and one that the loop answers."""
+    """Measure a policy whose messages are large, a smaller one of the same kind, and one that takes next to no time."""
     seconds = 8 if arguments.quick else 60
     *others, client = sorted(os.sched_getaffinity(0))
+    with on_cores(others or [client]), polserve("--policy", "mspacman") as server, on_cores([client]):
+        _compare(report, "frames", server, frames_message(server), Shape(8, 1), seconds)
     with tempfile.TemporaryDirectory() as name:
         message = act_message("nature", write_nature(Path(name)))
         with on_cores(others or [client]), polserve("--policies", name) as server, on_cores([client]):

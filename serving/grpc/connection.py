@@ -14,6 +14,7 @@ from polserve.serving.grpc.shared import Front
 from polserve.serving.grpc.stream import MAX_QUEUED_BYTES, StreamCall
 from polserve.serving.grpc.turned_away import TurnedAway
 from polserve.serving.grpc.unread import Unread
+from polserve.serving.grpc.unwanted import Unwanted
 from polserve.serving.grpc.vigil import NOT_HTTP2, Greeting, Pings, Vigil
 from polserve.serving.grpc.width import Width
 from polserve.serving.http2 import engine
@@ -41,6 +42,7 @@ class Connection(asyncio.Protocol):
         self.vigil = Vigil(front.limits, self.received_at)
         self.unread = Unread(self, self.received_at)
         self.turned_away = TurnedAway(self)
+        self._unwanted = Unwanted(self)
         self._width = Width(self)
         self.h2 = engine.server_connection(front.limits.max_streams, front.limits.max_metadata_bytes)
         self._transport: Any = None
@@ -88,7 +90,7 @@ class Connection(asyncio.Protocol):
         self._stalled.clear()
         # Without these cycles, what the client has not read is freed now, and not when Python next looks for cycles.
         self._reactions.clear()
-        del self._ending, self._lingering, self.unread, self.turned_away, self._width
+        del self._ending, self._lingering, self.unread, self.turned_away, self._unwanted, self._width
         self._transport = None
 
     def pause_writing(self) -> None:
@@ -266,7 +268,7 @@ class Connection(asyncio.Protocol):
         call = self.calls.get(event.stream_id)
         data = event.data
         if call is None or call.is_over:  # what is no longer wanted is not kept
-            self.acknowledge(event.stream_id, len(data))
+            self._unwanted.take(event.stream_id, len(data))
             if call is not None and event.end_stream:
                 call.is_half_closed = True
             return
@@ -293,6 +295,7 @@ class Connection(asyncio.Protocol):
             call.end_input()
 
     def _take_end_of_stream(self, event: engine.StreamClosed) -> None:
+        self._unwanted.forget(event.stream_id)
         call = self.calls.pop(event.stream_id, None)
         if call is None:
             self.turned_away.forget(event.stream_id)
