@@ -52,13 +52,14 @@ class Capacity:
 class Inference:
     """Answers questions with the policies' actions."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what a worker has one of each
         self,
         counter: RunCounter,
         rng: np.random.Generator,
         capacity: Capacity,
         post: Post,
         watch: RunWatch | None = None,
+        pressure: LoopPressure | None = None,
     ) -> None:
         """Answer with the thread of a loop, and with one of its own for what is slow.
 
@@ -68,8 +69,9 @@ class Inference:
             capacity: how much may wait.
             post: has a function called by the loop's thread.
             watch: ends runs that take too much.
+            pressure: of the loop; None where nothing else tells it anything.
         """
-        self.pressure = LoopPressure(capacity.waits)
+        self.pressure = pressure or LoopPressure(capacity.waits)
         """Is told how much is put off to later turns of the loop, and says what has waited for too long."""
         watch = watch or RunWatch()
         self._of_loop, self._of_thread = watch.slot(), watch.slot()

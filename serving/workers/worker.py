@@ -71,8 +71,7 @@ class Worker:
         self.watch = RunWatch(RunLimits(settings.run_limit, settings.run_memory_mib), share.marks)
         """Ends runs of the models that take too much."""
         capacity = Capacity(settings.max_waiting, settings.max_batch, waits)
-        inference = Inference(metrics, rng, capacity, rounds.post, self.watch)
-        inference.pressure = rounds.pressure
+        inference = Inference(metrics, rng, capacity, rounds.post, self.watch, rounds.pressure)
         max_open = min(share.of(settings.max_episodes), most_streams(settings.front))
         state_bytes = share.of(settings.max_episode_mib * 2**20)
         limits = EpisodeLimits(max_open, state_bytes, settings.episode_idle, settings.retire_after)
