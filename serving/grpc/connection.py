@@ -295,7 +295,8 @@ class Connection(asyncio.Protocol):
             call.end_input()
 
     def _take_end_of_stream(self, event: engine.StreamClosed) -> None:
-        self._unwanted.forget(event.stream_id)
+        if self._unwanted.n_bytes:
+            self._unwanted.forget(event.stream_id)
         call = self.calls.pop(event.stream_id, None)
         if call is None:
             self.turned_away.forget(event.stream_id)

@@ -16,24 +16,25 @@ class Unwanted:
     themselves when they are answered, and others may send a message to its end.
     """
 
-    __slots__ = ("_connection", "_n_bytes", "_withheld")
+    __slots__ = ("_connection", "_withheld", "n_bytes")
 
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection
         self._withheld: dict[int, int] = {}
         """Bytes by stream."""
-        self._n_bytes = 0
+        self.n_bytes = 0
+        """Bytes that are not acknowledged."""
 
     def take(self, stream_id: int, n_bytes: int) -> None:
         """Take notice that so many bytes have come on a stream that was answered."""
-        if self._n_bytes + n_bytes > MOST_WITHHELD_BYTES:
+        if self.n_bytes + n_bytes > MOST_WITHHELD_BYTES:
             self._connection.acknowledge(stream_id, n_bytes)
             return
         self._withheld[stream_id] = self._withheld.get(stream_id, 0) + n_bytes
-        self._n_bytes += n_bytes
+        self.n_bytes += n_bytes
 
     def forget(self, stream_id: int) -> None:
         """Give the connection's window back what a stream took of it, now that the stream has ended."""
         n_bytes = self._withheld.pop(stream_id, 0)
-        self._n_bytes -= n_bytes
+        self.n_bytes -= n_bytes
         self._connection.acknowledge(stream_id, n_bytes)
