@@ -121,7 +121,7 @@ class Rollout:
             self._switch({**self.live, policy: {alias: one for alias, one in back.items() if one is not None}})
             log.error("version_withdrawn", policy=policy, version=version, reason=reason)
             self._audit("version_withdrawn", policy=policy, version=version, reason=reason)
-            return RolloutResult(policy, version, reason, is_withdrawn=True, is_final=is_final)
+            return RolloutResult(policy, version, reason, is_withdrawn=True, is_final=is_final, sha256=sha256)
 
     def withdrawn(self) -> list[dict[str, str]]:
         """Return the versions that were taken out of service and are still desired, with the reasons, for /readyz."""
@@ -144,10 +144,11 @@ class Rollout:
     def _apply(self, desired: DesiredVersions) -> list[RolloutResult]:
         self._desired = desired
         self._refused &= set(every(desired))
+        known = {_identity(ref): one for ref, one in self._withdrawn.items() if one.is_final}
         self._withdrawn = {ref: one for ref, one in self._withdrawn.items() if ref in self._refused}
         for ref in set(every(desired)) - self._refused:
             if ref.withdrawn:
-                self._keep_withdrawn(ref)
+                self._keep_withdrawn(ref, known.get(_identity(ref)))
         is_first = self._live is None
         if is_first:
             desired = _largest_first(desired)
@@ -166,16 +167,19 @@ class Rollout:
         self._switch(live)
         return results
 
-    def _keep_withdrawn(self, ref: VersionRef) -> None:
-        """Leave out of service what was withdrawn before this service started."""
+    def _keep_withdrawn(self, ref: VersionRef, known: Withdrawal | None) -> None:
+        """Leave out of service what was withdrawn before this service started, or is `known` to be."""
         self._refused.add(ref)
+        if known is not None:
+            self._withdrawn[ref] = known
+            return
         self._withdrawn[ref] = Withdrawal(ref.withdrawn, is_final=True)
         log.error("version_still_withdrawn", policy=ref.policy, version=ref.version, reason=ref.withdrawn)
         self._audit("version_still_withdrawn", policy=ref.policy, version=ref.version, reason=ref.withdrawn)
 
     def _is_withdrawn(self, ref: VersionRef) -> bool:
         """Whether the same version is withdrawn, whatever its source says of its files."""
-        return any((ref.policy, ref.version, ref.sha256) == (w.policy, w.version, w.sha256) for w in self._withdrawn)
+        return _identity(ref) in map(_identity, self._withdrawn)
 
     def _begin_early(self, desired: DesiredVersions) -> None:
         """Have the champions validated one after another, each while the workers load the one before.
@@ -250,6 +254,11 @@ class Rollout:
                 aliases = {alias: one.ref.version for alias, one in named.items()}
                 log.info("aliases_switched", policy=name, **aliases)
                 self._audit("aliases_switched", policy=name, aliases=aliases)
+
+
+def _identity(ref: VersionRef) -> tuple[str, str, str]:
+    """Return what makes two references name the same version, whatever else their source says."""
+    return ref.policy, ref.version, ref.sha256
 
 
 def _largest_first(desired: DesiredVersions) -> DesiredVersions:

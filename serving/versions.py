@@ -84,6 +84,8 @@ class RolloutResult:
     """Whether it had answered calls before."""
     is_final: bool = False
     """Whether it stays withdrawn, also after a new start, until its alias is moved."""
+    sha256: str = ""
+    """Checksum of its model.onnx, where it was withdrawn."""
 
     @property
     def outcome(self) -> Outcome:

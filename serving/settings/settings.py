@@ -75,7 +75,8 @@ class Settings(SecuritySettings, TraceSettings):
     poll_interval: Annotated[float, Limits(above=0, at_most=86_400), Shown(variable="POLSERVE_POLL_INTERVAL_S")] = 5.0
     """Seconds between two looks at the registry or the folder."""
     cache_dir: Annotated[Path | None, Shown(default="~/.cache/polserve", expected="a folder")] = None
-    """Folder for the versions from a registry, which are served from there while it is down."""
+    """Folder for the versions from a registry, which are served from there while it is down, and for the records of
+    what was withdrawn."""
     service: str = "polserve"
     """Name of this service in the tags that it leaves on registry versions."""
     max_artifact_mib: Annotated[int, Limits(at_least=1)] = 2048
@@ -161,16 +162,27 @@ class Settings(SecuritySettings, TraceSettings):
         Raises:
             ConfigurationError: there is no place for it.
         """
-        digest = hashlib.sha256(f"{self.service} {self.mlflow_tracking_uri}".encode()).hexdigest()
         try:
-            home = os.environ.get("XDG_CACHE_HOME")
-            folder = self.cache_dir or (Path(home) if home else Path.home() / ".cache") / "polserve"
-            return folder.expanduser() / digest[:16]
+            return self._place_of(self.mlflow_tracking_uri)
         except RuntimeError as error:  # as under a container's user that nobody has registered
             raise ConfigurationError(
                 "cache-dir: expected a folder to keep the registry's versions in, and this user has no home; "
                 "set --cache-dir or POLSERVE_CACHE_DIR"
             ) from error
+
+    def state_folder(self, policies: Path) -> Path | None:
+        """Return where this service keeps records of what is in a folder of policies; None where there is no place."""
+        try:
+            return self._place_of(policies.resolve())
+        except RuntimeError:
+            return None
+
+    def _place_of(self, followed: object) -> Path:
+        """Return the folder for what is kept of a source; raises RuntimeError where this user has no home."""
+        digest = hashlib.sha256(f"{self.service} {followed}".encode()).hexdigest()
+        home = os.environ.get("XDG_CACHE_HOME")
+        folder = self.cache_dir or (Path(home) if home else Path.home() / ".cache") / "polserve"
+        return folder.expanduser() / digest[:16]
 
 
 FORMS = setting_forms(Settings, attribute_docstrings(Settings, SecuritySettings, TraceSettings), PREFIX)

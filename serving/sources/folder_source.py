@@ -1,8 +1,10 @@
 """A folder of policy versions as the source: of policies/<name>/<version>/ the highest version should be live."""
 
+import contextlib
 import hashlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from polserve.protos.shared.names import CHAMPION, GOLDEN_FILE, MODEL_FILE, POLICY_NAME
@@ -10,7 +12,8 @@ from polserve.protos.shared.signing import SIGNATURE_FILE
 from polserve.serving.errors import ConfigurationError
 from polserve.serving.logs import Log
 from polserve.serving.sources.source import HistoryState, PolicyHistory, RegistryStatus
-from polserve.serving.versions import ByAlias, DesiredVersions, RolloutResult, VersionRef
+from polserve.serving.sources.withdrawal_records import WithdrawalRecord, WithdrawalRecords
+from polserve.serving.versions import ByAlias, DesiredVersions, RolloutResult, VersionRef, every
 
 log = Log()
 
@@ -22,8 +25,12 @@ class FolderSource:
     renamed. Whatever else is there is not followed, and named in the log and on the pages.
     """
 
-    def __init__(self, folder: Path, policies: Sequence[str], poll_interval_s: float) -> None:
+    def __init__(
+        self, folder: Path, policies: Sequence[str], poll_interval_s: float, state_folder: Path | None = None
+    ) -> None:
         """Follow `folder`: only the `policies` named, or all of them when none is.
+
+        What is withdrawn is recorded in `state_folder`; where there is none, only this process knows of it.
 
         Raises:
             ConfigurationError: there is no such folder, or it is that of one policy or version.
@@ -36,12 +43,18 @@ class FolderSource:
         self._hashes: dict[tuple[Path, str], str] = {}
         self._desired: DesiredVersions = {}
         self._ignored: tuple[str, ...] = ()
+        self._withdrawals = WithdrawalRecords(state_folder)
 
     def follow(self) -> Iterator[DesiredVersions]:
-        """Yield the highest version of each policy, again whenever the folder changed."""
+        """Yield the highest version of each policy, again whenever the folder changed.
+
+        Where that one was withdrawn before, the highest that was not comes first, so that it answers in its place.
+        """
         is_first = True
         while True:
             before, self._desired = self._desired, self._read()
+            if is_first and any(ref.withdrawn for ref in every(self._desired)):
+                yield self._last_good()
             if is_first or self._desired != before:
                 is_first = False
                 yield self._desired
@@ -62,7 +75,11 @@ class FolderSource:
         return PolicyHistory(HistoryState.NONE)
 
     def tell(self, results: Sequence[RolloutResult], live: ByAlias[str]) -> None:
-        """Ignore it: a folder keeps no record."""
+        """Record what was withdrawn; of all else a folder keeps no record."""
+        del live
+        for result in results:
+            if result.is_final:
+                self._withdrawals.add(WithdrawalRecord.now(result))
 
     def close(self) -> None:
         """Stop following."""
@@ -72,6 +89,7 @@ class FolderSource:
         """Read what should be live; of what cannot be read, what was before."""
         desired: dict[str, Mapping[str, VersionRef]] = {}
         ignored: list[str] = []
+        self._withdrawals.look_again()
         try:
             folders = _visible(self._folder)
         except OSError as error:
@@ -82,8 +100,8 @@ class FolderSource:
             if self._policies and name not in self._policies:
                 continue
             try:
-                if (newest := _newest(folder, ignored)) is not None:
-                    desired[name] = {CHAMPION: self._ref(name, newest)}
+                if versions := _versions(folder, ignored):
+                    desired[name] = {CHAMPION: self._ref(name, versions[0])}
             except OSError as error:
                 ignored.append(
                     f"{error.filename or folder}: cannot be read ({error.strerror}); what was live before stays"
@@ -105,7 +123,24 @@ class FolderSource:
         stamp = " ".join(f"{file.stat().st_mtime_ns}/{file.stat().st_size}" for file in files if file.exists())
         if (folder, stamp) not in self._hashes:
             self._hashes[folder, stamp] = hashlib.sha256(files[0].read_bytes()).hexdigest()
-        return VersionRef(policy, folder.name, folder, self._hashes[folder, stamp], stamp)
+        ref = VersionRef(policy, folder.name, folder, self._hashes[folder, stamp], stamp)
+        record = self._withdrawals.find(policy, ref.version, ref.sha256)
+        if record is None:
+            return ref
+        return replace(ref, withdrawn=f"{record.text}; {self._withdrawals.remedy(record)}")
+
+    def _last_good(self) -> DesiredVersions:
+        """Return what is desired, and the highest version that was not withdrawn in place of each that was."""
+        desired: dict[str, Mapping[str, VersionRef]] = {}
+        for name, refs in self._desired.items():
+            if not refs[CHAMPION].withdrawn:
+                desired[name] = refs
+                continue
+            with contextlib.suppress(OSError):  # nothing answers in its place then
+                candidates = (self._ref(name, version) for version in _versions(self._folder / name, [])[1:])
+                if (ref := next((ref for ref in candidates if not ref.withdrawn), None)) is not None:
+                    desired[name] = {CHAMPION: ref}
+        return desired
 
 
 def _check_level(folder: Path) -> None:
@@ -134,14 +169,14 @@ def _visible(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
-def _newest(folder: Path, ignored: list[str]) -> Path | None:
-    """Return the folder of a policy's highest version, or None; add to `ignored` what is no version."""
+def _versions(folder: Path, ignored: list[str]) -> list[Path]:
+    """Return the folders of a policy's versions, the highest first; add to `ignored` what is no version."""
     if not folder.is_dir():
         ignored.append(f"{folder}: expected the folder of a policy, got another file")
-        return None
+        return []
     if not POLICY_NAME.fullmatch(folder.name):
         ignored.append(f"{folder}: expected a name of letters, digits, '-', '_' and '.'")
-        return None
+        return []
     versions = []
     for path in _visible(folder):
         if path.name == MODEL_FILE:
@@ -154,4 +189,4 @@ def _newest(folder: Path, ignored: list[str]) -> Path | None:
             versions.append(path)
     if not versions and not any(line.startswith(f"{folder}/") for line in ignored):
         ignored.append(f"{folder}: expected a version in it, such as {folder / '1' / MODEL_FILE}")
-    return max(versions, key=lambda path: int(path.name), default=None)
+    return sorted(versions, key=lambda path: int(path.name), reverse=True)

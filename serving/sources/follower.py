@@ -1,33 +1,41 @@
 """What follows an MLflow registry: reads its aliases, downloads versions, and records what became of them."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polserve.protos.shared.alias_history import Move, extended, points_at
 from polserve.protos.shared.names import CHAMPION, POLICY_NAME, SHA256_TAG
-from polserve.protos.shared.promotions import ROLLOUT_TAG, WITHDRAWN_TAG
 from polserve.serving.errors import RolloutRefused, one_line
 from polserve.serving.logs import Log
 from polserve.serving.sources.cache import VersionCache
 from polserve.serving.sources.fetching import Fetcher
 from polserve.serving.sources.follower_config import FollowerConfig
+from polserve.serving.sources.tagging import RolloutTags
+from polserve.serving.sources.withdrawal_records import WithdrawalRecord, WithdrawalRecords
 from polserve.serving.sources.withdrawals import Withdrawals
 from polserve.serving.versions import ByAlias, DesiredVersions, RolloutResult, VersionRef, every
 
 if TYPE_CHECKING:  # what was live before is known before mlflow is imported, which takes seconds
     from polserve.serving.sources.registry import Model, Registry
 
-MAX_TAG_LENGTH = 500
-
 log = Log()
 
 
 def last_good(config: FollowerConfig, cache: VersionCache) -> DesiredVersions:
-    """Return what was live when the service last said so, of what is still to be followed and has sound files."""
+    """Return what was live when the service last said so, of what is still to be followed and has sound files.
+
+    What was withdrawn since then is left out.
+    """
+    records = WithdrawalRecords(Path(config.cache_dir))
+
+    def may_serve(alias: str, ref: VersionRef) -> bool:
+        is_withdrawn = records.find(ref.policy, ref.version, ref.sha256) is not None
+        return alias in config.aliases and not is_withdrawn and cache.holds(ref)
+
     kept = {
-        policy: {a: ref for a, ref in refs.items() if a in config.aliases and cache.holds(ref)}
+        policy: {alias: ref for alias, ref in refs.items() if may_serve(alias, ref)}
         for policy, refs in cache.good.items()
         if not config.policies or policy in config.policies
     }
@@ -54,7 +62,10 @@ class Follower:
         """By policy, what was live before what is live now."""
         self._doubted: set[tuple[str, str]] = set()
         """Policies and versions that were refused, and may be signed yet."""
-        self._withdrawals = Withdrawals(config.service)
+        self._records = WithdrawalRecords(Path(config.cache_dir))
+        """Withdrawals that the registry was not told of yet."""
+        self._withdrawals = Withdrawals(config.service, self._records)
+        self._tags = RolloutTags(registry, config.service, self._records, retry_s=2 * config.poll_interval_s)
         self._desired = cache.good
         self.problem = ""
         """What is wrong with single policies, though the registry answers; one line."""
@@ -69,6 +80,7 @@ class Follower:
         """
         problems = []
         desired = {}
+        self._records.look_again()
         for name, model in self._models().items():
             try:
                 desired[name] = self._named(name, model)
@@ -82,13 +94,15 @@ class Follower:
         return desired
 
     def record(self, results: Sequence[RolloutResult], live: ByAlias[str]) -> None:
-        """Remember which version is live, and tag versions with how their rollout ended."""
+        """Remember what is live and what was withdrawn, and tag versions with how their rollout ended."""
         for result in results:
             version = (result.policy, result.version)
             if result.is_final:
                 self._withdrawals.bad.add(version)
+                self._records.add(WithdrawalRecord.now(result))
             if result.refusal is None:
                 self._withdrawals.bad.discard(version)
+                self._records.drop(*version)
                 self._doubted.discard(version)
             else:
                 self._doubted.add(version)
@@ -99,19 +113,11 @@ class Follower:
         except OSError as error:
             log.warning("last_good_not_saved", error=one_line(error))
         for result in results:  # last: a registry that hangs holds this up, and the service may be ended meanwhile
-            self._tag(result)
+            self._tags.write(result)
 
-    def _tag(self, result: RolloutResult) -> None:
-        """Write how a rollout ended on the registry's version."""
-        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        value = f"live {moment}" if result.refusal is None else f"{result.outcome} {moment} {result.refusal}"
-        value, service = value[:MAX_TAG_LENGTH], self._config.service
-        try:
-            self._registry.tag_version(result.policy, result.version, ROLLOUT_TAG + service, value)
-            if result.is_final:
-                self._registry.tag_version(result.policy, result.version, WITHDRAWN_TAG + service, value)
-        except Exception as error:  # noqa: BLE001 - a registry that is down, or may only be read, never fails a rollout
-            log.warning("rollout_not_tagged", error=one_line(error), policy=result.policy, version=result.version)
+    def has_kept(self, result: RolloutResult) -> bool:
+        """Return whether another follower would know of a withdrawal that `record` was given."""
+        return self._records.is_saved(result.policy, result.version)
 
     def _models(self) -> "dict[str, Model | None]":
         """Ask for the models to follow, by name; None for one that does not exist."""
@@ -132,6 +138,8 @@ class Follower:
             raise LookupError(f"no version has the alias {wanted}; what was live goes on")
         refs = {version: self._fetch(model, version) for version in set(aliases.values())}
         self._withdrawals.note_look(model, aliases.values())
+        self._records.drop_others(name, {version: ref.sha256 for version, ref in refs.items()})
+        self._tags.write_untold(name)
         return {alias: self._withdrawals.mark(model, refs[version]) for alias, version in aliases.items()}
 
     def _fetch(self, model: "Model", version: str) -> VersionRef:

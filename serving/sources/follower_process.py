@@ -99,7 +99,11 @@ def _listen(parent: Parent, follower: Follower, histories: HistoryReader, until:
         if "history" in told:
             parent.send({"history": _history(histories, told["history"])})
         else:
-            follower.record([RolloutResult(**result) for result in told["results"]], told["live"])
+            results = [RolloutResult(**result) for result in told["results"]]
+            follower.record(results, told["live"])
+            kept = [(one.policy, one.version) for one in results if one.is_final and follower.has_kept(one)]
+            if kept:
+                parent.send({"kept": kept})
 
 
 def _history(histories: HistoryReader, policy: str) -> Message:

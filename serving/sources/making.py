@@ -14,7 +14,8 @@ def make_source(settings: Settings) -> Source:
         ConfigurationError: neither can be used.
     """
     if not settings.mlflow_tracking_uri:
-        return FolderSource(settings.policies or BUNDLED_POLICIES, settings.policy, settings.poll_interval)
+        folder = settings.policies or BUNDLED_POLICIES
+        return FolderSource(folder, settings.policy, settings.poll_interval, settings.state_folder(folder))
     from polserve.serving.sources.follower_config import FollowerConfig
     from polserve.serving.sources.registry_source import RegistrySource
 

@@ -62,6 +62,9 @@ class RegistrySource:
         """When the history of each policy was told, by the monotonic clock."""
         self._asked: set[str] = set()
         """The policies whose history the child is still reading."""
+        self._unkept: dict[tuple[str, str], RolloutResult] = {}
+        """Versions that were withdrawn, by policy and number, until a child has said that it keeps that."""
+        self._live: ByAlias[str] = {}
 
     def warm_up(self) -> None:
         """Start the follower, so that it has imported its client when `follow` begins."""
@@ -111,10 +114,16 @@ class RegistrySource:
 
     def tell(self, results: Sequence[RolloutResult], live: ByAlias[str]) -> None:
         """Pass on how versions fared, for their tags in the registry, and what is live, for the cache."""
+        self._live = live
+        for result in results:
+            if result.is_final:
+                self._unkept[result.policy, result.version] = result
+            elif result.refusal is None:
+                self._unkept.pop((result.policy, result.version), None)
         if self._child is None:
             return
         try:
-            self._child.send({"results": [asdict(result) for result in results], "live": live})
+            self._send_results(self._child, results)
         except ChildLost:  # a new one is started, and asks again
             log.warning("follower_not_told", results=len(results))
 
@@ -135,10 +144,14 @@ class RegistrySource:
         """Yield what the child says is desired, at every change, until it ends."""
         try:
             child.wait_until_ready(timeout_s=None)
+            if unkept := list(self._unkept.copy().values()):  # the child before ended too soon
+                self._send_results(child, unkept)
             while True:
                 message = child.receive()
                 if "history" in message:
                     self._note_history(message["history"])
+                for policy, version in message.get("kept", ()):
+                    self._unkept.pop((policy, version), None)
                 if "registry" in message:
                     self._note(message["registry"])
                 if "desired" in message and (desired := decode_each(message["desired"], decode_ref)) != self._desired:
@@ -146,6 +159,10 @@ class RegistrySource:
                     self._desired = desired  # only now: one that could not be applied is yielded again
         except ChildLost:
             return
+
+    def _send_results(self, child: ChildProcess, results: Sequence[RolloutResult]) -> None:
+        """Tell a child how versions fared, and what is live; raises ChildLost."""
+        child.send({"results": [asdict(result) for result in results], "live": self._live})
 
     def _note_history(self, told: Message) -> None:
         """Remember a history; where it could not be read, the one before stays, with the reason."""

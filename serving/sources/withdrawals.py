@@ -5,8 +5,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from polserve.protos.shared.alias_history import parse_history
-from polserve.protos.shared.names import CHAMPION
+from polserve.protos.shared.names import CHAMPION, SHA256_TAG
 from polserve.protos.shared.promotions import ROLLOUT_TAG, WITHDRAWN_TAG
+from polserve.serving.sources.withdrawal_records import WithdrawalRecords
 from polserve.serving.versions import ByAlias, DesiredVersions, VersionRef
 
 if TYPE_CHECKING:  # what was live before is known before mlflow is imported, which takes seconds
@@ -17,12 +18,14 @@ SEEN = "seen by"
 
 
 class Withdrawals:
-    """What a registry says of withdrawn versions when a follower looks at their policies for the first time.
+    """What a registry and the records here say of withdrawn versions when a follower first looks at their policies.
 
     A version that an alias names later is one that the alias was moved to, and is tried again.
     """
 
-    def __init__(self, service: str) -> None:
+    def __init__(self, service: str, records: WithdrawalRecords) -> None:
+        """Read what is withdrawn from the tags of `service`, and from the records of what it could not tag."""
+        self._records = records
         self._rollout_tag, self._withdrawn_tag = ROLLOUT_TAG + service, WITHDRAWN_TAG + service
         self._reasons: dict[tuple[str, str, int], str] = {}
         """Why versions are withdrawn, by policy, version, and when the policy's model was made."""
@@ -33,13 +36,19 @@ class Withdrawals:
 
     def read(self, model: "Model", version: str, tags: Mapping[str, str]) -> None:
         """Look at the tags of a version that an alias names."""
-        text = tags.get(self._withdrawn_tag, "")
-        if (model.name, model.created) in self._known or not text or text != tags.get(self._rollout_tag):
+        if (model.name, model.created) in self._known:
             return
-        _, _, rest = text.partition(" ")
-        moment, _, reason = rest.partition(" ")
-        if not _was_promoted_since(model, version, moment):
-            self._reasons[model.name, version, model.created] = f"since {moment}, {reason}"
+        text = tags.get(self._withdrawn_tag, "")
+        if text and text == tags.get(self._rollout_tag):
+            _, _, rest = text.partition(" ")
+            moment, _, reason = rest.partition(" ")
+            if not _was_promoted_since(model, version, moment):
+                self._reasons[model.name, version, model.created] = f"since {moment}, {reason}"
+        record = self._records.find(model.name, version, tags.get(SHA256_TAG, ""))
+        if record is not None and _was_promoted_since(model, version, record.at):
+            self._records.drop(model.name, version)
+        elif record is not None:
+            self._reasons[model.name, version, model.created] = record.text
 
     def note_look(self, model: "Model", named: Collection[str]) -> None:
         """Note that the tags of all versions that a policy's aliases name were read."""

@@ -177,7 +177,8 @@ def test_a_version_that_runs_away_is_withdrawn_and_the_last_good_one_answers_aga
     folder = tmp_path / "policies"
     make_version().write(folder / "cartpole" / "1")
     make_version(3, name="other").write(folder / "other" / "1")
-    options = ("--policies", str(folder), "--poll-interval", "0.1", "--run-limit", "0.5", "--max-runaways", "2")
+    cache = ("--cache-dir", str(tmp_path / "cache"))
+    options = ("--policies", str(folder), *cache, "--poll-interval", "0.1", "--run-limit", "0.5", "--max-runaways", "2")
     with service(*options, "--workers", workers, folder=tmp_path) as running:
         wait_until(running.is_up, running.log)
         make_trapped_version(trap).write(folder / ".2").rename(folder / "cartpole" / "2")

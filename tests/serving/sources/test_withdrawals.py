@@ -16,6 +16,7 @@ from polserve.serving.sources.cache import VersionCache
 from polserve.serving.sources.follower import Follower, last_good
 from polserve.serving.sources.follower_config import FollowerConfig
 from polserve.serving.sources.registry import Model, Registry
+from polserve.serving.sources.withdrawal_records import WithdrawalRecords
 from polserve.serving.sources.withdrawals import Withdrawals
 from polserve.serving.versions import RolloutResult, VersionRef
 from polserve.training.registry.tracking import TrackedRun
@@ -30,6 +31,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow warns at its import 
 
 TEXT = "withdrawn 2026-11-26T10:00:00Z after 3 runs that had to be ended: too slow"
 WITHDRAWN = {ROLLOUT_TAG + "blue": TEXT, WITHDRAWN_TAG + "blue": TEXT}
+NO_RECORDS = WithdrawalRecords(None)
 REF = VersionRef("go", "7", Path("go/7"), "a" * 64)
 
 
@@ -38,13 +40,13 @@ def reason(tags: dict[str, str], *moves: Move) -> str:
     history = ""
     for move in moves:
         history = extended(history, move)
-    withdrawals, model = Withdrawals("blue"), Model("go", {CHAMPION: "7"}, history, 1)
+    withdrawals, model = Withdrawals("blue", NO_RECORDS), Model("go", {CHAMPION: "7"}, history, 1)
     withdrawals.read(model, "7", tags)
     return withdrawals.mark(model, REF).withdrawn
 
 
 def test_a_model_that_was_made_anew_under_the_same_name_is_another() -> None:
-    withdrawals, model = Withdrawals("blue"), Model("go", {CHAMPION: "7"}, "", 1)
+    withdrawals, model = Withdrawals("blue", NO_RECORDS), Model("go", {CHAMPION: "7"}, "", 1)
     withdrawals.read(model, "7", WITHDRAWN)
     assert not withdrawals.mark(replace(model, created=2), REF).withdrawn
     withdrawals.note_look(replace(model, created=2), {"7"})
