@@ -73,12 +73,15 @@ class Service:
         self.grpc_port, self.http_port = self._workers.grpc_port, self._http.port
         self._following = threading.Thread(target=self._follow, name="rollout", daemon=True)
 
-    def start(self, give_up: Callable[[str], None]) -> None:
-        """Answer calls, and follow the source; `give_up` is called with the reason when only a restart may help."""
+    def start(self, give_up: Callable[[str], None], is_ending: Callable[[], bool]) -> None:
+        """Answer calls, and follow the source; `give_up` is called with the reason when only a restart may help.
+
+        It waits for nothing more once the service `is_ending`.
+        """
         entrance = self._workers.entrance
         tls = None if entrance.certificates is None else lasting_context(entrance.certificates)
         self._http.start(self._routes(), entrance.guard, tls, self._metrics.count_http)
-        self._workers.start(give_up)
+        self._workers.start(give_up, is_ending)
         self._doubts.start(self._rollout, self._tell)
         self._following.start()
 
@@ -199,8 +202,11 @@ class RunningWorkers(Workers, Protocol):
     def calls(self) -> Calls:
         """Who answers the calls that come over HTTP."""
 
-    def start(self, give_up: Callable[[str], None]) -> None:
-        """Answer calls; `give_up` is called with the reason when no worker can be kept running."""
+    def start(self, give_up: Callable[[str], None], is_ending: Callable[[], bool]) -> None:
+        """Answer calls; `give_up` is called with the reason when no worker can be kept running.
+
+        It waits for nothing more once the service `is_ending`.
+        """
 
     def watch_runs(self, report: Callable[[Runaway], None]) -> None:
         """Have `report` called with each run of a model that took too much and was ended."""
@@ -253,7 +259,7 @@ def run_service(settings: Settings, validator: Validator, source: Source, announ
         failures.append(reason)
         signals.end()
 
-    service.start(give_up)
+    service.start(give_up, signals.has_come)
     announce(service)
     signals.wait()
     log.info("draining", grace_s=GRACE_S)

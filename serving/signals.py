@@ -27,6 +27,10 @@ class EndSignals:
         with contextlib.suppress(BlockingIOError):  # so many have come that it returns anyway
             os.write(self._write_end, b"\0")
 
+    def has_come(self) -> bool:
+        """Return whether `wait` would return at once."""
+        return bool(select.select([self._read_end], [], [], 0)[0])
+
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait in any thread until one has come, at most so long; whether one has."""
         has_come = bool(select.select([self._read_end], [], [], timeout_s)[0])

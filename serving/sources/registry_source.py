@@ -65,6 +65,8 @@ class RegistrySource:
         self._unkept: dict[tuple[str, str], RolloutResult] = {}
         """Versions that were withdrawn, by policy and number, until a child has said that it keeps that."""
         self._live: ByAlias[str] = {}
+        self._told: ChildProcess | None = None
+        """The child that was told something, which it is given time to handle."""
 
     def warm_up(self) -> None:
         """Start the follower, so that it has imported its client when `follow` begins."""
@@ -82,7 +84,7 @@ class RegistrySource:
             try:
                 yield from self._listen(child)
             finally:
-                exit_code = child.finish(END_TIMEOUT_S)
+                exit_code = child.finish(END_TIMEOUT_S if self._told is child else 0.0)
             if self._closed.is_set():
                 return
             was_up = self._status is None or self._status.is_up
@@ -131,7 +133,7 @@ class RegistrySource:
         """Stop following, so that the child ends."""
         self._closed.set()
         if self._child is not None:
-            self._child.finish(END_TIMEOUT_S)
+            self._child.finish(END_TIMEOUT_S if self._told is self._child else 0.0)
 
     def _begin(self) -> ChildProcess:
         """Start a follower and tell it what to follow; it may not be ready yet."""
@@ -162,6 +164,7 @@ class RegistrySource:
 
     def _send_results(self, child: ChildProcess, results: Sequence[RolloutResult]) -> None:
         """Tell a child how versions fared, and what is live; raises ChildLost."""
+        self._told = child
         child.send({"results": [asdict(result) for result in results], "live": self._live})
 
     def _note_history(self, told: Message) -> None:

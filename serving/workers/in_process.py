@@ -28,9 +28,9 @@ class InProcessWorker:
         self.entrance = self._worker.entrance
         self.grpc_port = self._worker.bind(settings.host, settings.grpc_port)
 
-    def start(self, give_up: Callable[[str], None]) -> None:
-        """Answer calls; nothing is given up here, since a worker that ends takes this process with it."""
-        del give_up
+    def start(self, give_up: Callable[[str], None], is_ending: Callable[[], bool]) -> None:
+        """Answer calls; nothing is given up or waited for here, since the worker is this process."""
+        del give_up, is_ending
         self._worker.start()
 
     def watch_runs(self, report: Callable[[Runaway], None]) -> None:

@@ -38,6 +38,8 @@ STAGE_TIMEOUT_S = 60.0
 ANSWER_TIMEOUT_S = 5.0
 START_S = 10.0
 """Seconds for the first worker to come up."""
+UNSTARTED_S = 0.5
+"""Seconds for a worker that does not answer calls yet to end."""
 
 log = Log()
 
@@ -102,16 +104,17 @@ class Supervisor:
             for index in range(settings.workers)
         ]
 
-    def start(self, give_up: Callable[[str], None]) -> None:
+    def start(self, give_up: Callable[[str], None], is_ending: Callable[[], bool]) -> None:
         """Start the processes, and replace each that ends; one answers when this returns, if it can.
 
-        `give_up` is called with the reason when all of them fail again and again.
+        `give_up` is called with the reason when all of them fail again and again. This returns sooner where the service
+        `is_ending`.
         """
         self._give_up = give_up
         for keeper in self._keepers:
             keeper.start()
         until = time.monotonic() + START_S
-        while not self._workers and time.monotonic() < until:
+        while not (self._workers or is_ending()) and time.monotonic() < until:
             time.sleep(0.02)
 
     def watch_runs(self, report: Callable[[Runaway], None]) -> None:
@@ -168,17 +171,19 @@ class Supervisor:
         return "no worker process is up" + (f": {self._latest_loss}" if self._latest_loss else "")
 
     def drain(self, grace_s: float) -> None:
-        """Let every worker finish what is in flight, and end."""
-        until = time.monotonic() + grace_s + 1.0
+        """Let every worker finish what is in flight, and end; those that are only starting have nothing to finish."""
+        now = time.monotonic()
         with self._lock_of_processes:
             self._is_closing.set()
             processes = list(self._processes.values())
+        answering = list(self._workers.copy().values())
         with contextlib.suppress(OSError):  # where nobody listens on it
             self._port.shutdown(socket.SHUT_RDWR)  # else connections would wait for workers that take no more
         self._close_file()
         for process in processes:
             process.terminate()
         for process in processes:
+            until = now + (grace_s + 1.0 if process in answering else UNSTARTED_S)
             process.wait(max(0.0, until - time.monotonic()))
         for keeper in self._keepers:
             if keeper.is_alive():

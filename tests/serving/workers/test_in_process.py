@@ -17,7 +17,7 @@ from tests.support.running import page, wait_until
 def worker() -> Iterator[InProcessWorker]:
     """A worker that answers on a free port, and is soon said to be stuck."""
     worker = InProcessWorker(load_settings({"grpc_port": 0, "max_silence": 2}), CollectorRegistry())
-    worker.start(lambda _reason: None)
+    worker.start(lambda _reason: None, lambda: False)
     yield worker
     worker.drain(0)
 
