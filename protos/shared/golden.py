@@ -1,6 +1,6 @@
 """The golden check: a graph answers the golden observations as the trainer's own network did.
 
-Both sides call it: the exporter before a version is registered, the service before it may answer.
+Both sides check it: the exporter before a version is registered, the service before it may answer.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +17,10 @@ Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 
 BATCHES = (1, 2, 17)
 """Batch sizes at which the graph must answer alike; of the larger ones, the first and the last batch are tried."""
+ONCE = {2: 1, 17: 2}
+"""Batches of each size where every observation is answered once; all others are answered one by one."""
+_Batches: TypeAlias = Mapping[int, Sequence[NDArray[np.int_]]]
+"""Indices of observations in batches, by their size; in each batch they are neighbours."""
 TOLERANCE = 1e-4
 """Largest difference from the trainer's values or continuous actions, relative to the largest of them (at least 1).
 
@@ -29,7 +33,9 @@ class GoldenMismatch(ValueError):
 
 
 def check_golden(answer: Callable[..., Arrays], golden: Arrays, choices: Choices | None = None) -> float:
-    """Replay the golden set, one by one and in batches; return the largest difference of values or continuous actions.
+    """Replay the golden set, all of it one by one, and some in batches, too; return the largest difference.
+
+    That is of values or continuous actions.
 
     Args:
         answer: from observations (n, *shape), and of a recurrent policy from its states by name, to the graph's outputs
@@ -42,27 +48,47 @@ def check_golden(answer: Callable[..., Arrays], golden: Arrays, choices: Choices
         GoldenMismatch: the difference exceeds the tolerance, a discrete action differs that is not as good as the
             trainer's, or the set is too small.
     """
+    _check_shapes(golden)
+    n = len(golden[OBSERVATION])
+    return _replay(answer, golden, choices, {size: _batches(n, size) for size in BATCHES})
+
+
+def check_golden_once(answer: Callable[..., Arrays], golden: Arrays, choices: Choices | None = None) -> float:
+    """Replay the golden set, each observation once, as calls come: most of them one by one, others in batches.
+
+    Else like `check_golden`, for a graph that passed it before: each run tells of a library or a machine that is not
+    the trainer's as much as any other does.
+    """
+    _check_shapes(golden)
+    return _replay(answer, golden, choices, _shared_out(len(golden[OBSERVATION])))
+
+
+def states_of(golden: Arrays) -> list[str]:
+    """Names of the states of a recurrent policy's golden set; none of any other's."""
+    return [name for name in golden if NEXT + name in golden]
+
+
+def _check_shapes(golden: Arrays) -> None:
+    """Raise GoldenMismatch where arrays are no golden set, or one that is too small."""
     if missing := {OBSERVATION, ACTION} - golden.keys():
         raise GoldenMismatch(f"the golden set lacks {', '.join(sorted(missing))}")
     sizes = {array.shape[:1] for array in golden.values()}
     if len(sizes) != 1 or sizes == {()} or golden[OBSERVATION].shape[0] < MIN_GOLDEN:
         shapes = ", ".join(f"{name} {array.shape}" for name, array in golden.items())
         raise GoldenMismatch(f"expected at least {MIN_GOLDEN} golden observations with as many answers, got {shapes}")
+
+
+def _replay(answer: Callable[..., Arrays], golden: Arrays, choices: Choices | None, batches_of: _Batches) -> float:
+    """Replay batches of each size; return the largest difference, or raise GoldenMismatch."""
     largest = 0.0
     states = states_of(golden)
-    for size in BATCHES:
-        batches = _batches(len(golden[OBSERVATION]), size)
+    for size, batches in batches_of.items():
         parts = [_answered(answer, golden, states, batch) for batch in batches]
         replayed = _Replayed(golden, np.concatenate(batches), choices)
         for name in golden.keys() - {OBSERVATION, *states}:
             got = np.concatenate([part[name] for part in parts])
             largest = max(largest, _difference(f"{name} at batches of {size}", name, got, replayed))
     return largest
-
-
-def states_of(golden: Arrays) -> list[str]:
-    """Names of the states of a recurrent policy's golden set; none of any other's."""
-    return [name for name in golden if NEXT + name in golden]
 
 
 class _Replayed(NamedTuple):
@@ -84,11 +110,19 @@ def _batches(n: int, size: int) -> list[NDArray[np.int_]]:
     return batches if size == 1 else batches[:1] + batches[1:][-1:]
 
 
+def _shared_out(n: int) -> _Batches:
+    """Return the indices of the observations in each batch, by its size, where each of n is answered once."""
+    left = iter(np.arange(n))
+    large = {size: [np.fromiter(left, np.int_, size) for _ in range(ONCE[size])] for size in ONCE}
+    return {1: [np.array([number]) for number in left], **large}
+
+
 def _answered(
     answer: Callable[..., Arrays], golden: Arrays, states: Sequence[str], numbers: NDArray[np.int_]
 ) -> Arrays:
-    batch = golden[OBSERVATION][numbers]
-    return answer(batch, {name: golden[name][numbers] for name in states}) if states else answer(batch)
+    rows = slice(numbers[0], numbers[-1] + 1)  # of neighbours, which a slice does not copy
+    batch = golden[OBSERVATION][rows]
+    return answer(batch, {name: golden[name][rows] for name in states}) if states else answer(batch)
 
 
 def _difference(where: str, name: str, got: NDArray[Any], replayed: _Replayed) -> float:

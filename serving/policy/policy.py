@@ -68,21 +68,23 @@ class Policy:
         return self._graph.has_values
 
     @classmethod
-    def of_model(
-        cls, name: str, version: str, model: bytes, pace: Pace = UNMEASURED, *, is_checked: bool = False
-    ) -> Self:
-        """Build a policy from the bytes of a model.onnx; `is_checked` where the very bytes were checked before.
+    def of_model(cls, name: str, version: str, model: bytes, pace: Pace = UNMEASURED) -> Self:
+        """Build a policy from the bytes of a model.onnx.
 
         Raises:
             RolloutRefused: the bytes are no policy version.
         """
-        graph = Graph(model, is_checked=is_checked)
+        return cls._of_graph(name, version, hashlib.sha256(model).hexdigest(), Graph(model), pace)
+
+    @classmethod
+    def _of_graph(cls, name: str, version: str, sha256: str, graph: Graph, pace: Pace) -> Self:
+        """Build a policy from its graph; raise RolloutRefused where the spec contradicts itself."""
         spec = graph.spec
         choices = _choices(spec.action)
         return cls(
             name=name,
             version=version,
-            sha256=hashlib.sha256(model).hexdigest(),
+            sha256=sha256,
             spec=spec,
             observation=ObservationContract.of(spec.observation),
             choices=choices,
@@ -119,7 +121,7 @@ class Policy:
         if sha256 != ref.sha256:
             wanted = ref.sha256 or f"a tag {SHA256_TAG}"
             raise RolloutRefused(f"sha256 of {MODEL_FILE}: expected {wanted}, got {sha256}")
-        policy = cls.of_model(ref.policy, ref.version, model, pace, is_checked=is_accepted)
+        policy = cls._of_graph(ref.policy, ref.version, sha256, Graph(model, is_checked=is_accepted), pace)
         try:
             policy.act(policy.zeros(1))
         except Exception as error:  # onnxruntime raises a dozen unrelated classes

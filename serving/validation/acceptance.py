@@ -9,7 +9,7 @@ from polserve.serving.errors import RolloutRefused
 from polserve.serving.logs import Log
 from polserve.serving.policy import Policy
 from polserve.serving.validation.golden_replay import check_golden_file
-from polserve.serving.validation.pace import measure_pace
+from polserve.serving.validation.pace import TimedRuns, measure_pace
 from polserve.serving.versions import AcceptedVersion, Batching, VersionRef
 
 NEGLIGIBLE_S = 1e-3
@@ -41,8 +41,8 @@ def validate(
         RolloutRefused: it is not, or may not.
     """
     policy = Policy.load_registered(ref)
-    check_golden_file(policy, ref.folder)
-    candidate = replace(policy, pace=measure_pace(policy, batching))
+    runs = check_golden_file(policy, ref.folder)
+    candidate = replace(policy, pace=measure_pace(runs, batching))
     if candidate.pace.alone_s > limits.latency_budget_s:
         raise RolloutRefused(
             f"latency: one observation takes {_ms(candidate.pace.alone_s)}, allowed are "
@@ -60,7 +60,7 @@ def _check_beside_files(candidate: Policy, live: VersionRef, limits: AcceptanceL
     except RolloutRefused as gone:  # which is no fault of the candidate, and would keep every one out
         log.warning("live_version_gone", policy=live.policy, version=live.version, reason=str(gone))
     else:
-        check_beside_live(candidate, replace(current, pace=measure_pace(current, batching)), limits)
+        check_beside_live(candidate, replace(current, pace=measure_pace(TimedRuns(current), batching)), limits)
 
 
 def check_beside_live(candidate: Policy, live: Policy, limits: AcceptanceLimits) -> None:

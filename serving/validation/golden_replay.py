@@ -6,21 +6,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polserve.protos.shared.golden import Arrays, GoldenMismatch, check_golden
+from polserve.protos.shared.golden import Arrays, GoldenMismatch, check_golden_once
 from polserve.protos.shared.names import ACTION, GOLDEN_FILE, NEXT, VALUES
 from polserve.serving.errors import RolloutRefused, one_line
 from polserve.serving.policy import Policy
+from polserve.serving.validation.pace import TimedRuns
 
 
-def check_golden_file(policy: Policy, folder: Path) -> None:
-    """Replay the golden observations in a version's folder, one by one and in batches.
+def check_golden_file(policy: Policy, folder: Path) -> TimedRuns:
+    """Replay the golden observations in a version's folder, one by one and in batches; return the runs it took.
 
     Raises:
         RolloutRefused: there are none, the policy answers otherwise, or its actions are not those of its spec.
     """
     golden = _read_golden(folder / GOLDEN_FILE)
-    replay_golden(policy, golden)
+    runs = TimedRuns(policy)
+    replay_golden(runs, golden)
     _check_actions(policy, golden[ACTION])
+    return runs
 
 
 def _check_actions(policy: Policy, actions: NDArray[Any]) -> None:
@@ -37,26 +40,26 @@ def _check_actions(policy: Policy, actions: NDArray[Any]) -> None:
         raise RolloutRefused(f"actions: expected int64 from {bounds}, got {actions[index]} at observation {index}")
 
 
-def replay_golden(policy: Policy, golden: Arrays) -> None:
-    """Check that `policy` answers the golden observations as the trainer's network did.
+def replay_golden(runs: TimedRuns, golden: Arrays) -> None:
+    """Check that a policy answers the golden observations as the trainer's network did.
 
     Raises:
         RolloutRefused: it answers otherwise, or not at all.
     """
-    memory = policy.memory
+    policy, memory = runs.policy, runs.policy.memory
     if memory is not None and (missing := {*memory.names, *memory.next_names} - golden.keys()):
         raise RolloutRefused(f"golden replay: the golden set lacks the states {', '.join(sorted(missing))}")
 
     def answer(observations: NDArray[Any], states: Arrays | None = None) -> Arrays:
         rows = observations if memory is None else memory.rows(observations, memory.of_arrays(states or {}))
-        given = policy.act(rows, with_values=VALUES in golden)
+        given = runs.act(rows, with_values=VALUES in golden)
         answered = {ACTION: given.actions} | ({VALUES: given.values} if given.values is not None else {})
         if memory is not None and given.memories is not None:
             answered |= memory.by_name(given.memories, NEXT)
         return answered
 
     try:
-        check_golden(answer, golden, policy.choices)
+        check_golden_once(answer, golden, policy.choices)
     except GoldenMismatch as mismatch:
         raise RolloutRefused(f"golden replay: {mismatch}") from mismatch
     except Exception as error:  # onnxruntime raises a dozen unrelated classes

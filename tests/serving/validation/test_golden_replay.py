@@ -10,11 +10,12 @@ import pytest
 from numpy.typing import NDArray
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
-from polserve.protos.shared.golden import GoldenMismatch, check_golden
+from polserve.protos.shared.golden import GoldenMismatch, check_golden, check_golden_once
 from polserve.protos.shared.names import CHAMPION, GOLDEN_FILE
 from polserve.serving.errors import RolloutRefused
 from polserve.serving.policy import Policy
 from polserve.serving.validation.golden_replay import replay_golden
+from polserve.serving.validation.pace import TimedRuns
 from polserve.serving.versions import VersionRef
 from polserve.training.versions.version import PolicyVersion
 from tests.support.local_workers import LoaderOnly, validate_here
@@ -37,7 +38,7 @@ def changed_spec(**changes: object) -> pb.PolicySpec:
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("action", lambda array: 1 - array, "action at batches of 1: .* of 80 differ from the trainer's"),
+        ("action", lambda array: 1 - array, "action at batches of 1: 44 of 44 differ from the trainer's"),
         ("values", lambda array: array + 0.01, "values at batches of 1: differ by 0.01"),
         ("values", lambda array: array * np.nan, "values at batches of 1: differ by nan"),
         ("observation", lambda array: array[:5], "expected at least 64 golden observations"),
@@ -60,7 +61,7 @@ def test_another_action_is_accepted_where_the_two_best_values_are_as_good_as_equ
     answer = policy.act(golden["observation"], with_values=True)
     assert answer.values is not None
     golden |= {"values": answer.values, "action": 1 - answer.actions}
-    replay_golden(policy, golden)
+    replay_golden(TimedRuns(policy), golden)
 
 
 def tie(policy: Policy, observation: np.ndarray) -> np.ndarray:
@@ -90,6 +91,31 @@ def test_a_graph_that_answers_otherwise_only_one_at_a_time_is_found_out() -> Non
 
     with pytest.raises(GoldenMismatch, match="action at batches of 1"):
         check_golden(answer, version.golden)
+
+
+def test_a_service_replays_every_observation_once_some_alone_and_some_together() -> None:
+    golden = make_version().golden
+    golden = golden | {"observation": np.tile(np.arange(80, dtype=np.float32)[:, None], 4)}
+    batches: list[list[float]] = []
+
+    def answer(observations: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        batches.append(observations[:, 0].tolist())
+        rows = observations[:, 0].astype(int)
+        return {"action": golden["action"][rows], "values": golden["values"][rows]}
+
+    assert check_golden_once(answer, golden) == 0
+    assert sorted(number for batch in batches for number in batch) == list(range(80))
+    assert sorted(map(len, batches)) == [1] * 44 + [2, 17, 17]
+
+
+@pytest.mark.parametrize("wrong", range(0, 80, 3))
+def test_a_version_that_answers_any_observation_otherwise_is_refused(wrong: int) -> None:
+    version = make_version()
+    policy = Policy.of_model("cartpole", "1", version.model.SerializeToString())
+    golden = version.golden | {"values": version.golden["values"].copy()}
+    golden["values"][wrong] += 0.01
+    with pytest.raises(RolloutRefused, match=r"golden replay: values at batches of \d+: differ by"):
+        replay_golden(TimedRuns(policy), golden)
 
 
 def test_a_golden_set_with_any_bit_flipped_is_accepted_or_refused_and_nothing_else(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from polserve.serving.policy import Answer, Policy
 from polserve.serving.settings.settings import load_settings
-from polserve.serving.validation.pace import measure_pace
+from polserve.serving.validation.golden_replay import check_golden_file
+from polserve.serving.validation.pace import TimedRuns, measure_pace
 from polserve.serving.validation.validator import Validator
 from polserve.serving.versions import AcceptedVersion, Pace, VersionRef
 from tests.support.local_workers import LoaderOnly
@@ -18,10 +19,10 @@ from tests.support.versions import make_version
 
 def test_the_pace_decides_what_is_batched() -> None:
     small = Policy.of_model("cartpole", "1", make_version().model.SerializeToString())
-    assert measure_pace(small, "auto").is_batched is True, "one run is cheaper than two"
-    assert measure_pace(small, "on").is_batched is True
-    assert measure_pace(small, "off").is_batched is False
-    pace = measure_pace(small, "auto")
+    assert measure_pace(TimedRuns(small), "auto").is_batched is True, "one run is cheaper than two"
+    assert measure_pace(TimedRuns(small), "on").is_batched is True
+    assert measure_pace(TimedRuns(small), "off").is_batched is False
+    pace = measure_pace(TimedRuns(small), "auto")
     assert 0 < pace.alone_s <= pace.seconds(100)
 
 
@@ -34,7 +35,29 @@ def test_time_in_which_others_have_the_processor_is_not_counted() -> None:
 
     small = Policy.of_model("cartpole", "1", make_version().model.SerializeToString())
     held_up = HeldUp(**{field.name: getattr(small, field.name) for field in fields(small)})
-    assert measure_pace(held_up).alone_s < 0.003
+    assert measure_pace(TimedRuns(held_up)).alone_s < 0.003
+
+
+def test_the_runs_of_the_golden_replay_tell_the_pace_of_a_slow_version(tmp_path: Path) -> None:
+    sizes: list[int] = []
+
+    @dataclass(frozen=True, eq=False)
+    class Slow(Policy):
+        def act(self, observations: Any, *arguments: Any, **options: Any) -> Answer:
+            sizes.append(len(observations))
+            until = time.thread_time() + 0.001 * len(observations)
+            while time.thread_time() < until:
+                pass
+            return super().act(observations, *arguments, **options)
+
+    small = Policy.of_model("cartpole", "1", make_version().model.SerializeToString())
+    slow = Slow(**{field.name: getattr(small, field.name) for field in fields(small)})
+    runs = check_golden_file(slow, make_version().write(tmp_path))
+    assert sum(sizes) == 80
+    pace = measure_pace(runs)
+    assert sum(sizes) == 80, "no run was for the pace alone"
+    assert pace.alone_s >= 0.001
+    assert pace.in_batch_s >= 0.0009
 
 
 @pytest.mark.starts_processes
