@@ -1,7 +1,6 @@
-"""What a process that answers calls measures. Label children are bound once: on the way of a call nothing is looked up.
+"""What a process that answers calls measures.
 
-With PROMETHEUS_MULTIPROC_DIR set, prometheus-client keeps the values in files of that folder, for one page of all
-processes.
+Label children are bound once: on the way of a call nothing is looked up.
 """
 
 import time
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, values
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from polserve.serving.metrics.rpcs import RpcMetrics, Unpublished
 from polserve.serving.metrics.tallies import CounterTally, HistogramTally
@@ -30,15 +29,6 @@ RETURN_BUCKETS = (
     *(1, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000),
 )
 """Returns of episodes are of any sign and size."""
-
-
-def share_metrics(index: int) -> None:
-    """Keep metrics made from now on in the files of worker `index`, where the one that it replaces has left its own.
-
-    By the number of the process, as prometheus-client has it, each restart would leave files behind, to be read at
-    every scrape; and it would look at each call whether the process is still the one that made the metric.
-    """
-    values.ValueClass = values.MultiProcessValue(lambda: index)
 
 
 @dataclass(slots=True)

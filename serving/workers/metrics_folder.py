@@ -18,7 +18,8 @@ LIVE = "gauge_livesum"
 KINDS = ("counter", LIVE, "histogram")
 """What prometheus-client has a file of for each worker."""
 RESERVED_BYTES = 512 * 1024
-"""Room for each of these files: that of histograms takes 8 KiB for a version, 3.5 KiB for a component of actions."""
+"""Room for each of these files at first: that of histograms takes 8 KiB for a version, 3.5 KiB for a component of
+actions. They grow with that (`polserve.serving.metrics.shared_values`)."""
 
 
 class MetricsFolder:

@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 from dataclasses import asdict
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
@@ -16,7 +17,7 @@ from polserve.serving.grpc.listener import SharedPort
 from polserve.serving.inference.run_marks import RunMarks
 from polserve.serving.logs import log_always
 from polserve.serving.memory import collect_seldom
-from polserve.serving.metrics.answers import share_metrics
+from polserve.serving.metrics.shared_values import share_metrics
 from polserve.serving.processes.child import Parent, ParentGone
 from polserve.serving.processes.encoding import Message, decode_accepted, decode_each
 from polserve.serving.settings.settings import Settings
@@ -74,7 +75,7 @@ def main() -> None:
     except ParentGone:  # the service ended as it began
         return
     log_always(worker=config["index"])
-    share_metrics(config["index"])
+    share_metrics(config["index"], Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
     supervised = SupervisedWorker(config)
     watch = supervised.worker.watch
     watch.report = lambda runaway: parent.give_notice(asdict(runaway))
