@@ -26,6 +26,8 @@ def with_column(name: str, cells: Callable[[int], str]) -> str:
         ("promotion", lambda day: "20" if day == 3 else "0", {"promotion": 20.0}),
         ("competitor_price (EUR)", lambda day: "3.50" if day == 3 else "4.00", {"competitor_price (EUR)": 239.5}),
         ("price", lambda _day: "4.00", {}),
+        ("holiday", lambda _day: "Ramadan", {}),
+        ("holiday", lambda _day: "1", {}),
         ("priceless", lambda _day: "what", {}),
     ],
 )

@@ -164,15 +164,15 @@ def test_a_lift_test_identifies_what_a_history_does_not_tell() -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "standard_error", "said"),
+    ("part", "standard_error", "verdict", "said"),
     [
-        (1.0, 1e4, "its lift tests do not tell the curve from none"),
-        (0.2, 20.0, "standard errors smaller than the curve's"),
-        (4.0, 20.0, "standard errors larger than the curve's"),
+        (1.0, 1e4, "interval", "its lift tests do not tell the curve from none"),
+        (0.2, 20.0, "not identified", "standard errors smaller than the curve's"),
+        (4.0, 20.0, "not identified", "standard errors larger than the curve's"),
     ],
 )
 def test_a_lift_test_that_shows_nothing_or_something_else_identifies_nothing(
-    part: float, standard_error: float, said: str
+    part: float, standard_error: float, verdict: str, said: str
 ) -> None:
     known = history(400)
     sold = float(Response([TRUTH.channels[0]]).sales(np.array([[300.0]]))[0, 0])
@@ -180,8 +180,16 @@ def test_a_lift_test_that_shows_nothing_or_something_else_identifies_nothing(
     without = fit_response(known, np.random.default_rng(0), members=10).curves[0]
     told = fit_response(known, np.random.default_rng(0), members=10, lift_tests=[test]).curves[0]
     assert without.verdict == "interval"
-    assert told.verdict in {"interval", "not identified"}
-    assert said in told.statement()
+    assert told.verdict == verdict
+    assert told.statement().count(said) == 1
+
+
+def test_small_sales_and_spends_are_said_with_three_digits() -> None:
+    known = history(90)
+    fit = fit_response(replace(known, spends=known.spends / 1e3, sales=known.sales / 1e5), np.random.default_rng(0), 4)
+    spends = known.spends[:, 0][known.spends[:, 0] > 0] / 1e3
+    assert f"at the mean spend of {spends.mean():.3g}" in fit.statement()[0]
+    assert f"{fit.curves[0].at_mean[0]:.3g} to {fit.curves[0].at_mean[2]:.3g} of sales a day" in fit.statement()[0]
 
 
 def test_sales_that_never_change_tell_nothing_of_any_channel() -> None:

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from polserve.training.errors import InvalidOption
 from polserve.training.runs.request import TrainRequest
-from polserve.training.tasks.adbudget.curves.lift import LiftEvidence, LiftTest, read_lift_tests
+from polserve.training.tasks.adbudget.curves.lift import LiftEvidence, LiftRows, LiftTest, read_lift_tests
 
 HEADER = "channel,spend,spend_change,sales_change,standard_error"
 CHANNELS = ("facebook", "search")
@@ -41,6 +42,9 @@ def test_each_line_is_a_lift_test_of_a_channel(tmp_path: Path) -> None:
         ([HEADER, "search,300,10,40,0"], "line 2: standard_error: expected a positive number, got 0"),
         ([HEADER, "search,300,10,nan,5"], "line 2: sales_change: expected a finite number, got nan"),
         ([f"{HEADER},days", "search,300,10,4,5,2.5"], "line 2: days: expected 0 to 366 whole days, got 2.5"),
+        ([HEADER, "search,300,-300,-410,1e-7"], "line 2: standard_error: expected at least a thousandth of the effect"),
+        ([HEADER, "search,1e300,10,40,5"], "line 2: spend: expected an amount up to 1e+12, got 1e300"),
+        ([HEADER, "search,300,10,-1e13,5e11"], "line 2: sales_change: expected an amount up to 1e+12, got -1e13"),
     ],
 )
 def test_a_line_that_is_no_lift_test_is_refused(tmp_path: Path, lines: list[str], said: str) -> None:
@@ -54,6 +58,16 @@ def test_a_test_that_found_nothing_backs_no_curve_that_the_history_makes_high() 
     found_nothing = LiftEvidence(tests=1, signal=2.5, shown=0.0, disagreement=-2.5)
     assert not found_nothing.backs
     assert found_nothing.doubt == "its lift tests do not tell the curve from none"
+
+
+def test_a_test_above_all_spends_of_the_history_backs_no_curve() -> None:
+    test = LiftTest("search", spend=100.0, spend_change=50.0, sales_change=40.0, standard_error=5.0)
+    foretold = np.array([40.0])
+    for most, said in ((101.0, None), (99.0, "1 of its lift tests ran above all spends of the history")):
+        rows = LiftRows([test], ["search"], np.array([[10.0], [most]]), np.ones(1), 1.0)
+        evidence = rows.evidence(0, foretold)
+        assert evidence.backs == (said is None)
+        assert (evidence.doubt or "").startswith(said or "")
 
 
 def test_lift_tests_without_a_history_are_refused(tmp_path: Path) -> None:

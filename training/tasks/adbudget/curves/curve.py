@@ -11,7 +11,7 @@ WIDEST = 0.5
 """An interval at the mean spend that is wider, to its middle, does not tell how to split a budget."""
 Verdict: TypeAlias = Literal["identified", "interval", "confounded", "not identified"]
 """Backed by an experiment; an interval, given no confounding; an interval that something confounds; or not told."""
-SEEN = "observed from {:,.0f} to {:,.0f} a day; beyond that the curve is an extrapolation"
+SEEN = "observed from {} to {} a day; beyond that the curve is an extrapolation"
 REMEDY = "vary its spend from week to week, or run {} lift test, before trusting its curve"
 
 
@@ -44,7 +44,7 @@ class Curve:
     @property
     def verdict(self) -> Verdict:
         """What the history, and experiments if there are any, make of the curve."""
-        if self.relative_width > WIDEST or (self.signs.flaw and not self.lift.backs):
+        if self.relative_width > WIDEST or self.lift.contradiction or (self.signs.flaw and not self.lift.backs):
             return "not identified"
         if self.lift.backs:
             return "identified"
@@ -59,14 +59,26 @@ class Curve:
         """Sentence on what can be said of the channel, and what cannot."""
         low, _, high = self.at_mean
         tests = f"{self.lift.tests} lift test{'' if self.lift.tests == 1 else 's'}"
-        interval = f"90 % interval {low:,.0f} to {high:,.0f} of sales a day at the mean spend of {self.mean_spend:,.0f}"
-        reason = self.signs.flaw or ("nothing tells it from none" if low <= 0 else f"{self.relative_width:.0%} wide")
+        at = _amount(self.mean_spend)
+        interval = f"90 % interval {_amount(low)} to {_amount(high)} of sales a day at the mean spend of {at}"
         remedy = REMEDY.format("another" if self.lift.tests else "a")
         said = {
             "identified": f"identified by {tests}, {interval}",
             "interval": f"{interval}, given no confounding",
             "confounded": f"CONFOUNDED: {self.signs.confounding}; {interval}, if nothing else confounds it",
-            "not identified": f"NOT identified by this history: {reason}; {interval}; {remedy}",
+            "not identified": f"NOT identified by this history: {self._reason}; {interval}; {remedy}",
         }
-        doubt = f"; {self.lift.doubt}" if self.lift.doubt else ""
-        return f"{self.channel}: {said[self.verdict]}{doubt}; {SEEN.format(*self.observed)}"
+        is_said = self.verdict == "not identified" and self._reason == self.lift.doubt
+        doubt = f"; {self.lift.doubt}" if self.lift.doubt and not is_said else ""
+        return f"{self.channel}: {said[self.verdict]}{doubt}; {SEEN.format(*map(_amount, self.observed))}"
+
+    @property
+    def _reason(self) -> str:
+        """Why the curve is not told."""
+        wide = "nothing tells it from none" if self.at_mean[0] <= 0 else f"{self.relative_width:.0%} wide"
+        return self.lift.contradiction or self.signs.flaw or wide
+
+
+def _amount(value: float) -> str:
+    """Money or sales in whole units, and with three digits where there are fewer."""
+    return f"{value:,.0f}" if abs(value) >= 100 or value == 0 else f"{value:.3g}"  # noqa: PLR2004

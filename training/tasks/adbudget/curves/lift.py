@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from polserve.training.errors import InvalidOption, require
+from polserve.training.tasks.adbudget.contexts import MOST_MONEY
 from polserve.training.tasks.adbudget.curves.response import Floats
 from polserve.training.tasks.adbudget.history.sheets import Cell, read_sheet
 
 MOST_DAYS = 366
+LEAST_ERROR = 1e-3
+"""Least standard error, to the effect: no experiment is surer, and one that claims so would outweigh the history."""
 LEAST_SIGNAL = 2.0
 """Standard errors of the tests, all together, within which an effect may well be none."""
 MOST_DISAGREEMENT = 3.0
@@ -47,22 +50,31 @@ class LiftEvidence:
     """The effect that they found, all together, likewise: as large as `signal` where they found what it foretells."""
     disagreement: float = 0.0
     """By how many standard errors the test furthest from the curve found a larger effect; below 0 for a smaller one."""
+    beyond: int = 0
+    """Tests of which all spends are above those of the history: they count for nothing in `signal` and `shown`."""
+
+    @property
+    def contradiction(self) -> str | None:
+        """What the tests found where they, or the history, must be wrong; None where they agree."""
+        if abs(self.disagreement) <= MOST_DISAGREEMENT:
+            return None
+        larger = "larger" if self.disagreement > 0 else "smaller"
+        return f"a lift test found an effect {abs(self.disagreement):.1f} standard errors {larger} than the curve's"
 
     @property
     def backs(self) -> bool:
         """Whether the tests show an effect, and found what the curve foretells."""
         is_shown = min(self.signal, self.shown) >= LEAST_SIGNAL
-        return self.tests > 0 and is_shown and abs(self.disagreement) <= MOST_DISAGREEMENT
+        return self.tests > 0 and is_shown and not self.contradiction
 
     @property
     def doubt(self) -> str | None:
         """Why the tests do not back the curve; None where they do, and where there are none."""
         if self.backs or not self.tests:
             return None
-        if abs(self.disagreement) > MOST_DISAGREEMENT:
-            larger = "larger" if self.disagreement > 0 else "smaller"
-            return f"a lift test found an effect {abs(self.disagreement):.1f} standard errors {larger} than the curve's"
-        return "its lift tests do not tell the curve from none"
+        if self.beyond:
+            return f"{self.beyond} of its lift tests ran above all spends of the history; give means a day, not totals"
+        return self.contradiction or "its lift tests do not tell the curve from none"
 
 
 REQUIRED = tuple(field.name for field in fields(LiftTest) if field.name != "days")
@@ -97,7 +109,12 @@ def _lift_test(cells: dict[str, Cell], channels: Sequence[str]) -> LiftTest:
     _check(cells["spend"][0], test.spend >= 0, "a spend of at least 0", test.spend)
     is_change = test.spend_change != 0 and test.spend + test.spend_change >= 0
     _check(cells["spend_change"][0], is_change, f"a change, to no less than 0 from {test.spend:g}", test.spend_change)
+    least = LEAST_ERROR * abs(test.sales_change)
     _check(cells["standard_error"][0], test.standard_error > 0, "a positive number", test.standard_error)
+    is_possible = test.standard_error >= least
+    _check(
+        cells["standard_error"][0], is_possible, f"at least a thousandth of the effect, {least:g}", test.standard_error
+    )
     if "days" in cells:
         _check(cells["days"][0], days == int(days) and 0 <= days <= MOST_DAYS, f"0 to {MOST_DAYS} whole days", days)
     return test
@@ -114,6 +131,7 @@ def _number(cell: Cell) -> float:
     except ValueError as error:
         raise InvalidOption(f"{where}: expected a plain number such as -1234.56, got {text[:40]!r}") from error
     require(isfinite(value), where, "a finite number", text)
+    require(abs(value) <= MOST_MONEY, where, f"an amount up to {MOST_MONEY:g}", text[:40])
     return value
 
 
@@ -121,14 +139,17 @@ class LiftRows:
     """What lift tests find, by the parameters of curves; spends are in mean spends, sales in mean sales."""
 
     def __init__(
-        self, tests: Sequence[LiftTest], channels: Sequence[str], mean_spend: Floats, mean_sales: float
+        self, tests: Sequence[LiftTest], channels: Sequence[str], spends: Floats, mean_spend: Floats, mean_sales: float
     ) -> None:
+        """Scale the tests of an account with the history `spends` (days, channels)."""
         self.index = np.array([channels.index(test.channel) for test in tests], int)
         scale = mean_spend[self.index]
         self._spend = np.array([test.spend for test in tests]) / scale
         self._change = np.array([test.spend_change for test in tests]) / scale
         self.sales_change = np.array([test.sales_change for test in tests]) / mean_sales
         self.weights = mean_sales / np.array([test.standard_error for test in tests])
+        lowest = np.array([min(test.spend, test.spend + test.spend_change) for test in tests])
+        self._is_beyond = lowest > spends.max(axis=0)[self.index]
         # NOTE: a day without a weight pads tests of fewer days than the longest; in the long run all is carried over.
         longest = max((test.days for test in tests), default=0) or 1
         self._day = np.arange(1, longest + 1)
@@ -150,10 +171,12 @@ class LiftRows:
         if not own.any():
             return LiftEvidence()
         larger = ((self.sales_change - foretold) * np.sign(self._change) * self.weights)[own]
-        expected, found = (foretold * self.weights)[own], (self.sales_change * self.weights)[own]
+        within = own & ~self._is_beyond
+        expected, found = (foretold * self.weights)[within], (self.sales_change * self.weights)[within]
         signal = float(np.linalg.norm(expected))
         shown = float(found @ expected) / signal if signal else 0.0
-        return LiftEvidence(int(own.sum()), signal, shown, float(larger[np.abs(larger).argmax()]))
+        furthest = float(larger[np.abs(larger).argmax()])
+        return LiftEvidence(int(own.sum()), signal, shown, furthest, int((own & self._is_beyond).sum()))
 
     def derivatives(self, retention: Floats, log_half: Floats, slope: Floats, effect: Floats) -> Floats:
         """Compute the derivatives (4, tests) of `predict` by its arguments, by central differences."""

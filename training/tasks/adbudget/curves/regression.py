@@ -78,7 +78,7 @@ class SalesModel:
         self.mean_spend = np.array([spend[spend > 0].mean() for spend in history.spends.T])
         self.mean_sales = float(history.sales.mean())
         self.lift_tests = tuple(lift_tests)
-        self.lift = LiftRows(lift_tests, history.channels, self.mean_spend, self.mean_sales)
+        self.lift = LiftRows(lift_tests, history.channels, history.spends, self.mean_spend, self.mean_sales)
         self._spends = history.spends / self.mean_spend
         self._slow = self.design.slow
         self._fast = self.design.of("weekday", "events")

@@ -81,4 +81,8 @@ def _labelled(name: str, cells: Sequence[Cell]) -> list[Control]:
             f"{cells[0][0]}: expected at most {MOST_LABELS} different events, got {len(known)}; give days that are "
             "alike one name, or rename the column, and the fit leaves it out"
         )
-    return [Control(f"{label} {name}", "event", np.array([float(one == label) for one in labels])) for label in known]
+    return [
+        Control(f"{label} {name}", "event", np.array([float(one == label) for one in labels]))
+        for label in known
+        if len(set(labels)) > 1
+    ]
