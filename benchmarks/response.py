@@ -2,13 +2,15 @@
 
 Histories of six kinds are simulated and fitted. Of each kind the program prints how many of the nominal 90 % intervals
 hold the truth at half, once and one and a half times the mean spend, what the fit says of the curves, and how far they
-are from the truth.
+are from the truth. With --results, a file keeps what was fitted, and a later call goes on where an earlier one ended.
 """
 
+import json
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -64,6 +66,42 @@ def _judged(curve: Curve, truth: "partial[float]") -> Judged:
     return Judged(curve.verdict, tuple(held), error)
 
 
+class Results:
+    """Fits that were held against the truth, a line of JSON for each history in a file, if there is one."""
+
+    def __init__(self, path: Path | None) -> None:
+        """Read what earlier calls left; a last line without an end, which a kill leaves, is dropped.
+
+        Raises:
+            SystemExit: a line is no result of this program.
+        """
+        self._path = path
+        self._found: dict[tuple[str, int], list[Judged]] = {}
+        whole, _, torn = (path.read_text() if path and path.exists() else "").rpartition("\n")
+        for number, line in enumerate(whole.splitlines(), 1):
+            try:
+                kept = json.loads(line)
+                judged = [Judged(each["verdict"], tuple(each["is_held"]), each["error"]) for each in kept["curves"]]
+                self._found[kept["kind"], kept["seed"]] = judged
+            except (ValueError, TypeError, KeyError) as error:
+                raise SystemExit(
+                    f"error: {path}, line {number}: no result of this program; give another file"
+                ) from error
+        if path and torn:
+            path.write_text(f"{whole}\n" if whole else "")
+
+    def of(self, kind: Kind, histories: int, pool: ProcessPoolExecutor) -> list[Judged]:
+        """Curves of the first `histories` of a kind; `pool` fits those that the file does not have."""
+        missing = [seed for seed in range(histories) if (kind, seed) not in self._found]
+        for seed, judged in zip(missing, pool.map(partial(judge, kind), missing), strict=True):
+            self._found[kind, seed] = judged
+            if self._path:
+                with self._path.open("a") as file:
+                    kept = {"kind": kind, "seed": seed, "curves": [asdict(each) for each in judged]}
+                    file.write(json.dumps(kept) + "\n")
+        return [each for seed in range(histories) for each in self._found[kind, seed]]
+
+
 def row(kind: Kind, histories: int, judged: list[Judged]) -> tuple[list[str], dict[str, float]]:
     """Row of the table, and its figures by name."""
     held = np.array([each.is_held for each in judged]).mean(axis=0)
@@ -84,14 +122,17 @@ def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--histories", type=int, help=f"histories of each kind [{HISTORIES}]")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="kinds of histories [all]")
+    parser.add_argument(
+        "--results", type=Path, help="file that keeps what was fitted, for a later call to go on [none]"
+    )
     given = parser.parse_args()
+    kept = Results(given.results)
     histories = given.histories or (QUICK_HISTORIES if given.quick else HISTORIES)
     rows: list[list[str]] = []
     figures: dict[str, float] = {}
     with ProcessPoolExecutor(WORKERS) as pool:
         for kind in given.kinds:
-            judged = [each for several in pool.map(partial(judge, kind), range(histories)) for each in several]
-            cells, of_kind = row(kind, histories, judged)
+            cells, of_kind = row(kind, histories, kept.of(kind, histories, pool))
             rows.append(cells)
             figures |= of_kind
     show("nominal 90 % intervals of response curves", COLUMNS, rows)
