@@ -1,7 +1,7 @@
 """The way of a version onto the service: validated, loaded by every worker, and switched to; or refused."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -152,7 +152,7 @@ class Rollout:
         is_first = self._live is None
         if is_first:
             desired = _largest_first(desired)
-            self._begin_early(desired)
+            self._begin_early(first_of(desired))
         results: list[RolloutResult] = []
         live = dict(self.live)
         for name, refs in desired.items():
@@ -181,14 +181,13 @@ class Rollout:
         """Whether the same version is withdrawn, whatever its source says of its files."""
         return _identity(ref) in map(_identity, self._withdrawn)
 
-    def _begin_early(self, desired: DesiredVersions) -> None:
-        """Have the champions validated one after another, each while the workers load the one before.
+    def _begin_early(self, first: Sequence[VersionRef]) -> None:
+        """Have versions validated one after another, each while the workers load the one before.
 
         Nothing is live yet that they would be compared with.
         """
         pool = ThreadPoolExecutor(1, "validation")
-        first = dict.fromkeys(ref for refs in desired.values() for ref in _champion_first(refs)[:1])
-        wanted = [ref for ref in first if ref.problem is None and ref not in self._refused]
+        wanted = [ref for ref in first if ref not in self._refused]
         self._early = {ref: pool.submit(self._validate, ref, None) for ref in wanted}
         pool.shutdown(wait=False)
 
@@ -259,6 +258,12 @@ class Rollout:
 def _identity(ref: VersionRef) -> tuple[str, str, str]:
     """Return what makes two references name the same version, whatever else their source says."""
     return ref.policy, ref.version, ref.sha256
+
+
+def first_of(desired: DesiredVersions) -> list[VersionRef]:
+    """Return the versions that are validated at a start beside no live one, the champion of each policy, in order."""
+    first = dict.fromkeys(ref for refs in _largest_first(desired).values() for ref in _champion_first(refs)[:1])
+    return [ref for ref in first if ref.problem is None]
 
 
 def _largest_first(desired: DesiredVersions) -> DesiredVersions:

@@ -31,6 +31,10 @@ def launch(given: Mapping[str, Any]) -> None:
     from polserve.serving.sources.making import make_source
 
     source = make_source(settings)
+    if settings.trusted_keys is None:  # else nothing is loaded before its signature was checked
+        from polserve.serving.rollout import first_of
+
+        validator.begin(first_of(source.desired_at_once()))
     from polserve.serving.addresses import spelled
     from polserve.serving.service import run_service
 

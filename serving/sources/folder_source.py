@@ -61,6 +61,10 @@ class FolderSource:
             if self._closed.wait(self._poll_interval_s):
                 return
 
+    def desired_at_once(self) -> DesiredVersions:
+        """Return the highest version of each policy, as `follow` will first, if nothing changes until then."""
+        return self._read()
+
     def registry(self) -> RegistryStatus | None:
         """Return None: a folder has no registry."""
         return None

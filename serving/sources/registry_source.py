@@ -94,6 +94,10 @@ class RegistrySource:
             log.error("follower_ended", exit_code=exit_code, again_in_s=delay_s)
             self._closed.wait(delay_s)
 
+    def desired_at_once(self) -> DesiredVersions:
+        """Return nothing: the child has to be waited for."""
+        return {}
+
     def registry(self) -> RegistryStatus | None:
         """Return the registry's state as the child last told it."""
         return self._status

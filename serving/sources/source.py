@@ -47,6 +47,9 @@ class Source(Protocol):
     def follow(self) -> Iterator[DesiredVersions]:
         """Yield what is desired, now and at every change; end after `close`."""
 
+    def desired_at_once(self) -> DesiredVersions:
+        """Return what will be desired first, where that is known without waiting; nothing of a registry."""
+
     def registry(self) -> RegistryStatus | None:
         """Return the registry's state; None for a source without one, and before its first answer."""
 

@@ -3,6 +3,8 @@
 import contextlib
 import signal
 import threading
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
 
 from polserve.serving.errors import RolloutRefused
 from polserve.serving.logs import Log
@@ -46,6 +48,20 @@ class Validator:
         self._lock = threading.Lock()
         """Guards the child, and is held for a moment only: who closes does not wait for a start."""
         self._is_closed = False
+        self._begun: dict[VersionRef, Future[AcceptedVersion]] = {}
+        """Validations that were begun before they were asked for."""
+
+    def begin(self, refs: Iterable[VersionRef]) -> None:
+        """Validate versions from now on, one after another, beside no live one; `validate` then waits for its own."""
+        self._begun = {ref: Future() for ref in refs}
+        threading.Thread(target=self._do_begun, args=(dict(self._begun),), name="validation", daemon=True).start()
+
+    def _do_begun(self, begun: Mapping[VersionRef, Future[AcceptedVersion]]) -> None:
+        for ref, future in begun.items():
+            try:
+                future.set_result(self._validate(ref, None))
+            except Exception as error:  # noqa: BLE001 - raised where somebody waits for it
+                future.set_exception(error)
 
     def validate(self, ref: VersionRef, live: VersionRef | None) -> AcceptedVersion:
         """Check that a version is the policy that was trained and may take the place of `live`, and time it.
@@ -54,6 +70,10 @@ class Validator:
             RolloutRefused: it is not, or may not.
             ChildLost: the validator was closed meanwhile, so that nothing is known.
         """
+        begun = None if live else self._begun.pop(ref, None)
+        return self._validate(ref, live) if begun is None else begun.result()
+
+    def _validate(self, ref: VersionRef, live: VersionRef | None) -> AcceptedVersion:
         request = {"ref": encode_ref(ref), "live": encode_ref(live) if live else None}
         problem = ""
         for _ in range(TRIES):

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from polserve.protos.shared.names import MODEL_FILE
 from polserve.serving.errors import ConfigurationError, RolloutRefused
 from polserve.serving.trust import Trust
 from polserve.serving.versions import VersionRef
 from tests.support.commands import polserve_here
+from tests.support.graphs import crashing_model
 from tests.support.running import service, wait_until
 from tests.support.signing import make_key, trust
 from tests.support.versions import make_version
@@ -26,6 +28,19 @@ def test_unsigned_versions_are_refused(tmp_path: Path) -> None:
     ref = VersionRef("cartpole", "1", version.write(tmp_path / "1"), version.sha256)
     with pytest.raises(RolloutRefused, match=r"signature: expected extra_files/signatures\.json, got none"):
         Trust(trust(tmp_path / "keys", key)).check(ref)
+
+
+@pytest.mark.starts_processes
+def test_what_nobody_signed_is_never_loaded(tmp_path: Path) -> None:
+    key, _ = make_key(tmp_path)
+    keys = trust(tmp_path / "keys", key)
+    folder = tmp_path / "policies"
+    make_version().write(folder / "cartpole" / "1")
+    (folder / "cartpole" / "1" / MODEL_FILE).write_bytes(crashing_model())
+    with service("--policies", str(folder), "--trusted-keys", str(keys), folder=tmp_path) as running:
+        wait_until(lambda: "event=rollout_refused" in running.log.read_text(), running.log)
+        assert "signature: expected" in running.log.read_text()
+        assert "validator_lost" not in running.log.read_text()
 
 
 @pytest.mark.acceptance

@@ -27,6 +27,13 @@ def read(folder: Path) -> tuple[dict[str, str], list[str]]:
     return {name: refs[CHAMPION].version for name, refs in desired.items()}, list(source.ignored())
 
 
+def test_what_is_known_at_once_is_what_is_followed_first(folder: Path) -> None:
+    source = FolderSource(folder, [], 0.01)
+    at_once = source.desired_at_once()
+    assert at_once["cartpole"][CHAMPION].version == "2"
+    assert next(source.follow()) == at_once
+
+
 @pytest.mark.parametrize(
     ("made", "path", "reason"),
     [

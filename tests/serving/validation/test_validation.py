@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, numpy_helper
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.names import CHAMPION, MODEL_FILE
@@ -22,6 +22,7 @@ from polserve.serving.validation.acceptance import AcceptanceLimits, check_besid
 from polserve.serving.validation.validator import Validator
 from polserve.serving.versions import Pace, VersionRef
 from polserve.training.versions.version import PolicyVersion
+from tests.support.graphs import crashing_model
 from tests.support.local_workers import LoaderOnly, validate_here
 from tests.support.running import service, wait_until
 from tests.support.versions import make_frames_version, make_version, with_spec
@@ -165,33 +166,13 @@ def test_files_that_a_source_cannot_provide_are_a_refusal_with_its_reason(tmp_pa
     assert [r.refusal for r in rollout.apply({"cartpole": {CHAMPION: replace(missing, problem=None)}})] == [None]
 
 
-def crashing() -> bytes:
-    """A model that ends the process which loads it: it folds the constant -2**31 / -1, which the processor refuses."""
-    least = numpy_helper.from_array(np.array([-(2**31)], np.int32), "least")
-    minus_one = numpy_helper.from_array(np.array([-1], np.int32), "minus_one")
-    shape: list[str | int | None] = ["batch", 4]
-    graph = helper.make_graph(
-        [
-            helper.make_node("Div", ["least", "minus_one"], ["quotient"]),
-            helper.make_node("Cast", ["quotient"], ["offset"], to=TensorProto.FLOAT),
-            helper.make_node("Add", ["observation", "offset"], ["action"]),
-        ],
-        "crash",
-        [helper.make_tensor_value_info("observation", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("action", TensorProto.FLOAT, shape)],
-        [least, minus_one],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    return bytes(model.SerializeToString())
-
-
 def test_a_version_that_crashes_what_loads_it_is_refused_and_ends_nothing_that_answers(tmp_path: Path) -> None:
     folder = tmp_path / "policies"
     make_version().write(folder / "cartpole" / "1")
     with service("--policies", str(folder), "--poll-interval", "0.1", folder=tmp_path) as running:
         wait_until(running.is_up, running.log)
         make_version(1).write(folder / ".2")
-        (folder / ".2" / MODEL_FILE).write_bytes(crashing())
+        (folder / ".2" / MODEL_FILE).write_bytes(crashing_model())
         (folder / ".2").rename(folder / "cartpole" / "2")
         wait_until(lambda: "event=rollout_refused" in running.log.read_text(), running.log)
         assert "2 processes ended while they validated the version: validator process" in running.log.read_text()
@@ -207,6 +188,26 @@ def test_a_live_version_whose_files_are_gone_keeps_no_candidate_out(tmp_path: Pa
     candidate = ref(make_version(1), tmp_path, "2")
     (live.folder / MODEL_FILE).unlink()
     assert validate_here(candidate, live).ref.version == "2"
+
+
+@pytest.mark.starts_processes
+def test_what_was_begun_is_validated_once_and_beside_no_live_version(tmp_path: Path) -> None:
+    first, second = ref(make_version(), tmp_path), ref(make_version(1), tmp_path, "2")
+    bad = replace(first, version="3", sha256="0" * 64)
+    validator = Validator(load_settings({}))
+    try:
+        validator.begin([first, bad, second])
+        assert validator.validate(second, None).ref == second
+        (first.folder / MODEL_FILE).unlink()
+        with pytest.raises(RolloutRefused, match=r"model\.onnx cannot be read"):
+            validator.validate(first, second)
+        assert validator.validate(first, None).ref == first, "it was there when its validation was begun"
+        with pytest.raises(RolloutRefused, match=r"model\.onnx cannot be read"):
+            validator.validate(first, None)
+        with pytest.raises(RolloutRefused, match=r"sha256 of model\.onnx: expected 0000"):
+            validator.validate(bad, None)
+    finally:
+        validator.close()
 
 
 @pytest.mark.starts_processes
