@@ -49,7 +49,7 @@ class Connection(asyncio.Protocol):
         self.peer = Peer("")
         """The client's end."""
         self.greeting = Greeting()
-        self._lingering = Lingering(self)
+        self.lingering = Lingering(self)
         self._is_paused = False
         self._ending = Ending(self)
         self._is_dead = False
@@ -90,7 +90,7 @@ class Connection(asyncio.Protocol):
         self._stalled.clear()
         # Without these cycles, what the client has not read is freed now, and not when Python next looks for cycles.
         self._reactions.clear()
-        del self._ending, self._lingering, self.unread, self.turned_away, self._unwanted, self._width
+        del self._ending, self.lingering, self.unread, self.turned_away, self._unwanted, self._width
         self._transport = None
 
     def pause_writing(self) -> None:
@@ -198,7 +198,7 @@ class Connection(asyncio.Protocol):
             return
         is_unread = call.method.kind != "unary" and self.queued_bytes(call.stream_id) > MAX_QUEUED_BYTES
         if is_unread or not call.is_half_closed:
-            self._lingering.reset_later(call.stream_id)
+            self.lingering.reset_later(call.stream_id)
 
     # The end
 
@@ -245,7 +245,7 @@ class Connection(asyncio.Protocol):
         problem = http_problem(fields)
         if problem is not None:
             refuse_http(self.h2, stream_id, problem)
-            self._lingering.reset_later(stream_id)
+            self.lingering.reset_later(stream_id)
             return
         method = self.front.methods.get(fields[b":path"], self.front.unknown)
         if self.turned_away.take(event, method, fields):
@@ -268,8 +268,12 @@ class Connection(asyncio.Protocol):
         call = self.calls.get(event.stream_id)
         data = event.data
         if call is None or call.is_over:  # what is no longer wanted is not kept
-            self._unwanted.take(event.stream_id, len(data))
-            if call is not None and event.end_stream:
+            if not event.end_stream:
+                self._unwanted.take(event.stream_id, len(data))
+                return
+            self.acknowledge(event.stream_id, len(data))
+            self.lingering.answered.pop(event.stream_id, None)
+            if call is not None:
                 call.is_half_closed = True
             return
         try:
@@ -297,10 +301,9 @@ class Connection(asyncio.Protocol):
     def _take_end_of_stream(self, event: engine.StreamClosed) -> None:
         if self._unwanted.n_bytes:
             self._unwanted.forget(event.stream_id)
+        self.lingering.answered.pop(event.stream_id, None)
         call = self.calls.pop(event.stream_id, None)
-        if call is None:
-            self.turned_away.forget(event.stream_id)
-        else:
+        if call is not None:
             call.is_half_closed = True
             call.abandon()
 

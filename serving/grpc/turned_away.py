@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from polserve.serving.access.callers import Role
 from polserve.serving.errors import Overloaded
-from polserve.serving.grpc.lingering import LINGER_S
 from polserve.serving.grpc.trailers import id_trailers, trailers_of
 from polserve.serving.http2 import engine
 from polserve.serving.http2.wire import WireError, parse_timeout
@@ -51,15 +50,13 @@ class Refused(NamedTuple):
 class TurnedAway:
     """The calls of one connection that were refused so."""
 
-    __slots__ = ("_connection", "_last", "_n_alike", "_unended")
+    __slots__ = ("_connection", "_last", "_n_alike")
 
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection
         self._last: Refused | None = None
         self._n_alike = 0
         """Calls that were refused as the last one was, and are not counted yet."""
-        self._unended: dict[int, float] = {}
-        """Streams whose clients have not ended them yet, and when they were refused."""
 
     def take_alike(self, request: engine.RequestReceived) -> bool:
         """Refuse a call that says in its headers what the last one said that was refused in this round.
@@ -112,7 +109,8 @@ class TurnedAway:
         return True
 
     def settle(self) -> None:
-        """Count the calls that were refused alike."""
+        """Count the calls that were refused alike, and see to it that their streams end."""
+        self._connection.lingering.wait()
         n, last = self._n_alike, self._last
         if not n or last is None:
             return
@@ -124,27 +122,7 @@ class TurnedAway:
         """Have the answer sent, with all that goes out after what was received."""
         self._connection.h2.send_response(request.stream_id, answer, end_stream=True)
         if not request.end_stream:
-            self._unended[request.stream_id] = self._connection.received_at
-
-    def forget(self, stream_id: int) -> None:
-        """Take notice that a stream has ended."""
-        self._unended.pop(stream_id, None)
-
-    def sweep(self, now: float) -> None:
-        """Free the streams that clients have not ended though they were told."""
-        if not self._unended:
-            return
-        connection = self._connection
-        connection.flush()  # a reset takes away the headers, too, that were not sent yet
-        if connection.is_gone or connection.h2.want_write:
-            return
-        for stream_id in [one for one, since in self._unended.items() if now - since > LINGER_S]:
-            del self._unended[stream_id]
-            try:
-                connection.h2.reset_stream(stream_id, engine.ErrorCode.NO_ERROR)
-            except engine.NGH2Error:  # it has ended
-                continue
-            connection.rounds.touch(connection)
+            self._connection.lingering.answered[request.stream_id] = self._connection.received_at
 
 
 @functools.lru_cache(64)

@@ -103,7 +103,6 @@ class Vigil:
 
 def look_after(connection: "Connection", now: float) -> None:
     """Probe a connection where it has been silent, and end it where nobody answers, or when it is old."""
-    connection.turned_away.sweep(now)
     end_slow_writers(connection, now)
     step = connection.vigil.step(now, connection.received_at, is_greeted=connection.greeting.is_whole)
     if step == "drain":
