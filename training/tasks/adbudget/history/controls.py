@@ -1,6 +1,7 @@
 """What a history tells of a day beside spends and sales: events, prices and promotions."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -74,15 +75,14 @@ def _is_label(text: str) -> bool:
 
 
 def _labelled(name: str, cells: Sequence[Cell]) -> list[Control]:
+    """Events by their labels; where each day has one, the commonest is that of an ordinary day."""
     labels = [text.casefold() for _, text in cells]
-    known = dict.fromkeys(label for label in labels if label not in NO_EVENT)
-    if len(known) > MOST_LABELS:
+    days = Counter(label for label in labels if label not in NO_EVENT)
+    if days.total() == len(labels):
+        del days[days.most_common(1)[0][0]]
+    if len(days) > MOST_LABELS:
         raise InvalidOption(
-            f"{cells[0][0]}: expected at most {MOST_LABELS} different events, got {len(known)}; give days that are "
+            f"{cells[0][0]}: expected at most {MOST_LABELS} different events, got {len(days)}; give days that are "
             "alike one name, or rename the column, and the fit leaves it out"
         )
-    return [
-        Control(f"{label} {name}", "event", np.array([float(one == label) for one in labels]))
-        for label in known
-        if len(set(labels)) > 1
-    ]
+    return [Control(f"{label} {name}", "event", np.array([float(one == label) for one in labels])) for label in days]
