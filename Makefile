@@ -83,10 +83,11 @@ lock: install  ## write deploy/requirements.txt, from which the image is built, 
 audit: .venv/tools/.installed  ## look up known vulnerabilities of what is pinned; fails where nobody can be asked, too
 	$(BIN)/python -m deploy.audit
 
-sbom: .venv/tools/.installed  ## write dist/polserve.cdx.json, the bill of materials of the image's Python packages
+sbom: .venv/tools/.installed  ## write dist/polserve.cdx.json, the bill of materials of the Python packages; with IMAGE=polserve, of that image too
 	@mkdir -p dist
 	.venv/tools/bin/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible \
 	  --output-format JSON --output-file dist/polserve.cdx.json deploy/requirements.txt
+	$(if $(IMAGE),$(BIN)/python -m deploy.image_bill --engine $(or $(ENGINE),docker) $(IMAGE))
 
 .venv/tools/.installed: deploy/tools.txt | .venv/.installed
 	$(BIN)/python -m venv .venv/tools

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 from packaging.utils import canonicalize_name
 
+from deploy import image_bill
 from polserve.serving.client import ClientError, PolicyClient
 from polserve.training.registry.store import connect
 from polserve.training.registry.tracking import TrackedRun
@@ -101,6 +102,16 @@ def test_every_package_in_it_is_one_of_those_that_are_pinned(container: tuple[st
     text = (ROOT / "deploy" / "requirements.txt").read_text()
     pinned = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", text, re.MULTILINE))
     assert {name: number for name, number in found.items() if name != "polserve"} == pinned
+
+
+def test_its_bill_of_materials_has_every_package_of_debian(image: str, container: tuple[str, int, int]) -> None:
+    listed = engine("exec", container[0], "dpkg-query", "--show", "--showformat", "${Package} ${Version} ${Status}\\n")
+    installed = dict(line.split()[:2] for line in listed.splitlines() if line.endswith(" installed"))
+    components = image_bill.read_image(ENGINE, image)
+    packages = {one["name"]: one["version"] for one in components if one.get("purl", "").startswith("pkg:deb/debian/")}
+    assert packages == installed
+    assert {"libc6", "openssl"} <= packages.keys()
+    assert [one["name"] for one in components if one["type"] == "operating-system"] == ["debian"]
 
 
 def test_its_cache_is_writable_and_nothing_else_is(container: tuple[str, int, int]) -> None:

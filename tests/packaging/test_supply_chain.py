@@ -14,7 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from deploy import audit, lock
+from deploy import audit, image_bill, lock
 from tests.support.installing import install_packages
 from tests.support.running import ROOT
 
@@ -125,6 +125,60 @@ def test_the_bill_of_materials_lists_each_package_with_its_hash(tools: Path, tmp
     assert bill["metadata"]["component"]["version"] == version("polserve")
     assert {one["name"]: one["version"] for one in bill["components"]} == pinned(lock.REQUIREMENTS)
     assert all(one["externalReferences"][0]["hashes"] for one in bill["components"])
+
+
+STATUS = """Package: libstdc++6
+Status: install ok installed
+Architecture: amd64
+Source: gcc-12
+Version: 12.2.0-14+deb12u1
+Description: GNU Standard C++ Library v3
+ This package contains an additional runtime library.
+ .
+ Status: install ok installed
+
+Package: zlib1g
+Status: install ok installed
+Architecture: amd64
+Version: 1:1.2.13.dfsg-1
+
+Package: gone
+Status: deinstall ok config-files
+Architecture: amd64
+Version: 1
+"""
+RELEASE = 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian\nVERSION_ID="12"\n'
+
+
+def test_each_package_of_debian_that_is_installed_has_its_package_url(tools: Path, tmp_path: Path) -> None:
+    components = image_bill.system_components(STATUS, RELEASE)
+    assert [(one["name"], one["version"], one.get("purl")) for one in components] == [
+        ("debian", "12", None),
+        (
+            "libstdc++6",
+            "12.2.0-14+deb12u1",
+            "pkg:deb/debian/libstdc%2B%2B6@12.2.0-14%2Bdeb12u1?arch=amd64&distro=debian-12",
+        ),
+        ("zlib1g", "1:1.2.13.dfsg-1", "pkg:deb/debian/zlib1g@1:1.2.13.dfsg-1?arch=amd64&distro=debian-12"),
+    ]
+    components += image_bill.python_component(["PATH=/usr/bin", "PYTHON_VERSION=3.11.9"])
+    assert components[-1]["purl"] == "pkg:generic/python@3.11.9"
+    bill = {"bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1, "components": []}
+    path = tmp_path / "bill.json"
+    path.write_text(json.dumps(image_bill.whole_bill(bill, components)))
+    code = (
+        "import sys; from packageurl import PackageURL; from cyclonedx.schema import SchemaVersion\n"
+        "from cyclonedx.validation.json import JsonStrictValidator\n"
+        "import json; text = open(sys.argv[1]).read()\n"
+        "assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None\n"
+        "for one in json.loads(text)['components']:\n"
+        "    if 'purl' in one:\n"
+        "        read = PackageURL.from_string(one['purl'])\n"
+        "        assert (read.name, read.version) == (one['name'], one['version'])\n"
+        "        assert str(read) == one['purl'], str(read)\n"
+    )
+    done = subprocess.run([str(tools / "python"), "-c", code, str(path)], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_libraries_report_their_use_to_nobody() -> None:
