@@ -4,9 +4,12 @@ import json
 import mmap
 import os
 import signal
+from typing import TYPE_CHECKING
 
-from polserve.serving.policy import Policy
 from polserve.serving.versions import Runaway
+
+if TYPE_CHECKING:  # the supervisor, which reads the marks, has no use for ONNX Runtime
+    from polserve.serving.policy import Policy
 
 N_SLOTS = 2
 """Threads of a worker that run models."""
@@ -24,7 +27,7 @@ class RunMark:
         self._written = ""
         """Checksum of the version that the place names; the very string of its policy."""
 
-    def set(self, policy: Policy) -> None:
+    def set(self, policy: "Policy") -> None:
         """Note that a run of this version begins."""
         if policy.sha256 is not self._written:
             text = json.dumps([policy.name, policy.version, policy.sha256]).encode()[: SLOT_BYTES - 3]

@@ -196,11 +196,12 @@ def load_settings(given: Mapping[str, Any]) -> Settings:
         ConfigurationError: a value is not what it must be, or two contradict each other; it names them as they were
             written, by flag or by variable.
     """
-    variables = {name: find_variable(form, os.environ) for name, form in FORMS.items()}
-    found = {name: os.environ[variable] for name, variable in variables.items() if variable is not None}
+    environment = dict(os.environ)  # whose every look at a variable encodes and decodes
+    variables = {name: find_variable(form, environment) for name, form in FORMS.items()}
+    found = {name: environment[variable] for name, variable in variables.items() if variable is not None}
     given = {name: value for name, value in given.items() if value not in (None, [], ())}
     settings = Settings(**{name: _read(FORMS[name], value, given) for name, value in {**found, **given}.items()})
-    _check_pairs(settings, {name: written(form, given, os.environ) for name, form in FORMS.items()})
+    _check_pairs(settings, {name: written(form, given, environment) for name, form in FORMS.items()})
     return settings
 
 
@@ -259,7 +260,7 @@ def _check_security(settings: Settings, names: Mapping[str, str]) -> None:
             raise ConfigurationError(f"{names['jwt_keys']}: expected keys beside {names[name]}, got none")
     if settings.tls_cert is not None and settings.tls_key is None:
         raise ConfigurationError(f"{names['tls_key']}: expected a file beside {names['tls_cert']}, got none")
-    if not (settings.tls_files or settings.insecure or is_of_this_machine(settings.host)):
+    if not (is_of_this_machine(settings.host) or settings.insecure or settings.tls_files):
         raise ConfigurationError(
             f"{names['host']}: expected an address of this machine alone, such as 127.0.0.1, since calls are not "
             f"encrypted, got {settings.host}; give {names['tls_cert']} and {names['tls_key']}, or {names['insecure']} "

@@ -202,6 +202,15 @@ def test_the_service_imports_nothing_that_it_does_not_use() -> None:
     assert result.stdout.strip() == "[]"
 
 
+def test_a_supervisor_imports_nothing_that_only_its_workers_use() -> None:
+    code = (
+        "import polserve.serving.commands.launching, polserve.serving.service, polserve.serving.workers.supervisor\n"
+        "import sys; print([m for m in ('onnxruntime', 'grpc', 'ngh2') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
 @pytest.mark.parametrize(
     ("arguments", "changes", "message"),
     [
