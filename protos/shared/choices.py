@@ -50,7 +50,8 @@ class Choices:
             raise ValueError(f"action.{kind}: expected a start for each of {len(n)} components in n, got {got}")
         return cls(np.array(n, np.int64), np.array(start, np.int64), shape)
 
-    def draw(self, rng: np.random.Generator, size: int) -> Ints:
+    # NOTE: in quotes, numpy.random is not imported for the annotation; the validator draws nothing.
+    def draw(self, rng: "np.random.Generator", size: int) -> Ints:
         """Draw actions (size, *shape) uniformly."""
         drawn = rng.integers(self.start, self.start + self.n, size=(size, len(self.n)))
         return drawn.reshape(size, *self.shape)
