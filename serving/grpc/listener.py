@@ -83,6 +83,8 @@ class Ways:
     """Told how many connections are open, every second."""
     guard: Guard = field(default_factory=lambda: Guard(AccessRules()))
     """Knows who may call what; everybody may do everything where nothing is said."""
+    count_arrival: Callable[[str, str], None] = lambda _method, _stage: None
+    """Told of each call at grpcio, by the method's name, that it has "arrived", and that it has "begun"."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import asyncio
 import errno
 import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +99,7 @@ class GrpcioCarrier:
             ThreadPoolExecutor(THREADS, thread_name_prefix="grpc"),
             options=limits.options(),
             maximum_concurrent_rpcs=limits.max_calls,
+            interceptors=[_Arrivals({method.path: method.name for method in methods}, self._ways.count_arrival)],
         )
         services: dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]] = {}
         for method in methods:
@@ -160,12 +161,14 @@ class GrpcioCarrier:
         return grpc.stream_stream_rpc_method_handler(behaviour)
 
     def _unary(self, method: Method, message: bytes, context: grpc.ServicerContext) -> bytes:
+        self._ways.count_arrival(method.name, "begun")
         call = ThreadUnaryCall(method, message, context, self._loop)
         admit(self._ways.guard, call, context)
         self._rounds.post(functools.partial(begin, call, self._rounds))
         return call.result()
 
     def _watch(self, method: Method, message: bytes, context: grpc.ServicerContext, send: Send) -> None:
+        self._ways.count_arrival(method.name, "begun")
         call = ThreadStreamCall(method, context, send, self._rounds, self._loop, self._closers)
         call.message, call.size = message, len(message)
         admit(self._ways.guard, call, context)
@@ -173,6 +176,7 @@ class GrpcioCarrier:
         call.end_with_client()
 
     def _stream(self, method: Method, requests: Iterator[bytes], context: grpc.ServicerContext, send: Send) -> None:
+        self._ways.count_arrival(method.name, "begun")
         call = ThreadStreamCall(method, context, send, self._rounds, self._loop, self._closers)
         admit(self._ways.guard, call, context)
         call.serve(requests)
@@ -187,6 +191,22 @@ def credentials(certificates: Reloaded[Certificates]) -> grpc.ServerCredentials:
 
     is_mutual = certificates.value.client_ca is not None
     return grpc.dynamic_ssl_server_credentials(current(), current, require_client_authentication=is_mutual)
+
+
+class _Arrivals(grpc.ServerInterceptor):
+    """Counts calls as they arrive: grpcio refuses some before it shows them to anybody, and tells nobody of that."""
+
+    def __init__(self, names: Mapping[str, str], count: Callable[[str, str], None]) -> None:
+        """`names`: of the methods that there are, by what stands in a request's `:path`."""
+        self._names = names
+        self._count = count
+
+    def intercept_service(self, continuation: Callable[[Any], Any], handler_call_details: Any) -> Any:
+        """Count a call of a method that there is."""
+        name = self._names.get(handler_call_details.method)
+        if name is not None:
+            self._count(name, "arrived")
+        return continuation(handler_call_details)
 
 
 class _Streaming:

@@ -172,6 +172,11 @@ class AnsweringMetrics:
             "polserve_episodes_ended", "Episodes that were played to their end.", (*answering, "end")
         )
         self._denied = self._counter("polserve_calls_denied", "Calls of those who may not make them.", ("reason",))
+        self._arrivals = self._counter(
+            "polserve_grpcio_calls",
+            "Calls that arrived at grpcio, and those of them that it let begin.",
+            ("grpc_method", "stage"),
+        )
         self._rpcs: dict[tuple[str, str, str], RpcMetrics] = {}
         self._unpublished: set[Unpublished] = set()
         self._policies: dict[tuple[object, ...], PolicyMetrics] = {}
@@ -181,6 +186,10 @@ class AnsweringMetrics:
     def count_denied(self, reason: str) -> None:
         """Count a call that was denied; reasons are few."""
         self._denied.labels(reason).inc()
+
+    def count_arrival(self, method: str, stage: str) -> None:
+        """Count a call at grpcio, whose stage is "arrived" or "begun"."""
+        self._arrivals.labels(method, stage).inc()
 
     def rpc(self, kind: str, service: str, method: str) -> RpcMetrics:
         """Return the metrics of one method; `kind` is "unary", "server_stream" or "bidi_stream"."""

@@ -94,7 +94,8 @@ class Worker:
         self.entrance = Entrance(settings, metrics.count_denied)
         certificates, guard = self.entrance.certificates, self.entrance.guard
         socket_path = settings.grpc_socket if share.port is None else None
-        ways = Ways(share.port, share.socket, socket_path, certificates, metrics.connections.set, guard)
+        connections, arrival = metrics.connections.set, metrics.count_arrival
+        ways = Ways(share.port, share.socket, socket_path, certificates, connections, guard, arrival)
         carrier = make_carrier(settings, methods, rounds, loop, ways)
         self._local = LocalCarrier(methods, rounds, guard)
         self.calls = LoopBridge(

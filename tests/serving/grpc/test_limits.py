@@ -1,6 +1,7 @@
 """Connections, metadata and calls a second are limited, and whoever keeps within the limits is answered."""
 
 import contextlib
+import re
 import resource
 import socket
 from collections.abc import Iterator
@@ -139,3 +140,21 @@ def test_a_request_that_trickles_in_or_never_comes_ends_its_call_and_no_other(po
         assert not client.streams[idle].is_closed, "an episode may wait between its messages"
         assert client.call(ACT, [framed(b"")]).status == 5
         assert 'polserve_calls_refused_total{grpc_method="Act",reason="slow_writer"} 1.0' in running.metrics()
+
+
+def test_calls_that_grpcio_refuses_by_itself_are_counted_as_they_arrive(policies: Path, tmp_path: Path) -> None:
+    options = ("--front", "grpcio", "--max-message-mib", "1", "--max-waiting", "1", "--max-episodes", "1")
+    with (
+        limited(policies, tmp_path, *options) as running,
+        grpc.insecure_channel(running.target, [("grpc.max_send_message_length", -1)]) as channel,
+    ):
+        get = policy_pb2_grpc.PolicyServiceStub(channel).GetPolicy
+        assert get(policy_pb2.GetPolicyRequest(policy="cartpole"), timeout=20).policy.name == "cartpole"
+        with pytest.raises(grpc.RpcError, match="larger than max"):
+            get(policy_pb2.GetPolicyRequest(policy="x" * 2**21), timeout=20)
+        calls = [get.future(policy_pb2.GetPolicyRequest(policy="cartpole"), timeout=20) for _ in range(200)]
+        n_answered = sum(call.exception() is None for call in calls)
+        page = running.metrics()
+    assert n_answered < 200, "the others were too many at once"
+    stages = dict(re.findall(r'polserve_grpcio_calls_total{grpc_method="GetPolicy",stage="(.*)"} (.*)', page))
+    assert stages == {"arrived": "202.0", "begun": f"{n_answered + 1}.0"}
