@@ -17,6 +17,8 @@ from polserve.serving.workers.supervisor import Supervisor
 from tests.support.children import children_of
 from tests.support.running import wait_until
 
+pytestmark = pytest.mark.starts_processes
+
 FOR_EVER_S = 86_400.0
 """Longer than a test may take."""
 
