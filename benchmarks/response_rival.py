@@ -24,9 +24,11 @@ from benchmarks.tables import finish, options, show
 from polserve.training.tasks.adbudget.curves.fit import Fit, fit_response
 from polserve.training.tasks.adbudget.history.history import SPEND_SUFFIX, write_history
 
-HISTORIES = 4
+HISTORIES = 3
 NOTHING = 0.01
 """Of an account's sales: an interval that begins below it holds a truth of 0, which no positive prior reaches."""
+MOST_R_HAT = 1.05
+"""Of a rival's fit whose chains agree."""
 AT_MEAN = POINTS.index(1.0)
 COLUMNS = (
     "kind of history",
@@ -137,17 +139,17 @@ def main() -> None:
     histories = given.histories or (1 if given.quick else HISTORIES)
     command = [given.rival_python, "-W", "ignore", str(Path(__file__).with_name("marketing_mix.py"))]
     fits: dict[tuple[str, str], list[Fitted]] = {}
-    largest = 0.0
+    r_hats: list[float] = []
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as rival:  # noqa: S603
         for seed in range(histories):
             for kind in kinds:
                 own, theirs, r_hat = fit_both(kind, seed, rival)
-                largest = max(largest, r_hat)
+                r_hats.append(r_hat)
                 for side, fitted in (("polserve", own), ("pymc-marketing", theirs)):
                     for name in (kind, "all"):
                         fits.setdefault((name, side), []).append(fitted)
     rows: list[list[str]] = []
-    figures: dict[str, float] = {"largest_r_hat": largest}
+    figures: dict[str, float] = {"not_converged": sum(r_hat > MOST_R_HAT for r_hat in r_hats)}
     for name in (*kinds, "all"):
         for side in ("polserve", "pymc-marketing"):
             cells, named = row(name, side, fits[name, side])
