@@ -14,6 +14,7 @@ def line(seed: int, error: float) -> str:
     return json.dumps({"kind": "clean", "seed": seed, "curves": [curve]}) + "\n"
 
 
+@pytest.mark.starts_processes
 def test_a_run_goes_on_where_it_was_killed(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     path.write_text(line(0, 0.25) + line(1, float("inf")) + line(2, 0.5)[:20])
@@ -35,6 +36,7 @@ def test_a_file_of_something_else_is_refused_with_its_line(tmp_path: Path) -> No
         Results(path)
 
 
+@pytest.mark.starts_processes
 def test_nothing_is_kept_without_a_file() -> None:
     with ProcessPoolExecutor(1) as pool:
         assert len(Results(None).of("clean", 1, pool)) == 3

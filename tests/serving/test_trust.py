@@ -9,7 +9,7 @@ from polserve.serving.errors import ConfigurationError, RolloutRefused
 from polserve.serving.trust import Trust
 from polserve.serving.versions import VersionRef
 from tests.support.commands import polserve_here
-from tests.support.graphs import crashing_model
+from tests.support.crashing import crashing_model
 from tests.support.running import service, wait_until
 from tests.support.signing import make_key, trust
 from tests.support.versions import make_version

@@ -22,7 +22,7 @@ from polserve.serving.validation.acceptance import AcceptanceLimits, check_besid
 from polserve.serving.validation.validator import Validator
 from polserve.serving.versions import Pace, VersionRef
 from polserve.training.versions.version import PolicyVersion
-from tests.support.graphs import crashing_model
+from tests.support.crashing import crashing_model
 from tests.support.local_workers import LoaderOnly, validate_here
 from tests.support.running import service, wait_until
 from tests.support.versions import make_frames_version, make_version, with_spec
