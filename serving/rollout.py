@@ -263,7 +263,7 @@ def _identity(ref: VersionRef) -> tuple[str, str, str]:
 def first_of(desired: DesiredVersions) -> list[VersionRef]:
     """Return the versions that are validated at a start beside no live one, the champion of each policy, in order."""
     first = dict.fromkeys(ref for refs in _largest_first(desired).values() for ref in _champion_first(refs)[:1])
-    return [ref for ref in first if ref.problem is None]
+    return [ref for ref in first if ref.problem is None and not ref.withdrawn]
 
 
 def _largest_first(desired: DesiredVersions) -> DesiredVersions:
@@ -276,8 +276,10 @@ def _largest_first(desired: DesiredVersions) -> DesiredVersions:
 
 def _graph_bytes(ref: VersionRef) -> int:
     """Size of a version's graph; 0 for one whose files are not there, which its validation will tell."""
-    path = ref.folder / MODEL_FILE
-    return path.stat().st_size if path.is_file() else 0
+    try:
+        return (ref.folder / MODEL_FILE).stat().st_size
+    except OSError:
+        return 0
 
 
 def _champion_first(refs: Mapping[str, VersionRef]) -> list[VersionRef]:

@@ -160,9 +160,9 @@ class Service:
         self._metrics.observe_rollouts(results, self._rollout.live)
         live = self._rollout.aliases
         missing = self._missing(live)
+        self._source.tell(results, live)  # first: a worker that hangs would hold up the record of why
         # NOTE: a worker that answers the health check is up, so that only what is live counts.
         self._workers.set_health(is_ready=missing is None)
-        self._source.tell(results, live)
         if missing is not None:
             log.warning("not_ready", reason=missing)
 

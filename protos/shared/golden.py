@@ -60,7 +60,7 @@ def check_golden_once(answer: Callable[..., Arrays], golden: Arrays, choices: Ch
     the trainer's as much as any other does.
     """
     _check_shapes(golden)
-    return _replay(answer, golden, choices, _shared_out(len(golden[OBSERVATION])))
+    return _replay(answer, golden, choices, _share_out(len(golden[OBSERVATION])))
 
 
 def states_of(golden: Arrays) -> list[str]:
@@ -110,7 +110,7 @@ def _batches(n: int, size: int) -> list[NDArray[np.int_]]:
     return batches if size == 1 else batches[:1] + batches[1:][-1:]
 
 
-def _shared_out(n: int) -> _Batches:
+def _share_out(n: int) -> _Batches:
     """Return the indices of the observations in each batch, by its size, where each of n is answered once."""
     left = iter(np.arange(n))
     large = {size: [np.fromiter(left, np.int_, size) for _ in range(ONCE[size])] for size in ONCE}

@@ -42,7 +42,7 @@ class Connection(asyncio.Protocol):
         self.vigil = Vigil(front.limits, self.received_at)
         self.unread = Unread(self, self.received_at)
         self.turned_away = TurnedAway(self)
-        self._unwanted = Unwanted(self)
+        self._unwanted = Unwanted(self.acknowledge)
         self._width = Width(self)
         self.h2 = engine.server_connection(front.limits.max_streams, front.limits.max_metadata_bytes)
         self._transport: Any = None
@@ -272,8 +272,9 @@ class Connection(asyncio.Protocol):
                 self._unwanted.take(event.stream_id, len(data))
                 return
             self.acknowledge(event.stream_id, len(data))
-            self.lingering.answered.pop(event.stream_id, None)
-            if call is not None:
+            if call is None:
+                self.lingering.answered.pop(event.stream_id, None)
+            else:
                 call.is_half_closed = True
             return
         try:
@@ -299,7 +300,7 @@ class Connection(asyncio.Protocol):
             call.end_input()
 
     def _take_end_of_stream(self, event: engine.StreamClosed) -> None:
-        if self._unwanted.n_bytes:
+        if self._unwanted.withheld:
             self._unwanted.forget(event.stream_id)
         self.lingering.answered.pop(event.stream_id, None)
         call = self.calls.pop(event.stream_id, None)

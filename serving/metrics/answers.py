@@ -30,6 +30,9 @@ RETURN_BUCKETS = (
 )
 """Returns of episodes are of any sign and size."""
 
+STAGES = ("arrived", "begun")
+"""How far calls at grpcio come."""
+
 
 @dataclass(slots=True)
 class RunStatistics:
@@ -177,6 +180,8 @@ class AnsweringMetrics:
             "Calls that arrived at grpcio, and those of them that it let begin.",
             ("grpc_method", "stage"),
         )
+        self._arrived: dict[str, dict[str, Counter]] = {}
+        """Counters of a method's calls, by stage."""
         self._rpcs: dict[tuple[str, str, str], RpcMetrics] = {}
         self._unpublished: set[Unpublished] = set()
         self._policies: dict[tuple[object, ...], PolicyMetrics] = {}
@@ -188,8 +193,11 @@ class AnsweringMetrics:
         self._denied.labels(reason).inc()
 
     def count_arrival(self, method: str, stage: str) -> None:
-        """Count a call at grpcio, whose stage is "arrived" or "begun"."""
-        self._arrivals.labels(method, stage).inc()
+        """Count a call at grpcio that has come to this one of the stages."""
+        stages = self._arrived.get(method)
+        if stages is None:  # both at once: where none of a method's calls begins, that is a number, too
+            stages = self._arrived[method] = {each: self._arrivals.labels(method, each) for each in STAGES}
+        stages[stage].inc()
 
     def rpc(self, kind: str, service: str, method: str) -> RpcMetrics:
         """Return the metrics of one method; `kind` is "unary", "server_stream" or "bidi_stream"."""

@@ -42,28 +42,35 @@ class FolderSource:
         self._closed = threading.Event()
         self._hashes: dict[tuple[Path, str], str] = {}
         self._desired: DesiredVersions = {}
+        self._live: ByAlias[str] = {}
+        """The versions that answer, as far as that was told."""
         self._ignored: tuple[str, ...] = ()
         self._withdrawals = WithdrawalRecords(state_folder)
 
     def follow(self) -> Iterator[DesiredVersions]:
         """Yield the highest version of each policy, again whenever the folder changed.
 
-        Where that one was withdrawn before, the highest that was not comes first, so that it answers in its place.
+        Where that one is withdrawn, the highest that is not comes first, so that it answers in its place.
         """
         is_first = True
         while True:
             before, self._desired = self._desired, self._read()
-            if is_first and any(ref.withdrawn for ref in every(self._desired)):
-                yield self._last_good()
+            newly = _withdrawn(self._desired) - _withdrawn(before)
+            if any(self._lacks(*one) for one in newly) and (good := self._last_good(self._desired)) != self._desired:
+                yield good
             if is_first or self._desired != before:
                 is_first = False
                 yield self._desired
             if self._closed.wait(self._poll_interval_s):
                 return
 
+    def _lacks(self, policy: str, version: str, _sha256: str) -> bool:
+        """Whether no version of a policy answers but for this one, which is withdrawn."""
+        return self._live.get(policy, {}).get(CHAMPION, version) == version
+
     def desired_at_once(self) -> DesiredVersions:
-        """Return the highest version of each policy, as `follow` will first, if nothing changes until then."""
-        return self._read()
+        """Return the versions that `follow` will yield first, if nothing changes until then."""
+        return self._last_good(self._read())
 
     def registry(self) -> RegistryStatus | None:
         """Return None: a folder has no registry."""
@@ -80,7 +87,7 @@ class FolderSource:
 
     def tell(self, results: Sequence[RolloutResult], live: ByAlias[str]) -> None:
         """Record what was withdrawn; of all else a folder keeps no record."""
-        del live
+        self._live = live
         for result in results:
             if result.is_final:
                 self._withdrawals.add(WithdrawalRecord.now(result))
@@ -133,18 +140,22 @@ class FolderSource:
             return ref
         return replace(ref, withdrawn=f"{record.text}; {self._withdrawals.remedy(record)}")
 
-    def _last_good(self) -> DesiredVersions:
-        """Return what is desired, and the highest version that was not withdrawn in place of each that was."""
-        desired: dict[str, Mapping[str, VersionRef]] = {}
-        for name, refs in self._desired.items():
+    def _last_good(self, desired: DesiredVersions) -> DesiredVersions:
+        """Return what is desired, with the highest version that is not withdrawn in place of each that is."""
+        good = dict(desired)
+        for name, refs in desired.items():
             if not refs[CHAMPION].withdrawn:
-                desired[name] = refs
                 continue
             with contextlib.suppress(OSError):  # nothing answers in its place then
                 candidates = (self._ref(name, version) for version in _versions(self._folder / name, [])[1:])
                 if (ref := next((ref for ref in candidates if not ref.withdrawn), None)) is not None:
-                    desired[name] = {CHAMPION: ref}
-        return desired
+                    good[name] = {CHAMPION: ref}
+        return good
+
+
+def _withdrawn(desired: DesiredVersions) -> set[tuple[str, str, str]]:
+    """Return policy, version and checksum of what is desired and withdrawn."""
+    return {(ref.policy, ref.version, ref.sha256) for ref in every(desired) if ref.withdrawn}
 
 
 def _check_level(folder: Path) -> None:

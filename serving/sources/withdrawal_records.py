@@ -53,6 +53,8 @@ class WithdrawalRecords:
         self._folder = None if state_folder is None else state_folder / FOLDER
         self._records: dict[tuple[str, str], WithdrawalRecord] = {}
         self._unsaved: dict[tuple[str, str], WithdrawalRecord] = {}
+        self._dropped: set[WithdrawalRecord] = set()
+        """Those that count no more though their files could not be deleted."""
         self._unreadable: set[Path] = set()
         """Files that were logged as such."""
         self._lock = threading.Lock()
@@ -64,6 +66,7 @@ class WithdrawalRecords:
             for key, record in list(self._unsaved.items()):
                 if self._save(record) is None:
                     del self._unsaved[key]
+            self._dropped = {record for record in self._dropped if self._delete(record) is not None}
             self._records = {**self._read(), **self._unsaved}
 
     def add(self, record: WithdrawalRecord) -> None:
@@ -71,6 +74,7 @@ class WithdrawalRecords:
         key = record.policy, record.version
         with self._lock:
             self._records[key] = record
+            self._dropped.discard(record)
             problem = self._save(record)
             if problem is None:
                 self._unsaved.pop(key, None)
@@ -102,12 +106,9 @@ class WithdrawalRecords:
         with self._lock:
             self._unsaved.pop((policy, version), None)
             record = self._records.pop((policy, version), None)
-            if record is None or self._folder is None:
-                return
-            try:
-                _path(self._folder, record).unlink(missing_ok=True)
-            except OSError as error:
-                log.warning("withdrawal_not_forgotten", policy=policy, version=version, error=one_line(error))
+            if record is not None and (problem := self._delete(record)) is not None:
+                self._dropped.add(record)
+                log.warning("withdrawal_not_forgotten", policy=policy, version=version, error=problem)
 
     def drop_others(self, policy: str, named: Mapping[str, str]) -> None:
         """Forget all versions of a policy but those that are `named`, by number, with the same checksum."""
@@ -126,21 +127,49 @@ class WithdrawalRecords:
             return one_line(error)
         return None
 
+    def _delete(self, record: WithdrawalRecord) -> str | None:
+        """Delete the file of a record; return why it cannot be, or None."""
+        if self._folder is None:
+            return None
+        try:
+            _path(self._folder, record).unlink(missing_ok=True)
+        except OSError as error:
+            return one_line(error)
+        return None
+
     def _read(self) -> dict[tuple[str, str], WithdrawalRecord]:
-        """Read every record that is in the folder."""
+        """Read every record that is in the folder; of what cannot be read now, what was known stays."""
+        if self._folder is None:
+            return {}
+        known = {_path(self._folder, record): record for record in self._records.values()}
+        try:
+            paths = sorted(path for path in self._folder.iterdir() if path.match("[!.]*.json"))
+        except FileNotFoundError:  # nothing was ever withdrawn
+            return {}
+        except OSError as error:
+            self._tell_unreadable(self._folder, error)
+            return self._records
         found = {}
-        for path in [] if self._folder is None else sorted(self._folder.glob("[!.]*.json")):
+        for path in paths:
             try:
                 told = json.loads(path.read_text())
                 record = WithdrawalRecord(**{field.name: str(told[field.name]) for field in fields(WithdrawalRecord)})
-                found[record.policy, record.version] = record
             except FileNotFoundError:  # deleted since it was listed
                 continue
             except (OSError, ValueError, KeyError, TypeError) as error:
-                if path not in self._unreadable:
-                    self._unreadable.add(path)
-                    log.warning("withdrawal_unreadable", path=str(path), error=one_line(error))
+                self._tell_unreadable(path, error)
+                if not isinstance(error, OSError) or path not in known:
+                    continue
+                record = known[path]
+            if record not in self._dropped:
+                found[record.policy, record.version] = record
         return found
+
+    def _tell_unreadable(self, path: Path, error: Exception) -> None:
+        """Log once that a file or the folder cannot be read."""
+        if path not in self._unreadable:
+            self._unreadable.add(path)
+            log.warning("withdrawal_unreadable", path=str(path), error=one_line(error))
 
 
 def _path(folder: Path, record: WithdrawalRecord) -> Path:

@@ -48,6 +48,8 @@ class Validator:
         self._lock = threading.Lock()
         """Guards the child, and is held for a moment only: who closes does not wait for a start."""
         self._is_closed = False
+        self._asking = threading.Lock()
+        """Held while a version is validated: where it ends the process, no other one has to do with that."""
         self._begun: dict[VersionRef, Future[AcceptedVersion]] = {}
         """Validations that were begun before they were asked for."""
 
@@ -74,6 +76,11 @@ class Validator:
         return self._validate(ref, live) if begun is None else begun.result()
 
     def _validate(self, ref: VersionRef, live: VersionRef | None) -> AcceptedVersion:
+        with self._asking:
+            return self._ask_again(ref, live)
+
+    def _ask_again(self, ref: VersionRef, live: VersionRef | None) -> AcceptedVersion:
+        """Have a version validated, by another process where the first one ends; raises as `validate` does."""
         request = {"ref": encode_ref(ref), "live": encode_ref(live) if live else None}
         problem = ""
         for _ in range(TRIES):

@@ -6,6 +6,7 @@ from typing import Any
 
 from polserve.serving.grpc.nghttp2 import Nghttp2Carrier, Uncounted
 from polserve.serving.grpc.shared import ConnectionLimits
+from polserve.serving.grpc.unwanted import Unwanted
 from polserve.serving.handlers.base import Quiet
 from polserve.serving.http2.engine import STREAM_WINDOW_BYTES
 from polserve.serving.methods import Call, Method
@@ -68,6 +69,18 @@ def test_no_more_is_asked_for_than_one_window_of_a_message_that_was_refused() ->
     status, n_sent = asked(ask)
     assert status == UNIMPLEMENTED
     assert n_sent < 1.1 * STREAM_WINDOW_BYTES
+
+
+def test_empty_frames_of_a_refused_call_leave_nothing_behind() -> None:
+    acknowledged: list[tuple[int, int]] = []
+    unwanted = Unwanted(lambda stream_id, n_bytes: acknowledged.append((stream_id, n_bytes)))
+    unwanted.take(1, 0)
+    assert unwanted.withheld == {}
+    unwanted.take(3, 10)
+    assert acknowledged == []
+    unwanted.forget(3)
+    assert acknowledged == [(3, 10)]
+    assert unwanted.withheld == {}
 
 
 def test_a_message_that_is_wanted_comes_whole_after_many_that_were_not() -> None:

@@ -1,5 +1,6 @@
 """A version that was withdrawn stays so after a new start, also where no registry could be told."""
 
+import errno
 import json
 import os
 import signal
@@ -79,6 +80,43 @@ def test_a_damaged_record_withdraws_nothing_and_hides_no_other(tmp_path: Path, t
     assert WithdrawalRecords(tmp_path).of("go") == [RECORD]
 
 
+def test_what_cannot_be_read_for_a_moment_stays_withdrawn(tmp_path: Path) -> None:
+    records = WithdrawalRecords(tmp_path)
+    records.add(RECORD)
+    path = tmp_path / FOLDER / "go@7.json"
+    path.unlink()
+    path.mkdir()
+    records.look_again()
+    assert records.of("go") == [RECORD]
+    path.rmdir()
+    (tmp_path / FOLDER).rmdir()
+    (tmp_path / FOLDER).touch()
+    records.look_again()
+    assert records.of("go") == [RECORD]
+    (tmp_path / FOLDER).unlink()
+    records.look_again()
+    assert records.of("go") == []
+
+
+def test_a_version_is_forgotten_though_its_file_cannot_be_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_path: Path, *, missing_ok: bool) -> None:
+        raise OSError(errno.EROFS, f"read-only, {missing_ok}")
+
+    records = WithdrawalRecords(tmp_path)
+    records.add(RECORD)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        records.drop("go", "7")
+        for _ in range(2):
+            records.look_again()
+            assert records.of("go") == []
+    assert list((tmp_path / FOLDER).iterdir())
+    records.look_again()
+    assert not list((tmp_path / FOLDER).iterdir())
+
+
 def test_a_record_for_which_there_is_no_room_is_written_when_there_is(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", 1) as disk:
         filling = disk / "filling"
@@ -156,16 +194,18 @@ def test_a_follower_that_is_killed_before_it_heard_of_a_withdrawal_has_its_succe
     source = RegistrySource(config(proxied, policy, tmp_path))
     found = source.follow()
     ref = next(found)[policy][CHAMPION]
-    listening = threading.Thread(target=lambda: list(found))
+    listening = threading.Thread(target=lambda: list(found), daemon=True)
     listening.start()
-    (child,) = children_of(os.getpid(), "follower_process")
-    os.kill(child, signal.SIGSTOP)
-    source.tell([withdrawn(ref)], {policy: {}})
-    os.kill(child, signal.SIGKILL)
-    path = tmp_path / FOLDER / f"{policy}@1.json"
-    wait_until(path.exists)
-    source.close()
-    listening.join()
+    try:
+        (child,) = children_of(os.getpid(), "follower_process")
+        os.kill(child, signal.SIGSTOP)
+        source.tell([withdrawn(ref)], {policy: {}})
+        os.kill(child, signal.SIGKILL)
+        path = tmp_path / FOLDER / f"{policy}@1.json"
+        wait_until(path.exists)
+    finally:
+        source.close()
+        listening.join()
 
 
 @pytest.mark.parametrize("how", ["alias", "promotion", "file"])
@@ -218,6 +258,25 @@ def test_in_a_folder_the_highest_version_that_was_not_withdrawn_answers_after_a_
     assert looks(folder, state)[0]["cartpole"][CHAMPION].version == "1"
     path.unlink()
     assert looks(folder, state) == [first]
+
+
+def test_services_that_share_their_records_fall_back_together(tmp_path: Path) -> None:
+    folder, state = tmp_path / "policies", tmp_path / "state"
+    for number in ("1", "2"):
+        make_version(int(number)).write(folder / "cartpole" / number)
+    sources = [FolderSource(folder, [], 0.01, state) for _ in range(2)]
+    followed = [source.follow() for source in sources]
+    (ref, _) = (next(found)["cartpole"][CHAMPION] for found in followed)
+    for source in sources:
+        source.tell([], {"cartpole": {CHAMPION: "2"}})
+    sources[0].tell([withdrawn(ref)], {"cartpole": {}})
+    for source, found in zip(sources, followed, strict=True):
+        assert next(found)["cartpole"][CHAMPION].version == "1"
+        assert next(found)["cartpole"][CHAMPION].withdrawn
+        anew = FolderSource(folder, [], 0.01, state)
+        assert anew.desired_at_once() == next(anew.follow())
+        assert anew.desired_at_once()["cartpole"][CHAMPION].version == "1"
+        source.close()
 
 
 def test_what_is_withdrawn_is_told_once_though_its_source_marks_it_later(tmp_path: Path) -> None:

@@ -137,6 +137,7 @@ def test_processes_that_are_killed_are_a_refusal_with_the_probable_cause(running
             if child is not None and child.is_alive:
                 os.kill(child.pid, signal.SIGKILL)
 
+    os.kill(child_of(running, tmp_path / "before").pid, signal.SIGSTOP)  # it would be done before it is killed
     killer = threading.Thread(target=kill)
     killer.start()
     try:

@@ -28,7 +28,7 @@ def test_workers_that_do_not_come_up_hold_up_neither_start_nor_end(monkeypatch: 
     settings = load_settings({"grpc_port": 0, "workers": 2, "max_silence": 3600})
     supervisor = Supervisor(settings, CollectorRegistry(), FOR_EVER_S)
     is_ending = threading.Event()
-    starting = threading.Thread(target=supervisor.start, args=(lambda _reason: None, is_ending.is_set))
+    starting = threading.Thread(target=supervisor.start, args=(lambda _reason: None, is_ending.is_set), daemon=True)
     starting.start()
     stopped: set[int] = set()
 
@@ -38,11 +38,13 @@ def test_workers_that_do_not_come_up_hold_up_neither_start_nor_end(monkeypatch: 
             stopped.add(pid)
         return len(stopped) == 2
 
-    wait_until(are_stopped)
-    assert supervisor.problem() == "no worker process is up"
-    is_ending.set()
-    starting.join()
-    supervisor.drain(FOR_EVER_S)
+    try:
+        wait_until(are_stopped)
+        assert supervisor.problem() == "no worker process is up"
+    finally:
+        is_ending.set()
+        starting.join()
+        supervisor.drain(FOR_EVER_S)
     assert not [pid for pid in stopped if Path(f"/proc/{pid}").exists()]
 
 

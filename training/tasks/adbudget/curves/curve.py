@@ -10,7 +10,7 @@ from polserve.training.tasks.adbudget.curves.signs import Signs
 WIDEST = 0.5
 """An interval at the mean spend that is wider, to its middle, does not tell how to split a budget."""
 Verdict: TypeAlias = Literal["identified", "interval", "confounded", "not identified"]
-"""Backed by an experiment; an interval, given no confounding; an interval that something confounds; or not told."""
+"""Backed by an experiment; an interval, given no confounding; one that something confounds; or not identified."""
 SEEN = "observed from {} to {} a day; beyond that the curve is an extrapolation"
 REMEDY = "vary its spend from week to week, or run {} lift test, before trusting its curve"
 
@@ -74,7 +74,7 @@ class Curve:
 
     @property
     def _reason(self) -> str:
-        """Why the curve is not told."""
+        """Why the curve is not identified."""
         wide = "nothing tells it from none" if self.at_mean[0] <= 0 else f"{self.relative_width:.0%} wide"
         return self.lift.contradiction or self.signs.flaw or wide
 

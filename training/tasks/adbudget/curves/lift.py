@@ -14,7 +14,7 @@ from polserve.training.tasks.adbudget.history.sheets import Cell, read_sheet
 
 MOST_DAYS = 366
 LEAST_ERROR = 1e-3
-"""Least standard error, to the effect: no experiment is surer, and one that claims so would outweigh the history."""
+"""Least standard error, relative to the effect: one that claims to be surer would outweigh the history."""
 LEAST_SIGNAL = 2.0
 """Standard errors of the tests, all together, within which an effect may well be none."""
 MOST_DISAGREEMENT = 3.0
