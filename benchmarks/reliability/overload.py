@@ -58,6 +58,8 @@ def _compare(report: Report, name: str, server: Server, message: bytes, shape: S
     report.line(f"{name}_refused_p50", "refusals: median time", _refused_ms(beyond), beyond.p99_ms(), "")
     report.figures[f"{name}_client_behind_s"] = beyond.behind_s
     print(f"{name}: half {half.statuses}, {TIMES:g} times {beyond.statuses}", flush=True)
+    if beyond.behind_s > TIMEOUT_S / 2:
+        print(f"{name}: the client was late by up to {beyond.behind_s:.1f} s; its figures tell nothing of the service")
 
 
 def _capacity(server: Server, message: bytes, shape: Shape) -> float:
