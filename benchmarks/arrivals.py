@@ -1,26 +1,23 @@
 """Calls that arrive at a fixed rate, whether or not those before are answered, over a few connections.
 
 Run as a program by `arriving`: it makes them, of the request on its standard input, and prints as JSON what became of
-them. A process of its own, since it shares two cores with the service; over nghttp2, since grpcio's client would cost
-more than the service.
+them. A process of its own, since it shares two cores with the service. As gRPC's clients do, it gives up a call at its
+deadline, also one that still waits for a free stream.
 """
 
 import argparse
 import json
 import selectors
-import socket
-import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.lean_link import REFUSED_STREAM, Link
 from benchmarks.load import ROOT, Server
-from polserve.serving.http2 import engine
 from polserve.serving.http2.wire import frame
 
 TICK_S = 1e-3
@@ -38,7 +35,7 @@ class Arrivals:
     latencies_s: list[float] = field(default_factory=list)
     """Seconds from when each answered call was due to its answer."""
     statuses: dict[str, int] = field(default_factory=dict)
-    """Calls by the number of their gRPC status; "late" were not sent or answered in time."""
+    """Calls by the number of their gRPC status; "late" were not answered in time, "unsent" found no stream in time."""
     refusal_latencies_s: list[float] = field(default_factory=list)
     """The same of calls that were refused with RESOURCE_EXHAUSTED."""
     behind_s: float = 0.0
@@ -56,67 +53,19 @@ class Arrivals:
         return 1000 * float(np.quantile(self.latencies_s, 0.99)) if self.latencies_s else float("inf")
 
 
-class Link:
-    """A connection, and the calls that are open on it."""
-
-    def __init__(self, port: int, *, is_encrypted: bool) -> None:
-        self.socket: socket.socket = socket.create_connection(("127.0.0.1", port), timeout=30)
-        if is_encrypted:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-            context.set_alpn_protocols(["h2"])
-            self.socket = context.wrap_socket(self.socket)
-        self.socket.setblocking(False)
-        self.h2 = engine.client_connection()
-        self.out = b""
-        self.is_closed = self.is_leaving = False
-        """Whether it is at its end, and whether the service asked to call elsewhere."""
-        self.due: dict[int, float] = {}
-        """When each open call was due, by its stream."""
-
-    def flush(self) -> None:
-        """Send what can be sent."""
-        self.out += self.h2.data_to_send()
-        while self.out:
-            try:
-                n = self.socket.send(self.out)
-            except (BlockingIOError, ssl.SSLWantWriteError):
-                return
-            except OSError:
-                self.is_closed = True
-                return
-            self.out = self.out[n:]
-
-    def receive(self) -> Iterator[object]:
-        """Yield what came."""
-        while True:
-            try:
-                data = self.socket.recv(1 << 18)
-            except (BlockingIOError, ssl.SSLWantReadError):
-                return
-            except OSError:
-                data = b""
-            if not data:
-                self.is_closed = True
-                return
-            self.h2.receive_data(data)
-            yield from self.h2.events()
-
-
 class Generator:
     """Makes the calls."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, options: argparse.Namespace, message: bytes) -> None:
+        """Connect for calls of a message, as the options of the program say."""
         self._rate, self._seconds, self._warm_up_s = options.rate, options.seconds, options.warm_up
         self._timeout_s = options.timeout
-        self._body = frame(sys.stdin.buffer.read())
+        self._body = frame(message)
         headers = {":method": "POST", ":scheme": "http", ":path": f"/{options.method}", ":authority": "polserve"}
         headers |= {"content-type": "application/grpc", "te": "trailers"}
-        if options.timeout:
-            headers["grpc-timeout"] = f"{round(1000 * options.timeout)}m"
         if options.bearer:
             headers["authorization"] = f"Bearer {options.bearer}"
-        self._headers = [(name.encode(), value.encode()) for name, value in headers.items()]
+        self._headers = list(headers.items())
         self._port, self._is_encrypted = options.port, options.tls
         self._selector = selectors.DefaultSelector()
         self._links = [self._connect() for _ in range(options.connections)]
@@ -133,24 +82,37 @@ class Generator:
         n = 0
         while (now := time.perf_counter()) < until + DRAIN_S:
             while (due := began + n / self._rate) <= min(now, until):
-                self._begin(self._links[n % len(self._links)], due)
+                self._links[n % len(self._links)].waiting.append(due)
                 n += 1
-            if now > until and not any(link.due for link in self._links):
+                if due >= self._from:
+                    self._found.n_due += 1
+                    self._found.behind_s = max(self._found.behind_s, now - due)
+            if now > until and not any(link.due or link.waiting for link in self._links):
                 break
-            for link in self._links:
-                link.flush()
-            for key, _ in self._selector.select(TICK_S):
-                self._receive(key.data)
-            self._replace()
+            self._turn(now)
         self._found.seconds = self._seconds
-        late = sum(due >= self._from for link in self._links for due in link.due.values())
-        self._count("late", late)
+        for link in (*self._links, *self._leaving):
+            self._count("late", sum(due >= self._from for due in link.due.values()))
+            link.socket.close()
         return self._found
 
+    def _turn(self, now: float) -> None:
+        """Send what can be sent, and read what has come."""
+        for link in (*self._links, *self._leaving):
+            if self._timeout_s:
+                for stream_id in link.give_up(now - self._timeout_s):
+                    self._end(link, stream_id, "late", now)
+            for due in link.flush(now, self._timeout_s):
+                self._note("unsent", due, now)
+        for key, _ in self._selector.select(TICK_S):
+            read_at = time.perf_counter()
+            for stream_id, status in key.data.receive():
+                self._end(key.data, stream_id, status, read_at)
+        self._replace()
+
     def _connect(self) -> Link:
-        link = Link(self._port, is_encrypted=self._is_encrypted)
+        link = Link(self._port, self._headers, self._body, is_encrypted=self._is_encrypted)
         self._selector.register(link.socket, selectors.EVENT_READ, link)
-        link.flush()
         return link
 
     def _replace(self) -> None:
@@ -159,45 +121,36 @@ class Generator:
             if link.is_closed or link.is_leaving:
                 self._leaving.append(link)
                 self._links[i] = self._connect()
+                self._links[i].waiting, link.waiting = link.waiting, self._links[i].waiting
         for link in [link for link in self._leaving if link.is_closed or not link.due]:
             self._leaving.remove(link)
             for stream_id in list(link.due):
-                self._end(link, stream_id, "lost")
+                self._end(link, stream_id, "lost", time.perf_counter())
             self._selector.unregister(link.socket)
             link.socket.close()
 
-    def _begin(self, link: Link, due: float) -> None:
-        stream_id = link.h2.send_request(self._headers)
-        link.h2.send_data(stream_id, self._body, end_stream=True)
-        link.due[stream_id] = due
-        if due >= self._from:
-            self._found.n_due += 1
-            self._found.behind_s = max(self._found.behind_s, time.perf_counter() - due)
-
-    def _receive(self, link: Link) -> None:
-        for event in link.receive():
-            match event:
-                case engine.ResponseReceived(end_stream=True) | engine.TrailersReceived():
-                    self._end(link, event.stream_id, dict(event.headers).get(b"grpc-status", b"none").decode())
-                case engine.GoAwayReceived():
-                    link.is_leaving = True
-                case engine.StreamReset():
-                    self._end(link, event.stream_id, f"reset {event.error_code}")
-                case engine.StreamClosed():
-                    self._end(link, event.stream_id, f"closed {event.error_code}")
-
-    def _end(self, link: Link, stream_id: int, status: str) -> None:
+    def _end(self, link: Link, stream_id: int, status: str, now: float) -> None:
         due = link.due.pop(stream_id, None)
-        if due is None or due < self._from:
+        if due is None:
             return
-        took_s = time.perf_counter() - due
-        if status == "0" and (not self._timeout_s or took_s <= self._timeout_s):
+        if status == REFUSED_STREAM:  # nobody has looked at the call: gRPC's clients make it again
+            link.waiting.appendleft(due)
+        else:
+            self._note(status, due, now)
+
+    def _note(self, status: str, due: float, now: float) -> None:
+        if due < self._from:
+            return
+        took_s = now - due
+        if status == "0" and self._timeout_s and took_s > self._timeout_s:
+            status = "late"
+        if status == "0":
             self._found.latencies_s.append(took_s)
-        if status == "8":
+        elif status == "8":
             self._found.refusal_latencies_s.append(took_s)
-        if status not in ("0", "8"):
+        else:
             self._found.failed_at.append(time.monotonic())
-        self._count("late" if status == "0" and self._timeout_s and took_s > self._timeout_s else status, 1)
+        self._count(status, 1)
 
     def _count(self, status: str, n: int) -> None:
         self._found.statuses[status] = self._found.statuses.get(status, 0) + n
@@ -239,7 +192,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=16)
     for name in ("rate", "seconds", "warm-up", "timeout"):
         parser.add_argument(f"--{name}", type=float, default=1.0)
-    print(json.dumps(asdict(Generator(parser.parse_args()).run())))
+    print(json.dumps(asdict(Generator(parser.parse_args(), sys.stdin.buffer.read()).run())))
 
 
 if __name__ == "__main__":
