@@ -257,7 +257,7 @@ class Connection(asyncio.Protocol):
         self.n_open += 1
         method.counter.begin()
         try:
-            begin(call, fields, self.front.unknown)
+            begin(call, event.headers, fields, self.front.unknown)
             self._fresh.append(call)
         except Exception as error:  # noqa: BLE001 - every error must become a status
             call.fail(error)

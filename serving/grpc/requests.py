@@ -1,7 +1,8 @@
 """What comes before a call's first message: its headers."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import chain
 
 from polserve.serving.grpc.holding import admit
 from polserve.serving.grpc.stream import StreamCall
@@ -14,6 +15,9 @@ from polserve.serving.statuses import Code, Rejected, Status
 CONTENT_TYPES = frozenset((b"application/grpc", b"application/grpc+proto"))
 ANY_CONTENT_TYPE = b"application/grpc"
 """What a content type of gRPC begins with."""
+
+FIELD_BYTES = 32
+"""What HTTP/2 reckons for a header beside its name and value (RFC 9113, section 6.5.2)."""
 
 UNKNOWN_METHOD = Status(Code.UNIMPLEMENTED, "Method not found!")
 
@@ -33,14 +37,16 @@ def refuse_http(h2: engine.Connection, stream_id: int, status: bytes) -> None:
         h2.send_data(stream_id, WRONG_PROTOCOL, end_stream=True)
 
 
-def begin(call: StreamCall, fields: Mapping[bytes, bytes], unknown: Method) -> None:
+def begin(call: StreamCall, headers: Sequence[engine.Header], fields: Mapping[bytes, bytes], unknown: Method) -> None:
     """Take in what a call's headers say; raises what refuses it.
 
     Args:
         call: has just come.
-        fields: its headers.
+        headers: all that came of it.
+        fields: the first of those of each name.
         unknown: the method of calls whose method does not exist.
     """
+    _check_size(headers, call.connection.limits.max_metadata_bytes)
     if call.method is unknown:
         raise Rejected(UNKNOWN_METHOD)
     content_type = fields[b"content-type"]
@@ -54,3 +60,10 @@ def begin(call: StreamCall, fields: Mapping[bytes, bytes], unknown: Method) -> N
     if encoding is not None:
         call.use_encoding(encoding.decode("latin-1"))
     admit(call, fields)
+
+
+def _check_size(headers: Sequence[engine.Header], most: int) -> None:
+    n_bytes = sum(map(len, chain.from_iterable(headers))) + FIELD_BYTES * len(headers)
+    if n_bytes > most:
+        details = f"metadata: {most >> 10} KiB are allowed, and these are {n_bytes} bytes: send less, or raise --max-metadata-kib"
+        raise Rejected(Status(Code.RESOURCE_EXHAUSTED, details))

@@ -54,6 +54,8 @@ __all__ = [
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What an HTTP/2 client sends first."""
 MAX_HEADER_LIST_BYTES = 16 * 1024
+TIMES_READ = 4
+"""How many times what is allowed a peer's headers are read: up to there a call can be refused by itself."""
 MAX_FRAME_BYTES = 1 << 20
 STREAM_WINDOW_BYTES = 1 << 20
 """What a peer may send on a stream before it is acknowledged as consumed."""
@@ -61,10 +63,13 @@ CONNECTION_WINDOW_BYTES = 16 << 20
 
 
 def server_connection(max_streams: int, max_header_bytes: int = MAX_HEADER_LIST_BYTES) -> Connection:
-    """Make the service's end of a new connection, which allows so many streams at once, and so much metadata."""
+    """Make the service's end of a new connection, which tells of so many streams at once, and so much metadata.
+
+    A client that sends `TIMES_READ` times as much metadata in one call, or more, loses the connection.
+    """
     limits = Configuration(
         auto_window_update=False,
-        max_inbound_header_list_size=max_header_bytes,
+        max_inbound_header_list_size=TIMES_READ * max_header_bytes,
         max_inbound_header_count=256,
         max_outbound_ack=1_000,
         max_settings=32,
