@@ -65,5 +65,5 @@ def begin(call: StreamCall, headers: Sequence[engine.Header], fields: Mapping[by
 def _check_size(headers: Sequence[engine.Header], most: int) -> None:
     n_bytes = sum(map(len, chain.from_iterable(headers))) + FIELD_BYTES * len(headers)
     if n_bytes > most:
-        details = f"metadata: {most >> 10} KiB are allowed, and these are {n_bytes} bytes: send less, or raise --max-metadata-kib"
-        raise Rejected(Status(Code.RESOURCE_EXHAUSTED, details))
+        allowed = f"metadata: {most >> 10} KiB are allowed, and these are {n_bytes} bytes"
+        raise Rejected(Status(Code.RESOURCE_EXHAUSTED, f"{allowed}: send less, or raise --max-metadata-kib"))
