@@ -190,11 +190,14 @@ def compare_workers(report: Report) -> None:
             spent = [so_far + of_each[pid] for so_far, pid in zip(spent, two.pids, strict=True)]
             of_two, of_ones = (sum(of_each[pid] for pid in pids) for pids in (two.pids, (*one.pids, *other.pids)))
             ratios.append(of_two / of_ones)
+        batch_of_two, batch_of_one = _calls_a_run(two), (_calls_a_run(one) + _calls_a_run(other)) / 2
         of_two, of_one = two.resident_mib(), one.resident_mib()
     ratio, share = median(ratios), max(spent) / sum(spent)
     report.line(
         "workers_cpu", f"two workers, CPU per call, to two services; median of {TURNS}", ratio, 1, "<= 1.05", ""
     )
+    title = "calls that a worker of two answers at once, to one service: the fewer, the more each takes"
+    report.line("workers_batch", title, batch_of_two, batch_of_one, "", "")
     title = "the busier of two workers, its share of their busy time, to a half"
     report.line("workers_share", title, share, 0.5, "", "")
     # With cores enough it is the busier worker that limits the calls a second.
@@ -202,6 +205,10 @@ def compare_workers(report: Report) -> None:
     report.line("workers_rate", title, 1 / (share * ratio), 1, ">= 1.9", "")
     report.line("resident", "resident memory of a worker of two, to one alone", of_two, of_one, "< 150 MB", "MiB")
     report.figures["resident_mib"] = max(of_two, of_one)
+
+
+def _calls_a_run(server: Server) -> float:
+    return server.sample("polserve_batch_size_sum") / server.sample("polserve_batch_size_count")
 
 
 def drive_together(loads: Sequence[tuple[Server, Shape, int]]) -> dict[int, float]:

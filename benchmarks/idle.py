@@ -7,7 +7,6 @@ import contextlib
 import socket
 import struct
 import time
-import urllib.request
 from statistics import median
 from typing import Self
 
@@ -21,7 +20,7 @@ from polserve.serving.http2.wire import frame
 N = 10_000
 ON_A_CONNECTION = 1_000
 KILLED = 5_000
-GAUGE = "polserve_episodes_active "
+GAUGE = "polserve_episodes_active"
 
 
 class Holder:
@@ -58,9 +57,7 @@ class Holder:
 
 def n_open(server: Server) -> int:
     """Count the episodes that a service says are open."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.http_port}/metrics", timeout=30) as page:
-        lines = page.read().decode().splitlines()
-    return int(float(next(line for line in lines if line.startswith(GAUGE)).removeprefix(GAUGE)))
+    return int(server.sample(GAUGE))
 
 
 def hold(server: Server, n: int, stack: contextlib.ExitStack) -> None:

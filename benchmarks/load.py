@@ -94,6 +94,12 @@ class Server:
             call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{self.method}")
             return call(message, timeout=60, wait_for_ready=True)
 
+    def sample(self, name: str) -> float:
+        """Return a sample of its metrics, by the name and labels that it is written with; 0 where there is none."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/metrics", timeout=30) as page:
+            lines = page.read().decode().splitlines()
+        return next((float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(f"{name} ")), 0.0)
+
     def drive(self, message: bytes, shape: Shape, calls: int) -> Measured:
         """Make `calls` calls, after a tenth of them to warm up."""
         run_h2load(self, message, shape, "-n", str(max(calls // 10, shape.connections * shape.streams)))
