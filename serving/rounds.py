@@ -19,6 +19,8 @@ from polserve.serving.methods import Call, Method
 
 MOST_CALLS = 256
 """Calls of a round, at most: after these the loop looks at its connections again."""
+MOST_UNDER_OVERLOAD = 64
+"""The same under overload, when reading and refusing takes as long again, for which what was let in has to wait."""
 HEAVY_BYTES = 1 << 16
 """A request of this size takes long to read: smaller ones are answered before it, also those that come later."""
 MOST_HEAVY_BYTES = 1 << 20
@@ -169,9 +171,9 @@ class Rounds:
         n_answered = n_before + self._n_put_off - n_put_off
         self._n_put_off = n_put_off
         self.pressure.note_round(n_waiting, n_answered, self.now - began if began else took_s)
-        n = 0
-        while (self._waiting or self._steps) and n < MOST_CALLS:
-            n += self._handle_some(MOST_CALLS - n)
+        n, most = 0, MOST_UNDER_OVERLOAD if self.pressure.is_overloaded else MOST_CALLS
+        while (self._waiting or self._steps) and n < most:
+            n += self._handle_some(most - n)
         if self._heavy:
             heavy = self._take_heavy()
             n += len(heavy)

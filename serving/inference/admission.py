@@ -12,11 +12,11 @@ from typing import Literal, TypeAlias
 
 from polserve.serving.errors import Overloaded
 
-RUNS = 8
+RUNS = 4
 """Runs of a model, or calls of the loop, that a call may wait for under overload, where these take longer than the
-setting: as many wait now and then at half load, too."""
-LONGEST_RUNS_S = 0.4
-"""Time of those runs, at most: as long as eight of the slowest versions take that may go live by default."""
+setting."""
+LONGEST_RUNS_S = 0.2
+"""Time of those runs, at most: as long as four of the slowest versions take that may go live by default."""
 EXCESS = 1.25
 """Work that comes, to work that is done, from which more comes than is done."""
 WINDOWS, WINDOWS_AGAIN, WINDOW_S = 3, 2, 0.1
@@ -46,7 +46,7 @@ Reason: TypeAlias = Literal["wait", "deadline"]
 class WaitLimits:
     """How long calls may be expected to wait."""
 
-    overload_s: float = 0.01
+    overload_s: float = 0.005
     """Under overload, where the call has a deadline."""
     patience_s: float = 30.0
     """Always, where the call has none."""
@@ -168,6 +168,11 @@ class LoopPressure:
     def is_overloaded_at(self, now: float) -> bool:
         """Whether more comes than is done, in the loop or for a slow version."""
         return now < self.crowded_until or self._admission.is_overloaded
+
+    @property
+    def is_overloaded(self) -> bool:
+        """Whether more comes than is done, in the loop."""
+        return self._admission.is_overloaded
 
     @property
     def is_felt(self) -> bool:

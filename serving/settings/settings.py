@@ -100,9 +100,9 @@ class Settings(SecuritySettings, TraceSettings):
     """Largest number of observations that go to the model together."""
     max_waiting: Annotated[int, Limits(at_least=1)] = 1024
     """Largest number of calls that wait for slow models in one process; more are refused with RESOURCE_EXHAUSTED."""
-    max_wait: Annotated[float, Limits(above=0, at_most=3600), Shown(variable="POLSERVE_MAX_WAIT_S")] = 0.01
-    """Seconds that a call with a deadline may be expected to wait where more comes than is done; up to 8 runs of its
-    model, and 8 calls, are always allowed. What would wait for longer is refused with RESOURCE_EXHAUSTED."""
+    max_wait: Annotated[float, Limits(above=0, at_most=3600), Shown(variable="POLSERVE_MAX_WAIT_S")] = 0.005
+    """Seconds that a call with a deadline may be expected to wait where more comes than is done; up to 4 runs of its
+    model, and 4 calls, are always allowed. What would wait for longer is refused with RESOURCE_EXHAUSTED."""
     patience: Annotated[float, Limits(above=0, at_most=3600), Shown(variable="POLSERVE_PATIENCE_S")] = 30.0
     """Seconds that a call without a deadline may be expected to wait; beyond, it is refused with RESOURCE_EXHAUSTED."""
     max_streams: Annotated[int, Limits(at_least=1, at_most=2**31 - 1)] = 1024

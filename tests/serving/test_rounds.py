@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
@@ -14,7 +15,8 @@ from polserve.serving.calls import Asker, LocalCarrier
 from polserve.serving.grpc.nghttp2 import Uncounted
 from polserve.serving.handlers.base import Quiet
 from polserve.serving.methods import Call, Method
-from polserve.serving.rounds import HEAVY_BYTES, MOST_HEAVY_BYTES, Rounds
+from polserve.serving.rounds import HEAVY_BYTES, MOST_CALLS, MOST_HEAVY_BYTES, MOST_UNDER_OVERLOAD, Rounds
+from tests.support.overload import overload
 
 
 def test_what_is_posted_by_threads_is_called_by_the_loops_thread() -> None:
@@ -121,7 +123,7 @@ class Kept(Quiet):
             call.reply(b"")
 
 
-async def handed_of(sizes: Sequence[int], later: Sequence[int] = ()) -> list[list[int]]:
+async def handed_of(sizes: Sequence[int], later: Sequence[int] = (), *, is_overloaded: bool = False) -> list[list[int]]:
     """What a handler is handed of calls with requests of these sizes, and of some that come a turn later."""
     kept, n_answered = Kept(), 0
 
@@ -129,11 +131,10 @@ async def handed_of(sizes: Sequence[int], later: Sequence[int] = ()) -> list[lis
         nonlocal n_answered
         n_answered += 1
 
-    carrier = LocalCarrier(
-        [Method("a", "B", "unary", kept, Uncounted())],
-        Rounds(asyncio.get_running_loop(), lambda: None),
-        Guard(AccessRules()),
-    )
+    rounds = Rounds(asyncio.get_running_loop(), lambda: None)
+    if is_overloaded:
+        overload(rounds.pressure, time.monotonic())
+    carrier = LocalCarrier([Method("a", "B", "unary", kept, Uncounted())], rounds, Guard(AccessRules()))
     asker = Asker(lambda: False, Shown())
     for size in sizes:
         carrier.begin("/a/B", bytes(size), answered, asker)
@@ -154,3 +155,9 @@ def test_small_requests_are_answered_before_heavy_ones_that_came_first() -> None
 def test_a_round_takes_in_one_heavy_request_however_large() -> None:
     handed = asyncio.run(handed_of([2 * MOST_HEAVY_BYTES, HEAVY_BYTES, HEAVY_BYTES]))
     assert handed == [[2 * MOST_HEAVY_BYTES], [HEAVY_BYTES, HEAVY_BYTES]]
+
+
+@pytest.mark.parametrize(("is_overloaded", "most"), [(False, MOST_CALLS), (True, MOST_UNDER_OVERLOAD)])
+def test_under_overload_the_loop_looks_at_its_connections_more_often(is_overloaded: bool, most: int) -> None:  # noqa: FBT001 - a parameter
+    handed = asyncio.run(handed_of([1] * 2 * MOST_CALLS, is_overloaded=is_overloaded))
+    assert [len(calls) for calls in handed] == [most] * (2 * MOST_CALLS // most)

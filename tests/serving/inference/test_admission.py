@@ -6,10 +6,10 @@ import pytest
 
 from polserve.serving.errors import Overloaded
 from polserve.serving.inference.admission import HOLD_S, Admission, LoopPressure, WaitLimits
+from tests.support.overload import WORK_S, overload
 
 LIMITS = WaitLimits(overload_s=0.05, patience_s=5.0)
 LIMIT_S = LIMITS.under_overload_s(0.001)
-WORK_S = 0.001
 
 
 class Queue:
@@ -125,16 +125,13 @@ def test_a_call_without_a_deadline_waits_for_as_long_as_the_setting_says(queue: 
 
 
 def test_a_slow_model_may_have_a_few_runs_waiting_under_overload() -> None:
-    assert LIMITS.under_overload_s(0.02) == pytest.approx(0.16)
+    assert LIMITS.under_overload_s(0.02) == pytest.approx(0.08)
 
 
 def overloaded(limits: WaitLimits = LIMITS) -> LoopPressure:
     """A loop that three times as many calls have come to for a second as it can answer."""
     pressure = LoopPressure(limits)
-    for tick in range(100):
-        pressure.note_round(500, n_answered=10, seconds=10 * WORK_S)
-        for _ in range(30):
-            pressure.refusal(deadline=1e9, now=0.01 * tick, is_lone=False)
+    overload(pressure)
     return pressure
 
 
@@ -174,8 +171,8 @@ def test_a_few_calls_may_wait_for_the_loop_also_where_a_full_machine_makes_each_
     pressure.note_round(0, n_answered=2, seconds=0.1)
     assert pressure.is_overloaded_at(10.0)
     told = [pressure.refusal(deadline=1e9, now=10.0, is_lone=False) for _ in range(20)]
-    assert told[:8] == [None] * 8
-    assert all(told[10:])
+    assert told[:4] == [None] * 4
+    assert all(told[6:])
 
 
 def test_an_overload_that_goes_on_is_noticed_sooner_the_second_time(queue: Queue) -> None:

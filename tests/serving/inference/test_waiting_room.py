@@ -142,7 +142,7 @@ def test_calls_that_are_let_in_and_on_their_way_count_for_those_after_them() -> 
     told = [room.foresee(asking.policy, deadline, is_coming=True) for _ in range(50)]
     n_let_in = told.count(None)
     assert told == [None] * n_let_in + told[n_let_in:]
-    assert n_let_in == pytest.approx(8, abs=2), "as many as may wait: eight runs"
+    assert n_let_in == pytest.approx(4, abs=1), "as many as may wait: four runs"
     room.put(asking.question(left_s=60))  # one of them has come, and waits in its own right
     assert room.foresee(asking.policy, deadline, is_coming=False) is not None
     assert room.foresee(loaded("other"), deadline, is_coming=True) is None, "nobody waits for that one"
