@@ -20,7 +20,7 @@ RESAMPLES = 5_000
 """Bootstrap resamples; from one draw to another, 2.5 % beyond an end are 2.3 to 2.7 %."""
 BLOCK_NUMBERS = 20_000
 """Numbers of resamples worked on together: so few that memory is not given back and asked for at each block."""
-ROUNDING = 1e-9
+ROUNDING = 16 * float(np.finfo(np.float64).eps)
 """Differences below this part of the values are rounding, and zero."""
 MOST_TIED = 0.25
 """Largest part of all games that may return one value where the IQM decides: it leaves out as many at either end."""
@@ -97,6 +97,8 @@ def compare(
         raise ValueError("a comparison needs finite returns")
     sides = _side(ours), _side(theirs)
     scale = float(max(np.abs(ours).max(), np.abs(theirs).max()))
+    base = theirs.min()  # so that sums are exact where returns are large beside their differences
+    ours, theirs = ours - base, theirs - base
     resampled = np.concatenate([_statistics(counts, ours, theirs) for counts in _blocks(_resamples(ours.size))], axis=1)
     whole = _statistics(np.ones((1, ours.size), np.uint8), ours, theirs)[:, 0]
     ends = np.quantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2], axis=1).T

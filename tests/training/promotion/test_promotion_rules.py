@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -114,6 +114,7 @@ def test_a_margin_in_returns_is_taken_as_it_is() -> None:
     rule=st.sampled_from(Rule),
     is_binary=st.booleans(),
 )
+@example(shift=-1e6, scale=1e-3, candidate=1.0, rule=Rule.NOT_WORSE, is_binary=True)
 @settings(max_examples=30, deadline=None)
 def test_the_decision_is_the_same_whatever_is_added_to_returns_and_in_whatever_unit_they_are(
     shift: float,
