@@ -273,7 +273,7 @@ class Connection(asyncio.Protocol):
                 return
             self.acknowledge(event.stream_id, len(data))
             if call is None:
-                self.lingering.answered.pop(event.stream_id, None)
+                self.lingering.forget(event.stream_id)
             else:
                 call.is_half_closed = True
             return
@@ -302,7 +302,7 @@ class Connection(asyncio.Protocol):
     def _take_end_of_stream(self, event: engine.StreamClosed) -> None:
         if self._unwanted.withheld:
             self._unwanted.forget(event.stream_id)
-        self.lingering.answered.pop(event.stream_id, None)
+        self.lingering.forget(event.stream_id)
         call = self.calls.pop(event.stream_id, None)
         if call is not None:
             call.is_half_closed = True

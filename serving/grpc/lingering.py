@@ -20,28 +20,36 @@ LONGEST_S = 1.0
 class Lingering:
     """Resets the streams of one connection that their clients leave open: those that are due, all at once."""
 
-    __slots__ = ("_connection", "_is_waiting", "answered")
+    __slots__ = ("_answered", "_connection", "_is_waiting")
 
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection
-        self.answered: dict[int, float] = {}
+        self._answered: dict[int, float] = {}
         """When each such stream was answered, by the monotonic clock; the oldest first."""
         self._is_waiting = False
 
     def reset_later(self, stream_id: int) -> None:
         """Free a stream, once its client has read the answer or has had the time to."""
-        self.answered[stream_id] = time.monotonic()
+        self.note(stream_id, time.monotonic())
         self.wait()
+
+    def note(self, stream_id: int, now: float) -> None:
+        """Take notice of a stream that was answered now; `wait` frees all that were."""
+        self._answered[stream_id] = now
+
+    def forget(self, stream_id: int) -> None:
+        """Take notice of a stream that its client has ended."""
+        self._answered.pop(stream_id, None)
 
     def wait(self) -> None:
         """See to it that what was answered is freed."""
-        if self.answered and not self._is_waiting:
+        if self._answered and not self._is_waiting:
             self._is_waiting = True
             self._connection.loop.call_later(LINGER_S, self._reset_due)
 
     def _reset_due(self) -> None:
         self._is_waiting = False
-        connection, answered = self._connection, self.answered
+        connection, answered = self._connection, self._answered
         if not answered or connection.is_gone:
             return
         connection.flush()  # a reset takes away the headers, too, that were not sent yet

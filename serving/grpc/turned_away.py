@@ -122,7 +122,7 @@ class TurnedAway:
         """Have the answer sent, with all that goes out after what was received."""
         self._connection.h2.send_response(request.stream_id, answer, end_stream=True)
         if not request.end_stream:
-            self._connection.lingering.answered[request.stream_id] = self._connection.received_at
+            self._connection.lingering.note(request.stream_id, self._connection.received_at)
 
 
 @functools.lru_cache(64)

@@ -56,7 +56,8 @@ class FolderSource:
         while True:
             before, self._desired = self._desired, self._read()
             newly = _withdrawn(self._desired) - _withdrawn(before)
-            if any(self._lacks(*one) for one in newly) and (good := self._last_good(self._desired)) != self._desired:
+            is_lacking = any(self._lacks(policy, version) for policy, version, _ in newly)
+            if is_lacking and (good := self._last_good(self._desired)) != self._desired:
                 yield good
             if is_first or self._desired != before:
                 is_first = False
@@ -64,7 +65,7 @@ class FolderSource:
             if self._closed.wait(self._poll_interval_s):
                 return
 
-    def _lacks(self, policy: str, version: str, _sha256: str) -> bool:
+    def _lacks(self, policy: str, version: str) -> bool:
         """Whether no version of a policy answers but for this one, which is withdrawn."""
         return self._live.get(policy, {}).get(CHAMPION, version) == version
 
