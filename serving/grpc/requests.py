@@ -46,7 +46,7 @@ def begin(call: StreamCall, headers: Sequence[engine.Header], fields: Mapping[by
         fields: the first of those of each name.
         unknown: the method of calls whose method does not exist.
     """
-    _check_size(headers, call.connection.limits.max_metadata_bytes)
+    _check_size(headers, fields, call.connection.limits.max_metadata_bytes)
     if call.method is unknown:
         raise Rejected(UNKNOWN_METHOD)
     content_type = fields[b"content-type"]
@@ -62,8 +62,12 @@ def begin(call: StreamCall, headers: Sequence[engine.Header], fields: Mapping[by
     admit(call, fields)
 
 
-def _check_size(headers: Sequence[engine.Header], most: int) -> None:
-    n_bytes = sum(map(len, chain.from_iterable(headers))) + FIELD_BYTES * len(headers)
+def _check_size(headers: Sequence[engine.Header], fields: Mapping[bytes, bytes], most: int) -> None:
+    if len(fields) == len(headers):  # none comes twice
+        n_bytes = len(b"".join(fields)) + len(b"".join(fields.values()))
+    else:
+        n_bytes = sum(map(len, chain.from_iterable(headers)))
+    n_bytes += FIELD_BYTES * len(headers)
     if n_bytes > most:
         allowed = f"metadata: {most >> 10} KiB are allowed, and these are {n_bytes} bytes"
         raise Rejected(Status(Code.RESOURCE_EXHAUSTED, f"{allowed}: send less, or raise --max-metadata-kib"))

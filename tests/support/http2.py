@@ -80,8 +80,10 @@ class RawClient:
     def __exit__(self, *_: object) -> None:
         self.socket.close()
 
-    def begin(self, path: str = ACT, *, end: bool = False, **changes: str | None) -> int:
-        """Open a stream with gRPC's headers and `changes` to them, None to leave one out; returns its number."""
+    def begin(
+        self, path: str = ACT, *, end: bool = False, more: Sequence[tuple[str, str]] = (), **changes: str | None
+    ) -> int:
+        """Open a stream with gRPC's headers, `changes` to them, None to leave one out, and more; returns its number."""
         headers: dict[str, str | None] = {
             ":method": "POST",
             ":scheme": "http",
@@ -91,7 +93,8 @@ class RawClient:
             "te": "trailers",
         }
         headers.update({name.replace("__", ":").replace("_", "-"): value for name, value in changes.items()})
-        fields = [(name.encode(), value.encode()) for name, value in headers.items() if value is not None]
+        given = [(name, value) for name, value in headers.items() if value is not None]
+        fields = [(name.encode(), value.encode()) for name, value in (*given, *more)]
         stream_id = self.h2.send_request(fields, end_stream=end)
         self.streams[stream_id] = Stream()
         self.flush()
@@ -143,7 +146,7 @@ class RawClient:
 
     def call(self, path: str, pieces: Sequence[bytes], **changes: str | None) -> Stream:
         """Make a call whose body is these pieces, each in frames of its own; return what came back."""
-        stream_id = self.begin(path, end=not pieces, **changes)
+        stream_id = self.begin(path, more=(), end=not pieces, **changes)
         for i, piece in enumerate(pieces):
             self.send(stream_id, piece, end=i == len(pieces) - 1)
         return self.wait(stream_id)
