@@ -156,13 +156,13 @@ PRESETS: Mapping[str, Recipe] = {
     "mspacman-maze": Recipe(
         policy="mspacman-maze",
         environment=MS_PACMAN,
-        loop=dataclasses.replace(ARCADE_LOOP, steps=6_000_000, evaluate_every=250_000, selection_episodes=64),
+        loop=dataclasses.replace(ARCADE_LOOP, steps=3_000_000, evaluate_every=500_000, selection_episodes=64),
         network=NetworkConfig(hidden_sizes=(256, 256), layer_norm=True, quantiles=51),
         agent=dataclasses.replace(
             QR_DQN,
             learning_rate=3e-4,
             learning_rate_end=5e-5,
-            learning_rate_updates=180_000,
+            learning_rate_updates=90_000,
             adam_epsilon=1e-8,
             batch_size=128,
             discount=0.995,

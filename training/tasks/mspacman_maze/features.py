@@ -1,6 +1,7 @@
 """From a situation to numbers about each of the four ways that Ms. Pac-Man can go, and about the whole.
 
-A distance d becomes exp(-d / 6): near things count, far ones fade.
+A distance d becomes exp(-d / 6): near things count, far ones fade. Where what is far matters, too, such as the last
+pellets of a maze, exp(-d / 30) and the way that is the shortest are told as well.
 """
 
 import torch
@@ -11,9 +12,9 @@ from polserve.training.tasks.mspacman_maze.mazes import ENERGIZERS, FAR, N_CELLS
 from polserve.training.tasks.mspacman_maze.sight import Eye, Sight
 from polserve.training.tasks.mspacman_maze.situation import N_FRAMES, Situation, Situations
 
-FADE = 6.0
+FADE, FAR_FADE = 6.0, 30.0
 N_MAZES = 4
-N_OF_A_WAY = 33
+N_OF_A_WAY = 40
 """Features of each way."""
 N_OF_ALL = 31
 """Features of the whole."""
@@ -29,13 +30,13 @@ class MazeFeatures(nn.Module):
         self.situations = Situations()
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Features (n, 163) of stacks (n, 4, 210, 160, 3) uint8 of frames."""
+        """Features (n, 191) of stacks (n, 4, 210, 160, 3) uint8 of frames."""
         seen = [part.unflatten(0, (-1, N_FRAMES)) for part in self.eye(frames.flatten(0, 1))]
         return features(self.situations([Sight(*(part[:, number] for part in seen)) for number in range(N_FRAMES)]))
 
 
 def features(situation: Situation) -> Tensor:
-    """Features (n, 4 * 33 + 31): those of up, right, left and down, then of the whole."""
+    """Features (n, 4 * 40 + 31): those of up, right, left and down, then of the whole."""
     of_ways = [*_goods(situation), *_ghosts(situation), *_room(situation)]
     return torch.cat((torch.stack(of_ways, 2).flatten(1), _whole(situation)), 1)
 
@@ -46,8 +47,18 @@ def _goods(now: Situation) -> list[Tensor]:
     is_safe = now.is_safe & other
     is_shortest = now.is_shortest
 
+    def away(targets: Tensor, allowed: Tensor) -> Tensor:
+        return torch.where(targets[:, None] & allowed, now.steps, float(FAR)).amin(2)
+
     def near(targets: Tensor, allowed: Tensor) -> Tensor:
-        return fade(torch.where(targets[:, None] & allowed, now.steps, float(FAR)).amin(2))
+        return fade(away(targets, allowed))
+
+    def far(targets: Tensor) -> Tensor:
+        return fade(away(targets, other), FAR_FADE)
+
+    def is_shortest_to(targets: Tensor, allowed: Tensor) -> Tensor:
+        distance = away(targets, allowed)
+        return ((distance <= distance.amin(1, keepdim=True)) & (distance < FAR)).to(torch.float32)
 
     def count(targets: Tensor, within: float, allowed: Tensor) -> Tensor:
         return (targets[:, None] & allowed & is_shortest & (now.steps <= within)).to(torch.float32).sum(2)
@@ -66,6 +77,13 @@ def _goods(now: Situation) -> list[Tensor]:
         near(now.flashing, other),
         near(now.fruit, other),
         near(now.fruit, is_safe),
+        far(now.pellets),
+        is_shortest_to(now.pellets, other),
+        is_shortest_to(now.pellets, is_safe),
+        far(now.energizers),
+        is_shortest_to(now.energizers, other),
+        far(now.edible),
+        is_shortest_to(now.edible, other),
     ]
 
 
@@ -129,6 +147,6 @@ def _whole(now: Situation) -> Tensor:
     return torch.cat([part.to(torch.float32) for part in parts], 1)
 
 
-def fade(distance: Tensor) -> Tensor:
-    """1 for nothing, towards 0 for far."""
-    return torch.exp(-distance / FADE)
+def fade(distance: Tensor, cells: float = FADE) -> Tensor:
+    """1 for nothing, towards 0 for far: a third of it for each so many cells."""
+    return torch.exp(-distance / cells)

@@ -20,7 +20,7 @@ Observations = NDArray[np.float32]
 
 
 def make_mazes(spec: EnvironmentSpec, n: int) -> "MazeVec":
-    """`n` games whose observations are features (163,) and whose actions are up, right, left and down."""
+    """`n` games whose observations are features (191,) and whose actions are up, right, left and down."""
     return MazeVec(make_vec(EnvironmentSpec(spec.id, AS_GYMNASIUM_MAKES_IT, spec.module), n))
 
 
@@ -40,7 +40,7 @@ class MazeVec(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         self._is_over = np.zeros(self.num_envs, np.bool_)
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Observations, dict[str, Any]]:
-        """Features (n, 163) of the first frames."""
+        """Features (n, 191) of the first frames."""
         frames, info = self._games.reset(seed=seed, options=options)
         self._sights = [see(frames.reshape(-1, *FRAME_SHAPE))] * N_FRAMES
         self._is_over[:] = False
@@ -49,7 +49,7 @@ class MazeVec(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
     def step(
         self, actions: NDArray[Any]
     ) -> tuple[Observations, NDArray[Any], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
-        """Features (n, 163) after one step of each game; a game that was over begins anew."""
+        """Features (n, 191) after one step of each game; a game that was over begins anew."""
         frames, rewards, terminated, truncated, info = self._games.step(actions)
         latest = see(frames.reshape(-1, *FRAME_SHAPE))
         self._sights = [*self._sights[1:], latest]
