@@ -196,7 +196,7 @@ def compare_workers(report: Report) -> None:
     report.line(
         "workers_cpu", f"two workers, CPU per call, to two services; median of {TURNS}", ratio, 1, "<= 1.05", ""
     )
-    title = "calls that a worker of two answers at once, to one service: the fewer, the more each takes"
+    title = "mean batch of a worker of two, to one service: small batches cost more CPU for a call"
     report.line("workers_batch", title, batch_of_two, batch_of_one, "", "")
     title = "the busier of two workers, its share of their busy time, to a half"
     report.line("workers_share", title, share, 0.5, "", "")

@@ -35,7 +35,8 @@ class Arrivals:
     latencies_s: list[float] = field(default_factory=list)
     """Seconds from when each answered call was due to its answer."""
     statuses: dict[str, int] = field(default_factory=dict)
-    """Calls by the number of their gRPC status; "late" were not answered in time, "unsent" found no stream in time."""
+    """Calls by the number of their gRPC status; "late" were not answered in time, "unsent" found no stream in
+    time, "lost" lost their connection; "reset N" and "none" were answered with no status."""
     refusal_latencies_s: list[float] = field(default_factory=list)
     """The same of calls that were refused with RESOURCE_EXHAUSTED."""
     behind_s: float = 0.0
@@ -87,12 +88,13 @@ class Generator:
                 if due >= self._from:
                     self._found.n_due += 1
                     self._found.behind_s = max(self._found.behind_s, now - due)
-            if now > until and not any(link.due or link.waiting for link in self._links):
+            if now > until and not any(link.due or link.waiting for link in (*self._links, *self._leaving)):
                 break
             self._turn(now)
         self._found.seconds = self._seconds
         for link in (*self._links, *self._leaving):
             self._count("late", sum(due >= self._from for due in link.due.values()))
+            self._count("unsent", sum(due >= self._from for due in link.waiting))
             link.socket.close()
         return self._found
 
@@ -134,7 +136,8 @@ class Generator:
         if due is None:
             return
         if status == REFUSED_STREAM:  # nobody has looked at the call: gRPC's clients make it again
-            link.waiting.appendleft(due)
+            is_over = link.is_leaving or link.is_closed
+            (self._links[stream_id % len(self._links)] if is_over else link).call_again(due)
         else:
             self._note(status, due, now)
 

@@ -4,6 +4,7 @@ For measurements only: a client on an HTTP/2 library spends more on a call than 
 request again and again, obeys the service's limits of streams and bytes, and reads nothing of an answer but its status.
 """
 
+import bisect
 import socket
 import ssl
 import struct
@@ -22,6 +23,7 @@ CANCEL = 8
 REFUSED_STREAM = "reset 7"
 """What comes of a call that the service has not looked at."""
 HEADER_TABLE_SIZE, MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE = 1, 3, 4, 5
+IS_HUFFMAN = 0x80
 HEAD = struct.Struct(">BHBBI")
 """Head of a frame: its size in two parts, kind, flags and stream."""
 MAX_WINDOW = (1 << 31) - 1
@@ -85,6 +87,10 @@ class Link:
         settings = struct.pack(">HIHI", HEADER_TABLE_SIZE, 0, INITIAL_WINDOW_SIZE, 1 << 20)
         self._out = bytearray(PREFACE + frame_of(SETTINGS, 0, 0, settings))
         self._out += frame_of(WINDOW_UPDATE, 0, 0, struct.pack(">I", MAX_WINDOW - 65_535))
+
+    def call_again(self, due: float) -> None:
+        """Have a call wait that was due before: in its place, as the first to be due comes first."""
+        bisect.insort(self.waiting, due)
 
     def flush(self, now: float, timeout_s: float) -> list[float]:
         """Begin the calls that there are streams for, and send what can be sent.
@@ -167,8 +173,8 @@ class Link:
                 n = self.socket.send(self._out)
             except (BlockingIOError, ssl.SSLWantWriteError):
                 return
-            except OSError:
-                self.is_closed = True
+            except OSError:  # what has come before the end is read all the same
+                self._out.clear()
                 return
             del self._out[:n]
 
@@ -188,6 +194,8 @@ class Link:
                     yield stream_id, _status(data, start, end)
             elif kind == DATA:
                 self._n_unacknowledged += end - start
+                if flags & END_STREAM:
+                    yield stream_id, "none"
             else:
                 yield from self._control(kind, flags, stream_id, data[start:end])
         self._rest = data[at:]
@@ -232,4 +240,6 @@ def _status(data: bytes, start: int, end: int) -> str:
     if at < 0:
         return "none"
     at += len(STATUS_NAME)
+    if data[at] & IS_HUFFMAN:
+        raise ValueError(f"grpc-status: expected digits as they are, which are shorter, got {data[at:end]!r}")
     return data[at + 1 : at + 1 + data[at]].decode()

@@ -20,7 +20,7 @@ from polserve.serving.methods import Call, Method
 MOST_CALLS = 256
 """Calls of a round, at most: after these the loop looks at its connections again."""
 MOST_UNDER_OVERLOAD = 64
-"""The same under overload, when reading and refusing takes as long again, for which what was let in has to wait."""
+"""The same under overload: reading and refusing comes between rounds then, and those who were let in wait for it."""
 HEAVY_BYTES = 1 << 16
 """A request of this size takes long to read: smaller ones are answered before it, also those that come later."""
 MOST_HEAVY_BYTES = 1 << 20

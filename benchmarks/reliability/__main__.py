@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", help="what to measure; all by default")
     parser.add_argument("--minutes", type=float, default=20.0, help="length of the soak")
     parser.add_argument("--kills", type=int, default=100, help="number of kills")
-    parser.add_argument("--times", type=float, default=3.0, help="calls of the overload, to the capacity (3)")
+    parser.add_argument("--times", type=float, default=3.0, help="overload: calls that come, to the capacity")
     arguments = parser.parse_args()
     if unknown := set(arguments.parts) - set(PARTS):
         parser.error(f"parts: expected some of {', '.join(PARTS)}, got {', '.join(unknown)}")

@@ -55,25 +55,35 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What an HTTP/2 client sends first."""
 MAX_HEADER_LIST_BYTES = 16 * 1024
 TIMES_READ = 4
-"""How many times what is allowed a peer's headers are read: up to there a call can be refused by itself."""
+"""Headers are read up to this multiple of their limit, so that a call above it can be refused alone."""
 MAX_FRAME_BYTES = 1 << 20
+LEAST_FRAME_BYTES = 1 << 14
+"""Size of frames that a peer always may send."""
+LEAST_FIELD_BYTES = 33
+"""What a header is reckoned as at least."""
+MOST_CONTINUATIONS = 8
+"""Frames that headers of the usual size may be split into."""
 STREAM_WINDOW_BYTES = 1 << 20
 """What a peer may send on a stream before it is acknowledged as consumed."""
 CONNECTION_WINDOW_BYTES = 16 << 20
 
 
 def server_connection(max_streams: int, max_header_bytes: int = MAX_HEADER_LIST_BYTES) -> Connection:
-    """Make the service's end of a new connection, which tells of so many streams at once, and so much metadata.
+    """Make the service's end of a new connection.
 
-    A client that sends `TIMES_READ` times as much metadata in one call, or more, loses the connection.
+    Args:
+        max_streams: calls that the client may have open at once, as it is told.
+        max_header_bytes: metadata that a call may have, as it is told. `TIMES_READ` times as much is read; a client
+            that sends more loses the connection.
     """
+    most_read = TIMES_READ * max_header_bytes
     limits = Configuration(
         auto_window_update=False,
-        max_inbound_header_list_size=TIMES_READ * max_header_bytes,
-        max_inbound_header_count=256,
+        max_inbound_header_list_size=most_read,
+        max_inbound_header_count=most_read // LEAST_FIELD_BYTES,
         max_outbound_ack=1_000,
         max_settings=32,
-        max_continuations=8,
+        max_continuations=max(MOST_CONTINUATIONS, most_read // LEAST_FRAME_BYTES + 1),
         stream_reset_rate_limit=(10_000, 1_000),
         glitch_rate_limit=(10_000, 330),
     )

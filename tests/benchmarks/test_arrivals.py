@@ -47,12 +47,19 @@ class Silent(Quiet):
         pass
 
 
-def arrive(handler: Handler, *, message: bytes = b"x", max_streams: int = 100, timeout_s: float = 10.0) -> Arrivals:
+def arrive(
+    handler: Handler,
+    *,
+    message: bytes = b"x",
+    max_streams: int = 100,
+    timeout_s: float = 10.0,
+    max_age_s: float = 1e9,
+) -> Arrivals:
     """What becomes of calls to a service with this handler."""
 
     async def serve() -> Arrivals:
         rounds = Rounds(asyncio.get_running_loop(), lambda: None)
-        limits = ConnectionLimits(8 << 20, max_streams, max_reserved_bytes=1 << 28, keepalive_s=60, max_age_s=1e9)
+        limits = ConnectionLimits(8 << 20, max_streams, max_reserved_bytes=1 << 28, keepalive_s=60, max_age_s=max_age_s)
         carrier = Nghttp2Carrier([Method("test", "Work", "unary", handler, Uncounted())], rounds, limits)
         port = carrier.bind("127.0.0.1", 0)
         await carrier.start()
@@ -69,21 +76,21 @@ def arrive(handler: Handler, *, message: bytes = b"x", max_streams: int = 100, t
     return asyncio.run(serve())
 
 
-def test_every_call_is_answered_whole_also_where_it_is_larger_than_all_windows() -> None:
+def test_every_call_is_answered_whole_also_where_it_is_larger_than_a_streams_window() -> None:
     small, large = Answering(), Answering()
     message = bytes(STREAM_WINDOW_BYTES + 100_000)
     for handler, sent in ((small, b"x"), (large, message)):
         found = arrive(handler, message=sent)
         n = found.n_due
         assert n >= CALLS
-        assert found.statuses == {"0": n, "late": 0}
+        assert found.statuses == {"0": n, "late": 0, "unsent": 0}
         assert len(found.latencies_s) == n
         assert handler.sizes == [len(sent)] * n
 
 
 def test_refusals_are_told_apart() -> None:
     found = arrive(Refusing())
-    assert found.statuses == {"8": found.n_due, "late": 0}
+    assert found.statuses == {"8": found.n_due, "late": 0, "unsent": 0}
     assert len(found.refusal_latencies_s) == found.n_due
     assert not found.latencies_s
 
@@ -103,7 +110,15 @@ def test_calls_without_a_stream_are_not_made() -> None:
     assert not answering.sizes
 
 
+def test_calls_go_on_where_the_service_asks_to_connect_again() -> None:
+    answering = Answering()
+    found = arrive(answering, max_age_s=0.1)
+    assert found.statuses == {"0": found.n_due, "late": 0, "unsent": 0}
+    assert len(answering.sizes) == found.n_due
+
+
 def test_the_service_is_told_the_time_that_is_left() -> None:
     answering = Answering()
-    arrive(answering, timeout_s=5.0)
+    found = arrive(answering, timeout_s=5.0)
+    assert len(answering.timeouts_s) == found.n_due
     assert all(4.0 < left_s <= 5.0 for left_s in answering.timeouts_s)

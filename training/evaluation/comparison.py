@@ -97,8 +97,6 @@ def compare(
         raise ValueError("a comparison needs finite returns")
     sides = _side(ours), _side(theirs)
     scale = float(max(np.abs(ours).max(), np.abs(theirs).max()))
-    base = theirs.min()  # so that sums are exact where returns are large beside their differences
-    ours, theirs = ours - base, theirs - base
     resampled = np.concatenate([_statistics(counts, ours, theirs) for counts in _blocks(_resamples(ours.size))], axis=1)
     whole = _statistics(np.ones((1, ours.size), np.uint8), ours, theirs)[:, 0]
     ends = np.quantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2], axis=1).T
@@ -145,9 +143,10 @@ def _statistics(counts: CountArray, ours: FloatArray, theirs: FloatArray) -> Flo
     not_above = np.searchsorted(sorted_theirs, ours, "right")
     games_beaten_twice = up_to_theirs[:, below] + up_to_theirs[:, not_above]
     wins = np.einsum("bn,bn->b", counts.astype(np.float64), games_beaten_twice.astype(np.float64)) / 2
+    base = sorted_theirs[0]  # so that sums are exact where returns are large beside their differences
     return np.stack(
         [
-            _iqms(sorted_ours, up_to_ours) - _iqms(sorted_theirs, up_to_theirs),
+            _iqms(sorted_ours - base, up_to_ours) - _iqms(sorted_theirs - base, up_to_theirs),
             counts @ (ours - theirs) / n,
             wins / n**2,
         ]

@@ -1,7 +1,7 @@
 """From a situation to numbers about each of the four ways that Ms. Pac-Man can go, and about the whole.
 
 A distance d becomes exp(-d / 6): near things count, far ones fade. Where what is far matters, too, such as the last
-pellets of a maze, exp(-d / 30) and the way that is the shortest are told as well.
+pellets of a maze, there is exp(-d / 30) as well, and which way is the shortest.
 """
 
 import torch
@@ -148,5 +148,5 @@ def _whole(now: Situation) -> Tensor:
 
 
 def fade(distance: Tensor, cells: float = FADE) -> Tensor:
-    """1 for nothing, towards 0 for far: a third of it for each so many cells."""
+    """1 for nothing, 1 / e for so many cells, towards 0 for far."""
     return torch.exp(-distance / cells)

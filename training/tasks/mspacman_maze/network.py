@@ -35,7 +35,7 @@ class WayNetwork(QuantileNetwork):
 
 
 class _Sides(nn.Module):
-    """Features (n, 191) as each way has them, (n, 4, 163): of this way, right of it, left, behind, and of the whole."""
+    """Features (n, 191) as each way has them, (n, 4, 191): of this way, right of it, left, behind, and of the whole."""
 
     _order: Tensor
 
