@@ -11,6 +11,7 @@ import torch
 from gymnasium.vector import VectorWrapper
 from numpy.typing import NDArray
 
+from polserve.protos.shared.names import GOLDEN_FILE
 from polserve.training.environments.making import EnvironmentSpec, VecEnv, make_vec
 from polserve.training.registry.lookup import BUNDLED
 from polserve.training.runs.initial_weights import read_weights_of
@@ -192,8 +193,13 @@ def test_the_nine_actions_have_the_values_of_the_four_ways_and_else_the_least() 
     assert AllActions()(values).tolist() == [[1.0, 3.0, 1.0, 2.0, 4.0, 1.0, 1.0, 1.0, 1.0]]
 
 
-def test_a_run_cannot_begin_with_weights_for_other_features() -> None:
+def test_a_run_can_begin_with_the_weights_in_the_bundled_graph() -> None:
+    bundled = BUNDLED / "mspacman-maze" / "1"
     network = WayNetwork(PRESETS["mspacman-maze"].network)
-    weights, _ = read_weights_of(BUNDLED / "mspacman-maze" / "1")
-    with pytest.raises(RuntimeError, match="size mismatch"):
-        network.load_state_dict({name: weights[name] for name in network.state_dict()})
+    weights, initial = read_weights_of(bundled)
+    network.load_state_dict({name: weights[name] for name in network.state_dict()})
+    golden = np.load(bundled / GOLDEN_FILE, allow_pickle=False)
+    with torch.no_grad():
+        values = AllActions()(network(MazeFeatures()(torch.from_numpy(golden["observation"][:8]))))
+    np.testing.assert_allclose(values.numpy(), golden["values"][:8], rtol=1e-4, atol=1e-4)
+    assert initial.environment_steps == 2_547_065
