@@ -164,10 +164,25 @@ CASES: dict[str, tuple[Frames, Ended | Reset | Answered]] = {
             *[ContinuationFrame(1, peer.field("x", "y" * 8_000))] * 3,
             ContinuationFrame(1, b"", flags=["END_HEADERS"]),
         ],
+        Answered(8),
+    ),
+    "a header list at four times the limit": (
+        lambda peer: [
+            HeadersFrame(1, peer.block()),
+            *[ContinuationFrame(1, peer.field("x", "y" * 16_000))] * 4,
+            ContinuationFrame(1, peer.field("x", "y" * 2_000), flags=["END_HEADERS"]),
+        ],
         Ended(),
     ),
     "300 headers": (
-        lambda peer: [peer.headers(1, ACT, *((f"x{i}", "y") for i in range(300)))],
+        lambda peer: [
+            peer.headers(1, ACT, *((f"x{i}", "y") for i in range(300))),
+            DataFrame(1, BODY, flags=END),
+        ],
+        Answered(),
+    ),
+    "3,000 headers": (
+        lambda peer: [peer.headers(1, ACT, *((f"x{i}", "y") for i in range(3_000)))],
         Ended(),
     ),
     "headers that never end": (endless_headers, Ended()),
