@@ -190,7 +190,7 @@ def compare_workers(report: Report) -> None:
             spent = [so_far + of_each[pid] for so_far, pid in zip(spent, two.pids, strict=True)]
             of_two, of_ones = (sum(of_each[pid] for pid in pids) for pids in (two.pids, (*one.pids, *other.pids)))
             ratios.append(of_two / of_ones)
-        batch_of_two, batch_of_one = _calls_a_run(two), (_calls_a_run(one) + _calls_a_run(other)) / 2
+        batch_of_two, batch_of_one = _mean_batch(two), (_mean_batch(one) + _mean_batch(other)) / 2
         of_two, of_one = two.resident_mib(), one.resident_mib()
     ratio, share = median(ratios), max(spent) / sum(spent)
     report.line(
@@ -207,7 +207,7 @@ def compare_workers(report: Report) -> None:
     report.figures["resident_mib"] = max(of_two, of_one)
 
 
-def _calls_a_run(server: Server) -> float:
+def _mean_batch(server: Server) -> float:
     return server.sample("polserve_batch_size_sum") / server.sample("polserve_batch_size_count")
 
 

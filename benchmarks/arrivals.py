@@ -137,7 +137,7 @@ class Generator:
             return
         if status == REFUSED_STREAM:  # nobody has looked at the call: gRPC's clients make it again
             is_over = link.is_leaving or link.is_closed
-            (self._links[stream_id % len(self._links)] if is_over else link).call_again(due)
+            (min(self._links, key=lambda one: len(one.waiting)) if is_over else link).call_again(due)
         else:
             self._note(status, due, now)
 

@@ -95,10 +95,13 @@ class Server:
             return call(message, timeout=60, wait_for_ready=True)
 
     def sample(self, name: str) -> float:
-        """Return a sample of its metrics, by the name and labels that it is written with; 0 where there is none."""
+        """Return a sample of its metrics, by its name and labels as they are written; SystemExit where it has none."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/metrics", timeout=30) as page:
             lines = page.read().decode().splitlines()
-        return next((float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(f"{name} ")), 0.0)
+        found = [float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(f"{name} ")]
+        if not found:
+            raise SystemExit(f"metrics: expected a sample {name}, got none")
+        return found[0]
 
     def drive(self, message: bytes, shape: Shape, calls: int) -> Measured:
         """Make `calls` calls, after a tenth of them to warm up."""

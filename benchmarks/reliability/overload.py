@@ -21,17 +21,16 @@ TIMEOUT_S = 1.0
 
 def measure_overload(report: Report, arguments: argparse.Namespace) -> None:
     """Measure a policy whose messages are large, a smaller one of the same kind, and one that takes next to no time."""
-    seconds, times = 8 if arguments.quick else 60, arguments.times
     *others, client = sorted(os.sched_getaffinity(0))
     with on_cores(others or [client]), polserve("--policy", "mspacman") as server, on_cores([client]):
-        _compare(report, "frames", server, frames_message(server), Shape(8, 1), (seconds, times))
+        _compare(report, "frames", server, frames_message(server), Shape(8, 1), arguments)
     with tempfile.TemporaryDirectory() as name:
         message = act_message("nature", write_nature(Path(name)))
         with on_cores(others or [client]), polserve("--policies", name) as server, on_cores([client]):
-            _compare(report, "slow", server, message, Shape(8, 1), (seconds, times))
+            _compare(report, "slow", server, message, Shape(8, 1), arguments)
     unbatched = ("--policy", "cartpole", "--batching", "off")
     with on_cores(others or [client]), polserve(*unbatched) as server, on_cores([client]):
-        _compare(report, "fast", server, CARTPOLE, Shape(8, 8), (seconds, times))
+        _compare(report, "fast", server, CARTPOLE, Shape(8, 8), arguments)
 
 
 @contextlib.contextmanager
@@ -46,10 +45,9 @@ def on_cores(cores: Sequence[int]) -> Iterator[None]:
 
 
 def _compare(  # noqa: PLR0913, PLR0917 - one comparison
-    report: Report, name: str, server: Server, message: bytes, shape: Shape, load: tuple[int, float]
+    report: Report, name: str, server: Server, message: bytes, shape: Shape, arguments: argparse.Namespace
 ) -> None:
-    """Measure one policy under a load of so many seconds and so many times its capacity."""
-    seconds, times = load
+    seconds, times = 8 if arguments.quick else 60, arguments.times
     # Before and after, since other work on the machine changes what can be done.
     before = _capacity(server, message, shape)
     half = arriving(server, message, Plan(before / 2, seconds, timeout_s=TIMEOUT_S))

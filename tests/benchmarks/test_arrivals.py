@@ -4,8 +4,12 @@ import argparse
 import asyncio
 import time
 from collections.abc import Sequence
+from typing import Any
+
+import pytest
 
 from benchmarks.arrivals import Arrivals, Generator
+from benchmarks.lean_link import Link
 from polserve.serving.errors import Overloaded
 from polserve.serving.grpc.nghttp2 import Nghttp2Carrier, Uncounted
 from polserve.serving.grpc.shared import ConnectionLimits
@@ -47,13 +51,14 @@ class Silent(Quiet):
         pass
 
 
-def arrive(
+def arrive(  # noqa: PLR0913 - each is what a test sets
     handler: Handler,
     *,
     message: bytes = b"x",
     max_streams: int = 100,
     timeout_s: float = 10.0,
     max_age_s: float = 1e9,
+    seconds: float = SECONDS,
 ) -> Arrivals:
     """What becomes of calls to a service with this handler."""
 
@@ -64,7 +69,7 @@ def arrive(
         port = carrier.bind("127.0.0.1", 0)
         await carrier.start()
         options = argparse.Namespace(
-            port=port, method="test/Work", bearer="", tls=False, connections=2, rate=RATE, seconds=SECONDS
+            port=port, method="test/Work", bearer="", tls=False, connections=2, rate=RATE, seconds=seconds
         )
         options.warm_up, options.timeout = 0.0, timeout_s
         try:
@@ -110,11 +115,18 @@ def test_calls_without_a_stream_are_not_made() -> None:
     assert not answering.sizes
 
 
-def test_calls_go_on_where_the_service_asks_to_connect_again() -> None:
-    answering = Answering()
-    found = arrive(answering, max_age_s=0.1)
+def test_calls_go_on_where_the_service_asks_to_connect_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    answering, made = Answering(), []
+
+    def connect(*arguments: Any, **options: Any) -> Link:
+        made.append(Link(*arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr("benchmarks.arrivals.Link", connect)
+    found = arrive(answering, max_age_s=0.5, seconds=3.0)
     assert found.statuses == {"0": found.n_due, "late": 0, "unsent": 0}
     assert len(answering.sizes) == found.n_due
+    assert len(made) > 2, "the two that it began with, and those after them"
 
 
 def test_the_service_is_told_the_time_that_is_left() -> None:

@@ -53,37 +53,35 @@ def _goods(now: Situation) -> list[Tensor]:
     def near(targets: Tensor, allowed: Tensor) -> Tensor:
         return fade(away(targets, allowed))
 
-    def far(targets: Tensor) -> Tensor:
-        return fade(away(targets, other), FAR_FADE)
-
-    def is_shortest_to(targets: Tensor, allowed: Tensor) -> Tensor:
-        distance = away(targets, allowed)
+    def is_nearest(distance: Tensor) -> Tensor:
         return ((distance <= distance.amin(1, keepdim=True)) & (distance < FAR)).to(torch.float32)
 
     def count(targets: Tensor, within: float, allowed: Tensor) -> Tensor:
         return (targets[:, None] & allowed & is_shortest & (now.steps <= within)).to(torch.float32).sum(2)
 
+    to_pellets, to_safe_pellets = away(now.pellets, other), away(now.pellets, is_safe)
+    to_energizers, to_edible = away(now.energizers, other), away(now.edible, other)
     return [
-        near(now.pellets, other),
-        near(now.pellets, is_safe),
+        fade(to_pellets),
+        fade(to_safe_pellets),
         count(now.pellets, 6, other) / 6,
         count(now.pellets, 14, is_safe) / 14,
         count(now.pellets, FAR, other) / 60,
-        near(now.energizers, other),
+        fade(to_energizers),
         near(now.energizers, is_safe),
-        near(now.edible, other),
+        fade(to_edible),
         near(now.edible, is_safe),
         count(now.edible, 8, other) / 4,
         near(now.flashing, other),
         near(now.fruit, other),
         near(now.fruit, is_safe),
-        far(now.pellets),
-        is_shortest_to(now.pellets, other),
-        is_shortest_to(now.pellets, is_safe),
-        far(now.energizers),
-        is_shortest_to(now.energizers, other),
-        far(now.edible),
-        is_shortest_to(now.edible, other),
+        fade(to_pellets, FAR_FADE),
+        is_nearest(to_pellets),
+        is_nearest(to_safe_pellets),
+        fade(to_energizers, FAR_FADE),
+        is_nearest(to_energizers),
+        fade(to_edible, FAR_FADE),
+        is_nearest(to_edible),
     ]
 
 
