@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,12 +12,15 @@ import pytest
 from benchmarks.arrivals import Arrivals, Generator
 from benchmarks.lean_link import Link
 from polserve.serving.errors import Overloaded
+from polserve.serving.grpc.listener import Ways
 from polserve.serving.grpc.nghttp2 import Nghttp2Carrier, Uncounted
 from polserve.serving.grpc.shared import ConnectionLimits
 from polserve.serving.handlers.base import Quiet
 from polserve.serving.http2.engine import STREAM_WINDOW_BYTES
 from polserve.serving.methods import Call, Handler, Method
 from polserve.serving.rounds import Rounds
+from polserve.serving.tls import TlsFiles, watched_certificates
+from tests.support.certificates import Authority, Pair
 
 RATE, SECONDS = 200, 0.5
 CALLS = round(RATE * SECONDS)
@@ -59,17 +63,20 @@ def arrive(  # noqa: PLR0913 - each is what a test sets
     timeout_s: float = 10.0,
     max_age_s: float = 1e9,
     seconds: float = SECONDS,
+    pair: Pair | None = None,
 ) -> Arrivals:
     """What becomes of calls to a service with this handler."""
 
     async def serve() -> Arrivals:
         rounds = Rounds(asyncio.get_running_loop(), lambda: None)
         limits = ConnectionLimits(8 << 20, max_streams, max_reserved_bytes=1 << 28, keepalive_s=60, max_age_s=max_age_s)
-        carrier = Nghttp2Carrier([Method("test", "Work", "unary", handler, Uncounted())], rounds, limits)
+        methods = [Method("test", "Work", "unary", handler, Uncounted())]
+        ways = Ways() if pair is None else Ways(certificates=watched_certificates(TlsFiles(pair.certificate, pair.key)))
+        carrier = Nghttp2Carrier(methods, rounds, limits, ways)
         port = carrier.bind("127.0.0.1", 0)
         await carrier.start()
         options = argparse.Namespace(
-            port=port, method="test/Work", bearer="", tls=False, connections=2, rate=RATE, seconds=seconds
+            port=port, method="test/Work", bearer="", tls=pair is not None, connections=2, rate=RATE, seconds=seconds
         )
         options.warm_up, options.timeout = 0.0, timeout_s
         try:
@@ -91,6 +98,14 @@ def test_every_call_is_answered_whole_also_where_it_is_larger_than_a_streams_win
         assert found.statuses == {"0": n, "late": 0, "unsent": 0}
         assert len(found.latencies_s) == n
         assert handler.sizes == [len(sent)] * n
+
+
+def test_every_call_is_answered_whole_over_tls(tmp_path: Path) -> None:
+    answering = Answering()
+    message = bytes(STREAM_WINDOW_BYTES + 100_000)
+    found = arrive(answering, message=message, pair=Authority(tmp_path).sign("service"))
+    assert found.statuses == {"0": found.n_due, "late": 0, "unsent": 0}
+    assert answering.sizes == [len(message)] * found.n_due
 
 
 def test_refusals_are_told_apart() -> None:
