@@ -4,6 +4,7 @@ import asyncio
 import errno
 import functools
 import itertools
+import select
 import socket
 import time
 from collections.abc import Callable
@@ -19,9 +20,9 @@ from polserve.serving.tls import HANDSHAKE_S, Certificates
 BACKLOG = 1024
 """Connections that wait to be accepted."""
 TURN_S = 0.001
-"""Time for which a connection is left to a process that has fewer."""
-MOST_TURNS = 100
-"""Most such periods in a row; after them it is taken, and what follows at once, since the other process is too busy."""
+"""Time for which a connection is left to a process that has fewer, before it is looked at again."""
+MOST_LEFT_S = 0.1
+"""The longest that one is left; then it is taken, and what follows at once, since the other process is too busy."""
 PAUSE_S = 1.0
 """Time without new connections, after the system could give none."""
 FULL_S = 0.02
@@ -114,8 +115,11 @@ class Listener:
         """Connections that are not heard yet, such as in the handshake of TLS, and since when; the oldest first."""
         self._fullness = SparseLog("connections_full")
         self._failures = SparseLog("connection_not_begun")
-        self._n_left, self._left_at = 0, 0.0
+        self._left_since, self._left_at = 0.0, 0.0
+        """Since when, and when last, what waits to be taken was left to other processes."""
         self._is_closed = False
+        self._poll = select.poll()
+        self._poll.register(port.socket, select.POLLIN)
         port.socket.listen(BACKLOG)
         port.socket.setblocking(False)
         self._listen()
@@ -147,12 +151,12 @@ class Listener:
         now = time.monotonic()
         is_ours = self._is_ours()
         if is_ours or now - self._left_at > 10 * TURN_S:  # those were other connections
-            self._n_left = 0
-        if not is_ours and self._n_left < MOST_TURNS:
-            self._n_left, self._left_at = self._n_left + 1, now
-            self._wait(TURN_S)
-            return
+            self._left_since = now
         self._left_at = now
+        if not is_ours and now - self._left_since < MOST_LEFT_S:
+            self._loop.remove_reader(self._port.socket)
+            self._loop.call_later(TURN_S, self._look_again)
+            return
         for _ in range(self._at_once):
             if self._taking.count() + len(self._beginning) >= self._taking.most:
                 self._make_room()
@@ -160,6 +164,13 @@ class Listener:
             if not self._accept():
                 return
             self.note()
+
+    def _look_again(self) -> None:
+        """Take what still waits, or leave it once more; however late that is, it is what was left before."""
+        self._listen()
+        if not self._is_closed and self._poll.poll(0):
+            self._left_at = time.monotonic()
+            self._take()
 
     def _make_room(self) -> None:
         """Take no more for a moment, in which those that have said nothing yet are ended."""

@@ -5,13 +5,14 @@ import contextlib
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from polserve.serving.grpc.listener import Listener, SharedPort, Taking
+from polserve.serving.grpc.listener import Listener, SharedPort, Taking, Turns
 from polserve.serving.workers.connections import ConnectionCounts
 from tests.support.http2 import ACT, RawClient, framed
 from tests.support.running import Running, service, wait_until
@@ -116,6 +117,17 @@ class Recorded:
         pass
 
 
+class NeverOurs:
+    """Turns of a process beside one that has fewer connections, and takes none."""
+
+    def is_ours(self, n_connections: int) -> bool:
+        del n_connections
+        return False
+
+    def leave(self) -> None:
+        pass
+
+
 class Speaker(asyncio.Protocol):
     """A connection that is among `made` once it is made, and notes the counts then."""
 
@@ -130,9 +142,9 @@ class Speaker(asyncio.Protocol):
         transport.write(b"!")
 
 
-async def counts_of(n: int) -> list[int]:
-    """The counts that a listener notes while it takes n connections, one after the other."""
-    turns, made, listeners = Recorded(), list[Speaker](), list[Listener]()
+async def take(n: int, turns: Turns) -> None:
+    """Have a listener take n connections, one after the other."""
+    made, listeners = list[Speaker](), list[Listener]()
     with socket.create_server(("127.0.0.1", 0)) as listening, contextlib.ExitStack() as stack:
         port = SharedPort(listening, turns)
         taking = Taking(lambda begun: Speaker(made, listeners, begun), made.__len__, 100, lambda: None)
@@ -143,12 +155,26 @@ async def counts_of(n: int) -> list[int]:
             await asyncio.get_running_loop().sock_connect(client, listening.getsockname())
             assert await asyncio.get_running_loop().sock_recv(client, 1) == b"!"
         listeners[0].close()
-    return turns.counts
 
 
 def test_a_connection_is_counted_once_while_it_begins() -> None:
-    counts = asyncio.run(asyncio.wait_for(counts_of(5), 20))
-    assert counts == [i + once for i in range(5) for once in (0, 1, 1)], "before, at, and after it is taken"
+    turns = Recorded()
+    asyncio.run(asyncio.wait_for(take(5, turns), 20))
+    assert turns.counts == [i + once for i in range(5) for once in (0, 1, 1)], "before, at, and after it is taken"
+
+
+def test_a_connection_that_the_other_worker_leaves_is_taken_however_busy_this_one_is() -> None:
+    async def take_while_busy() -> None:
+        loop = asyncio.get_running_loop()
+
+        def work() -> None:
+            time.sleep(0.03)
+            loop.call_soon(work)
+
+        work()
+        await asyncio.wait_for(take(3, NeverOurs()), 20)
+
+    asyncio.run(take_while_busy())
 
 
 def test_it_is_the_turn_of_whoever_has_the_fewest() -> None:
