@@ -74,11 +74,13 @@ class AsyncGrpcTransport:
                 return call.read(response)
 
     def open_stream(self) -> AsyncStream:
-        """Open a stream of episodes."""
+        """Open a stream of episodes; raises ClientError where the client was closed."""
+        self._link.check_open()
         return AsyncGrpcStream(next(self._stubs), self._link, self._timeout_s, self._bearer)
 
     async def close(self) -> None:
         """Close the connections."""
+        self._link.close()
         for channel in self._channels:
             await channel.close()
 

@@ -129,9 +129,20 @@ class Link:
         self._is_encrypted = is_encrypted
         self._most_attempts = ATTEMPTS if (options or {}).get("grpc.enable_retries", 1) else 1
         self._answered_at: float | None = None
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Take notice that the client was closed."""
+        self._is_closed = True
+
+    def check_open(self) -> None:
+        """Return if the client was not closed; else raise ClientError."""
+        if self._is_closed:
+            raise ClientError(grpc.StatusCode.CANCELLED, "the client was closed; make another one")
 
     def attempts(self, timeout_s: float) -> "Attempts":
-        """Return the attempts of a call that begins now."""
+        """Return the attempts of a call that begins now; raises ClientError where the client was closed."""
+        self.check_open()
         return Attempts(self, self._most_attempts, time.monotonic() + timeout_s)
 
     def answered(self) -> None:

@@ -74,10 +74,12 @@ class Http2Transport:
 
     def open_stream(self) -> Stream:
         """Open a stream of episodes; its connection is made with the first message."""
+        self._link.check_open()
         return Http2Stream(self, self._link, self._timeout_s, self._bearer)
 
     def close(self) -> None:
         """Close the connections."""
+        self._link.close()
         self._closed.set()
         with self._lock:
             wires = [*self._idle, *self._open]

@@ -77,11 +77,13 @@ class GrpcTransport:
                 return call.read(response)
 
     def open_stream(self) -> Stream:
-        """Open a stream of episodes."""
+        """Open a stream of episodes; raises ClientError where the client was closed."""
+        self._link.check_open()
         return GrpcStream(next(self._stubs), self._link, self._timeout_s, self._bearer)
 
     def close(self) -> None:
         """Close the connections."""
+        self._link.close()
         for channel in self._channels:
             channel.close()
 

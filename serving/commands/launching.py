@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from polserve.serving.logs import Log
 from polserve.serving.memory import collect_later
-from polserve.serving.settings.settings import ignore_foreign_variables, load_settings
+from polserve.serving.settings.settings import ignore_foreign_variables, load_settings, misspelt_variables
 
 if TYPE_CHECKING:
     from polserve.serving.service import Service
@@ -23,6 +23,8 @@ def launch(given: Mapping[str, Any]) -> None:
     for name in ignore_foreign_variables():  # before prometheus-client is imported, which reads one of them then
         Log().warning("foreign_variable_ignored", name=name)
     settings = load_settings(given)
+    for name, near in misspelt_variables().items():
+        Log().warning("unknown_variable", name=name, near=near)
 
     from polserve.serving.validation.validator import Validator
 

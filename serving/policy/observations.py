@@ -36,6 +36,8 @@ class ObservationContract:
     """The parts of an observation, or of one frame of it; None where it is one tensor anyway."""
     categories: "Categories | None" = None
     """Numbers that stand for one of several values; None where there are none."""
+    frames: int = 0
+    """Length of the stack of frames that an observation is; 0 where it is none."""
 
     code: pb.DataType = field(init=False)
     """The dtype on the wire."""
@@ -60,7 +62,7 @@ class ObservationContract:
         if not spec.is_bounded:
             low = high = None
         layout = _layout(spec)
-        return cls(DTYPES[spec.dtype], shape, low, high, layout, Categories.of(layout, shape))
+        return cls(DTYPES[spec.dtype], shape, low, high, layout, Categories.of(layout, shape), spec.frames)
 
     def of_frame(self) -> "ObservationContract":
         """Return the contract of one frame, where the first axis of the shape is a stack of them."""
@@ -81,7 +83,7 @@ class ObservationContract:
             len(self.shape) + 1,
         ):
             expected = f"{self.shape} or {('N', *self.shape)}".replace("'", "")
-            raise InvalidRequest("observation.shape", expected, str(observation.shape))
+            raise InvalidRequest("observation.shape", expected, f"{observation.shape}{self._advice(observation)}")
         if observation.shape[0:1] == (0,):
             raise InvalidRequest("observation.shape", "at least one observation", str(observation.shape))
         try:
@@ -91,6 +93,16 @@ class ObservationContract:
         batch = observation.reshape(-1, *self.shape)
         self.check_rows(batch, is_batch=observation.ndim > len(self.shape))
         return batch
+
+    def _advice(self, observation: NDArray[Any]) -> str:
+        """Say what to do with single frames, where an observation is a stack of them; "" where they are none."""
+        frame = self.shape[1:]
+        if not self.frames or observation.shape[-len(frame) or observation.ndim :] != frame:
+            return ""
+        return (
+            f"; an observation is a stack of {self.frames} frames: send the stack, or single frames in an episode, in "
+            "which the service keeps those before (Episode, or sequence_id of the Open Inference Protocol)"
+        )
 
     def check_rows(self, batch: NDArray[Any], *, is_batch: bool = True) -> None:
         """Return if the values of a batch (n, *shape) of the policy's dtype are finite and within bounds.

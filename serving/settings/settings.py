@@ -3,6 +3,7 @@
 The command's options, its help and the table in the docs are made from the fields of `Settings`.
 """
 
+import difflib
 import hashlib
 import os
 import re
@@ -23,6 +24,9 @@ from polserve.serving.versions import Batching
 
 PREFIX = "POLSERVE_"
 """What the names of our variables begin with."""
+
+ALIKE = 0.8
+"""How alike a variable's name must be to that of a setting to be taken for a misspelt one: 1 is equal."""
 
 Port = Annotated[int, Limits(at_least=0, at_most=65535)]
 
@@ -266,6 +270,18 @@ def _check_security(settings: Settings, names: Mapping[str, str]) -> None:
             f"encrypted, got {settings.host}; give {names['tls_cert']} and {names['tls_key']}, or {names['insecure']} "
             "where a private network or a proxy keeps strangers out"
         )
+
+
+def misspelt_variables() -> dict[str, str]:
+    """Return the variables that are nearly the name of a setting's, each with that name."""
+    known = {form.variable.removeprefix(PREFIX) for form in FORMS.values()}
+    others = {name: name.upper().removeprefix(PREFIX) for name in os.environ if name.upper().startswith(PREFIX)}
+    near = {
+        name: difflib.get_close_matches(rest, known, n=1, cutoff=ALIKE)
+        for name, rest in others.items()
+        if rest not in known
+    }
+    return {name: PREFIX + found[0] for name, found in near.items() if found}
 
 
 def ignore_foreign_variables() -> list[str]:

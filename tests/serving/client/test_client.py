@@ -14,6 +14,7 @@ from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.polserve.v1 import policy_pb2_grpc
 from polserve.protos.tensors import to_tensor
 from polserve.serving.client import AsyncPolicyClient, ClientError, PolicyClient
+from polserve.serving.client.transport import TransportName
 from tests.support.running import Running
 from tests.support.versions import make_frames_version, make_version
 
@@ -141,6 +142,27 @@ def play_async(target: str, *, timeout_s: float = 10.0) -> str:
             return (await episode.act([0, 0, 0, 0])).version
 
     return asyncio.run(ask())
+
+
+@pytest.mark.parametrize("transport", ["grpcio", "nghttp2"])
+def test_a_client_that_was_closed_says_so(running: Running, transport: TransportName) -> None:
+    client = PolicyClient(running.target, transport=transport)
+    client.close()
+    for ask in (lambda: client.act("cartpole", [0, 0, 0, 0]), lambda: client.episode("cartpole")):
+        with pytest.raises(ClientError, match="CANCELLED: the client was closed; make another one"):
+            ask()
+
+
+def test_an_asyncio_client_that_was_closed_says_so(running: Running) -> None:
+    async def ask() -> None:
+        client = AsyncPolicyClient(running.target)
+        await client.close()
+        with pytest.raises(ClientError, match="CANCELLED: the client was closed; make another one"):
+            await client.act("cartpole", [0, 0, 0, 0])
+        with pytest.raises(ClientError, match="CANCELLED: the client was closed; make another one"):
+            client.episode("cartpole")
+
+    asyncio.run(ask())
 
 
 @pytest.mark.parametrize("ask", [act, act_async])

@@ -95,6 +95,16 @@ def test_an_observation_that_the_policy_cannot_take_is_refused(
     assert isinstance(refusal.value.__cause__, grpc.RpcError)
 
 
+@pytest.mark.parametrize("shape", [(36, 36), (3, 36, 36)])
+def test_single_frames_in_place_of_a_stack_are_refused_with_advice(
+    client: PolicyClient, shape: tuple[int, ...]
+) -> None:
+    with pytest.raises(ClientError) as refusal:
+        client.act("frames", np.zeros(shape, np.uint8))
+    assert f"observation.shape: expected (4, 36, 36) or (N, 4, 36, 36), got {shape}; " in str(refusal.value)
+    assert "an observation is a stack of 4 frames: send the stack, or single frames in an episode" in str(refusal.value)
+
+
 @pytest.mark.parametrize(
     ("fields", "code", "message"),
     [

@@ -102,12 +102,14 @@ def test_variables_of_others_are_ignored_and_named(policies: Path, tmp_path: Pat
         "prometheus_multiproc_dir": "/nonexistent",
         "POLSERVE_HTTP_PORT": "tcp://10.0.0.1:8080",  # as Kubernetes makes it of a Service
     }
-    with service("--policies", str(policies), folder=tmp_path, env=environment(**foreign)) as running:
+    misspelt = {"POLSERVE_MAX_WAITS": "1"}
+    with service("--policies", str(policies), folder=tmp_path, env=environment(**foreign, **misspelt)) as running:
         wait_until(running.is_up, running.log)
         assert "polserve_build_info" in running.metrics()
         log = running.log.read_text()
     for name in foreign:
         assert f"event=foreign_variable_ignored name={name}" in log
+    assert "event=unknown_variable name=POLSERVE_MAX_WAITS near=POLSERVE_MAX_WAIT_S" in log
 
 
 @pytest.mark.parametrize(

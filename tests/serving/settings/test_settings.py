@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from polserve.serving.errors import ConfigurationError, one_line
-from polserve.serving.settings.settings import FORMS, Settings, load_settings
+from polserve.serving.settings.settings import FORMS, Settings, load_settings, misspelt_variables
 
 
 @pytest.fixture(autouse=True)
@@ -200,3 +200,14 @@ def test_a_worker_process_reads_the_settings_that_its_supervisor_wrote() -> None
     )
     assert Settings.of_message(json.loads(json.dumps(settings.to_message()))) == settings
     assert Settings.of_message(json.loads(json.dumps(Settings().to_message()))) == Settings()
+
+
+def test_a_variable_that_is_nearly_a_settings_is_named_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (
+        *("POLSERVE_HTP_PORT", "polserve_max_wait"),
+        *("POLSERVE_HTTP_PORT", "POLSERVE_TLS", "POLSERVE_CLIENT_CERT", "POLSERVE_CA", "POLSERVE_SIGN_KEY"),
+        *("POLSERVE_SERVICE_HOST", "POLSERVE_SERVICE_PORT", "POLSERVE_PORT", "POLSERVE_PORT_50051_TCP"),
+    ):
+        monkeypatch.setenv(name, "1")
+    near = {"POLSERVE_HTP_PORT": "POLSERVE_HTTP_PORT", "polserve_max_wait": "POLSERVE_MAX_WAIT_S"}
+    assert misspelt_variables() == near

@@ -216,10 +216,13 @@ def test_an_allocator_is_trained_for_the_account_of_a_history(folder: Path) -> N
     truth = Truth(channels=(CHANNELS["display"], CHANNELS["tiktok"]), base_sales=800.0)
     write_history(folder / "history.csv", simulate_history(truth, 200, np.random.default_rng(0)))
     lines = (folder / "history.csv").read_text().splitlines()
-    (folder / "history.csv").write_text("\n".join([f"{lines[0]},currency", *(f"{line},EUR" for line in lines[1:])]))
+    (folder / "history.csv").write_text(
+        "\n".join([f"{lines[0]},currency,cost", *(f"{line},EUR,1" for line in lines[1:])])
+    )
     sizes = {"learning_starts": 640, "evaluate_every": 1000, "selection_episodes": 4, "evaluation_episodes": 8}
     few = [word for name, value in sizes.items() for word in ("--set", f"{name}={value}")]
     said = trained("adbudget", "--data", "history.csv", "--name", "shop", "--steps", "1000", *few)
+    assert "channels of history.csv: display, tiktok; left alone: cost" in said
     assert "fitted 200 days of history.csv: R squared 0." in said
     assert "display: 90 % interval " in said
     assert "solved anew every day" in said

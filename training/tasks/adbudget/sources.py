@@ -53,6 +53,8 @@ def _from_history(path: Path, options: TaskOptions, narrator: Narrator) -> "tupl
     given = options.given
     _check_given("--data", given, NOT_IN_DATA, "history")
     history = read_history(path)
+    also = f"; left alone: {', '.join(history.ignored)}" if history.ignored else ""
+    narrator.say(f"channels of {path}: {', '.join(history.channels)}{also}")
     currency = given.get("currency", history.currency)
     require(currency == history.currency or not history.currency, "--env-kwargs: currency", history.currency, currency)
     tests = () if options.lift is None else read_lift_tests(options.lift, history.channels)

@@ -138,6 +138,14 @@ def test_columns_that_are_not_used_are_ignored(tmp_path: Path, header: tuple[str
     assert is_right(read(tmp_path, [",".join(header), *content]))
 
 
+def test_columns_that_were_left_alone_are_named(tmp_path: Path) -> None:
+    header = ("date", "facebook_spend", "instagram_cost", "sales", "", "currency", "promotion", "note")
+    content = [f"{line},,EUR,0,x" for line in table(header=("date", "facebook_spend", "instagram_cost", "sales"))[1:]]
+    history = read(tmp_path, [",".join(header), *content])
+    assert history.channels == ("facebook",)
+    assert history.ignored == ("instagram_cost", "note")
+
+
 def test_channels_have_the_names_of_their_columns(tmp_path: Path) -> None:
     header = ("date", "Paid Social Spend", "tiktok_spend", "sales")
     assert read(tmp_path, table(header=header)).channels == ("Paid Social", "tiktok")

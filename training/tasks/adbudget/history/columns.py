@@ -37,6 +37,8 @@ class Columns:
     """Currencies told by the names of columns, by name."""
     controls: dict[int, Kind]
     """Columns of events, promotions and prices, by index."""
+    ignored: tuple[str, ...]
+    """Names of the columns that are left alone."""
 
 
 def is_header(cells: Sequence[str]) -> bool:
@@ -77,7 +79,8 @@ def find_columns(sheet: Sheet) -> Columns:
     others = [index for index in range(len(sheet.header)) if index not in used]
     currencies = tuple(index for index in others if _tells_currency(sheet, index))
     controls = {index: kind for index in others if (kind := _control_kind(sheet.header[index]))}
-    return Columns(dates[0], sales[0], spends, currencies, told, controls)
+    ignored = tuple(name for index in others if index not in {*currencies, *controls} and (name := sheet.header[index]))
+    return Columns(dates[0], sales[0], spends, currencies, told, controls, ignored)
 
 
 def _control_kind(name: str) -> Kind | None:

@@ -43,6 +43,8 @@ class History:
     """ISO 4217, or "" where the history does not tell it."""
     controls: tuple[Control, ...] = ()
     """Events, prices and promotions."""
+    ignored: tuple[str, ...] = ()
+    """Names of the columns of its file that were left alone."""
 
     @property
     def weekday(self) -> NDArray[np.int64]:
@@ -71,7 +73,7 @@ def read_history(path: Path) -> History:
     _check_days(path, [days[index] for index in order])
     controls = _controls(sheet, columns.controls, order)
     first, channels = days[order[0]], tuple(columns.spends)
-    history = History(first, channels, amounts[:-1, order].T, amounts[-1, order], currency, controls)
+    history = History(first, channels, amounts[:-1, order].T, amounts[-1, order], currency, controls, columns.ignored)
     _check_units(path, history, cells)
     _check_use(path, history)
     return history
