@@ -8,7 +8,7 @@ import numpy as np
 
 from polserve.training.imports.graphs.arguments import nothing
 from polserve.training.imports.graphs.nodes import Nodes
-from polserve.training.imports.graphs.steps import WHOLE, Array, Step, as_float, emit_float
+from polserve.training.imports.graphs.steps import WHOLE, Array, Step, as_float, check_has_axis, emit_float
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class Softmax:
 
     def compute(self, array: Array) -> Array:
         """Make probabilities."""
+        check_has_axis(array)
         floats = as_float(array)
         powers = np.exp(floats - floats.max(axis=-1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
@@ -45,6 +46,7 @@ class Mean:
 
     def compute(self, array: Array) -> Array:
         """Take the means; an axis less."""
+        check_has_axis(array)
         return np.asarray(as_float(array).mean(axis=-1))
 
     def emit(self, nodes: Nodes, name: str, like: Array) -> str:
@@ -60,6 +62,7 @@ class ArgMax:
 
     def compute(self, array: Array) -> Array:
         """Find the positions, int64; an axis less."""
+        check_has_axis(array)
         return np.asarray(array.argmax(axis=-1), WHOLE)
 
     def emit(self, nodes: Nodes, name: str, like: Array) -> str:

@@ -61,7 +61,16 @@ def read_step(item: Any) -> Step | AtBounds:
         raise ValueError(f"{name}: {fault}") from fault
 
 
+def read_plain_step(item: Any) -> Step:
+    """Read a step that needs no bounds of actions."""
+    step = read_step(item)
+    if isinstance(step, AtBounds):
+        raise StepFault("other steps, since to_bounds and clip: bounds go with actions only", item)
+    return step
+
+
 Steps: TypeAlias = list[Annotated[Any, PlainValidator(read_step)]]
+PlainSteps: TypeAlias = list[Annotated[Any, PlainValidator(read_plain_step)]]
 Numbers: TypeAlias = float | list[float]
 
 
@@ -102,7 +111,7 @@ class InputForm(Form):
     name: str
     take: tuple[int, int] | list[str] | str | None = None
     """Numbers [from, to] of the flattened observation, or names in it; None for all, in their shape."""
-    steps: Steps = []
+    steps: PlainSteps = []
     value: float | list[float] | bool | None = None
     """Constant that it is given, in place of anything of the observation."""
 
@@ -172,7 +181,7 @@ class ValuesForm(Form):
     """The output that holds a value for each action, and the steps after it."""
 
     output: str
-    steps: Steps = []
+    steps: PlainSteps = []
 
 
 class GraphForm(Form):

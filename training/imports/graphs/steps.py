@@ -44,6 +44,18 @@ def as_float(array: Array) -> Array:
     return array if array.dtype.kind == "f" else array.astype(FLOAT)
 
 
+def check_has_axis(array: Array) -> None:
+    """Raise StepFault where an observation has one number, so that the last axis is the batch."""
+    if array.ndim <= 1:
+        raise StepFault("an axis besides the batch", "one number for each observation")
+
+
+def check_fits(operand: Doubles, like: Array) -> None:
+    """Raise StepFault where there is neither one number nor one for each component of the last axis."""
+    if operand.size != 1 and (like.ndim <= 1 or operand.size != like.shape[-1]):
+        raise StepFault(f"as many numbers as the last axis of {like.shape[1:]} has, or one", operand.tolist())
+
+
 def emit_float(nodes: Nodes, name: str, like: Array) -> str:
     """Add nodes as `as_float`; return the result's name."""
     return name if like.dtype.kind == "f" else nodes.cast(name, FLOAT)
@@ -72,8 +84,7 @@ class Arithmetic:
         return nodes.add(self.operator, emit_float(nodes, name, like), nodes.constant(self._operand(like)))
 
     def _operand(self, like: Array) -> Array:
-        if self.operand.ndim and (like.ndim == 1 or self.operand.size not in {1, like.shape[-1]}):
-            raise StepFault(f"as many numbers as the last axis of {like.shape[1:]} has, or one", self.operand.tolist())
+        check_fits(self.operand, like)
         return self.operand.astype(_float_dtype(like))
 
 
@@ -104,6 +115,7 @@ class Clip:
 
     def compute(self, array: Array) -> Array:
         """Cut off at the limits."""
+        check_fits(self.low, array)
         floats = as_float(array)
         return np.asarray(np.minimum(np.maximum(floats, self.low.astype(floats.dtype)), self.high.astype(floats.dtype)))
 
@@ -132,6 +144,8 @@ class Normalize:
 
     def compute(self, array: Array) -> Array:
         """Measure in standard deviations from the mean."""
+        check_fits(self.mean, array)
+        check_fits(self.deviation, array)
         normal = (array.astype(DOUBLE) - self.mean) / self.deviation
         limited = normal if self.limit is None else np.minimum(np.maximum(normal, -self.limit), self.limit)
         return np.asarray(limited.astype(FLOAT))
