@@ -53,12 +53,19 @@ def read_statistics(path: Path) -> Statistics | None:
     Raises:
         ImportRefused: it is neither, or the numbers in it cannot be.
     """
-    size = path.stat().st_size
-    if size > LARGEST_FILE:
-        raise ImportRefused(f"{path}: expected at most {LARGEST_FILE:,} bytes of statistics, got {size:,}")
-    if zipfile.is_zipfile(path):
-        return _of_npz(path)
-    return _of_pickle(path)
+    if not path.is_file():
+        got = "something else, such as a folder" if path.exists() else "no such file"
+        raise ImportRefused(f"{path}: expected a .pkl or an .npz with statistics, got {got}; check --normalize")
+    try:
+        size = path.stat().st_size
+        if size > LARGEST_FILE:
+            raise ImportRefused(f"{path}: expected at most {LARGEST_FILE:,} bytes of statistics, got {size:,}")
+        if zipfile.is_zipfile(path):
+            return _of_npz(path)
+        content = path.read_bytes()
+    except OSError as error:
+        raise ImportRefused(f"{path}: expected a file that can be read: {error.strerror}; check --normalize") from error
+    return _of_pickle(path, content)
 
 
 def _of_npz(path: Path) -> Statistics:
@@ -80,8 +87,8 @@ def _npy(content: bytes, where: str) -> NDArray[Any]:
         raise ImportRefused(f"{where}: expected an array of numbers, got {error}") from error
 
 
-def _of_pickle(path: Path) -> Statistics | None:
-    state = read_attributes(path.read_bytes(), str(path), "what VecNormalize.save() writes")
+def _of_pickle(path: Path, content: bytes) -> Statistics | None:
+    state = read_attributes(content, str(path), "what VecNormalize.save() writes")
     if "norm_obs" not in state or ("obs_rms" not in state and state.get("norm_obs")):
         raise ImportRefused(f"{path}: expected what VecNormalize.save() writes, got a pickle without norm_obs, obs_rms")
     if not state["norm_obs"]:
@@ -89,8 +96,8 @@ def _of_pickle(path: Path) -> Statistics | None:
     running = state["obs_rms"]
     if not isinstance(running, Attributes):
         raise ImportRefused(
-            f"{path}: expected statistics of one array of observations, got {type(running).__name__}: observations by "
-            "name (Dict) are not imported"
+            f"{path}: expected statistics of one array of observations, got {type(running).__name__}: those of a "
+            "Dict are not imported; export the network, with its normalising, by polserve.export(module, ...)"
         )
     mean, var = (array_of(vars(running).get(name)) for name in ("mean", "var"))
     if mean is None or var is None:

@@ -6,7 +6,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNormalize, VecTransposeImage
 from torch import nn
@@ -111,6 +111,15 @@ def test_a_policy_of_sb3_contrib_acts_as_was_recorded_where_the_library_is_not_i
     assert got["values"].shape == (500, 4)
 
 
+def test_an_image_in_a_dict_is_refused_by_its_key(tmp_path: Path) -> None:
+    seen = Dict({"camera": Box(0, 255, (40, 36, 3), np.uint8), "speed": Box(-1, 1, (2,))})
+    Saved("PPO", "MultiInputPolicy", seen, FOUR).save(tmp_path / "model.zip")
+    with pytest.raises(ImportRefused, match=r"expected a Dict without images, got images in camera; .*polserve.export"):
+        read_sb3(tmp_path / "model.zip", Sb3Options(), place_of(seen, FOUR))
+    with pytest.raises(ImportRefused, match=r"the parts of a Dict only as a pickle, .*; give --env"):
+        read_sb3(tmp_path / "model.zip", Sb3Options(), Place())
+
+
 @pytest.mark.parametrize("file", ["vecnormalize.pkl", "statistics.npz"])
 def test_the_statistics_of_vecnormalize_are_a_part_of_the_graph(file: str, tmp_path: Path) -> None:
     envs = VecNormalize(DummyVecEnv([lambda: Still(Box(-5, 50, (5,), np.float32))]), clip_obs=1.5)
@@ -139,13 +148,21 @@ def test_statistics_of_rewards_alone_leave_observations_as_they_are(tmp_path: Pa
     assert not [name for name, _ in policy.graph.named_buffers() if "deviation" in name]
 
 
+def test_statistics_of_a_dict_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    VecNormalize(DummyVecEnv([lambda: Still(Dict({"speed": Box(-1, 1, (2,))}))])).save(str(tmp_path / "dict.pkl"))
+    Saved("PPO").save(tmp_path / "model.zip")
+    with pytest.raises(ImportRefused, match=r"those of a Dict are not imported; export the network, .*polserve.export"):
+        read_sb3(tmp_path / "model.zip", Sb3Options(normalize=str(tmp_path / "dict.pkl")), Place())
+
+
 def test_ppo_that_was_trained_with_vecnormalize_asks_for_its_statistics(tmp_path: Path) -> None:
     model = PPO("MlpPolicy", VecNormalize(DummyVecEnv([Still])), n_steps=8, batch_size=8, n_epochs=1, device="cpu")
     model.learn(8)
     model.save(tmp_path / "model.zip")
     with pytest.raises(ImportRefused, match=r"trained with VecNormalize, .* give --normalize vecnormalize.pkl"):
         read_sb3(tmp_path / "model.zip", Sb3Options(), Place())
-    assert read_sb3(tmp_path / "model.zip", Sb3Options(normalize="none"), Place()).algorithm == "ppo"
+    for none in ("none", "None"):
+        assert read_sb3(tmp_path / "model.zip", Sb3Options(normalize=none), Place()).algorithm == "ppo"
 
 
 def test_a_policy_that_was_trained_tells_its_steps_and_settings(tmp_path: Path) -> None:

@@ -217,3 +217,9 @@ def test_statistics_that_cannot_be_are_refused(arrays: dict[str, Any], message: 
     np.savez(tmp_path / "statistics.npz", **arrays)
     with pytest.raises(ImportRefused, match=message):
         read(FIXTURE, normalize=str(tmp_path / "statistics.npz"))
+
+
+@pytest.mark.parametrize(("name", "got"), [("typo.pkl", "no such file"), (".", "something else, such as a folder")])
+def test_statistics_that_are_no_file_are_refused(name: str, got: str, tmp_path: Path) -> None:
+    with pytest.raises(ImportRefused, match=rf"expected a .pkl or an .npz with statistics, got {got}"):
+        read(FIXTURE, normalize=str(tmp_path / name))

@@ -220,7 +220,7 @@ def _preprocessing(stated: Stated, path: Path | None, place: Place) -> Preproces
 
 def _statistics_file(stated: Stated, kind: Kind, options: Sb3Options) -> Path | None:
     """File of VecNormalize's statistics; None where observations were not normalised."""
-    if options.normalize == NO_STATISTICS:
+    if options.normalize.lower() == NO_STATISTICS:
         return None
     # NOTE: algorithms with a replay buffer state this observation whether it was normalised or not.
     is_told = kind.is_discrete is None and stated.content.get("_last_original_obs") is not None

@@ -162,6 +162,11 @@ def _activation(saved: Saved, stem: str) -> nn.Module:
 def _nature_cnn(saved: Saved, prefix: str) -> NatureCnn:
     names = {name.removeprefix(prefix) for name in saved.state if name.startswith(prefix)}
     weights = [saved.state.get(f"{prefix}cnn.{index}.weight") for index in (0, 2, 4)]
+    if images := sorted({name.split(".")[1] for name in names if name.startswith("extractors.")}):
+        raise ImportRefused(
+            f"{saved.file}: expected a Dict without images, got images in {', '.join(images)}; "
+            "images in a Dict are not imported: export the network with polserve.export(module, ...)"
+        )
     kernels = tuple(tuple(weight.shape[2:]) for weight in weights if weight is not None)
     linear = saved.state.get(f"{prefix}linear.0.weight")
     if kernels != KERNELS or linear is None or len(names) != 2 * (len(KERNELS) + 1):

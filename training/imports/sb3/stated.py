@@ -84,6 +84,11 @@ class Stated:
             raise ImportRefused(
                 f"{self.file}: data: {key}: expected a space, got {_short(stated)}; is it a whole file?"
             )
+        if self.is_dict(key):
+            raise ImportRefused(
+                f"{self.file}: data: {key}: expected an environment, since the file tells the parts of a Dict only as "
+                "a pickle, got none that is installed; give --env"
+            )
         kind = self.class_of(stated.get(TYPE)).rpartition(".")[2]
         try:
             return _SPACES[kind](stated)
