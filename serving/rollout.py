@@ -60,10 +60,10 @@ class Rollout:
         self._audit = audit
         self._live: LiveVersions | None = None
         self._accepted: dict[VersionRef, AcceptedVersion] = {}
-        self._refused: set[VersionRef] = set()
+        self._refused: dict[VersionRef, str] = {}
+        """Versions that are not tried again, and why; those that were withdrawn, too."""
         self._desired: DesiredVersions = {}
         self._withdrawn: dict[VersionRef, Withdrawal] = {}
-        """Versions that were taken out of service, and why."""
         self._before: dict[tuple[str, str], AcceptedVersion] = {}
         """What an alias of a policy named before what it names now."""
         self._lock = threading.Lock()
@@ -96,7 +96,7 @@ class Rollout:
         """Try again what is desired and was refused, or withdrawn for a time."""
         with self._lock:
             self._withdrawn = {ref: one for ref, one in self._withdrawn.items() if one.is_final}
-            self._refused = set(self._withdrawn)
+            self._refused = {ref: one.reason for ref, one in self._withdrawn.items()}
             return [] if self._live is None else self._apply(self._desired)
 
     def withdraw(
@@ -115,7 +115,7 @@ class Rollout:
             bad = {one.ref for one in named.values() if (one.ref.version, one.ref.sha256) == (version, sha256)}
             if not bad:
                 return None
-            self._refused |= bad
+            self._refused |= dict.fromkeys(bad, reason)
             self._withdrawn |= dict.fromkeys(bad, Withdrawal(reason, is_final))
             back = {alias: self._last_good(policy, alias) if one.ref in bad else one for alias, one in named.items()}
             self._switch({**self.live, policy: {alias: one for alias, one in back.items() if one is not None}})
@@ -127,6 +127,22 @@ class Rollout:
         """Return the versions that were taken out of service and are still desired, with the reasons, for /readyz."""
         return [
             {"policy": ref.policy, "version": ref.version, "reason": one.reason} for ref, one in self._withdrawn.items()
+        ]
+
+    def refused(self) -> list[dict[str, str | None]]:
+        """Return the versions that aliases name and that were refused, and what is live instead, for /readyz."""
+        refused, live = self._refused.copy(), self.aliases
+        return [
+            {
+                "policy": policy,
+                "alias": alias,
+                "version": ref.version,
+                "reason": refused[ref],
+                "live": live.get(policy, {}).get(alias),
+            }
+            for policy, refs in self._desired.items()
+            for alias, ref in refs.items()
+            if ref in refused and not self._is_withdrawn(ref)
         ]
 
     def _last_good(self, policy: str, alias: str) -> AcceptedVersion | None:
@@ -143,10 +159,11 @@ class Rollout:
 
     def _apply(self, desired: DesiredVersions) -> list[RolloutResult]:
         self._desired = desired
-        self._refused &= set(every(desired))
+        wanted = set(every(desired))
+        self._refused = {ref: reason for ref, reason in self._refused.items() if ref in wanted}
         known = {_identity(ref): one for ref, one in self._withdrawn.items() if one.is_final}
         self._withdrawn = {ref: one for ref, one in self._withdrawn.items() if ref in self._refused}
-        for ref in set(every(desired)) - self._refused:
+        for ref in wanted - self._refused.keys():
             if ref.withdrawn:
                 self._keep_withdrawn(ref, known.get(_identity(ref)))
         is_first = self._live is None
@@ -169,7 +186,7 @@ class Rollout:
 
     def _keep_withdrawn(self, ref: VersionRef, known: Withdrawal | None) -> None:
         """Leave out of service what was withdrawn before this service started, or is `known` to be."""
-        self._refused.add(ref)
+        self._refused[ref] = ref.withdrawn
         if known is not None:
             self._withdrawn[ref] = known
             return
@@ -225,7 +242,7 @@ class Rollout:
         try:
             accepted = self._accept(ref, live)
         except RolloutRefused as refusal:
-            self._refused.add(ref)
+            self._refused[ref] = str(refusal)
             log.warning("rollout_refused", policy=ref.policy, version=ref.version, reason=str(refusal))
             self._audit("rollout_refused", policy=ref.policy, version=ref.version, reason=str(refusal))
             return RolloutResult(ref.policy, ref.version, str(refusal))

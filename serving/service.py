@@ -108,6 +108,8 @@ class Service:
         }
         if withdrawn := self._rollout.withdrawn():
             state["withdrawn"] = withdrawn
+        if refused := self._rollout.refused():
+            state["refused"] = refused
         if ignored := self._source.ignored():
             state["ignored"] = list(ignored)
         if status := self._source.registry():

@@ -91,6 +91,13 @@ def _bound(bounds: Sequence[float], place: int) -> str:
     return f"{bounds[place if len(bounds) > 1 else 0]:,.6g}"
 
 
+def refused_lines(history: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each alias that names a version which the service refused; none for most policies."""
+    for one in history.get("refused", ()):
+        instead = f"{one['live']} answers instead" if one["live"] else "nothing answers instead"
+        yield f"@{one['alias']} names version {one['version']}, which was refused; {instead}: {one['reason']}"
+
+
 def history_lines(history: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines on a policy's past, the latest first, from what the service tells of it."""
     if history["state"] == "none":

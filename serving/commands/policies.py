@@ -68,7 +68,7 @@ def _describe(client: "PolicyClient", name: str, pages: "Pages", *, as_json: boo
     """Print what is known of one live version, and the history of its policy."""
     from google.protobuf import json_format
 
-    from polserve.serving.commands.described import describe, history_lines
+    from polserve.serving.commands.described import describe, history_lines, refused_lines
     from polserve.serving.commands.version_option import split_name
     from polserve.serving.errors import UnknownVersion
 
@@ -88,6 +88,8 @@ def _describe(client: "PolicyClient", name: str, pages: "Pages", *, as_json: boo
     for line in describe(policy, version):
         print(line)
     print()
+    if refused := list(refused_lines(history)):
+        print(*refused, "", sep="\n")
     for line in [history["problem"]] if history["state"] == "unknown" else history_lines(history):
         print(line)
 

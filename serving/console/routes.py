@@ -27,6 +27,7 @@ TELLING = Operation(
             "moves": _RECORDS,
             "decisions": _RECORDS,
             "rollouts": _RECORDS,
+            "refused": _RECORDS,
             "problem": TEXT,
         },
         "policy",
@@ -57,9 +58,11 @@ def history_routes(known: Known) -> list[Route]:
             raise UnknownPolicy(name, live)
         # In a thread: a registry follower that hangs takes nothing more, and probes wait for this one.
         past = await asyncio.to_thread(known.history, name)
-        return _json({"policy": name, "state": past.state, **past.record, "problem": past.problem})
+        refused = [one for one in known.readiness().get("refused", ()) if one["policy"] == name]
+        present = {"refused": refused} if refused else {}
+        return _json({"policy": name, "state": past.state, **past.record, **present, "problem": past.problem})
 
-    meaning = "moves of @champion, decisions with their games, and rollouts"
+    meaning = "moves of @champion, decisions with their games, rollouts, and what is refused now"
     return [Route("GET", "/v1/policies/{name}/history", history, meaning, operation=TELLING)]
 
 

@@ -31,6 +31,7 @@ def as_text(state: Mapping[str, Any], address: str) -> str:
     """
     lines = [f"polserve: {_standing(state)}", ""]
     lines += [f"  {name}/{version}  {aliases}".rstrip() for name, version, aliases in _rows(state)]
+    lines += [f"  {line}" for line in _refused(state)]
     lines += ["", f"HTTP here, and gRPC on port {state['grpc_port']}:", ""]
     lines += [*(f"  {line}" for line in _calls(state, address)), ""]
     lines += [f"{path:<13} {meaning}" for path, meaning in LISTED.items()]
@@ -41,12 +42,14 @@ def as_html(state: Mapping[str, Any], address: str) -> str:
     """Write the page for a browser."""
     rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in _rows(state))
     links = "".join(f'<li><a href="{path}">{path}</a>: {escape(meaning)}</li>' for path, meaning in LISTED.items())
+    refused = "".join(f"<li>{escape(line)}</li>" for line in _refused(state))
     ignored = "".join(f"<li>{escape(line)}</li>" for line in state.get("ignored", ()))
     table = f"<table><tr><th>policy</th><th>version</th><th>aliases</th></tr>{rows}</table>" if rows else ""
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width"><title>polserve</title>'
         f"<style>{STYLE}</style><h1>polserve</h1><p>{escape(_standing(state))}</p>{table}"
+        f"{f'<h2>Refused</h2><ul>{refused}</ul>' if refused else ''}"
         f"{f'<h2>Ignored</h2><ul>{ignored}</ul>' if ignored else ''}"
         f"<h2>Call it</h2><p>By HTTP here, or by gRPC on port {state['grpc_port']}.</p>"
         f"<pre>{escape(chr(10).join(_calls(state, address)))}</pre><h2>Pages</h2><ul>{links}</ul></html>\n"
@@ -62,6 +65,12 @@ def _rows(state: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     for name, aliases in state["policies"].items():
         for version in sorted(set(aliases.values()), key=lambda version: (len(version), version)):
             yield name, version, " ".join(f"@{alias}" for alias, number in sorted(aliases.items()) if number == version)
+
+
+def _refused(state: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each alias that names a version which was refused."""
+    for one in state.get("refused", ()):
+        yield f"{one['policy']}/{one['version']}, which @{one['alias']} names, was refused: {one['reason']}"
 
 
 def _calls(state: Mapping[str, Any], address: str) -> list[str]:

@@ -140,3 +140,22 @@ def test_at_the_start_the_largest_policies_come_first_since_nothing_is_validated
     assert sizes["small"] != sizes["large"]
     tried = [result.policy for result in LoaderOnly().rollout().apply(desired)]
     assert tried == [*sorted(sizes, key=lambda name: -sizes[name]), "absent"]
+
+
+def test_what_an_alias_names_and_was_refused_is_told_beside_what_is_live(tmp_path: Path) -> None:
+    rollout = LoaderOnly().rollout()
+    good, bad = ref(make_version(0), tmp_path, "1"), ref(make_frames_version(), tmp_path, "2")
+    rollout.apply({"cartpole": {CHAMPION: good}})
+    assert rollout.refused() == []
+    rollout.apply({"cartpole": {CHAMPION: bad}})
+    (told,) = rollout.refused()
+    assert "observation space: expected float32 (4,)" in str(told.pop("reason"))
+    assert told == {"policy": "cartpole", "alias": "champion", "version": "2", "live": "1"}
+    rollout.apply({"cartpole": {CHAMPION: good}})
+    assert rollout.refused() == []
+
+
+def test_where_nothing_answers_instead_of_what_was_refused_that_is_told(tmp_path: Path) -> None:
+    rollout = LoaderOnly().rollout()
+    rollout.apply({"cartpole": {CHAMPION: ref(make_version(0), tmp_path, "1", sha256="wrong")}})
+    assert [told["live"] for told in rollout.refused()] == [None]
