@@ -80,7 +80,7 @@ class Settings(SecuritySettings, TraceSettings):
     """Seconds between two looks at the registry or the folder."""
     cache_dir: Annotated[Path | None, Shown(default="~/.cache/polserve", expected="a folder")] = None
     """Folder for the versions from a registry, which are served from there while it is down, and for the records of
-    what was withdrawn."""
+    what answered last and of what was withdrawn."""
     service: str = "polserve"
     """Name of this service in the tags that it leaves on registry versions."""
     max_artifact_mib: Annotated[int, Limits(at_least=1)] = 2048

@@ -11,6 +11,7 @@ from polserve.protos.shared.names import CHAMPION, GOLDEN_FILE, MODEL_FILE, POLI
 from polserve.protos.shared.signing import SIGNATURE_FILE
 from polserve.serving.errors import ConfigurationError
 from polserve.serving.logs import Log
+from polserve.serving.sources.last_live import LastLive, LastVersion
 from polserve.serving.sources.source import HistoryState, PolicyHistory, RegistryStatus
 from polserve.serving.sources.withdrawal_records import WithdrawalRecord, WithdrawalRecords
 from polserve.serving.versions import ByAlias, DesiredVersions, RolloutResult, VersionRef, every
@@ -30,7 +31,8 @@ class FolderSource:
     ) -> None:
         """Follow `folder`: only the `policies` named, or all of them when none is.
 
-        What is withdrawn is recorded in `state_folder`; where there is none, only this process knows of it.
+        What is withdrawn, and what answered last, is recorded in `state_folder`; where there is none, only this process
+        knows of it.
 
         Raises:
             ConfigurationError: there is no such folder, or it is that of one policy or version.
@@ -46,22 +48,31 @@ class FolderSource:
         """The versions that answer, as far as that was told."""
         self._ignored: tuple[str, ...] = ()
         self._withdrawals = WithdrawalRecords(state_folder)
+        self._last_live = LastLive(state_folder)
+        self._sha256: dict[tuple[str, str], str] = {}
+        """Checksums of the versions that were desired, by policy and version."""
 
     def follow(self) -> Iterator[DesiredVersions]:
         """Yield the highest version of each policy, again whenever the folder changed.
 
-        Where that one is withdrawn, the highest that is not comes first, so that it answers in its place.
+        Where that one is withdrawn, the highest that is not comes first, so that it answers in its place. At a start,
+        what answered last comes first: what is new has to prove good beside it.
         """
         is_first = True
         while True:
             before, self._desired = self._desired, self._read()
             newly = _withdrawn(self._desired) - _withdrawn(before)
             is_lacking = any(self._lacks(policy, version) for policy, version, _ in newly)
-            if is_lacking and (good := self._last_good(self._desired)) != self._desired:
-                yield good
+            good = self._desired
+            if is_first:
+                good = self._as_before(self._desired)
+            elif is_lacking:
+                good = self._last_good(self._desired)
+            if good != self._desired:
+                yield self._noted(good)
             if is_first or self._desired != before:
                 is_first = False
-                yield self._desired
+                yield self._noted(self._desired)
             if self._closed.wait(self._poll_interval_s):
                 return
 
@@ -71,7 +82,7 @@ class FolderSource:
 
     def desired_at_once(self) -> DesiredVersions:
         """Return the versions that `follow` will yield first, if nothing changes until then."""
-        return self._last_good(self._read())
+        return self._as_before(self._read())
 
     def registry(self) -> RegistryStatus | None:
         """Return None: a folder has no registry."""
@@ -87,8 +98,15 @@ class FolderSource:
         return PolicyHistory(HistoryState.NONE)
 
     def tell(self, results: Sequence[RolloutResult], live: ByAlias[str]) -> None:
-        """Record what was withdrawn; of all else a folder keeps no record."""
+        """Record what was withdrawn and what is live; of all else a folder keeps no record."""
         self._live = live
+        champions = {policy: aliases[CHAMPION] for policy, aliases in live.items() if CHAMPION in aliases}
+        answering = {
+            policy: LastVersion(version, self._sha256[policy, version])
+            for policy, version in champions.items()
+            if (policy, version) in self._sha256
+        }
+        self._last_live.note(answering, self._desired)
         for result in results:
             if result.is_final:
                 self._withdrawals.add(WithdrawalRecord.now(result))
@@ -140,6 +158,25 @@ class FolderSource:
         if record is None:
             return ref
         return replace(ref, withdrawn=f"{record.text}; {self._withdrawals.remedy(record)}")
+
+    def _noted(self, desired: DesiredVersions) -> DesiredVersions:
+        """Remember the checksums of what is desired, for when it is live."""
+        self._sha256 |= {(ref.policy, ref.version): ref.sha256 for ref in every(desired)}
+        return desired
+
+    def _as_before(self, desired: DesiredVersions) -> DesiredVersions:
+        """Return what is desired, with what answered before this start in its place, as far as it is still there."""
+        good = dict(self._last_good(desired))
+        for name in desired:
+            with contextlib.suppress(OSError):  # then there is nothing to compare with
+                last = self._last_live.find(name)
+                folder = self._folder / name / last.version if last else None
+                if last is None or folder is None or not (folder / MODEL_FILE).is_file():
+                    continue
+                ref = self._ref(name, folder)
+                if ref.sha256 == last.sha256 and not ref.withdrawn:
+                    good[name] = {CHAMPION: ref}
+        return good
 
     def _last_good(self, desired: DesiredVersions) -> DesiredVersions:
         """Return what is desired, with the highest version that is not withdrawn in place of each that is."""
