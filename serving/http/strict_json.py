@@ -53,6 +53,8 @@ def parse(data: bytes) -> Any:
 def numbers(value: object, field: str) -> NDArray[Any]:
     """Return the numbers of nested lists of equal lengths, whole ones as int64 and others as float64, or booleans.
 
+    Where one of the whole ones is beyond int64, all are float64.
+
     A number beyond what float64 holds is infinite, which whoever takes the numbers refuses.
 
     Raises:
@@ -64,6 +66,8 @@ def numbers(value: object, field: str) -> NDArray[Any]:
         array = np.asarray(value)
     except (ValueError, OverflowError, RecursionError):
         raise InvalidRequest(field, "numbers in lists of equal lengths", _uneven(value)) from None
+    if array.dtype.kind in "Ou" and all(isinstance(item, (int, float)) for item in array.flat):  # beyond int64
+        array = np.array([_as_float(item) for item in array.flat]).reshape(array.shape)
     if array.dtype.kind not in "fib" or array.ndim > MOST_AXES:
         raise InvalidRequest(field, "numbers, in lists of equal lengths", _odd(value))
     return array
@@ -118,9 +122,17 @@ def _odd(value: object) -> str:
         item = pending.pop()
         if isinstance(item, list):
             pending.extend(reversed(item))
-        elif not isinstance(item, (int, float)) or abs(item) >= 1 << 63:
+        elif not isinstance(item, (int, float)):
             return shown(item)
     return shown(value)
+
+
+def _as_float(value: float) -> float:
+    """Return a number as a float; what no float holds is infinite."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

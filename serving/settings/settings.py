@@ -54,6 +54,13 @@ def _with_scheme(uri: str) -> str:
     return uri.strip()
 
 
+def _no_file(folder: Path) -> Path:
+    """Refuse a file where a folder is to be, or to come."""
+    if folder.expanduser().is_file():
+        raise ValueError("a file")
+    return folder
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings(SecuritySettings, TraceSettings):
     """The settings of `polserve serve`; help and docs show what stands below each of them."""
@@ -78,7 +85,7 @@ class Settings(SecuritySettings, TraceSettings):
     gets the champion, else the first of these."""
     poll_interval: Annotated[float, Limits(above=0, at_most=86_400), Shown(variable="POLSERVE_POLL_INTERVAL_S")] = 5.0
     """Seconds between two looks at the registry or the folder."""
-    cache_dir: Annotated[Path | None, Shown(default="~/.cache/polserve", expected="a folder")] = None
+    cache_dir: Annotated[Path | None, Shown(default="~/.cache/polserve", expected="a folder"), Check(_no_file)] = None
     """Folder for the versions from a registry, which are served from there while it is down, and for the records of
     what answered last and of what was withdrawn."""
     service: str = "polserve"

@@ -134,7 +134,7 @@ def test_what_is_live_is_listed(over_http: Running) -> None:
         (b'{"observation": [0, 0, 0, -Infinity]}', "body: expected numbers as JSON has them, got -Infinity"),
         (b'{"observation": [0, 0, 0, 1e999]}', "observation: expected finite numbers, got inf at [3]"),
         (b'{"observation": [0, 0, 0, 1e300]}', "observation: expected numbers that float32 holds, got 1e+300 at"),
-        (b'{"observation": [0, 0, 0, ' + b"9" * 400 + b"]}", "observation: expected numbers, in lists of equal"),
+        (b'{"observation": [0, 0, 0, ' + b"9" * 400 + b"]}", "observation: expected finite numbers, got inf at [3]"),
         (b'{"observation": [0, 0, 0, ' + b"9" * 9000 + b"]}", "body: expected JSON, got Exceeds the limit"),
         (b"[" * 10_000 + b"]" * 10_000, "body: expected JSON of a reasonable depth, got hundreds of levels"),
         (b'{"a":' * 10_000 + b"1" + b"}" * 10_000, "body: expected JSON of a reasonable depth"),
@@ -146,6 +146,14 @@ def test_what_is_live_is_listed(over_http: Running) -> None:
         (b'{"version": "1"}', "observation: expected numbers: one observation, or a list of them, got none"),
         (b'{"observation": [0, 0, 0]}', "observation.shape: expected (4,) or (N, 4), got (3,)"),
         (b'{"observation": []}', "observation.shape: expected (4,) or (N, 4), got (0,)"),
+        (
+            b'{"observation": [0, 1%s, 0.5, 1]}' % (b"0" * 41),
+            "observation: expected numbers that float32 holds, got 1e+41",
+        ),
+        (
+            b'{"observation": [0, -1%s, 0, 1]}' % (b"0" * 400),
+            "observation: expected finite numbers, got -inf at [1]",
+        ),
         (b'{"observation": [[0, 0, 0, 0], [0, 0, 0]]}', "observation: expected numbers in lists of equal lengths, got"),
         (b'{"observation": [0, 0, 0, "\\ud800"]}', "observation: expected numbers, in lists of equal lengths, got"),
         (b'{"observation": [0, 0, 0, null]}', "observation: expected numbers, in lists of equal lengths, got null"),

@@ -211,3 +211,11 @@ def test_a_variable_that_is_nearly_a_settings_is_named_with_it(monkeypatch: pyte
         monkeypatch.setenv(name, "1")
     near = {"POLSERVE_HTP_PORT": "POLSERVE_HTTP_PORT", "polserve_max_wait": "POLSERVE_MAX_WAIT_S"}
     assert misspelt_variables() == near
+
+
+def test_a_file_is_no_folder_for_the_cache(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(ConfigurationError, match=r"--cache-dir: expected a folder, got .*file"):
+        load_settings({"cache_dir": str(file)})
+    assert load_settings({"cache_dir": str(tmp_path / "none_yet")}).cache_dir == tmp_path / "none_yet"
