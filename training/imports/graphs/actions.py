@@ -15,10 +15,10 @@ from polserve.training.imports.graphs.arguments import Doubles
 from polserve.training.imports.graphs.form import ActionForm, AtBounds, ContinuousForm
 from polserve.training.imports.graphs.nodes import Nodes
 from polserve.training.imports.graphs.steps import FLOAT, WHOLE, Array, Clip, Step, between
-from polserve.training.imports.graphs.wiring import computed
+from polserve.training.imports.graphs.wiring import MATRIX, computed
 
-MATRIX = 2
-"""Axes of an output with a row for each observation."""
+BINARY = 2
+"""Actions between which one probability decides."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,7 +114,7 @@ def _choices(space: gym.Space[Any], steps: tuple[Step | AtBounds, ...] | None, o
         if result.shape[1:] != (scores,):
             raise ImportRefused(
                 f"action: expected {scores} scores for each observation, of which the highest is chosen, got "
-                f"{result.dtype} {result.shape[1:]}; say by action.steps how they make an action"
+                f"{result.dtype} {result.shape[1:]}; {_remedy(space, result)}"
             )
         choose: Step = Positive() if isinstance(space, MultiBinary) else ArgMax() if k == 1 else Choices(tuple(sizes))
         chosen = (*chosen, choose)
@@ -126,6 +126,16 @@ def _choices(space: gym.Space[Any], steps: tuple[Step | AtBounds, ...] | None, o
     is_counted_from_0 = bool(chosen) and isinstance(chosen[-1], (ArgMax, Choices))
     start = np.asarray(getattr(space, "start", 0)) if is_counted_from_0 else np.asarray(0)
     return Finish("action.steps", chosen, WHOLE, tuple(space.shape or ()), start)
+
+
+def _remedy(space: gym.Space[Any], result: Array) -> str:
+    """Say what to do where a graph gives other floats than scores."""
+    if not isinstance(space, Discrete) or prod(result.shape[1:]) != 1:
+        return "say by action.steps how they make an action"
+    whole = f"if they are the actions, add `steps: [{{one_hot: {space.n}}}]` to action"
+    if space.n != BINARY:
+        return whole
+    return f"{whole}; if they are probabilities of the second action, `steps: [{{shift: 0.5}}, {{one_hot: 2}}]`"
 
 
 def sizes_of(space: gym.Space[Any]) -> tuple[list[int], int]:

@@ -98,7 +98,8 @@ class ObservationForm(Form):
     """What one observation is."""
 
     dtype: Literal["float32", "float64", "uint8", "int32", "int64", "bool"] = "float32"
-    shape: list[PositiveInt] = Field(min_length=1)
+    shape: list[PositiveInt]
+    """Without the batch; an empty list for one number, as a Discrete has."""
     frames: int = Field(0, ge=0)
     low: Numbers = float("-inf")
     high: Numbers = float("inf")
@@ -114,6 +115,8 @@ class InputForm(Form):
     steps: PlainSteps = []
     value: float | list[float] | bool | None = None
     """Constant that it is given, in place of anything of the observation."""
+    state: Literal[False] | None = None
+    """False where the constant is no state, although an output seems to be its next value."""
 
 
 class DiscreteForm(Form):
@@ -163,8 +166,8 @@ class ActionForm(Form):
     multi_binary: PositiveInt | None = None
     """How many choices of 0 or 1 there are."""
     continuous: ContinuousForm | None = None
-    output: str | None = None
-    """Output of the graph; None where it has one."""
+    output: str | Annotated[list[str], Field(min_length=1)] | None = None
+    """Output of the graph, or several that are joined; None where it has one."""
     steps: Steps | None = None
     """Steps after it; None for what its type suggests."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from polserve.training.errors import ImportRefused
 from polserve.training.imports.graphs.actions import action_of, values_of
 from polserve.training.imports.graphs.composing import Parts, compose
 from polserve.training.imports.graphs.form import GraphForm, Numbers, ObservationForm
+from polserve.training.imports.graphs.heads import join_heads
 from polserve.training.imports.graphs.original import Original
-from polserve.training.imports.graphs.reading import read_graph
+from polserve.training.imports.graphs.reading import check_has_no_halves, read_graph
+from polserve.training.imports.graphs.states import check_has_no_states
 from polserve.training.imports.graphs.steps import Array
 from polserve.training.imports.graphs.wiring import wire
 from polserve.training.imports.imported import ImportedPolicy, Source
@@ -40,7 +43,10 @@ def read_onnx(path: Path, form: GraphForm, place: Place) -> ImportedPolicy:
     """
     model = read_graph(path)
     space = _observation_space(form.observation, place)
+    check_has_no_states(model.graph, form)
+    form = join_heads(model, form)
     wiring = wire(model.graph, form, space.shape, _names(form, place))
+    check_has_no_halves(path, model.graph, {wired.name for wired in wiring.inputs} | set(wiring.outputs))
     original = Original(path, model, wiring)
     observations = drawn(space, TRIED)
     original.find_batching(observations)
@@ -131,7 +137,7 @@ def _observation_space(form: ObservationForm | None, place: Place) -> Box:
 
 def _stated_space(form: ObservationForm) -> Box:
     shape, dtype = tuple(form.shape), np.dtype(form.dtype)
-    if form.frames and (form.frames != shape[0] or len(shape) == 1):
+    if form.frames and (len(shape) <= 1 or form.frames != shape[0]):
         raise ImportRefused(
             f"observation.frames: expected the first of two or more axes in shape, the stack included, got "
             f"{form.frames} and {list(shape)}"
@@ -144,8 +150,8 @@ def _stated_space(form: ObservationForm) -> Box:
 
 def _bound(name: str, bound: Numbers, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     numbers = np.array(bound, np.float64)
-    if numbers.ndim and numbers.size != np.prod(shape):
-        raise ImportRefused(f"observation.{name}: expected a number, or {np.prod(shape)} of them, got {numbers.size}")
+    if numbers.ndim and numbers.size != prod(shape):
+        raise ImportRefused(f"observation.{name}: expected a number, or {prod(shape)} of them, got {numbers.size}")
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
         numbers = np.clip(numbers, limits.min, limits.max)

@@ -1,6 +1,6 @@
 """A file that should hold an ONNX graph: read whole, within bounds, and refused where it can be no policy."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ MOST_BYTES = 1 << 30
 """Largest file that is read, its external data included."""
 DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
 """Operators that ONNX Runtime has."""
+HALVES = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
 OPSET = 13
 """Lowest opset in which the steps around the graph mean what they are to mean."""
 _LIMITS = GraphLimits(model_bytes=MOST_BYTES, opset=range(1, GraphLimits().opset.stop), more_operators=DRAWN)
@@ -167,6 +168,20 @@ def _at_opset(path: Path, model: onnx.ModelProto) -> onnx.ModelProto:
             f"{path.name}: expected opset {OPSET} or later, got {opset}, which could not be converted ({reason}); "
             "export the network anew with a later opset"
         ) from error
+
+
+def check_has_no_halves(path: Path, graph: onnx.GraphProto, names: Collection[str]) -> None:
+    """Raise ImportRefused where inputs or outputs of these names are float16.
+
+    Within a larger graph ONNX Runtime leaves roundings to float16 out, such as that of an observation, so that the
+    policy would act otherwise than the graph as it came.
+    """
+    halves = [node for node in (*graph.input, *graph.output) if node.name in names]
+    if found := [node.name for node in halves if node.type.tensor_type.elem_type in HALVES]:
+        raise ImportRefused(
+            f"{path.name}: expected inputs and outputs in float32, got float16 in {', '.join(map(repr, found))}; "
+            "export the network in float32, in torch after module.float()"
+        )
 
 
 def check_is_repeatable(path: Path, graph: onnx.GraphProto) -> None:

@@ -85,6 +85,7 @@ _OF_SEVERAL_FORMS = {
     "value": "a number, a list of numbers, true or false",
     "low": "a number, or a list of numbers",
     "high": "a number, or a list of numbers",
+    "output": "the name of an output, or for actions a list of such names",
 }
 """Fields that may be written in several ways, in each of which pydantic tells what is wrong."""
 

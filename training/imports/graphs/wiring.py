@@ -17,6 +17,8 @@ Dims: TypeAlias = tuple[int | None, ...]
 """Extent of each axis, None where it is dynamic."""
 Names: TypeAlias = Mapping[str, Sequence[int]]
 """Places in a flattened observation by the name of what stands there."""
+MATRIX = 2
+"""Axes of an output with a row for each observation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def wire(graph: onnx.GraphProto, form: GraphForm, shape: Sequence[int], names: N
     found = {node.name: node for node in graph.input if node.name not in given}  # older files list weights too
     forms = form.inputs or _only(found, form)
     for i, part in enumerate(forms):
-        _require_name(f"inputs.{i}.name", part.name, found, "input")
+        require_name(f"inputs.{i}.name", part.name, found, "input")
     if left := [name for name in found if name not in {part.name for part in forms}]:
         raise ImportRefused(
             f"inputs: expected every input of the graph, {', '.join(map(repr, left))} is left out: give it a part of "
@@ -108,7 +110,7 @@ def _only(found: Mapping[str, Any], form: GraphForm) -> list[InputForm]:
 def _outputs(graph: onnx.GraphProto, form: GraphForm) -> tuple[GraphOutput, GraphOutput | None]:
     names = [node.name for node in graph.output]
     action = form.action.output
-    if action is None:
+    if not isinstance(action, str):  # a list was joined to one before
         others = [name for name in names if form.values is None or name != form.values.output] or names
         if len(others) != 1:
             raise ImportRefused(
@@ -116,16 +118,17 @@ def _outputs(graph: onnx.GraphProto, form: GraphForm) -> tuple[GraphOutput, Grap
                 f"{', '.join(map(repr, names))}"
             )
         action = others[0]
-    _require_name("action.output", action, names, "output")
+    require_name("action.output", action, names, "output")
     steps = form.action.steps
     made = GraphOutput(action, None if steps is None else tuple(steps))
     if form.values is None:
         return made, None
-    _require_name("values.output", form.values.output, names, "output")
+    require_name("values.output", form.values.output, names, "output")
     return made, GraphOutput(form.values.output, tuple(form.values.steps))
 
 
-def _require_name(field: str, name: str, names: Iterable[str], what: str) -> None:
+def require_name(field: str, name: str, names: Iterable[str], what: str) -> None:
+    """Raise ImportRefused where a field names no input or output of the graph."""
     if name not in names:
         raise ImportRefused(f"{field}: expected an {what} of the graph, {', '.join(map(repr, names))}, got {name!r}")
 
@@ -136,7 +139,7 @@ def _input(index: int, form: InputForm, node: onnx.ValueInfoProto, shape: Sequen
     if not node.type.HasField("tensor_type") or not declared.elem_type:
         raise ImportRefused(f"{where}: expected {form.name!r} to be a tensor, got {node.type.WhichOneof('value')}")
     dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(declared.elem_type))
-    dims = _dims(declared) if declared.HasField("shape") else None
+    dims = dims_of(node)
     if form.value is None:
         columns = _columns(where, form, prod(shape), names)
         return GraphInput(form.name, dtype, dims, columns, tuple(form.steps))
@@ -145,7 +148,11 @@ def _input(index: int, form: InputForm, node: onnx.ValueInfoProto, shape: Sequen
     return GraphInput(form.name, dtype, dims, value=_constant(where, form, dtype, dims))
 
 
-def _dims(declared: onnx.TypeProto.Tensor) -> Dims:
+def dims_of(node: onnx.ValueInfoProto) -> Dims | None:
+    """Extents that the graph declares of an input or an output; None where it declares none."""
+    declared = node.type.tensor_type
+    if not declared.HasField("shape"):
+        return None
     return tuple(dim.dim_value if dim.dim_value > 0 else None for dim in declared.shape.dim)
 
 

@@ -1,0 +1,68 @@
+"""A graph with a state is refused: given a constant, it would forget at every step what came before."""
+
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from onnx.helper import make_node
+
+from polserve.training.errors import ImportRefused
+from tests.support.graphs import FLOAT, FOUR_TO_TWO, Shape, check_answers_as_it_came, model, read, weights
+
+
+def remembering(
+    state: str = "h", following: str = "hn", before: Shape | None = ("n", 2), after: Shape | None = ("n", 2)
+) -> onnx.ModelProto:
+    """A graph whose scores are those of its observation, and half of the scores before."""
+    nodes = [
+        make_node("MatMul", ["obs", "w"], ["seen"]),
+        make_node("Mul", [state, "half"], ["kept"]),
+        make_node("Add", ["seen", "kept"], ["q"]),
+        make_node("Tanh", ["q"], [following]),
+    ]
+    inputs: dict[str, Any] = {"obs": (FLOAT, ["n", 4]), state: (FLOAT, before)}
+    outputs: dict[str, Any] = {"q": (FLOAT, ["n", 2]), following: (FLOAT, after)}
+    return model(nodes, inputs, outputs, {"w": weights(4, 2), "half": weights(1)})
+
+
+def given(name: str, **more: object) -> dict[str, Any]:
+    """Spec that gives the state a constant."""
+    inputs = [{"name": "obs"}, {"name": name, "value": 0, **more}]
+    return {**FOUR_TO_TWO, "inputs": inputs, "action": {"discrete": 2, "output": "q"}}
+
+
+@pytest.mark.parametrize(
+    ("state", "following", "before", "after"),
+    [
+        ("h", "hn", ("n", 2), ("n", 2)),
+        ("carry", "result", ("n", 2), ("m", 2)),
+        ("h0", "hn", (1, 2), None),
+        ("state", "next_state", (1, 2), ("n", "k")),
+    ],
+)
+def test_a_state_that_is_given_a_constant_is_refused_with_what_to_do(
+    state: str, following: str, before: Shape, after: Shape | None, tmp_path: Path
+) -> None:
+    graph = remembering(state, following, before, after)
+
+    with pytest.raises(
+        ImportRefused, match=rf"without states, got '{state}' .* '{following}': .*polserve.export.*states="
+    ):
+        read(tmp_path, graph, given(state))
+
+
+def test_a_state_that_is_left_out_of_the_spec_is_told_as_one(tmp_path: Path) -> None:
+    spec = {**given("h"), "inputs": [{"name": "obs"}]}
+
+    with pytest.raises(ImportRefused, match=r"expected a graph without states, got 'h'"):
+        read(tmp_path, remembering(), spec)
+
+
+def test_a_constant_that_is_no_state_is_taken_where_the_spec_says_so(tmp_path: Path) -> None:
+    check_answers_as_it_came(read(tmp_path, remembering(), given("h", state=False)))
+
+
+@pytest.mark.parametrize("before", [(), ("n", 1)])
+def test_a_constant_of_another_shape_than_every_output_is_no_state(before: Shape, tmp_path: Path) -> None:
+    check_answers_as_it_came(read(tmp_path, remembering("training", "hn", before), given("training")))
