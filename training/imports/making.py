@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import onnx
 from gymnasium.spaces import Box
@@ -16,6 +17,7 @@ from polserve.training.environments.spaces import short
 from polserve.training.errors import ImportRefused
 from polserve.training.evaluation.evaluation import Evaluation, EvaluationGames, evaluate_beside_random
 from polserve.training.evaluation.game_progress import GameProgress
+from polserve.training.imports.alone import check_answers_alone
 from polserve.training.imports.imported import ImportedPolicy
 from polserve.training.imports.places import Place, find_place
 from polserve.training.imports.proof import Proof, prove
@@ -58,6 +60,9 @@ def prove_policy(policy: ImportedPolicy, place: Place, request: ImportRequest, p
     model = export_graph(graph, example, states) if isinstance(graph, nn.Module) else graph
     runnable = OnnxPolicy(model.SerializeToString())
     proof = prove(policy, runnable, place)
+    check_answers_alone(policy, runnable, proof, _golden(proof))
+    if policy.if_unscaled and _is_unscaled(policy.action_space, proof):
+        progress.note(f"note: all actions lie between -1 and 1, and their bounds are wider; {policy.if_unscaled}")
     name = request.policy_name(place, policy.source.file)
     evaluation = None
     if place.facts is not None:
@@ -95,6 +100,13 @@ def make_version(proven: Proven, provenance: pb.Provenance) -> PolicyVersion:
     spec.parity.largest_relative_difference = proven.proof.largest_difference
     spec.parity.ties = int(proven.proof.is_tie.sum())
     return seal(proven.graph, spec, {"observation": observations, **states, **given})
+
+
+def _is_unscaled(space: gym.Space[Any], proof: Proof) -> bool:
+    """Whether the policy never left [-1, 1] although all of its actions may."""
+    if not isinstance(space, Box) or not np.isfinite([space.low, space.high]).all():
+        return False
+    return proof.largest_action <= 1 and bool(((space.low < -1) & (space.high > 1)).all())
 
 
 def _run(proven: Proven, observations: NDArray[Any]) -> dict[str, NDArray[Any]]:

@@ -35,6 +35,8 @@ class Proof:
     """(n,) where the two chose differently among actions that are equally good."""
     largest_difference: float
     """Largest difference of a continuous action, relative to its range; 0 for discrete ones."""
+    largest_action: float = 0.0
+    """Largest absolute value of a continuous action; 0 for discrete ones."""
     states: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     """States of a recurrent policy before the observations, (n, *shape) each."""
 
@@ -87,8 +89,9 @@ def compare(
         _check_values(policy, got, preferred)
     if isinstance(policy.action_space, Box):
         largest = _check_continuous(policy, got[ACTION], expected)
-        return Proof(observations, np.zeros(len(observations), np.bool_), largest, states)
-    return Proof(observations, _check_discrete(policy, got[ACTION], expected, preferred), 0.0, states)
+        largest_action = float(np.abs(expected).max())
+        return Proof(observations, np.zeros(len(observations), np.bool_), largest, largest_action, states)
+    return Proof(observations, _check_discrete(policy, got[ACTION], expected, preferred), 0.0, states=states)
 
 
 def _asked(observations: NDArray[Any], states: Mapping[str, NDArray[Any]], part: slice) -> tuple[Any, ...]:
@@ -127,8 +130,8 @@ def _check_discrete(
     is_other = (got != expected).reshape(len(got), -1).any(axis=1)
     is_tie = np.zeros(len(got), np.bool_)
     if preferred is not None and preferred.ndim == 2 and got.ndim == 1:  # noqa: PLR2004 - (n, actions)
-        rows = np.arange(len(got))
-        gap = np.abs(preferred[rows, got] - preferred[rows, expected.astype(np.int64)])
+        rows, start = np.arange(len(got)), int(getattr(policy.action_space, "start", 0))
+        gap = np.abs(preferred[rows, got - start] - preferred[rows, expected.astype(np.int64) - start])
         is_tie = is_other & (gap <= TOLERANCE * max(1.0, float(np.abs(preferred).max())))
     if (is_different := is_other & ~is_tie).any():
         index = int(np.flatnonzero(is_different)[0])

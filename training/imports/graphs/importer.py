@@ -14,7 +14,7 @@ from polserve.training.environments.descriptions import Description
 from polserve.training.errors import ImportRefused
 from polserve.training.imports.graphs.actions import action_of, values_of
 from polserve.training.imports.graphs.composing import Parts, compose
-from polserve.training.imports.graphs.form import GraphForm, Numbers, ObservationForm
+from polserve.training.imports.graphs.form import AtBounds, GraphForm, Numbers, ObservationForm
 from polserve.training.imports.graphs.heads import join_heads
 from polserve.training.imports.graphs.original import Original
 from polserve.training.imports.graphs.reading import check_has_no_halves, read_graph
@@ -59,6 +59,7 @@ def read_onnx(path: Path, form: GraphForm, place: Place) -> ImportedPolicy:
             raise ImportRefused("values: expected them beside discrete actions only; leave them out")
         values = values_of(wiring.values.steps, int(action_space.n), raw[wiring.values.name])
     parts = Parts(path, model, wiring, original, action, values, space)
+    is_scaled = any(isinstance(step, AtBounds) and step.is_scaled for step in wiring.action.steps or ())
     graph, is_by_rows = compose(parts, observations)
     asked = _Asked(parts, action_space)
     asked.actions(observations)
@@ -74,6 +75,7 @@ def read_onnx(path: Path, form: GraphForm, place: Place) -> ImportedPolicy:
         description=_description(form),
         emitted_space=place.facts.emitted_space if place.facts else None,
         frames=form.observation.frames if form.observation else 0,
+        if_unscaled="" if is_scaled else _UNSCALED,
         notes=(_BY_ROWS,) if is_by_rows else (),
     )
 
@@ -84,6 +86,7 @@ _BY_ROWS = (
 )
 
 
+_UNSCALED = "if the graph ends in tanh, add to_bounds to action.steps"
 _REMEDY = (
     "add to action.steps what the trainer did: argmax chooses of scores, to_bounds scales from [-1, 1], clip: bounds "
     "cuts off"
