@@ -125,6 +125,11 @@ class FolderSource:
         except OSError as error:
             ignored.append(f"{self._folder}: cannot be read ({error.strerror}); what was live before stays")
             folders, desired = [], dict(self._desired)
+        names = {folder.name for folder in folders}
+        if names and (missing := sorted(self._policies - names)):
+            ignored.append(
+                f"{self._folder}: expected {', '.join(missing)}, as asked for, got {', '.join(sorted(names))}"
+            )
         for folder in folders:
             name = folder.name
             if self._policies and name not in self._policies:

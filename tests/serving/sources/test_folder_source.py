@@ -63,6 +63,13 @@ def test_a_policy_without_a_version_is_told(folder: Path) -> None:
     ]
 
 
+def test_a_policy_that_is_asked_for_and_not_there_is_told_with_those_that_are(folder: Path) -> None:
+    make_version().write(folder / "go" / "1")
+    source = FolderSource(folder, ["go", "cartpol"], 0.01)
+    assert list(next(source.follow())) == ["go"]
+    assert source.ignored() == (f"{folder}: expected cartpol, as asked for, got cartpole, go",)
+
+
 def test_what_is_still_being_copied_is_not_told(folder: Path) -> None:
     for name in (".copying/1", "cartpole/.3"):
         (folder / name).mkdir(parents=True)
