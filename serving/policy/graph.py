@@ -96,7 +96,9 @@ def _session(model: bytes, *, is_checked: bool) -> ort.InferenceSession:
 def _spec(session: ort.InferenceSession) -> pb.PolicySpec:
     text = session.get_modelmeta().custom_metadata_map.get(SPEC_KEY)
     if text is None:
-        raise RolloutRefused(f"{MODEL_FILE} has no metadata {SPEC_KEY!r}; export it with polserve")
+        raise RolloutRefused(
+            f"{MODEL_FILE} has no metadata {SPEC_KEY!r}; make a version of it with `polserve import onnx`"
+        )
     try:
         spec = json_format.Parse(text, pb.PolicySpec(), ignore_unknown_fields=True)
     except json_format.ParseError as error:

@@ -119,7 +119,9 @@ class Fetcher:
             RolloutRefused: the store holds something else. What the store or the disk raises is passed on.
         """
         if not ref.sha256:
-            raise RolloutRefused(f"the version has no tag {SHA256_TAG}; register it with `polserve train`")
+            raise RolloutRefused(
+                f"the version has no tag {SHA256_TAG}; make one of its ONNX file with `polserve import onnx`"
+            )
         storage = self._store.storage(ref.policy, ref.version)
         paths = (PurePosixPath(MODEL_FILE), PurePosixPath(GOLDEN_FILE.as_posix()))
         sizes = [self._size(storage, path) for path in paths]
@@ -140,7 +142,9 @@ class Fetcher:
         _check_paths(listed)
         sizes = [artifact.n_bytes for artifact in listed if PurePosixPath(artifact.path).name == path.name]
         if not sizes:
-            raise RolloutRefused(f"the version's artifacts lack {path}; register it with `polserve train`")
+            raise RolloutRefused(
+                f"the version's artifacts lack {path}; register it with `polserve train` or `polserve import`"
+            )
         return sizes[0]
 
     def _check_room(self, n_bytes: int) -> None:

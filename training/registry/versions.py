@@ -123,13 +123,18 @@ class PolicyRegistry:
         self.model(policy)
         numbers = self.numbers(policy)
         if not numbers:
-            raise RegistryError(f"{policy} has no version; train one with `polserve train`")
+            raise RegistryError(f"{policy} has no version; make one with `polserve train` or `polserve import`")
         return max(numbers, key=int)
 
     def numbers(self, policy: str) -> set[str]:
         """Return the numbers of a policy's versions that exist."""
+        return set(self.tags(policy))
+
+    def tags(self, policy: str) -> dict[str, dict[str, str]]:
+        """Return the tags of a policy's versions, by number."""
         with registry_errors(self.client):
-            return {str(found.version) for found in self.client.search_model_versions(f"name = '{policy}'")}
+            found = self.client.search_model_versions(f"name = '{policy}'")
+            return {str(version.version): dict(version.tags) for version in found}
 
     def logged_model(self, policy: str, version: str) -> str | None:
         """Return the id of the model that a run logged and the version is of; None for a copy of another version."""
@@ -153,6 +158,7 @@ class PolicyRegistry:
         Raises:
             RegistryError: it is not, or it cannot be had.
         """
+        self.sha256(policy, version)
         path = self._download_graph(policy, version, target)
         return path, self.check_sha256(policy, version, path)
 
@@ -162,13 +168,26 @@ class PolicyRegistry:
         Raises:
             RegistryError: it is not the one that was registered.
         """
-        sha256 = _sha256(path)
-        stated = self.version(policy, version).tags.get(SHA256_TAG)
+        sha256, stated = _sha256(path), self.sha256(policy, version)
         if sha256 != stated:
             raise RegistryError(
                 f"{policy}/{version}: model.onnx has sha256 {sha256}, its tag {SHA256_TAG} says {stated}"
             )
         return sha256
+
+    def sha256(self, policy: str, version: str) -> str:
+        """Return the sha256 of a version's graph as it was registered.
+
+        Raises:
+            RegistryError: there is none, as of a model that polserve did not register.
+        """
+        stated: str = self.version(policy, version).tags.get(SHA256_TAG, "")
+        if not stated:
+            raise RegistryError(
+                f"{policy}/{version} is no version of polserve's: it has no tag {SHA256_TAG}, and no service answers "
+                "with it; make one of its ONNX file with `polserve import onnx`, or train one with `polserve train`"
+            )
+        return stated
 
     def add_signatures(self, policy: str, version: str, path: Path) -> None:
         """Put the file of a version's signatures beside its other files."""

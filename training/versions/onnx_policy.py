@@ -49,7 +49,9 @@ class OnnxPolicy:
         """
         text = self._session.get_modelmeta().custom_metadata_map.get(SPEC_KEY)
         if text is None:
-            raise RegistryError(f"the graph has no metadata {SPEC_KEY!r}; register versions with `polserve train`")
+            raise RegistryError(
+                f"the graph has no metadata {SPEC_KEY!r}; make a version of it with `polserve import onnx`"
+            )
         return json_format.Parse(text, pb.PolicySpec(), ignore_unknown_fields=True)
 
     @property

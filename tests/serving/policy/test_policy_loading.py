@@ -79,7 +79,7 @@ def test_a_model_without_a_spec_is_refused(tmp_path: Path) -> None:
     model.CopyFrom(make_version().model)
     del model.metadata_props[:]
     bare = PolicyVersion(model, pb.PolicySpec(), make_version().golden)
-    with pytest.raises(RolloutRefused, match=r"has no metadata 'polserve\.spec'"):
+    with pytest.raises(RolloutRefused, match=r"has no metadata 'polserve\.spec'; make .* with `polserve import onnx`"):
         Policy.load_registered(ref(bare, tmp_path))
 
 

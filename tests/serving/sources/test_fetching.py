@@ -86,14 +86,16 @@ def test_the_two_files_that_serving_needs_are_downloaded_once_and_nothing_else(
 def test_a_version_that_lacks_a_file_is_refused(store: FolderStore, cache: VersionCache, ref: VersionRef) -> None:
     (store.folder / "go" / "1" / GOLDEN_FILE).unlink()
     assert refusal(fetcher(store, cache), ref) == (
-        f"the version's artifacts lack {GOLDEN_FILE}; register it with `polserve train`"
+        f"the version's artifacts lack {GOLDEN_FILE}; register it with `polserve train` or `polserve import`"
     )
 
 
 def test_a_version_without_a_registered_checksum_is_refused_before_the_store_is_asked(
     store: FolderStore, cache: VersionCache
 ) -> None:
-    assert "has no tag polserve.sha256" in refusal(fetcher(store, cache), cache.ref("go", "1", ""))
+    reason = refusal(fetcher(store, cache), cache.ref("go", "1", ""))
+    assert reason.startswith("the version has no tag polserve.sha256")
+    assert reason.endswith("with `polserve import onnx`")
     assert store.asked == []
 
 

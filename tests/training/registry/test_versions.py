@@ -4,6 +4,7 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import onnx
 import pytest
 from mlflow import MlflowClient
 
@@ -14,6 +15,7 @@ from polserve.training.errors import RegistryError
 from polserve.training.registry.store import connect
 from polserve.training.registry.tracking import TrackedRun
 from polserve.training.registry.versions import PolicyRegistry
+from polserve.training.versions.onnx_policy import OnnxPolicy
 from tests.support.commands import polserve_here
 from tests.support.following import OBSERVATION, serve, version
 from tests.support.running import wait_until
@@ -67,6 +69,22 @@ def test_a_version_changed_after_registration_is_not_evaluated(
     store.set_model_version_tag(policy, "2", SHA256_TAG, "0" * 64)
     with pytest.raises(RegistryError, match=r"2: model\.onnx has sha256 .*, its tag polserve\.sha256 says 000"):
         PolicyRegistry(store).graph(policy, "2", tmp_path / "2")
+
+
+def test_a_model_that_polserve_did_not_register_is_told_with_what_makes_a_version_of_it(
+    store: MlflowClient, policy: str, tmp_path: Path
+) -> None:
+    store.delete_model_version_tag(policy, "2", SHA256_TAG)
+    with pytest.raises(RegistryError, match=r"/2 is no version of polserve's: it has no tag .* `polserve import onnx`"):
+        PolicyRegistry(store).graph(policy, "2", tmp_path / "2")
+
+
+def test_a_graph_without_a_spec_is_told_with_what_makes_a_version_of_it() -> None:
+    model = onnx.ModelProto()
+    model.CopyFrom(make_version().model)
+    del model.metadata_props[:]
+    with pytest.raises(RegistryError, match=r"no metadata 'polserve\.spec'; make .* with `polserve import onnx`"):
+        assert OnnxPolicy(model.SerializeToString()).spec
 
 
 def test_a_servers_database_without_the_server_is_refused_before_training(
