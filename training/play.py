@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.serving.client import Action, PolicyClient
-from polserve.training.environments.inspection import inspect_environment
+from polserve.training.environments.inspection import check_fits, inspect_environment
 from polserve.training.environments.limits import MAX_EVALUATION_STEPS
 from polserve.training.environments.making import EVALUATION_FIRST_SEED, Env, EnvironmentSpec, from_message, make_env
 from polserve.training.environments.rewards import paid
@@ -42,13 +42,14 @@ class PlayedEpisode:
 
 
 def environment_of(player: "Player") -> EnvironmentSpec:
-    """Return the environment that the player's version was trained in.
+    """Return the environment that the player names, or else the one that its version was trained in.
 
     Raises:
         ClientError: the policy is not live.
         UnknownEnvironment: it is not live in that version.
     """
-    return from_message(_spec_of(player), player.module)
+    environment = from_message(_spec_of(player), player.module)
+    return replace(environment, id=player.env, kwargs={}) if player.env else environment
 
 
 def _spec_of(player: "Player") -> pb.PolicySpec:
@@ -86,6 +87,8 @@ class Player:
     """The Python module that registers the environment's id, where Gymnasium does not know it."""
     max_steps: int = MAX_EVALUATION_STEPS
     """Steps after which an episode is cut off."""
+    env: str = ""
+    """The Gymnasium id of what is played; "" for what the version's spec states."""
 
 
 def play_on_service(
@@ -102,7 +105,10 @@ def play_on_service(
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame draws without a screen
     # The service stacks frames itself, so that each is sent once.
     with contextlib.redirect_stdout(sys.stderr):  # an environment that prints is no part of the answer
-        inspect_environment(environment)
+        if player.env:
+            check_fits(environment, _spec_of(player))
+        else:
+            inspect_environment(environment)
         env = make_env(replace(environment, frames=0), render_mode="rgb_array" if on_frame else None)
     try:
         for index in range(episodes):

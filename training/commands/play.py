@@ -20,6 +20,9 @@ def play(
     max_steps: Annotated[
         int, typer.Option(help="Cut an episode off after so many steps.", min=1)
     ] = MAX_EVALUATION_STEPS,
+    env: Annotated[
+        str, typer.Option(help="Play this Gymnasium id, not the policy's own; its observations must be the same.")
+    ] = "",
     module: Annotated[str, typer.Option(help="Import this Python module, which registers the environment.")] = "",
     gif: Annotated[Path | None, typer.Option(help="Write the first episode as an animated GIF.")] = None,
     target: Target = DEFAULT_TARGET,
@@ -39,7 +42,7 @@ def play(
     writer = GifWriter()
     require_service(target, wait)
     with PolicyClient(target) as client:
-        player = Player(client, policy, version, module, max_steps)
+        player = Player(client, policy, version, module, max_steps, env)
         played = list(play_on_service(player, 1, on_frame=writer.add)) if gif else []
         seed = EVALUATION_FIRST_SEED + len(played)
         rest = play_on_service(player, episodes - len(played), first_seed=seed)

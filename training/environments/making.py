@@ -233,6 +233,10 @@ def register(spec: EnvironmentSpec) -> None:
     Raises:
         UnknownEnvironment: it cannot be registered.
     """
+    if not spec.id:
+        raise UnknownEnvironment(
+            "no environment is named: a version that was imported without --env names none; give one with --env"
+        )
     if spec.module:
         _import_module(spec)
     if old_gym.is_old(spec.id):
