@@ -11,7 +11,7 @@ TrainingError
 +-- ImportRefused           a file of another tool cannot be read, or its graph does not answer as the original does
 +-- SigningRefused          a version cannot be signed so: no key that can be used, or no version
 +-- RegistryError           the MLflow registry lacks something or does not answer
-+-- PromotionRefused        the evidence does not allow the promotion
++-- PromotionRefused        the evidence does not allow the promotion, or services would refuse the version
 +-- RaceLost                somebody else moved the alias first
 """
 
@@ -71,7 +71,7 @@ class RegistryError(TrainingError):
 
 
 class PromotionRefused(TrainingError):
-    """The evidence does not allow the promotion, or there can be none."""
+    """The evidence does not allow the promotion, or there can be none; or services would refuse the version."""
 
     def __init__(self, message: str, decision: "Decision | None" = None) -> None:
         super().__init__(message)

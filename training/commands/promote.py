@@ -66,6 +66,10 @@ def promote(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Promote without playing.")] = False,
     reason: Annotated[str, typer.Option(help="Say why, with --force; the registry keeps it.")] = "",
+    allow_space_change: Annotated[
+        bool,
+        typer.Option("--allow-space-change", help="Promote it though services without this setting refuse its spaces."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Make a version @champion if its games allow it.
@@ -99,6 +103,7 @@ def promote(
                 seed=seed,
                 processes=processes,
                 force_reason=reason,
+                allow_space_change=allow_space_change,
                 progress=ConsoleProgress(Console(stderr=True, highlight=False, soft_wrap=True), "pairs of games"),
             )
     except (PromotionRefused, RaceLost) as refused:
@@ -112,13 +117,28 @@ def rollback(
     policy: Annotated[str, typer.Argument(help="Name of the policy.")],
     *,
     to: Annotated[str, typer.Option(metavar="VERSION", help="Go back to this earlier champion. [the one before]")] = "",
+    allow_refused: Annotated[
+        bool, typer.Option("--allow-refused", help="Go back to it though services refused or withdrew it.")
+    ] = False,
+    allow_space_change: Annotated[
+        bool,
+        typer.Option(
+            "--allow-space-change", help="Go back to it though services without this setting refuse its spaces."
+        ),
+    ] = False,
 ) -> None:
-    """Make the version @champion that was champion before."""
+    """Make the version @champion that was champion before.
+
+    Versions that services refused or withdrew are passed over.
+    """
     _reach_registry()
     from polserve.training.promotion.rollback import rollback
 
-    move = rollback(policy, to=to)
-    print(f"{policy}/{move.version} is @{CHAMPION} again, in place of {move.replaces}")
+    move = rollback(policy, to=to, allow_refused=allow_refused, allow_space_change=allow_space_change)
+    for note in move.notes:
+        print(f"note: {note}", file=sys.stderr)
+    instead = f"in place of {move.replaces}" if move.replaces else "where there was none"
+    print(f"{policy}/{move.version} is @{CHAMPION} again, {instead}")
 
 
 def _reach_registry() -> None:

@@ -19,6 +19,7 @@ from polserve.training.promotion.decision import (
     Rule,
     decide,
 )
+from polserve.training.promotion.past import PolicyPast, check_spaces
 from polserve.training.promotion.record import correct_record, record_decision
 from polserve.training.registry.aliases import AliasMove, ChampionAlias, mover
 from polserve.training.registry.store import connect
@@ -40,6 +41,7 @@ def promote(  # noqa: PLR0913 - keywords of a function that notebooks call, as t
     seed: int | None = None,
     processes: int = 0,
     force_reason: str = "",
+    allow_space_change: bool = False,
     tracking_uri: str | None = None,
     progress: GameProgress | bool = True,
 ) -> Decision:
@@ -62,6 +64,8 @@ def promote(  # noqa: PLR0913 - keywords of a function that notebooks call, as t
         seed: seed of the first game; None for the one that follows from the two versions.
         processes: processes that play; 0 for one on each core.
         force_reason: promote without playing, for this reason, which is kept; "" to play.
+        allow_space_change: promote a version though its observations or actions are not those of the version that
+            services answer with, which refuse it unless they run with --allow-space-change.
         tracking_uri: the MLflow registry; None for that of MLFLOW_TRACKING_URI, or ./mlflow.db.
         progress: whether a bar is shown over the games and notes are printed; or what hears of both.
 
@@ -69,7 +73,8 @@ def promote(  # noqa: PLR0913 - keywords of a function that notebooks call, as t
         The decision, by which the candidate is @champion now, or was before.
 
     Raises:
-        PromotionRefused: the evidence does not allow it, or there can be none; its `decision` says more.
+        PromotionRefused: the evidence does not allow it, or there can be none, or services would refuse the version;
+            its `decision` says more.
         RaceLost: somebody else moved the alias first.
         RegistryError: the registry does not answer, lacks the version, or holds another than was registered.
         InvalidOption: an argument is out of range.
@@ -80,14 +85,23 @@ def promote(  # noqa: PLR0913 - keywords of a function that notebooks call, as t
     settings = replace(_settings(max_steps, module, seed, 1 if env else processes), maker=env)
     told = shown(progress)
     registry = PolicyRegistry(connect(tracking_uri, is_created=False, on_wait=told.note))
-    candidacy = _candidacy(registry, policy, criteria)
+    name = VersionName.parse(policy)
+    is_named = bool(name.version or name.alias)
+    candidate = registry.resolve(name) if is_named else registry.newest(name.policy)
+    registry.sha256(name.policy, candidate)
+    past = PolicyPast.read(registry, name.policy)
+    candidacy = Candidacy(name.policy, candidate, past.champion, criteria)
     if candidacy.champion == candidacy.candidate:
         return Decision(candidacy, DecisionKind.STANDING, f"{candidacy.name} is @{CHAMPION} already")
+    if not allow_space_change:
+        check_spaces(registry, past, candidate, lambda said: told.note(f"warning: {said}"))
     if force_reason:
         decision = Decision(candidacy, DecisionKind.FORCED, force_reason)
     elif candidacy.champion is None:
         check_evaluated(registry, candidacy)
-        decision = Decision(candidacy, DecisionKind.PROMOTED, "there was no champion")
+        reason = "no games were played, since there was no champion"
+        newest = "" if is_named else "; it was taken as the newest version"
+        decision = Decision(candidacy, DecisionKind.PROMOTED, reason + newest)
     else:
         evidence = gather_evidence(registry, candidacy, settings, told)
         decision = Decision(candidacy, *decide(evidence.comparison, criteria.rule, evidence.loss_allowed), evidence)
@@ -106,13 +120,6 @@ def _settings(max_steps: int, module: str, seed: int | None, processes: int) -> 
     require(processes >= 0, "processes", "0 or more", processes)
     require(seed is None or 0 <= seed <= LAST_SEED - MOST_GAMES, "seed", f"0 to {LAST_SEED - MOST_GAMES:,}", seed)
     return PlaySettings(processes or cores(), seed, max_steps, module)
-
-
-def _candidacy(registry: PolicyRegistry, policy: str, criteria: Criteria) -> Candidacy:
-    """Find the versions that are meant."""
-    name = VersionName.parse(policy)
-    candidate = registry.resolve(name) if name.version or name.alias else registry.newest(name.policy)
-    return Candidacy(name.policy, candidate, registry.champion(name.policy), criteria)
 
 
 def _carry_out(registry: PolicyRegistry, decision: Decision) -> Decision:

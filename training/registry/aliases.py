@@ -46,6 +46,8 @@ class AliasMove:
     """The champion that the move was decided against; None where there was none."""
     by: str
     is_rollback: bool = False
+    notes: tuple[str, ...] = ()
+    """What whoever makes the move should know, such as versions that were passed over; a sentence each."""
 
     def __str__(self) -> str:
         """Say in a line what the alias names now, and what it named before."""

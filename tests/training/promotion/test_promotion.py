@@ -132,19 +132,20 @@ def test_the_champion_need_not_be_promoted(store: MlflowClient, policy: str) -> 
 def test_where_there_is_no_champion_a_version_becomes_it(store: MlflowClient, policy: str) -> None:
     store.delete_registered_model_alias(policy, CHAMPION)
     answer = command("promote", policy, *FEW)
-    assert answer.text == f"{policy}/2 is @champion now: there was no champion\n"
+    reason = "no games were played, since there was no champion; it was taken as the newest version"
+    assert answer.text == f"{policy}/2 is @champion now: {reason}\n"
     assert champion(store, policy) == "2"
 
 
 def test_without_a_simulator_it_is_promoted_by_force_and_the_reason_is_kept(store: MlflowClient, policy: str) -> None:
     version = register_changed(store, policy, make_frames_version())
-    refused = promote(policy, version)
+    refused = promote(policy, version, "--allow-space-change")
     assert refused.exit_code == 1
     assert "names no environment that it could play in; with --force --reason it is promoted all the same" in (
         refused.error
     )
     assert champion(store, policy) == "1"
-    forced = promote(policy, version, "--force", "--reason", "measured on the robot")
+    forced = promote(policy, version, "--force", "--reason", "measured on the robot", "--allow-space-change")
     assert forced.text == f"{policy}/{version} is @champion now: forced: measured on the robot\n"
     tag = store.get_model_version(policy, version).tags["polserve.promotion"]
     assert tag.startswith("forced 20")
@@ -193,3 +194,47 @@ def test_bad_usage_exits_2(options: tuple[str, ...], message: str) -> None:
     answer = command("promote", "cartpole", *options)
     assert answer.exit_code == 2
     assert message in answer.error
+
+
+def test_a_version_whose_spaces_services_refuse_is_not_promoted_unless_that_is_said(
+    store: MlflowClient, policy: str
+) -> None:
+    version = register_changed(store, policy, make_frames_version())
+    for options in ((), ("--force", "--reason", "for the test")):
+        answer = promote(policy, version, *options)
+        assert answer.exit_code == 1
+        assert f"services that answer with {policy}/1 refuse {policy}/{version}, unless they run with" in answer.error
+        assert "its observation space is uint8 (4, 36, 36)" in answer.error
+        assert f"that of {policy}/1 is float32 (4,); with --allow-space-change it becomes" in answer.error
+        assert champion(store, policy) == "1"
+    allowed = promote(policy, version, "--force", "--reason", "for the test", "--allow-space-change")
+    assert allowed.exit_code == 0, allowed.error
+
+
+def test_it_is_compared_with_what_services_answer_with_though_the_champion_was_refused(
+    store: MlflowClient, policy: str
+) -> None:
+    version = register_changed(store, policy, make_frames_version())
+    promoted(store, policy, version, "for the test")
+    store.set_model_version_tag(policy, version, "polserve.rollout.blue", "refused 2026-11-26T10:00:00Z other spaces")
+    answer = promote(policy, "2", "--force", "--reason", "for the test")
+    assert answer.exit_code == 0, answer.error
+
+
+def test_where_the_champion_cannot_be_had_nothing_is_compared_and_that_is_said(
+    store: MlflowClient, policy: str
+) -> None:
+    store.set_model_version_tag(policy, "1", SHA256_TAG, "0" * 64)
+    answer = promote(policy, "2", "--force", "--reason", "for the test")
+    assert answer.exit_code == 0, answer.error
+    assert f"warning: the spaces of {policy}/2 were compared with none" in answer.error
+
+
+def test_a_model_of_others_is_not_promoted_though_it_is_champion(store: MlflowClient, policy: str) -> None:
+    copied = store.copy_model_version(f"models:/{policy}/1", policy)
+    store.delete_model_version_tag(policy, str(copied.version), SHA256_TAG)
+    store.set_registered_model_alias(policy, CHAMPION, str(copied.version))
+    answer = promote(policy, str(copied.version))
+    assert answer.exit_code == 1
+    assert f"{policy}/{copied.version} is no version of polserve's: it has no tag polserve.sha256" in answer.error
+    assert "polserve import onnx" in answer.error

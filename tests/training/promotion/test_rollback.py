@@ -3,14 +3,18 @@
 import pytest
 from mlflow import MlflowClient
 
+from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.alias_history import HISTORY_TAG, Move, extended
 from polserve.protos.shared.names import CHAMPION
-from polserve.training.errors import RegistryError
+from polserve.training.errors import PromotionRefused, RegistryError
 from polserve.training.promotion.rollback import rollback
 from polserve.training.registry import aliases
 from polserve.training.registry.aliases import AliasMove
+from polserve.training.registry.tracking import TrackedRun
+from polserve.training.registry.versions import PolicyRegistry
 from tests.support.following import promoted
 from tests.support.promoting import champion, command, history
+from tests.support.versions import make_frames_version, with_spec
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow warns at its import and use
 
@@ -93,3 +97,84 @@ def test_a_move_by_hand_that_a_service_saw_is_part_of_the_history(store: MlflowC
 def test_a_move_by_hand_that_nobody_saw_is_rolled_back_too(store: MlflowClient, policy: str) -> None:
     store.set_registered_model_alias(policy, CHAMPION, "2")
     assert moved(rollback(policy)) == ("2", "1")
+
+
+REFUSED = "refused 2026-11-26T10:00:00Z observation space: expected float32 (4,)"
+
+
+@pytest.mark.parametrize("outcome", [REFUSED, REFUSED.replace("refused", "withdrawn")])
+def test_versions_that_services_refused_are_passed_over_and_named(
+    store: MlflowClient, third: str, outcome: str
+) -> None:
+    store.set_model_version_tag(third, "2", "polserve.rollout.blue", outcome)
+    answer = command("rollback", third)
+    assert answer.text == f"{third}/1 is @champion again, in place of 3\n"
+    word = outcome.partition(" ")[0]
+    reason = f"service 'blue' {word} it: observation space: expected float32 (4,)"
+    assert f"note: {third}/2 is passed over: {reason}" in answer.error
+    assert champion(store, third) == "1"
+
+
+def test_a_version_that_went_live_after_it_was_refused_is_gone_back_to(store: MlflowClient, third: str) -> None:
+    store.set_model_version_tag(third, "2", "polserve.rollout.blue", "live 2026-11-26T11:00:00Z")
+    assert moved(rollback(third)) == ("3", "2")
+
+
+def test_a_refused_version_is_gone_back_to_only_where_that_is_said(store: MlflowClient, third: str) -> None:
+    store.set_model_version_tag(third, "2", "polserve.rollout.blue", REFUSED)
+    answer = command("rollback", third, "--to", "2")
+    assert answer.exit_code == 1
+    assert f"{third}/2 would not answer everywhere: service 'blue' refused it: observation space" in answer.error
+    assert "with --allow-refused it becomes @champion all the same" in answer.error
+    assert champion(store, third) == "3"
+    assert command("rollback", third, "--to", "2", "--allow-refused").exit_code == 0
+    assert champion(store, third) == "2"
+
+
+def test_where_services_refused_every_earlier_champion_they_are_all_named(store: MlflowClient, third: str) -> None:
+    for version in ("1", "2"):
+        store.set_model_version_tag(third, version, "polserve.rollout.blue", REFUSED)
+    with pytest.raises(PromotionRefused, match=r"/2 is passed over: .*/1 is passed over: .* with --allow-refused"):
+        rollback(third)
+    assert moved(rollback(third, allow_refused=True)) == ("3", "2")
+
+
+def test_a_version_with_other_spaces_than_services_answer_with_is_refused_unless_that_is_allowed(
+    store: MlflowClient, policy: str
+) -> None:
+    spec = pb.PolicySpec()
+    spec.CopyFrom(make_frames_version().spec)
+    spec.name = policy
+    with TrackedRun.start(store, "tests", policy, {}) as run:
+        other = PolicyRegistry(store).register(with_spec(make_frames_version(), spec), run.run_id)
+    promoted(store, policy, other, "for the test")
+    with pytest.raises(PromotionRefused, match=f"answer with {policy}/{other} refuse {policy}/1, unless they run"):
+        rollback(policy)
+    store.set_model_version_tag(policy, other, "polserve.rollout.blue", REFUSED)
+    assert moved(rollback(policy)) == (other, "1"), "services still answer with it"
+    promoted(store, policy, "2", "for the test")
+    assert command("rollback", policy, "--to", other, "--allow-refused").exit_code == 1
+    options = ("--allow-refused", "--allow-space-change")
+    assert command("rollback", policy, "--to", other, *options).exit_code == 0
+
+
+def test_where_the_alias_is_gone_the_last_champion_is_named_and_can_be_gone_back_to(
+    store: MlflowClient, third: str
+) -> None:
+    store.delete_model_version(third, "3")  # which takes the alias away
+    answer = command("rollback", third)
+    assert answer.exit_code == 1
+    assert f"{third} has no alias @champion to roll back from; its last champion was 2: " in answer.error
+    assert f"`polserve rollback {third} --to 2` makes it @champion again" in answer.error
+    assert f"`polserve promote {third}/VERSION`" in answer.error
+    back = command("rollback", third, "--to", "2")
+    assert back.text == f"{third}/2 is @champion again, where there was none\n"
+    assert [move.version for move in history(store, third)] == ["1", "2", "3", "2"]
+    assert moved(rollback(third)) == ("2", "1")
+
+
+def test_without_an_alias_and_a_record_promotion_is_named(store: MlflowClient, policy: str) -> None:
+    store.delete_registered_model_alias(policy, CHAMPION)
+    store.delete_registered_model_tag(policy, HISTORY_TAG)
+    with pytest.raises(RegistryError, match=r"no champion is on record; `polserve promote .*/VERSION` makes any"):
+        rollback(policy)

@@ -1,0 +1,102 @@
+"""What a registry tells of a policy's past: its champions, and which of its versions services refused."""
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.shared.alias_history import HISTORY_TAG, Move, earlier, parse_history
+from polserve.protos.shared.promotions import ROLLOUT_TAG
+from polserve.protos.shared.spaces import changed_space
+from polserve.training.errors import PromotionRefused, RegistryError
+from polserve.training.registry.aliases import champion_of
+from polserve.training.registry.versions import PolicyRegistry
+from polserve.training.versions.onnx_policy import OnnxPolicy
+
+BAD_OUTCOMES = ("refused", "withdrawn")
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyPast:
+    """The champions of a policy, and what services wrote on its versions."""
+
+    policy: str
+    champion: str | None
+    """The version that is @champion; None where there is none."""
+    moves: Sequence[Move]
+    """The moves of @champion, oldest first."""
+    tags: Mapping[str, Mapping[str, str]]
+    """The tags of each version that exists, by its number."""
+
+    @classmethod
+    def read(cls, registry: PolicyRegistry, policy: str) -> "PolicyPast":
+        """Ask the registry.
+
+        Raises:
+            RegistryError: there is no such policy, or the registry does not answer.
+        """
+        model = registry.model(policy)
+        moves = parse_history(model.tags.get(HISTORY_TAG, ""))
+        return cls(policy, champion_of(model), moves, registry.tags(policy))
+
+    @property
+    def once(self) -> list[str]:
+        """The versions that were champion at any time, latest first, without the champion."""
+        once = dict.fromkeys(move.version for move in reversed(self.moves))
+        return [version for version in once if version in self.tags and version != self.champion]
+
+    @property
+    def earlier(self) -> list[str]:
+        """The versions that were champion before, latest first, without those that were rolled back from."""
+        return [version for version in earlier(self.moves, self.champion or "") if version in self.tags]
+
+    @property
+    def answering(self) -> str | None:
+        """The version that services answer with: the latest champion that none of them refused; None for none."""
+        champions = [self.champion] if self.champion in self.tags else []
+        return next((one for one in (*champions, *self.earlier) if one and not self.refusals(one)), None)
+
+    def refusals(self, version: str) -> list[str]:
+        """Return which services do not answer with a version, and why; a sentence for each."""
+        told = []
+        for tag, text in self.tags[version].items():
+            outcome, _, rest = text.partition(" ")
+            if tag.startswith(ROLLOUT_TAG) and outcome in BAD_OUTCOMES:
+                told.append(f"service {tag.removeprefix(ROLLOUT_TAG)!r} {outcome} it: {rest.partition(' ')[2]}")
+        return told
+
+
+def check_spaces(registry: PolicyRegistry, past: PolicyPast, candidate: str, note: Callable[[str], None]) -> None:
+    """Check that services would not refuse a candidate for its observations or actions.
+
+    Args:
+        registry: where the versions are.
+        past: of the candidate's policy.
+        candidate: version that would become @champion.
+        note: hears, in a sentence, that there is nothing to compare with.
+
+    Raises:
+        PromotionRefused: they would.
+        RegistryError: the candidate cannot be had.
+    """
+    ours, live = _spec(registry, past.policy, candidate), past.answering
+    if live is None or live == candidate:
+        return
+    try:
+        theirs = _spec(registry, past.policy, live)
+    except RegistryError as error:
+        note(f"the spaces of {past.policy}/{candidate} were compared with none: {error}")
+        return
+    if (changed := changed_space(ours, theirs)) is not None:
+        raise PromotionRefused(
+            f"services that answer with {past.policy}/{live} refuse {past.policy}/{candidate}, unless they run with "
+            f"--allow-space-change: its {changed.name} is {changed.ours}, that of {past.policy}/{live} is "
+            f"{changed.theirs}; with --allow-space-change it becomes @champion all the same"
+        )
+
+
+def _spec(registry: PolicyRegistry, policy: str, version: str) -> pb.PolicySpec:
+    with tempfile.TemporaryDirectory() as folder:
+        graph, _ = registry.graph(policy, version, Path(folder))
+        return OnnxPolicy(graph).spec
