@@ -40,7 +40,7 @@ def service(
     """Run `polserve serve` on free ports of this machine until the block is left; the value is the target for a client.
 
     Variables of the environment that begin with POLSERVE_ or MLFLOW_ are not passed on, so that a test means the same
-    everywhere.
+    everywhere. For the same reason it knows nothing of services that followed the folder before.
 
     Args:
         policies: a folder of policies/<name>/<version>/; None for the bundled policies.
@@ -54,9 +54,11 @@ def service(
     command = [sys.executable, "-m", "polserve", "serve", "--grpc-port", "0", "--http-port", "0"]
     if policies is not None:
         command += ["--policies", str(_folder(policies))]
-    command += [str(option) for option in options]
     until = time.monotonic() + timeout_of(timeout_s)
-    with tempfile.TemporaryDirectory() as folder, _process(command, log := Path(folder) / "log") as process:
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        command += ["--cache-dir", str(folder / "cache"), *(str(option) for option in options)]
+        process = stack.enter_context(_process(command, log := folder / "log"))
         target = _announced(process, log, until)
         while not _is_ready(target):
             _check(process, log, until)

@@ -1,10 +1,13 @@
 """A real service for as long as a test needs it."""
 
+from pathlib import Path
+
 import grpc
 import pytest
 
 from polserve import ClientError, InvalidArgument, PolicyClient, testing
 from polserve.testing.running import ServiceFailed
+from tests.support.versions import make_frames_version, make_version
 
 
 @pytest.mark.starts_processes
@@ -16,6 +19,14 @@ def test_a_real_service_answers_until_the_block_is_left(monkeypatch: pytest.Monk
     with PolicyClient(target, timeout_s=2) as client, pytest.raises(ClientError) as gone:
         client.act("cartpole", [0, 0, 0, 0])
     assert gone.value.code is grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.starts_processes
+def test_a_service_knows_nothing_of_what_answered_from_the_folder_before(tmp_path: Path) -> None:
+    for number, version in (("1", make_version()), ("2", make_frames_version())):
+        version.write(tmp_path / "cartpole" / number)
+        with testing.service(tmp_path) as target, PolicyClient(target) as client:
+            assert [live.version for live in client.policy("cartpole").versions] == [number]
 
 
 @pytest.mark.starts_processes
