@@ -147,11 +147,12 @@ def service(
     cwd: Path | None = None,
     host: str = "127.0.0.1",
 ) -> Iterator[Running]:
-    """`polserve serve` on free ports, its log in `folder`; it answers HTTP at `host` when this returns."""
+    """`polserve serve` on free ports, its log and cache in `folder`; it answers HTTP at `host` when this returns."""
     grpc_port, http_port = free_port(), free_port()
     log = folder / f"polserve-{grpc_port}.log"
     ports = ("--grpc-port", str(grpc_port), "--http-port", str(http_port))
-    arguments = ["-m", "polserve", "serve", *ports, *options]
+    cache = ("--cache-dir", str(folder / ".cache"))  # options may name another
+    arguments = ["-m", "polserve", "serve", *ports, *cache, *options]
     with program(*arguments, log=log, env=env, cwd=cwd) as process:
         scheme = "https" if "--tls-cert" in options else "http"
         running = Running(process, spelled(host, grpc_port), f"{scheme}://{spelled(host, http_port)}", log)
