@@ -92,7 +92,8 @@ def promote(  # noqa: PLR0913 - keywords of a function that notebooks call, as t
     past = PolicyPast.read(registry, name.policy)
     candidacy = Candidacy(name.policy, candidate, past.champion, criteria)
     if candidacy.champion == candidacy.candidate:
-        return Decision(candidacy, DecisionKind.STANDING, f"{candidacy.name} is @{CHAMPION} already")
+        standing = "; but ".join([f"{candidacy.name} is @{CHAMPION} already", *past.refusals(candidate)])
+        return Decision(candidacy, DecisionKind.STANDING, standing)
     if not allow_space_change:
         check_spaces(registry, past, candidate, lambda said: told.note(f"warning: {said}"))
     if force_reason:

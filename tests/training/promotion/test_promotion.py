@@ -129,6 +129,13 @@ def test_the_champion_need_not_be_promoted(store: MlflowClient, policy: str) -> 
     assert len(history(store, policy)) == 1
 
 
+def test_a_champion_that_a_service_refused_is_told_as_such(store: MlflowClient, policy: str) -> None:
+    store.set_model_version_tag(policy, "1", "polserve.rollout.blue", "refused 2026-11-26T10:00:00Z it is too slow")
+    assert (
+        promote(policy, "1").text == f"{policy}/1 is @champion already; but service 'blue' refused it: it is too slow\n"
+    )
+
+
 def test_where_there_is_no_champion_a_version_becomes_it(store: MlflowClient, policy: str) -> None:
     store.delete_registered_model_alias(policy, CHAMPION)
     answer = command("promote", policy, *FEW)
