@@ -68,7 +68,9 @@ def promote(
     reason: Annotated[str, typer.Option(help="Say why, with --force; the registry keeps it.")] = "",
     allow_space_change: Annotated[
         bool,
-        typer.Option("--allow-space-change", help="Promote it though services without this setting refuse its spaces."),
+        typer.Option(
+            "--allow-space-change", help="Promote it even though services without this setting refuse its spaces."
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -118,12 +120,12 @@ def rollback(
     *,
     to: Annotated[str, typer.Option(metavar="VERSION", help="Go back to this earlier champion. [the one before]")] = "",
     allow_refused: Annotated[
-        bool, typer.Option("--allow-refused", help="Go back to it though services refused or withdrew it.")
+        bool, typer.Option("--allow-refused", help="Go back to it even though services refused or withdrew it.")
     ] = False,
     allow_space_change: Annotated[
         bool,
         typer.Option(
-            "--allow-space-change", help="Go back to it though services without this setting refuse its spaces."
+            "--allow-space-change", help="Go back to it even though services without this setting refuse its spaces."
         ),
     ] = False,
 ) -> None:

@@ -41,10 +41,10 @@ class PolicyPast:
         return cls(policy, champion_of(model), moves, registry.tags(policy))
 
     @property
-    def once(self) -> list[str]:
+    def former_champions(self) -> list[str]:
         """The versions that were champion at any time, latest first, without the champion."""
-        once = dict.fromkeys(move.version for move in reversed(self.moves))
-        return [version for version in once if version in self.tags and version != self.champion]
+        former = dict.fromkeys(move.version for move in reversed(self.moves))
+        return [version for version in former if version in self.tags and version != self.champion]
 
     @property
     def earlier(self) -> list[str]:

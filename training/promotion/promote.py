@@ -64,8 +64,8 @@ def promote(  # noqa: PLR0913 - keywords of a function that notebooks call, as t
         seed: seed of the first game; None for the one that follows from the two versions.
         processes: processes that play; 0 for one on each core.
         force_reason: promote without playing, for this reason, which is kept; "" to play.
-        allow_space_change: promote a version though its observations or actions are not those of the version that
-            services answer with, which refuse it unless they run with --allow-space-change.
+        allow_space_change: promote a version even though its observations or actions are not those of the version
+            that services answer with, which refuse it unless they run with --allow-space-change.
         tracking_uri: the MLflow registry; None for that of MLFLOW_TRACKING_URI, or ./mlflow.db.
         progress: whether a bar is shown over the games and notes are printed; or what hears of both.
 

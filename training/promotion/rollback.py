@@ -25,9 +25,9 @@ def rollback(
     Args:
         policy: name of the policy.
         to: an earlier champion, by its number; "" for the one before.
-        allow_refused: go back to a version though services refused or withdrew it.
-        allow_space_change: go back to a version though its observations or actions are not those of the version that
-            services answer with.
+        allow_refused: go back to a version even though services refused or withdrew it.
+        allow_space_change: go back to a version even though its observations or actions are not those of the version
+            that services answer with.
         tracking_uri: the MLflow registry; None for that of MLFLOW_TRACKING_URI, or ./mlflow.db.
 
     Returns:
@@ -53,9 +53,9 @@ def rollback(
 
 def _named(past: PolicyPast, wanted: str, *, allow_refused: bool) -> str:
     """Return the version that is named, which was champion at any time."""
-    if wanted not in past.once:
+    if wanted not in past.former_champions:
         when = f"was not champion before {past.champion}" if past.champion else "was never champion"
-        raise _missing(past, f"version {wanted} {when}", past.once)
+        raise _missing(past, f"version {wanted} {when}", past.former_champions)
     if (refusals := past.refusals(wanted)) and not allow_refused:
         raise PromotionRefused(
             f"{past.policy}/{wanted} would not answer everywhere: {'; '.join(refusals)}; "
