@@ -116,6 +116,7 @@ class Clip:
     def compute(self, array: Array) -> Array:
         """Cut off at the limits."""
         check_fits(self.low, array)
+        check_fits(self.high, array)
         floats = as_float(array)
         return np.asarray(np.minimum(np.maximum(floats, self.low.astype(floats.dtype)), self.high.astype(floats.dtype)))
 

@@ -72,3 +72,11 @@ def test_a_step_along_the_last_axis_asks_for_one_besides_the_batch(step: str, tm
 def test_the_bounds_of_actions_go_with_actions_only(given: dict[str, Any], field: str, tmp_path: Path) -> None:
     with pytest.raises(ImportRefused, match=rf"{field}: expected other steps, since to_bounds and clip: bounds go"):
         read(tmp_path, linear(), {**FOUR_TO_TWO, **given})
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1, [1, 2]), ([-1, -2], 1)])
+def test_a_clip_asks_for_as_many_bounds_as_numbers(low: Any, high: Any, tmp_path: Path) -> None:
+    action = {"continuous": {"low": low, "high": high}, "steps": [{"take": [0, 1]}, {"clip": "bounds"}]}
+
+    with pytest.raises(ImportRefused, match=r"action.steps.1: clip does not fit .* as many numbers as the last axis"):
+        read(tmp_path, linear(), {**FOUR_TO_TWO, "action": action})
