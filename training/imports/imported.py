@@ -75,7 +75,7 @@ class ImportedPolicy:
     """The seed of its training; 0 where the file does not tell it."""
     environment_steps: int = 0
     """Environment steps of its training; 0 where the file does not tell them."""
-    if_unscaled: str = ""
+    remedy_if_unscaled: str = ""
     """What its user should do where its continuous actions turn out not to be scaled to their bounds; "" where they are
     known to be."""
     notes: tuple[str, ...] = ()

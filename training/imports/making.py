@@ -61,8 +61,10 @@ def prove_policy(policy: ImportedPolicy, place: Place, request: ImportRequest, p
     runnable = OnnxPolicy(model.SerializeToString())
     proof = prove(policy, runnable, place)
     check_answers_alone(policy, runnable, proof, _golden(proof))
-    if policy.if_unscaled and _is_unscaled(policy.action_space, proof):
-        progress.note(f"note: all actions lie between -1 and 1, and their bounds are wider; {policy.if_unscaled}")
+    if policy.remedy_if_unscaled and _is_unscaled(policy.action_space, proof):
+        progress.note(
+            f"note: all actions lie between -1 and 1, and their bounds are wider; {policy.remedy_if_unscaled}"
+        )
     name = request.policy_name(place, policy.source.file)
     evaluation = None
     if place.facts is not None:

@@ -7,6 +7,7 @@ from polserve.training.imports.graphs.form import GraphForm
 from polserve.training.imports.graphs.wiring import MATRIX, dims_of, require_name
 
 JOINED = "polserve/heads"
+"""Name of the node that joins the outputs, and of what it gives."""
 
 
 def join_heads(model: onnx.ModelProto, form: GraphForm) -> GraphForm:

@@ -75,7 +75,7 @@ def read_onnx(path: Path, form: GraphForm, place: Place) -> ImportedPolicy:
         description=_description(form),
         emitted_space=place.facts.emitted_space if place.facts else None,
         frames=form.observation.frames if form.observation else 0,
-        if_unscaled="" if is_scaled else _UNSCALED,
+        remedy_if_unscaled="" if is_scaled else _UNSCALED,
         notes=(_BY_ROWS,) if is_by_rows else (),
     )
 

@@ -19,6 +19,7 @@ MOST_BYTES = 1 << 30
 DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
 """Operators that ONNX Runtime has."""
 HALVES = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
+"""Element types of half precision, which inputs and outputs may not have."""
 OPSET = 13
 """Lowest opset in which the steps around the graph mean what they are to mean."""
 _LIMITS = GraphLimits(model_bytes=MOST_BYTES, opset=range(1, GraphLimits().opset.stop), more_operators=DRAWN)
