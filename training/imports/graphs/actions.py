@@ -132,7 +132,8 @@ def _remedy(space: gym.Space[Any], result: Array) -> str:
     """Say what to do where a graph gives other floats than scores."""
     if not isinstance(space, Discrete) or prod(result.shape[1:]) != 1:
         return "say by action.steps how they make an action"
-    whole = f"if they are the actions, add `steps: [{{one_hot: {space.n}}}]` to action"
+    argument = f"{{n: {space.n}, start: {space.start}}}" if space.start else space.n
+    whole = f"if they are the actions, add `steps: [{{one_hot: {argument}}}]` to action"
     if space.n != BINARY:
         return whole
     return f"{whole}; if they are probabilities of the second action, `steps: [{{shift: 0.5}}, {{one_hot: 2}}]`"

@@ -34,14 +34,16 @@ def probable() -> onnx.ModelProto:
     return model(nodes, {"obs": (FLOAT, ["n", 4])}, {"p": (FLOAT, ["n", 1])}, {"w": weights(4, 1)})
 
 
-def floating() -> onnx.ModelProto:
-    """A graph that gives the number of the action as a float."""
+def floating(start: int = 0) -> onnx.ModelProto:
+    """A graph that gives the number of the action, counted from `start`, as a float."""
     nodes = [
         make_node("MatMul", ["obs", "w"], ["q"]),
         make_node("ArgMax", ["q"], ["best"], axis=1, keepdims=0),
-        make_node("Cast", ["best"], ["action"], to=FLOAT),
+        make_node("Cast", ["best"], ["number"], to=FLOAT),
+        make_node("Add", ["number", "start"], ["action"]),
     ]
-    return model(nodes, {"obs": (FLOAT, ["n", 4])}, {"action": (FLOAT, ["n"])}, {"w": weights(4, 2)})
+    constants = {"w": weights(4, 2), "start": np.array(start, np.float32)}
+    return model(nodes, {"obs": (FLOAT, ["n", 4])}, {"action": (FLOAT, ["n"])}, constants)
 
 
 def test_outputs_for_one_choice_each_are_joined(tmp_path: Path) -> None:
@@ -87,6 +89,19 @@ def test_the_steps_that_an_error_names_make_an_action(
     check_answers_as_it_came(policy)
     seen = weights(30, 4, seed=3)
     np.testing.assert_array_equal(policy.original(seen), expected(seen))
+
+
+def test_the_steps_that_an_error_names_count_from_the_first_action(tmp_path: Path) -> None:
+    graph, discrete = floating(5), {"n": 2, "start": 5}
+    with pytest.raises(ImportRefused, match=r"`steps: \[{one_hot: {n: 2, start: 5}}\]`"):
+        read(tmp_path, graph, {**FOUR_TO_TWO, "action": {"discrete": discrete}})
+
+    steps = [{"one_hot": {"n": 2, "start": 5}}]
+    policy = read(tmp_path, graph, {**FOUR_TO_TWO, "action": {"discrete": discrete, "steps": steps}})
+
+    check_answers_as_it_came(policy)
+    seen = weights(30, 4, seed=3)
+    np.testing.assert_array_equal(policy.original(seen), (seen @ weights(4, 2)).argmax(1) + 5)
 
 
 def test_an_observation_may_be_one_number(tmp_path: Path) -> None:
