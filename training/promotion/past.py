@@ -1,7 +1,7 @@
 """What a registry tells of a policy's past: its champions, and which of its versions services refused."""
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from polserve.training.registry.versions import PolicyRegistry
 from polserve.training.versions.onnx_policy import OnnxPolicy
 
 BAD_OUTCOMES = ("refused", "withdrawn")
+LIVE = "live"
+"""Outcome of a rollout after which the service answered with the version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +55,29 @@ class PolicyPast:
 
     @property
     def answering(self) -> str | None:
-        """The version that services answer with: the latest champion that none of them refused; None for none."""
+        """The version that services answer with: the latest champion that they did not refuse; None for none."""
         champions = [self.champion] if self.champion in self.tags else []
-        return next((one for one in (*champions, *self.earlier) if one and not self.refusals(one)), None)
+        return next((one for one in (*champions, *self.earlier) if one and not self.is_refused(one)), None)
+
+    def is_refused(self, version: str) -> bool:
+        """Whether a service refused or withdrew a version, and none is on record that answers with it."""
+        outcomes = {outcome for _, outcome, _ in self._rollouts(version)}
+        return not outcomes.isdisjoint(BAD_OUTCOMES) and LIVE not in outcomes
 
     def refusals(self, version: str) -> list[str]:
         """Return which services do not answer with a version, and why; a sentence for each."""
-        told = []
+        return [
+            f"service {service!r} {outcome} it: {reason}"
+            for service, outcome, reason in self._rollouts(version)
+            if outcome in BAD_OUTCOMES
+        ]
+
+    def _rollouts(self, version: str) -> Iterator[tuple[str, str, str]]:
+        """Yield how the rollouts of a version ended: each service, the outcome, and the reason."""
         for tag, text in self.tags[version].items():
-            outcome, _, rest = text.partition(" ")
-            if tag.startswith(ROLLOUT_TAG) and outcome in BAD_OUTCOMES:
-                told.append(f"service {tag.removeprefix(ROLLOUT_TAG)!r} {outcome} it: {rest.partition(' ')[2]}")
-        return told
+            if tag.startswith(ROLLOUT_TAG):
+                outcome, _, rest = text.partition(" ")
+                yield tag.removeprefix(ROLLOUT_TAG), outcome, rest.partition(" ")[2]
 
 
 def check_spaces(registry: PolicyRegistry, past: PolicyPast, candidate: str, note: Callable[[str], None]) -> None:

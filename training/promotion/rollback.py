@@ -20,7 +20,7 @@ def rollback(
     """Make the version @champion again that was champion before, or an earlier one that is named.
 
     Services follow the alias by themselves. Called again, it goes back one champion more. Versions that services
-    refused or withdrew are passed over, since moving the alias to one changes no answer.
+    refused or withdrew, and that none answers with, are passed over, since moving the alias to one changes no answer.
 
     Args:
         policy: name of the policy.
@@ -31,7 +31,8 @@ def rollback(
         tracking_uri: the MLflow registry; None for that of MLFLOW_TRACKING_URI, or ./mlflow.db.
 
     Returns:
-        The move: `version` is champion now, in place of `replaces`; `notes` say what was passed over.
+        The move: `version` is champion now, in place of `replaces`; `notes` say what was passed over, and which
+            services refuse it.
 
     Raises:
         RegistryError: the registry does not answer, or no earlier champion, or not the one named, is on record.
@@ -41,6 +42,7 @@ def rollback(
     registry = PolicyRegistry(connect(tracking_uri, is_created=False, on_wait=SILENT.note))
     past, notes = PolicyPast.read(registry, policy), list[str]()
     target = _named(past, to, allow_refused=allow_refused) if to else _before(past, notes, allow_refused=allow_refused)
+    notes += [f"{policy}/{target}: {refusal}" for refusal in past.refusals(target)]
     if not allow_space_change:
         try:
             check_spaces(registry, past, target, notes.append)
@@ -56,9 +58,9 @@ def _named(past: PolicyPast, wanted: str, *, allow_refused: bool) -> str:
     if wanted not in past.former_champions:
         when = f"was not champion before {past.champion}" if past.champion else "was never champion"
         raise _missing(past, f"version {wanted} {when}", past.former_champions)
-    if (refusals := past.refusals(wanted)) and not allow_refused:
+    if past.is_refused(wanted) and not allow_refused:
         raise PromotionRefused(
-            f"{past.policy}/{wanted} would not answer everywhere: {'; '.join(refusals)}; "
+            f"services would not answer with {past.policy}/{wanted}: {'; '.join(past.refusals(wanted))}; "
             f"with --allow-refused it becomes @{CHAMPION} all the same"
         )
     return wanted
@@ -69,10 +71,9 @@ def _before(past: PolicyPast, notes: list[str], *, allow_refused: bool) -> str:
     if past.champion is None:
         raise _without_champion(past)
     for version in past.earlier:
-        refusals = [] if allow_refused else past.refusals(version)
-        if not refusals:
+        if allow_refused or not past.is_refused(version):
             return version
-        notes.append(f"{past.policy}/{version} is passed over: {'; '.join(refusals)}")
+        notes.append(f"{past.policy}/{version} is passed over: {'; '.join(past.refusals(version))}")
     if notes:
         raise PromotionRefused(
             f"{past.policy}: services answer with no champion before {past.champion}: {'; '.join(notes)}; with "

@@ -228,6 +228,18 @@ def test_it_is_compared_with_what_services_answer_with_though_the_champion_was_r
     assert answer.exit_code == 0, answer.error
 
 
+def test_it_is_compared_with_a_champion_that_one_service_refused_and_another_answers_with(
+    store: MlflowClient, policy: str
+) -> None:
+    version = register_changed(store, policy, make_frames_version())
+    promoted(store, policy, version, "for the test")
+    store.set_model_version_tag(policy, version, "polserve.rollout.blue", "refused 2026-11-26T10:00:00Z other spaces")
+    store.set_model_version_tag(policy, version, "polserve.rollout.green", "live 2026-11-26T11:00:00Z")
+    answer = promote(policy, "2", "--force", "--reason", "for the test")
+    assert answer.exit_code == 1
+    assert f"services that answer with {policy}/{version} refuse {policy}/2, unless they run with" in answer.error
+
+
 def test_where_the_champion_cannot_be_had_nothing_is_compared_and_that_is_said(
     store: MlflowClient, policy: str
 ) -> None:

@@ -120,11 +120,23 @@ def test_a_version_that_went_live_after_it_was_refused_is_gone_back_to(store: Ml
     assert moved(rollback(third)) == ("3", "2")
 
 
+@pytest.mark.parametrize("options", [(), ("--to", "2")])
+def test_a_version_that_one_service_refused_is_gone_back_to_where_another_answers_with_it(
+    store: MlflowClient, third: str, options: tuple[str, ...]
+) -> None:
+    store.set_model_version_tag(third, "2", "polserve.rollout.blue", REFUSED)
+    store.set_model_version_tag(third, "2", "polserve.rollout.green", "live 2026-11-26T11:00:00Z")
+    answer = command("rollback", third, *options)
+    assert answer.text == f"{third}/2 is @champion again, in place of 3\n"
+    assert f"note: {third}/2: service 'blue' refused it: observation space: expected float32 (4,)" in answer.error
+    assert "passed over" not in answer.error
+
+
 def test_a_refused_version_is_gone_back_to_only_where_that_is_said(store: MlflowClient, third: str) -> None:
     store.set_model_version_tag(third, "2", "polserve.rollout.blue", REFUSED)
     answer = command("rollback", third, "--to", "2")
     assert answer.exit_code == 1
-    assert f"{third}/2 would not answer everywhere: service 'blue' refused it: observation space" in answer.error
+    assert f"services would not answer with {third}/2: service 'blue' refused it: observation space" in answer.error
     assert "with --allow-refused it becomes @champion all the same" in answer.error
     assert champion(store, third) == "3"
     assert command("rollback", third, "--to", "2", "--allow-refused").exit_code == 0
