@@ -115,8 +115,9 @@ class Rollout:
             bad = {one.ref for one in named.values() if (one.ref.version, one.ref.sha256) == (version, sha256)}
             if not bad:
                 return None
-            self._refused |= dict.fromkeys(bad, reason)
-            self._withdrawn |= dict.fromkeys(bad, Withdrawal(reason, is_final))
+            # NOTE: new ones, since other threads may be looking through those.
+            self._refused = self._refused | dict.fromkeys(bad, reason)
+            self._withdrawn = self._withdrawn | dict.fromkeys(bad, Withdrawal(reason, is_final))
             back = {alias: self._last_good(policy, alias) if one.ref in bad else one for alias, one in named.items()}
             self._switch({**self.live, policy: {alias: one for alias, one in back.items() if one is not None}})
             log.error("version_withdrawn", policy=policy, version=version, reason=reason)
@@ -131,7 +132,7 @@ class Rollout:
 
     def refused(self) -> list[dict[str, str | None]]:
         """Return the versions that aliases name and that were refused, and what is live instead, for /readyz."""
-        refused, live = self._refused.copy(), self.aliases
+        refused, live = self._refused, self.aliases
         return [
             {
                 "policy": policy,
@@ -186,11 +187,11 @@ class Rollout:
 
     def _keep_withdrawn(self, ref: VersionRef, known: Withdrawal | None) -> None:
         """Leave out of service what was withdrawn before this service started, or is `known` to be."""
-        self._refused[ref] = ref.withdrawn
+        self._refused = {**self._refused, ref: ref.withdrawn}
         if known is not None:
-            self._withdrawn[ref] = known
+            self._withdrawn = {**self._withdrawn, ref: known}
             return
-        self._withdrawn[ref] = Withdrawal(ref.withdrawn, is_final=True)
+        self._withdrawn = {**self._withdrawn, ref: Withdrawal(ref.withdrawn, is_final=True)}
         log.error("version_still_withdrawn", policy=ref.policy, version=ref.version, reason=ref.withdrawn)
         self._audit("version_still_withdrawn", policy=ref.policy, version=ref.version, reason=ref.withdrawn)
 
@@ -242,7 +243,7 @@ class Rollout:
         try:
             accepted = self._accept(ref, live)
         except RolloutRefused as refusal:
-            self._refused[ref] = str(refusal)
+            self._refused = {**self._refused, ref: str(refusal)}
             log.warning("rollout_refused", policy=ref.policy, version=ref.version, reason=str(refusal))
             self._audit("rollout_refused", policy=ref.policy, version=ref.version, reason=str(refusal))
             return RolloutResult(ref.policy, ref.version, str(refusal))

@@ -69,6 +69,9 @@ class AsyncGrpcTransport:
                 response = await method(call.request, timeout=attempts.timeout_s(), metadata=metadata)
             except grpc.aio.AioRpcError as error:
                 await asyncio.sleep(attempts.pause_s(error))
+            except grpc.aio.UsageError:  # of a channel that another task has closed
+                self._link.check_open()
+                raise
             else:
                 self._link.answered()
                 return call.read(response)

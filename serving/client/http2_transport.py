@@ -68,6 +68,7 @@ class Http2Transport:
                 answer = self._call_once(path, message, attempts.until)
             except CallFailed as error:
                 time.sleep(attempts.pause_s(error, is_unavailable_tried_again=True))
+                self._link.check_open()
             else:
                 self._link.answered()
                 return call.read(kind.FromString(answer))

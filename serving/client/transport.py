@@ -72,6 +72,9 @@ class GrpcTransport:
                 )
             except grpc.RpcError as error:
                 time.sleep(attempts.pause_s(error))
+            except ValueError:  # of a channel that another thread has closed
+                self._link.check_open()
+                raise
             else:
                 self._link.answered()
                 return call.read(response)

@@ -22,7 +22,7 @@ BACKLOG = 1024
 TURN_S = 0.001
 """Time for which a connection is left to a process that has fewer, before it is looked at again."""
 MOST_LEFT_S = 0.1
-"""The longest that one is left; then it is taken, and what follows at once, since the other process is too busy."""
+"""The longest that connections are left so; then all that wait are taken, since the other process is too busy."""
 PAUSE_S = 1.0
 """Time without new connections, after the system could give none."""
 FULL_S = 0.02
@@ -115,8 +115,8 @@ class Listener:
         """Connections that are not heard yet, such as in the handshake of TLS, and since when; the oldest first."""
         self._fullness = SparseLog("connections_full")
         self._failures = SparseLog("connection_not_begun")
-        self._left_since, self._left_at = 0.0, 0.0
-        """Since when, and when last, what waits to be taken was left to other processes."""
+        self._left_since: float | None = None
+        """Since when something has waited that is left to other processes; None where nothing does."""
         self._is_closed = False
         self._poll = select.poll()
         self._poll.register(port.socket, select.POLLIN)
@@ -147,16 +147,36 @@ class Listener:
             self._loop.add_reader(self._port.socket, self._take)
 
     def _take(self) -> None:
-        """Take a connection, or leave it to another process for a moment."""
-        now = time.monotonic()
-        is_ours = self._is_ours()
-        if is_ours or now - self._left_at > 10 * TURN_S:  # those were other connections
-            self._left_since = now
-        self._left_at = now
-        if not is_ours and now - self._left_since < MOST_LEFT_S:
+        """Take what waits, or leave it to another process for a moment."""
+        if self._is_left():
             self._loop.remove_reader(self._port.socket)
             self._loop.call_later(TURN_S, self._look_again)
             return
+        self._take_some()
+        self._note_empty()
+
+    def _is_left(self) -> bool:
+        """Whether what waits is left to a process that has fewer connections, for a while at most."""
+        if self._is_ours():
+            self._left_since = None
+            return False
+        now = time.monotonic()
+        self._left_since = self._left_since or now
+        return now - self._left_since < MOST_LEFT_S
+
+    def _look_again(self) -> None:
+        """Take what still waits, or leave it once more."""
+        self._listen()
+        self._note_empty()
+        if self._left_since is not None and not self._is_closed:
+            self._take()
+
+    def _note_empty(self) -> None:
+        """Take notice where nothing waits any more: what comes next was left to nobody yet."""
+        if self._left_since is not None and not self._poll.poll(0):
+            self._left_since = None
+
+    def _take_some(self) -> None:
         for _ in range(self._at_once):
             if self._taking.count() + len(self._beginning) >= self._taking.most:
                 self._make_room()
@@ -164,13 +184,6 @@ class Listener:
             if not self._accept():
                 return
             self.note()
-
-    def _look_again(self) -> None:
-        """Take what still waits, or leave it once more; however late that is, it is what was left before."""
-        self._listen()
-        if not self._is_closed and self._poll.poll(0):
-            self._left_at = time.monotonic()
-            self._take()
 
     def _make_room(self) -> None:
         """Take no more for a moment, in which those that have said nothing yet are ended."""

@@ -66,7 +66,9 @@ def numbers(value: object, field: str) -> NDArray[Any]:
         array = np.asarray(value)
     except (ValueError, OverflowError, RecursionError):
         raise InvalidRequest(field, "numbers in lists of equal lengths", _uneven(value)) from None
-    if array.dtype.kind in "Ou" and all(isinstance(item, (int, float)) for item in array.flat):  # beyond int64
+    if array.dtype.kind == "u":  # beyond int64, as numbers that numpy has no integers for
+        array = array.astype(np.float64)
+    elif array.dtype.kind == "O" and all(isinstance(item, (int, float)) for item in array.flat):
         array = np.array([_as_float(item) for item in array.flat]).reshape(array.shape)
     if array.dtype.kind not in "fib" or array.ndim > MOST_AXES:
         raise InvalidRequest(field, "numbers, in lists of equal lengths", _odd(value))

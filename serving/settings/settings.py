@@ -3,6 +3,7 @@
 The command's options, its help and the table in the docs are made from the fields of `Settings`.
 """
 
+import contextlib
 import difflib
 import hashlib
 import os
@@ -54,9 +55,12 @@ def _with_scheme(uri: str) -> str:
     return uri.strip()
 
 
-def _no_file(folder: Path) -> Path:
+def _check_no_file(folder: Path) -> Path:
     """Refuse a file where a folder is to be, or to come."""
-    if folder.expanduser().is_file():
+    is_file = False
+    with contextlib.suppress(OSError, RuntimeError):  # a folder above it is closed to us, or this user has no home
+        is_file = folder.expanduser().is_file()
+    if is_file:
         raise ValueError("a file")
     return folder
 
@@ -85,7 +89,9 @@ class Settings(SecuritySettings, TraceSettings):
     gets the champion, else the first of these."""
     poll_interval: Annotated[float, Limits(above=0, at_most=86_400), Shown(variable="POLSERVE_POLL_INTERVAL_S")] = 5.0
     """Seconds between two looks at the registry or the folder."""
-    cache_dir: Annotated[Path | None, Shown(default="~/.cache/polserve", expected="a folder"), Check(_no_file)] = None
+    cache_dir: Annotated[
+        Path | None, Shown(default="~/.cache/polserve", expected="a folder"), Check(_check_no_file)
+    ] = None
     """Folder for the versions from a registry, which are served from there while it is down, and for the records of
     what answered last and of what was withdrawn."""
     service: str = "polserve"

@@ -101,12 +101,15 @@ class FolderSource:
         """Record what was withdrawn and what is live; of all else a folder keeps no record."""
         self._live = live
         champions = {policy: aliases[CHAMPION] for policy, aliases in live.items() if CHAMPION in aliases}
+        went_live = {(result.policy, result.version) for result in results if result.outcome == "live"}
         answering = {
             policy: LastVersion(version, self._sha256[policy, version])
             for policy, version in champions.items()
             if (policy, version) in self._sha256
+            # What is desired under the number of a version that answers may be another model, which was refused.
+            and ((policy, version) in went_live or not self._is_last(policy, version))
         }
-        self._last_live.note(answering, self._desired)
+        self._last_live.note(answering)
         for result in results:
             if result.is_final:
                 self._withdrawals.add(WithdrawalRecord.now(result))
@@ -114,6 +117,11 @@ class FolderSource:
     def close(self) -> None:
         """Stop following."""
         self._closed.set()
+
+    def _is_last(self, policy: str, version: str) -> bool:
+        """Whether a version is recorded as the one that answered last."""
+        last = self._last_live.find(policy)
+        return last is not None and last.version == version
 
     def _read(self) -> DesiredVersions:
         """Read what should be live; of what cannot be read, what was before."""
@@ -127,9 +135,8 @@ class FolderSource:
             folders, desired = [], dict(self._desired)
         names = {folder.name for folder in folders}
         if names and (missing := sorted(self._policies - names)):
-            ignored.append(
-                f"{self._folder}: expected {', '.join(missing)}, as asked for, got {', '.join(sorted(names))}"
-            )
+            asked, there = ", ".join(missing), ", ".join(sorted(names))
+            ignored.append(f"{self._folder}: expected {asked}, as asked for, got {there}; correct --policy")
         for folder in folders:
             name = folder.name
             if self._policies and name not in self._policies:

@@ -1,4 +1,4 @@
-"""Which versions of a folder answered last, kept on this machine: a new start compares what is new with them."""
+"""A record, on this machine, of which versions of a folder answered last: a new start compares new ones with them."""
 
 import json
 from collections.abc import Mapping
@@ -38,10 +38,9 @@ class LastLive:
         """Return the version of a policy that answered last; None where that is not known."""
         return self._live.get(policy)
 
-    def note(self, live: Mapping[str, LastVersion], followed: Mapping[str, object]) -> None:
-        """Record what answers now; of a policy that is `followed` and has nothing live, what was before stays."""
-        kept = {policy: one for policy, one in self._live.items() if policy in followed}
-        after = {**kept, **live}
+    def note(self, live: Mapping[str, LastVersion]) -> None:
+        """Record what answers now; of a policy that has nothing live, what was before stays."""
+        after = {**self._live, **live}
         if after == self._live and not self._problem:
             return
         self._live = after
@@ -69,7 +68,8 @@ class LastLive:
 
     def _tell(self, event: str, error: Exception) -> None:
         """Log once why the record cannot be used."""
-        problem = one_line(error)
+        # NOTE: the text of an error of the system may hold the name of a file that is another one each time.
+        problem = (error.strerror if isinstance(error, OSError) else None) or one_line(error)
         if problem != self._problem:
             self._problem = problem
             log.warning(event, folder=str(self._folder), error=problem)

@@ -2,6 +2,7 @@ import asyncio
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -77,21 +78,28 @@ class Moody(policy_pb2_grpc.PolicyServiceServicer):
     """Fails a number of times before it answers; or never answers."""
 
     def __init__(
-        self, failures: int, code: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE, *, is_hinted: bool = True
+        self,
+        failures: int,
+        code: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE,
+        *,
+        is_hinted: bool = True,
+        pause_ms: int = 10,
     ) -> None:
         self.failures = failures
         self.code = code
         self.is_hinted = is_hinted
+        self.pause_ms = pause_ms
         self.calls = 0
-        self.ended = threading.Event()
+        self.called, self.ended = threading.Event(), threading.Event()
 
     def Act(self, _request: pb.ActRequest, context: grpc.ServicerContext) -> pb.ActResponse:  # noqa: N802
         self.calls += 1
+        self.called.set()
         if self.failures < 0:
             self.ended.wait(10)
         if self.calls <= self.failures:
             if self.is_hinted:
-                context.set_trailing_metadata((("grpc-retry-pushback-ms", "10"),))
+                context.set_trailing_metadata((("grpc-retry-pushback-ms", str(self.pause_ms)),))
             context.abort(self.code, "not now")
         return pb.ActResponse(version="1", action=to_tensor(np.zeros((), np.int64)))
 
@@ -151,6 +159,35 @@ def test_a_client_that_was_closed_says_so(running: Running, transport: Transport
     for ask in (lambda: client.act("cartpole", [0, 0, 0, 0]), lambda: client.episode("cartpole")):
         with pytest.raises(ClientError, match="CANCELLED: the client was closed; make another one"):
             ask()
+
+
+@pytest.mark.parametrize("transport", ["grpcio", "nghttp2"])
+def test_a_client_that_is_closed_while_a_call_waits_to_be_made_again_says_so(transport: TransportName) -> None:
+    moody = Moody(2, grpc.StatusCode.RESOURCE_EXHAUSTED, pause_ms=500)
+    with served(moody) as target, ThreadPoolExecutor(1) as pool:
+        client = PolicyClient(target, transport=transport)
+        waiting = pool.submit(client.act, "cartpole", [0, 0, 0, 0])
+        moody.called.wait(10)
+        time.sleep(0.2)
+        client.close()
+        with pytest.raises(ClientError, match="CANCELLED: the client was closed; make another one"):
+            waiting.result(10)
+    assert moody.calls == 1
+
+
+def test_an_asyncio_client_that_is_closed_while_a_call_waits_to_be_made_again_says_so() -> None:
+    async def ask(target: str, moody: Moody) -> None:
+        client = AsyncPolicyClient(target)
+        waiting = asyncio.ensure_future(client.act("cartpole", [0, 0, 0, 0]))
+        await asyncio.to_thread(moody.called.wait, 10)
+        await asyncio.sleep(0.2)
+        await client.close()
+        with pytest.raises(ClientError, match="CANCELLED: the client was closed; make another one"):
+            await waiting
+
+    moody = Moody(2, grpc.StatusCode.RESOURCE_EXHAUSTED, pause_ms=500)
+    with served(moody) as target:
+        asyncio.run(ask(target, moody))
 
 
 def test_an_asyncio_client_that_was_closed_says_so(running: Running) -> None:

@@ -145,6 +145,8 @@ def test_what_is_live_is_listed(over_http: Running) -> None:
         (b'{"observation": [0, 0, 0, 0], "speed": 1}', "body: expected the fields observation, version, with_values, "),
         (b'{"version": "1"}', "observation: expected numbers: one observation, or a list of them, got none"),
         (b'{"observation": [0, 0, 0]}', "observation.shape: expected (4,) or (N, 4), got (3,)"),
+        (b'{"observation": [9223372036854775808, 1, 1]}', "observation.shape: expected (4,) or (N, 4), got (3,)"),
+        (b'{"observation": [18446744073709551615, 1, 1]}', "observation.shape: expected (4,) or (N, 4), got (3,)"),
         (b'{"observation": []}', "observation.shape: expected (4,) or (N, 4), got (0,)"),
         (
             b'{"observation": [0, 1%s, 0.5, 1]}' % (b"0" * 41),

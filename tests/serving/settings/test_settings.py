@@ -219,3 +219,14 @@ def test_a_file_is_no_folder_for_the_cache(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"--cache-dir: expected a folder, got .*file"):
         load_settings({"cache_dir": str(file)})
     assert load_settings({"cache_dir": str(tmp_path / "none_yet")}).cache_dir == tmp_path / "none_yet"
+
+
+@pytest.mark.parametrize("error", [PermissionError("closed"), RuntimeError("Could not determine home directory")])
+def test_a_cache_that_cannot_be_looked_at_is_no_error_of_the_settings(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(_path: Path) -> Path:
+        raise error
+
+    monkeypatch.setattr(Path, "is_file" if isinstance(error, OSError) else "expanduser", fail)
+    assert load_settings({"cache_dir": "~/polserve"}).cache_dir == Path("~/polserve")

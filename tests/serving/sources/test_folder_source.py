@@ -67,7 +67,7 @@ def test_a_policy_that_is_asked_for_and_not_there_is_told_with_those_that_are(fo
     make_version().write(folder / "go" / "1")
     source = FolderSource(folder, ["go", "cartpol"], 0.01)
     assert list(next(source.follow())) == ["go"]
-    assert source.ignored() == (f"{folder}: expected cartpol, as asked for, got cartpole, go",)
+    assert source.ignored() == (f"{folder}: expected cartpol, as asked for, got cartpole, go; correct --policy",)
 
 
 def test_what_is_still_being_copied_is_not_told(folder: Path) -> None:

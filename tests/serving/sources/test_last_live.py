@@ -1,5 +1,7 @@
 """What answered from a folder before a new start is what new versions are compared with after it."""
 
+import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
-from polserve.protos.shared.names import CHAMPION
+from polserve.protos.shared.names import CHAMPION, MODEL_FILE
 from polserve.serving.sources.folder_source import FolderSource
 from polserve.serving.sources.last_live import FILE, LastLive, LastVersion
 from polserve.serving.versions import ByAlias
@@ -79,11 +81,10 @@ def test_where_the_version_before_is_gone_or_changed_nothing_is_compared(
 
 def test_the_record_of_a_policy_stays_while_nothing_of_it_is_live(tmp_path: Path) -> None:
     record = LastLive(tmp_path / "state")
-    record.note({"cartpole": LAST}, {"cartpole": 1})
-    record.note({}, {"cartpole": 1})
+    record.note({"cartpole": LAST})
+    record.note({})
+    record.note({"go": LAST})
     assert LastLive(tmp_path / "state").find("cartpole") == LAST
-    record.note({}, {})
-    assert LastLive(tmp_path / "state").find("cartpole") is None
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"cartpole": 1}', '{"cartpole": {"version": "1"}}'])
@@ -91,7 +92,7 @@ def test_a_damaged_record_costs_a_comparison_and_is_written_anew(tmp_path: Path,
     (tmp_path / FILE).write_text(text)
     record = LastLive(tmp_path)
     assert record.find("cartpole") is None
-    record.note({"cartpole": LAST}, {"cartpole": 1})
+    record.note({"cartpole": LAST})
     assert LastLive(tmp_path).find("cartpole") == LAST
 
 
@@ -99,9 +100,37 @@ def test_a_record_that_cannot_be_written_is_logged_once(tmp_path: Path, capsys: 
     (tmp_path / "state").touch()
     record = LastLive(tmp_path / "state")
     for _ in range(2):
-        record.note({"cartpole": LAST}, {"cartpole": 1})
+        record.note({"cartpole": LAST})
     assert capsys.readouterr().err.count("event=last_live_not_saved") == 1
     assert record.find("cartpole") == LAST
+
+
+def test_a_record_on_a_read_only_disk_is_logged_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    numbers = iter(range(9))
+
+    def fail(_path: Path, _text: str) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), f".live.json.{next(numbers)}")
+
+    monkeypatch.setattr("polserve.serving.sources.last_live.replace_file", fail)
+    record = LastLive(tmp_path)
+    for _ in range(3):
+        record.note({"cartpole": LAST})
+    assert capsys.readouterr().err.count("event=last_live_not_saved") == 1
+
+
+def test_a_model_that_took_the_place_of_the_live_one_and_was_refused_is_not_what_answered(folder: Path) -> None:
+    source, rollout = FolderSource(folder, [], 0.01, folder.parent / "state"), LoaderOnly().rollout()
+    seen = source.follow()
+    source.tell(rollout.apply(next(seen)), rollout.aliases)
+    before = LastLive(folder.parent / "state").find("cartpole")
+    assert before is not None
+    (folder / "cartpole" / "1" / MODEL_FILE).write_bytes(b"no graph")
+    source.tell(rollout.apply(next(seen)), rollout.aliases)
+    assert len(rollout.refused()) == 1
+    source.tell([], rollout.aliases)
+    assert LastLive(folder.parent / "state").find("cartpole") == before
 
 
 def test_readyz_the_home_page_and_the_command_line_tell_what_was_refused(folder: Path) -> None:
