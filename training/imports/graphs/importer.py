@@ -18,7 +18,7 @@ from polserve.training.imports.graphs.form import AtBounds, GraphForm, Numbers, 
 from polserve.training.imports.graphs.heads import join_heads
 from polserve.training.imports.graphs.original import Original
 from polserve.training.imports.graphs.reading import check_has_no_halves, read_graph
-from polserve.training.imports.graphs.states import check_has_no_states
+from polserve.training.imports.graphs.states import check_states
 from polserve.training.imports.graphs.steps import Array
 from polserve.training.imports.graphs.wiring import wire
 from polserve.training.imports.imported import ImportedPolicy, Source
@@ -43,7 +43,7 @@ def read_onnx(path: Path, form: GraphForm, place: Place) -> ImportedPolicy:
     """
     model = read_graph(path)
     space = _observation_space(form.observation, place)
-    check_has_no_states(model.graph, form)
+    notes = check_states(model.graph, form)
     form = join_heads(model, form)
     wiring = wire(model.graph, form, space.shape, _names(form, place))
     check_has_no_halves(path, model.graph, {wired.name for wired in wiring.inputs} | set(wiring.outputs))
@@ -76,7 +76,7 @@ def read_onnx(path: Path, form: GraphForm, place: Place) -> ImportedPolicy:
         emitted_space=place.facts.emitted_space if place.facts else None,
         frames=form.observation.frames if form.observation else 0,
         remedy_if_unscaled="" if is_scaled else _UNSCALED,
-        notes=(_BY_ROWS,) if is_by_rows else (),
+        notes=(*notes, *((_BY_ROWS,) if is_by_rows else ())),
     )
 
 
