@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 from google.protobuf import json_format
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from polserve.protos.graphs.check import check_model
 from polserve.protos.graphs.limits import GraphRefused
+from polserve.protos.polserve.onnx import model_pb2 as onnx_pb
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.choices import Choices
 from polserve.protos.shared.golden import GoldenMismatch, check_golden
@@ -45,14 +47,9 @@ class OnnxPolicy:
         """The spec in the graph's metadata.
 
         Raises:
-            RegistryError: it has none.
+            RegistryError: it has none that can be read.
         """
-        text = self._session.get_modelmeta().custom_metadata_map.get(SPEC_KEY)
-        if text is None:
-            raise RegistryError(
-                f"the graph has no metadata {SPEC_KEY!r}; make a version of it with `polserve import onnx`"
-            )
-        return json_format.Parse(text, pb.PolicySpec(), ignore_unknown_fields=True)
+        return _parse_spec(self._session.get_modelmeta().custom_metadata_map)
 
     @property
     def states(self) -> dict[str, tuple[int, ...]]:
@@ -84,6 +81,29 @@ class OnnxPolicy:
     def player(self) -> ChooseActions:
         """Return what plays by this graph: itself, or with a memory where it is recurrent."""
         return RecurrentPlayer(self.act_remembering) if self.states else self.act
+
+
+def read_spec(model: bytes) -> pb.PolicySpec:
+    """Read the spec in a graph's metadata; ONNX Runtime does not load the graph for it.
+
+    Raises:
+        RegistryError: there is none that can be read.
+    """
+    try:
+        entries = onnx_pb.Model.FromString(model).metadata_props
+    except DecodeError as error:
+        raise RegistryError("the version holds no ONNX graph, or a damaged one") from error
+    return _parse_spec({entry.key: entry.value for entry in entries})
+
+
+def _parse_spec(metadata: Mapping[str, str]) -> pb.PolicySpec:
+    text = metadata.get(SPEC_KEY)
+    if text is None:
+        raise RegistryError(f"the graph has no metadata {SPEC_KEY!r}; make a version of it with `polserve import onnx`")
+    try:
+        return json_format.Parse(text, pb.PolicySpec(), ignore_unknown_fields=True)
+    except json_format.ParseError as error:
+        raise RegistryError(f"the graph's metadata {SPEC_KEY!r} is no PolicySpec: {error}") from error
 
 
 def measure_parity(model: bytes, golden: dict[str, NDArray[Any]], choices: Choices | None = None) -> float:
