@@ -7,12 +7,14 @@ from pathlib import Path
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.alias_history import HISTORY_TAG, Move, earlier, parse_history
+from polserve.protos.shared.names import SPEC_KEY
 from polserve.protos.shared.promotions import ROLLOUT_TAG
 from polserve.protos.shared.spaces import changed_space
+from polserve.protos.tensors import DTYPES
 from polserve.training.errors import PromotionRefused, RegistryError
 from polserve.training.registry.aliases import champion_of
 from polserve.training.registry.versions import PolicyRegistry
-from polserve.training.versions.onnx_policy import OnnxPolicy
+from polserve.training.versions.onnx_policy import read_spec
 
 BAD_OUTCOMES = ("refused", "withdrawn")
 LIVE = "live"
@@ -87,29 +89,43 @@ def check_spaces(registry: PolicyRegistry, past: PolicyPast, candidate: str, not
         registry: where the versions are.
         past: of the candidate's policy.
         candidate: version that would become @champion.
-        note: hears, in a sentence, that there is nothing to compare with.
+        note: hears, in a sentence, that the spaces could not be compared, or, where there is no champion and so any
+            version may become it, that services would refuse the candidate.
 
     Raises:
-        PromotionRefused: they would.
-        RegistryError: the candidate cannot be had.
+        PromotionRefused: they would, and there is a champion.
     """
-    ours, live = _spec(registry, past.policy, candidate), past.answering
+    live = past.answering
     if live is None or live == candidate:
         return
+    ours, theirs = f"{past.policy}/{candidate}", f"{past.policy}/{live}"
     try:
-        theirs = _spec(registry, past.policy, live)
+        changed = changed_space(_spec(registry, past.policy, candidate), _spec(registry, past.policy, live))
     except RegistryError as error:
-        note(f"the spaces of {past.policy}/{candidate} were compared with none: {error}")
+        note(f"the spaces of {ours} were not compared with those of {theirs}: {error}")
         return
-    if (changed := changed_space(ours, theirs)) is not None:
-        raise PromotionRefused(
-            f"services that answer with {past.policy}/{live} refuse {past.policy}/{candidate}, unless they run with "
-            f"--allow-space-change: its {changed.name} is {changed.ours}, that of {past.policy}/{live} is "
-            f"{changed.theirs}; with --allow-space-change it becomes @champion all the same"
-        )
+    if changed is None:
+        return
+    refused = (
+        f"services that answer with {theirs} refuse {ours}, unless they run with --allow-space-change: "
+        f"its {changed.name} is {changed.ours}, that of {theirs} is {changed.theirs}"
+    )
+    if past.champion is not None:
+        raise PromotionRefused(f"{refused}; with --allow-space-change it becomes @champion all the same")
+    note(refused)
 
 
 def _spec(registry: PolicyRegistry, policy: str, version: str) -> pb.PolicySpec:
+    """Fetch a version's spec, whose type of observations is known."""
     with tempfile.TemporaryDirectory() as folder:
         graph, _ = registry.graph(policy, version, Path(folder))
-        return OnnxPolicy(graph).spec
+        content = graph.read_bytes()
+    try:
+        spec = read_spec(content)
+    except RegistryError as error:
+        raise RegistryError(f"{policy}/{version}: {error}") from error
+    if (dtype := spec.observation.dtype) not in DTYPES:
+        raise RegistryError(
+            f"{policy}/{version}: {SPEC_KEY}: observation.dtype is {dtype}, which is none of the known types"
+        )
+    return spec

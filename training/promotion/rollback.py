@@ -44,10 +44,7 @@ def rollback(
     target = _named(past, to, allow_refused=allow_refused) if to else _before(past, notes, allow_refused=allow_refused)
     notes += [f"{policy}/{target}: {refusal}" for refusal in past.refusals(target)]
     if not allow_space_change:
-        try:
-            check_spaces(registry, past, target, notes.append)
-        except RegistryError as error:  # in an incident, better back to it than nowhere
-            notes.append(f"the spaces of {policy}/{target} were compared with none: {error}")
+        check_spaces(registry, past, target, notes.append)
     move = AliasMove(policy, target, past.champion, mover("polserve rollback"), is_rollback=True, notes=tuple(notes))
     ChampionAlias(registry.client).move(move)
     return move

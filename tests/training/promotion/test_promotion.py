@@ -246,7 +246,26 @@ def test_where_the_champion_cannot_be_had_nothing_is_compared_and_that_is_said(
     store.set_model_version_tag(policy, "1", SHA256_TAG, "0" * 64)
     answer = promote(policy, "2", "--force", "--reason", "for the test")
     assert answer.exit_code == 0, answer.error
-    assert f"warning: the spaces of {policy}/2 were compared with none" in answer.error
+    assert f"warning: the spaces of {policy}/2 were not compared with those of {policy}/1" in answer.error
+
+
+def test_a_candidate_that_cannot_be_had_is_promoted_by_force_with_a_warning(store: MlflowClient, policy: str) -> None:
+    store.set_model_version_tag(policy, "2", SHA256_TAG, "0" * 64)
+    answer = promote(policy, "2", "--force", "--reason", "for the test")
+    assert answer.exit_code == 0, answer.error
+    assert f"warning: the spaces of {policy}/2 were not compared with those of {policy}/1" in answer.error
+    assert champion(store, policy) == "2"
+
+
+def test_where_there_is_no_champion_a_version_with_other_spaces_becomes_it_with_a_warning(
+    store: MlflowClient, policy: str
+) -> None:
+    version = register_changed(store, policy, make_frames_version())
+    store.delete_registered_model_alias(policy, CHAMPION)
+    answer = promote(policy, version, "--force", "--reason", "for the test")
+    assert answer.exit_code == 0, answer.error
+    assert f"warning: services that answer with {policy}/1 refuse {policy}/{version}, unless they run" in answer.error
+    assert champion(store, policy) == version
 
 
 def test_a_model_of_others_is_not_promoted_though_it_is_champion(store: MlflowClient, policy: str) -> None:
