@@ -16,7 +16,8 @@ from polserve.training.registry.aliases import champion_of
 from polserve.training.registry.versions import PolicyRegistry
 from polserve.training.versions.onnx_policy import read_spec
 
-BAD_OUTCOMES = ("refused", "withdrawn")
+BAD_OUTCOMES = {"refused": "refused", "withdrawn": "withdrew"}
+"""Outcomes of rollouts after which a service does not answer with a version, and what it did then."""
 LIVE = "live"
 """Outcome of a rollout after which the service answered with the version."""
 
@@ -69,7 +70,7 @@ class PolicyPast:
     def refusals(self, version: str) -> list[str]:
         """Return which services do not answer with a version, and why; a sentence for each."""
         return [
-            f"service {service!r} {outcome} it: {reason}"
+            f"service {service!r} {BAD_OUTCOMES[outcome]} it: {reason}"
             for service, outcome, reason in self._rollouts(version)
             if outcome in BAD_OUTCOMES
         ]

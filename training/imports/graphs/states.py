@@ -10,7 +10,7 @@ from polserve.training.imports.graphs.form import GraphForm
 from polserve.training.imports.graphs.wiring import dims_of
 
 _MARKS = re.compile(
-    r"(?<=^[hc])_?n$|(?<=[\W_][hc])_?n$|next|new|prev|initial|init|past|present|out|in(?=_?\d*$)|[\W_\d]"
+    r"(?<=^[hc])_?[nxy]$|(?<=[\W_][hc])_?[nxy]$|next|new|prev|initial|init|past|present|out|in(?=_?\d*$)|[\W_\d]"
 )
 """What tells the next value of a state from the one before, in names such as h0 and hn, or state and next_state."""
 

@@ -39,6 +39,7 @@ def given(name: str, **more: object) -> dict[str, Any]:
         ("h", "hn", ("n", 2), ("n", 2)),
         ("c", "cn", ("n", 2), ("m", 2)),
         ("h_0", "h_n", ("n", 2), ("n", 2)),
+        ("hx", "hy", ("n", 2), ("n", 2)),
         ("hidden_in", "hidden_out", ("n", 2), ("n", 2)),
         ("state_in_0", "state_out_0", ("n", 2), ("n", 2)),
         ("h0", "hn", (1, 2), None),
