@@ -102,15 +102,14 @@ def test_a_move_by_hand_that_nobody_saw_is_rolled_back_too(store: MlflowClient, 
 REFUSED = "refused 2026-11-26T10:00:00Z observation space: expected float32 (4,)"
 
 
-@pytest.mark.parametrize("outcome", [REFUSED, REFUSED.replace("refused", "withdrawn")])
+@pytest.mark.parametrize(("outcome", "verb"), [("refused", "refused"), ("withdrawn", "withdrew")])
 def test_versions_that_services_refused_are_passed_over_and_named(
-    store: MlflowClient, third: str, outcome: str
+    store: MlflowClient, third: str, outcome: str, verb: str
 ) -> None:
-    store.set_model_version_tag(third, "2", "polserve.rollout.blue", outcome)
+    store.set_model_version_tag(third, "2", "polserve.rollout.blue", REFUSED.replace("refused", outcome))
     answer = command("rollback", third)
     assert answer.text == f"{third}/1 is @champion again, in place of 3\n"
-    word = outcome.partition(" ")[0]
-    reason = f"service 'blue' {word} it: observation space: expected float32 (4,)"
+    reason = f"service 'blue' {verb} it: observation space: expected float32 (4,)"
     assert f"note: {third}/2 is passed over: {reason}" in answer.error
     assert champion(store, third) == "1"
 
