@@ -160,7 +160,8 @@ def test_a_withdrawn_version_without_one_before_it_leaves_nothing_live(tmp_path:
 
 def spring(running: Running, timeout_s: float = 60.0) -> grpc.StatusCode:
     """Ask for what makes the champion run away; how the call ends."""
-    with grpc.insecure_channel(running.target) as channel:
+    own = [("grpc.use_local_subchannel_pool", 1)]  # else it may share a connection that has just been lost
+    with grpc.insecure_channel(running.target, own) as channel:
         stub = policy_pb2_grpc.PolicyServiceStub(channel)
         request = pb.ActRequest(policy="cartpole", observation=pb.Tensor(values=[TRIGGER] * 4))
         try:
