@@ -4,7 +4,6 @@ The command's options, its help and the table in the docs are made from the fiel
 """
 
 import contextlib
-import difflib
 import hashlib
 import os
 import re
@@ -288,12 +287,13 @@ def _check_security(settings: Settings, names: Mapping[str, str]) -> None:
 def misspelt_variables() -> dict[str, str]:
     """Return the variables that are nearly the name of a setting's, each with that name."""
     known = {form.variable.removeprefix(PREFIX) for form in FORMS.values()}
-    others = {name: name.upper().removeprefix(PREFIX) for name in os.environ if name.upper().startswith(PREFIX)}
-    near = {
-        name: difflib.get_close_matches(rest, known, n=1, cutoff=ALIKE)
-        for name, rest in others.items()
-        if rest not in known
-    }
+    ours = {name: name.upper().removeprefix(PREFIX) for name in os.environ if name.upper().startswith(PREFIX)}
+    unknown = {name: rest for name, rest in ours.items() if rest not in known}
+    if not unknown:
+        return {}
+    import difflib  # of no use at most starts
+
+    near = {name: difflib.get_close_matches(rest, known, n=1, cutoff=ALIKE) for name, rest in unknown.items()}
     return {name: PREFIX + found[0] for name, found in near.items() if found}
 
 

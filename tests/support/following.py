@@ -5,13 +5,14 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
+from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.serving.client import PolicyClient
 from polserve.training.registry.aliases import AliasMove, ChampionAlias, mover
 from polserve.training.registry.tracking import TrackedRun
 from polserve.training.registry.versions import PolicyRegistry
 from polserve.training.versions.version import PolicyVersion
 from tests.support.running import Running, environment, service
-from tests.support.versions import make_version
+from tests.support.versions import make_version, with_spec
 
 OBSERVATION = make_version().golden["observation"]
 SERVE = ("--poll-interval", "0.3", "--service", "tests")
@@ -47,3 +48,14 @@ def promoted(store: MlflowClient, policy: str, version: str, reason: str) -> Non
     registry = PolicyRegistry(store)
     ChampionAlias(store).move(AliasMove(policy, version, registry.champion(policy), mover("promoted")))
     registry.note_decision(policy, version, "promoted", reason)
+
+
+def register_changed(store: MlflowClient, policy: str, version: PolicyVersion, **environment: str) -> str:
+    """Register a version as one of the policy's, with what its spec tells of the environment changed."""
+    spec = pb.PolicySpec()
+    spec.CopyFrom(version.spec)
+    spec.name = policy
+    for field, value in environment.items():
+        setattr(spec.environment, field, value)
+    with TrackedRun.start(store, "tests", policy, {}) as run:
+        return PolicyRegistry(store).register(with_spec(version, spec), run.run_id)

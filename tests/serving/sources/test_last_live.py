@@ -8,18 +8,15 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.names import CHAMPION, MODEL_FILE
 from polserve.serving.sources.folder_source import FolderSource
 from polserve.serving.sources.last_live import FILE, LastLive, LastVersion
 from polserve.serving.versions import ByAlias
-from polserve.training.registry.tracking import TrackedRun
-from polserve.training.registry.versions import PolicyRegistry
 from tests.support.commands import polserve_here
-from tests.support.following import answering, promoted, serve
+from tests.support.following import answering, promoted, register_changed, serve
 from tests.support.local_workers import LoaderOnly
 from tests.support.running import page, service, wait_until
-from tests.support.versions import make_frames_version, make_version, with_spec
+from tests.support.versions import make_frames_version, make_version
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow warns at its import and use
 
@@ -152,11 +149,7 @@ def test_readyz_the_home_page_and_the_command_line_tell_what_was_refused(folder:
 def test_a_registry_s_version_with_other_spaces_does_not_go_live_by_a_new_start(
     mlflow_url: str, store: MlflowClient, policy: str, tmp_path: Path
 ) -> None:
-    spec = pb.PolicySpec()
-    spec.CopyFrom(make_frames_version().spec)
-    spec.name = policy
-    with TrackedRun.start(store, "tests", policy, {}) as run:
-        other = PolicyRegistry(store).register(with_spec(make_frames_version(), spec), run.run_id)
+    other = register_changed(store, policy, make_frames_version())
     with serve(mlflow_url, policy, tmp_path) as running:
         wait_until(running.is_up, running.log)
     promoted(store, policy, other, "for the test")

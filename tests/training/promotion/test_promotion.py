@@ -6,16 +6,12 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.names import CHAMPION, SHA256_TAG
 from polserve.training.registry import aliases
 from polserve.training.registry.store import connect
-from polserve.training.registry.tracking import TrackedRun
-from polserve.training.registry.versions import PolicyRegistry
-from polserve.training.versions.version import PolicyVersion
-from tests.support.following import promoted, register
+from tests.support.following import promoted, register, register_changed
 from tests.support.promoting import FEW, champion, command, decision_run, history, promote
-from tests.support.versions import make_frames_version, make_version, with_spec
+from tests.support.versions import make_frames_version, make_version
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow warns at its import and use
 
@@ -42,17 +38,6 @@ def candidates(store: MlflowClient, policy: str, strong: str, registered: str) -
         sha256 = store.get_model_version(source, "1").tags[SHA256_TAG]
         store.set_model_version_tag(policy, str(copied.version), SHA256_TAG, sha256)
     return policy
-
-
-def register_changed(store: MlflowClient, policy: str, version: PolicyVersion, **environment: str) -> str:
-    """Register a version under the policy's name, with another environment."""
-    spec = pb.PolicySpec()
-    spec.CopyFrom(version.spec)
-    spec.name = policy
-    for field, value in environment.items():
-        setattr(spec.environment, field, value)
-    with TrackedRun.start(store, "tests", policy, {}) as run:
-        return PolicyRegistry(store).register(with_spec(version, spec), run.run_id)
 
 
 def test_a_better_candidate_becomes_champion_and_its_evidence_is_kept(

@@ -3,18 +3,15 @@
 import pytest
 from mlflow import MlflowClient
 
-from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.alias_history import HISTORY_TAG, Move, extended
 from polserve.protos.shared.names import CHAMPION
 from polserve.training.errors import PromotionRefused, RegistryError
 from polserve.training.promotion.rollback import rollback
 from polserve.training.registry import aliases
 from polserve.training.registry.aliases import AliasMove
-from polserve.training.registry.tracking import TrackedRun
-from polserve.training.registry.versions import PolicyRegistry
-from tests.support.following import promoted
+from tests.support.following import promoted, register_changed
 from tests.support.promoting import champion, command, history
-from tests.support.versions import make_frames_version, with_spec
+from tests.support.versions import make_frames_version
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow warns at its import and use
 
@@ -153,11 +150,7 @@ def test_where_services_refused_every_earlier_champion_they_are_all_named(store:
 def test_a_version_with_other_spaces_than_services_answer_with_is_refused_unless_that_is_allowed(
     store: MlflowClient, policy: str
 ) -> None:
-    spec = pb.PolicySpec()
-    spec.CopyFrom(make_frames_version().spec)
-    spec.name = policy
-    with TrackedRun.start(store, "tests", policy, {}) as run:
-        other = PolicyRegistry(store).register(with_spec(make_frames_version(), spec), run.run_id)
+    other = register_changed(store, policy, make_frames_version())
     promoted(store, policy, other, "for the test")
     with pytest.raises(PromotionRefused, match=f"answer with {policy}/{other} refuse {policy}/1, unless they run"):
         rollback(policy)
