@@ -130,14 +130,19 @@ class Listener:
             self._is_ours()
 
     def close(self) -> None:
-        """Accept no more; what waits is left to the other processes."""
+        """Accept no more, and end the handshakes in hand; what waits is left to the other processes."""
         if not self._is_closed:
             self._is_closed = True
             self._loop.remove_reader(self._port.socket)
             self._port.turns.leave()
             self._port.socket.close()
-            for task in self._beginning:
-                task.cancel()
+            for task in self._beginning if self._taking.certificates is not None else ():
+                self._loop.call_soon(task.cancel)  # not before its first step, from which on it closes its socket
+
+    async def settle(self) -> None:
+        """Return once each connection that was accepted speaks or has ended; after `close`, that is at once."""
+        if self._beginning:
+            await asyncio.wait(list(self._beginning))
 
     def _is_ours(self) -> bool:
         return self._port.turns.is_ours(self._taking.count() + len(self._beginning))

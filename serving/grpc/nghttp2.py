@@ -105,6 +105,7 @@ class Nghttp2Carrier:
         """Accept no more, tell clients to call elsewhere, and return once all calls in hand are answered."""
         for listener in self._listeners:
             listener.close()
+            await listener.settle()
         if self._ways.socket_path is not None:
             self._ways.socket_path.unlink(missing_ok=True)
         for connection in list(self.connections):
