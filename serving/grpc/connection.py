@@ -67,6 +67,7 @@ class Connection(asyncio.Protocol):
             engine.TrailersReceived: self._take_trailers,
             engine.PingReceived: self._take_ping,
             engine.PingAcknowledged: self._ending.take_ping_answer,
+            engine.GoAwayReceived: self._ending.take_goodbye,
         }
 
     # What asyncio calls
@@ -148,10 +149,10 @@ class Connection(asyncio.Protocol):
             self._resume_stalled()
         if self.h2.want_read:
             return
-        if self._ending.has_begun:  # and every stream has ended: a client may lose the answer on one that is open
+        if self._ending.is_in_order:  # and every stream has ended: a client may lose the answer on one that is open
             self._transport.close()
         else:  # what was sent just now says why
-            self._hang_up(", ".join(map(str, self.h2.events())))
+            self._hang_up(", ".join(str(event) for event in self.h2.events() if type(event) is engine.ConnectionClosed))
 
     def acknowledge(self, stream_id: int, n_bytes: int) -> None:
         """Let the client send as many bytes more."""
@@ -313,7 +314,8 @@ class Connection(asyncio.Protocol):
         if self._pings.is_abuse(self.received_at, self.n_sent, self.unread_bytes()) and not self._is_dead:
             log.info("too_many_pings", client=str(self.peer))
             self._is_dead = True
-            self.h2.send_goaway(engine.ErrorCode.ENHANCE_YOUR_CALM, debug_data=b"too_many_pings")
+            with contextlib.suppress(engine.NGH2Error):  # it has ended already
+                self.h2.send_goaway(engine.ErrorCode.ENHANCE_YOUR_CALM, debug_data=b"too_many_pings")
             self.flush()
             self._transport.close()
 

@@ -16,12 +16,19 @@ _PING = b"polserve"
 class Ending:
     """The end of one connection."""
 
-    __slots__ = ("_connection", "has_begun")
+    __slots__ = ("_connection", "has_begun", "is_clients_wish")
 
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection
         self.has_begun = False
         """Whether the connection closes as soon as what is in hand is answered."""
+        self.is_clients_wish = False
+        """Whether the client has said that it makes no more calls."""
+
+    @property
+    def is_in_order(self) -> bool:
+        """Whether an end of the connection is no surprise."""
+        return self.has_begun or self.is_clients_wish
 
     def announce(self) -> None:
         """Tell the client to call elsewhere, and begin once it knows or has had the time to."""
@@ -39,6 +46,10 @@ class Ending:
         """Begin, where the client has answered the ping that followed the notice."""
         if event.opaque_data == _PING:
             self.begin()
+
+    def take_goodbye(self, event: engine.GoAwayReceived) -> None:
+        """Take notice that the client makes no more calls, unless it complains."""
+        self.is_clients_wish = event.error_code == engine.ErrorCode.NO_ERROR
 
     def begin(self) -> None:
         """Take no more calls; the connection closes once those in hand are answered."""

@@ -119,8 +119,11 @@ class TurnedAway:
         self._connection.rounds.pressure.note_refused(n, self._connection.received_at)
 
     def _send(self, request: engine.RequestReceived, answer: tuple[engine.Header, ...]) -> None:
-        """Have the answer sent, with all that goes out after what was received."""
-        self._connection.h2.send_response(request.stream_id, answer, end_stream=True)
+        """Have the answer sent, with all that goes out after what was received; nothing where its client has gone."""
+        try:
+            self._connection.h2.send_response(request.stream_id, answer, end_stream=True)
+        except engine.NGH2Error:  # the reset came with the request, or the connection has ended
+            return
         if not request.end_stream:
             self._connection.lingering.note(request.stream_id, self._connection.received_at)
 

@@ -11,6 +11,7 @@ from polserve.serving.grpc.nghttp2 import Nghttp2Carrier
 from polserve.serving.grpc.shared import ConnectionLimits
 from polserve.serving.grpc.turned_away import Refused
 from polserve.serving.handlers.base import Quiet
+from polserve.serving.http2.engine import ErrorCode
 from polserve.serving.methods import Call, Method
 from polserve.serving.rounds import Rounds
 from tests.support.http2 import RawClient, Stream, framed
@@ -59,6 +60,8 @@ class Crowded:
     def __init__(self) -> None:
         self.counts = Counts()
         self.n_answered = 0
+        self.n_given_up = 0
+        """Calls that the client makes first and gives up in the same breath."""
 
     def ask(self, *timeouts: str | None) -> list[tuple[int, str, dict[str, str]]]:
         """Return status, details and trailers of calls with these timeouts, once all that was asked is over."""
@@ -77,11 +80,22 @@ class Crowded:
             await carrier.close()
 
     @staticmethod
-    def _queue(client: RawClient) -> int:
-        """Make a call that leaves with the next flush."""
+    def _request(client: RawClient, **more: str) -> int:
+        """Begin a call that leaves with the next flush."""
         names = {":method": "POST", ":scheme": "http", ":path": WORK, ":authority": "x", "te": "trailers"}
-        fields = [(name.encode(), value.encode()) for name, value in {**names, "content-type": GRPC}.items()]
-        stream_id = client.h2.send_request(fields)
+        fields = {**names, "content-type": GRPC, **more}
+        return int(client.h2.send_request([(name.encode(), value.encode()) for name, value in fields.items()]))
+
+    def _give_up(self, client: RawClient) -> None:
+        """Send a call and its reset together, so that the service reads both at once."""
+        stream_id = self._request(client, **{"grpc-timeout": "10m"})
+        call = client.h2.data_to_send()
+        client.h2.reset_stream(stream_id, ErrorCode.CANCEL)
+        client.socket.sendall(call + client.h2.data_to_send())
+
+    def _queue(self, client: RawClient) -> int:
+        """Make a call that leaves with the next flush."""
+        stream_id = self._request(client)
         client.streams[stream_id] = Stream()
         client.h2.send_data(stream_id, framed(b"x"), end_stream=True)
         return stream_id
@@ -92,6 +106,8 @@ class Crowded:
             crowd.flush()
             while not crowd.streams[streams[0]].is_closed:  # from then on the loop is behind, and knows it
                 crowd.pump(0.01)
+            for _ in range(self.n_given_up):
+                self._give_up(client)
             asked = [client.begin(WORK, grpc_timeout=timeout) for timeout in timeouts]
             for stream in asked:
                 client.send(stream, framed(b"x"), end=True)
@@ -119,6 +135,12 @@ def test_a_call_whose_deadline_would_pass_before_its_turn_is_refused_with_a_hint
 def test_a_call_that_can_wait_is_answered_in_its_turn(crowded: Crowded) -> None:
     assert [status for status, _, _ in crowded.ask("30S", None)] == [0, 0]
     assert crowded.counts.reasons == []
+
+
+def test_calls_that_are_given_up_as_they_come_do_no_harm_to_those_beside_them(crowded: Crowded) -> None:
+    crowded.n_given_up = 3  # the first is looked at, the others are like it
+    assert [status for status, _, _ in crowded.ask("10m", "30S")] == [8, 0]
+    assert crowded.counts.reasons == ["deadline"] * 4
 
 
 def test_calls_that_say_the_same_are_refused_alike_and_each_is_counted(crowded: Crowded) -> None:

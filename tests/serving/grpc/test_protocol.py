@@ -239,6 +239,21 @@ def test_a_client_that_pings_without_end_is_sent_away(ours: Running) -> None:
         assert client.is_closed
 
 
+def test_a_client_that_takes_its_leave_is_not_said_to_be_refused(ours: Running) -> None:
+    with RawClient(ours.target) as client:
+        client_address = "{} {}".format(*client.socket.getsockname())
+        stream_id = client.begin(EPISODE)
+        client.send(stream_id, START)
+        client.take_until(lambda: client.streams[stream_id].messages)
+        client.h2.send_goaway()
+        client.send(stream_id, STEP, end=True)
+        stream = client.wait(stream_id)
+        assert (len(stream.messages), stream.status) == (2, OK), "what is in hand is answered"
+        client.take_until(lambda: client.is_closed)
+        assert client.is_closed
+    assert client_address not in ours.log.read_text()
+
+
 def test_pings_beside_calls_are_no_abuse(ours: Running) -> None:
     with RawClient(ours.target) as client:
         for _ in range(20):
