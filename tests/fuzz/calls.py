@@ -1,4 +1,7 @@
-"""Targets that answer calls: any messages to any method, and any bytes to a connection of the nghttp2 front."""
+"""Targets that answer calls: any messages to any method, and any bytes to a connection of the nghttp2 front.
+
+The front has two: one with nothing else to do, and one whose calls are refused, since so many wait before them.
+"""
 
 import asyncio
 import functools
@@ -18,7 +21,7 @@ from polserve.serving.grpc.shared import ConnectionLimits, Front
 from polserve.serving.handlers.health import Health
 from polserve.serving.handlers.methods import MethodParts, make_methods
 from polserve.serving.handlers.oip.service import ModelLimits
-from polserve.serving.http2.engine import client_connection
+from polserve.serving.http2.engine import ErrorCode, client_connection
 from polserve.serving.http2.wire import frame
 from polserve.serving.inference.inference import Capacity, Inference
 from polserve.serving.methods import Method
@@ -31,6 +34,8 @@ from tests.support.spaces import make_arm_version, make_memory_version
 from tests.support.versions import make_allocator_version, make_frames_version, make_version
 
 OBSERVATION = to_tensor(np.zeros(4, np.float32))
+MANY, MANY_S = 10_000, 10.0
+"""Calls that wait before those of a client that comes when there is a crowd, and the time that they take."""
 
 
 class RawCall(ReceivedCall):
@@ -132,8 +137,9 @@ class Sink:
 
 
 @functools.cache
-def front() -> tuple[asyncio.AbstractEventLoop, Front]:
-    """What connections share."""
+def front(*, is_crowded: bool) -> tuple[asyncio.AbstractEventLoop, Front]:
+    """What connections share, where there is a crowd and where there is none."""
+    del is_crowded
     loop = asyncio.new_event_loop()
     rounds = Rounds(loop, lambda: None)
     limits = ConnectionLimits(1 << 20, 64, 1 << 24, 60.0, float("inf"))
@@ -149,10 +155,12 @@ async def _turns() -> None:
         await asyncio.sleep(0)
 
 
-def run_front(data: bytes) -> None:
+def run_front(data: bytes, *, is_crowded: bool = False) -> None:
     """Let a client say something, in two parts, and go."""
-    loop, shared = front()
+    loop, shared = front(is_crowded=is_crowded)
     with no_faults():
+        if is_crowded:
+            shared.rounds.pressure.note_round(MANY, n_answered=MANY, seconds=MANY_S)
         connection = Connection(shared)
 
         def talk() -> None:
@@ -172,9 +180,9 @@ def run_front(data: bytes) -> None:
         raise Fault(f"{shared.limits.reserved_bytes} bytes and {len(shared.connections)} connections are left")
 
 
-def spoken(*calls: tuple[str, list[bytes]], token: str = "") -> bytes:
-    """Return what a client of HTTP/2 says that makes these calls, with a token where one is given."""
-    client = client_connection()
+def spoken(*calls: tuple[str, list[bytes]], token: str = "", is_given_up: bool = False) -> bytes:
+    """Return what a client of HTTP/2 says that makes these calls, with a token where one is given, or gives them up."""
+    client, said = client_connection(), bytearray()
     for path, messages in calls:
         headers = (
             (b":method", b"POST"),
@@ -189,8 +197,13 @@ def spoken(*calls: tuple[str, list[bytes]], token: str = "") -> bytes:
             *([(b"authorization", b"Bearer " + token.encode())] if token else []),
         )
         stream = client.send_request(headers)
-        client.send_data(stream, b"".join(map(frame, messages)), end_stream=True)
-    return bytes(client.data_to_send())
+        said += client.data_to_send()
+        if is_given_up:
+            client.reset_stream(stream, ErrorCode.CANCEL)
+        else:
+            client.send_data(stream, b"".join(map(frame, messages)), end_stream=True)
+        said += client.data_to_send()
+    return bytes(said)
 
 
 def _texts(*messages: Any) -> list[bytes]:
@@ -239,5 +252,11 @@ def call_targets() -> dict[str, Target]:
     seeds = [method_number(name) + joined(*messages) for name, messages in SESSIONS.items()]
     seeds.append(method_number("Episode") + joined(*SLOTS))
     talks = [spoken((paths[name], messages)) for name, messages in SESSIONS.items()]
-    talks.append(spoken(*((paths[name], messages) for name, messages in SESSIONS.items())))
-    return {"calls": Target(run_calls, seeds), "front": Target(run_front, talks)}
+    all_calls = [(paths[name], messages) for name, messages in SESSIONS.items()]
+    talks += [spoken(*all_calls), spoken(*all_calls, is_given_up=True)]
+    crowded = functools.partial(run_front, is_crowded=True)
+    return {
+        "calls": Target(run_calls, seeds),
+        "front": Target(run_front, talks),
+        "crowded-front": Target(crowded, talks),
+    }

@@ -11,7 +11,7 @@ from tests.fuzz.readers import reader_targets
 from tests.support.mutation import changed
 
 CASES = Path(__file__).with_name("cases")
-CHANGES = {"front": 400, "loading": 25, "import": 100, "model": 200, "tokens": 100}
+CHANGES = {"front": 400, "crowded-front": 400, "loading": 25, "import": 100, "model": 200, "tokens": 100}
 """Changed seeds that a target gets, where they are not as many as most get."""
 MOST_GET = 300
 
