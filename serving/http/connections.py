@@ -7,6 +7,7 @@ makes room. Requests whose headers are whole are answered at once, whatever the 
 import asyncio
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from polserve.serving.peers import peer_of
@@ -25,13 +26,32 @@ SLOW_S, SLOW_BYTES_PER_S = 30.0, 1024
 """After this time a body must have come at this rate."""
 
 
+VERSIONS = ("1.1", "1.0")
+FRAMING = (b"content-length", b"transfer-encoding")
+"""Headers that say where a body ends."""
+
+
+class _Refusal(Exception):
+    """Why a request is refused whose headers have been read: a status of HTTP, and a text."""
+
+
+TOO_LARGE = _Refusal(b"431 Request Header Fields Too Large", b"headers: expected at most 64 KiB, got more\n")
+
+
 class Connection(HttpToolsProtocol):
-    """A connection of one client."""
+    """A connection of one client.
+
+    A client may ask to switch to another protocol, as Java's and curl's do at HTTP/2. That is not done: the request is
+    answered over HTTP/1.1. httptools takes what follows the headers for the other protocol, so that from there on
+    another parser reads, which has not seen the wish.
+    """
 
     def __init__(self, *arguments: Any, most: int = MOST_CONNECTIONS, **named: Any) -> None:
         """Take what uvicorn gives, and how many connections there may be."""
         super().__init__(*arguments, **named)
         self._most = most
+        self._is_going_on = False
+        """Whether a new parser is being told how the request goes on that the last one has begun."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin; where there are too many connections, another one ends."""
@@ -46,13 +66,43 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Take what came."""
         self._received_at = self.loop.time()
-        super().data_received(data)
-        self._n_received += len(data)
+        self._unset_keepalive_if_required()
+        n_bytes = len(data)
+        try:
+            while data:
+                data = self._parse(data)
+        except httptools.HttpParserError as error:
+            if isinstance(error.__context__, _Refusal):
+                self._refuse(*error.__context__.args)
+            else:
+                self._refuse(b"400 Bad Request", f"request: expected HTTP/1.1, got something else: {error}\n".encode())
+        self._n_received += n_bytes
         if self._is_in_head and self._n_received > MAX_HEAD_BYTES:
-            self._refuse(b"431 Request Header Fields Too Large", b"headers: expected at most 64 KiB, got more\n")
+            self._refuse(*TOO_LARGE.args)
+
+    def _parse(self, data: bytes) -> bytes:
+        """Read what came; return what is left of it after a wish to switch protocols; raises HttpParserError."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
+            if body := self._framing():
+                self._is_going_on = True
+                self.parser.feed_data(b"POST / HTTP/1.1\r\n%s\r\n" % body)
+                self._is_going_on = False
+            return data[upgrade.args[0] :]
+        return b""
+
+    def _framing(self) -> bytes:
+        """Return the headers that say how the request's body is sent; empty where it has none."""
+        found = [(name, value) for name, value in self.headers if name in FRAMING and value != b"0"]
+        return b"".join(b"%s: %s\r\n" % header for header in found)
 
     def on_message_begin(self) -> None:
         """Begin a request."""
+        if self._is_going_on:
+            return
         super().on_message_begin()
         self._since = self._received_at
         self._is_in_head = self._has_asked = True
@@ -60,20 +110,45 @@ class Connection(HttpToolsProtocol):
         self.scope["state"]["is_gone"] = self.transport.is_closing
         self.scope["state"]["certificate"] = self._certificate
 
+    def on_url(self, url: bytes) -> None:
+        """Take a part of what is asked for."""
+        if not self._is_going_on:
+            super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header."""
+        if not self._is_going_on:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """Have the request answered, whose body may still be coming."""
+        if self._is_going_on:
+            return
+        self._check()
         self._is_in_head = False
         self._since = self._received_at
         super().on_headers_complete()
+
+    def _check(self) -> None:
+        """Return if the headers are those of a request; raises _Refusal."""
+        version = self.parser.get_http_version()
+        if version not in VERSIONS:
+            raise _Refusal(b"505 HTTP Version Not Supported", b"request: expected HTTP/1.1, got another version\n")
+        n_hosts = sum(name == b"host" for name, _ in self.headers)
+        if n_hosts > 1 or (n_hosts == 0 and version == VERSIONS[0]):
+            raise _Refusal(b"400 Bad Request", b"host: expected one such header, got %d\n" % n_hosts)
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES:
+            raise TOO_LARGE
+
+    def on_message_complete(self) -> None:
+        """Take notice that a request is whole; not where another parser is to read its body."""
+        if not (self.parser.should_upgrade() and self._framing()):
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Wait for the next request."""
         self._since = self.loop.time()
         super().on_response_complete()
-
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the base class's signature
-        """Refuse what is no HTTP."""
-        self._refuse(b"400 Bad Request", b"request: expected HTTP/1.1, got what is none\n")
 
     @property
     def is_waiting(self) -> bool:

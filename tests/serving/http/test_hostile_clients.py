@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -190,10 +191,8 @@ def test_a_request_that_others_might_read_otherwise_is_refused_and_ends_the_conn
     "data",
     [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # a greeting of TLS
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"GET /\xff HTTP/1.1\r\nHost: test\r\n\r\n",
         b"CONNECT other:80 HTTP/1.1\r\nHost: test\r\n\r\n",
-        b"GET / HTTP/9.9\r\nHost: test\r\n\r\n",
         b"\x00" * 100,
     ],
 )
@@ -201,9 +200,65 @@ def test_what_is_no_request_is_refused(server: HttpServer, data: bytes) -> None:
     assert status_of(send(server.port, data)) == 400
 
 
-def test_headers_without_end_are_refused(server: HttpServer) -> None:
-    data = b"GET / HTTP/1.1\r\nX: " + b"a" * (connections.MAX_HEAD_BYTES + 1)
+@pytest.mark.parametrize("end", [b"", b"\r\nHost: test\r\n\r\n"])
+def test_headers_above_the_limit_are_refused_without_end_or_with_one(server: HttpServer, end: bytes) -> None:
+    data = b"GET /livez HTTP/1.1\r\nX: " + b"a" * (connections.MAX_HEAD_BYTES + 1) + end
     assert status_of(send(server.port, data)) == 431
+
+
+def test_an_address_above_the_limit_is_refused_as_headers_are(server: HttpServer) -> None:
+    data = b"GET /livez?" + b"a" * (connections.MAX_HEAD_BYTES + 1) + b" HTTP/1.1\r\nHost: test\r\n\r\n"
+    assert status_of(send(server.port, data)) == 431
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET /livez\r\n\r\n", 505),
+        (b"GET /livez HTTP/2.0\r\nHost: test\r\n\r\n", 505),
+        (b"GET /livez HTTP/1.1\r\n\r\n", 400),
+        (b"GET /livez HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+        (b"GET /livez HTTP/1.0\r\n\r\n", 200),
+    ],
+)
+def test_versions_and_hosts_are_those_of_http_1(server: HttpServer, head: bytes, status: int) -> None:
+    answer = send(server.port, head)
+    assert status_of(answer) == status
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n0\r\n\r\n"
+WHOLE = b"Content-Length: 4\r\n\r\nfour"
+
+
+@pytest.mark.parametrize("protocol", [b"h2c", b"websocket", b"TLS/1.2"])
+@pytest.mark.parametrize("rest", [WHOLE, CHUNKED])
+def test_a_client_that_would_rather_speak_another_protocol_is_answered_over_http_1(
+    server: HttpServer, protocol: bytes, rest: bytes
+) -> None:
+    wish = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: %s\r\nHTTP2-Settings: AAMAAABkAAQ\r\n" % protocol
+    asked = b"POST /echo HTTP/1.1\r\nHost: test\r\n" + wish + rest
+    last = post("/echo", b"last")
+    for cut in range(1, len(asked), 7):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.sendall(asked[:cut])
+            time.sleep(0.002)
+            connection.sendall(asked[cut:] + asked + last)
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))  # noqa: B023 - used at once
+        assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200"] * 3
+        assert re.findall(rb"\r\n\r\n(four|last)", answer) == [b"four", b"four", b"last"]
+
+
+def test_what_comes_as_a_body_is_no_request_though_the_headers_ask_for_another_protocol(server: HttpServer) -> None:
+    head = b"POST /echo HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(SMUGGLED))
+        time.sleep(0.05)
+        connection.sendall(SMUGGLED + post("/echo", b"last"))
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200", b"200"]
+    assert SMUGGLED in answer
 
 
 def test_requests_sent_one_behind_the_other_are_answered_in_order(server: HttpServer) -> None:

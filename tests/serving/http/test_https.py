@@ -92,7 +92,7 @@ def test_a_client_with_a_certificate_is_verified_at_each_connection(https: Https
             socket.create_connection(("localhost", int(https.url.rpartition(":")[2])), timeout=10) as connection,
             context.wrap_socket(connection, server_hostname="localhost", session=session) as encrypted,
         ):
-            encrypted.sendall(b"GET /v1/policies HTTP/1.1\r\nconnection: close\r\n\r\n")
+            encrypted.sendall(b"GET /v1/policies HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
             assert encrypted.recv(15) == b"HTTP/1.1 200 OK"
             session = encrypted.session
             assert not encrypted.session_reused
