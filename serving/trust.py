@@ -3,7 +3,15 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from polserve.protos.shared.signing import KeyRefused, SignatureRefused, check_signature, read_trusted_keys
+from polserve.protos.shared.signing import (
+    KeyRefused,
+    SignatureRefused,
+    by_id,
+    check_signature,
+    key_files,
+    read_public_key,
+    read_trusted_keys,
+)
 from polserve.serving.errors import ConfigurationError, RolloutRefused
 from polserve.serving.logs import Log
 from polserve.serving.reloading import Lookout, Reloaded
@@ -30,7 +38,7 @@ class Trust:
         """
         self.on_change: Callable[[], None] = lambda: None
         """Called after the keys have changed."""
-        self._keys = Reloaded(SETTING, [folder], lambda: _read(folder))
+        self._keys = Reloaded(SETTING, [folder], _KeyFolder(folder).read)
         self._known = self._keys.value
         self._lookout: Lookout | None = None
 
@@ -65,8 +73,36 @@ class Trust:
             self._lookout.close()
 
 
-def _read(folder: Path) -> "dict[str, Ed25519PublicKey]":
-    try:
-        return read_trusted_keys(folder)
-    except KeyRefused as refusal:
-        raise ConfigurationError(f"{SETTING}: {refusal}") from refusal
+class _KeyFolder:
+    """A folder of public keys, and what each of its files held last."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._held: dict[Path, Ed25519PublicKey] | None = None
+
+    def read(self) -> "dict[str, Ed25519PublicKey]":
+        """Return the keys by id.
+
+        The first time, each file must hold one. From then on, what is taken away is trusted no longer, whatever else is
+        in the folder: a file that holds no key, such as one that is half written, counts as what it held before.
+
+        Raises:
+            ConfigurationError: the folder cannot be read, or holds no key the first time.
+        """
+        try:
+            if self._held is None:
+                read_trusted_keys(self._folder)
+            paths = key_files(self._folder)
+        except KeyRefused as refusal:
+            raise ConfigurationError(f"{SETTING}: {refusal}") from refusal
+        before, self._held = self._held or {}, {}
+        for path in paths:
+            try:
+                self._held[path] = read_public_key(path)
+            except KeyRefused as refusal:
+                log.error("not_reloaded", what=SETTING, kept="what the file held before", error=str(refusal))  # noqa: TRY400
+                if path in before:
+                    self._held[path] = before[path]
+        if not self._held:
+            log.error("nobody_is_trusted", folder=str(self._folder))
+        return by_id(self._held.values())

@@ -7,7 +7,7 @@ import base64
 import hashlib
 import json
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,14 +71,23 @@ def read_trusted_keys(folder: Path) -> dict[str, "Ed25519PublicKey"]:
     Raises:
         KeyRefused: a file holds none, or there is no file.
     """
+    paths = key_files(folder)
+    if not paths:
+        raise KeyRefused(folder, "a public key", "an empty folder", "openssl pkey -in KEY.pem -pubout -out NAME.pem")
+    return by_id(map(read_public_key, paths))
+
+
+def key_files(folder: Path) -> list[Path]:
+    """Return the files in a folder of public keys; raises KeyRefused where it cannot be read."""
     try:
-        paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise KeyRefused(folder, "a folder of public keys", reason, "make it, and put a public key into it") from error
-    if not paths:
-        raise KeyRefused(folder, "a public key", "an empty folder", "openssl pkey -in KEY.pem -pubout -out NAME.pem")
-    keys = (_read_public_key(path) for path in paths)
+
+
+def by_id(keys: Iterable["Ed25519PublicKey"]) -> dict[str, "Ed25519PublicKey"]:
+    """Return keys by what names them in signatures."""
     return {key_id(key): key for key in keys}
 
 
@@ -144,7 +153,8 @@ def check_signature(folder: Path, policy: str, keys: Mapping[str, "Ed25519Public
             ) from error
         return str(signature["key"])
     by = ", ".join(str(signature["key"])[:16] for signature in told["signatures"][:5]) or "nobody"
-    raise SignatureRefused(f"signature: expected one by a trusted key ({', '.join(sorted(keys))}), got one by {by}")
+    trusted = ", ".join(sorted(keys)) or "none is trusted now"
+    raise SignatureRefused(f"signature: expected one by a trusted key ({trusted}), got one by {by}")
 
 
 def statement(policy: str, digests: Mapping[str, str]) -> bytes:
@@ -209,7 +219,8 @@ def _other_signatures(path: Path, policy: str, digests: Mapping[str, str], name:
     return [one for one in told["signatures"] if one["key"] != name]
 
 
-def _read_public_key(path: Path) -> "Ed25519PublicKey":
+def read_public_key(path: Path) -> "Ed25519PublicKey":
+    """Read a key that says who signed; raises KeyRefused where the file holds none."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from polserve.protos.shared.names import MODEL_FILE
+from polserve.protos.shared.signing import read_private_key, sign_folder
 from polserve.serving.errors import ConfigurationError, RolloutRefused
 from polserve.serving.trust import Trust
 from polserve.serving.versions import VersionRef
@@ -20,6 +21,52 @@ def test_a_folder_that_holds_no_key_ends_the_start_with_a_sentence(tmp_path: Pat
         ConfigurationError, match=r"^trusted-keys: expected a folder of public keys in .*, got No such file"
     ):
         Trust(tmp_path / "none")
+
+
+def settle(keys: Trust) -> None:
+    """Look as often as it takes to see a change that is no longer going on."""
+    for _ in range(2):
+        keys.look()
+
+
+def test_a_key_that_is_taken_away_is_trusted_no_longer_whatever_else_is_in_the_folder(tmp_path: Path) -> None:
+    (key, private), (other, _) = make_key(tmp_path), make_key(tmp_path, "other")
+    folder = trust(trust(tmp_path / "keys", key), other, "other")
+    version = make_version()
+    ref = VersionRef("cartpole", "1", version.write(tmp_path / "1"), version.sha256)
+    sign_folder(ref.folder, "cartpole", read_private_key(private))
+    keys = Trust(folder)
+    keys.check(ref)
+    (folder / "README").write_text("which keys are whose")
+    (folder / "release.pem").write_text("half a ke")
+    settle(keys)
+    keys.check(ref)
+    (folder / "release.pem").unlink()
+    settle(keys)
+    with pytest.raises(RolloutRefused, match="expected one by a trusted key"):
+        keys.check(ref)
+
+
+def test_nothing_is_trusted_where_the_only_key_is_taken_away_and_what_was_is_where_the_folder_is(
+    tmp_path: Path,
+) -> None:
+    key, private = make_key(tmp_path)
+    folder = trust(tmp_path / "keys", key)
+    version = make_version()
+    ref = VersionRef("cartpole", "1", version.write(tmp_path / "1"), version.sha256)
+    sign_folder(ref.folder, "cartpole", read_private_key(private))
+    keys = Trust(folder)
+    folder.rename(tmp_path / "elsewhere")
+    settle(keys)
+    keys.check(ref)
+    (tmp_path / "elsewhere").rename(folder)
+    (folder / "release.pem").unlink()
+    settle(keys)
+    with pytest.raises(RolloutRefused, match=r"expected one by a trusted key \(none is trusted now\)"):
+        keys.check(ref)
+    trust(folder, key)
+    settle(keys)
+    keys.check(ref)
 
 
 def test_unsigned_versions_are_refused(tmp_path: Path) -> None:
