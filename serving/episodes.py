@@ -1,7 +1,6 @@
 """Episodes: what the service keeps of one between two observations, and which streams of them are open."""
 
 import asyncio
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,9 @@ from polserve.serving.errors import Expired, InvalidRequest, NotReady, Overloade
 from polserve.serving.policy import ObservationContract, Policy
 
 RETRY_AFTER_S = 1.0
+MAX_REWARD = float(np.finfo(np.float32).max)
+"""Largest reward, as in training: a sum of such never ends in infinity, from which no metric would come back."""
+AT_MOST = f" of at most {MAX_REWARD:.2g}"
 DRAINING = "draining: this process ends; open a new stream, another one will answer it"
 
 
@@ -70,10 +72,10 @@ class EpisodeState:
         """Add what the last action earned.
 
         Raises:
-            InvalidRequest: no finite number, or there was no action.
+            InvalidRequest: no finite number, one that no float32 holds, or there was no action.
         """
-        if not math.isfinite(reward):
-            raise InvalidRequest("reward", "a finite number", str(reward))
+        if not abs(reward) <= MAX_REWARD:
+            raise InvalidRequest("reward", f"a finite number{AT_MOST}", str(reward))
         if self.step == 0:
             raise InvalidRequest("reward", "none before the first action", str(reward))
         self.episode_return = (self.episode_return or 0.0) + reward

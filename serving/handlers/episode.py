@@ -95,6 +95,7 @@ class EpisodeHandler:
         match kind:
             case "step":
                 episode, step = _current(call, "step"), request.step
+                _check_lone(step)
                 if step.HasField("reward"):
                     episode.reward(step.reward)
                 return Step(call, episode, step, step.observation.data)
@@ -151,6 +152,7 @@ class EpisodeHandler:
         return None
 
     def _end(self, call: Call, episode: EpisodeState, end: pb.EpisodeEnd) -> None:
+        _check_lone(end)
         if end.HasField("reward"):
             episode.reward(end.reward)
         call.state = None
@@ -275,6 +277,14 @@ def _current(call: Call, kind: str) -> EpisodeState:
     if episode is None:
         raise InvalidRequest("message", "a start before anything else of an episode", kind)
     return episode
+
+
+def _check_lone(message: pb.EpisodeStep | pb.EpisodeEnd) -> None:
+    """Return if a message of an episode without slots has nothing of those; raises InvalidRequest."""
+    if message.rewards:
+        raise InvalidRequest("rewards", "a reward, since the episode has no slots", f"{len(message.rewards)} of them")
+    if isinstance(message, pb.EpisodeStep) and message.ended:
+        raise InvalidRequest("ended", "an end instead, since the episode has no slots", f"{len(message.ended)} of them")
 
 
 def _alike(step: Step) -> StepsAlike:

@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.calls import MOST_SLOTS
 from polserve.protos.tensors import fill_tensor
-from polserve.serving.episodes import EpisodeCounter, frame_contract
+from polserve.serving.episodes import AT_MOST, MAX_REWARD, EpisodeCounter, frame_contract
 from polserve.serving.errors import InvalidRequest
 from polserve.serving.handlers.codec import decode_observation
 from polserve.serving.inference.waiting import Result
 from polserve.serving.methods import Call
 from polserve.serving.policy import Policy
-from polserve.serving.policy.observations import are_finite
 
 
 class SlotsState:
@@ -56,15 +55,16 @@ class SlotsState:
         """Add what the last actions earned, one for each slot; nothing where there are none.
 
         Raises:
-            InvalidRequest: their number is another, one is not finite, or there was no action.
+            InvalidRequest: their number is another, one is not finite or held by no float32, or there was no action.
         """
         if not rewards:
             return
         earned = np.fromiter(rewards, np.float64)
         self._check_number("rewards", len(earned))
-        if not are_finite(earned):
-            slot = int(np.flatnonzero(~np.isfinite(earned))[0])
-            raise InvalidRequest("rewards", "finite numbers", f"{earned[slot]} at [{slot}]")
+        is_reward = np.abs(earned) <= MAX_REWARD
+        if not is_reward.all():
+            slot = int(np.flatnonzero(~is_reward)[0])
+            raise InvalidRequest("rewards", f"finite numbers{AT_MOST}", f"{earned[slot]} at [{slot}]")
         if not self.n_messages:
             raise InvalidRequest("rewards", "none before the first actions", f"{self.n} of them")
         self._returns += earned

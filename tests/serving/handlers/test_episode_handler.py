@@ -135,8 +135,11 @@ def test_what_comes_before_a_start_ends_the_stream(service: Service, request_: p
         (look(OBSERVATIONS[0, :3]), "(4,)"),
         (look(OBSERVATIONS[0], reward=1.0), "none before the first action"),
         (look(OBSERVATIONS[0], reward=float("nan")), "a finite number"),
+        (look(OBSERVATIONS[0], reward=1.7e308), "a finite number of at most 3.4e+38, got 1.7e+308"),
+        (pb.EpisodeStep(observation=to_tensor(OBSERVATIONS[0]), rewards=[1.0]), "since the episode has no slots"),
+        (pb.EpisodeStep(observation=to_tensor(OBSERVATIONS[0]), ended=[1]), "since the episode has no slots"),
     ],
-    ids=["two", "shape", "reward too early", "nan"],
+    ids=["two", "shape", "reward too early", "nan", "huge", "rewards", "ended"],
 )
 def test_a_step_that_makes_no_sense_ends_its_own_stream_only(service: Service, step: pb.EpisodeStep, text: str) -> None:
     bad, good = service.opened(), service.opened()
