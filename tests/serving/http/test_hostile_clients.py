@@ -245,7 +245,7 @@ def test_a_client_that_would_rather_speak_another_protocol_is_answered_over_http
             connection.sendall(asked[:cut])
             time.sleep(0.002)
             connection.sendall(asked[cut:] + asked + last)
-            answer = b"".join(iter(lambda: connection.recv(65536), b""))  # noqa: B023 - used at once
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
         assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200"] * 3
         assert re.findall(rb"\r\n\r\n(four|last)", answer) == [b"four", b"four", b"last"]
 
