@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Self, SupportsFloat, SupportsIndex
+from typing import NoReturn, Self, SupportsFloat, SupportsIndex
 
 from polserve.protos.shared.calls import DEFAULT_TARGET
 from polserve.serving.client.arguments import DEFAULT_TIMEOUT_S, Version
@@ -68,6 +68,9 @@ class AsyncPolicyClient:
         client = cls.__new__(cls)
         client._transport, client._layouts = transport, Layouts()  # noqa: SLF001 - its own class
         return client
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} holds connections and cannot be pickled; make one in each process")
 
     async def act(  # noqa: PLR0913 - keywords of a method that people call
         self,

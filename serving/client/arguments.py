@@ -82,6 +82,12 @@ def policy_name(policy: str) -> str:
     return str(policy)
 
 
+def check_begun(*, is_playing: bool) -> None:
+    """Return if there is an episode that can end; raises InvalidArgument."""
+    if not is_playing:
+        raise InvalidArgument("end", "an action before it, which begins an episode", "none since the last end")
+
+
 def flag(argument: str, value: bool) -> bool:  # noqa: FBT001 - what it checks
     """Return True or False from what stands for it: a truth value of Python or numpy, 0 or 1.
 

@@ -17,6 +17,7 @@ from polserve.protos.shared.calls import DEFAULT_PORT, RETRY_HINT
 from polserve.protos.shared.hosts import is_loopback, without_passwords
 from polserve.serving.client.credentials import Credentials, read_pem
 from polserve.serving.client.errors import ClientError
+from polserve.serving.client.http2_socket import tls_context
 from polserve.serving.client.target import host_of
 
 ChannelOptions: TypeAlias = Mapping[str, int | str]
@@ -40,6 +41,14 @@ HTTP2_REFUSED = "Failed parsing HTTP/2"
 
 _DISTRUSTED = re.compile("CERTIFICATE_VERIFY_FAILED|Hostname Verification|Peer name .* is not in", re.IGNORECASE)
 _HUNG_UP = re.compile("closed|reset", re.IGNORECASE)
+_PLAIN_HINT = "; if it has --tls-cert, set tls or ca (POLSERVE_TLS, POLSERVE_CA)"
+"""What to try where the other side has closed the connection without a word."""
+_TLS_HINT = (
+    "; or if one runs there, set ca (POLSERVE_CA) to the authority of its certificate, and server_name "
+    "(POLSERVE_SERVER_NAME) to the name in it; if it has --tls-client-ca, set certificate and key "
+    "(POLSERVE_CLIENT_CERT, POLSERVE_CLIENT_KEY) to a pair that it trusts"
+)
+"""What to try where nothing is known to answer a client that encrypts."""
 
 PROXY_VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")
 """Variables that name a proxy, in gRPC's order."""
@@ -105,12 +114,13 @@ def open_async_channel(
 
 
 def tls_of(credentials: Credentials) -> grpc.ChannelCredentials:
-    """Return grpcio's TLS; raises InvalidArgument where a file cannot be read."""
-    return grpc.ssl_channel_credentials(
-        root_certificates=None if credentials.ca is None else read_pem("ca", credentials.ca),
-        private_key=None if credentials.key is None else read_pem("key", credentials.key),
-        certificate_chain=None if credentials.certificate is None else read_pem("certificate", credentials.certificate),
+    """Return grpcio's TLS; raises InvalidArgument where a file cannot be used."""
+    ca, certificate, key = (
+        None if path is None else read_pem(name, path)
+        for name, path in (("ca", credentials.ca), ("certificate", credentials.certificate), ("key", credentials.key))
     )
+    tls_context(credentials)  # grpcio says nothing of a wrong file but that it cannot connect
+    return grpc.ssl_channel_credentials(root_certificates=ca, private_key=key, certificate_chain=certificate)
 
 
 def _arguments(target: str, credentials: Credentials, options: ChannelOptions | None) -> list[tuple[str, int | str]]:
@@ -168,7 +178,9 @@ class Link:
     def _problem(self, details: str) -> str:
         if self._answered_at is None:
             missing = f"no polserve answers at {self._target}; start one with `polserve serve`, or correct the target"
-            return missing + (_hang_up_hint(is_encrypted=self._is_encrypted) if _HUNG_UP.search(details) else "")
+            if self._is_encrypted:  # gRPC tells what happened at one address only, and localhost has two
+                return missing + _TLS_HINT
+            return missing + (_PLAIN_HINT if _HUNG_UP.search(details) else "")
         since_s = time.monotonic() - self._answered_at
         return (
             f"the service at {self._target} cannot be reached; it last answered {since_s:.0f} s ago, and this client "
@@ -223,14 +235,6 @@ def _tls_problem(target: str, details: str) -> str:
     if "WRONG_VERSION_NUMBER" in details:
         return f"what answers at {target} speaks no TLS; leave out tls and ca, or start the service with --tls-cert"
     return ""
-
-
-def _hang_up_hint(*, is_encrypted: bool) -> str:
-    """Say what to try where the other side has closed the connection without a word."""
-    if is_encrypted:
-        wanted = "certificate and key (POLSERVE_CLIENT_CERT, POLSERVE_CLIENT_KEY)"
-        return f"; if it has --tls-client-ca, set {wanted} to a pair that it trusts"
-    return "; if it has --tls-cert, set tls or ca (POLSERVE_TLS, POLSERVE_CA)"
 
 
 def _not_grpc(target: str) -> str:

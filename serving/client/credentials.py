@@ -54,7 +54,10 @@ class Credentials:
     """Whether to send a token without TLS to another machine, too."""
 
     def __post_init__(self) -> None:
-        """Raise InvalidArgument where two fields contradict each other."""
+        """Expand ~ in the paths; raise InvalidArgument where two fields contradict each other."""
+        for name in ("ca", "certificate", "key", "token_file"):
+            if (path := getattr(self, name)) is not None:
+                object.__setattr__(self, name, os.path.expanduser(path))  # noqa: PTH111 - a path stays what it was
         if (self.certificate is None) != (self.key is None):
             missing, there = ("key", "certificate") if self.key is None else ("certificate", "key")
             raise InvalidArgument(f"credentials.{missing}", f"a file beside credentials.{there}", "None")
@@ -120,7 +123,11 @@ class Bearer:
         return (("authorization", f"Bearer {token}"),)
 
     def _given(self) -> str:
-        return str(self._token() if callable(self._token) else self._token or "").strip()
+        token = self._token() if callable(self._token) else self._token
+        if not isinstance(token, str):
+            expected = "a text, or a function that returns one"
+            raise InvalidArgument("credentials.token", expected, f"an object of type {type(token).__name__}")
+        return token.strip()
 
     def _from_file(self, path: Path) -> str:
         try:

@@ -21,6 +21,7 @@ from polserve.serving.client.messages import ClientCall, T
 from polserve.serving.client.reach import Reach
 from polserve.serving.client.request_ids import with_request_id
 from polserve.serving.client.transport import Stream
+from polserve.serving.client.turns import Turn, stream_ended
 
 MOST_IDLE = 64
 """Connections that are kept for the next calls."""
@@ -159,28 +160,29 @@ class Http2Stream:
         self._timeout_s = timeout_s
         self._wire: Wire | None = None
         self._stream: WireStream | None = None
-        self._is_closed = False
+        self._turn = Turn()
 
     def ask(self, request: pb.EpisodeRequest) -> pb.EpisodeResponse:
         """Send a request and return its response; raises ClientError."""
-        if self._is_closed:
-            raise ClientError(grpc.StatusCode.CANCELLED, "the stream has ended")
-        try:
-            answer = self._ask(request.SerializeToString())
-        except CallFailed as error:
-            self.close()
-            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and error.details() == "Deadline Exceeded":
-                raise ClientError(error.code(), f"no answer within {self._timeout_s:g} s") from error
-            raise self._link.error(error.code(), error.details()) from error
-        if answer is None:
-            self.close()
-            raise ClientError(grpc.StatusCode.CANCELLED, "the stream has ended")
-        self._link.answered()
-        return pb.EpisodeResponse.FromString(answer)
+        with self._turn:
+            try:
+                answer = self._ask(request.SerializeToString())
+            except CallFailed as error:
+                failure = self._link.error(error.code(), error.details())
+                if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and error.details() == "Deadline Exceeded":
+                    failure = ClientError(error.code(), f"no answer within {self._timeout_s:g} s")
+                self._turn.end(failure)
+                self.close()
+                raise failure from error
+            if answer is None:
+                self.close()
+                raise stream_ended()
+            self._link.answered()
+            return pb.EpisodeResponse.FromString(answer)
 
     def close(self) -> None:
         """End the stream; the service forgets it."""
-        self._is_closed = True
+        self._turn.end()
         if self._wire is not None and self._stream is not None:
             with self._wire.lock:
                 self._wire.end(self._stream)

@@ -12,6 +12,7 @@ from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.tensors import to_array
 from polserve.serving.client.arguments import (
     Version,
+    check_begun,
     flag,
     name_and_version,
     policy_name,
@@ -182,6 +183,7 @@ class EpisodeMessages:
 
     def end(self, reward: SupportsFloat | None, *, truncated: bool) -> pb.EpisodeRequest:
         """Return the request that ends an episode; raises InvalidArgument."""
+        check_begun(is_playing=self.is_playing)
         end = pb.EpisodeEnd(reward=reward_of(reward), truncated=flag("truncated", truncated))
         return pb.EpisodeRequest(end=end)
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.calls import MOST_SLOTS
 from polserve.protos.tensors import to_array
-from polserve.serving.client.arguments import Version, flag, name_and_version, probability, whole
+from polserve.serving.client.arguments import Version, check_begun, flag, name_and_version, probability, whole
 from polserve.serving.client.errors import InvalidArgument, described
 from polserve.serving.client.messages import Action
 from polserve.serving.client.observations import Observations, fill_observation
@@ -102,9 +102,17 @@ class SlotMessages:
         """The episodes that have ended so far."""
 
     def begin(self, told: Any) -> pb.EpisodeRequest:
-        """Return the request that starts all slots without observations; raises InvalidArgument for rewards."""
+        """Return the request that starts all slots without observations.
+
+        Args:
+            told: rewards, or how slots ended, of which there can be none yet.
+
+        Raises:
+            InvalidArgument: there are some.
+        """
         if told is not None and len(told):
-            raise InvalidArgument("rewards", "none with the first observations", described(told))
+            what = "rewards" if isinstance(told[0], float) else "terminated, truncated"
+            raise InvalidArgument(what, "none with the first observations", described(told))
         start = pb.EpisodeStart(
             policy=self.policy,
             version=self._version,
@@ -145,6 +153,7 @@ class SlotMessages:
 
     def end(self, rewards: ArrayLike | None, *, truncated: bool) -> pb.EpisodeRequest:
         """Return the request that ends all episodes; raises InvalidArgument."""
+        check_begun(is_playing=self.is_playing)
         end = pb.EpisodeEnd(rewards=self.rewards(rewards), truncated=flag("truncated", truncated))
         return pb.EpisodeRequest(end=end)
 

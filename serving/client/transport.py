@@ -16,6 +16,7 @@ from polserve.serving.client.errors import ClientError
 from polserve.serving.client.messages import ClientCall, T
 from polserve.serving.client.reach import Reach
 from polserve.serving.client.request_ids import with_request_id
+from polserve.serving.client.turns import Turn, stream_ended
 
 TransportName: TypeAlias = Literal["grpcio", "nghttp2"]
 
@@ -99,6 +100,7 @@ class GrpcStream:
         self._timeout_s = timeout_s
         self._due: float | None = None
         self._is_overdue = False
+        self._turn = Turn()
         self._ended = threading.Event()
         self._requests: queue.SimpleQueue[pb.EpisodeRequest | None] = queue.SimpleQueue()
         self._responses = stub.Episode(iter(self._requests.get, None), metadata=with_request_id(bearer.metadata()))
@@ -106,24 +108,29 @@ class GrpcStream:
 
     def ask(self, request: pb.EpisodeRequest) -> pb.EpisodeResponse:
         """Send a request and return its response; raises ClientError."""
-        self._requests.put(request)
-        self._due = time.monotonic() + self._timeout_s
-        try:
-            response: pb.EpisodeResponse = next(self._responses)
-        except grpc.RpcError as error:
-            if self._is_overdue:
-                message = f"no answer within {self._timeout_s:g} s"
-                raise ClientError(grpc.StatusCode.DEADLINE_EXCEEDED, message) from error
-            raise self._link.error(error.code(), error.details()) from error
-        except StopIteration:
-            raise ClientError(grpc.StatusCode.CANCELLED, "the stream has ended") from None
-        finally:
-            self._due = None
-        self._link.answered()
-        return response
+        with self._turn:
+            self._requests.put(request)
+            self._due = time.monotonic() + self._timeout_s
+            try:
+                response: pb.EpisodeResponse = next(self._responses)
+            except grpc.RpcError as error:
+                failure = self._link.error(error.code(), error.details())
+                if self._is_overdue:
+                    message = f"no answer within {self._timeout_s:g} s"
+                    failure = ClientError(grpc.StatusCode.DEADLINE_EXCEEDED, message)
+                self._turn.end(failure)
+                raise failure from error
+            except StopIteration:
+                self._turn.end()
+                raise stream_ended() from None
+            finally:
+                self._due = None
+            self._link.answered()
+            return response
 
     def close(self) -> None:
         """End the stream; the service forgets it."""
+        self._turn.end()
         self._ended.set()
         self._requests.put(None)
         self._responses.cancel()

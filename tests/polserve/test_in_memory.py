@@ -66,7 +66,7 @@ def test_an_episode_is_played_with_its_return() -> None:
             assert episode.end(reward=1) == 2.5
         episode.act([0, 0, 1, 0])
         assert episode.end() is None
-        with pytest.raises(ClientError, match="INVALID_ARGUMENT: message: expected a start before anything else"):
+        with pytest.raises(InvalidArgument, match="end: expected an action before it"):
             episode.end()
 
 

@@ -49,6 +49,13 @@ def refusal_of(action: Callable[[], object]) -> InvalidArgument | None:
     return None
 
 
+def playing() -> EpisodeMessages:
+    """The messages of an episode that has begun."""
+    messages = EpisodeMessages("cartpole", "", with_values=False, epsilon=0)
+    messages.is_playing = True
+    return messages
+
+
 ARGUMENTS: dict[str, Callable[[PolicyClient, Any], object]] = {
     "policy": lambda client, value: client.act(value, [0.0]),
     "version": lambda client, value: client.act("cartpole", [0.0], version=value),
@@ -57,15 +64,11 @@ ARGUMENTS: dict[str, Callable[[PolicyClient, Any], object]] = {
     "with_values": lambda client, value: client.act("cartpole", [0.0], with_values=value),
     "epsilon": lambda client, value: client.act("cartpole", [0.0], epsilon=value),
     "target": lambda _, value: full_target(value),
-    "reward": lambda _, value: EpisodeMessages("cartpole", "", with_values=False, epsilon=0).end(
-        value, truncated=False
-    ),
+    "reward": lambda _, value: playing().end(value, truncated=False),
     "timeout_s": lambda _, value: timeout_of(value),
     "connections": lambda _, value: connections_of(value),
     "options": lambda _, value: options_of(value),
-    "truncated": lambda _, value: EpisodeMessages("cartpole", "", with_values=False, epsilon=0).end(
-        None, truncated=value
-    ),
+    "truncated": lambda _, value: playing().end(None, truncated=value),
 }
 
 

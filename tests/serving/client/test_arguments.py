@@ -17,8 +17,7 @@ from hypothesis.extra import numpy as hnp
 
 from polserve.serving.client import AsyncPolicyClient, BudgetDay, ClientError, InvalidArgument, PolicyClient
 from polserve.serving.client.arguments import name_and_version
-from polserve.serving.client.messages import EpisodeMessages
-from tests.support.client_arguments import Recorder, check_taken_or_refused, refusal_of
+from tests.support.client_arguments import Recorder, check_taken_or_refused, playing, refusal_of
 
 
 class Secretive:
@@ -220,7 +219,7 @@ def test_what_is_no_version_is_named(policy: Any, version: Any, message: str) ->
     ("reward", "expected"), [(None, None), (1, 1.0), (np.float32(0.5), 0.5), (np.array(2.0), 2.0), (True, 1.0)]
 )
 def test_a_reward_is_one_number_or_none(reward: Any, expected: float | None) -> None:
-    request = EpisodeMessages("cartpole", "", with_values=False, epsilon=0).end(reward, truncated=False)
+    request = playing().end(reward, truncated=False)
     assert (request.end.reward if request.end.HasField("reward") else None) == expected
 
 
