@@ -65,7 +65,7 @@ class BodyReader:
         if encoding is None or encoding in (b"", b"identity"):
             return body
         body = await asyncio.get_running_loop().run_in_executor(
-            None, decompressed, body, encoding.decode("latin-1"), most
+            None, decompressed, body, encoding.decode("latin-1").lower(), most
         )
         self._take(len(body))
         return body
@@ -102,12 +102,14 @@ def decompressed(body: bytes, encoding: str, most: int) -> bytes:
     except TooLarge:
         raise too_large(most, "more when decompressed") from None
     except WireError:
-        raise InvalidRequest("body", f"{encoding}, as content-encoding says", "what is none") from None
+        expected = f"{encoding}, as content-encoding says"
+        raise InvalidRequest("body", expected, "something else, or not all of it") from None
 
 
 def too_large(most: int, got: str) -> HttpError:
     """Return the error that refuses a body of more than `most` bytes."""
-    message = f"body: expected at most {most} bytes, got {got}; send fewer observations at once"
+    remedy = "send fewer observations at once, or large ones as bytes: POST /v2/models/NAME/infer, or gRPC"
+    message = f"body: expected at most {most} bytes, got {got}; {remedy}"
     return HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, Code.RESOURCE_EXHAUSTED, message)
 
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections import Counter
+from collections import Counter, deque
 from typing import Any, NoReturn
 
 import numpy as np
@@ -17,6 +17,9 @@ MOST_LISTS = 2**17
 """Most lists and objects in it, which take longer to read than numbers."""
 LARGE_JSON_BYTES = 64 * 1024
 """Length from which JSON is read in another thread than that of the connections."""
+BEYOND_INT64 = 2.0**63
+LARGE = 1e38
+"""Whole numbers above this are beyond float32, which is what is said of them."""
 SHOWN = 80
 """Characters of a value that an error repeats, at most."""
 
@@ -37,7 +40,10 @@ def parse(data: bytes) -> Any:
     """Return what a body of JSON says; raises InvalidRequest."""
     n_lists = data.count(b"[") + data.count(b"{")
     if n_lists > MOST_LISTS:
-        raise InvalidRequest("body", f"at most {MOST_LISTS} lists and objects", f"{n_lists}; send binary tensors")
+        remedy = "send large observations as bytes: POST /v2/models/NAME/infer, or gRPC"
+        raise InvalidRequest("body", f"at most {MOST_LISTS} lists and objects", f"{n_lists}; {remedy}")
+    if not data.strip():
+        raise InvalidRequest("body", "JSON", "nothing")
     try:
         return _DECODER.decode(data.decode())
     except InvalidRequest:
@@ -46,7 +52,10 @@ def parse(data: bytes) -> Any:
         raise InvalidRequest("body", "JSON of a reasonable depth", "hundreds of levels") from None
     except UnicodeDecodeError as error:
         raise InvalidRequest("body", "JSON in UTF-8", f"another byte at {error.start}") from None
-    except ValueError as error:  # of which JSONDecodeError is one, and an integer of thousands of digits another
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise InvalidRequest("body", "JSON", f"something else at {where}: {error.msg}") from None
+    except ValueError as error:  # an integer of thousands of digits
         raise InvalidRequest("body", "JSON", str(error)[:SHOWN] or "something else") from None
 
 
@@ -58,7 +67,7 @@ def numbers(value: object, field: str) -> NDArray[Any]:
     A number beyond what float64 holds is infinite, which whoever takes the numbers refuses.
 
     Raises:
-        InvalidRequest: they are none.
+        InvalidRequest: they are none, or a whole one is beyond int64 and held by no float64.
     """
     if _has_text(value):  # NOTE: numpy would make room in each item for the longest text: gigabytes of a small body
         raise InvalidRequest(field, "numbers, in lists of equal lengths", _odd(value))
@@ -66,10 +75,10 @@ def numbers(value: object, field: str) -> NDArray[Any]:
         array = np.asarray(value)
     except (ValueError, OverflowError, RecursionError):
         raise InvalidRequest(field, "numbers in lists of equal lengths", _uneven(value)) from None
-    if array.dtype.kind == "u":  # beyond int64, as numbers that numpy has no integers for
-        array = array.astype(np.float64)
-    elif array.dtype.kind == "O" and all(isinstance(item, (int, float)) for item in array.flat):
-        array = np.array([_as_float(item) for item in array.flat]).reshape(array.shape)
+    is_beyond = array.dtype.kind in "uO" or (array.dtype.kind == "f" and bool((np.abs(array) >= BEYOND_INT64).any()))
+    if is_beyond and all(isinstance(item, (int, float)) for item in np.asarray(value, object).flat):
+        items = np.asarray(value, object).flat
+        array = np.array([_as_float(item, field) for item in items]).reshape(array.shape)
     if array.dtype.kind not in "fib" or array.ndim > MOST_AXES:
         raise InvalidRequest(field, "numbers, in lists of equal lengths", _odd(value))
     return array
@@ -113,8 +122,20 @@ def _has_text(value: object) -> bool:
 
 
 def _uneven(value: object) -> str:
-    lengths = {len(item) if isinstance(item, list) else 0 for item in value} if isinstance(value, list) else set[int]()
-    return f"lists of {', '.join(map(str, sorted(lengths)[:5]))}" if len(lengths) > 1 else shown(value)
+    """Describe nested lists that are no array, by the outermost one of which that can be told."""
+    pending = deque([value])
+    while pending:
+        item = pending.popleft()
+        if not isinstance(item, list):
+            continue
+        lists = [each for each in item if isinstance(each, list)]
+        if lists and len(lists) < len(item):
+            return "lists and numbers beside each other"
+        lengths = sorted({len(each) for each in lists})
+        if len(lengths) > 1:
+            return f"lists of {', '.join(map(str, lengths[:5]))}"
+        pending.extend(lists)
+    return shown(value)
 
 
 def _odd(value: object) -> str:
@@ -129,12 +150,15 @@ def _odd(value: object) -> str:
     return shown(value)
 
 
-def _as_float(value: float) -> float:
-    """Return a number as a float; what no float holds is infinite."""
+def _as_float(value: float, field: str) -> float:
+    """Return a number as a float; what no float holds is infinite, and a whole one that a float rounds is refused."""
     try:
-        return float(value)
+        number = float(value)
     except OverflowError:
         return math.inf if value > 0 else -math.inf
+    if isinstance(value, int) and abs(number) < LARGE and int(number) != value:
+        raise InvalidRequest(field, "whole numbers that float64 holds", shown(value))
+    return number
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -132,7 +132,8 @@ def test_a_body_above_the_limit_is_refused_before_it_is_read(server: HttpServer)
     answer = send(server.port, post("/echo", b"a", length=10**12), until=b"}")
     assert status_of(answer) == 413
     assert json.loads(answer.partition(b"\r\n\r\n")[2]) == {
-        "error": "body: expected at most 1000 bytes, got 1000000000000 bytes; send fewer observations at once",
+        "error": "body: expected at most 1000 bytes, got 1000000000000 bytes; send fewer observations at once, "
+        "or large ones as bytes: POST /v2/models/NAME/infer, or gRPC",
         "code": "RESOURCE_EXHAUSTED",
     }
 
