@@ -274,6 +274,11 @@ def _check_security(settings: Settings, names: Mapping[str, str]) -> None:
             )
         if settings.jwt_keys is None and getattr(settings, name) is not None:
             raise ConfigurationError(f"{names['jwt_keys']}: expected keys beside {names[name]}, got none")
+    if settings.anonymous != "none" and settings.access is None and settings.jwt_keys is None:
+        raise ConfigurationError(
+            f"{names['anonymous']}: expected {names['access']} or {names['jwt_keys']} beside it, got neither; without "
+            "one, everybody may do everything"
+        )
     if settings.tls_cert is not None and settings.tls_key is None:
         raise ConfigurationError(f"{names['tls_key']}: expected a file beside {names['tls_cert']}, got none")
     if not (is_of_this_machine(settings.host) or settings.insecure or settings.tls_files):

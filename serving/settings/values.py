@@ -1,5 +1,6 @@
 """What users write for a setting, as the value that the service works with."""
 
+import os.path
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ def _text(_form: SettingForm, given: object) -> str:
 
 
 def _path(_form: SettingForm, given: object) -> Path:
-    return Path(str(given))
+    return Path(os.path.expanduser(str(given)))  # noqa: PTH111 - which raises nothing where there is no home
 
 
 def _names(_form: SettingForm, given: object) -> tuple[str, ...]:

@@ -132,8 +132,16 @@ def test_an_episode_explores_as_it_was_told_at_its_start(client: PolicyClient) -
         ([start(policy="frames"), step(OBSERVATION)], "INVALID_ARGUMENT", "observation.shape: expected (36, 36)"),
         ([start(), pb.EpisodeRequest(step=pb.EpisodeStep())], "INVALID_ARGUMENT", "observation: expected a tensor"),
         ([start(), step(reward=1.0)], "INVALID_ARGUMENT", "reward: expected none before the first action, got 1.0"),
-        ([start(), step(), step(reward=float("nan"))], "INVALID_ARGUMENT", "reward: expected a finite number, got nan"),
-        ([start(), step(), end(float("inf"))], "INVALID_ARGUMENT", "reward: expected a finite number, got inf"),
+        (
+            [start(), step(), step(reward=float("nan"))],
+            "INVALID_ARGUMENT",
+            "reward: expected a finite number of at most 3.4e+38, got nan",
+        ),
+        (
+            [start(), step(), end(float("inf"))],
+            "INVALID_ARGUMENT",
+            "reward: expected a finite number of at most 3.4e+38, got inf",
+        ),
     ],
 )
 def test_what_makes_no_episode_ends_the_stream_and_says_why(

@@ -137,7 +137,10 @@ def test_what_comes_before_a_start_ends_the_stream(service: Service, request_: p
         (look(OBSERVATIONS[0], reward=float("nan")), "a finite number"),
         (look(OBSERVATIONS[0], reward=1.7e308), "a finite number of at most 3.4e+38, got 1.7e+308"),
         (pb.EpisodeStep(observation=to_tensor(OBSERVATIONS[0]), rewards=[1.0]), "since the episode has no slots"),
-        (pb.EpisodeStep(observation=to_tensor(OBSERVATIONS[0]), ended=[1]), "since the episode has no slots"),
+        (
+            pb.EpisodeStep(observation=to_tensor(OBSERVATIONS[0]), ended=[pb.SLOT_END_TERMINATED]),
+            "since the episode has no slots",
+        ),
     ],
     ids=["two", "shape", "reward too early", "nan", "huge", "rewards", "ended"],
 )
