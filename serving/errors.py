@@ -117,8 +117,8 @@ class RanAway(Expired):
 class Unauthenticated(PolserveError):
     """A caller has shown nothing that is valid; `reason` says in a word why, and the message repeats no token."""
 
-    def __init__(self, reason: str, got: str) -> None:
-        super().__init__(f"authorization: expected `Bearer TOKEN` that is valid here, got none: {got}")
+    def __init__(self, reason: str, got: str, expected: str = "authorization: expected `Bearer TOKEN`") -> None:
+        super().__init__(f"{expected} that is valid here, got none: {got}")
         self.reason = reason
 
 

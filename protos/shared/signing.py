@@ -47,12 +47,12 @@ def read_private_key(path: Path) -> "Ed25519PrivateKey":
 
     expected = "an Ed25519 private key without a password, in PEM"
     content = _read(path, expected)
+    if b"PUBLIC KEY" in content:
+        raise KeyRefused(path, expected, "a public key", "give the private one, which only who signs has")
     if path.stat().st_mode & stat.S_IROTH:
         raise KeyRefused(
             path, "a key that others cannot read", "one that they can", f"chmod 600 {path}, and consider it known"
         )
-    if b"PUBLIC KEY" in content:
-        raise KeyRefused(path, expected, "a public key", "give the private one, which only who signs has")
     try:
         key = load_pem_private_key(content, password=None)
     except TypeError as error:

@@ -24,7 +24,7 @@ TOKEN_BYTES = 32
 """Random bytes of a token: nobody guesses them, so that a fast hash is enough."""
 
 _NAME = re.compile(r"[^\s\"\\]{1,200}")
-_SHA256 = re.compile("[0-9a-f]{64}")
+_SHA256 = re.compile("[0-9a-fA-F]{64}")
 _KEYS = {
     "token": {"name", "sha256", "role", "policies", "expires"},
     "certificate": {"name", "role", "policies"},
@@ -96,6 +96,10 @@ def read_access_file(path: Path, shown: Path | None = None) -> AccessList:
     for entry in _entries(told, "token", path):
         caller, place = entry.caller(), entry.place
         digest = bytes.fromhex(entry.text("sha256", _SHA256, "64 hexadecimal digits, as `polserve token` writes"))
+        if any(known == digest for known, _ in tokens.get(digest[:4], ())):
+            raise ConfigurationError(
+                f"{place}, sha256: expected that of a token that no other entry has, got another's"
+            )
         if caller.name in names:
             raise ConfigurationError(f"{place}: expected a name that no other token has, got {caller.name!r}")
         names.add(caller.name)
@@ -142,7 +146,8 @@ def add_token(path: Path, name: str, role: str, policies: Iterable[str], expires
         while not (_append(path, entry) if path.exists() else _create(path, entry)):
             pass  # another command was faster
     except OSError as error:
-        raise ConfigurationError(f"{SETTING}: expected a file that can be written, got {path} ({error})") from error
+        reason = error.strerror or str(error)  # the error itself names a file that nobody has asked for
+        raise ConfigurationError(f"{SETTING}: expected a file that can be written, got {path} ({reason})") from error
     return token
 
 
@@ -221,8 +226,9 @@ class _Entry:
         if expires is None:
             return float("inf")
         if not isinstance(expires, datetime) or expires.tzinfo is None:
-            expected = "a time with its zone, such as 2030-01-31T00:00:00Z"
-            raise ConfigurationError(f"{self.place}, expires: expected {expected}, got {expires}")
+            expected = "a time with its zone and without quotes, such as 2030-01-31T00:00:00Z"
+            got = repr(expires) if isinstance(expires, str) else str(expires)
+            raise ConfigurationError(f"{self.place}, expires: expected {expected}, got {got}")
         return expires.timestamp()
 
 

@@ -205,6 +205,8 @@ class Guard:
     def _deny(self, shown: Shown, caller: Caller, needs: Role) -> None:
         """Refuse a caller whose role is too small; who has shown nothing is asked to."""
         if not shown.authorization and not shown.certificate:
+            if self._rules.access_file is None and self._rules.web_tokens is None:
+                raise Unauthenticated("none", "the connection showed none", "certificate: expected a client's")
             raise Unauthenticated("none", "there is no such header")
         self._note("role", shown, caller.name)
         raise PermissionDenied(needs.name.lower(), caller.role.name.lower())

@@ -1,5 +1,6 @@
 """Where a service is: how a person writes it, and how gRPC does."""
 
+import ipaddress
 import os
 import re
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ UNIX = "unix:"
 SCHEMES = ("dns:", "ipv4:", "ipv6:")
 """What may precede a host in gRPC's way of writing."""
 
+_VERSIONS = {"ipv4:": 4, "ipv6:": 6}
+"""Version of IP of what follows a scheme that is for addresses alone."""
 _HOST = re.compile(r"[^\s/,:@\[\]]+|\[[0-9a-fA-F:.]+(%[^\s\]]+)?\]")
 _EXPECTED = f"host or host:port such as {DEFAULT_TARGET!r}"
 
@@ -47,11 +50,11 @@ def full_target(target: str) -> str:
         scheme, address = "dns:///", address.removeprefix("///")
     elif scheme:
         address = address.replace("%5B", "[").replace("%5D", "]")
-    if _HOST.fullmatch(address):
+    if _is_host(address, scheme):
         return f"{scheme}{address}:{DEFAULT_PORT}"
     host, _, port = address.rpartition(":")
     is_port = port.isascii() and port.isdecimal() and 1 <= int(port) <= MOST_PORT
-    if is_port and _HOST.fullmatch(host):
+    if is_port and _is_host(host, scheme):
         return f"{scheme}{address}"
     raise InvalidArgument("target", _EXPECTED, f"{described(target)}; {_hint(text, host)}")
 
@@ -75,6 +78,19 @@ def _address_of(target: str) -> str:
     return target.removeprefix(scheme)
 
 
+def _is_host(text: str, scheme: str) -> bool:
+    """Whether a text is a host as the scheme has it: an address of its kind, or with no such scheme a name, too."""
+    if not _HOST.fullmatch(text):
+        return False
+    version = _VERSIONS.get(scheme)
+    if version is None:
+        return True
+    try:
+        return ipaddress.ip_address(text.strip("[]")).version == version
+    except ValueError:
+        return False
+
+
 def _path_of(target: str) -> str:
     """Return the path of unix:PATH or unix:///PATH."""
     path = target.removeprefix(UNIX)
@@ -89,6 +105,8 @@ def _hint(text: str, host: str) -> str:
         return "leave out the scheme and whatever follows the port"
     if text != text.strip():
         return "leave out the white space around it"
+    if (version := _VERSIONS.get(text[:5])) is not None:
+        return f"an address of IPv{version} follows {text[:5]}, and then a port from 1 to {MOST_PORT}"
     if text.count(":") > 1 and "[" not in text:
         return "an address of IPv6 stands in brackets, as in [::1]:50051"
     if _HOST.fullmatch(host):

@@ -1,7 +1,9 @@
 """`polserve act`."""
 
 import json
-from typing import TYPE_CHECKING, Annotated
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,7 +20,11 @@ MOST_SHOWN = 200
 def act(
     policy: Annotated[str, typer.Argument(help="Policy to ask: NAME, NAME/VERSION or NAME@ALIAS.")],
     observation: Annotated[
-        str, typer.Option(help="Observation, or a batch of them, as a JSON list, or as a JSON object of its parts.")
+        str,
+        typer.Option(
+            help="Observation, or a batch of them, as a JSON list, or as a JSON object of its parts; @FILE for a "
+            "file of JSON or of numpy (.npy), - for JSON on the standard input."
+        ),
     ],
     *,
     version: Annotated[str, typer.Option(help='Version to ask: a number or "@alias". [default: the champion]')] = "",
@@ -31,20 +37,10 @@ def act(
     from polserve.serving.client import PolicyClient
 
     policy, version = split_name(policy, version)
-    shown = repr(observation if len(observation) <= MOST_SHOWN else f"{observation[:MOST_SHOWN]}...")
-    try:
-        array = json.loads(observation)
-    except (ValueError, RecursionError) as error:
-        raise typer.BadParameter(f"expected JSON such as '[0, 0, 0, 0]', got {shown}") from error
-    if not isinstance(array, (list, dict, int)) or isinstance(array, bool):
-        raise typer.BadParameter(
-            f"expected a JSON list such as '[0, 0, 0, 0]', an object of parts such as '{{\"speed\": 0}}', or a whole "
-            f"number, got {shown}"
-        )
+    given, shown = _read(observation)
     require_service(target, wait)
     with PolicyClient(target) as client:
         try:
-            given = tuple(array) if isinstance(array, list) else array  # which may be the parts of a Tuple
             answer = client.act(policy, given, version=version, with_values=with_values)
         except ValueError as error:
             raise typer.BadParameter(f"{error}; --observation was {shown}") from error
@@ -57,6 +53,46 @@ def act(
     print(f"action {answer.action.tolist()}{_described(answer, space)} by {answer.policy}/{answer.version}")
     if values is not None:
         print(f"values {values}")
+
+
+def _read(observation: str) -> tuple[Any, str]:
+    """Return an observation, and how an error shows it; raises BadParameter where there is none."""
+    if observation.startswith("@") and observation.endswith(".npy"):
+        return _read_npy(Path(observation[1:])), observation
+    text, shown = _text_of(observation)
+    try:
+        given = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise typer.BadParameter(f"expected JSON such as '[0, 0, 0, 0]', got {shown}") from error
+    if not isinstance(given, (list, dict, int)) or isinstance(given, bool):
+        raise typer.BadParameter(
+            f"expected a JSON list such as '[0, 0, 0, 0]', an object of parts such as '{{\"speed\": 0}}', or a whole "
+            f"number, got {shown}"
+        )
+    return tuple(given) if isinstance(given, list) else given, shown  # which may be the parts of a Tuple
+
+
+def _text_of(observation: str) -> tuple[str, str]:
+    """Return the JSON, and how an error shows it; raises BadParameter where a file cannot be read."""
+    if observation == "-":
+        text = sys.stdin.read()
+    elif observation.startswith("@"):
+        try:
+            return Path(observation[1:]).read_text(), observation
+        except (OSError, ValueError) as error:
+            raise typer.BadParameter(f"expected a file of JSON or numpy, got {observation} ({error})") from error
+    else:
+        text = observation
+    return text, repr(text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}...")
+
+
+def _read_npy(path: Path) -> Any:
+    import numpy as np
+
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise typer.BadParameter(f"expected a file that numpy.save has written, got {path} ({error})") from error
 
 
 def _described(answer: "Action", space: "ActionSpace | None") -> str:

@@ -1,5 +1,6 @@
 """`polserve token`."""
 
+import os.path
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,6 +36,7 @@ def token(
     """
     from polserve.serving.access.access_file import add_token
 
+    access = Path(os.path.expanduser(access))  # noqa: PTH111 - which raises nothing where there is no home
     expires = None if days is None else datetime.now(UTC).replace(microsecond=0) + timedelta(days=days)
     print(add_token(access, name, role, policy or [], expires))
     if sys.stdout.isatty():

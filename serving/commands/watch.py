@@ -42,7 +42,7 @@ def watch(
 
     require_service(target, wait)
     pages = Pages.beside(target)
-    counter = Counter(Pages.beside(target, metrics or f"{pages.address}/metrics"))
+    counter = Counter(Pages.beside(target, metrics_page(metrics or pages.address)))
     console = Console(soft_wrap=True, highlight=False)
     screen = Live(console=console, auto_refresh=False) if console.is_terminal else None
     # NOTE: a KeyboardInterrupt can be lost: where another library calls Python back, it is only printed.
@@ -62,6 +62,12 @@ def watch(
                 screen.update(Text("\n".join(lines)), refresh=True)
             if ended.wait(interval):
                 return
+
+
+def metrics_page(address: str) -> str:
+    """Return the address of a metrics page, which may be written without its scheme and its path."""
+    full = address if "://" in address else f"http://{address}"
+    return full if full.rstrip("/").count("/") > 2 else f"{full.rstrip('/')}/metrics"  # noqa: PLR2004 - of the scheme
 
 
 def _summary(rates: "Rates") -> str:

@@ -213,7 +213,8 @@ class Listener:
                 self._wait(PAUSE_S)
             return False
         connection.setblocking(False)
-        task = self._loop.create_task(self._begin(connection, str(address)))
+        client = f"{address[0]} {address[1]}" if isinstance(address, tuple) else "unix"  # as other events have it
+        task = self._loop.create_task(self._begin(connection, client))
         self._beginning[task] = time.monotonic()
         task.add_done_callback(self._note_begun)
         return True

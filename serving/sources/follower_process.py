@@ -40,17 +40,22 @@ class CannotFollow(Exception):
     """The follower cannot do its work; the message says why, in one line."""
 
 
+class NoCache(CannotFollow):
+    """There is no place to keep versions in: the registry is not asked."""
+
+
 def main() -> None:
     """Follow until the service ends; tell it what makes that impossible, and exit with 1."""
     parent = Parent.of_this_process()
     with contextlib.suppress(ParentGone):
         config = FollowerConfig(**parent.receive())
         parent.say_ready()
+        is_asked = True
         try:
             with _locked(Path(config.cache_dir)) as folder:
                 _follow(parent, config, VersionCache(folder))
         except CannotFollow as error:
-            problem = str(error)
+            problem, is_asked = str(error), not isinstance(error, NoCache)
         except ModuleNotFoundError as error:
             problem = f"MLFLOW_TRACKING_URI: {missing_package(error)}"
         except ParentGone:
@@ -58,7 +63,7 @@ def main() -> None:
         except Exception as error:
             log.exception("follower_failed")
             problem = f"the registry cannot be followed: {type(error).__name__}: {one_line(error)}"
-        parent.send({"registry": _down(problem)})
+        parent.send({"registry": {**_down(problem), "is_asked": is_asked}})
         sys.exit(1)
 
 
@@ -131,18 +136,18 @@ def _locked(folder: Path) -> Iterator[Path]:
     A disk that has become full or read-only keeps nothing new, but what is in the cache can still be served from there.
 
     Raises:
-        CannotFollow: there is no cache and none can be made, or another service holds it.
+        NoCache: there is no cache and none can be made, or another service holds it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = _open_lock(folder / LOCK_FILE)
     except OSError as error:
-        raise CannotFollow(_cannot_keep(folder, error)) from error
+        raise NoCache(_cannot_keep(folder, error)) from error
     with lock:
         until = time.monotonic() + LOCK_TIMEOUT_S
         while not _try_lock(lock.fileno()):
             if time.monotonic() > until:
-                raise CannotFollow(f"another service uses the cache {folder}; set another --service or --cache-dir")
+                raise NoCache(f"another service uses the cache {folder}; set another --service or --cache-dir")
             time.sleep(0.1)
         yield folder
 

@@ -184,12 +184,13 @@ class RegistrySource:
     def _note(self, registry: Message) -> None:
         """Remember how the registry does, and log it when that changes."""
         last = self._status.last_success if self._status else None
-        status = RegistryStatus(registry["is_up"], time.time() if registry["is_up"] else last, registry["error"])
+        success = time.time() if registry["is_up"] else last
+        status = RegistryStatus(registry["is_up"], success, registry["error"], registry.get("is_asked", True))
         if self._status is None or (status.is_up, status.error) != (self._status.is_up, self._status.error):
             if status.is_up and not status.error:
-                log.info("registry_up")
+                log.info(status.event)
             else:
-                log.warning("registry_problem" if status.is_up else "registry_down", error=status.error)
+                log.warning(status.event, error=status.error)
         self._status = status
 
 

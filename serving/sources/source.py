@@ -18,6 +18,17 @@ class RegistryStatus:
     """Unix time of the last success; None before the first."""
     error: str
     """Why it is not up, or what is wrong with single policies, in one line; empty if nothing is."""
+    is_asked: bool = True
+    """Whether it was asked at all; not where there is no place to keep what it would tell."""
+
+    @property
+    def event(self) -> str:
+        """What the log calls it."""
+        if not self.is_asked:
+            return "cache_unusable"
+        if not self.is_up:
+            return "registry_down"
+        return "registry_problem" if self.error else "registry_up"
 
 
 class HistoryState(StrEnum):

@@ -86,7 +86,9 @@ def test_a_name_that_is_taken_is_refused_and_the_file_stays(tmp_path: Path) -> N
         (TOKEN.replace(HASH, "secret"), "token 1, sha256: expected 64 hexadecimal digits, .*, got something else$"),
         (TOKEN.replace('name = "robot"', ""), "token 1, name: expected text .*, got none"),
         (TOKEN + 'policies = "cartpole"\n', r"policies: expected names of policies such as \[.*\], got 'cartpole'"),
-        (TOKEN + "expires = 2030-01-31\n", "expires: expected a time with its zone, such as .*, got 2030-01-31"),
+        (TOKEN + "expires = 2030-01-31\n", "expires: expected a time with its zone and .*, got 2030-01-31"),
+        (TOKEN + 'expires = "2030-01-31T00:00:00Z"\n', "expires: expected .* without quotes, .*, got '2030-01-31T"),
+        (TOKEN + TOKEN.replace("robot", "other"), "token 2, sha256: expected that of a token that no other entry has"),
         (TOKEN + 'token = "polserve_x"\n', "token 1: expected expires, name, policies, role, sha256, got 'token'"),
         (TOKEN + TOKEN, "token 2: expected a name that no other token has, got 'robot'"),
     ],
@@ -106,3 +108,9 @@ def test_a_service_with_a_file_that_it_cannot_use_does_not_start(tmp_path: Path)
         assert refused.returncode == 2
         assert refused.stderr.startswith("error: access: expected a file")
         assert problem in refused.stderr
+
+
+def test_a_hash_may_be_written_in_capitals(tmp_path: Path) -> None:
+    file = tmp_path / "access.toml"
+    file.write_text(TOKEN.replace(HASH, HASH.upper()))
+    assert read_access_file(file).tokens.keys() == {bytes.fromhex(HASH)[:4]}

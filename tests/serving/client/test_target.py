@@ -38,6 +38,8 @@ def test_a_target_without_a_port_gets_the_default_one(target: str, full: str) ->
     ("target", "hint"),
     [
         ("http://localhost:50051", "leave out the scheme"),
+        ("ipv4:localhost", "an address of IPv4 follows ipv4:"),
+        ("ipv6:[127.0.0.1]:1", "an address of IPv6 follows ipv6:"),
         ("unix:", "a path follows unix:"),
         ("dns:///", "the host is a name or an address"),
         ("localhost:grpc", "the port is from 1 to 65535"),

@@ -1,7 +1,9 @@
+import io
 import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.support.commands import polserve_here
@@ -39,6 +41,33 @@ def test_an_observation_that_is_no_array_is_bad_usage(running: Running, observat
     result = polserve_here("act", "cartpole", "--observation", observation, "--target", running.target)
     assert result.returncode == 2
     assert "expected" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_observation_may_be_in_a_file_or_come_by_a_pipe(
+    running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "state.json").write_text("[[0, 0, 0, 0], [1, 0, 1, 0]]")
+    np.save(tmp_path / "state.npy", np.array([[0, 0, 0, 0], [1, 0, 1, 0]], np.float32))
+    monkeypatch.setattr("sys.stdin", io.StringIO("[0, 0, 0, 0]"))
+    written = [
+        polserve_here("act", "cartpole", "--json", "--observation", given, "--target", running.target).stdout
+        for given in (f"@{tmp_path}/state.json", f"@{tmp_path}/state.npy", "-")
+    ]
+    assert written[0] == written[1]
+    assert len(json.loads(written[0])["action"]) == 2
+    assert isinstance(json.loads(written[2])["action"], int)
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [("none.json", "expected a file of JSON or numpy"), ("none.npy", "numpy.save"), ("text.npy", "numpy.save")],
+)
+def test_a_file_without_an_observation_is_bad_usage(tmp_path: Path, name: str, problem: str) -> None:
+    (tmp_path / "text.npy").write_text("[0, 0, 0, 0]")
+    result = polserve_here("act", "cartpole", "--observation", f"@{tmp_path / name}")
+    assert result.returncode == 2
+    assert problem in " ".join(result.stderr.split())
     assert "Traceback" not in result.stderr
 
 

@@ -1,5 +1,6 @@
 """The options of `polserve serve`, its help and the table in the docs say what the settings say."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,3 +56,14 @@ def test_a_flag_and_a_variable_that_make_no_sense_are_named_as_they_were_written
     assert by_flag.stderr == "error: --max-batch: expected a whole number from 1 to 4096, got '0'\n"
     assert by_variable.stderr == "error: POLSERVE_MAX_BATCH: expected a whole number from 1 to 4096, got '0'\n"
     assert by_flag.returncode == by_variable.returncode == 2
+
+
+def test_a_role_for_strangers_without_rules_for_others_is_refused() -> None:
+    started = polserve("serve", "--anonymous", "observe")
+    assert started.stderr.startswith("error: --anonymous: expected --access or --jwt-keys beside it, got neither")
+    assert started.returncode == 2
+
+
+def test_a_path_may_begin_at_home(tmp_path: Path) -> None:
+    started = polserve("serve", POLSERVE_TLS_CERT="~/service.pem", POLSERVE_TLS_KEY="~/key.pem", HOME=str(tmp_path))
+    assert f"got {tmp_path}/service.pem" in started.stderr

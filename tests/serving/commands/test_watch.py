@@ -13,6 +13,7 @@ import pytest
 from polserve.serving.client import ClientError, PolicyClient
 from polserve.serving.commands.counting import Counter, quantile, read_series
 from polserve.serving.commands.pages import Pages
+from polserve.serving.commands.watch import metrics_page
 from tests.support.running import Running, environment, wait_until
 
 
@@ -33,6 +34,11 @@ def returns(running: Running) -> tuple[float, float]:
 
 def n_open_episodes(running: Running) -> float:
     return sum(read_series(running.metrics())["polserve_episodes_active"].values())
+
+
+@pytest.mark.parametrize("address", ["localhost:8080", "http://localhost:8080/", "http://localhost:8080/metrics"])
+def test_the_metrics_page_may_be_written_short(address: str) -> None:
+    assert metrics_page(address) == "http://localhost:8080/metrics"
 
 
 def test_what_is_counted_is_what_was_answered(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:

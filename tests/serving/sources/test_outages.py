@@ -150,6 +150,8 @@ def test_a_second_service_on_one_cache_is_told_so_and_harms_nothing(followed: Fo
     before = answering(followed.running, followed.policy)
     with serve(followed.proxied.url, followed.policy, tmp_path, "--cache-dir", str(followed.cache)) as second:
         wait_until(lambda: "another service uses the cache" in second.log.read_text(), second.log)
+        assert "event=cache_unusable" in second.log.read_text()
+        assert "event=registry_down" not in second.log.read_text(), "nobody has asked it"
     assert answering(followed.running, followed.policy) == before
 
 
