@@ -96,12 +96,12 @@ def read_access_file(path: Path, shown: Path | None = None) -> AccessList:
     for entry in _entries(told, "token", path):
         caller, place = entry.caller(), entry.place
         digest = bytes.fromhex(entry.text("sha256", _SHA256, "64 hexadecimal digits, as `polserve token` writes"))
+        if caller.name in names:
+            raise ConfigurationError(f"{place}: expected a name that no other token has, got {caller.name!r}")
         if any(known == digest for known, _ in tokens.get(digest[:4], ())):
             raise ConfigurationError(
                 f"{place}, sha256: expected that of a token that no other entry has, got another's"
             )
-        if caller.name in names:
-            raise ConfigurationError(f"{place}: expected a name that no other token has, got {caller.name!r}")
         names.add(caller.name)
         tokens.setdefault(digest[:4], []).append((digest, caller))
     certificates: dict[str, Caller] = {}

@@ -97,7 +97,7 @@ def _path_of(target: str) -> str:
     return path.removeprefix("//") if path.startswith("///") else path
 
 
-def _hint(text: str, host: str) -> str:
+def _hint(text: str, host: str) -> str:  # noqa: PLR0911 - one for each mistake
     """Return what to do about a text that is no target."""
     if not text.strip():
         return f"leave it out for {DEFAULT_TARGET}"
