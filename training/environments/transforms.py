@@ -29,8 +29,6 @@ TOLERANCE = 1e-5
 
 MOST_DEVIATIONS = 10.0
 """Standard deviations from the mean at which standardised observations are clipped."""
-FIRST_COUNT, FIRST_EPSILON = 1e-4, 1e-8
-"""How many observations statistics begin with, and what is added to a variance; those of Gymnasium's wrapper."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,7 @@ class Standardise:
     count: float
     """How many observations the mean and the variance are of."""
     epsilon: float
-    """Added to the variance."""
+    """Added to the variance; at 0, a number that was always the same becomes 0."""
     is_updated: bool = True
     """Whether training goes on to update the statistics; an evaluation never does."""
 
@@ -136,8 +134,10 @@ def standardising(shape: tuple[int, ...]) -> tuple[Standardise, Rescale]:
     """Make transforms that standardise observations by statistics that are still to come, and bound the results.
 
     The bound is that of Stable-Baselines3's VecNormalize: a number that hardly ever changed must not drown the others.
+    Nothing stands in for what was not seen yet, and nothing is added to a variance, as Gymnasium's wrapper does: at a
+    mean of a million or a deviation of a millionth, either would outweigh what was seen.
     """
-    whole = Standardise(np.zeros(shape), np.ones(shape), FIRST_COUNT, FIRST_EPSILON)
+    whole = Standardise(np.zeros(shape), np.ones(shape), 0.0, 0.0)
     bound = np.full(shape, MOST_DEVIATIONS)
     return whole, Rescale(np.ones(shape), np.zeros(shape), -bound, bound, np.dtype(np.float32))
 

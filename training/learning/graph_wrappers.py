@@ -15,6 +15,11 @@ from torch import Tensor, nn
 from polserve.training.environments.transforms import Cast, Rescale, Reshape, Standardise, Transform
 from polserve.training.learning.moments import Moments
 
+UNCHANGED = torch.finfo(torch.float64).max
+"""Deviation in place of that of a number that was always the same: by it, whatever comes is 0."""
+ROUNDING = 1e-15
+"""Deviation relative to the mean up to which it is that of the rounding of equal numbers in float64."""
+
 
 class Standardised(nn.Module):
     """Numbers less their means, by their standard deviations; in float64, since means may be large."""
@@ -42,11 +47,17 @@ class Standardised(nn.Module):
         given = observations.to(torch.float64)
         n = torch.full_like(self.count, len(given))
         var, mean = torch.var_mean(given, dim=0, correction=0)
-        known = Moments(self.count, self.mean, (self.deviation.square() - self._epsilon) * self.count)
+        known = Moments(self.count, self.mean, self._variance() * self.count)
         joined = known.joined(Moments(n, mean, var * n))
         self.mean.copy_(joined.mean)
-        self.deviation.copy_(torch.sqrt(joined.squares / joined.count + self._epsilon))
+        deviation = torch.sqrt(joined.squares / joined.count + self._epsilon)
+        self.deviation.copy_(torch.where(deviation > ROUNDING * joined.mean.abs(), deviation, UNCHANGED))
         self.count.copy_(joined.count)
+
+    def _variance(self) -> Tensor:
+        """Return the variance of what was seen."""
+        is_unchanged = self.deviation == UNCHANGED
+        return torch.where(is_unchanged, 0.0, self.deviation.square() - self._epsilon)
 
 
 class Rescaled(nn.Module):

@@ -18,6 +18,7 @@ from polserve.training.learning.interrupts import Interrupted, InterruptFlag
 from polserve.training.learning.loop import TrainingResult
 from polserve.training.runs import curve
 from polserve.training.runs.beginning import Run, RunOptions, begin
+from polserve.training.runs.doubts import doubt
 from polserve.training.runs.evaluating import Trained, make_version
 from polserve.training.runs.monitor import Monitor
 from polserve.training.runs.progress import ProgressDisplay
@@ -92,6 +93,8 @@ def learn(run: Run, console: Console, should_stop: Callable[[], bool] = lambda: 
             evaluation, version = make_version(trained, Stages(console), should_stop)
             if evaluation.cut_off:
                 console.print(f"warning: {evaluation.cut_off}")
+            if said := doubt(run.recipe, result, evaluation):
+                console.print(f"warning: {said}")
             return Learned(result, evaluation, version)
     if monitor.unsaved:
         raise monitor.unsaved

@@ -14,7 +14,15 @@ from rich.console import Console
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.training.environments.making import EnvironmentSpec
-from polserve.training.environments.transforms import Cast, Rescale, Reshape, Standardise, Transform, transformed
+from polserve.training.environments.transforms import (
+    Cast,
+    Rescale,
+    Reshape,
+    Standardise,
+    Transform,
+    standardising,
+    transformed,
+)
 from polserve.training.errors import CheckpointError
 from polserve.training.evaluate import evaluate
 from polserve.training.learning.actor_critic_hyperparameters import DdpgConfig
@@ -107,6 +115,35 @@ def test_statistics_are_those_of_all_that_was_seen() -> None:
     np.testing.assert_allclose(found.mean, seen.reshape(-1, 2).mean(axis=0), rtol=1e-3)
 
 
+@pytest.mark.parametrize(("middle", "scale"), [(0.0, 1.0), (1e9, 1.0), (-1e6, 1e-3), (0.0, 1e-12), (1e-9, 1e-12)])
+def test_statistics_are_those_of_what_was_seen_at_any_middle_and_scale(middle: float, scale: float) -> None:
+    seen = middle + scale * np.random.default_rng(0).uniform(-1, 1, (100, 16, 1))
+    wrapped = GraphWrappers(standardising((1,)))
+    for observations in seen:
+        wrapped.observe(observations)
+    whole = seen.reshape(-1, 1)
+    expected = (whole - whole.mean(axis=0)) / whole.std(axis=0)
+    np.testing.assert_allclose(wrapped(torch.from_numpy(whole)).numpy(), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.1, 1e9, -1e-9])
+def test_a_number_that_was_always_the_same_is_0_until_it_changes(constant: float) -> None:
+    wrapped = GraphWrappers(standardising((2,)))
+    rng = np.random.default_rng(0)
+    seen = np.stack([np.full(160, constant), rng.uniform(-1, 1, 160)], axis=1)
+    for part in np.split(seen, 10):
+        wrapped.observe(part)
+    other = torch.tensor([[constant + 1.0, 0.0]], dtype=torch.float64)
+    assert wrapped(other)[0, 0] == 0.0
+    more = constant + np.stack([rng.uniform(-1, 1, 160)] * 2, axis=1)
+    wrapped.observe(more)
+    (found, _) = wrapped
+    assert isinstance(found, Standardised)
+    whole = np.concatenate([seen, more])
+    np.testing.assert_allclose(found.mean, whole.mean(axis=0), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(found.deviation, whole.std(axis=0), rtol=1e-6)
+
+
 def test_statistics_that_are_given_as_final_stay() -> None:
     wrapped = GraphWrappers([replace(STATISTICS, is_updated=False)])
     wrapped.observe(np.zeros((4, 2), np.float32))
@@ -120,7 +157,7 @@ def test_training_counts_each_observation_once_and_evaluation_none(small: Recipe
     seen = float(statistics(trainee).count)
     result = trainee.loop.result()
     # Every step is from an observation, and the step that only resets meets the last one of an episode.
-    assert result.step <= seen - 1e-4 <= result.step + result.episodes + small.loop.n_envs
+    assert result.step <= seen <= result.step + result.episodes + small.loop.n_envs
     trainee.loop.evaluate()
     assert float(statistics(trainee).count) == seen
 

@@ -1,0 +1,51 @@
+"""A run says so where its policy plays no better than random actions, and what would mend that."""
+
+import numpy as np
+import pytest
+
+from polserve.training.environments.making import EnvironmentSpec
+from polserve.training.evaluation.evaluation import Evaluation
+from polserve.training.evaluation.statistics import summarise
+from polserve.training.learning.loop import TrainingResult
+from polserve.training.runs.doubts import doubt
+from polserve.training.runs.presets import Algorithm, recipe_for
+from polserve.training.runs.recipe import with_options
+
+BY_CHANCE = list(np.random.default_rng(0).normal(10.0, 1.0, 50))
+ALIKE = list(np.random.default_rng(1).normal(10.0, 1.0, 50))
+
+
+def said(returns: list[float], *options: str, algorithm: Algorithm = "dqn", steps: int = 100_000, by: float = 1) -> str:
+    """What is said of these returns beside those of random actions, all times a number."""
+    environment = "Pendulum-v1" if algorithm == "sac" else "CartPole-v1"
+    recipe = with_options(recipe_for(algorithm, EnvironmentSpec(environment), "cart"), options)
+    played, random = [by * one for one in returns], [by * one for one in BY_CHANCE]
+    result = TrainingResult({}, 0.0, steps, 1, [], "mean return", is_complete=True)
+    return doubt(recipe, result, Evaluation("cart", environment, played, random, summarise(played), summarise(random)))
+
+
+def test_nothing_is_said_of_a_policy_that_plays_better() -> None:
+    assert said([one + 1.0 for one in ALIKE]) == ""
+    assert said([one - 1.0 for one in ALIKE], by=-1.0) == ""
+
+
+@pytest.mark.parametrize("less", [0.0, 5.0])
+def test_a_policy_that_plays_no_better_is_named_with_both_means(less: float) -> None:
+    text = said([one - less for one in ALIKE])
+    assert text.startswith("cart plays no better than random actions, as far as these episodes show (mean return ")
+    assert ";" not in text
+
+
+def test_a_run_that_ended_before_it_learned_anything_is_told_so() -> None:
+    text = said(ALIKE, steps=500)
+    assert text.endswith(
+        "nothing was learned, since learning starts after 1,000 steps and there were 500: give more "
+        "--steps, or --set learning_starts=N"
+    )
+    assert "nothing was learned" not in said(ALIKE, algorithm="pqn", steps=500), "it keeps no replay"
+
+
+def test_large_rewards_are_to_be_scaled_where_that_is_not_done() -> None:
+    assert "try --set reward_scale=0.001" in said(ALIKE, by=1e4)
+    assert "reward_scale" not in said(ALIKE, "reward_scale=0.001", by=1e4)
+    assert "reward_scale" not in said(ALIKE, algorithm="sac", by=1e4)

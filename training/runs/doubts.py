@@ -1,0 +1,42 @@
+"""What to say of a run whose policy plays no better than random actions."""
+
+import math
+
+from polserve.training.evaluation.evaluation import Evaluation
+from polserve.training.evaluation.statistics import ReturnSummary
+from polserve.training.learning.hyperparameters import PqnConfig
+from polserve.training.learning.loop import TrainingResult
+from polserve.training.runs.recipe import Recipe
+
+GOOD_RETURN, LARGE_RETURN = 100.0, 3_000.0
+"""Size of returns that DQN and PQN learn well, and one from which their values grow too slowly towards them."""
+
+
+def doubt(recipe: Recipe, result: TrainingResult, evaluation: Evaluation) -> str:
+    """Return a sentence on a policy that is not shown to play better than random actions; "" where it is."""
+    if evaluation.summary.interval_low > evaluation.random_summary.mean:
+        return ""
+    compared = f"mean return {evaluation.mean:.4g}, and {evaluation.random_summary.mean:.4g} of those"
+    said = f"{recipe.policy} plays no better than random actions, as far as these episodes show ({compared})"
+    return f"{said}; {advice}" if (advice := _advice(recipe, result, evaluation)) else said
+
+
+def _advice(recipe: Recipe, result: TrainingResult, evaluation: Evaluation) -> str:
+    """Return what would mend it, where that is known."""
+    starts = recipe.replay.learning_starts
+    if not isinstance(recipe.agent, PqnConfig) and result.step < starts:
+        return (
+            f"nothing was learned, since learning starts after {starts:,} steps and there were {result.step:,}: "
+            "give more --steps, or --set learning_starts=N"
+        )
+    size = max(_size(evaluation.summary), _size(evaluation.random_summary))
+    if not recipe.rewards.scale_by_returns and recipe.rewards.reward_treatment == "none":
+        scaled = size * recipe.rewards.reward_scale
+        if scaled > LARGE_RETURN:
+            factor = 10.0 ** round(math.log10(GOOD_RETURN / size))
+            return f"returns as large are learned slowly: try --set reward_scale={factor:g}"
+    return ""
+
+
+def _size(summary: ReturnSummary) -> float:
+    return max(abs(summary.interval_low), abs(summary.interval_high))
