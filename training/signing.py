@@ -4,10 +4,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from polserve.protos.shared.names import MODEL_FILE, POLICY_NAME
+from polserve.protos.shared.names import MODEL_FILE
 from polserve.protos.shared.signing import KeyRefused, read_private_key, sign_folder
 from polserve.protos.shared.version_names import VersionName
-from polserve.training.errors import SigningRefused
+from polserve.training.errors import InvalidOption, SigningRefused
+from polserve.training.registry.names import check_policy_name
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -33,8 +34,10 @@ def sign_version_folder(folder: Path, policy: str, key: "Ed25519PrivateKey") -> 
     """
     if not (folder / MODEL_FILE).is_file():
         raise SigningRefused(f"expected the folder of a version, with {MODEL_FILE} in it, got {folder}")
-    if not POLICY_NAME.fullmatch(policy):
-        raise SigningRefused(f"--policy: expected a name of letters, digits, '-', '_' and '.', got {policy!r}")
+    try:
+        check_policy_name(policy, "--policy")
+    except InvalidOption as error:
+        raise SigningRefused(str(error)) from error
     try:
         return sign_folder(folder, policy, key)
     except OSError as error:

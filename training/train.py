@@ -23,6 +23,7 @@ from polserve.training.learning.loop import TrainingResult
 from polserve.training.registry.store import connect
 from polserve.training.registry.tracking import TrackedRun
 from polserve.training.registry.versions import PolicyRegistry
+from polserve.training.runs import folder as run_folder
 from polserve.training.runs.beginning import EXPERIMENT, RunOptions, begin
 from polserve.training.runs.pipeline import Learned, learn, publish
 from polserve.training.runs.preflight import Beginning, check
@@ -195,7 +196,7 @@ def train(  # noqa: PLR0913 - keywords of a function that notebooks call, as the
     )  # fmt: skip
     recipe = request.recipe()
     console = Console(highlight=False, soft_wrap=True, quiet=not progress)
-    where = Path(folder) if folder is not None else Path("runs") / f"{recipe.policy}-seed{seed}"
+    where = Path(folder) if folder is not None else request.default_folder(recipe.policy, is_resumed=resume)
     source = None if init_from is None else Path(init_from)
     facts = check(recipe, seed, Beginning(where, resume, source, tensorboard), tracking_uri)
     if request.is_configured:
@@ -209,16 +210,16 @@ def train(  # noqa: PLR0913 - keywords of a function that notebooks call, as the
         has_tensorboard=tensorboard,
         tracking_uri=tracking_uri,
     )
-    with kept_threads():
+    with kept_threads(), run_folder.locked(where):
         run = begin(recipe, seed, run_options, console, facts)
         with run.tracked, closing(run.trainee):
             learned = learn(run, console)
             if not isinstance(learned, Learned):
                 raise TrainingError("training was stopped before its end; resume=True goes on with it")
             publish(run, learned, Stages(console))
-    version_path = _free_path(where / VERSIONS / recipe.policy)
-    with new_folder(version_path) as partial:
-        learned.version.write(partial)
+        version_path = _free_path(where / VERSIONS / recipe.policy)
+        with new_folder(version_path) as partial:
+            learned.version.write(partial)
     return TrainedVersion(
         recipe.policy,
         version_path,

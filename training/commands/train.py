@@ -163,7 +163,7 @@ def train(
 
         return print("\n".join(listing(recipe)))
     key = key_given(sign_key)
-    folder = run_dir or Path("runs") / f"{recipe.policy}-seed{seed}"
+    folder = run_dir or request.default_folder(recipe.policy, is_resumed=resume)
     prepare_program()
     facts = check(recipe, seed, Beginning(folder, resume, init_from, tensorboard))
     console = Console(highlight=False, soft_wrap=True)
@@ -183,6 +183,10 @@ def _report(result: "RunResult", recipe: "Recipe", folder: Path, console: "Conso
     """Say what came of the run."""
     import math
 
+    if result.registered_before is not None:
+        name = f"{recipe.policy}/{result.registered_before}"
+        console.print(f"this run is finished, and registered as {name} already: it is not again; --name OTHER would be")
+        return
     if result.evaluation is None:
         best = result.training.best_score
         score = "" if math.isnan(best) else f"; best greedy evaluation {best:.1f}"

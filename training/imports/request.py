@@ -1,17 +1,16 @@
 """What a person asks of an import, whatever tool the file is of."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polserve.protos.shared.names import POLICY_NAME
 from polserve.training.environments.limits import EVALUATION_EPISODES, MAX_EVALUATION_STEPS
 from polserve.training.environments.making import EnvironmentSpec, EnvMaker, maker_name
 from polserve.training.environments.old_gym import split_module
 from polserve.training.errors import InvalidOption, require
 from polserve.training.imports.places import Place
+from polserve.training.registry.names import check_policy_name, policy_name_from
 from polserve.training.runs.request import name_after
 
 if TYPE_CHECKING:
@@ -52,8 +51,8 @@ class ImportRequest:
         require(self.max_steps > 0, "max_steps", "1 or more", self.max_steps)
         if not self.env and self.maker is None and (self.module or self.env_kwargs):
             raise InvalidOption("module and env_kwargs go with an environment; name it with --env")
-        if self.name is not None and not POLICY_NAME.fullmatch(self.name):
-            raise InvalidOption(f"name: expected letters, digits, '-', '_' and '.', got {self.name!r}")
+        if self.name is not None:
+            check_policy_name(self.name)
 
     def environment(self) -> EnvironmentSpec | None:
         """Environment that is named; None for none."""
@@ -70,4 +69,4 @@ class ImportRequest:
             return self.name
         if place.environment.id:
             return name_after(place.environment.id)
-        return re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(file).stem).strip(".-").lower() or "imported"
+        return policy_name_from(Path(file).stem) or "imported"

@@ -128,6 +128,14 @@ class Loop:
         """Environment steps that were learned from."""
         return self._step
 
+    @property
+    def is_reached(self) -> bool:
+        """Whether nothing is left to learn: the steps are used, or the return at which training stops is reached."""
+        stop_return = self._config.stop_return
+        return self._step >= self._config.steps or (
+            stop_return is not None and self._selection.best_score >= stop_return
+        )
+
     def run(self, should_stop: Callable[[], bool] = lambda: False) -> Iterator[Progress]:
         """Train, and yield where it stands after each step of all environments, and at the end.
 
@@ -230,7 +238,7 @@ class Loop:
     def _learn(self, should_stop: Callable[[], bool]) -> Iterator[Progress]:
         """Learn until the steps are used or the return is reached; raises Interrupted if asked to stop before."""
         config = self._config
-        while not self._is_reached():
+        while not self.is_reached:
             if should_stop():
                 raise Interrupted
             before = self._step
@@ -257,12 +265,6 @@ class Loop:
         with GUARD.running():
             self._parts.observe(observations)
             return self._agent.explore(observations, self._step, self._rngs["exploration"])
-
-    def _is_reached(self) -> bool:
-        stop_return = self._config.stop_return
-        return self._step >= self._config.steps or (
-            stop_return is not None and self._selection.best_score >= stop_return
-        )
 
     def _progress(self, *, is_report_due: bool, is_over: bool = False) -> Progress:
         selection = self._selection

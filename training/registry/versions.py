@@ -28,6 +28,7 @@ from polserve.protos.shared.version_names import VersionName
 from polserve.training.errors import RaceLost, RegistryError
 from polserve.training.registry.address import is_server
 from polserve.training.registry.aliases import AliasMove, ChampionAlias, champion_of, mover
+from polserve.training.registry.names import logged_model_name
 from polserve.training.registry.store import registry_errors
 from polserve.training.versions.version import PolicyVersion
 
@@ -136,6 +137,12 @@ class PolicyRegistry:
             found = self.client.search_model_versions(f"name = '{policy}'")
             return {str(version.version): dict(version.tags) for version in found}
 
+    def newest_of_run(self, policy: str, run_id: str) -> str | None:
+        """Return the highest version number of a policy among those that a run registered; None where it did not."""
+        with registry_errors(self.client):
+            found = self.client.search_model_versions(f"name = '{policy}'")
+            return max((str(version.version) for version in found if version.run_id == run_id), key=int, default=None)
+
     def logged_model(self, policy: str, version: str) -> str | None:
         """Return the id of the model that a run logged and the version is of; None for a copy of another version."""
         source = self.version(policy, version).source or ""
@@ -231,7 +238,7 @@ class PolicyRegistry:
         client, name = self.client, version.spec.name
         run = client.get_run(run_id)
         logged = client.create_logged_model(
-            run.info.experiment_id, name, run_id, tags=resolve_tags(), params=run.data.params
+            run.info.experiment_id, logged_model_name(name), run_id, tags=resolve_tags(), params=run.data.params
         )
         with tempfile.TemporaryDirectory() as folder:
             model = Model(logged.artifact_location, run_id, model_uuid=logged.model_id, model_id=logged.model_id)

@@ -68,6 +68,8 @@ class Run:
     """Where MLflow shows the run."""
     provenance: pb.Provenance
     """Where its version will have come from; the length of this run is still to be added."""
+    is_finished: bool = False
+    """Whether it was resumed with nothing left to learn."""
 
     def state(self) -> dict[str, Any]:
         """Everything that `begin` needs to go on."""
@@ -100,6 +102,7 @@ def begin(
         trainee.load_state(saved)
         initial = InitialWeights(**saved["initial_weights"])
         tracked = TrackedRun(client, saved["run_id"])
+        console.print(_resumed(trainee, recipe, options.folder))
     else:
         initial = trainee.begin_from(options.init_from) if options.init_from else InitialWeights()
         tags = _tags(recipe, seed, trainee, initial)
@@ -109,7 +112,24 @@ def begin(
         tracked.log_params({**recipe.params(), "seed": seed})
     provenance = _provenance(recipe.params(), seed, tracked.run_id, initial, trainee.device)
     page = run_page(client, tracked.run_id)
-    return Run(recipe, seed, options, trainee, initial, tracked, PolicyRegistry(client), page, provenance)
+    is_finished = saved is not None and trainee.loop.is_reached
+    return Run(recipe, seed, options, trainee, initial, tracked, PolicyRegistry(client), page, provenance, is_finished)
+
+
+def _resumed(trainee: Trainee, recipe: Recipe, folder: Path) -> str:
+    """Say where a run goes on, or why it does not."""
+    step, loop = trainee.loop.step, recipe.loop
+    if not trainee.loop.is_reached:
+        return f"resuming at step {step:,} of at most {loop.steps:,}, from {folder / run_folder.FILE_NAME}"
+    if step >= loop.steps:
+        return (
+            f"nothing is left to learn: the run in {folder} is at step {step:,} of at most {loop.steps:,}; "
+            "give more steps to go on"
+        )
+    return (
+        f"nothing is left to learn: the run in {folder}, at step {step:,} of at most {loop.steps:,}, reached "
+        f"stop_return={loop.stop_return:g}; set a higher one, or none, to go on"
+    )
 
 
 def _provenance(

@@ -1,6 +1,7 @@
 """The learning curve of a run as a file, written while it learns."""
 
 import csv
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,15 +24,22 @@ class LearningCurve:
             CheckpointError: the file cannot be written.
         """
         self._path = folder / FILE_NAME
+        self._last = (-1, 0)
+        """Step of the latest line, and where in the file it begins."""
         try:
             kept = list(_lines(self._path, step)) if step else []
             with self._path.open("w", newline="") as file:
-                csv.writer(file).writerows([COLUMNS, *kept])
+                csv.writer(file).writerow(COLUMNS)
+                for row in kept:
+                    self._last = int(row[0]), file.tell()
+                    csv.writer(file).writerow(row)
         except OSError as error:
             raise self._refused(error) from error
 
     def add(self, standing: Standing) -> None:
-        """Write where training stands; what is not known yet is left empty.
+        """Write where training stands, in place of the latest line where that is of the same step.
+
+        What is not known yet is left empty.
 
         Raises:
             CheckpointError: the disk does not take it.
@@ -41,8 +49,12 @@ class LearningCurve:
         known = ["" if score is None else f"{score:.6g}" for score in scores]
         row = (progress.step, progress.selection_steps, progress.episodes, f"{standing.elapsed_s:.1f}", *known)
         try:
-            with self._path.open("a", newline="") as file:
+            with self._path.open("r+", newline="") as file:
+                begins = self._last[1] if self._last[0] == progress.step else file.seek(0, os.SEEK_END)
+                file.seek(begins)
+                file.truncate()
                 csv.writer(file).writerow(row)
+            self._last = progress.step, begins
         except OSError as error:
             raise self._refused(error) from error
 

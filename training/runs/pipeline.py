@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from polserve.protos.shared.names import MODEL_FILE
 from polserve.protos.shared.version_names import VersionName
 from polserve.training.environments.inspection import EnvironmentFacts
 from polserve.training.errors import RegistryError
@@ -17,6 +18,7 @@ from polserve.training.evaluation.evaluation import Evaluation
 from polserve.training.learning.interrupts import Interrupted, InterruptFlag
 from polserve.training.learning.loop import TrainingResult
 from polserve.training.runs import curve
+from polserve.training.runs import folder as run_folder
 from polserve.training.runs.beginning import Run, RunOptions, begin
 from polserve.training.runs.doubts import doubt
 from polserve.training.runs.evaluating import Trained, make_version
@@ -26,6 +28,7 @@ from polserve.training.runs.recipe import Recipe
 from polserve.training.runs.report import write_report
 from polserve.training.runs.stages import Stages
 from polserve.training.tasks.task import ReportRequest
+from polserve.training.versions.onnx_policy import OnnxPolicy
 from polserve.training.versions.version import PolicyVersion
 
 REPORT = "report"
@@ -53,6 +56,8 @@ class RunResult:
     """Whether the version is @champion."""
     page: str = ""
     """Where MLflow shows the run."""
+    registered_before: str | None = None
+    """The version that was registered of this run before, where nothing was left to learn; None for none."""
 
 
 def train_policy(
@@ -63,14 +68,17 @@ def train_policy(
     Raises:
         TrainingError: something that the user can mend.
     """
-    run = begin(recipe, seed, options, console, facts)
-    with _resumable(options.folder), run.tracked, contextlib.closing(run.trainee):
-        with InterruptFlag() as is_interrupted:
-            learned = learn(run, console, is_interrupted)
-        if isinstance(learned, TrainingResult):
-            run.tracked.interrupt()
-            return RunResult(learned, run.tracked.run_id, None, None)
-        return publish(run, learned, Stages(console))
+    with run_folder.locked(options.folder):
+        run = begin(recipe, seed, options, console, facts)
+        with _resumable(options.folder), run.tracked, contextlib.closing(run.trainee):
+            if run.is_finished and options.is_registered and (before := _registered_before(run)):
+                return RunResult(run.trainee.loop.result(), run.tracked.run_id, None, None, registered_before=before)
+            with InterruptFlag() as is_interrupted:
+                learned = learn(run, console, is_interrupted)
+            if isinstance(learned, TrainingResult):
+                run.tracked.interrupt()
+                return RunResult(learned, run.tracked.run_id, None, None)
+            return publish(run, learned, Stages(console))
 
 
 def learn(run: Run, console: Console, should_stop: Callable[[], bool] = lambda: False) -> Learned | TrainingResult:
@@ -115,6 +123,17 @@ def publish(run: Run, learned: Learned, stages: Stages) -> RunResult:
         number = run.registry.register(learned.version, run_id, run.options.sign_key)
         is_champion = run.registry.resolve(VersionName(run.recipe.policy)) == number
     return RunResult(result, run_id, evaluation, number, is_champion, run.page)
+
+
+def _registered_before(run: Run) -> str | None:
+    """Return the newest version of the policy that is of this run and of the step where it stands; None for none."""
+    policy, steps = run.recipe.policy, run.initial.environment_steps + run.trainee.loop.step
+    number = run.registry.newest_of_run(policy, run.tracked.run_id)
+    if number is None:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        graph = run.registry.download(policy, number, Path(folder)) / MODEL_FILE
+        return number if OnnxPolicy(graph).spec.provenance.environment_steps == steps else None
 
 
 def _write_reports(run: Run, learned: Learned, folder: Path, stages: Stages) -> dict[str, float]:

@@ -7,17 +7,20 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.spaces import Box
 
-from polserve.protos.shared.names import MODEL_FILE, POLICY_NAME
+from polserve.protos.shared.names import MODEL_FILE
 from polserve.training.environments.inspection import EnvironmentFacts
 from polserve.training.environments.making import with_graph_wrappers
 from polserve.training.environments.spaces import continuous_actions, discrete_actions
 from polserve.training.errors import CheckpointError, InvalidOption, require
 from polserve.training.registry.address import reach
+from polserve.training.registry.names import check_policy_name
 from polserve.training.runs import folder as run_folder
 from polserve.training.runs.recipe import Recipe
 from polserve.training.runs.tensorboard import check_tensorboard
 from polserve.training.tasks.catalog import look_at
 
+MOST_SHOWN = 3
+"""Most folders that an error names."""
 LARGEST_SEED = 2**63 - 1
 """The largest seed that the spec of a version holds."""
 
@@ -42,6 +45,7 @@ def check(recipe: Recipe, seed: int, beginning: Beginning, tracking_uri: str | N
         TrainingError: one is not.
     """
     check_beginning(recipe, beginning)
+    run_folder.check_unlocked(beginning.folder)
     check_seed(seed)
     facts = inspect_for(recipe)
     reach(tracking_uri)
@@ -54,8 +58,7 @@ def check_beginning(recipe: Recipe, beginning: Beginning) -> None:
     Raises:
         TrainingError: one is not.
     """
-    if not POLICY_NAME.fullmatch(recipe.policy):
-        raise InvalidOption(f"name: expected letters, digits, '-', '_' and '.', got {recipe.policy!r}")
+    check_policy_name(recipe.policy)
     if beginning.has_tensorboard:
         check_tensorboard()
     _check_files(beginning)
@@ -90,6 +93,11 @@ def _check_files(beginning: Beginning) -> None:
                 f"--init-from {source}: expected a folder with {run_folder.FILE_NAME} (a run's) or {MODEL_FILE} (a "
                 "policy version's, such as policies/mspacman/1); got neither"
             )
-    if beginning.is_resumed and not (folder / run_folder.FILE_NAME).is_file():
-        raise CheckpointError(f"no checkpoint in {folder}; start the run without --resume")
+    if beginning.is_resumed and not run_folder.has_checkpoint(folder):
+        others = run_folder.others_with_checkpoint(folder)
+        shown = ", ".join(map(str, others[:MOST_SHOWN])) + (", ..." if len(others) > MOST_SHOWN else "")
+        remedy = (
+            f"or give --run-dir: there are checkpoints in {shown}" if others else "or the run's folder as --run-dir"
+        )
+        raise CheckpointError(f"no checkpoint in {folder}; start the run without --resume, {remedy}")
     run_folder.prepare(folder)

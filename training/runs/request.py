@@ -12,6 +12,8 @@ from polserve.training.environments.inspection import EnvironmentFacts
 from polserve.training.environments.making import EnvironmentSpec, EnvMaker, maker_name
 from polserve.training.environments.old_gym import PREFIX, split_module
 from polserve.training.errors import InvalidOption, require
+from polserve.training.registry.names import policy_name_from
+from polserve.training.runs import folder as run_folder
 from polserve.training.runs.preflight import inspect_for
 from polserve.training.runs.presets import PRESETS, Algorithm, recipe_for
 from polserve.training.runs.recipe import Recipe, with_options
@@ -82,6 +84,14 @@ class TrainRequest:
         recipe = dataclasses.replace(recipe, environment=environment, chosen_task=task)
         return recipe, inspect_for(recipe)
 
+    def default_folder(self, policy: str, *, is_resumed: bool) -> Path:
+        """Folder of the run, where none is given; a run that is resumed may have begun without `name`."""
+        folder = run_folder.default_folder(policy, self.seed)
+        if not is_resumed or self.name is None or run_folder.has_checkpoint(folder):
+            return folder
+        begun = run_folder.default_folder(dataclasses.replace(self, name=None).recipe().policy, self.seed)
+        return begun if run_folder.has_checkpoint(begun) else folder
+
     @property
     def _is_preset(self) -> bool:
         """Whether a preset is meant: an id needs an algorithm beside it."""
@@ -129,7 +139,7 @@ class TrainRequest:
 
 def name_after(environment_id: str) -> str:
     """Policy's name from an environment's id: what comes after a slash, in lower case, with the version in it."""
-    return environment_id.removeprefix(PREFIX).rsplit("/", 1)[-1].lower()
+    return policy_name_from(environment_id.removeprefix(PREFIX).rsplit("/", 1)[-1]) or "policy"
 
 
 def as_settings(options: Mapping[str, object]) -> list[str]:

@@ -54,6 +54,14 @@ def test_a_resumed_run_goes_on_after_the_lines_up_to_its_checkpoint(tmp_path: Pa
     assert rows(tmp_path) == [], "a run that begins writes its own"
 
 
+def test_a_step_has_one_line_which_holds_what_is_known_last(tmp_path: Path) -> None:
+    curve = LearningCurve(tmp_path, 0)
+    for at in (standing(100, 1.0), standing(200, 123.25), standing(200, 2.0, 20.0)):
+        curve.add(at)
+    LearningCurve(tmp_path, 200).add(standing(200, 3.0))
+    assert [(row["step"], row["training_return"]) for row in rows(tmp_path)] == [("100", "1"), ("200", "3")]
+
+
 def test_a_curve_that_cannot_be_written_is_an_error_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).mkdir()
     with pytest.raises(CheckpointError, match=r"learning_curve.csv cannot be written \(Is a directory\); make room"):
