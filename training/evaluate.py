@@ -22,6 +22,7 @@ from polserve.training.environments.making import (
 from polserve.training.errors import InvalidOption, require, require_whole
 from polserve.training.evaluation.evaluation import Evaluation, EvaluationGames, evaluate_beside_random
 from polserve.training.evaluation.game_progress import SILENT, GameProgress, shown
+from polserve.training.evaluation.given_actions import checked_actions
 from polserve.training.evaluation.recurrent import RecurrentPlayer
 from polserve.training.registry.lookup import find_version
 
@@ -172,17 +173,12 @@ def _of_function(
         raise InvalidOption(f"policy: expected a name, a folder or a function, got {function!r}")
     if not environment.id:
         raise InvalidOption("env: expected a Gymnasium id beside a function of observations, got none")
-    for caution in inspect_environment(environment).cautions:
+    facts = inspect_environment(environment)
+    for caution in facts.cautions:
         progress.note(f"note: {caution}")
     name = getattr(function, "__name__", type(function).__name__)
 
     def choose_actions(observations: NDArray[Any]) -> NDArray[Any]:
-        actions = np.asarray(function(observations))
-        if actions.ndim == 0 or len(actions) != len(observations):
-            raise InvalidOption(
-                f"policy {name}: expected an action for each of {len(observations)} observations, got an array of "
-                f"shape {actions.shape}"
-            )
-        return actions
+        return checked_actions(name, function(observations), len(observations), facts.action_space)
 
     return EvaluatedPolicy(name, choose_actions, environment)
