@@ -107,7 +107,7 @@ def probability(argument: str, value: SupportsFloat) -> float:
     Raises:
         InvalidArgument: it is none.
     """
-    number = number_of(value)
+    number = None if isinstance(value, (bool, np.bool_)) else number_of(value)
     if number is None or not 0 <= number <= 1:
         raise InvalidArgument(argument, "a probability from 0 to 1", described(value))
     return number

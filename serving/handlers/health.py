@@ -50,6 +50,10 @@ class Health:
             return _UNKNOWN
         return self._statuses.get(service, _UNKNOWN)
 
+    def statuses(self, caller: Caller) -> dict[str, pb.HealthCheckResponse.ServingStatus]:
+        """Return the state of each service that the caller sees."""
+        return {name: status for name, status in self._statuses.items() if _sees(caller, name)}
+
     def watch(self, call: Call, service: str) -> None:
         """Tell the call how the service is, now and whenever that changes."""
         self._watchers[call] = service
@@ -77,6 +81,16 @@ def check(health: Health) -> Each:
         return pb.HealthCheckResponse(status=status)
 
     return Each(pb.HealthCheckRequest, answer)
+
+
+def list_all(health: Health) -> Each:
+    """Make the handler of List."""
+
+    def answer(_request: pb.HealthListRequest, caller: Caller) -> pb.HealthListResponse:
+        statuses = {name: pb.HealthCheckResponse(status=status) for name, status in health.statuses(caller).items()}
+        return pb.HealthListResponse(statuses=statuses)
+
+    return Each(pb.HealthListRequest, answer)
 
 
 class Watch(Quiet):

@@ -12,7 +12,7 @@ from polserve.serving.handlers import reflection
 from polserve.serving.handlers.act import ActHandler
 from polserve.serving.handlers.budget import AllocateHandler
 from polserve.serving.handlers.episode import EpisodeHandler
-from polserve.serving.handlers.health import Health, Watch, check
+from polserve.serving.handlers.health import Health, Watch, check, list_all
 from polserve.serving.handlers.listing import get_policy, list_policies
 from polserve.serving.handlers.oip import service as oip
 from polserve.serving.handlers.oip.names import public_files
@@ -26,7 +26,7 @@ BUDGET_SERVICE = budget_pb2.DESCRIPTOR.services_by_name["BudgetService"].full_na
 SERVICES = (POLICY_SERVICE, BUDGET_SERVICE, oip.SERVICE, health_service.SERVICE, reflection.SERVICE)
 
 NEEDS: Mapping[str, Role] = {
-    **dict.fromkeys(("Check", "Watch", "ServerLive", "ServerReady", "ModelReady"), Role.NONE),
+    **dict.fromkeys(("Check", "List", "Watch", "ServerLive", "ServerReady", "ModelReady"), Role.NONE),
     **dict.fromkeys(("ListPolicies", "GetPolicy", "RepositoryIndex"), Role.OBSERVE),
     **dict.fromkeys(("ServerMetadata", "ModelMetadata", "ModelConfig", "ModelStatistics"), Role.OBSERVE),
 }
@@ -64,6 +64,7 @@ def make_methods(parts: MethodParts, counter_of: CounterOf) -> list[Method]:
         (POLICY_SERVICE, "GetPolicy", "unary", get_policy(catalog)),
         (BUDGET_SERVICE, "Allocate", "unary", AllocateHandler(catalog, inference)),
         (health_service.SERVICE, "Check", "unary", check(parts.health)),
+        (health_service.SERVICE, "List", "unary", list_all(parts.health)),
         (health_service.SERVICE, "Watch", "server_stream", Watch(parts.health, parts.streams)),
         *((oip.SERVICE, *method) for method in oip.make_oip_methods(models, sequences)),
         (

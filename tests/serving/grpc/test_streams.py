@@ -122,6 +122,14 @@ def test_a_health_check_of_a_policy_that_is_not_live_says_what_may_be_asked(narr
     assert code_of(refusal.value) == ("NOT_FOUND", "service: expected '' or the name of a live policy, got 'go'")
 
 
+def test_health_lists_the_service_and_each_policy(narrow: Running) -> None:
+    with grpc.insecure_channel(narrow.target) as channel:
+        listed = health_pb2_grpc.HealthStub(channel).List(health_pb2.HealthListRequest(), timeout=10).statuses
+    assert {name: one.status for name, one in listed.items()} == dict.fromkeys(
+        ("", *narrow.ready()["policies"]), health_pb2.HealthCheckResponse.SERVING
+    )
+
+
 @pytest.mark.parametrize("method", ["ListPolicies", "GetPolicy"])
 def test_a_message_without_observations_may_not_be_large(narrow: Running, method: str) -> None:
     with grpc.insecure_channel(narrow.target) as channel:
