@@ -34,6 +34,9 @@ def account_from_options(
     for one, other in (("data", "curves"), ("target_roas", "target_marginal")):
         both = {one, other} <= set(options.asks)
         require(not both, f"{one}, {other}", "one of the two", "both; leave out either")
+    for name in ("target_roas", "target_marginal"):
+        target = getattr(options, name)
+        require(target is None or 0 < target < float("inf"), name, "a number above 0", target)
     fit = None
     if options.data is not None:
         account, fit = _from_history(options.data, options, narrator)
@@ -107,16 +110,17 @@ def _with_given(account: Account, given: Mapping[str, Any]) -> Account:
 
 def _with_target(account: Account, options: TaskOptions, narrator: Narrator) -> Account:
     """Account that spends only what the target allows."""
-    roas, marginal = options.target_roas, options.target_marginal
-    if marginal is not None:
-        require(0 < marginal < float("inf"), "target_marginal", "a number above 0", marginal)
-        return replace(account, target_marginal=float(marginal))
-    if roas is None:
+    if not {"target_roas", "target_marginal"} & set(options.asks):
         return account
-    from polserve.training.tasks.adbudget.plans.targets import marginal_for_roas
+    from polserve.training.tasks.adbudget.plans.targets import marginal_for_roas, require_spending
 
+    if options.target_marginal is not None:
+        with narrator.stage(f"checking how much money returns {options.target_marginal:g} for each unit"):
+            require_spending(account, float(options.target_marginal))
+        return replace(account, target_marginal=float(options.target_marginal))
+    roas = float(options.target_roas or 0.0)
     with narrator.stage(f"finding how far money returns {roas:g} for each unit"):
-        marginal = marginal_for_roas(account, float(roas))
+        marginal = marginal_for_roas(account, roas)
     if marginal == 0:
         narrator.say(f"even the highest spends return {roas:g} on average: the target never holds anything back")
     else:
