@@ -29,6 +29,18 @@ class Entrance:
         watched: list[Looked] = [] if self.guard.is_open else [self.guard]
         self._lookout = Lookout(watched if self.certificates is None else [*watched, self.certificates])
 
+    @property
+    def stale(self) -> dict[str, bool]:
+        """Whether what it was read from last cannot be used, so that what was read before counts, by what it is."""
+        access = self.guard.is_stale
+        found = {} if access is None else {"access": access}
+        return found if self.certificates is None else {**found, "certificates": self.certificates.is_stale}
+
+    @property
+    def certificate_expires_at(self) -> float | None:
+        """When the service's certificate expires, Unix time; None where there is none."""
+        return None if self.certificates is None else self.certificates.value.expires_at
+
     def close(self) -> None:
         """Look at the files no more, and write what an audit log waits for."""
         self._lookout.close()

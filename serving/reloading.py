@@ -35,6 +35,8 @@ class Reloaded(Generic[T]):
         self._seen = self._tried = _signature(self._paths)
         self.value = read()
         """What they say."""
+        self.is_stale = False
+        """Whether they have changed to something that cannot be used, so that the value is what they said before."""
 
     def look(self) -> None:
         """Read the files again where they have changed and are no longer being written."""
@@ -47,8 +49,9 @@ class Reloaded(Generic[T]):
             value = self._read()
         except (ConfigurationError, OSError) as error:
             log.error("not_reloaded", what=self.what, kept="the last good ones", error=one_line(error))  # noqa: TRY400
+            self.is_stale = True
             return
-        self.value = value
+        self.value, self.is_stale = value, False
         log.info("reloaded", what=self.what)
 
 

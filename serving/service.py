@@ -184,6 +184,8 @@ class Service:
 
     def _exposition(self) -> bytes:
         """Write the page /metrics."""
+        entrance = self._workers.entrance
+        self._metrics.observe_entrance(entrance.stale, entrance.certificate_expires_at)
         return self._metrics.exposition(self._source.registry())
 
 

@@ -47,6 +47,8 @@ class Certificates:
     """TLS for connections of gRPC; where there is a client CA, clients must show a certificate."""
     pages: ssl.SSLContext
     """TLS for connections of HTTP; a client may show a certificate, and probes need none."""
+    expires_at: float
+    """When the service's certificate expires, Unix time."""
 
 
 def watched_certificates(files: TlsFiles) -> Reloaded[Certificates]:
@@ -66,13 +68,14 @@ def read_certificates(files: TlsFiles) -> Certificates:
     """
     chain = read_file("tls-cert", files.certificate)
     key = read_file("tls-key", files.key)
-    _check_validity(files.certificate, chain)
+    expires_at = _check_validity(files.certificate, chain)
     client_ca = None
     if files.client_ca is not None:
         client_ca = read_file("tls-client-ca", files.client_ca)
         _parsed("tls-client-ca", files.client_ca, client_ca)
     context = make_context(files, ["h2"], ssl.CERT_REQUIRED)
-    return Certificates(files, chain, key, client_ca, context, make_context(files, ["http/1.1"], ssl.CERT_OPTIONAL))
+    pages = make_context(files, ["http/1.1"], ssl.CERT_OPTIONAL)
+    return Certificates(files, chain, key, client_ca, context, pages, expires_at)
 
 
 def lasting_context(certificates: Reloaded[Certificates]) -> ssl.SSLContext:
@@ -118,8 +121,8 @@ def make_context(files: TlsFiles, protocols: Sequence[str], verification: ssl.Ve
     return context
 
 
-def _check_validity(path: Path, chain: bytes) -> None:
-    """Refuse a certificate that clients would refuse; raises ConfigurationError."""
+def _check_validity(path: Path, chain: bytes) -> float:
+    """Return when a certificate expires, Unix time; raises ConfigurationError where clients would refuse it now."""
     leaf = _parsed("tls-cert", path, chain)[0]
     now = datetime.now(UTC)
     problem = ""
@@ -129,6 +132,7 @@ def _check_validity(path: Path, chain: bytes) -> None:
         problem = f"one that is valid from {leaf.not_valid_before_utc:%Y-%m-%d %H:%M} UTC on"
     if problem:
         raise ConfigurationError(f"tls-cert: expected a certificate that is valid now, got {problem} in {path}")
+    return leaf.not_valid_after_utc.timestamp()
 
 
 def _parsed(setting: str, path: Path, contents: bytes) -> "list[x509.Certificate]":

@@ -101,6 +101,11 @@ class Guard:
         self._log = SparseLog("call_denied")
 
     @property
+    def is_stale(self) -> bool | None:
+        """Whether the access file has changed to something that cannot be used; None where there is none."""
+        return None if self._list is None else self._list.is_stale
+
+    @property
     def is_open(self) -> bool:
         """Whether nobody is asked who they are, and nobody may call too often."""
         return self._rules.are_open and self._calls is None

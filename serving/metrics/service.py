@@ -1,7 +1,7 @@
 """What the service as a whole measures, and the page that Prometheus scrapes."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import get_args
@@ -43,6 +43,8 @@ class ServiceMetrics:
         self._http = Counter("polserve_http_requests", "HTTP requests.", ("path", "status"), registry=registry)
         self._http_counted: dict[tuple[str, int], Counter] = {}
         self._registry_gauges: tuple[Gauge, Gauge] | None = None
+        self._stale: Gauge | None = None
+        self._expiry: Gauge | None = None
         build = Gauge(
             "polserve_build_info",
             "1, with the version of polserve and what carries gRPC.",
@@ -71,6 +73,26 @@ class ServiceMetrics:
         for policy, named in live.items():
             for alias, one in named.items():
                 self._policy_info.labels(policy, one.ref.version, alias, one.run_id).set(1)
+
+    def observe_entrance(self, stale: Mapping[str, bool], certificate_expires_at: float | None) -> None:
+        """Tell how long the certificate is valid, and which files were changed to what cannot be used."""
+        if stale and self._stale is None:  # made where there are any: an absent file does not fail
+            self._stale = Gauge(
+                "polserve_reload_failed",
+                "1 while a changed file cannot be used, and what it said before counts.",
+                ("what",),
+                registry=self._registry,
+            )
+        for what, is_stale in stale.items():
+            if self._stale is not None:
+                self._stale.labels(what).set(is_stale)
+        if certificate_expires_at is not None:
+            self._expiry = self._expiry or Gauge(
+                "polserve_certificate_expires_timestamp_seconds",
+                "When the service's certificate expires, Unix time.",
+                registry=self._registry,
+            )
+            self._expiry.set(certificate_expires_at)
 
     def exposition(self, registry_status: RegistryStatus | None) -> bytes:
         """Return the page that Prometheus scrapes."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from tests.support.certificates import Authority, Pair
 from tests.support.running import environment, free_port, page, program, wait_until
@@ -66,6 +67,26 @@ def test_probes_need_no_certificate_and_pages_do(https: Https) -> None:
     assert https.ask("/metrics", stranger)[0] == 403
     assert b"grpcurl -d" in https.ask("/", viewer)[1], "it says how to call it with TLS"
     assert https.ask("/livez", https.own.sign("other", hosts=()))[0] == 0, "of an authority that vouches for no client"
+
+
+def test_metrics_tell_how_long_the_certificate_is_valid_and_what_could_not_be_read_again(https: Https) -> None:
+    viewer = https.clients.sign("viewer", hosts=())
+
+    def measured(name: str) -> float:
+        lines = https.ask("/metrics", viewer)[1].decode().splitlines()
+        return next(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(f"polserve_{name} "))
+
+    expires = x509.load_pem_x509_certificate(https.pair.certificate.read_bytes()).not_valid_after_utc
+    assert measured("certificate_expires_timestamp_seconds") == expires.timestamp()
+    assert measured('reload_failed{what="access"}') == measured('reload_failed{what="certificates"}') == 0
+    listed = https.log.with_name("access.toml")
+    before = listed.read_text()
+    try:
+        listed.write_text("half a f")
+        wait_until(lambda: measured('reload_failed{what="access"}') == 1, https.log)
+    finally:
+        listed.write_text(before)
+    wait_until(lambda: measured('reload_failed{what="access"}') == 0, https.log)
 
 
 def test_it_is_not_answered_in_the_clear_nor_trusted_by_others(https: Https, tmp_path: Path) -> None:
