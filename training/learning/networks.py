@@ -144,7 +144,7 @@ def _convolutions(config: NetworkConfig, view: View) -> list[nn.Module]:
     channels, height, width = view.seen_shape
     layers: list[nn.Module] = [] if view.has_pixels else [_Float()]
     layers += [] if view.channels == "first" else [Arranged(view)]
-    layers += [nn.AvgPool2d(view.shrinking)] if view.shrinking > 1 else []
+    layers += [nn.AvgPool2d(view.shrinking)] if view.shrinking != (1, 1) else []
     for n_out, kernel, stride in SMALL if view.is_small else NATURE:
         padding = (kernel - stride + 1) // 2 if config.padding == "same" or view.is_small else 0
         convolution = nn.Conv2d(channels, n_out, kernel, stride, padding)

@@ -14,7 +14,9 @@ LEAST_SIDE = 36
 SMALLEST = 5
 """Pixels of the side of what is still an image to small convolutions."""
 LARGEST_SIDE = 128
-"""Pixels of the largest side that convolutions see; larger images are shrunk to it, by means of squares of pixels."""
+"""Pixels of the largest side that convolutions see; larger images are shrunk to it, by means of blocks of pixels."""
+LARGEST_SIDE_OF_SMALL = 64
+"""The same where the shorter side is too short for the usual convolutions: the small ones cost more for each pixel."""
 MOST_CHANNELS = 16
 """Most channels of an image whose channels come last; more are taken for a side."""
 HIGHEST_PIXEL = 255
@@ -66,16 +68,22 @@ class View:
                 return shape[0], shape[1], shape[2]
 
     @property
-    def shrinking(self) -> int:
-        """Side of the squares of pixels of which convolutions see the mean; 1 where they see every pixel."""
+    def shrinking(self) -> tuple[int, int]:
+        """Height and width of the blocks of pixels of which convolutions see the mean; (1, 1) where they see every one.
+
+        They are squares as far as the shorter side allows.
+        """
         _, height, width = self.image_shape
-        return max(1, min(-(-max(height, width) // LARGEST_SIDE), min(height, width) // LEAST_SIDE))
+        largest = LARGEST_SIDE_OF_SMALL if self.is_small else LARGEST_SIDE
+        square = max(1, min(-(-max(height, width) // largest), min(height, width) // LEAST_SIDE))
+        return square * -(-(height // square) // largest), square * -(-(width // square) // largest)
 
     @property
     def seen_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of what convolutions see."""
         n, height, width = self.image_shape
-        return n, height // self.shrinking, width // self.shrinking
+        rows, columns = self.shrinking
+        return n, height // rows, width // columns
 
     @property
     def is_small(self) -> bool:
@@ -94,7 +102,7 @@ class View:
         image = f"observations {self.shape} are seen as images of {height} x {width} pixels with {of}"
         if not is_convolved:
             return f"{image}, in one vector: --algo dqn has convolutions, agents of continuous actions none"
-        return image if self.shrinking == 1 else f"{image}, shrunk to {self.seen_shape[1]} x {self.seen_shape[2]}"
+        return image if self.shrinking == (1, 1) else f"{image}, shrunk to {self.seen_shape[1]} x {self.seen_shape[2]}"
 
 
 class Arranged(nn.Module):

@@ -52,7 +52,11 @@ def test_pixels_are_convolved_in_whatever_order_their_axes_come(
     [
         ((400, 600, 3), (3, 80, 120)),
         ((3, 480, 640), (3, 96, 128)),
-        ((40, 1_000), (1, 40, 1_000)),
+        ((40, 1_000), (1, 40, 125)),
+        ((200, 31), (1, 50, 31)),
+        ((31, 200, 3), (3, 31, 50)),
+        ((5, 1_000), (1, 5, 62)),
+        ((50, 30), (1, 50, 30)),
         ((210, 160, 3), (3, 105, 80)),
         ((128, 128, 3), (3, 128, 128)),
         ((4, 400, 600), (4, 80, 120)),
@@ -94,6 +98,9 @@ def test_the_same_image_in_any_order_is_the_same_to_the_convolutions() -> None:
         (Box(0, 255, (128,), np.uint8), None, True),
         (Box(0, 255, (4,), np.float32), None, False),
         (Box(0, 1, (40, 40, 3)), "last", False),
+        (Box(0, 1, (64, 64)), None, False),
+        (Box(0, 1, (64, 64, 1)), "last", False),
+        (Box(0, 1, (3, 20, 24)), None, False),
         (Box(0, 1, (3, 40, 40)), "first", False),
         (Box(0, 255, (40, 40, 3), np.float32), "last", True),
         (Box(0, 1, (40, 40, 6), np.uint8), "last", False),
@@ -106,8 +113,8 @@ def test_what_are_no_pixels_is_not_scaled(box: Box, channels: str | None, has_pi
     assert ValueNetwork(CONFIG, view, 2)(torch.zeros(2, *box.shape)).shape == (2, 2)
 
 
-def test_an_image_is_exported_as_the_network_sees_it() -> None:
-    shape = (12, 10, 3)
+@pytest.mark.parametrize("shape", [(12, 10, 3), (200, 31, 1)])
+def test_an_image_is_exported_as_the_network_sees_it(shape: tuple[int, ...]) -> None:
     network = ValueNetwork(CONFIG, View.of(pixels(shape)), 2)
     observations = np.random.default_rng(0).integers(0, 256, (64, *shape), np.uint8)
     spec = pb.PolicySpec(name="images", observation=pb.ObservationSpec(dtype=pb.UINT8, shape=shape))
