@@ -17,6 +17,7 @@ from polserve.training.environments.checked import Checked
 from polserve.training.environments.descriptions import Description, describe
 from polserve.training.environments.faults import OLD_RESET, RESET, Fault, OddValue, raised, reset_of, step_of
 from polserve.training.environments.layouts import layout_of, parts_of
+from polserve.training.environments.limits import MAX_EVALUATION_STEPS
 from polserve.training.environments.making import OWN_NAMESPACE, EnvironmentSpec, has_vectorised, make_env
 from polserve.training.environments.space_messages import described_actions
 from polserve.training.environments.spaces import observation_box
@@ -30,7 +31,8 @@ CheckSpaces: TypeAlias = Callable[[Box, gym.Space[Any]], None]
 STEPS = 3
 """Random steps that an environment is tried for."""
 ENDLESS = (
-    "an episode that does not end by itself goes on for ever in training, and is cut off in an evaluation; "
+    "an episode that does not end by itself goes on for ever in training, and is cut off in an evaluation, after "
+    f"{MAX_EVALUATION_STEPS:,} steps unless told otherwise (max_evaluation_steps in training, max_steps elsewhere); "
     "gymnasium.register(..., max_episode_steps=N) ends it"
 )
 

@@ -30,11 +30,12 @@ def play_together(  # noqa: PLR0913 - the last one is for who waits
     first_seed: int,
     max_steps: int = MAX_EVALUATION_STEPS,
     *,
-    report: Callable[[int], None] = lambda _: None,
+    report: Callable[[float], None] = lambda _: None,
 ) -> list[FinishedEpisode]:
     """Play `episodes` whole episodes in what `make_envs` makes of their number, reset with `first_seed` and on.
 
-    An episode that goes on after `max_steps` is cut off there. `report` is told how many are over, as they end.
+    An episode that goes on after `max_steps` is cut off there. `report` is told how many are over, with
+    one that goes on as the part of `max_steps` that it has taken: where none ends by itself, that tells what is left.
 
     Episode i was reset with seed `first_seed + i`; in vectorised implementations that draw for all environments
     together, an episode's start depends on `first_seed` and on the number of episodes.
@@ -57,7 +58,7 @@ def play_episodes(  # noqa: PLR0913 - likewise
     first_seed: int,
     max_steps: int = MAX_EVALUATION_STEPS,
     *,
-    report: Callable[[int], None] = lambda _: None,
+    report: Callable[[float], None] = lambda _: None,
 ) -> list[FinishedEpisode]:
     """Play whole episodes in ordinary environments, so that each depends on its own seed alone."""
     return play_together(
@@ -79,7 +80,7 @@ def cut_off(played: Sequence[FinishedEpisode], max_steps: int, how: str) -> str:
 
 
 def _one_each(
-    choose_actions: ChooseActions, envs: Any, seed: int, max_steps: int, report: Callable[[int], None]
+    choose_actions: ChooseActions, envs: Any, seed: int, max_steps: int, report: Callable[[float], None]
 ) -> list[FinishedEpisode]:
     observation, _ = envs.reset(seed=seed)
     begin_episodes(choose_actions)
@@ -92,14 +93,14 @@ def _one_each(
         returns[~is_over] += reward[~is_over]
         lengths[~is_over] += 1
         is_over |= terminated | truncated
-        report(int(is_over.sum()))
+        report(float(np.where(is_over, 1.0, lengths / max_steps).sum()))
         if is_over.all():
             break
     ended = zip(returns, lengths, is_over, strict=True)
     return [FinishedEpisode(float(value), int(length), is_cut_off=not ended) for value, length, ended in ended]
 
 
-def _report_sum(report: Callable[[int], None], before: int, over: int) -> None:
+def _report_sum(report: Callable[[float], None], before: int, over: float) -> None:
     report(before + over)
 
 

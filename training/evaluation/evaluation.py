@@ -66,10 +66,10 @@ class EvaluationGames:
         title = f"{name} plays {self.episodes} episodes of {self.environment.id}"
         over = 0
 
-        def report(ended: int) -> None:
+        def report(ended: float) -> None:
             nonlocal over
-            advance(ended - over)
-            over = ended
+            advance(int(ended) - over)
+            over = int(ended)
 
         with progress.playing(title, self.episodes) as advance:
             played = play_episodes(

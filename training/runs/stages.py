@@ -19,15 +19,15 @@ class Stage:
 
     def __init__(self, title: str, total: int, console: Console, bar: Progress | None, task: TaskID) -> None:
         self._title, self._total, self._console, self._bar, self._task = title, total, console, bar, task
-        self._done = 0
+        self._done = 0.0
         self._started = self._printed = time.monotonic()
 
     def advance(self) -> None:
         """Count one more part as done."""
         self.reach(self._done + 1)
 
-    def reach(self, done: int) -> None:
-        """Set how many parts are done."""
+    def reach(self, done: float) -> None:
+        """Set how many parts are done, with those that have begun as what is done of them."""
         self._done = done = min(done, self._total)
         now = time.monotonic()
         if self._bar is not None:
@@ -35,7 +35,7 @@ class Stage:
         elif now - self._printed > LINE_INTERVAL_S and done:
             self._printed = now
             left = (now - self._started) * (self._total - done) / done
-            self._console.print(f"{self._title}: {done:,} of {self._total:,}, about {left:,.0f} s left")
+            self._console.print(f"{self._title}: {int(done):,} of {self._total:,}, about {left:,.0f} s left")
 
 
 class Stages:
@@ -62,6 +62,6 @@ class Stages:
             bar.update(task, completed=total)
 
 
-def counted_from(stage: StageProgress, before: int) -> Callable[[int], None]:
+def counted_from(stage: StageProgress, before: int) -> Callable[[float], None]:
     """Make what tells a stage how many parts are done, of which `before` were done earlier."""
     return lambda done: stage.reach(before + done)

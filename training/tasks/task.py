@@ -38,8 +38,8 @@ class StageProgress(Protocol):
     def advance(self) -> None:
         """Count one more part as done."""
 
-    def reach(self, done: int) -> None:
-        """Set how many parts are done."""
+    def reach(self, done: float) -> None:
+        """Set how many parts are done, with those that have begun as what is done of them."""
 
 
 class Narrator(Protocol):

@@ -2,11 +2,14 @@
 
 import io
 
+import numpy as np
 import pytest
 from rich.console import Console
 
+from polserve.training.evaluation.episodes import play_episodes
 from polserve.training.runs import stages
 from polserve.training.runs.stages import Stages, counted_from
+from tests.support.strangers import Line, registered
 
 TITLES = ("exporting, and checking the graph", "drawing the learning curve and the returns", "playing 2,000 episodes")
 
@@ -43,3 +46,13 @@ def test_elsewhere_a_long_stage_says_what_is_left(monkeypatch: pytest.MonkeyPatc
         "solving: 3 of 4, about 0 s left",
         "solving: 4 of 4, about 0 s left",
     ]
+
+
+def test_episodes_that_no_one_ends_are_counted_by_their_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages, "LINE_INTERVAL_S", -1.0)
+    shown, output = console(is_terminal=False)
+    with registered(Line) as spec, Stages(shown).stage("playing", 4) as stage:
+        play_episodes(lambda seen: np.zeros(len(seen), np.int64), spec, 2, 0, 10, report=counted_from(stage, 2))
+    lines = output.getvalue().splitlines()
+    assert lines[1] == "playing: 2 of 4, about 0 s left"
+    assert [line.split(",")[0] for line in lines[5:]] == ["playing: 3 of 4"] * 5 + ["playing: 4 of 4"]
