@@ -15,7 +15,9 @@ TrainingError
 +-- RaceLost                somebody else moved the alias first
 """
 
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from polserve.training.promotion.decision import Decision
@@ -99,6 +101,27 @@ def require_kind(expected: str, kinds: type | tuple[type, ...], **arguments: obj
     for name, argument in arguments.items():
         if argument is not None and not isinstance(argument, kinds):
             raise InvalidOption(f"{name}: expected {expected}, got {argument!r}")
+
+
+def require_given(**arguments: object) -> None:
+    """Raise InvalidOption where one of the arguments, for which None stands for nothing, is None."""
+    for name, argument in arguments.items():
+        if argument is None:
+            raise InvalidOption(f"{name}: expected a value, got None; leave it out for the default")
+
+
+def require_json(**mappings: Mapping[Any, Any] | None) -> None:
+    """Raise InvalidOption where one of the mappings has a key that is no text, or a value that JSON has not."""
+    for name, mapping in mappings.items():
+        for key, value in (mapping or {}).items():
+            if not isinstance(key, str):
+                raise InvalidOption(f"{name}: expected names, got the key {key!r}")
+            try:
+                json.dumps(value)
+            except (TypeError, ValueError) as error:
+                raise InvalidOption(
+                    f"{name}: expected values that JSON has, which the policy's spec keeps them as; got {key}={value!r}"
+                ) from error
 
 
 def require(condition: bool, name: str, expected: str, got: object) -> None:  # noqa: FBT001 - an assertion for users

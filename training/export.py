@@ -12,7 +12,7 @@ from torch import nn
 from polserve.protos.shared.names import ACTION, OBSERVATION, VALUES
 from polserve.training.environments.limits import EVALUATION_EPISODES, MAX_EVALUATION_STEPS
 from polserve.training.environments.making import EnvMaker
-from polserve.training.errors import require, require_kind, require_whole
+from polserve.training.errors import require, require_given, require_json, require_kind, require_whole
 from polserve.training.evaluation.game_progress import shown
 from polserve.training.imports.importing import import_policy
 from polserve.training.imports.modules.finishing import Gives
@@ -82,6 +82,11 @@ def export(  # noqa: PLR0913 - keywords of a function that notebooks call
     """
     require_kind("a torch.nn.Module", nn.Module, network=network)
     require_kind("a space of gymnasium", gym.Space, observation_space=observation_space, action_space=action_space)
+    require_given(env=env, module=module, algorithm=algorithm, episodes=episodes, max_steps=max_steps, frames=frames)
+    require_kind("text", str, name=name, module=module, algorithm=algorithm, tracking_uri=tracking_uri)
+    require_kind("a mapping by name", Mapping, env_kwargs=env_kwargs, settings=settings)
+    require_json(env_kwargs=env_kwargs)
+    require_kind("a path", (str, os.PathLike), folder=folder)
     require_whole(episodes=episodes, max_steps=max_steps, frames=frames)
     require(gives is None or gives in get_args(Gives), "gives", " or ".join(get_args(Gives)), repr(gives))
     require(frames >= 0, "frames", "0 or more", frames)

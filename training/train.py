@@ -7,16 +7,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.durable import new_folder
 from polserve.protos.shared.names import MODEL_FILE
-from polserve.protos.tensors import DTYPES, TensorError, cast
 from polserve.training.environments.making import EnvMaker
-from polserve.training.errors import InvalidOption, TrainingError, require, require_kind, require_whole
+from polserve.training.errors import (
+    TrainingError,
+    require,
+    require_given,
+    require_json,
+    require_kind,
+    require_whole,
+)
 from polserve.training.evaluation.evaluation import Evaluation
 from polserve.training.learning.compute import Device, kept_threads
 from polserve.training.learning.loop import TrainingResult
@@ -29,6 +34,7 @@ from polserve.training.runs.pipeline import Learned, learn, publish
 from polserve.training.runs.preflight import Beginning, check
 from polserve.training.runs.request import TrainRequest, as_settings
 from polserve.training.runs.stages import Stages
+from polserve.training.versions.acting import batch_of
 from polserve.training.versions.onnx_policy import OnnxPolicy
 from polserve.training.versions.version import PolicyVersion
 
@@ -62,22 +68,14 @@ class TrainedVersion:
     def act(self, observation: Any) -> NDArray[Any]:
         """Greedy action for one observation (shape), or actions (n,) or (n, k) for a batch (n, *shape).
 
+        Where the environment's space is a Dict or a Tuple, an observation may be a mapping or a tuple of its parts.
+
         Raises:
             InvalidOption: the observation is of another shape, or holds values that the policy's dtype cannot.
         """
-        contract = self.spec.observation
-        shape = tuple(contract.shape)
-        given = np.asarray(observation)
-        if given.dtype.kind not in "biuf":
-            raise InvalidOption(f"observation: expected numbers, got {given.dtype}")
-        try:
-            array = cast(given, DTYPES[contract.dtype])
-        except TensorError as error:
-            raise InvalidOption(f"observation: expected {error.expected}, got {error.got}") from error
-        if array.shape != shape and array.shape[1:] != shape:
-            raise InvalidOption(f"observation: expected shape {shape}, or {len(shape) + 1} axes, got {array.shape}")
-        actions = OnnxPolicy(self.path / MODEL_FILE).act(array.reshape(-1, *shape))
-        return actions[0] if array.shape == shape else actions
+        batch, is_one = batch_of(self.spec.observation, observation)
+        actions = OnnxPolicy(self.path / MODEL_FILE).act(batch)
+        return actions[0] if is_one else actions
 
     def register(self, tracking_uri: str | None = None) -> str:
         """Register the version in MLflow and return its number there.
@@ -181,11 +179,15 @@ def train(  # noqa: PLR0913 - keywords of a function that notebooks call, as the
         CheckpointError: a checkpoint is missing, damaged or of another run, or cannot be written.
         RegistryError: the MLflow store does not answer.
     """
+    require_given(seed=seed, module=module, device=device, resume=resume, tensorboard=tensorboard, progress=progress)
     require_whole(seed=seed, steps=steps, threads=threads)
-    require_kind("text", str, name=name, module=module)
+    require_kind("text", str, algo=algo, name=name, module=module, tracking_uri=tracking_uri)
+    require_kind("True or False", bool, resume=resume, tensorboard=tensorboard, progress=progress)
     require_kind("a mapping by name", Mapping, options=options, env_kwargs=env_kwargs)
     require_kind("a path", (str, os.PathLike), data=data, curves=curves, lift=lift, folder=folder, init_from=init_from)
     require_kind("a number", (int, float), target_roas=target_roas, target_marginal=target_marginal)
+    require_json(env_kwargs=env_kwargs)
+    require(not resume or init_from is None, "init_from", "None to resume, since it begins a run", init_from)
     require(device in get_args(Device), "device", " or ".join(get_args(Device)), device)
     given = {**(options or {}), **({} if steps is None else {"steps": steps})}
     named = {"data": data, "curves": curves, "lift": lift}

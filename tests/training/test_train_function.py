@@ -35,9 +35,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     return new_store(tmp_path_factory.mktemp("store"))
 
 
-def train_small(folder: Path, store: str, seed: int = 0, **changes: Any) -> TrainedVersion:
-    arguments: dict[str, Any] = {"environment": "CartPole-v1", "algo": "dqn", "name": "pole", "steps": 400, **changes}
-    return train(**arguments, seed=seed, options=SMALL, folder=folder, tracking_uri=store, progress=False)
+def train_small(folder: Path, store: str, **changes: Any) -> TrainedVersion:
+    arguments: dict[str, Any] = {"environment": "CartPole-v1", "algo": "dqn", "name": "pole", "steps": 400}
+    arguments |= {"seed": 0, "options": SMALL, "folder": folder, "tracking_uri": store, "progress": False}
+    return train(**(arguments | changes))
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +82,7 @@ def test_trainings_in_two_threads_are_those_that_they_are_alone(
     small: TrainedVersion, tmp_path: Path, store: str
 ) -> None:
     def weights(part: str, seed: int) -> dict[str, torch.Tensor]:
-        return dict(train_small(tmp_path / part, store, seed).training.weights)
+        return dict(train_small(tmp_path / part, store, seed=seed).training.weights)
 
     torch.manual_seed(17)
     before, threads = torch.random.get_rng_state(), torch.get_num_threads()
@@ -111,6 +112,16 @@ def test_trainings_in_two_threads_are_those_that_they_are_alone(
         ({"data": 3}, "data: expected a path, got 3"),
         ({"name": 5}, "name: expected text, got 5"),
         ({"env_kwargs": ["a"]}, "env_kwargs: expected a mapping by name"),
+        ({"env_kwargs": {1: 2}}, "env_kwargs: expected names, got the key 1"),
+        ({"env_kwargs": {"f": len}}, r"env_kwargs: expected values that JSON has, .* got f=<built-in function len>"),
+        ({"seed": None}, "seed: expected a value, got None; leave it out for the default"),
+        ({"module": None}, "module: expected a value, got None; leave it out"),
+        ({"resume": "no"}, "resume: expected True or False, got 'no'"),
+        ({"tensorboard": 1}, "tensorboard: expected True or False, got 1"),
+        ({"tracking_uri": 5}, "tracking_uri: expected text, got 5"),
+        ({"device": None}, "device: expected a value, got None"),
+        ({"environment": None}, "environment: expected a preset, a Gymnasium id or a callable .*, got None"),
+        ({"init_from": ".", "resume": True}, "init_from: expected None to resume"),
         ({"device": "gpu"}, "device: expected auto or cpu or cuda, got gpu"),
     ],
     ids=str,

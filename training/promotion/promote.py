@@ -6,7 +6,15 @@ from polserve.protos.shared.names import CHAMPION
 from polserve.protos.shared.version_names import VersionName
 from polserve.training.environments.limits import LAST_SEED, MAX_EVALUATION_STEPS
 from polserve.training.environments.making import EnvMaker
-from polserve.training.errors import InvalidOption, PromotionRefused, RaceLost, require, require_kind, require_whole
+from polserve.training.errors import (
+    InvalidOption,
+    PromotionRefused,
+    RaceLost,
+    require,
+    require_given,
+    require_kind,
+    require_whole,
+)
 from polserve.training.evaluation.game_progress import GameProgress, shown
 from polserve.training.machine.cores import cores
 from polserve.training.promotion.candidacy import ALL_THE_SAME, PlaySettings, check_evaluated, gather_evidence
@@ -79,6 +87,8 @@ def promote(  # noqa: PLR0913 - keywords of a function that notebooks call, as t
         RegistryError: the registry does not answer, lacks the version, or holds another than was registered.
         InvalidOption: an argument is out of range.
     """
+    require_given(policy=policy, episodes=episodes, max_steps=max_steps, processes=processes, force_reason=force_reason)
+    require_kind("text", str, policy=policy, module=module, force_reason=force_reason, tracking_uri=tracking_uri)
     require_whole(episodes=episodes, max_steps=max_steps, seed=seed, processes=processes)
     require_kind("a number", (int, float), margin=margin, margin_return=margin_return)
     criteria = Criteria(_rule(rule), margin, margin_return, episodes)

@@ -1,7 +1,7 @@
 """`rollback`: make the version @champion again that was champion before."""
 
 from polserve.protos.shared.names import CHAMPION
-from polserve.training.errors import PromotionRefused, RegistryError
+from polserve.training.errors import PromotionRefused, RegistryError, require_given, require_kind
 from polserve.training.evaluation.game_progress import SILENT
 from polserve.training.promotion.past import PolicyPast, check_spaces
 from polserve.training.registry.aliases import AliasMove, ChampionAlias, mover
@@ -39,6 +39,8 @@ def rollback(
         PromotionRefused: services would not answer with the version.
         RaceLost: somebody else moved the alias in between.
     """
+    require_given(policy=policy, to=to)
+    require_kind("text", str, policy=policy, to=to, tracking_uri=tracking_uri)
     registry = PolicyRegistry(connect(tracking_uri, is_created=False, on_wait=SILENT.note))
     past, notes = PolicyPast.read(registry, policy), list[str]()
     target = _named(past, to, allow_refused=allow_refused) if to else _before(past, notes, allow_refused=allow_refused)
