@@ -248,7 +248,7 @@ def test_a_currency_that_is_none_is_refused(tmp_path: Path, cell: str) -> None:
         ((10, 0), "Total", "got 'Total'; delete lines of totals"),
         ((10, 0), "", "got ''; delete lines of totals"),
         ((10, 0), "2026-01-09", "expected each date once; .* got 2026-01-09 twice"),
-        ((10, 0), "2030-01-01", "a line for every day, with zeros where there is nothing, got none between"),
+        ((10, 0), "2030-01-01", "a line for every day, with zeros where nothing was spent or sold, got none betw"),
         ((0, 3), "revenue", "line 1: expected a header with date, <channel>_spend for each channel, and sales"),
         ((0, 2), "Facebook Spend", "each once, got facebook_spend and Facebook Spend"),
         ((0, 2), "facebook_spend_micros", "facebook_spend_micros: expected money in units .* got micros"),
@@ -303,6 +303,27 @@ def test_a_bad_cell_is_named_with_its_line(tmp_path: Path, cell: tuple[int, int]
 def test_what_is_no_history_is_refused(tmp_path: Path, content: list[str] | bytes, message: str) -> None:
     with pytest.raises(InvalidOption, match=message):
         read(tmp_path, content)
+
+
+@pytest.mark.parametrize(
+    ("days_between", "missing", "period"),
+    [(lambda _: 7, (), "week"), (lambda _: 7, (4, 20), "week"), (lambda month: 28 + month % 4, (), "month")],
+)
+def test_a_file_of_weeks_or_months_is_no_daily_one_that_lacks_zeros(
+    tmp_path: Path, days_between: Callable[[int], int], missing: tuple[int, ...], period: str
+) -> None:
+    days, lines = [FIRST], table()
+    for index in range(DAYS - 1):
+        days.append(days[-1] + timedelta(days=days_between(index)))
+    content = [
+        lines[0],
+        *(",".join([str(day), *line.split(",")[1:]]) for day, line in zip(days, lines[1:], strict=True)),
+    ]
+    kept = [line for index, line in enumerate(content) if index not in missing]
+    with pytest.raises(
+        InvalidOption, match=f"got one for every {period}; export spends and sales by day: zeros between"
+    ):
+        read(tmp_path, kept)
 
 
 def test_nothing_below_zero_is_nothing(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from polserve.training.errors import require
+from polserve.training.errors import InvalidOption, require
 from polserve.training.tasks.adbudget.contexts import DAYS_A_WEEK, WEEKDAY_DEMAND
 from polserve.training.tasks.adbudget.curves.response import Channel, Floats, Response, geometric_adstock
 from polserve.training.tasks.adbudget.history.amounts import is_whole, read_amounts
@@ -29,6 +29,8 @@ MICROS = 1_000_000
 """In a unit: amounts that are whole and usually larger are perhaps no money."""
 SALES_PER_SPEND = 10_000
 """More than any account sells for what it spends."""
+DAYS_A_MONTH = 28
+"""Of the shortest one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +174,25 @@ def _names(history: History) -> list[str]:
 
 
 def _check_days(path: Path, days: Sequence[date]) -> None:
-    for before, after in pairwise(days):
-        require(after != before, f"{path}", "each date once; add up what was spent and sold on it", f"{after} twice")
-        gap = f"none between {before} and {after}"
-        require(
-            after - before == timedelta(days=1),
-            f"{path}",
-            "a line for every day, with zeros where there is nothing",
-            gap,
+    gaps = [(after - before).days for before, after in pairwise(days)]
+    repeated = [day for day, gap in zip(days, gaps, strict=False) if gap == 0]
+    if repeated:
+        day = repeated[0]
+        raise InvalidOption(f"{path}: expected each date once; add up what was spent and sold on it, got {day} twice")
+    if period := _period(gaps):
+        raise InvalidOption(
+            f"{path}: expected a line for every day, got one for every {period}; export spends and sales by day: "
+            f"zeros between the lines would be wrong, and the sums of a {period} do not tell what each of its days sold"
         )
+    for before, after in pairwise(days):
+        gap = f"none between {before} and {after}"
+        every_day = "a line for every day, with zeros where nothing was spent or sold"
+        require(after - before == timedelta(days=1), f"{path}", every_day, gap)
     require(len(days) >= LEAST_DAYS, f"{path}", f"at least {LEAST_DAYS} days", len(days))
+
+
+def _period(gaps: Sequence[int]) -> str | None:
+    """Tell by the days between the lines what each is of: "week", "month", or None for neither."""
+    if gaps and min(gaps) >= DAYS_A_MONTH:
+        return "month"
+    return "week" if gaps and all(gap % DAYS_A_WEEK == 0 for gap in gaps) else None
