@@ -76,6 +76,11 @@ class Account:
         """Expected demand of a day to come, to an ordinary day of its weekday."""
         return mean_event(self.event_probability)
 
+    @property
+    def compared_by(self) -> str:
+        """What plans are compared by, in words."""
+        return "sales less the target's return" if self.target_marginal else "sales"
+
     def draw(self, rng: np.random.Generator) -> Context:
         """Draw a context: budget, past spends, weekday and events at random."""
         n, days = len(self.channels), self.horizon_days

@@ -88,9 +88,7 @@ def make_accounts(spec: EnvironmentSpec, n: int) -> RelativeVec:
 
 
 class RegretScore:
-    """Scores a policy of relative actions by the share of the best sales that it makes, in percent."""
-
-    NAME = "percentage of the best sales"
+    """Scores a policy of relative actions by the share of the best sales, or of the best worth, in percent."""
 
     def __init__(self, account: Account, games: SelectionGames) -> None:
         """On contexts that are kept for selection; their optima are solved for here."""

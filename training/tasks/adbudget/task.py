@@ -60,7 +60,7 @@ def _spec_part(env: gym.Env[Any, Any]) -> pb.PolicySpec | None:
 
 
 def _set_up(environment: EnvironmentSpec, games: SelectionGames, fit: "Fit | None" = None) -> TaskSetup:
-    """Learn to depart from the reference plan, and select by the share of the best sales."""
+    """Learn to depart from the reference plan, and select by the share of what the best plan has."""
     from polserve.training.tasks.adbudget.allocator import AllocationFeatures, SpendPlan
     from polserve.training.tasks.adbudget.relative import RegretScore, make_accounts
 
@@ -68,7 +68,7 @@ def _set_up(environment: EnvironmentSpec, games: SelectionGames, fit: "Fit | Non
     return TaskSetup(
         make_envs=partial(make_accounts, environment),
         score=RegretScore(account, games),
-        score_name=RegretScore.NAME,
+        score_name=f"percentage of the best {account.compared_by}",
         features=AllocationFeatures(account),
         finishing=SpendPlan(account),
         write_report=partial(_write_report, account, fit),
@@ -87,7 +87,7 @@ def _write_report(account: Account, fit: "Fit | None", request: ReportRequest, n
     for line in regrets.lines:
         narrator.say(f"regret {line.mean_regret:8.3%}, 95th percentile {line.p95_regret:8.3%}  {line.name}")
     for difference in (regrets.to_best_rule, regrets.to_resolved):
-        narrator.say(sentence(difference, regrets.policy.contexts))
+        narrator.say(sentence(difference, regrets.policy.contexts, account.compared_by))
     policy = regrets.policy
     return {"evaluation/mean_regret": policy.mean_regret, "evaluation/p95_regret": policy.p95_regret}
 

@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from polserve.training.environments.making import EnvironmentSpec
+from polserve.training.learning.scores import SelectionGames
 from polserve.training.tasks.adbudget.accounts import CHANNELS, default_account
 from polserve.training.tasks.adbudget.curves.fit import Fit, fit_response
+from polserve.training.tasks.adbudget.environment import ALLOCATION_ID
 from polserve.training.tasks.adbudget.history.history import Truth, simulate_history
 from polserve.training.tasks.adbudget.report.figures import fitted_sales, parts_of_sales, plans, response_curves
 from polserve.training.tasks.adbudget.report.page import sentence, write_allocation_report
 from polserve.training.tasks.adbudget.report.regret import Difference, RegretReport, measure_regret, parts_of
+from polserve.training.tasks.adbudget.task import ADBUDGET
 from tests.support.allocating import ReferencePlan
 
 
@@ -48,15 +52,30 @@ def test_progress_is_told_as_often_as_was_said_before(compared: tuple[RegretRepo
 @pytest.mark.parametrize(
     ("low", "high", "said"),
     [
-        (-0.02, -0.01, "misses less than the allocator 'a rule': -1.500 percentage points"),
-        (0.01, 0.02, "misses more than the allocator 'a rule': +1.500 percentage points"),
+        (-0.02, -0.01, "misses less than the allocator 'a rule': -1.500 percentage points of the best sales, 95 %"),
+        (0.01, 0.02, "misses more than the allocator 'a rule': +1.500 percentage points of the best sales, 95 %"),
         (-0.001, 0.002, "misses neither clearly more nor clearly less than the allocator 'a rule'"),
     ],
 )
 def test_a_policy_is_better_only_where_the_interval_says_so(low: float, high: float, said: str) -> None:
     difference = Difference("a rule", (low + high) / 2, low, high)
-    assert said in sentence(difference, 200)
-    assert f"95 % interval {100 * low:+.3f} to {100 * high:+.3f}, paired over 200 contexts" in sentence(difference, 200)
+    told = sentence(difference, 200, "sales")
+    assert said in told
+    assert f"95 % interval {100 * low:+.3f} to {100 * high:+.3f}, paired over 200 contexts" in told
+
+
+def test_under_a_target_what_is_missed_is_not_called_sales(tmp_path: Path) -> None:
+    account = replace(default_account(2, horizon_days=4), target_marginal=1.2)
+    report = measure_regret(ReferencePlan(account), account, 4, None, lambda: None)
+    write_allocation_report(tmp_path, "shop", report, None)
+    page = " ".join((tmp_path / "allocation.html").read_text(encoding="utf-8").split())
+    assert page.count("percentage points of the best sales less the target&#x27;s return, 95 %") == 2
+    assert "<th>sales less the target's return missed a horizon (USD)</th>" in page
+    assert "Regret is the share of the best plan's sales less the target's return, within" in page
+    assert "best sales," not in page
+    environment = EnvironmentSpec(ALLOCATION_ID, {"account": account})
+    games = SelectionGames(first_seed=0, episodes=2, max_steps=10)
+    assert ADBUDGET.set_up(environment, games).score_name == "percentage of the best sales less the target's return"
 
 
 def test_the_difference_is_taken_context_by_context(compared: tuple[RegretReport, int]) -> None:

@@ -26,7 +26,7 @@ def response_curves(account: Account, fit: Fit | None) -> Figure:
     for index, (axis, channel) in enumerate(zip(axes, account.channels, strict=False)):
         if fit is None:
             spends = np.linspace(0, 3 * channel.half_saturation, 60)
-            axis.plot(spends, Response([channel]).sales(spends[:, None])[:, 0], label="the simulator's curve")
+            axis.plot(spends, Response([channel]).sales(spends[:, None])[:, 0], label="the curve")
         else:
             curve = fit.curves[index]
             axis.fill_between(curve.spends, curve.low, curve.high, alpha=0.25, label="90 % interval")

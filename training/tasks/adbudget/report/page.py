@@ -40,11 +40,11 @@ def write_allocation_report(folder: Path, name: str, report: RegretReport, fit: 
     (folder / PAGE).write_text(_page(name, report, fit, pictures), encoding="utf-8")
 
 
-def sentence(difference: Difference, contexts: int) -> str:
+def sentence(difference: Difference, contexts: int, compared_by: str) -> str:
     """Sentence on the policy and another allocator, with the interval of their difference."""
     return (
         f"The policy misses {difference.direction} the allocator '{difference.other}': {100 * difference.mean:+.3f} "
-        f"percentage points of the best sales, 95 % interval {100 * difference.low:+.3f} to "
+        f"percentage points of the best {compared_by}, 95 % interval {100 * difference.low:+.3f} to "
         f"{100 * difference.high:+.3f}, paired over {contexts} contexts."
     )
 
@@ -58,7 +58,7 @@ def _page(name: str, report: RegretReport, fit: Fit | None, pictures: dict[str, 
         for line in report.lines
     )
     said = "".join(
-        f"<li>{html.escape(sentence(each, report.policy.contexts))}</li>"
+        f"<li>{html.escape(sentence(each, report.policy.contexts, account.compared_by))}</li>"
         for each in (report.to_best_rule, report.to_resolved)
     )
     low, high = account.daily_budget
@@ -69,11 +69,12 @@ td, th {{ padding: .2em .8em; text-align: right }} td:first-child, th:first-chil
 </style></head><body>
 <h1>{html.escape(name)}: {len(account.channels)} channels, {account.horizon_days} days, {money}</h1>
 <h2>What it misses of the best plan</h2>
-<p>Regret is the share of the best plan's sales, within the horizon, that was missed. The optimum is certified: no plan
-sells more than it by more than a share of {report.largest_gap:.1e}. Contexts are budgets of {low:,.0f} to
-{high:,.0f} {money} a day, with events and past spends at random.</p>
+<p>Regret is the share of the best plan's {account.compared_by}, within the horizon, that was missed. The optimum is
+certified: no plan has more than it by more than a share of {report.largest_gap:.1e}. Contexts are budgets of
+{low:,.0f} to {high:,.0f} {money} a day, with events and past spends at random.</p>
 <table><tr><th>allocator</th><th>contexts</th><th>mean regret</th><th>95th percentile</th>
-<th>sales missed a horizon ({money})</th><th>budget spent</th><th>return on ad spend</th><th>violations</th></tr>{rows}
+<th>{account.compared_by} missed a horizon ({money})</th><th>budget spent</th><th>return on ad spend</th>
+<th>violations</th></tr>{rows}
 </table>{_target(account)}
 <ul>{said}</ul>
 <p>That a budget is spent says nothing of how well: the caps until the money is gone spend all of it. Violations are
@@ -97,16 +98,15 @@ def _target(account: Account) -> str:
     if not account.target_marginal:
         return ""
     return (
-        f"<p>Money that returns less than {account.target_marginal:.3f} for each unit is not spent. What is missed is "
-        "counted in sales less that return of the money, so that spending too much costs as spending too little does."
-        "</p>"
+        f"<p>Money that returns less than {account.target_marginal:.3f} for each unit is not spent: this times the "
+        "spends is the target's return. So spending too much costs as spending too little does.</p>"
     )
 
 
 def _source(fit: Fit | None) -> str:
     """Where the curves come from."""
     if fit is None:
-        return "<p>The curves are those of the simulator: no history was given.</p>"
+        return "<p>The curves were given, or are the simulator's: there was no history to fit.</p>"
     said = "".join(f"<li>{html.escape(line)}</li>" for line in fit.statement())
     return f"<p>Fitted to {len(fit.history.sales)} days (R squared {fit.r_squared:.3f}).</p><ul>{said}</ul>"
 
