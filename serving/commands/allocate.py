@@ -9,6 +9,7 @@ import typer
 
 from polserve.protos.shared.calls import MOST_MICROS
 from polserve.protos.shared.names import MICROS
+from polserve.serving.commands.budget_options import BudgetOptions
 from polserve.serving.commands.target import DEFAULT_TARGET, DEFAULT_WAIT_S, Target, Wait, require_service
 from polserve.serving.commands.version_option import split_name
 
@@ -55,10 +56,15 @@ def allocate(
     past = {name: [_micros("--spent", part) for part in text.split(",")] for name, text in _pairs("--spent", spent)}
     floors = {name: _micros("--floor", text) for name, text in _pairs("--floor", floor)}
     caps = {name: _micros("--cap", text) for name, text in _pairs("--cap", cap)}
+    at_start = None if total is None else _micros("--total", total)
+    options = BudgetOptions(left, at_start, day, horizon, weekday, demand, past, floors, caps)
+    options.check()
     require_service(target, wait)
     with PolicyClient(target) as client:
         live = client.policy(policy).live_version(version)  # where it is not live, the service says so
         allocator = live.allocation if live else None
+        if allocator:
+            options.check_for(allocator)
         channels = {
             **dict.fromkeys(allocator.channels if allocator else (), ()),
             **dict.fromkeys([*floors, *caps], ()),
@@ -69,7 +75,7 @@ def allocate(
         today = BudgetDay(
             day=day,
             horizon_days=days,
-            total_micros=min(on_schedule, MOST_MICROS) if total is None else _micros("--total", total),
+            total_micros=min(on_schedule, MOST_MICROS) if at_start is None else at_start,
             remaining_micros=left,
             weekday=datetime.now().astimezone().weekday() if weekday is None else weekday,
             demand=demand,
