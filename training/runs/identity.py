@@ -8,6 +8,10 @@ from polserve.training.runs.recipe import Recipe
 
 ADDED = {"standardise": "False", "scale_by_returns": "False", "noise_memory": "1"}
 """Settings that the runs of earlier versions lack, and what these did."""
+OWN_SETTINGS = {"trace_decay": "pqn", "target_entropy": "sac"}
+"""A setting that one algorithm alone has, by which it is known."""
+MOST_SHOWN = 6
+"""Most differing settings that an error lists."""
 
 
 def identity_of(recipe: Recipe, seed: int, graph_wrappers: Sequence[str] = ()) -> dict[str, str]:
@@ -36,13 +40,27 @@ def identity_of(recipe: Recipe, seed: int, graph_wrappers: Sequence[str] = ()) -
 def check_same_run(saved: Mapping[str, str], ours: Mapping[str, str]) -> None:
     """Raise CheckpointError where the checkpoint is of a run with other settings."""
     saved = {**{name: value for name, value in ADDED.items() if name in ours}, **saved}
-    differences = [
-        f"{name} was {saved.get(name, 'absent')} and is {ours.get(name, 'absent')}"
-        for name in sorted(saved.keys() | ours.keys())
-        if saved.get(name) != ours.get(name)
-    ]
-    if differences:
+    differing = [name for name in sorted(saved.keys() | ours.keys()) if saved.get(name) != ours.get(name)]
+    if differing:
         raise CheckpointError(
-            f"the checkpoint is of another run: {'; '.join(differences)}; "
+            f"the checkpoint is of another run: {_another_run(saved, ours, differing)}; "
             "resume with the settings that the run was started with, or start anew without --resume"
         )
+
+
+def _another_run(saved: Mapping[str, str], ours: Mapping[str, str], differing: Sequence[str]) -> str:
+    """Say how two runs differ: by their environment or their algorithm, which many settings follow, else by those."""
+    if saved["environment"] != ours["environment"]:
+        return f"its environment was {saved['environment']} and is {ours['environment']}"
+    if _algorithm(saved) != _algorithm(ours):
+        return f"its algorithm was {_algorithm(saved)} and is {_algorithm(ours)}"
+    shown = [f"{name} was {saved.get(name, 'absent')} and is {ours.get(name, 'absent')}" for name in differing]
+    rest = [f"and {len(shown) - MOST_SHOWN} settings more"] if len(shown) > MOST_SHOWN else []
+    return "; ".join([*shown[:MOST_SHOWN], *rest])
+
+
+def _algorithm(settings: Mapping[str, str]) -> str:
+    """Name of the algorithm that has such settings: a checkpoint holds no other name of it."""
+    if "twin_critics" in settings:
+        return "td3" if settings["twin_critics"] == "True" else "ddpg"
+    return next((name for setting, name in OWN_SETTINGS.items() if setting in settings), "dqn")

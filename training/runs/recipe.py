@@ -20,6 +20,7 @@ from polserve.training.learning.hyperparameters import (
     ReplayConfig,
     RewardConfig,
 )
+from polserve.training.runs.option_names import unknown_option
 from polserve.training.tasks.catalog import task_for
 from polserve.training.tasks.task import Task
 
@@ -105,10 +106,10 @@ def with_options(recipe: Recipe, options: Sequence[str]) -> Recipe:
         if separator and name == "frames":
             environment = dataclasses.replace(environment, frames=_frames(text))
             continue
-        if not separator or name not in owners:
-            raise InvalidOption(
-                f"expected name=value with a name among {', '.join(sorted([*owners, 'frames']))}; got {option!r}"
-            )
+        if not separator:
+            raise InvalidOption(f"expected name=value, such as n_envs=8, got {option!r}")
+        if name not in owners:
+            raise InvalidOption(unknown_option(name, [*owners, "frames"]))
         owner = owners[name]
         changes[owner][name] = _parse(name, text, typing.get_type_hints(type(recipe.configs[owner]))[name])
     configs = {name: dataclasses.replace(config, **changes[name]) for name, config in recipe.configs.items()}

@@ -29,7 +29,10 @@ json.dump(told, sys.stdout)
 OF_ITS_OWN = ("train", "--algo", "dqn", "--env")
 CASES = [
     (("train", "chess"), "", 2, "expected one of cartpole, mountaincar"),
-    (("train", "cartpole", "--set", "speed=1"), "", 2, "expected name=value with a name among"),
+    (("train", "cartpole", "--set", "speed=1"), "", 2, "'speed' is no hyper-parameter of this algorithm"),
+    (("train", "cartpole", "--set", "lr=1"), "", 2, "algorithm; did you mean learning_rate? `polserve train --list`"),
+    (("train", "cartpole", "--set", "batch_sise=1"), "", 2, "did you mean batch_size?"),
+    (("train", "cartpole", "--set", "batch_size"), "", 2, "expected name=value, such as n_envs=8, got 'batch_size'"),
     (("train", "cartpole", "--set", "batch_size=many"), "", 2, "batch_size: expected int, got 'many'"),
     (("train", "cartpole", "--set", "discount=2"), "", 2, "discount: expected a number from 0 to 1, got 2.0"),
     (("train", "cartpole", "--seed", "-1"), "", 2, "seed: expected 0 to 9223372036854775807, got -1"),
