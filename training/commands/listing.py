@@ -4,7 +4,7 @@ import ast
 import dataclasses
 import inspect
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 from polserve.training.environments.making import EnvironmentSpec
@@ -31,12 +31,14 @@ def listing(recipe: Recipe | None = None) -> Iterator[str]:
     for name, preset in PRESETS.items():
         yield f"  {name:<{width}}  {_algorithm(preset)} in {preset.environment.id}"
     yield ""
-    yield "--set NAME=VALUE takes, with these defaults (`polserve train PRESET --list` has a preset's):"
-    bare = next(iter(PRESETS.values()))
-    defaults = {name: type(config)() for name, config in bare.configs.items() if name != "agent"}
-    agents = {f"agent, --algo {name}": _bare(name).agent for name in get_args(Algorithm)}
-    for name, config in {**defaults, **agents}.items():
-        yield from _group(name, config)
+    yield "--set NAME=VALUE takes, with the defaults of --algo (`polserve train PRESET --list` has a preset's):"
+    recipes = {name: _bare(name) for name in get_args(Algorithm)}
+    for name in dict.fromkeys(name for bare in recipes.values() for name in bare.configs if name != "agent"):
+        yield from _shared_group(
+            name, {algo: bare.configs[name] for algo, bare in recipes.items() if name in bare.configs}
+        )
+    for name, bare in recipes.items():
+        yield from _group(f"agent, --algo {name}", bare.agent)
     yield from _frames(0)
 
 
@@ -70,14 +72,33 @@ def _algorithm(recipe: Recipe) -> str:
     return "QR-DQN" if recipe.network.quantiles > 1 else "DQN"
 
 
+def _shared_group(name: str, configs: Mapping[str, Any]) -> Iterator[str]:
+    """Lines with the settings that several algorithms have, and where their values differ, whose is which."""
+    one = next(iter(configs.values()))
+    values: dict[str, str] = {}
+    for field in dataclasses.fields(one):
+        algorithms: dict[str, list[str]] = {}
+        for algorithm, config in configs.items():
+            algorithms.setdefault(_text(getattr(config, field.name)), []).append(algorithm)
+        several = "; ".join(f"{value} for {', '.join(users)}" for value, users in algorithms.items())
+        values[field.name] = several if len(algorithms) > 1 else next(iter(algorithms))
+    yield from _lines(name, type(one), values)
+
+
 def _group(name: str, config: Any) -> Iterator[str]:
-    told = _docstrings()[type(config).__name__]
+    values = {field.name: _text(getattr(config, field.name)) for field in dataclasses.fields(config)}
+    yield from _lines(name, type(config), values)
+
+
+def _lines(name: str, kind: type, values: Mapping[str, str]) -> Iterator[str]:
+    """Lines of a group: each setting with its value, and what it does."""
+    told = _docstrings()[kind.__name__]
     yield ""
     yield f"  {name}:"
-    for field in dataclasses.fields(config):
-        yield f"    {field.name}={_text(getattr(config, field.name))}"
+    for setting, value in values.items():
+        yield f"    {setting}={value}"
         yield from textwrap.wrap(
-            told[field.name], WIDTH, initial_indent=" " * INDENT, subsequent_indent=" " * INDENT, break_on_hyphens=False
+            told[setting], WIDTH, initial_indent=" " * INDENT, subsequent_indent=" " * INDENT, break_on_hyphens=False
         )
 
 

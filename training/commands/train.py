@@ -137,9 +137,9 @@ def train(
     from polserve.training.runs.request import TrainRequest
 
     if is_list and preset is None and env is None:
-        from polserve.training.commands.listing import listing
+        from polserve.training.commands.listing import algorithm_listing, listing
 
-        return print("\n".join(listing()))
+        return print("\n".join(algorithm_listing(algo.value) if algo else listing()))
     if resume and init_from:
         raise typer.BadParameter("--init-from begins a run and --resume goes on with one; leave out either")
     request = TrainRequest(

@@ -78,6 +78,16 @@ def test_train_lists_every_hyper_parameter_with_its_meaning() -> None:
             assert all(f"    {name}=" in listed for name in config.__dataclass_fields__)
 
 
+def test_the_defaults_that_are_listed_are_those_of_each_algorithm() -> None:
+    listed = CliRunner().invoke(build(["train"]), ["train", "--list"]).output
+    assert "    standardise=true\n" in listed
+    assert "    repeat_exponent=2.0\n" in listed
+    assert "    scale_by_returns=false for dqn, pqn; true for ddpg, td3, sac\n" in listed
+    of_one = CliRunner().invoke(build(["train"]), ["train", "--algo", "td3", "--list"]).output
+    assert "    scale_by_returns=true\n" in of_one
+    assert "repeat_exponent" not in of_one
+
+
 def test_a_narrow_terminal_gets_fewer_columns_and_a_pipe_gets_all() -> None:
     evaluation = pb.Evaluation(episodes=100, mean=71979.25, interval_low=70105.1, interval_high=73793.6)
     spec = pb.PolicySpec(environment=pb.Environment(id="polserve/AdBudgetDaily-v0"), evaluation=evaluation)
