@@ -36,7 +36,7 @@ OWN_NAMESPACE = "polserve/"
 TASK_CATALOG = "polserve.training.tasks.catalog"
 """Knows environments that Gymnasium does not; a layer above, so that it is imported by name when one is asked for."""
 MAKER_ID = "environment"
-"""Id of an environment whose maker has no name of its own, such as a lambda."""
+"""Id of an environment whose maker has no name of its own, and does not make one."""
 OF_OLD_GYM = "move it to Gymnasium, or register it with gym and give --env gym:ID"
 """What to do about an environment of the unmaintained gym."""
 SELECTION_FIRST_SEED = 1_000_000_000
@@ -80,10 +80,20 @@ class EnvironmentSpec:
         return old_gym.registered(self.id) if old_gym.is_old(self.id) else gym.registry[self.id]
 
 
-def maker_name(maker: EnvMaker) -> str:
-    """Id for an environment that is made by a callable: the callable's name, where it has one."""
-    name = getattr(maker, "__name__", "")
-    return name if name.isidentifier() else MAKER_ID
+def maker_name(maker: EnvMaker, kwargs: Mapping[str, Any] | None = None) -> str:
+    """Id for an environment that is made by a callable: the callable's name, or where it has none, the class's.
+
+    For the latter the environment is made once, with its keyword arguments.
+    """
+    named = maker.func if isinstance(maker, partial) else maker
+    name = getattr(named, "__name__", "")
+    if name.isidentifier():
+        return str(name)
+    with contextlib.suppress(Exception):  # whatever it raises is told where the environment is made to be looked at
+        made = maker(**(kwargs or {}))
+        made.close()
+        return type(made.unwrapped).__name__
+    return MAKER_ID
 
 
 def from_message(policy: pb.PolicySpec, module: str) -> EnvironmentSpec:

@@ -57,7 +57,9 @@ class ImportRequest:
     def environment(self) -> EnvironmentSpec | None:
         """Environment that is named; None for none."""
         if self.maker is not None:
-            return EnvironmentSpec(maker_name(self.maker), self.env_kwargs, self.module, maker=self.maker)
+            return EnvironmentSpec(
+                maker_name(self.maker, self.env_kwargs), self.env_kwargs, self.module, maker=self.maker
+            )
         if not self.env:
             return None
         module, name = (self.module, self.env) if self.module else split_module(self.env)

@@ -13,6 +13,8 @@ from polserve.training.runs.folder import FILE_NAME
 
 FORMAT = 4
 """Format that is written; the two before are read too."""
+ANEW = "start the run anew without --resume"
+"""What to do about a checkpoint from which no run goes on."""
 
 
 def save(folder: Path, state: Mapping[str, Any]) -> Path:
@@ -38,8 +40,8 @@ def save(folder: Path, state: Mapping[str, Any]) -> Path:
     return path
 
 
-def load(folder: Path) -> dict[str, Any]:
-    """Read what `save` wrote, with tensors in place of the arrays.
+def load(folder: Path, remedy: str = ANEW) -> dict[str, Any]:
+    """Read what `save` wrote, with tensors in place of the arrays; `remedy` ends the error that it cannot be read.
 
     Raises:
         CheckpointError: there is none, it is damaged, or another version of polserve wrote it.
@@ -49,11 +51,19 @@ def load(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"no checkpoint at {path}; start the run without --resume")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"{path} is not a complete checkpoint ({reason}); start the run anew") from error
-    if not isinstance(state, dict) or state.get("format") not in {FORMAT, FORMAT - 1, FORMAT - 2}:
-        raise CheckpointError(f"{path}: expected checkpoint format {FORMAT}; resume with the version that wrote it")
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror or error}); {remedy}") from error
+    except Exception as error:  # torch raises what its readers do
+        raise CheckpointError(
+            f"{path} is not a complete checkpoint of polserve's: it is damaged, or of something else; {remedy}"
+        ) from error
+    if not isinstance(state, dict) or not isinstance(state.get("format"), int):
+        raise CheckpointError(f"{path} is no checkpoint of polserve's: something else wrote it; {remedy}")
+    if state["format"] not in {FORMAT, FORMAT - 1, FORMAT - 2}:
+        raise CheckpointError(
+            f"{path}: expected checkpoint format {FORMAT}, got {state['format']}, of another version of polserve; "
+            f"use that version, or {remedy}"
+        )
     found = state.pop("format")
     state = _renamed(state) if found < 3 else state  # noqa: PLR2004 - the format that has other names
     return _with_streams(state) if found < FORMAT else state

@@ -39,7 +39,7 @@ def read_weights_of(source: Path) -> tuple[Weights, InitialWeights]:
         CheckpointError: there are none.
     """
     if (source / run_folder.FILE_NAME).exists():
-        saved = checkpoint.load(source)
+        saved = checkpoint.load(source, "give --init-from another folder")
         loop, before = saved["loop"], InitialWeights(**saved["initial_weights"])
         name = f"MLflow run {saved['run_id']} at step {loop['step']:,}"
         steps = loop["step"] + before.environment_steps
@@ -59,3 +59,15 @@ def read_weights_of(source: Path) -> tuple[Weights, InitialWeights]:
         f"--init-from {source}: expected a folder with {run_folder.FILE_NAME} (a run's) or {MODEL_FILE} (a policy "
         "version's, such as policies/mspacman/1); got neither"
     )
+
+
+def check_fits(source: Path, found: Weights, ours: Weights) -> None:
+    """Raise CheckpointError where weights are not of this run's network; `source` is the folder that they are from."""
+    for name, weight in ours.items():
+        if name in found and found[name].shape == weight.shape:
+            continue
+        has = f"is {tuple(found[name].shape)} there" if name in found else "is missing there"
+        raise CheckpointError(
+            f"--init-from {source}: its network is another one ({name} {has} and {tuple(weight.shape)} here); give the "
+            "environment, the algorithm and the hidden_sizes that it was trained with, or leave out --init-from"
+        )

@@ -39,4 +39,4 @@ def unknown_option(name: str, known: Collection[str]) -> str:
     meant = [ours for ours in OTHER_NAMES.get(name.lower(), ()) if ours in known]
     meant = meant or difflib.get_close_matches(name.lower(), sorted(known), n=3, cutoff=0.6)
     question = f"; did you mean {' or '.join(meant)}?" if meant else ";"
-    return f"{name!r} is no hyper-parameter of this algorithm{question} `polserve train --list` has the names"
+    return f"expected a hyper-parameter of this algorithm, got {name!r}{question} `polserve train --list` has the names"

@@ -134,7 +134,7 @@ class TrainRequest:
                 "environment: expected a preset, a Gymnasium id or a callable that makes the environment, got "
                 f"{self.environment!r}"
             )
-        return EnvironmentSpec(maker_name(self.environment), kwargs, maker=self.environment)
+        return EnvironmentSpec(maker_name(self.environment, kwargs), kwargs, maker=self.environment)
 
 
 def name_after(environment_id: str) -> str:

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from polserve.training.environments.inspection import EnvironmentFacts
 from polserve.training.environments.spaces import continuous_actions, discrete_actions, observation_box
 from polserve.training.environments.transforms import Transform, standardising
-from polserve.training.errors import CheckpointError
 from polserve.training.learning.actor_critic_hyperparameters import DdpgConfig, SacConfig
 from polserve.training.learning.agents.actor import ValueActor
 from polserve.training.learning.agents.actor_critic import ActorDesign, Features
@@ -38,7 +37,7 @@ from polserve.training.learning.scores import SelectionGames
 from polserve.training.learning.streams import Streams
 from polserve.training.learning.updates import ReplayLearner, TrajectoryLearner
 from polserve.training.learning.views import View
-from polserve.training.runs.initial_weights import InitialWeights, read_weights_of
+from polserve.training.runs.initial_weights import InitialWeights, check_fits, read_weights_of
 from polserve.training.runs.preflight import check_seed, inspect_for
 from polserve.training.runs.recipe import Recipe
 from polserve.training.tasks.task import TaskSetup
@@ -103,12 +102,9 @@ class Trainee:
             CheckpointError: there are none, or they are of another network.
         """
         found, initial = read_weights_of(folder)
-        weights = {name: found[name] for name in self.agent.weights() if name in found}
-        try:
-            self.agent.load_weights(weights)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())
-            raise CheckpointError(f"--init-from {folder}: its weights are of another network ({reason})") from error
+        ours = self.agent.weights()
+        check_fits(folder, found, ours)
+        self.agent.load_weights({name: found[name] for name in ours})
         self.loop.evaluate()  # so that what is kept at the end is no worse than what it began with
         return initial
 

@@ -161,7 +161,11 @@ def test_bad_usage_exits_2(arguments: list[str], message: str) -> None:
     [
         (["train", "--algo", "dqn", "--env", "CartPol-v1"], 1, "near it:"),
         (["train", "--algo", "dqn", "--env", "Pendulum-v1"], 1, "DQN needs actions in Discrete(n)"),
-        (["train", "cartpole", "--set", "speed=1"], 2, "'speed' is no hyper-parameter of this algorithm"),
+        (
+            ["train", "cartpole", "--set", "speed=1"],
+            2,
+            "expected a hyper-parameter of this algorithm, got 'speed'; `polserve train",
+        ),
         (["train", "cartpole", "--name", "a/b"], 2, "name: expected letters, digits"),
         (["train", "cartpole", "--run-dir", "/dev/null/x"], 1, "cannot be written to (Not a directory)"),
         (["evaluate", "go"], 1, "no bundled policy 'go'"),

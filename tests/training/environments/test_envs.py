@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from polserve.training.environments.descriptions import describe
 from polserve.training.environments.inspection import inspect_environment
-from polserve.training.environments.making import EnvironmentSpec, make_env, make_vec
+from polserve.training.environments.making import EnvironmentSpec, make_env, make_vec, maker_name
 from polserve.training.environments.spaces import component_bounds, discrete_actions, observation_box
 from polserve.training.errors import InvalidOption, UnknownEnvironment, UnsupportedEnvironment
 from polserve.training.evaluation.episodes import ObservationSample, play_episodes, play_together, random_policy
@@ -18,6 +19,7 @@ from polserve.training.learning.collector import Collector
 from polserve.training.play import check_renders
 from polserve.training.runs.recipe import Recipe
 from polserve.training.runs.trainee import build_trainee
+from tests.support.strangers import Line
 
 CART_POLE = EnvironmentSpec("CartPole-v1")
 
@@ -181,3 +183,27 @@ def test_a_description_of_another_form_is_refused_before_training(
     monkeypatch.setitem(Corridor.metadata, key, told)
     with pytest.raises(UnsupportedEnvironment, match=message):
         build_trainee(Recipe("corridor", corridor), 0)
+
+
+def _fails() -> Line:
+    raise RuntimeError("no such line")
+
+
+@pytest.mark.parametrize(
+    ("maker", "name"),
+    [
+        (Line, "Line"),
+        (partial(Line), "Line"),
+        (lambda: Line(), "Line"),  # noqa: PLW0108 - what a person writes
+        (partial(lambda limit: gym.wrappers.TimeLimit(Line(), limit), 5), "Line"),
+        (lambda: gym.make("CartPole-v1"), "CartPoleEnv"),
+        (lambda: _fails(), "environment"),  # noqa: PLW0108 - likewise
+        (_fails, "_fails"),
+    ],
+)
+def test_an_environment_is_named_after_what_makes_it_or_after_its_class(maker: Any, name: str) -> None:
+    assert maker_name(maker) == name
+
+
+def test_a_maker_without_a_name_is_given_the_keyword_arguments() -> None:
+    assert maker_name(lambda wind: Line() if wind else _fails(), {"wind": 1}) == "Line"

@@ -248,7 +248,9 @@ def test_a_run_begins_with_the_weights_of_a_policy_version(tmp_path: Path) -> No
     trainee = build_trainee(RECIPE, 0)
     trainee.begin_from(tmp_path)
     assert (trainee.agent.greedy(version.golden["observation"]) == version.golden["action"]).all()
-    with pytest.raises(CheckpointError, match="its weights are of another network"):
+    with pytest.raises(
+        CheckpointError, match=r"its network is another one \(torso.* is \(16, 4\) there and \(8, 4\) here\)"
+    ):
         build_trainee(replace(RECIPE, network=NetworkConfig(hidden_sizes=(8,))), 0).begin_from(tmp_path)
 
 

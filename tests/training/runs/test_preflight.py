@@ -29,8 +29,13 @@ json.dump(told, sys.stdout)
 OF_ITS_OWN = ("train", "--algo", "dqn", "--env")
 CASES = [
     (("train", "chess"), "", 2, "expected one of cartpole, mountaincar"),
-    (("train", "cartpole", "--set", "speed=1"), "", 2, "'speed' is no hyper-parameter of this algorithm"),
-    (("train", "cartpole", "--set", "lr=1"), "", 2, "algorithm; did you mean learning_rate? `polserve train --list`"),
+    (
+        ("train", "cartpole", "--set", "speed=1"),
+        "",
+        2,
+        "expected a hyper-parameter of this algorithm, got 'speed'; `polserve train",
+    ),
+    (("train", "cartpole", "--set", "lr=1"), "", 2, "got 'lr'; did you mean learning_rate? `polserve train --list`"),
     (("train", "cartpole", "--set", "batch_sise=1"), "", 2, "did you mean batch_size?"),
     (("train", "cartpole", "--set", "batch_size"), "", 2, "expected name=value, such as n_envs=8, got 'batch_size'"),
     (("train", "cartpole", "--set", "batch_size=many"), "", 2, "batch_size: expected int, got 'many'"),
