@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from polserve.protos.shared.figures import figure
 from polserve.protos.shared.hosts import no_proxy
 from polserve.serving.client import PolicyClient
 from polserve.training.environments.making import EVALUATION_FIRST_SEED
@@ -129,8 +130,8 @@ def _report(client: PolicyClient) -> None:
     at_random = play_episodes(random_policy(environment, 0), environment, EPISODES, EVALUATION_FIRST_SEED)
     versions = ", ".join(sorted({f"{POLICY}/{version}" for episode in played for version in episode.versions}))
     console.print(f"5. {EPISODES} episodes of {environment.id} over gRPC, answered by {versions}:")
-    console.print(f"   mean return {np.mean([episode.episode_return for episode in played]):.1f}")
-    console.print(f"   random agent {np.mean([episode.episode_return for episode in at_random]):.1f}")
+    console.print(f"   mean return {figure(float(np.mean([episode.episode_return for episode in played])))}")
+    console.print(f"   random agent {figure(float(np.mean([episode.episode_return for episode in at_random])))}")
 
 
 @contextmanager

@@ -104,10 +104,7 @@ class TrainedVersion:
     def __str__(self) -> str:
         """Name, figures and folder in a line."""
         summary = self.evaluation.summary
-        return (
-            f"{self.name}: mean return {summary.mean:.1f} [{summary.interval_low:.1f}, {summary.interval_high:.1f}] "
-            f"over {summary.episodes} episodes, in {self.path}"
-        )
+        return f"{self.name}: {summary}, in {self.path}"
 
 
 def train(  # noqa: PLR0913 - keywords of a function that notebooks call, as the command's options

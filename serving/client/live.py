@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
+from polserve.protos.shared.figures import figure
 from polserve.serving.client.arguments import Version, version_text
 from polserve.serving.client.spaces import ActionSpace, ObservationSpace
 
@@ -38,7 +39,7 @@ class EvaluationSummary:
 
     def __str__(self) -> str:
         low, high = self.interval
-        return f"return {self.mean:.1f} ({low:.1f} to {high:.1f}; random {self.random_mean:.1f})"
+        return f"return {figure(self.mean)} ({figure(low)} to {figure(high)}; random {figure(self.random_mean)})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from polserve.protos.shared.figures import figure
 from polserve.protos.shared.tables import aligned
 
 if TYPE_CHECKING:
@@ -66,10 +67,11 @@ def _plain_json(text: str) -> str:
 def _evaluation(evaluation: "pb.Evaluation") -> str:
     if not evaluation.episodes:
         return "none"
-    interval = f"{evaluation.interval_low:,.1f} to {evaluation.interval_high:,.1f}"
+    told = (evaluation.mean, evaluation.interval_low, evaluation.interval_high, evaluation.iqm, evaluation.random_mean)
+    mean, low, high, iqm, at_random = (figure(value, ",.1f") for value in told)
     return (
-        f"mean {evaluation.mean:,.1f} ({evaluation.confidence:.0%} interval {interval}), IQM {evaluation.iqm:,.1f}, "
-        f"over {evaluation.episodes} episodes; {evaluation.random_mean:,.1f} at random"
+        f"mean {mean} ({evaluation.confidence:.0%} interval {low} to {high}), IQM {iqm}, "
+        f"over {evaluation.episodes} episodes; {at_random} at random"
     )
 
 

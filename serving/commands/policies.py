@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from polserve.protos.shared.figures import figure
 from polserve.serving.commands.target import DEFAULT_TARGET, DEFAULT_WAIT_S, Target, Wait, require_service
 
 if TYPE_CHECKING:
@@ -145,6 +146,6 @@ def _returns(evaluation: "EvaluationSummary | None") -> "Iterator[str]":
     if evaluation is None:
         yield from (UNKNOWN, UNKNOWN, UNKNOWN)
         return
-    yield f"{evaluation.mean:.1f}"
-    yield "{:.1f} to {:.1f}".format(*evaluation.interval)
-    yield f"{evaluation.random_mean:.1f}"
+    yield figure(evaluation.mean)
+    yield " to ".join(map(figure, evaluation.interval))
+    yield figure(evaluation.random_mean)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from polserve.protos.shared.figures import figure
 from polserve.serving.commands.target import DEFAULT_TARGET, DEFAULT_WAIT_S, Target, Wait, finite, require_service
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def _cells(measured: "VersionRates | None", *, is_known: bool) -> tuple[str, str
     """Return what was measured of a version; one that has never answered has no metrics yet."""
     if measured is None:
         return ("0.0" if is_known else UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN)
-    mean = UNKNOWN if measured.mean_return is None else f"{measured.mean_return:,.1f}"
+    mean = UNKNOWN if measured.mean_return is None else figure(measured.mean_return, ",.1f")
     median, late = measured.model_s
     return (f"{measured.observations:,.1f}", _time(median), _time(late), mean)
 

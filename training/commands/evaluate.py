@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from polserve.protos.shared.figures import figure
 from polserve.training.environments.limits import MAX_EVALUATION_STEPS
 
 if TYPE_CHECKING:
@@ -100,6 +101,6 @@ def _print_table(environment_id: str, summaries: "Mapping[str, ReturnSummary]") 
 
 
 def _row(player: str, summary: "ReturnSummary") -> tuple[str, ...]:
-    interval = f"{summary.interval_low:.2f} to {summary.interval_high:.2f}"
-    figures = (f"{value:.2f}" for value in (summary.median, summary.iqm, summary.standard_deviation))
-    return (player, str(summary.episodes), f"{summary.mean:.2f}", interval, *figures)
+    told = (summary.mean, summary.interval_low, summary.interval_high, summary.median, summary.iqm)
+    mean, low, high, *others = (figure(value, ".2f") for value in (*told, summary.standard_deviation))
+    return (player, str(summary.episodes), mean, f"{low} to {high}", *others)

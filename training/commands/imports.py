@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from polserve.protos.shared.figures import figure
 from polserve.training.commands.env_kwargs import env_kwargs_of
 from polserve.training.commands.sign_key import SignKey, key_given
 from polserve.training.environments.limits import EVALUATION_EPISODES, MAX_EVALUATION_STEPS
@@ -263,9 +264,8 @@ def _print_text(version: "ImportedVersion") -> None:
     if evaluation is not None:
         summary = evaluation.summary
         print(
-            f"{version.name} on {evaluation.environment}: mean return {summary.mean:.1f} "
-            f"[{summary.interval_low:.1f}, {summary.interval_high:.1f}] over {summary.episodes} episodes; "
-            f"random policy {evaluation.random_summary.mean:.1f}"
+            f"{version.name} on {evaluation.environment}: {summary}; "
+            f"random policy {figure(evaluation.random_summary.mean)}"
         )
     if version.path is not None:
         print(f"wrote {name} into {version.path}; polserve serve --policies {version.path.parents[1]} serves it")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from polserve.protos.shared.figures import figure
 from polserve.training.commands.env_kwargs import env_kwargs_of
 from polserve.training.commands.sign_key import SignKey, key_given
 
@@ -189,7 +190,7 @@ def _report(result: "RunResult", recipe: "Recipe", folder: Path, console: "Conso
         return
     if result.evaluation is None:
         best = result.training.best_score
-        score = "" if math.isnan(best) else f"; best greedy evaluation {best:.1f}"
+        score = "" if math.isnan(best) else f"; best greedy evaluation {figure(best)}"
         console.print(
             f"stopped at step {result.training.step:,}{score}; "
             f"saved in {folder}: give the same command with --resume to go on",
@@ -197,9 +198,7 @@ def _report(result: "RunResult", recipe: "Recipe", folder: Path, console: "Conso
         raise typer.Exit(130)
     summary, at_random = result.evaluation.summary, result.evaluation.random_summary
     console.print(
-        f"{recipe.policy} on {recipe.environment.id}: mean return {summary.mean:.1f} "
-        f"[{summary.interval_low:.1f}, {summary.interval_high:.1f}] over {summary.episodes} episodes; "
-        f"random policy {at_random.mean:.1f}",
+        f"{recipe.policy} on {recipe.environment.id}: {summary}; random policy {figure(at_random.mean)}",
     )
     console.print(f"report: {folder / 'report'}")
     console.print(f"MLflow run: {result.page}")

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from polserve.protos.shared.figures import figure
+
 RESAMPLES = 10_000
 """Bootstrap resamples; the interval's ends move by well under 1 % of its width from one draw to another."""
 CUT = 0.25
@@ -26,6 +28,11 @@ class ReturnSummary:
     """The lower end of the interval of the mean, by percentile bootstrap."""
     interval_high: float
     confidence: float
+
+    def __str__(self) -> str:
+        """Mean with its interval, in a line."""
+        interval = f"[{figure(self.interval_low)}, {figure(self.interval_high)}]"
+        return f"mean return {figure(self.mean)} {interval} over {self.episodes} episodes"
 
 
 def summarise(returns: Sequence[float] | NDArray[np.float64], confidence: float = 0.95) -> ReturnSummary:

@@ -9,6 +9,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from polserve.protos.shared.figures import figure
 from polserve.training.learning.loop import Progress as TrainingProgress
 from polserve.training.learning.loop import TrainingFigures
 
@@ -48,9 +49,9 @@ class Standing:
         """Figures of training in words, the most telling first."""
         progress, figures = self.progress, self.figures
         if figures.recent_return is not None:
-            yield f"return {figures.recent_return:.1f}"
+            yield f"return {figure(figures.recent_return)}"
         if progress.best_score is not None:
-            yield f"best greedy {progress.best_score:.1f}"
+            yield f"best greedy {figure(progress.best_score)}"
         if progress.selection_steps:
             yield f"evaluated on {progress.selection_steps:,} steps"
         yield f"{progress.episodes:,} episodes"

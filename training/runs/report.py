@@ -2,15 +2,19 @@
 
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from polserve.protos.shared.figures import figure
 from polserve.training.evaluation.evaluation import Evaluation
 from polserve.training.evaluation.statistics import bin_range
 from polserve.training.learning.loop import TrainingResult
 from polserve.training.tasks.task import MEAN_RETURN
+
+_figure = partial(figure, form=".2f")
 
 
 def write_report(folder: Path, training: TrainingResult, result: Evaluation) -> None:
@@ -72,15 +76,15 @@ def _story(training: TrainingResult) -> str:
     return (
         f"Learned from {training.step:,} environment steps ({training.episodes:,} episodes), evaluated on "
         f"{training.selection_steps:,} more, in {training.elapsed_s:.0f} s. "
-        f"The checkpoint with the best greedy evaluation ({training.score_name} {training.best_score:.2f}) was kept; "
-        "the figures below are of other seeds."
+        f"The checkpoint with the best greedy evaluation ({training.score_name} {_figure(training.best_score)}) "
+        "was kept; the figures below are of other seeds."
     )
 
 
 def _markdown(story: str, result: Evaluation) -> str:
     rows = [
-        f"| {name} | {s.episodes} | {s.mean:.2f} | {s.interval_low:.2f} to {s.interval_high:.2f} | {s.median:.2f} "
-        f"| {s.iqm:.2f} | {s.standard_deviation:.2f} |"
+        f"| {name} | {s.episodes} | {_figure(s.mean)} | {_figure(s.interval_low)} to {_figure(s.interval_high)} "
+        f"| {_figure(s.median)} | {_figure(s.iqm)} | {_figure(s.standard_deviation)} |"
         for name, s in ((result.policy, result.summary), ("random", result.random_summary))
     ]
     if result.published:
