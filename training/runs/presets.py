@@ -266,13 +266,21 @@ def recipe_for(algorithm: Algorithm, environment: EnvironmentSpec, policy: str) 
 
 def defaults_of(algorithm: Algorithm, environment: EnvironmentSpec, policy: str) -> Recipe:
     """Make the recipe of an algorithm for an environment of which nothing is known."""
-    recipe = Recipe(policy, environment, network=NetworkConfig(standardise=True), agent=DQN, exploration=REPEATING)
+    recipe = Recipe(
+        policy,
+        environment,
+        network=NetworkConfig(standardise=True),
+        agent=DQN,
+        exploration=REPEATING,
+        replay=ReplayConfig(updates_per_vector_step=LoopConfig().n_envs),  # an update for each step
+    )
     if algorithm == "pqn":  # which needs the normalisation in place of a target network
         return dataclasses.replace(recipe, agent=PQN, network=NetworkConfig(layer_norm=True, standardise=True))
     if algorithm in CONTINUOUS:
         return dataclasses.replace(
             recipe,
-            loop=LoopConfig(n_envs=4),  # with as many updates as steps
+            loop=LoopConfig(n_envs=4),
+            replay=ReplayConfig(updates_per_vector_step=4),
             agent=CONTINUOUS[algorithm],
             network=NetworkConfig(hidden_sizes=(256, 256), standardise=True),
             rewards=RewardConfig(scale_by_returns=True),

@@ -15,7 +15,10 @@ from polserve.training.runs import folder as run_folder
 from tests.support.promoting import Answer, command
 from tests.support.stores import new_store
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow warns at its import and use
+pytestmark = [
+    pytest.mark.starts_processes,  # a run in another process, and torch in this one
+    pytest.mark.filterwarnings("ignore"),  # MLflow warns at its import and use
+]
 
 SMALL = {
     "n_envs": 4,
