@@ -19,8 +19,10 @@ from polserve.training.imports.modules.finishing import Gives
 from polserve.training.imports.modules.importer import ModuleOptions, read_module
 from polserve.training.imports.publishing import ImportedVersion
 from polserve.training.imports.request import ImportRequest
+from polserve.training.wording import naming_arguments
 
 
+@naming_arguments()
 def export(  # noqa: PLR0913 - keywords of a function that notebooks call
     network: nn.Module,
     *,

@@ -37,9 +37,12 @@ from polserve.training.runs.stages import Stages
 from polserve.training.versions.acting import batch_of
 from polserve.training.versions.onnx_policy import OnnxPolicy
 from polserve.training.versions.version import PolicyVersion
+from polserve.training.wording import as_arguments, naming_arguments
 
 VERSIONS = "policies"
 """Folder, in a run's, of the versions, which `polserve serve` takes as `--policies`."""
+RENAMED = {"env": "environment"}
+"""Arguments of `train` that have other names than the options of the command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ class TrainedVersion:
         actions = OnnxPolicy(self.path / MODEL_FILE).act(batch)
         return actions[0] if is_one else actions
 
+    @naming_arguments()
     def register(self, tracking_uri: str | None = None) -> str:
         """Register the version in MLflow and return its number there.
 
@@ -107,6 +111,7 @@ class TrainedVersion:
         return f"{self.name}: {summary}, in {self.path}"
 
 
+@naming_arguments(**RENAMED)
 def train(  # noqa: PLR0913 - keywords of a function that notebooks call, as the command's options
     environment: str | EnvMaker,
     *,
@@ -194,7 +199,7 @@ def train(  # noqa: PLR0913 - keywords of a function that notebooks call, as the
         **files, target_roas=target_roas, target_marginal=target_marginal,
     )  # fmt: skip
     recipe = request.recipe()
-    console = Console(highlight=False, soft_wrap=True, quiet=not progress)
+    console = _Console(highlight=False, soft_wrap=True, quiet=not progress)
     where = Path(folder) if folder is not None else request.default_folder(recipe.policy, is_resumed=resume)
     source = None if init_from is None else Path(init_from)
     facts = check(recipe, seed, Beginning(where, resume, source, tensorboard), tracking_uri)
@@ -228,6 +233,14 @@ def train(  # noqa: PLR0913 - keywords of a function that notebooks call, as the
         tracking_uri,
         learned.version,
     )
+
+
+class _Console(Console):
+    """A console on which lines name arguments where they name options."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as any console does."""
+        super().print(*(as_arguments(line, RENAMED) if isinstance(line, str) else line for line in objects), **options)
 
 
 def _free_path(policy: Path) -> Path:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from polserve.training.errors import InvalidOption, TrainingError
+from polserve.training.errors import CheckpointError, InvalidOption, TrainingError
 from polserve.training.train import TrainedVersion, train
 from tests.support.stores import new_store
 from tests.support.strangers import Line
@@ -70,6 +70,15 @@ def test_a_version_is_evaluated_exported_and_registered_when_asked(
     other = new_store(tmp_path, "other.db")
     assert version.register(other) == "1"
     assert MlflowClient(other, other).get_model_version("pole", "1").run_id != version.run_id
+
+
+def test_errors_and_notes_name_arguments(tmp_path: Path, store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(CheckpointError, match="start the run without resume=True, or give the run's folder as folder"):
+        train_small(tmp_path, store, resume=True)
+    version = train_small(tmp_path, store, environment=Line, steps=100, progress=True)
+    assert version.evaluation.cut_off
+    assert "warning: 4 of 4 episodes were cut off after 50 steps" in (shown := capsys.readouterr().out)
+    assert 'options={"max_evaluation_steps": N} lets them go on' in shown
 
 
 def test_an_environment_may_be_what_makes_it(tmp_path: Path, store: str) -> None:

@@ -90,10 +90,12 @@ def promote(
     from polserve.training.errors import PromotionRefused, RaceLost
     from polserve.training.evaluation.game_progress import ConsoleProgress
     from polserve.training.promotion.promote import promote
+    from polserve.training.wording import by_a_command
 
     show = _print_json if as_json else _print_text
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # an environment that prints is no part of the answer
+        # What an environment prints is no part of the answer.
+        with by_a_command(), contextlib.redirect_stdout(sys.stderr):
             decision = promote(
                 policy,
                 rule=rule,
@@ -135,8 +137,10 @@ def rollback(
     """
     _reach_registry()
     from polserve.training.promotion.rollback import rollback
+    from polserve.training.wording import by_a_command
 
-    move = rollback(policy, to=to, allow_refused=allow_refused, allow_space_change=allow_space_change)
+    with by_a_command():
+        move = rollback(policy, to=to, allow_refused=allow_refused, allow_space_change=allow_space_change)
     for note in move.notes:
         print(f"note: {note}", file=sys.stderr)
     instead = f"in place of {move.replaces}" if move.replaces else "where there was none"

@@ -36,7 +36,7 @@ class Encoding:
     """Factor of the number, where it is none of a category."""
 
     @classmethod
-    def of(cls, facts: EnvironmentFacts) -> "Encoding | None":
+    def of(cls, facts: EnvironmentFacts, environment_id: str) -> "Encoding | None":
         """Encode an environment's observations; None where their numbers are taken as they are.
 
         Raises:
@@ -52,8 +52,8 @@ class Encoding:
             return None
         if (total := int(np.maximum(n, 1).sum())) > MOST_INPUTS:
             raise UnsupportedEnvironment(
-                f"observations: expected categories of at most {MOST_INPUTS:,} values in all, got {total:,} in "
-                f"{short(facts.emitted_space)}; give large numbers as a Box"
+                f"{environment_id}: expected observations of at most {MOST_INPUTS:,} numbers and values of categories, "
+                f"got {total:,} in {short(facts.emitted_space)}; give categories of many values as numbers in a Box"
             )
         repeats = facts.observation_space.shape[0] if facts.observation_space.shape != layout.shape else 1
         n, start, scale = np.tile(n, repeats), np.tile(start, repeats), np.tile(scale, repeats)

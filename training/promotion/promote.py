@@ -32,10 +32,12 @@ from polserve.training.promotion.record import correct_record, record_decision
 from polserve.training.registry.aliases import AliasMove, ChampionAlias, mover
 from polserve.training.registry.store import connect
 from polserve.training.registry.versions import PolicyRegistry
+from polserve.training.wording import naming_arguments
 
 DEFAULTS = Criteria()
 
 
+@naming_arguments()
 def promote(  # noqa: PLR0913 - keywords of a function that notebooks call, as the command's options
     policy: str,
     *,

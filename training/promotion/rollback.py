@@ -7,8 +7,10 @@ from polserve.training.promotion.past import PolicyPast, check_spaces
 from polserve.training.registry.aliases import AliasMove, ChampionAlias, mover
 from polserve.training.registry.store import connect
 from polserve.training.registry.versions import PolicyRegistry
+from polserve.training.wording import naming_arguments
 
 
+@naming_arguments()
 def rollback(
     policy: str,
     *,

@@ -96,8 +96,8 @@ def _check_files(beginning: Beginning) -> None:
     if beginning.is_resumed and not run_folder.has_checkpoint(folder):
         others = run_folder.others_with_checkpoint(folder)
         shown = ", ".join(map(str, others[:MOST_SHOWN])) + (", ..." if len(others) > MOST_SHOWN else "")
-        remedy = (
-            f"or give --run-dir: there are checkpoints in {shown}" if others else "or the run's folder as --run-dir"
+        known = f"; there are checkpoints in {shown}" if others else ""
+        raise CheckpointError(
+            f"no checkpoint in {folder}; start the run without --resume, or give the run's folder as --run-dir{known}"
         )
-        raise CheckpointError(f"no checkpoint in {folder}; start the run without --resume, {remedy}")
     run_folder.prepare(folder)

@@ -147,7 +147,9 @@ def _build_parts(recipe: Recipe, facts: EnvironmentFacts, setup: TaskSetup, comp
     wrappers = GraphWrappers((*facts.transforms, *_standardising(recipe, facts, setup)))
     with _BUILDING, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # networks draw on the CPU, and move to the device then
-        parts = make_parts(recipe, setup, compute, _Observed(wrappers, facts.learned_space, Encoding.of(facts)))
+        parts = make_parts(
+            recipe, setup, compute, _Observed(wrappers, facts.learned_space, Encoding.of(facts, recipe.environment.id))
+        )
     is_stacked = recipe.environment.frames > 0
     is_scaled = recipe.rewards.scale_by_returns
     spread = ReturnSpread(recipe.loop.n_envs, recipe.agent.discount) if is_scaled else None
@@ -158,7 +160,7 @@ def _standardising(recipe: Recipe, facts: EnvironmentFacts, setup: TaskSetup) ->
     """Make what standardises observations, where that is wanted and they are vectors of numbers that no task knows."""
     box = facts.learned_space or facts.observation_space
     view = View.of(box)
-    is_vector = view.channels is None and not view.has_pixels and Encoding.of(facts) is None
+    is_vector = view.channels is None and not view.has_pixels and Encoding.of(facts, recipe.environment.id) is None
     is_the_tasks = bool(setup.preprocessing or setup.features or setup.make_network)
     if not recipe.network.standardise or not is_vector or is_the_tasks:
         return ()

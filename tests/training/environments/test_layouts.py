@@ -211,3 +211,10 @@ def test_a_policy_does_not_play_where_the_parts_are_others() -> None:
         policy.observation.parts[0].n[0] = 4
         with pytest.raises(UnsupportedEnvironment, match="expected observations of a, b, got a, b, or other values"):
             check_fits(spec, policy)
+
+
+def test_a_category_of_too_many_values_is_told_with_the_environment_and_the_limit() -> None:
+    with registered(seen(Discrete(500_000))) as spec:
+        told = rf"^{spec.id}: expected observations of at most 65,536 numbers .* got 500,000 in Discrete"
+        with pytest.raises(UnsupportedEnvironment, match=told):
+            build_trainee(Recipe("odd", spec, LOOP), 0)

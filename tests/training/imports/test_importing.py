@@ -38,7 +38,7 @@ def test_an_import_without_its_environment_says_so_and_needs_a_reason_to_be_prom
     assert "it is not evaluated: no environment 'NotInstalled-v0'" in heard.text
     assert (version.version, version.evaluation, version.is_champion) == ("1", None, False)
     assert not version.spec.HasField("evaluation")
-    with pytest.raises(TrainingError, match=r"torque/1 was never evaluated .*--force --reason"):
+    with pytest.raises(TrainingError, match=r"torque/1 was never evaluated .* with force_reason="):
         promote("torque", tracking_uri=store)
     assert promote("torque", force_reason="seen on the bench", tracking_uri=store).is_champion
 

@@ -86,7 +86,7 @@ def test_a_finished_run_is_registered_under_another_name_with_its_curve_as_it_wa
 def test_a_resume_that_finds_no_checkpoint_names_those_that_are_there() -> None:
     answer = train("--resume", "--seed", "7")
     assert "no checkpoint in runs/cartpole-v1-seed7; start the run without --resume, or" in answer.error
-    assert f"give --run-dir: there are checkpoints in {FOLDER}" in answer.error
+    assert f"give the run's folder as --run-dir; there are checkpoints in {FOLDER}" in answer.error
 
 
 def test_a_run_that_goes_on_says_from_where_and_is_another_version(finished: Finished) -> None:
