@@ -22,9 +22,9 @@ class Stage:
         self._done = 0.0
         self._started = self._printed = time.monotonic()
 
-    def advance(self) -> None:
-        """Count one more part as done."""
-        self.reach(self._done + 1)
+    def advance(self, parts: int = 1) -> None:
+        """Count more parts as done."""
+        self.reach(self._done + parts)
 
     def reach(self, done: float) -> None:
         """Set how many parts are done, with those that have begun as what is done of them."""

@@ -35,8 +35,8 @@ GOLDEN_SIZE = 256
 class StageProgress(Protocol):
     """One stage of a run, of several parts."""
 
-    def advance(self) -> None:
-        """Count one more part as done."""
+    def advance(self, parts: int = 1) -> None:
+        """Count more parts as done."""
 
     def reach(self, done: float) -> None:
         """Set how many parts are done, with those that have begun as what is done of them."""

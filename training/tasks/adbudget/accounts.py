@@ -77,6 +77,11 @@ class Account:
         return mean_event(self.event_probability)
 
     @property
+    def is_concave(self) -> bool:
+        """Whether all curves are concave, so that best plans are solved for and need not be searched for."""
+        return all(channel.is_concave for member in (self.channels, *self.ensemble) for channel in member)
+
+    @property
     def compared_by(self) -> str:
         """What plans are compared by, in words."""
         return "sales less the target's return" if self.target_marginal else "sales"

@@ -80,6 +80,11 @@ def _write_report(account: Account, fit: "Fit | None", request: ReportRequest, n
     from polserve.training.tasks.adbudget.report.page import sentence, write_allocation_report
     from polserve.training.tasks.adbudget.report.regret import measure_regret, parts_of
 
+    if not account.is_concave:
+        narrator.say(
+            f"S-shaped curves: the best plans of {request.episodes:,} contexts are searched for; fewer, by "
+            f"--set evaluation_episodes={max(1, request.episodes // 4)}, take less time"
+        )
     with narrator.stage("comparing with the best plans", parts_of(account, fit)) as stage:
         regrets = measure_regret(request.policy, account, request.episodes, fit, stage.advance)
     with narrator.stage("drawing the curves and the plans"):

@@ -159,7 +159,7 @@ def test_the_rule_of_marginal_returns_keeps_to_the_target_and_an_even_split_does
 def test_the_reference_plan_leaves_money_that_would_return_too_little() -> None:
     rich = replace(ACCOUNT, daily_budget=(6000.0, 6000.0))
     contexts = rich.draw_many(np.random.default_rng(0), 4)
-    report = measure_regret(ReferencePlan(rich), rich, 4, None, lambda: None)
+    report = measure_regret(ReferencePlan(rich), rich, 4, None, lambda _: None)
     assert report.policy.budget_spent < 0.7
     assert report.policy.return_on_spend > report.rules[-1].return_on_spend  # the caps until the money is gone
     assert report.policy.mean_regret < 0.1
@@ -178,7 +178,7 @@ def test_regret_over_uncertain_curves_counts_what_nobody_can_know() -> None:
     )
     unsure = replace(known, ensemble=draws, drift=0.05)
     sure, open_ = (
-        measure_regret(ReferencePlan(account), account, 6, None, lambda: None) for account in (known, unsure)
+        measure_regret(ReferencePlan(account), account, 6, None, lambda _: None) for account in (known, unsure)
     )
     assert (open_.optimum.mean_regret, open_.largest_gap < 1e-6) == (0.0, True)
     assert sure.resolved.mean_regret < 0.001 < open_.resolved.mean_regret

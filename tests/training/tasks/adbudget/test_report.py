@@ -1,5 +1,6 @@
 """The page of an account: what it claims, and whether one can read its pictures."""
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -7,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from rich.console import Console
 
 from polserve.training.environments.making import EnvironmentSpec
 from polserve.training.learning.scores import SelectionGames
-from polserve.training.tasks.adbudget.accounts import CHANNELS, default_account
+from polserve.training.runs.stages import Stages
+from polserve.training.tasks.adbudget.accounts import CHANNELS, account_of, default_account
 from polserve.training.tasks.adbudget.curves.fit import Fit, fit_response
 from polserve.training.tasks.adbudget.environment import ALLOCATION_ID
 from polserve.training.tasks.adbudget.history.history import Truth, simulate_history
@@ -18,6 +21,7 @@ from polserve.training.tasks.adbudget.report.figures import fitted_sales, parts_
 from polserve.training.tasks.adbudget.report.page import sentence, write_allocation_report
 from polserve.training.tasks.adbudget.report.regret import Difference, RegretReport, measure_regret, parts_of
 from polserve.training.tasks.adbudget.task import ADBUDGET
+from polserve.training.tasks.task import ReportRequest
 from tests.support.allocating import ReferencePlan
 
 
@@ -30,9 +34,9 @@ def fit() -> Fit:
 
 @pytest.fixture(scope="module")
 def compared(fit: Fit) -> tuple[RegretReport, int]:
-    account, advanced = fit.account(horizon_days=12), []
-    report = measure_regret(ReferencePlan(account), account, 12, fit, lambda: advanced.append(1))
-    return report, len(advanced)
+    account, advanced = fit.account(horizon_days=12), list[int]()
+    report = measure_regret(ReferencePlan(account), account, 12, fit, advanced.append)
+    return report, sum(advanced)
 
 
 def test_the_optimum_misses_nothing_and_a_solver_less_than_any_rule(compared: tuple[RegretReport, int]) -> None:
@@ -47,6 +51,28 @@ def test_the_optimum_misses_nothing_and_a_solver_less_than_any_rule(compared: tu
 def test_progress_is_told_as_often_as_was_said_before(compared: tuple[RegretReport, int], fit: Fit) -> None:
     report, advanced = compared
     assert advanced == parts_of(report.account, fit)
+
+
+def test_progress_weighs_the_searches_for_plans_of_s_shaped_curves() -> None:
+    account = account_of([replace(CHANNELS["facebook"], slope=2.0), CHANNELS["search"]], horizon_days=4)
+    advanced = list[int]()
+    measure_regret(ReferencePlan(account), account, 2, None, advanced.append)
+    assert sum(advanced) == parts_of(account, None)
+    assert advanced[0] > 1
+    assert sum(parts > 1 for parts in advanced) == 2
+
+
+@pytest.mark.parametrize(("slope", "is_told"), [(2.0, True), (0.9, False)])
+def test_a_run_says_that_plans_are_searched_for_and_how_to_search_for_fewer(
+    tmp_path: Path, slope: float, *, is_told: bool
+) -> None:
+    account = account_of([replace(CHANNELS["facebook"], slope=slope), CHANNELS["search"]], horizon_days=3)
+    setup = ADBUDGET.set_up(EnvironmentSpec(ALLOCATION_ID, {"account": account}), SelectionGames(0, 2, 3))
+    said = Console(file=io.StringIO(), width=300)
+    setup.write_report(ReportRequest("shop", ReferencePlan(account), 4, tmp_path), Stages(said))
+    told = "S-shaped curves: the best plans of 4 contexts are searched for; fewer, by --set evaluation_episodes=1, take"
+    assert isinstance(said.file, io.StringIO)
+    assert (told in said.file.getvalue()) is is_told
 
 
 @pytest.mark.parametrize(
@@ -66,7 +92,7 @@ def test_a_policy_is_better_only_where_the_interval_says_so(low: float, high: fl
 
 def test_under_a_target_what_is_missed_is_not_called_sales(tmp_path: Path) -> None:
     account = replace(default_account(2, horizon_days=4), target_marginal=1.2)
-    report = measure_regret(ReferencePlan(account), account, 4, None, lambda: None)
+    report = measure_regret(ReferencePlan(account), account, 4, None, lambda _: None)
     write_allocation_report(tmp_path, "shop", report, None)
     page = " ".join((tmp_path / "allocation.html").read_text(encoding="utf-8").split())
     assert page.count("percentage points of the best sales less the target&#x27;s return, 95 %") == 2

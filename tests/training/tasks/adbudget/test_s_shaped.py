@@ -10,7 +10,7 @@ from polserve.training.tasks.adbudget.accounts import CHANNELS, Account, account
 from polserve.training.tasks.adbudget.campaigns import Campaigns
 from polserve.training.tasks.adbudget.contexts import Context
 from polserve.training.tasks.adbudget.curves.response import Response
-from polserve.training.tasks.adbudget.plans.ascent import Slopes
+from polserve.training.tasks.adbudget.plans.ascent import Slopes, climb
 from polserve.training.tasks.adbudget.plans.global_search import search
 from polserve.training.tasks.adbudget.plans.marginal import MarginalRule
 from polserve.training.tasks.adbudget.plans.optimum import Problem, solve, solve_all
@@ -64,6 +64,31 @@ def test_the_plan_of_a_horizon_is_within_a_hundredth_of_the_bound() -> None:
     plans = solve_all(replace(bent(), horizon_days=14).draw_many(np.random.default_rng(0), 3))
     assert all(plan.gap >= 0 for plan in plans)
     assert max(plan.relative_gap for plan in plans) < 0.01
+
+
+def test_a_plan_climbs_as_far_beside_others_as_alone() -> None:
+    contexts = replace(bent(), horizon_days=10).draw_many(np.random.default_rng(3), 5)
+    starts = np.random.default_rng(4).uniform(0, 1500, (5, 10, 2))
+    together = climb(Slopes(contexts), starts)
+    for context, start, plan in zip(contexts, starts, together, strict=True):
+        alone = Slopes([context])
+        assert climb(alone, start[None])[0] == pytest.approx(plan, rel=1e-9, abs=1e-6)
+        assert alone.worth(plan[None])[0] > alone.worth(alone.project(start[None]))[0]
+
+
+def test_the_nearest_plan_within_a_budget_lowers_all_spends_by_one_amount() -> None:
+    rng = np.random.default_rng(0)
+    contexts = replace(bent(), horizon_days=12, cap_factor=0.7).draw_many(rng, 200)
+    slopes = Slopes(contexts)
+    wanted = rng.normal(0, 1000, (200, 12, 2)) * rng.lognormal(0, 2, (200, 1, 1))
+    plans = slopes.project(wanted)
+    total, most = plans.sum(axis=(1, 2)), np.clip(wanted, 0, slopes.caps).sum(axis=(1, 2))
+    assert total == pytest.approx(np.minimum(most, slopes.budget), rel=1e-9)
+    assert 0 < (most > slopes.budget).mean() < 1
+    is_between = (plans > 0) & (plans < slopes.caps)
+    lowered = np.where(is_between, wanted - plans, np.nan)
+    first = np.nanmin(lowered, axis=(1, 2), where=is_between, initial=np.inf)
+    assert np.where(is_between, lowered - first[:, None, None], 0.0) == pytest.approx(0.0, abs=1e-6)
 
 
 def test_the_bound_is_tight_where_the_curves_are_concave() -> None:

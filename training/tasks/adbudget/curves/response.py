@@ -7,6 +7,7 @@ saturation. Up to slope 1 curves are concave; above it they are S-shaped.
 
 import math
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
@@ -125,6 +126,13 @@ class Response:
         for name in _PARAMETERS:
             setattr(response, name, np.tile(getattr(response, name), (n, 1)))
         return response
+
+    def of(self, rows: NDArray[np.intp]) -> "Response":
+        """Choose some of the accounts, or of the campaigns, that stand side by side."""
+        some = copy(self)
+        for name in _PARAMETERS:
+            setattr(some, name, getattr(self, name)[rows])
+        return some
 
     def put(self, index: int, channels: Sequence[Channel]) -> None:
         """Let campaign `index` of a repeated response respond as `channels` do."""

@@ -1,18 +1,22 @@
 """Plans made better by small steps, many side by side: accelerated projected gradients (Beck and Teboulle 2009)."""
 
 from collections.abc import Sequence
+from copy import copy
 
 import numpy as np
+from numpy.typing import NDArray
 
 from polserve.training.tasks.adbudget.contexts import Context
 from polserve.training.tasks.adbudget.curves.response import Floats, Response
 from polserve.training.tasks.adbudget.plans.interior import SMALLEST_MONEY
 
 STEPS = 400
-ENOUGH = 1e-7
+ENOUGH = 4e-8
 """Share of the worth that `PATIENCE` steps must gain, or no more are taken."""
-PATIENCE = 50
-BISECTIONS = 26
+PATIENCE = 20
+BISECTIONS = 50
+ROUNDING = 1e-12
+"""Share of a budget by which a plan may exceed it."""
 
 
 class Slopes:
@@ -48,15 +52,19 @@ class Slopes:
 
     def project(self, wanted: Floats) -> Floats:
         """Nearest plans that keep to the caps and the budgets."""
-        low = np.zeros(len(wanted))
-        high = np.maximum(wanted.max(axis=(1, 2)), 0.0)
-        is_fine = np.clip(wanted, 0, self.caps).sum(axis=(1, 2)) <= self.budget
-        for _ in range(BISECTIONS):
-            middle = (low + high) / 2
-            is_enough = np.clip(wanted - middle[:, None, None], 0, self.caps).sum(axis=(1, 2)) <= self.budget
-            low, high = np.where(is_enough, low, middle), np.where(is_enough, middle, high)
-        shift = np.where(is_fine, 0.0, high)
-        return np.clip(wanted - shift[:, None, None], 0, self.caps)
+        spends = np.minimum(np.maximum(wanted, 0.0), self.caps)
+        (over,) = np.nonzero(spends.sum(axis=(1, 2)) > self.budget)
+        if over.size:
+            spends[over] = _lowered(wanted[over], self.caps[over], self.budget[over])
+        return np.asarray(spends)
+
+    def of(self, rows: NDArray[np.intp]) -> "Slopes":
+        """Choose some of the plans."""
+        some = copy(self)
+        some._response = self._response.of(rows)  # noqa: SLF001 - its own
+        for name in ("_kept", "_demand", "_initial", "_target", "budget", "caps"):
+            setattr(some, name, getattr(self, name)[rows])
+        return some
 
     def _adstock(self, spends: Floats) -> Floats:
         adstock, carried = np.empty_like(spends), self._initial
@@ -66,11 +74,41 @@ class Slopes:
         return adstock
 
 
+def _lowered(wanted: Floats, caps: Floats, budget: Floats) -> Floats:
+    """Take one amount off what each plan wants, within 0 and the caps, so that the sum is the budget.
+
+    By Newton's method, which ends exactly where no more spends reach a bound, within what is too little and too much.
+    """
+    low, high = np.zeros(len(wanted)), wanted.max(axis=(1, 2))
+    shift, lowered = low, np.empty_like(wanted)
+    rows = np.arange(len(wanted))  # of those that are not done
+    for _ in range(BISECTIONS):
+        left = wanted - shift[:, None, None]
+        lowered[rows] = spends = np.minimum(np.maximum(left, 0.0), caps)
+        excess = spends.sum(axis=(1, 2)) - budget
+        (open_,) = np.nonzero(np.abs(excess) > ROUNDING * budget)
+        if not open_.size:
+            break
+        low, high = np.where(excess > 0, shift, low), np.where(excess > 0, high, shift)
+        between = (spends == left).sum(axis=(1, 2))
+        following = shift + excess / np.maximum(between, 1)
+        is_inside = (following > low) & (following < high) & (between > 0)
+        shift = np.where(is_inside, following, (low + high) / 2)
+        rows, wanted, caps, budget = rows[open_], wanted[open_], caps[open_], budget[open_]
+        low, high, shift = low[open_], high[open_], shift[open_]
+    return lowered
+
+
 def climb(slopes: Slopes, spends: Floats) -> Floats:
-    """Make plans (n, days, channels) better until small steps gain nothing; none gets worse."""
-    best = current = slopes.project(spends)
+    """Make plans (n, days, channels) better until small steps gain nothing; none gets worse.
+
+    Each climbs as it would alone: it has its own step and momentum, and is left out of the arrays once it is done.
+    """
+    plans = slopes.project(spends)
+    rows = np.arange(len(plans))  # of those that still climb
+    best = current = ahead = plans
     worth = last = slopes.worth(best)
-    ahead, momentum = best, 1.0
+    momentum = np.ones(len(plans))
     step = 0.05 * slopes.budget / np.maximum(np.abs(slopes.gradient(best)).sum(axis=(1, 2)), SMALLEST_MONEY)
     for count in range(1, STEPS + 1):
         tried = slopes.project(ahead + step[:, None, None] * slopes.gradient(ahead))
@@ -81,10 +119,16 @@ def climb(slopes: Slopes, spends: Floats) -> Floats:
         best = np.where(chosen, tried, best)
         worth = np.where(is_better, value, worth)
         following = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
-        ahead = np.where(chosen, best + (momentum - 1) / following * (best - current), best)
-        current, momentum = best, following if is_better.all() else 1.0
+        ahead = np.where(chosen, best + ((momentum - 1) / following)[:, None, None] * (best - current), best)
+        current, momentum = best, np.where(is_better, following, 1.0)
         if count % PATIENCE == 0:
-            if (worth - last <= ENOUGH * np.abs(worth)).all():
+            plans[rows] = best
+            (going,) = np.nonzero(worth - last > ENOUGH * np.abs(worth))
+            if not going.size:
                 break
+            rows, slopes = rows[going], slopes.of(going)
+            best, ahead, current = best[going], ahead[going], current[going]
+            worth, momentum, step = worth[going], momentum[going], step[going]
             last = worth
-    return best
+    plans[rows] = best
+    return plans

@@ -15,6 +15,8 @@ COARSE = 12
 """Prices whose plans differ enough to be mixed."""
 PARTS = 6
 """Of a horizon: a channel may be used in some of them only."""
+TOGETHER = 10
+"""Contexts that are priced together: the tables of more leave a processor's cache, and take twice the time."""
 ROUNDS, KICKS = 4, 10
 """How often the best plan is changed in places, in how many ways, and climbed from again."""
 
@@ -39,7 +41,22 @@ def improve(contexts: Sequence[Context], plans: Sequence[Floats], rng: np.random
 
 
 def _search_together(contexts: Sequence[Context], cells: int) -> tuple[Floats, Floats]:
-    pricing, slopes = Pricing(contexts, cells), Slopes(contexts)
+    slopes = Slopes(contexts)
+    parts = [_options(contexts[first : first + TOGETHER], cells) for first in range(0, len(contexts), TOGETHER)]
+    options = [np.concatenate(each) for each in zip(*(spends for spends, _ in parts), strict=True)]
+    bound = np.concatenate([bound for _, bound in parts])
+    mix = _best_mix(_with_parts(options[:COARSE] + options[-2:]), slopes)
+    starts = [mix, options[-1].swapaxes(1, 2)]
+    best = _best_of(contexts, np.stack(starts, axis=1))
+    rng = np.random.default_rng(0)  # the same plan for the same context
+    for _ in range(ROUNDS):
+        best = _best_of(contexts, _kicked(best, slopes.caps, rng))
+    return best, bound
+
+
+def _options(contexts: Sequence[Context], cells: int) -> tuple[list[Floats], Floats]:
+    """Spends (n, channels, days) of no money and at each price that is tried; the least bound (n,) of all of these."""
+    pricing = Pricing(contexts, cells)
     low, high = (np.log(pricing.scale * factor) for factor in PRICE_RANGE)
     free = pricing.at(np.zeros(pricing.n))
     options, bound = [np.zeros_like(free.spends), free.spends], free.bound
@@ -50,13 +67,7 @@ def _search_together(contexts: Sequence[Context], cells: int) -> tuple[Floats, F
         options.append(priced.spends)
         is_dear = priced.spends.sum(axis=(1, 2)) <= pricing.budget
         low, high = np.where(is_dear, low, middle), np.where(is_dear, middle, high)
-    mix = _best_mix(_with_parts(options[:COARSE] + options[-2:]), slopes)
-    starts = [mix, options[-1].swapaxes(1, 2)]
-    best = _best_of(contexts, np.stack(starts, axis=1))
-    rng = np.random.default_rng(0)  # the same plan for the same context
-    for _ in range(ROUNDS):
-        best = _best_of(contexts, _kicked(best, slopes.caps, rng))
-    return best, bound
+    return options, bound
 
 
 def _best_of(contexts: Sequence[Context], starts: Floats) -> Floats:

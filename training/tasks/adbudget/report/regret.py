@@ -39,8 +39,11 @@ MARGINAL = "equal marginal returns, with carry-over and horizon"
 MARGINAL_BY_DAY = "equal marginal returns, by each day's own demand"
 HINDSIGHT = "in hindsight"
 
-Advance: TypeAlias = Callable[[], None]
-"""Called when a part is done, of `parts_of` in all."""
+SEARCH_PARTS, FIRST_DAY_PARTS = 15, 8
+"""Time of a search for the best plans of S-shaped curves, and of one with coarser cells, to that of a later day's."""
+
+Advance: TypeAlias = Callable[[int], None]
+"""Called with the number of parts that are done, of `parts_of` in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +123,13 @@ def rule_of(policy: nn.Module) -> Rule:
 
 
 def parts_of(account: Account, fit: Fit | None) -> int:
-    """How often `measure_regret` calls `advance`."""
-    return 4 + account.horizon_days + (len(fit.ensemble) if fit else 0)
+    """Parts that `measure_regret` counts; each takes about as long."""
+    searches = _search_parts(account, SEARCH_PARTS) + _search_parts(account, FIRST_DAY_PARTS)
+    return searches + 3 + account.horizon_days - 1 + (len(fit.ensemble) if fit else 0)
+
+
+def _search_parts(account: Account, parts: int) -> int:
+    return 1 if account.is_concave else parts
 
 
 def measure_regret(
@@ -132,14 +140,14 @@ def measure_regret(
     contexts = account.draw_many(rng, n_contexts)
     plans = solve_all(contexts)
     best = np.array([plan.worth for plan in plans])
-    advance()
+    advance(_search_parts(account, SEARCH_PARTS))
     knowing = _simple_rules(account, contexts, best, advance)
     rules = {**knowing, "equal split, even pace": even, "at random": at_random(rng)}
     rules["the caps until the money is gone"] = caps_until_gone
     resolve = Resolve(contexts, account.channels if account.ensemble else None)
-    allocators = {POLICY: rule_of(policy), RESOLVED: _advancing(resolve, advance), **rules}
+    allocators = {POLICY: rule_of(policy), RESOLVED: _advancing(resolve, account, advance), **rules}
     played = {name: play_rule(rule, contexts) for name, rule in allocators.items()}
-    advance()
+    advance(1)
     lines = {name: _line(name, *what, contexts, best) for name, what in played.items()}
     regrets = {name: regret(worth(*what, contexts), best) for name, what in played.items()}
     best_rule = min(knowing, key=lambda name: float(regrets[name].mean()))
@@ -163,9 +171,9 @@ def _simple_rules(account: Account, contexts: Sequence[Context], best: Floats, a
     """Rules that know the account: by its curves, and of one fixed share, tuned on the very contexts."""
     week = contexts[0].weekday_demand
     by_demand = proportional(best_share(contexts, best, lambda share: proportional(share, week)), week)
-    advance()
+    advance(1)
     by_day = fixed_share(best_share(contexts, best, fixed_share))
-    advance()
+    advance(1)
     return {
         MARGINAL: MarginalRule(account),
         MARGINAL_BY_DAY: MarginalRule(account, weighs_carry_over=False),
@@ -174,10 +182,11 @@ def _simple_rules(account: Account, contexts: Sequence[Context], best: Floats, a
     }
 
 
-def _advancing(rule: Rule, advance: Advance) -> Rule:
+def _advancing(rule: Rule, account: Account, advance: Advance) -> Rule:
     def told(campaigns: Campaigns) -> Floats:
-        advance()
-        return rule(campaigns)
+        spends = rule(campaigns)
+        advance(1 if campaigns.day.any() else _search_parts(account, FIRST_DAY_PARTS))
+        return spends
 
     return told
 
@@ -223,7 +232,7 @@ def _in_other_worlds(policy: nn.Module, contexts: Sequence[Context], fit: Fit, a
         worlds += alike
         spends.append(spent)
         sales.append(sold)
-        advance()
+        advance(1)
     best = np.array([plan.worth for plan in solve_all(worlds)])
     name = f"{POLICY}, if the truth is another curve that the history allows"
     return _line(name, np.concatenate(spends), np.concatenate(sales), worlds, best)
