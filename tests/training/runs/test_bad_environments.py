@@ -83,7 +83,7 @@ def test_a_reward_that_is_no_number_ends_a_run_which_goes_on_from_there(
         learn(falls, progress=True)
     told = capsys.readouterr().out
     assert "what was learned until step" in told
-    assert "--resume goes on from there" in told
+    assert "resume=True goes on from there" in told
     version = learn(falls, resume=True)
     assert version.training.step >= 600
     assert np.isfinite(version.evaluation.summary.mean)
