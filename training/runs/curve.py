@@ -1,9 +1,11 @@
 """The learning curve of a run as a file, written while it learns."""
 
+import contextlib
 import csv
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from polserve.training.errors import CheckpointError
 from polserve.training.runs.progress import Standing
@@ -49,7 +51,7 @@ class LearningCurve:
         known = ["" if score is None else f"{score:.6g}" for score in scores]
         row = (progress.step, progress.selection_steps, progress.episodes, f"{standing.elapsed_s:.1f}", *known)
         try:
-            with self._path.open("r+", newline="") as file:
+            with self._opened() as file:
                 begins = self._last[1] if self._last[0] == progress.step else file.seek(0, os.SEEK_END)
                 file.seek(begins)
                 file.truncate()
@@ -57,6 +59,15 @@ class LearningCurve:
             self._last = progress.step, begins
         except OSError as error:
             raise self._refused(error) from error
+
+    def _opened(self) -> TextIO:
+        """Open the file for another line; one that was deleted or renamed in the meantime begins anew."""
+        with contextlib.suppress(FileNotFoundError):
+            return self._path.open("r+", newline="")
+        file = self._path.open("w+", newline="")
+        csv.writer(file).writerow(COLUMNS)
+        self._last = (-1, 0)
+        return file
 
     def _refused(self, error: OSError) -> CheckpointError:
         return CheckpointError(f"{self._path} cannot be written ({error.strerror}); make room there")

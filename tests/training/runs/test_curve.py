@@ -62,6 +62,18 @@ def test_a_step_has_one_line_which_holds_what_is_known_last(tmp_path: Path) -> N
     assert [(row["step"], row["training_return"]) for row in rows(tmp_path)] == [("100", "1"), ("200", "3")]
 
 
+def test_a_curve_that_is_deleted_or_renamed_during_the_run_begins_anew(tmp_path: Path) -> None:
+    curve = LearningCurve(tmp_path, 0)
+    curve.add(standing(100))
+    (tmp_path / FILE_NAME).unlink()
+    curve.add(standing(100))
+    assert [row["step"] for row in rows(tmp_path)] == ["100"]
+    (tmp_path / FILE_NAME).rename(tmp_path / "mine.csv")
+    for step in (200, 300):
+        curve.add(standing(step))
+    assert [row["step"] for row in rows(tmp_path)] == ["200", "300"]
+
+
 def test_a_curve_that_cannot_be_written_is_an_error_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).mkdir()
     with pytest.raises(CheckpointError, match=r"learning_curve.csv cannot be written \(Is a directory\); make room"):
