@@ -2,6 +2,7 @@
 
 import math
 
+from polserve.protos.shared.figures import figure
 from polserve.training.evaluation.evaluation import Evaluation
 from polserve.training.evaluation.statistics import ReturnSummary
 from polserve.training.learning.hyperparameters import PqnConfig
@@ -16,7 +17,8 @@ def doubt(recipe: Recipe, result: TrainingResult, evaluation: Evaluation) -> str
     """Return a sentence on a policy that is not shown to play better than random actions; "" where it is."""
     if evaluation.summary.interval_low > evaluation.random_summary.mean:
         return ""
-    compared = f"mean return {evaluation.mean:.4g}, and {evaluation.random_summary.mean:.4g} of those"
+    means = figure(evaluation.mean), figure(evaluation.random_summary.mean)
+    compared = f"mean return {means[0]} against {means[1]} for random actions"
     said = f"{recipe.policy} plays no better than random actions, as far as these episodes show ({compared})"
     return f"{said}; {advice}" if (advice := _advice(recipe, result, evaluation)) else said
 

@@ -1,5 +1,7 @@
 """A run says so where its policy plays no better than random actions, and what would mend that."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -33,7 +35,12 @@ def test_nothing_is_said_of_a_policy_that_plays_better() -> None:
 def test_a_policy_that_plays_no_better_is_named_with_both_means(less: float) -> None:
     text = said([one - less for one in ALIKE])
     assert text.startswith("cart plays no better than random actions, as far as these episodes show (mean return ")
+    assert text.endswith(" for random actions)")
     assert ";" not in text
+
+
+def test_means_are_written_as_returns_are() -> None:
+    assert re.search(r"\(mean return [\d,]{11,13} against [\d,]{11,13} for random actions\)", said(ALIKE, by=1e8))
 
 
 def test_a_run_that_ended_before_it_learned_anything_is_told_so() -> None:
