@@ -186,7 +186,10 @@ def _report(result: "RunResult", recipe: "Recipe", folder: Path, console: "Conso
 
     if result.registered_before is not None:
         name = f"{recipe.policy}/{result.registered_before}"
-        console.print(f"this run is finished, and registered as {name} already: it is not again; --name OTHER would be")
+        console.print(
+            f"this run is finished, and registered as {name} already, so it is not registered again; "
+            "--name OTHER registers it under another name"
+        )
         return
     if result.evaluation is None:
         best = result.training.best_score

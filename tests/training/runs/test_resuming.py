@@ -1,9 +1,9 @@
 """A run that is resumed says where it goes on, and two runs never write in one folder."""
 
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,14 +49,25 @@ def train(*options: str) -> Answer:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Working directory of the finished run, which no test changes, with its store."""
     folder = tmp_path_factory.mktemp("finished")
-    store = new_store(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setenv("MLFLOW_TRACKING_URI", store)
+        patch.setenv("MLFLOW_TRACKING_URI", new_store(folder))
         assert "registered cartpole-v1/1" in train("--steps", "200").text
-        yield Finished(MlflowClient(store), steps_of(FOLDER / "learning_curve.csv")[-1])
+    return folder
+
+
+@pytest.fixture
+def finished(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Finished:
+    """The finished run in a copy of its directory and store."""
+    folder = tmp_path / "copy"
+    shutil.copytree(original, folder)
+    store = f"sqlite:///{folder / 'mlflow.db'}"
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    return Finished(MlflowClient(store), steps_of(FOLDER / "learning_curve.csv")[-1])
 
 
 def steps_of(curve: Path) -> list[int]:
@@ -69,7 +80,7 @@ def test_a_finished_run_is_not_registered_twice(finished: Finished) -> None:
         assert again.exit_code == 0
         told = f"nothing is left to learn: the run in {FOLDER} is at step {finished.step} of at most {steps};"
         assert told in again.text
-        assert "registered as cartpole-v1/1 already: it is not again" in again.text
+        assert "registered as cartpole-v1/1 already, so it is not registered again; --name OTHER" in again.text
     assert finished.versions("cartpole-v1") == {"1"}
 
 
