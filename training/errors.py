@@ -120,7 +120,8 @@ def require_json(**mappings: Mapping[Any, Any] | None) -> None:
                 json.dumps(value)
             except (TypeError, ValueError) as error:
                 raise InvalidOption(
-                    f"{name}: expected values that JSON has, which the policy's spec keeps them as; got {key}={value!r}"
+                    f"{name}: expected values that JSON can hold, since the policy's spec stores them as JSON; "
+                    f"got {key}={value!r}"
                 ) from error
 
 

@@ -5,9 +5,10 @@ LARGE, HUGE = 1e5, 1e15
 
 
 def figure(value: float, form: str = ".1f") -> str:
-    """Write a return in the `form`, or where that would hide or invent digits: three of less than 1, none of a decimal.
+    """Write a return in the `form`, except for small and large numbers, whose digits that would hide or invent.
 
-    0.1 is written as 0.1, 1.234e-8 as 1.23e-08, 1075000000.0 as 1,075,000,000.
+    A number below 1 gets three significant digits (0.1; 1.23e-08), one from `LARGE` on no decimals (1,075,000,000), and
+    one from `HUGE` on four significant digits.
     """
     size = abs(value)
     if 0 < size < 1:

@@ -123,7 +123,10 @@ def test_trainings_in_two_threads_are_those_that_they_are_alone(
         ({"env_kwargs": ["a"]}, "env_kwargs: expected a mapping by name"),
         ({"options": {"lr": 1}}, "got 'lr'; did you mean learning_rate"),
         ({"env_kwargs": {1: 2}}, "env_kwargs: expected names, got the key 1"),
-        ({"env_kwargs": {"f": len}}, r"env_kwargs: expected values that JSON has, .* got f=<built-in function len>"),
+        (
+            {"env_kwargs": {"f": len}},
+            r"env_kwargs: expected values that JSON can hold, .* got f=<built-in function len>",
+        ),
         ({"seed": None}, "seed: expected a value, got None; leave it out for the default"),
         ({"module": None}, "module: expected a value, got None; leave it out"),
         ({"resume": "no"}, "resume: expected True or False, got 'no'"),

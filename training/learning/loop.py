@@ -220,8 +220,8 @@ class Loop:
             self._agent.load_state(state["agent"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise CheckpointError(
-                "the checkpoint does not fit this run's network: the environment's observations or actions were other "
-                "ones; go on with the environment as it was, or start anew without --resume"
+                "the checkpoint does not fit this run's network: perhaps the environment's observations or actions "
+                "were other ones; go on with the environment as it was, or start anew without --resume"
             ) from error
         self._parts.learner.load_state(state["learner"])
         if "streams" in state:  # earlier versions kept none of these

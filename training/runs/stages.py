@@ -27,7 +27,7 @@ class Stage:
         self.reach(self._done + parts)
 
     def reach(self, done: float) -> None:
-        """Set how many parts are done, with those that have begun as what is done of them."""
+        """Set how many parts are done, counting a part that has begun as the fraction done."""
         self._done = done = min(done, self._total)
         now = time.monotonic()
         if self._bar is not None:

@@ -39,7 +39,7 @@ class StageProgress(Protocol):
         """Count more parts as done."""
 
     def reach(self, done: float) -> None:
-        """Set how many parts are done, with those that have begun as what is done of them."""
+        """Set how many parts are done, counting a part that has begun as the fraction done."""
 
 
 class Narrator(Protocol):
