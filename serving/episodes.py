@@ -9,13 +9,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from polserve.protos.shared.calls import MAX_REWARD
 from polserve.serving.access.callers import Caller
 from polserve.serving.errors import Expired, InvalidRequest, NotReady, Overloaded, PolserveError, Unauthenticated
 from polserve.serving.policy import ObservationContract, Policy
 
 RETRY_AFTER_S = 1.0
-MAX_REWARD = float(np.finfo(np.float32).max)
-"""Largest reward, as in training: a sum of such never ends in infinity, from which no metric would come back."""
 AT_MOST = f" of at most {MAX_REWARD:.2g}"
 DRAINING = "draining: this process ends; open a new stream, another one will answer it"
 

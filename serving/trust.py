@@ -95,14 +95,15 @@ class _KeyFolder:
             paths = key_files(self._folder)
         except KeyRefused as refusal:
             raise ConfigurationError(f"{SETTING}: {refusal}") from refusal
-        before, self._held = self._held or {}, {}
+        before, held = self._held or {}, {}
         for path in paths:
             try:
-                self._held[path] = read_public_key(path)
+                held[path] = read_public_key(path)
             except KeyRefused as refusal:
                 log.error("not_reloaded", what=SETTING, kept="what the file held before", error=str(refusal))  # noqa: TRY400
                 if path in before:
-                    self._held[path] = before[path]
-        if not self._held:
+                    held[path] = before[path]
+        if not held:
             log.error("nobody_is_trusted", folder=str(self._folder))
-        return by_id(self._held.values())
+        self._held = held
+        return by_id(held.values())

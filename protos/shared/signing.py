@@ -42,6 +42,7 @@ def read_private_key(path: Path) -> "Ed25519PrivateKey":
     Raises:
         KeyRefused: the file holds none, or every user of this machine may read it.
     """
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -58,7 +59,7 @@ def read_private_key(path: Path) -> "Ed25519PrivateKey":
     except TypeError as error:
         remedy = "take the password away: openssl pkey -in KEY.pem -out OPEN.pem, into a file that only you read"
         raise KeyRefused(path, expected, "one with a password", remedy) from error
-    except ValueError as error:
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise KeyRefused(path, expected, "something else, or a damaged file", _MAKE_KEY) from error
     if not isinstance(key, Ed25519PrivateKey):
         raise KeyRefused(path, expected, f"a key of another kind ({_kind(key)})", _MAKE_KEY)
@@ -221,6 +222,7 @@ def _other_signatures(path: Path, policy: str, digests: Mapping[str, str], name:
 
 def read_public_key(path: Path) -> "Ed25519PublicKey":
     """Read a key that says who signed; raises KeyRefused where the file holds none."""
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
@@ -232,7 +234,7 @@ def read_public_key(path: Path) -> "Ed25519PublicKey":
         )
     try:
         key = load_pem_public_key(content)
-    except ValueError as error:
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise KeyRefused(path, expected, "something else, or a damaged file", remedy) from error
     if not isinstance(key, Ed25519PublicKey):
         raise KeyRefused(path, expected, f"a key of another kind ({_kind(key)})", _MAKE_KEY)

@@ -36,7 +36,7 @@ class AccessRules:
     key_place: str = ""
     """File or URL of the keys that sign web tokens."""
     anonymous: Role = Role.NONE
-    """What those may do who show nothing, where there is an access file, or web tokens are taken."""
+    """What those may do who show nothing, where others must show something."""
     is_mutual: bool = False
     """Whether clients must show a certificate."""
     max_call_rate: float = math.inf
@@ -211,7 +211,8 @@ class Guard:
         """Refuse a caller whose role is too small; who has shown nothing is asked to."""
         if not shown.authorization and not shown.certificate:
             if self._rules.access_file is None and self._rules.web_tokens is None:
-                raise Unauthenticated("none", "the connection showed none", "certificate: expected a client's")
+                expected = "certificate: expected a client certificate"
+                raise Unauthenticated("none", "the connection has none", expected)
             raise Unauthenticated("none", "there is no such header")
         self._note("role", shown, caller.name)
         raise PermissionDenied(needs.name.lower(), caller.role.name.lower())

@@ -8,6 +8,7 @@ from typing import SupportsFloat, SupportsIndex, TypeAlias
 
 import numpy as np
 
+from polserve.protos.shared.calls import MAX_REWARD
 from polserve.protos.shared.names import POLICY_NAME
 from polserve.serving.client.errors import InvalidArgument, described
 
@@ -117,13 +118,15 @@ def reward_of(value: SupportsFloat | None) -> float | None:
     """Return a reward as a float; None where there is none.
 
     Raises:
-        InvalidArgument: it is no finite number.
+        InvalidArgument: it is no finite number, or one that no float32 holds.
     """
     if value is None:
         return None
     number = number_of(value)
     if number is None or not math.isfinite(number):
         raise InvalidArgument("reward", "a finite number, or None", described(value))
+    if abs(number) > MAX_REWARD:
+        raise InvalidArgument("reward", f"a number of at most {MAX_REWARD:.2g}", described(value))
     return number
 
 

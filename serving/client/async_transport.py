@@ -59,6 +59,7 @@ class AsyncGrpcTransport:
 
     async def call(self, call: ClientCall[T]) -> T:
         """Make a call, again while the service is full; raises ClientError."""
+        self._link.check_open()
         self._enter()
         stub = next(self._budgets) if call.method == "Allocate" else next(self._stubs)
         method = getattr(stub, call.method)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from polserve.protos.shared.hosts import is_loopback
+from polserve.protos.shared.paths import expanded
 from polserve.serving.client.errors import InvalidArgument
 from polserve.serving.client.target import host_of
 
@@ -57,7 +58,7 @@ class Credentials:
         """Expand ~ in the paths; raise InvalidArgument where two fields contradict each other."""
         for name in ("ca", "certificate", "key", "token_file"):
             if (path := getattr(self, name)) is not None:
-                object.__setattr__(self, name, os.path.expanduser(path))  # noqa: PTH111 - a path stays what it was
+                object.__setattr__(self, name, expanded(path))
         if (self.certificate is None) != (self.key is None):
             missing, there = ("key", "certificate") if self.key is None else ("certificate", "key")
             raise InvalidArgument(f"credentials.{missing}", f"a file beside credentials.{there}", "None")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
-from polserve.protos.shared.calls import MOST_SLOTS
+from polserve.protos.shared.calls import MAX_REWARD, MOST_SLOTS
 from polserve.protos.tensors import to_array
 from polserve.serving.client.arguments import Version, check_begun, flag, name_and_version, probability, whole
 from polserve.serving.client.errors import InvalidArgument, described
@@ -167,7 +167,10 @@ class SlotMessages:
         """Return rewards as a request holds them; raises InvalidArgument."""
         if values is None:
             return []
-        return [float(value) for value in self._for_each("rewards", values, "numbers")]
+        earned = [float(value) for value in self._for_each("rewards", values, "numbers")]
+        if wrong := [value for value in earned if not abs(value) <= MAX_REWARD]:
+            raise InvalidArgument("rewards", f"finite numbers of at most {MAX_REWARD:.2g}", described(wrong[0]))
+        return earned
 
     def ended(self, terminated: ArrayLike | None, truncated: ArrayLike | None) -> list[pb.SlotEnd]:
         """Return how each slot ended as a request holds it; raises InvalidArgument."""

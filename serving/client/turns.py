@@ -17,10 +17,10 @@ class Turn:
         self._lock = threading.Lock()
         self._over: str | None = None
 
-    def end(self, error: ClientError | None = None) -> None:
-        """Let no further request be made; `error` has ended the stream, if anything has."""
+    def end(self, by: object = None) -> None:
+        """Let no further request be made, and say what has ended the stream, where that is not its caller's wish."""
         if self._over is None:
-            self._over = "" if error is None else f" by {error}"
+            self._over = "has ended" if by is None else f"was ended by {by}"
 
     def __enter__(self) -> None:
         if self._over is not None:
@@ -35,9 +35,11 @@ class Turn:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if error is not None and not isinstance(error, Exception):  # its answer would be taken for the next one's
+            self.end("a step that was interrupted")
         self._lock.release()
 
 
-def stream_ended(by: str = "") -> ClientError:
-    """Return the error for a request after the end of its stream, and `by` what that came."""
-    return ClientError(grpc.StatusCode.CANCELLED, f"the stream has ended{by}; open another one")
+def stream_ended(how: str = "has ended") -> ClientError:
+    """Return the error for a request after the end of its stream, with how that came."""
+    return ClientError(grpc.StatusCode.CANCELLED, f"the stream {how}; open another one")

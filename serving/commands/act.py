@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from polserve.protos.shared.paths import expanded
 from polserve.serving.commands.target import DEFAULT_TARGET, DEFAULT_WAIT_S, Target, Wait, require_service
 from polserve.serving.commands.version_option import split_name
 
@@ -58,12 +59,12 @@ def act(
 def _read(observation: str) -> tuple[Any, str]:
     """Return an observation, and how an error shows it; raises BadParameter where there is none."""
     if observation.startswith("@") and observation.endswith(".npy"):
-        return _read_npy(Path(observation[1:])), observation
+        return _read_npy(Path(expanded(observation[1:]))), observation
     text, shown = _text_of(observation)
     try:
         given = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise typer.BadParameter(f"expected JSON such as '[0, 0, 0, 0]', got {shown}") from error
+        raise typer.BadParameter(f"expected JSON such as '[0, 0, 0, 0]', got {shown} ({error})") from error
     if not isinstance(given, (list, dict, int)) or isinstance(given, bool):
         raise typer.BadParameter(
             f"expected a JSON list such as '[0, 0, 0, 0]', an object of parts such as '{{\"speed\": 0}}', or a whole "
@@ -72,18 +73,16 @@ def _read(observation: str) -> tuple[Any, str]:
     return tuple(given) if isinstance(given, list) else given, shown  # which may be the parts of a Tuple
 
 
-def _text_of(observation: str) -> tuple[str, str]:
+def _text_of(observation: str) -> tuple[str | bytes, str]:
     """Return the JSON, and how an error shows it; raises BadParameter where a file cannot be read."""
     if observation == "-":
-        text = sys.stdin.read()
-    elif observation.startswith("@"):
+        return sys.stdin.buffer.read(), "the standard input"
+    if observation.startswith("@"):
         try:
-            return Path(observation[1:]).read_text(), observation
-        except (OSError, ValueError) as error:
+            return Path(expanded(observation[1:])).read_bytes(), observation
+        except OSError as error:
             raise typer.BadParameter(f"expected a file of JSON or numpy, got {observation} ({error})") from error
-    else:
-        text = observation
-    return text, repr(text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}...")
+    return observation, repr(observation if len(observation) <= MOST_SHOWN else f"{observation[:MOST_SHOWN]}...")
 
 
 def _read_npy(path: Path) -> Any:

@@ -1,6 +1,5 @@
 """`polserve token`."""
 
-import os.path
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,9 +33,10 @@ def token(
     The file holds a hash: the token itself is shown this one time. A service that reads the file takes it in a few
     seconds.
     """
+    from polserve.protos.shared.paths import expanded
     from polserve.serving.access.access_file import add_token
 
-    access = Path(os.path.expanduser(access))  # noqa: PTH111 - which raises nothing where there is no home
+    access = Path(expanded(access))
     expires = None if days is None else datetime.now(UTC).replace(microsecond=0) + timedelta(days=days)
     print(add_token(access, name, role, policy or [], expires))
     if sys.stdout.isatty():

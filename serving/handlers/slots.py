@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
-from polserve.protos.shared.calls import MOST_SLOTS
+from polserve.protos.shared.calls import MAX_REWARD, MOST_SLOTS
 from polserve.protos.tensors import fill_tensor
-from polserve.serving.episodes import AT_MOST, MAX_REWARD, EpisodeCounter, frame_contract
+from polserve.serving.episodes import AT_MOST, EpisodeCounter, frame_contract
 from polserve.serving.errors import InvalidRequest
 from polserve.serving.handlers.codec import decode_observation
 from polserve.serving.inference.waiting import Result

@@ -52,6 +52,8 @@ class Connection(HttpToolsProtocol):
         self._most = most
         self._is_going_on = False
         """Whether a new parser is being told how the request goes on that the last one has begun."""
+        self._n_bytes = self._n_before = 0
+        """Bytes that have just come, and those of them that may be of requests before the one that begins."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin; where there are too many connections, another one ends."""
@@ -67,18 +69,27 @@ class Connection(HttpToolsProtocol):
         """Take what came."""
         self._received_at = self.loop.time()
         self._unset_keepalive_if_required()
-        n_bytes = len(data)
+        self._n_bytes, self._n_before = len(data), 0
         try:
             while data:
                 data = self._parse(data)
         except httptools.HttpParserError as error:
-            if isinstance(error.__context__, _Refusal):
-                self._refuse(*error.__context__.args)
-            else:
-                self._refuse(b"400 Bad Request", f"request: expected HTTP/1.1, got something else: {error}\n".encode())
-        self._n_received += n_bytes
+            self._refuse_request(error)
+        self._n_received += self._n_bytes
         if self._is_in_head and self._n_received > MAX_HEAD_BYTES:
             self._refuse(*TOO_LARGE.args)
+
+    def _refuse_request(self, error: httptools.HttpParserError) -> None:
+        """Refuse what is no request; where one before it is still being answered, end the connection after that."""
+        if self._is_in_head and not self.is_waiting:
+            self.cycle.keep_alive = False
+            self.transport.pause_reading()
+        elif isinstance(error.__context__, _Refusal):
+            self._refuse(*error.__context__.args)
+        else:
+            is_ours = isinstance(error, httptools.HttpParserCallbackError) or "Pause" in str(error)
+            reason = "" if is_ours else f": {error}"
+            self._refuse(b"400 Bad Request", f"request: expected HTTP/1.1, got something else{reason}\n".encode())
 
     def _parse(self, data: bytes) -> bytes:
         """Read what came; return what is left of it after a wish to switch protocols; raises HttpParserError."""
@@ -106,7 +117,7 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
         self._since = self._received_at
         self._is_in_head = self._has_asked = True
-        self._n_received = 0
+        self._n_received = -self._n_before
         self.scope["state"]["is_gone"] = self.transport.is_closing
         self.scope["state"]["certificate"] = self._certificate
 
@@ -143,6 +154,7 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Take notice that a request is whole; not where another parser is to read its body."""
         if not (self.parser.should_upgrade() and self._framing()):
+            self._n_before = self._n_bytes
             super().on_message_complete()
 
     def on_response_complete(self) -> None:

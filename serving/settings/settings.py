@@ -274,10 +274,12 @@ def _check_security(settings: Settings, names: Mapping[str, str]) -> None:
             )
         if settings.jwt_keys is None and getattr(settings, name) is not None:
             raise ConfigurationError(f"{names['jwt_keys']}: expected keys beside {names[name]}, got none")
-    if settings.anonymous != "none" and settings.access is None and settings.jwt_keys is None:
+    rules = ("access", "jwt_keys", "tls_client_ca")
+    if settings.anonymous != "none" and all(getattr(settings, name) is None for name in rules):
+        beside = ", ".join(names[name] for name in rules)
         raise ConfigurationError(
-            f"{names['anonymous']}: expected {names['access']} or {names['jwt_keys']} beside it, got neither; without "
-            "one, everybody may do everything"
+            f"{names['anonymous']}: expected one of {beside} beside it, got none of them; without one, everybody may "
+            "do everything"
         )
     if settings.tls_cert is not None and settings.tls_key is None:
         raise ConfigurationError(f"{names['tls_key']}: expected a file beside {names['tls_cert']}, got none")

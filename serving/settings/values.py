@@ -1,10 +1,10 @@
 """What users write for a setting, as the value that the service works with."""
 
-import os.path
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from polserve.protos.shared.paths import expanded
 from polserve.serving.settings.forms import Limits, SettingForm
 
 _SWITCHES = {
@@ -85,7 +85,7 @@ def _text(_form: SettingForm, given: object) -> str:
 
 
 def _path(_form: SettingForm, given: object) -> Path:
-    return Path(os.path.expanduser(str(given)))  # noqa: PTH111 - which raises nothing where there is no home
+    return Path(expanded(str(given)))
 
 
 def _names(_form: SettingForm, given: object) -> tuple[str, ...]:

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
+from polserve.serving.access.access_file import add_token
 from polserve.serving.service import GRACE_S
 from polserve.serving.settings.settings import load_settings
-from tests.support.running import ROOT, page, service, wait_until
+from tests.support.certificates import Authority
+from tests.support.running import ROOT, free_port, page, program, service, wait_until
 from tests.support.versions import make_version
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -65,18 +67,43 @@ def test_a_service_reaches_the_ports_of_its_pods(manifests: dict[str, Any], cont
     assert (ports["grpc"], ports["http"]) == (load_settings({}).grpc_port, load_settings({}).http_port)
 
 
-def test_the_command_of_the_unit_serves_and_answers_the_probes_of_the_pod(
-    container: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_pod_that_waits_for_its_registry_is_alive_and_not_ready(container: dict[str, Any], tmp_path: Path) -> None:
+    """With TLS and an access file as in the pod, and a registry that does not answer."""
+    pair, access = Authority(tmp_path).sign("service"), tmp_path / "access.toml"
+    add_token(access, "robot", "act", [], None)
+    told = {one["name"]: one["value"] for one in container["env"]}
+    told |= {"POLSERVE_TLS_CERT": str(pair.certificate), "POLSERVE_TLS_KEY": str(pair.key)}
+    told |= {"POLSERVE_ACCESS": str(access), "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
+    port = free_port()
+    arguments = ("serve", "--grpc-port", str(free_port()), "--http-port", str(port), "--cache-dir", str(tmp_path / "c"))
+    log = tmp_path / "log"
+    with program("-m", "polserve", *arguments, log=log, env=told) as process:
+
+        def asked(probe: str) -> int:
+            at = container[probe]["httpGet"]
+            return page(f"{at['scheme'].lower()}://127.0.0.1:{port}{at['path']}")[0]
+
+        wait_until(lambda: asked("startupProbe") == 200, log)
+        wait_until(lambda: "event=registry_down" in log.read_text(), log)
+        assert (asked("startupProbe"), asked("livenessProbe"), asked("readinessProbe")) == (200, 200, 503)
+        assert process.poll() is None
+
+
+def test_the_unit_serves_the_folder_that_it_makes_first_empty_and_then_what_comes(tmp_path: Path) -> None:
     unit = configparser.ConfigParser(strict=False, interpolation=None)
     unit.read(ROOT / "deploy/polserve.service")
     _, command, *arguments = shlex.split(unit["Service"]["ExecStart"])
     assert command == "serve"
     assert int(unit["Service"]["TimeoutStopSec"]) > GRACE_S
-    (make_version()).write(tmp_path / "policies" / "cartpole" / "1")
-    placed = {"/var/lib/polserve/policies": tmp_path / "policies", "/var/cache/polserve": tmp_path / "cache"}
+    made = {
+        f"/var/{kind}/{unit['Service'][name]}"
+        for kind, name in (("lib", "StateDirectory"), ("cache", "CacheDirectory"))
+    }
+    placed = {path: tmp_path / path.lstrip("/") for path in made}
+    assert made <= set(arguments), "systemd makes them"
+    for folder in placed.values():
+        folder.mkdir(parents=True)
     with service(*(str(placed.get(one, one)) for one in arguments), folder=tmp_path) as running:
+        assert running.ready_page()[0] == 503
+        make_version().write(placed["/var/lib/polserve/policies"] / "cartpole" / "1")
         wait_until(running.is_up, running.log)
-        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-            assert page(f"{running.http_url}{container[probe]['httpGet']['path']}")[0] == 200
-        assert running.process.poll() is None

@@ -23,6 +23,14 @@ def test_a_folder_that_holds_no_key_ends_the_start_with_a_sentence(tmp_path: Pat
         Trust(tmp_path / "none")
 
 
+UNSUPPORTED = """-----BEGIN PUBLIC KEY-----
+MDIwEAYHKoZIzj0CAQYFK4EEAAYDHgAEg7kYAIsoKcBOWCUBqDzyBCtCcwtoRVBm
+GGLcng==
+-----END PUBLIC KEY-----
+"""
+"""A key on a curve that cryptography does not know: secp112r1."""
+
+
 def settle(keys: Trust) -> None:
     """Look as often as it takes to see a change that is no longer going on."""
     for _ in range(2):
@@ -38,6 +46,7 @@ def test_a_key_that_is_taken_away_is_trusted_no_longer_whatever_else_is_in_the_f
     keys = Trust(folder)
     keys.check(ref)
     (folder / "README").write_text("which keys are whose")
+    (folder / "curve.pem").write_text(UNSUPPORTED)
     (folder / "release.pem").write_text("half a ke")
     settle(keys)
     keys.check(ref)

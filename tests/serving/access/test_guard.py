@@ -97,7 +97,7 @@ def test_where_certificates_are_all_that_is_asked_each_of_the_authority_may_act(
     guard = Guard(AccessRules(is_mutual=True))
     assert guard.admit(Role.ACT, shown(certificate=("robot",))).name == "robot"
     assert guard.admit(Role.ACT, shown(is_local=True)) is ANYBODY, "the socket's file has let them in"
-    with pytest.raises(Unauthenticated, match="certificate: expected a client's that is valid here, got none"):
+    with pytest.raises(Unauthenticated, match="certificate: expected a client certificate that is valid here"):
         guard.admit(Role.ACT, shown())
 
 

@@ -68,7 +68,7 @@ def test_asyncio_plays_the_same_episodes(running: Running, client: PolicyClient)
 
 def test_an_episode_that_the_service_ended_stays_ended(client: PolicyClient) -> None:
     with client.episode("cartpole") as episode:
-        for code in ("INVALID_ARGUMENT", "CANCELLED: the stream has ended by INVALID_ARGUMENT"):
+        for code in ("INVALID_ARGUMENT", "CANCELLED: the stream was ended by INVALID_ARGUMENT"):
             with pytest.raises(ClientError, match=rf"^{code}: observation\.shape: expected \(4,\)"):
                 episode.act(np.zeros(3, np.float32))
 

@@ -11,6 +11,7 @@ import pytest
 
 from polserve.serving.client import AsyncPolicyClient, ClientError, InvalidArgument, PolicyClient
 from polserve.serving.client.transport import TransportName
+from polserve.serving.client.turns import Turn
 from tests.support.running import Running
 
 OBSERVATION = np.zeros(4, np.float32)
@@ -62,7 +63,7 @@ def test_a_step_after_the_end_of_a_stream_is_told_how_it_ended(running: Running,
         with client.episode("cartpole") as episode:
             with pytest.raises(ClientError, match=r"^INVALID_ARGUMENT: observation\.shape"):
                 episode.act(OBSERVATION[:3])
-            with pytest.raises(ClientError, match=r"^CANCELLED: the stream has ended by INVALID_ARGUMENT: observation"):
+            with pytest.raises(ClientError, match=r"^CANCELLED: the stream was ended by INVALID_ARGUMENT: observation"):
                 episode.act(OBSERVATION)
         with client.episodes("cartpole", 2) as episodes:
             episodes.act(np.zeros((2, 4), np.float32))
@@ -105,3 +106,29 @@ def test_a_client_that_is_sent_to_another_process_says_what_to_do(running: Runni
         pickle.dumps(client)
     if isinstance(client, PolicyClient):
         client.close()
+
+
+def test_no_step_gets_the_answer_of_one_that_was_interrupted() -> None:
+    turn = Turn()
+    with pytest.raises(KeyboardInterrupt), turn:
+        raise KeyboardInterrupt
+    with (
+        pytest.raises(ClientError, match="the stream was ended by a step that was interrupted; open another one"),
+        turn,
+    ):
+        pass
+
+
+def test_an_episode_whose_step_was_cancelled_takes_no_more_of_them(running: Running) -> None:
+    async def play() -> None:
+        async with AsyncPolicyClient(running.target) as client, client.episode("cartpole") as episode:
+            await episode.act(OBSERVATION)
+            step = asyncio.create_task(episode.act(OBSERVATION))
+            await asyncio.sleep(0)
+            step.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await step
+            with pytest.raises(ClientError, match="was ended by a step that was interrupted"):
+                await episode.act(OBSERVATION)
+
+    asyncio.run(play())

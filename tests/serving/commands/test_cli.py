@@ -49,7 +49,7 @@ def test_an_observation_may_be_in_a_file_or_come_by_a_pipe(
 ) -> None:
     (tmp_path / "state.json").write_text("[[0, 0, 0, 0], [1, 0, 1, 0]]")
     np.save(tmp_path / "state.npy", np.array([[0, 0, 0, 0], [1, 0, 1, 0]], np.float32))
-    monkeypatch.setattr("sys.stdin", io.StringIO("[0, 0, 0, 0]"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"[0, 0, 0, 0]")))
     written = [
         polserve_here("act", "cartpole", "--json", "--observation", given, "--target", running.target).stdout
         for given in (f"@{tmp_path}/state.json", f"@{tmp_path}/state.npy", "-")
@@ -61,10 +61,18 @@ def test_an_observation_may_be_in_a_file_or_come_by_a_pipe(
 
 @pytest.mark.parametrize(
     ("name", "problem"),
-    [("none.json", "expected a file of JSON or numpy"), ("none.npy", "numpy.save"), ("text.npy", "numpy.save")],
+    [
+        ("none.json", "expected a file of JSON or numpy"),
+        ("latin.json", "expected JSON such as"),
+        ("half.json", "Expecting ',' delimiter: line 2 column 1"),
+        ("none.npy", "numpy.save"),
+        ("text.npy", "numpy.save"),
+    ],
 )
 def test_a_file_without_an_observation_is_bad_usage(tmp_path: Path, name: str, problem: str) -> None:
     (tmp_path / "text.npy").write_text("[0, 0, 0, 0]")
+    (tmp_path / "latin.json").write_bytes(b"[\xff]")
+    (tmp_path / "half.json").write_text("[0, 0\n0]")
     result = polserve_here("act", "cartpole", "--observation", f"@{tmp_path / name}")
     assert result.returncode == 2
     assert problem in " ".join(result.stderr.split())

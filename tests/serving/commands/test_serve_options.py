@@ -60,8 +60,16 @@ def test_a_flag_and_a_variable_that_make_no_sense_are_named_as_they_were_written
 
 def test_a_role_for_strangers_without_rules_for_others_is_refused() -> None:
     started = polserve("serve", "--anonymous", "observe")
-    assert started.stderr.startswith("error: --anonymous: expected --access or --jwt-keys beside it, got neither")
+    expected = "error: --anonymous: expected one of --access, --jwt-keys, --tls-client-ca beside it, got none of them"
+    assert started.stderr.startswith(expected)
     assert started.returncode == 2
+
+
+def test_a_role_for_those_without_a_certificate_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {"TLS_CERT": "cert.pem", "TLS_KEY": "key.pem", "TLS_CLIENT_CA": "ca.pem", "ANONYMOUS": "observe"}
+    for name, value in files.items():
+        monkeypatch.setenv(f"POLSERVE_{name}", value)
+    assert load_settings({}).anonymous == "observe"
 
 
 def test_a_path_may_begin_at_home(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Slow, half-open and hostile HTTP clients harm themselves alone."""
 
+import asyncio
 import contextlib
 import json
 import re
@@ -30,6 +31,11 @@ async def fail(_request: Request) -> Answer:
     raise ValueError("a secret")
 
 
+async def slow(_request: Request) -> Answer:
+    await asyncio.sleep(0.2)
+    return Answer(b"slowly")
+
+
 async def large(_request: Request) -> Answer:
     return Answer(bytes(50_000_000))
 
@@ -37,6 +43,7 @@ async def large(_request: Request) -> Answer:
 @pytest.fixture(scope="module")
 def server() -> Iterator[HttpServer]:
     routes = [Route("POST", "/echo", echo), Route("GET", "/fails", fail), Route("GET", "/large", large)]
+    routes.append(Route("GET", "/slow", slow))
     pages = page_routes(lambda: b"metrics\n", lambda: {"ready": True, "policies": {}, "grpc_port": 1, "reason": ""})
     server = HttpServer("127.0.0.1", 0)
     server.start([*pages, *routes])
@@ -205,6 +212,23 @@ def test_what_is_no_request_is_refused(server: HttpServer, data: bytes) -> None:
 def test_headers_above_the_limit_are_refused_without_end_or_with_one(server: HttpServer, end: bytes) -> None:
     data = b"GET /livez HTTP/1.1\r\nX: " + b"a" * (connections.MAX_HEAD_BYTES + 1) + end
     assert status_of(send(server.port, data)) == 431
+
+
+def test_a_request_that_begins_behind_a_large_body_is_no_large_head(server: HttpServer) -> None:
+    first = b"POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 900\r\n\r\n" + bytes(900)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(first * 200 + b"GET /livez HT")
+        time.sleep(0.05)
+        connection.sendall(b"TP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200"] * 201
+
+
+@pytest.mark.parametrize("second", [b"GET /livez HTTP/1.1\r\n\r\n", b"nonsense\r\n\r\n"])
+def test_what_is_no_request_takes_no_answer_of_the_one_before_it(server: HttpServer, second: bytes) -> None:
+    answer = send(server.port, b"GET /slow HTTP/1.1\r\nHost: test\r\n\r\n" + second)
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200"]
+    assert answer.endswith(b"slowly")
 
 
 def test_an_address_above_the_limit_is_refused_as_headers_are(server: HttpServer) -> None:
