@@ -40,6 +40,11 @@ class Doubts:
             self._trust.on_change = self._trust_anew
             self._trust.start()
 
+    @property
+    def stale(self) -> dict[str, bool]:
+        """Whether the trusted keys cannot be used as they were changed; nothing where anybody may sign."""
+        return {} if self._trust is None else {"trusted-keys": self._trust.is_stale}
+
     def close(self) -> None:
         """Look at the keys no more."""
         if self._trust is not None:

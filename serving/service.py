@@ -185,7 +185,7 @@ class Service:
     def _exposition(self) -> bytes:
         """Write the page /metrics."""
         entrance = self._workers.entrance
-        self._metrics.observe_entrance(entrance.stale, entrance.certificate_expires_at)
+        self._metrics.observe_entrance({**entrance.stale, **self._doubts.stale}, entrance.certificate_expires_at)
         return self._metrics.exposition(self._source.registry())
 
 

@@ -38,9 +38,15 @@ class Trust:
         """
         self.on_change: Callable[[], None] = lambda: None
         """Called after the keys have changed."""
-        self._keys = Reloaded(SETTING, [folder], _KeyFolder(folder).read)
+        self._folder = _KeyFolder(folder)
+        self._keys = Reloaded(SETTING, [folder], self._folder.read)
         self._known = self._keys.value
         self._lookout: Lookout | None = None
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the folder is gone, or holds what is no key, so that what was there before counts."""
+        return self._keys.is_stale or self._folder.has_others
 
     def start(self) -> None:
         """Begin to look whether the keys have changed."""
@@ -79,6 +85,8 @@ class _KeyFolder:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._held: dict[Path, Ed25519PublicKey] | None = None
+        self.has_others = False
+        """Whether a file in it holds no key."""
 
     def read(self) -> "dict[str, Ed25519PublicKey]":
         """Return the keys by id.
@@ -95,15 +103,16 @@ class _KeyFolder:
             paths = key_files(self._folder)
         except KeyRefused as refusal:
             raise ConfigurationError(f"{SETTING}: {refusal}") from refusal
-        before, held = self._held or {}, {}
+        before, held, has_others = self._held or {}, {}, False
         for path in paths:
             try:
                 held[path] = read_public_key(path)
             except KeyRefused as refusal:
                 log.error("not_reloaded", what=SETTING, kept="what the file held before", error=str(refusal))  # noqa: TRY400
+                has_others = True
                 if path in before:
                     held[path] = before[path]
         if not held:
             log.error("nobody_is_trusted", folder=str(self._folder))
-        self._held = held
+        self._held, self.has_others = held, has_others
         return by_id(held.values())

@@ -48,7 +48,9 @@ def test_a_key_that_is_taken_away_is_trusted_no_longer_whatever_else_is_in_the_f
     (folder / "README").write_text("which keys are whose")
     (folder / "curve.pem").write_text(UNSUPPORTED)
     (folder / "release.pem").write_text("half a ke")
+    assert not keys.is_stale
     settle(keys)
+    assert keys.is_stale
     keys.check(ref)
     (folder / "release.pem").unlink()
     settle(keys)
