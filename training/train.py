@@ -43,6 +43,8 @@ VERSIONS = "policies"
 """Folder, in a run's, of the versions, which `polserve serve` takes as `--policies`."""
 RENAMED = {"env": "environment"}
 """Arguments of `train` that have other names than the options of the command."""
+ADVICE = ("note: ", "warning: ")
+"""Beginnings of the lines that may advise an option."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,11 +238,15 @@ def train(  # noqa: PLR0913 - keywords of a function that notebooks call, as the
 
 
 class _Console(Console):
-    """A console on which lines name arguments where they name options."""
+    """A console on which notes and warnings name arguments where they name options."""
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print as any console does."""
-        super().print(*(as_arguments(line, RENAMED) if isinstance(line, str) else line for line in objects), **options)
+        told = (
+            as_arguments(line, RENAMED) if isinstance(line, str) and line.startswith(ADVICE) else line
+            for line in objects
+        )
+        super().print(*told, **options)
 
 
 def _free_path(policy: Path) -> Path:

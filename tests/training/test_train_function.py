@@ -121,7 +121,7 @@ def test_trainings_in_two_threads_are_those_that_they_are_alone(
         ({"data": 3}, "data: expected a path, got 3"),
         ({"name": 5}, "name: expected text, got 5"),
         ({"env_kwargs": ["a"]}, "env_kwargs: expected a mapping by name"),
-        ({"options": {"lr": 1}}, "got 'lr'; did you mean learning_rate"),
+        ({"options": {"lr": 1}}, "got 'lr'; did you mean learning_rate.* `polserve train --list` has"),
         ({"env_kwargs": {1: 2}}, "env_kwargs: expected names, got the key 1"),
         (
             {"env_kwargs": {"f": len}},

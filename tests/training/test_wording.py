@@ -22,11 +22,28 @@ from polserve.training.wording import as_arguments, by_a_command, naming_argumen
         ("give --env gym:ID", "give environment gym:ID"),
         ("unless they run with --allow-space-change: its", "unless they run with --allow-space-change: its"),
         ("with --allow-space-change it becomes", "with allow_space_change=True it becomes"),
-        ("a -- b and a--b", "a -- b and a--b"),
+        ("--set hidden_sizes=64,64, or", 'options={"hidden_sizes": [64, 64]}, or'),
+        ("--set NAME=a,b", 'options={"NAME": [a, b]}'),
+        ("`polserve promote a/2` makes it", 'polserve.promote("a/2") makes it'),
     ],
 )
 def test_options_are_told_as_arguments(text: str, told: str) -> None:
     assert as_arguments(text, {"env": "environment"}) == told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a -- b and a--b",
+        "`polserve train --list` has the names",
+        "run `mine --steps 3`, or `--resume`",
+        "runs/--weird and runs/--steps, --steps/x",
+        "bad --wind of MyEnv, --set-up",
+        "leave out --gif",
+    ],
+)
+def test_what_is_no_argument_stays_as_it_is(text: str) -> None:
+    assert as_arguments(text, {"env": "environment"}) == text
 
 
 def test_an_error_keeps_its_kind_and_what_it_carries() -> None:

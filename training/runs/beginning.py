@@ -108,7 +108,9 @@ def begin(
         tags = _tags(recipe, seed, trainee, initial)
         tracked = TrackedRun.start(client, EXPERIMENT, f"{recipe.policy}-seed{seed}", tags)
         if aside := run_folder.set_aside(options.folder):
-            console.print(f"another run's checkpoint was there: it is {aside} now; --resume would have gone on with it")
+            console.print(
+                f"note: another run's checkpoint was there: it is {aside} now; --resume would have gone on with it"
+            )
         tracked.log_params({**recipe.params(), "seed": seed})
     provenance = _provenance(recipe.params(), seed, tracked.run_id, initial, trainee.device)
     page = run_page(client, tracked.run_id)

@@ -52,7 +52,9 @@ class Monitor:
             self._save()
             if self.unsaved is None:
                 where = f"step {self._run.trainee.loop.step:,} is saved in {self._run.options.folder}"
-                self._console.print(f"what was learned until {where}: once this is mended, --resume goes on from there")
+                self._console.print(
+                    f"note: what was learned until {where}: once this is mended, --resume goes on from there"
+                )
         if self._events is not None:
             self._events.close()
 

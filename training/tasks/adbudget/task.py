@@ -82,7 +82,7 @@ def _write_report(account: Account, fit: "Fit | None", request: ReportRequest, n
 
     if not account.is_concave:
         narrator.say(
-            f"S-shaped curves: the best plans of {request.episodes:,} contexts are searched for; fewer, by "
+            f"note: S-shaped curves: the best plans of {request.episodes:,} contexts are searched for; fewer, by "
             f"--set evaluation_episodes={max(1, request.episodes // 4)}, take less time"
         )
     with narrator.stage("comparing with the best plans", parts_of(account, fit)) as stage:
