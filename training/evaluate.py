@@ -12,13 +12,8 @@ from numpy.typing import NDArray
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.training.environments.inspection import check_fits, inspect_environment
 from polserve.training.environments.limits import LAST_SEED, MAX_EVALUATION_STEPS
-from polserve.training.environments.making import (
-    EVALUATION_FIRST_SEED,
-    EnvironmentSpec,
-    EnvMaker,
-    from_message,
-    maker_name,
-)
+from polserve.training.environments.makers import EnvMaker, maker_name
+from polserve.training.environments.making import EVALUATION_FIRST_SEED, EnvironmentSpec, from_message
 from polserve.training.errors import InvalidOption, require, require_whole
 from polserve.training.evaluation.evaluation import Evaluation, EvaluationGames, evaluate_beside_random
 from polserve.training.evaluation.game_progress import SILENT, GameProgress, shown

@@ -11,7 +11,7 @@ from torch import nn
 
 from polserve.protos.shared.names import ACTION, OBSERVATION, VALUES
 from polserve.training.environments.limits import EVALUATION_EPISODES, MAX_EVALUATION_STEPS
-from polserve.training.environments.making import EnvMaker
+from polserve.training.environments.makers import EnvMaker
 from polserve.training.errors import require, require_given, require_json, require_kind, require_whole
 from polserve.training.evaluation.game_progress import shown
 from polserve.training.imports.importing import import_policy

@@ -13,7 +13,7 @@ from rich.console import Console
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.durable import new_folder
 from polserve.protos.shared.names import MODEL_FILE
-from polserve.training.environments.making import EnvMaker
+from polserve.training.environments.makers import EnvMaker
 from polserve.training.errors import (
     TrainingError,
     require,

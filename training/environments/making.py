@@ -5,7 +5,7 @@ import difflib
 import importlib
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from polserve.training.environments import old_gym
 from polserve.training.environments.beneath import Beneath, beneath, graph_layers, stack_length
 from polserve.training.environments.checked import Checked, CheckedVec
 from polserve.training.environments.faults import raised
+from polserve.training.environments.makers import EnvMaker
 from polserve.training.environments.rewards import with_paid_rewards
 from polserve.training.environments.wrappers import check_keeps_no_statistics
 from polserve.training.errors import InvalidOption, TrainingError, UnknownEnvironment, UnsupportedEnvironment
@@ -29,14 +30,11 @@ from polserve.training.errors import InvalidOption, TrainingError, UnknownEnviro
 Array: TypeAlias = NDArray[Any]
 Env: TypeAlias = gym.Env[Array, Any]
 VecEnv: TypeAlias = VectorEnv[Array, Array, Array]
-EnvMaker: TypeAlias = Callable[..., gym.Env[Any, Any]]
 
 OWN_NAMESPACE = "polserve/"
 """Before the ids of environments that come with polserve."""
 TASK_CATALOG = "polserve.training.tasks.catalog"
 """Knows environments that Gymnasium does not; a layer above, so that it is imported by name when one is asked for."""
-MAKER_ID = "environment"
-"""Id of an environment whose maker has no name of its own, and does not make one."""
 OF_OLD_GYM = "move it to Gymnasium, or register it with gym and give --env gym:ID"
 """What to do about an environment of the unmaintained gym."""
 SELECTION_FIRST_SEED = 1_000_000_000
@@ -78,22 +76,6 @@ class EnvironmentSpec:
             return EnvSpec(self.id, entry_point=self.maker)
         register(self)
         return old_gym.registered(self.id) if old_gym.is_old(self.id) else gym.registry[self.id]
-
-
-def maker_name(maker: EnvMaker, kwargs: Mapping[str, Any] | None = None) -> str:
-    """Id for an environment that is made by a callable: the callable's name, or where it has none, the class's.
-
-    For the latter the environment is made once, with its keyword arguments.
-    """
-    named = maker.func if isinstance(maker, partial) else maker
-    name = getattr(named, "__name__", "")
-    if name.isidentifier():
-        return str(name)
-    with contextlib.suppress(Exception):  # whatever it raises is told where the environment is made to be looked at
-        made = maker(**(kwargs or {}))
-        made.close()
-        return type(made.unwrapped).__name__
-    return MAKER_ID
 
 
 def from_message(policy: pb.PolicySpec, module: str) -> EnvironmentSpec:

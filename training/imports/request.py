@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polserve.training.environments.limits import EVALUATION_EPISODES, MAX_EVALUATION_STEPS
-from polserve.training.environments.making import EnvironmentSpec, EnvMaker, maker_name
+from polserve.training.environments.makers import EnvMaker, maker_name
+from polserve.training.environments.making import EnvironmentSpec
 from polserve.training.environments.old_gym import split_module
 from polserve.training.errors import InvalidOption, require
 from polserve.training.imports.places import Place

@@ -10,7 +10,8 @@ from statistics import fmean
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.training.environments.inspection import check_fits
 from polserve.training.environments.limits import MAX_EVALUATION_STEPS
-from polserve.training.environments.making import EnvMaker, from_message
+from polserve.training.environments.makers import EnvMaker
+from polserve.training.environments.making import from_message
 from polserve.training.errors import (
     FaultyEnvironment,
     InvalidOption,

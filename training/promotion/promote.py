@@ -5,7 +5,7 @@ from dataclasses import replace
 from polserve.protos.shared.names import CHAMPION
 from polserve.protos.shared.version_names import VersionName
 from polserve.training.environments.limits import LAST_SEED, MAX_EVALUATION_STEPS
-from polserve.training.environments.making import EnvMaker
+from polserve.training.environments.makers import EnvMaker
 from polserve.training.errors import (
     InvalidOption,
     PromotionRefused,

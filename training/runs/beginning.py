@@ -98,7 +98,8 @@ def begin(
     saved = checkpoint.load(options.folder) if options.is_resumed else None
     client = connect(options.tracking_uri)
     if saved is not None:
-        check_same_run(saved["identity"], identity_of(recipe, seed, trainee.environment.graph_wrappers))
+        ours = identity_of(recipe, seed, trainee.environment.graph_wrappers)
+        check_same_run(saved["identity"], ours, is_by_maker=recipe.environment.maker is not None)
         trainee.load_state(saved)
         initial = InitialWeights(**saved["initial_weights"])
         tracked = TrackedRun(client, saved["run_id"])

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
+from polserve.training.environments.makers import MAKER_ID
 from polserve.training.errors import CheckpointError
 from polserve.training.runs.recipe import Recipe
 
@@ -37,8 +38,13 @@ def identity_of(recipe: Recipe, seed: int, graph_wrappers: Sequence[str] = ()) -
     return {name: str(value) for name, value in settings.items()}
 
 
-def check_same_run(saved: Mapping[str, str], ours: Mapping[str, str]) -> None:
-    """Raise CheckpointError where the checkpoint is of a run with other settings."""
+def check_same_run(saved: Mapping[str, str], ours: Mapping[str, str], *, is_by_maker: bool = False) -> None:
+    """Raise CheckpointError where the checkpoint is of a run with other settings.
+
+    `is_by_maker` says that a callable makes our environment: earlier versions named it `MAKER_ID`.
+    """
+    if is_by_maker and saved["environment"] == MAKER_ID:
+        saved = {**saved, "environment": ours["environment"]}
     saved = {**{name: value for name, value in ADDED.items() if name in ours}, **saved}
     differing = [name for name in sorted(saved.keys() | ours.keys()) if saved.get(name) != ours.get(name)]
     if differing:

@@ -9,7 +9,8 @@ from typing import Any, get_args
 import gymnasium as gym
 
 from polserve.training.environments.inspection import EnvironmentFacts
-from polserve.training.environments.making import EnvironmentSpec, EnvMaker, maker_name
+from polserve.training.environments.makers import MAKER_ID, EnvMaker, maker_name
+from polserve.training.environments.making import EnvironmentSpec
 from polserve.training.environments.old_gym import PREFIX, split_module
 from polserve.training.errors import InvalidOption, require
 from polserve.training.registry.names import policy_name_from
@@ -85,12 +86,17 @@ class TrainRequest:
         return recipe, inspect_for(recipe)
 
     def default_folder(self, policy: str, *, is_resumed: bool) -> Path:
-        """Folder of the run, where none is given; a run that is resumed may have begun without `name`."""
-        folder = run_folder.default_folder(policy, self.seed)
-        if not is_resumed or self.name is None or run_folder.has_checkpoint(folder):
-            return folder
-        begun = run_folder.default_folder(dataclasses.replace(self, name=None).recipe().policy, self.seed)
-        return begun if run_folder.has_checkpoint(begun) else folder
+        """Folder of the run, where none is given.
+
+        A run that is resumed may have begun without `name`, or with a version that named callables otherwise.
+        """
+        names = [policy]
+        if is_resumed and self.name is not None:
+            names.append(dataclasses.replace(self, name=None).recipe().policy)
+        if is_resumed and callable(self.environment):
+            names.append(name_after(MAKER_ID))
+        folders = [run_folder.default_folder(name, self.seed) for name in names]
+        return next(filter(run_folder.has_checkpoint, folders), folders[0])
 
     @property
     def _is_preset(self) -> bool:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from polserve.training.environments.descriptions import describe
 from polserve.training.environments.inspection import inspect_environment
-from polserve.training.environments.making import EnvironmentSpec, make_env, make_vec, maker_name
+from polserve.training.environments.makers import maker_name
+from polserve.training.environments.making import EnvironmentSpec, make_env, make_vec
 from polserve.training.environments.spaces import component_bounds, discrete_actions, observation_box
 from polserve.training.errors import InvalidOption, UnknownEnvironment, UnsupportedEnvironment
 from polserve.training.evaluation.episodes import ObservationSample, play_episodes, play_together, random_policy

@@ -1,14 +1,18 @@
 """A run is resumed only as what it was."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
 from polserve.training.environments.making import EnvironmentSpec
 from polserve.training.errors import CheckpointError
+from polserve.training.runs import folder as run_folder
 from polserve.training.runs.identity import check_same_run, identity_of
 from polserve.training.runs.presets import PRESETS, Algorithm, defaults_of
 from polserve.training.runs.recipe import Recipe, with_options
+from polserve.training.runs.request import TrainRequest
+from tests.support.strangers import Line
 
 LINE = EnvironmentSpec("Line-v0")
 
@@ -44,3 +48,27 @@ def test_few_settings_are_listed_and_many_are_counted() -> None:
     told = refusal(recipe, preset)
     assert told.count(" was ") == 7  # with that the run "was started with"
     assert " settings more; resume" in told
+
+
+def test_a_run_by_an_earlier_version_goes_on_in_an_environment_that_a_callable_makes() -> None:
+    recipe = defaults_of("dqn", LINE, "line")
+    earlier = {**identity_of(recipe, 0), "environment": "environment"}
+    check_same_run(earlier, identity_of(recipe, 0), is_by_maker=True)
+    with pytest.raises(CheckpointError, match="its environment was environment and is Line-v0"):
+        check_same_run(earlier, identity_of(recipe, 0))
+    with pytest.raises(CheckpointError, match="its environment was Line-v0 and is environment"):
+        check_same_run(identity_of(recipe, 0), earlier, is_by_maker=True)
+
+
+@pytest.mark.parametrize("name", [None, "mine"])
+def test_the_folder_of_such_a_run_is_found(name: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    request = TrainRequest(lambda: Line(), "dqn", name=name)  # noqa: PLW0108 - as the runs of earlier versions had it
+    policy = request.recipe().policy
+    ours, earlier = run_folder.default_folder(policy, 0), run_folder.default_folder("environment", 0)
+    assert request.default_folder(policy, is_resumed=True) == ours
+    for folder, found in ((earlier, earlier), (ours, ours)):
+        folder.mkdir(parents=True)
+        (folder / run_folder.FILE_NAME).touch()
+        assert request.default_folder(policy, is_resumed=True) == found
+        assert request.default_folder(policy, is_resumed=False) == ours
