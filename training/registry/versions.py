@@ -5,29 +5,26 @@ import re
 import tempfile
 import time
 from hashlib import file_digest
-from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mlflow
-import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model, ModelSignature
+from mlflow.models import Model
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking.context.registry import resolve_tags
-from mlflow.types import Schema, TensorSpec
 
-from polserve.protos.shared.golden import states_of
-from polserve.protos.shared.names import CHAMPION, GOLDEN_FILE, MODEL_FILE, OBSERVATION, POLICY_TAG, SHA256_TAG
+from polserve.protos.shared.names import CHAMPION, MODEL_FILE, POLICY_TAG, SHA256_TAG
 from polserve.protos.shared.promotions import DECISION_RUN_TAG, DECISION_TAG
 from polserve.protos.shared.signing import SIGNATURE_FILE, sign_folder
 from polserve.protos.shared.version_names import VersionName
 from polserve.training.errors import RaceLost, RegistryError
 from polserve.training.registry.address import is_server
 from polserve.training.registry.aliases import AliasMove, ChampionAlias, champion_of, mover
+from polserve.training.registry.model_files import save_model
 from polserve.training.registry.names import logged_model_name
 from polserve.training.registry.store import registry_errors
 from polserve.training.versions.version import PolicyVersion
@@ -35,8 +32,6 @@ from polserve.training.versions.version import PolicyVersion
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-LARGEST_EXAMPLE_BYTES = 100_000
-"""MLflow writes an input example as JSON, which takes frames thirty times their size."""
 MAX_TAG_LENGTH = 1_000
 LOGGED_MODEL = re.compile("models:/(m-[0-9a-f]+)")
 """Source of a version that a run logged; a copy of a version has another."""
@@ -242,7 +237,7 @@ class PolicyRegistry:
         )
         with tempfile.TemporaryDirectory() as folder:
             model = Model(logged.artifact_location, run_id, model_uuid=logged.model_id, model_id=logged.model_id)
-            _save(version, Path(folder), model)
+            save_model(version, Path(folder), model)
             if key is not None:
                 sign_folder(Path(folder) / "model", name, key)
             client.log_model_artifacts(logged.model_id, str(Path(folder) / "model"))
@@ -275,32 +270,6 @@ class PolicyRegistry:
         return str(self.client.get_model_version_download_uri(policy, version))
 
 
-def _save(version: PolicyVersion, folder: Path, model: Model) -> None:
-    """Write the version into `folder`/model as MLflow's ONNX models are, described by `model`."""
-    golden = folder / GOLDEN_FILE.name
-    example = {name: version.golden[name][:2] for name in (OBSERVATION, *states_of(version.golden))}
-    np.savez_compressed(golden, allow_pickle=False, **version.golden)
-    mlflow.onnx.save_model(
-        version.model,
-        str(folder / "model"),
-        mlflow_model=model,
-        signature=_signature(version),
-        input_example=example if sum(array.nbytes for array in example.values()) <= LARGEST_EXAMPLE_BYTES else None,
-        pip_requirements=[f"{name}=={installed_version(name)}" for name in ("mlflow", "numpy", "onnxruntime")],
-        extra_files=[str(golden)],
-        onnx_execution_providers=["CPUExecutionProvider"],
-        save_as_external_data=False,
-    )
-
-
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest()
-
-
-def _signature(version: PolicyVersion) -> ModelSignature:
-    specs = {name: TensorSpec(array.dtype, (-1, *array.shape[1:]), name) for name, array in version.golden.items()}
-    return ModelSignature(
-        inputs=Schema([specs.pop(name) for name in (OBSERVATION, *states_of(version.golden))]),
-        outputs=Schema(list(specs.values())),
-    )
