@@ -11,7 +11,7 @@ from polserve.training.environments.spaces import short
 from polserve.training.errors import InvalidOption
 
 ROUNDING = 1e-6
-"""Part of a bound by which an action may be beyond it: that of float32's rounding."""
+"""Part of a bound, or of the range between both, by which an action may be beyond a bound: float32's rounding."""
 
 
 def checked_actions(name: str, given: object, n: int, space: gym.Space[Any]) -> NDArray[Any]:
@@ -38,7 +38,14 @@ def checked_actions(name: str, given: object, n: int, space: gym.Space[Any]) -> 
     if not is_inside.all():
         odd = actions[~is_inside.reshape(n, -1).all(axis=1)][0]
         raise InvalidOption(f"policy {name}: expected actions in {short(space)}, got {odd.tolist()}")
-    return actions if isinstance(space, Box) else actions.astype(np.int64)
+    if not _is_whole(space):
+        return actions
+    return actions.astype(space.dtype if isinstance(space, Box) else np.int64)
+
+
+def _is_whole(space: gym.Space[Any]) -> bool:
+    """Whether the actions are whole numbers."""
+    return not isinstance(space, Box) or np.dtype(space.dtype).kind in "iu"
 
 
 def _are_inside(actions: NDArray[Any], space: gym.Space[Any]) -> NDArray[np.bool_]:
@@ -51,9 +58,15 @@ def _are_inside(actions: NDArray[Any], space: gym.Space[Any]) -> NDArray[np.bool
         case MultiBinary():
             low, high = 0, 1
         case Box():
-            reach = [ROUNDING * np.maximum(1.0, np.abs(bound)) for bound in (space.low, space.high)]
-            low, high = space.low - reach[0], space.high + reach[1]
+            low, high = (space.low, space.high) if _is_whole(space) else _with_rounding(space)
         case _:
             return np.ones(actions.shape, np.bool_)
-    is_number = np.isfinite(actions) if isinstance(space, Box) else actions == np.rint(actions)
+    is_number = actions == np.rint(actions) if _is_whole(space) else np.isfinite(actions)
     return np.asarray(is_number & (actions >= low) & (actions <= high))
+
+
+def _with_rounding(space: Box) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Bounds of a space, each farther by `ROUNDING`: where one is 0, the range tells the size of its numbers."""
+    low, high = space.low.astype(np.float64), space.high.astype(np.float64)
+    width = np.where(np.isfinite(low) & np.isfinite(high), high - low, 0.0)
+    return low - ROUNDING * np.maximum(np.abs(low), width), high + ROUNDING * np.maximum(np.abs(high), width)
