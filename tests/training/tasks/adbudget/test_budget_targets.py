@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from rich.console import Console
 
 from polserve.training.errors import InvalidOption
 from polserve.training.runs.stages import Stages
-from polserve.training.tasks.adbudget.accounts import account_of, default_account
+from polserve.training.tasks.adbudget.accounts import Account, account_of, default_account
 from polserve.training.tasks.adbudget.curves.elsewhere import read_curves
 from polserve.training.tasks.adbudget.environment import AllocationVec
 from polserve.training.tasks.adbudget.plans.marginal import MarginalRule
@@ -23,6 +24,7 @@ from polserve.training.tasks.adbudget.plans.targets import (
     marginal_for_roas,
     require_spending,
     returned,
+    rounded_down,
 )
 from polserve.training.tasks.adbudget.report.regret import measure_regret
 from polserve.training.tasks.adbudget.sources import account_from_options
@@ -107,6 +109,23 @@ def test_a_last_unit_that_leaves_next_to_nothing_to_spend_is_refused(slope: floa
     with pytest.raises(InvalidOption, match=r"target_marginal: expected at most .*the last unit of money") as refusal:
         require_spending(account, 1e4)
     require_spending(account, figure_of(refusal.value))
+
+
+@pytest.mark.parametrize(("option", "require"), [("roas", marginal_for_roas), ("marginal", require_spending)])
+def test_caps_that_allow_next_to_no_spending_are_named_under_a_target(
+    option: str, require: Callable[[Account, float], object]
+) -> None:
+    told = rf"target_{option}: expected caps .* 1 % of the greatest budgets, got cap_factor=0.004 for 2 channels; give"
+    with pytest.raises(InvalidOption, match=told):
+        require(replace(default_account(2, horizon_days=8), cap_factor=0.004), 0.1)
+
+
+@pytest.mark.parametrize(
+    ("number", "rounded"),
+    [(0.102, 0.102), (0.1029, 0.102), (8.0, 8.0), (1.005, 1.0), (12345.0, 12300.0), (3e-9, 3e-9), (1e300, 1e300)],
+)
+def test_a_figure_is_rounded_down_and_three_digits_stay_as_they_are(number: float, rounded: float) -> None:
+    assert rounded_down(number) == rounded
 
 
 @pytest.mark.parametrize("target", [0.0, -1.0, float("nan"), float("inf")])

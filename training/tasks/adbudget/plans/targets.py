@@ -6,8 +6,8 @@ worth 0, so that what is spent returns its price at least. So the price at which
 the target says how far to go; smaller budgets stay above it where curves are concave.
 """
 
-import math
 from dataclasses import dataclass, replace
+from decimal import ROUND_FLOOR, Decimal
 
 import numpy as np
 
@@ -117,10 +117,12 @@ def marginal_for_roas(account: Account, roas: float) -> float:
     """Least marginal return at which the account's best plans return `roas`, above 0, for each unit of money.
 
     Raises:
-        InvalidOption: the curves return less, or as much for next to no money alone.
+        InvalidOption: the curves return less, or as much for next to no money alone, or the caps allow no more.
     """
     plans = AmplePlans(account)
-    if plans.at(0.0).on_spend >= roas:
+    freely = plans.at(0.0)
+    _require_room(plans, freely, "target_roas", account)
+    if freely.on_spend >= roas:
         return 0.0
     marginal = plans.least_for(roas)
     reached = plans.at(marginal)
@@ -134,24 +136,34 @@ def require_spending(account: Account, marginal: float) -> None:
     """Return if the best plans of ample budgets spend enough where a unit of money must return `marginal`.
 
     Raises:
-        InvalidOption: they spend next to nothing.
+        InvalidOption: they spend next to nothing, or the caps allow no more.
     """
     plans = AmplePlans(account)
+    _require_room(plans, plans.at(0.0), "target_marginal", account)
     if marginal >= plans.most or not plans.is_enough(plans.at(marginal)):
         raise _refusal("target_marginal", plans.greatest(marginal), marginal, account, "the last unit of money returns")
 
 
+def _require_room(plans: AmplePlans, freely: Returned, option: str, account: Account) -> None:
+    """Raise InvalidOption where the caps alone keep plans from spending enough: those that spend `freely`."""
+    if not plans.is_enough(freely):
+        raise InvalidOption(
+            f"{option}: expected caps that let plans spend {100 * LEAST_SPENT:g} % of the greatest budgets, got "
+            f"cap_factor={account.cap_factor:g} for {len(account.channels)} channels; give a greater cap_factor"
+        )
+
+
 def _refusal(option: str, most: float, got: float, account: Account, what: str) -> InvalidOption:
     return InvalidOption(
-        f"{option}: expected at most {_rounded_down(most):g}, got {got:g}: within {account.horizon_days} days, {what} "
+        f"{option}: expected at most {rounded_down(most):g}, got {got:g}: within {account.horizon_days} days, {what} "
         f"no more in plans that spend {100 * LEAST_SPENT:g} % of the greatest budgets; lower the target, or check the "
         "units of spends and returns"
     )
 
 
-def _rounded_down(number: float) -> float:
+def rounded_down(number: float) -> float:
     """Round a number to `DIGITS` significant digits, never up."""
     if number <= 0:
         return 0.0
-    unit = 10.0 ** (math.floor(math.log10(number)) - DIGITS + 1)
-    return math.floor(number / unit) * unit
+    exact = Decimal(repr(float(number)))  # floats divided by a unit may come out below a whole number
+    return float(exact.quantize(Decimal(1).scaleb(exact.adjusted() - DIGITS + 1), ROUND_FLOOR))
