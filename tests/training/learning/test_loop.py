@@ -194,7 +194,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     trainee.train()
     checkpoint.save(tmp_path, trainee.state())
     other = replace(RECIPE, network=NetworkConfig(hidden_sizes=(32,)))
-    with pytest.raises(CheckpointError, match="does not fit this run's network"):
+    with pytest.raises(CheckpointError, match="does not fit this run's network: perhaps the environment's"):
         build_trainee(other, 0).load_state(checkpoint.load(tmp_path))
 
 
