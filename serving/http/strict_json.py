@@ -59,12 +59,18 @@ def parse(data: bytes) -> Any:
         raise InvalidRequest("body", "JSON", str(error)[:SHOWN] or "something else") from None
 
 
-def numbers(value: object, field: str) -> NDArray[Any]:
+def numbers(value: object, field: str, *, is_exact: bool = True) -> NDArray[Any]:
     """Return the numbers of nested lists of equal lengths, whole ones as int64 and others as float64, or booleans.
 
     Where one of the whole ones is beyond int64, all are float64.
 
     A number beyond what float64 holds is infinite, which whoever takes the numbers refuses.
+
+    Args:
+        value: the lists, or one number.
+        field: what errors call it.
+        is_exact: whether to refuse whole numbers that float64 rounds; not where they are to be integers of 64 bits at
+            most, which none beyond int64 is, as whoever takes them says.
 
     Raises:
         InvalidRequest: they are none, or a whole one is beyond int64 and held by no float64.
@@ -78,7 +84,7 @@ def numbers(value: object, field: str) -> NDArray[Any]:
     is_beyond = array.dtype.kind in "uO" or (array.dtype.kind == "f" and bool((np.abs(array) >= BEYOND_INT64).any()))
     if is_beyond and all(isinstance(item, (int, float)) for item in np.asarray(value, object).flat):
         items = np.asarray(value, object).flat
-        array = np.array([_as_float(item, field) for item in items]).reshape(array.shape)
+        array = np.array([_as_float(item, field, is_exact=is_exact) for item in items]).reshape(array.shape)
     if array.dtype.kind not in "fib" or array.ndim > MOST_AXES:
         raise InvalidRequest(field, "numbers, in lists of equal lengths", _odd(value))
     return array
@@ -150,13 +156,13 @@ def _odd(value: object) -> str:
     return shown(value)
 
 
-def _as_float(value: float, field: str) -> float:
+def _as_float(value: float, field: str, *, is_exact: bool) -> float:
     """Return a number as a float; what no float holds is infinite, and a whole one that a float rounds is refused."""
     try:
         number = float(value)
     except OverflowError:
         return math.inf if value > 0 else -math.inf
-    if isinstance(value, int) and abs(number) < LARGE and int(number) != value:
+    if is_exact and isinstance(value, int) and abs(number) < LARGE and int(number) != value:
         raise InvalidRequest(field, "whole numbers that float64 holds", shown(value))
     return number
 

@@ -229,4 +229,5 @@ def test_a_cache_that_cannot_be_looked_at_is_no_error_of_the_settings(
         raise error
 
     monkeypatch.setattr(Path, "is_file" if isinstance(error, OSError) else "expanduser", fail)
-    assert load_settings({"cache_dir": "~/polserve"}).cache_dir == Path("~/polserve")
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert load_settings({"cache_dir": "~/polserve"}).cache_dir == Path("/home/somebody/polserve")
