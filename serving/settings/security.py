@@ -46,7 +46,7 @@ class SecuritySettings:
     jwt_policies_claim: str = "policies"
     """Claim that holds the names of the policies that one sees, in which * stands for any text; without it, all."""
     anonymous: Literal["none", "observe", "act"] = "none"
-    """Role of callers who show nothing, where there is --access, --jwt-keys or --tls-client-ca."""
+    """Role of callers who show nothing, where others must: with --access, --jwt-keys or --tls-client-ca."""
     reflection: Literal["open", "observe", "off"] = "observe"
     """Who may use gRPC reflection, which tells what there is to call: everybody, callers who may observe, or nobody."""
     metrics_access: Literal["open", "observe"] = "observe"
