@@ -6,9 +6,11 @@ from mlflow import MlflowClient
 from polserve.protos.shared.alias_history import HISTORY_TAG, Move, extended
 from polserve.protos.shared.names import CHAMPION
 from polserve.training.errors import PromotionRefused, RegistryError
+from polserve.training.promotion.past import PolicyPast
 from polserve.training.promotion.rollback import rollback
 from polserve.training.registry import aliases
 from polserve.training.registry.aliases import AliasMove
+from polserve.training.registry.versions import PolicyRegistry
 from tests.support.following import promoted, register_changed
 from tests.support.promoting import champion, command, history
 from tests.support.versions import make_frames_version
@@ -142,6 +144,8 @@ def test_a_refused_version_is_gone_back_to_only_where_that_is_said(store: Mlflow
 def test_where_services_refused_every_earlier_champion_they_are_all_named(store: MlflowClient, third: str) -> None:
     for version in ("1", "2"):
         store.set_model_version_tag(third, version, "polserve.rollout.blue", REFUSED)
+    past = PolicyPast.read(PolicyRegistry(store), third)
+    assert [(version, past.is_refused(version)) for version in past.earlier] == [("2", True), ("1", True)], past
     with pytest.raises(PromotionRefused, match=r"/2 is passed over: .*/1 is passed over: .* with allow_refused=True"):
         rollback(third)
     assert moved(rollback(third, allow_refused=True)) == ("3", "2")
