@@ -271,11 +271,12 @@ def defaults_of(algorithm: Algorithm, environment: EnvironmentSpec, policy: str)
         environment,
         network=NetworkConfig(standardise=True),
         agent=DQN,
-        exploration=REPEATING,
+        exploration=dataclasses.replace(REPEATING, epsilon_steps=30_000),
         replay=ReplayConfig(updates_per_vector_step=LoopConfig().n_envs),  # an update for each step
     )
     if algorithm == "pqn":  # which needs the normalisation in place of a target network
-        return dataclasses.replace(recipe, agent=PQN, network=NetworkConfig(layer_norm=True, standardise=True))
+        network = NetworkConfig(layer_norm=True, standardise=True)
+        return dataclasses.replace(recipe, agent=PQN, network=network, exploration=REPEATING)
     if algorithm in CONTINUOUS:
         return dataclasses.replace(
             recipe,
