@@ -13,20 +13,12 @@ from mlflow import MlflowClient
 
 from polserve.training.errors import CheckpointError, InvalidOption, TrainingError
 from polserve.training.train import TrainedVersion, train
+from tests.support.small_runs import SMALL
 from tests.support.stores import new_store
 from tests.support.strangers import Line
 
 # MLflow warns of itself when it is imported, and of the store that it keeps on this machine.
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-SMALL = {
-    "n_envs": 4,
-    "evaluation_episodes": 4,
-    "selection_episodes": 2,
-    "learning_starts": 64,
-    "replay_capacity": 4_000,
-    "max_evaluation_steps": 50,
-}
 
 
 @pytest.fixture(scope="module")

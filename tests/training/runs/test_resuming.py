@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 from polserve.training.errors import CheckpointError
 from polserve.training.runs import folder as run_folder
 from tests.support.promoting import Answer, command
+from tests.support.small_runs import SMALL
 from tests.support.stores import new_store
 
 pytestmark = [
@@ -20,14 +21,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # MLflow warns at its import and use
 ]
 
-SMALL = {
-    "n_envs": 4,
-    "evaluation_episodes": 4,
-    "selection_episodes": 2,
-    "learning_starts": 64,
-    "replay_capacity": 4_000,
-    "max_evaluation_steps": 50,
-}
 SETTINGS = [part for name, value in SMALL.items() for part in ("--set", f"{name}={value}")]
 FOLDER = Path("runs/cartpole-v1-seed0")
 
