@@ -80,11 +80,8 @@ class Connection(HttpToolsProtocol):
             self._refuse(*TOO_LARGE.args)
 
     def _refuse_request(self, error: httptools.HttpParserError) -> None:
-        """Refuse what is no request; where one before it is still being answered, end the connection after that."""
-        if self._is_in_head and not self.is_waiting:
-            self.cycle.keep_alive = False
-            self.transport.pause_reading()
-        elif isinstance(error.__context__, _Refusal):
+        """Refuse what is no request."""
+        if isinstance(error.__context__, _Refusal):
             self._refuse(*error.__context__.args)
         else:
             is_ours = isinstance(error, httptools.HttpParserCallbackError) or "Pause" in str(error)
@@ -198,8 +195,11 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse(self, status: bytes, text: bytes) -> None:
-        """End the connection with a status, where no other answer is under way."""
-        if not self.transport.is_closing():
+        """End the connection with a status; where a request before is still being answered, after that and without."""
+        if not self.is_waiting and (self._is_in_head or self.pipeline):
+            self.cycle.keep_alive = False
+            self.transport.pause_reading()
+        elif not self.transport.is_closing():
             if self.is_waiting or not self.cycle.response_started:
                 head = b"content-type: text/plain; charset=utf-8\r\nconnection: close\r\ncontent-length: %d" % len(text)
                 self.transport.write(b"HTTP/1.1 %s\r\n%s\r\n\r\n%s" % (status, head, text))

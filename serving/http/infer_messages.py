@@ -150,7 +150,7 @@ def pack(field: str, name: str, datatype: str, shape: Sequence[int], data: objec
     dtype = dtype_of(name, datatype)
     if data is None:
         raise InvalidRequest(f"{field}.data", f"numbers, or parameters.{SIZE} with a binary tensor", "none")
-    array = numbers(data, f"{field}.data", is_exact=dtype.kind == "f")
+    array = numbers(data, f"{field}.data", wanted=dtype)
     if array.dtype.kind == "b" != dtype.kind:
         raise InvalidRequest(f"{field}.data", f"numbers for {datatype}", "true or false")
     if array.size != prod(shape):

@@ -59,7 +59,7 @@ def parse(data: bytes) -> Any:
         raise InvalidRequest("body", "JSON", str(error)[:SHOWN] or "something else") from None
 
 
-def numbers(value: object, field: str, *, is_exact: bool = True) -> NDArray[Any]:
+def numbers(value: object, field: str, *, wanted: np.dtype[Any] | None = None) -> NDArray[Any]:
     """Return the numbers of nested lists of equal lengths, whole ones as int64 and others as float64, or booleans.
 
     Where one of the whole ones is beyond int64, all are float64.
@@ -69,8 +69,8 @@ def numbers(value: object, field: str, *, is_exact: bool = True) -> NDArray[Any]
     Args:
         value: the lists, or one number.
         field: what errors call it.
-        is_exact: whether to refuse whole numbers that float64 rounds; not where they are to be integers of 64 bits at
-            most, which none beyond int64 is, as whoever takes them says.
+        wanted: dtype that they are for, where that is known: numbers of uint64 come as such, and of integers beyond
+            those of another dtype whoever takes the numbers says what is wrong.
 
     Raises:
         InvalidRequest: they are none, or a whole one is beyond int64 and held by no float64.
@@ -81,9 +81,12 @@ def numbers(value: object, field: str, *, is_exact: bool = True) -> NDArray[Any]
         array = np.asarray(value)
     except (ValueError, OverflowError, RecursionError):
         raise InvalidRequest(field, "numbers in lists of equal lengths", _uneven(value)) from None
+    is_exact = wanted is None or wanted.kind == "f" or wanted == np.uint64
     is_beyond = array.dtype.kind in "uO" or (array.dtype.kind == "f" and bool((np.abs(array) >= BEYOND_INT64).any()))
-    if is_beyond and all(isinstance(item, (int, float)) for item in np.asarray(value, object).flat):
-        items = np.asarray(value, object).flat
+    items = list(np.asarray(value, object).flat) if is_beyond else []
+    if wanted == np.uint64 and items and all(type(item) is int and 0 <= item < 2**64 for item in items):
+        return np.array(items, np.uint64).reshape(array.shape)
+    if items and all(isinstance(item, (int, float)) for item in items):
         array = np.array([_as_float(item, field, is_exact=is_exact) for item in items]).reshape(array.shape)
     if array.dtype.kind not in "fib" or array.ndim > MOST_AXES:
         raise InvalidRequest(field, "numbers, in lists of equal lengths", _odd(value))

@@ -13,15 +13,24 @@ MAKER_ID = "environment"
 """Id of an environment whose maker has no name of its own, and does not make one."""
 
 
+def has_own_name(maker: EnvMaker) -> bool:
+    """Whether a callable has a name that an environment can be called by, as a class or a function has."""
+    return bool(_own_name(maker))
+
+
+def _own_name(maker: EnvMaker) -> str:
+    named = maker.func if isinstance(maker, partial) else maker
+    name = str(getattr(named, "__name__", ""))
+    return name if name.isidentifier() else ""
+
+
 def maker_name(maker: EnvMaker, kwargs: Mapping[str, Any] | None = None) -> str:
     """Id for an environment that is made by a callable: the callable's name, or where it has none, the class's.
 
     For the latter the environment is made once, with its keyword arguments.
     """
-    named = maker.func if isinstance(maker, partial) else maker
-    name = getattr(named, "__name__", "")
-    if name.isidentifier():
-        return str(name)
+    if own := _own_name(maker):
+        return own
     with contextlib.suppress(Exception):  # whatever it raises is told where the environment is made to be looked at
         made = maker(**(kwargs or {}))
         made.close()

@@ -68,5 +68,6 @@ def _are_inside(actions: NDArray[Any], space: gym.Space[Any]) -> NDArray[np.bool
 def _with_rounding(space: Box) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Bounds of a space, each farther by `ROUNDING`: where one is 0, the range tells the size of its numbers."""
     low, high = space.low.astype(np.float64), space.high.astype(np.float64)
-    width = np.where(np.isfinite(low) & np.isfinite(high), high - low, 0.0)
+    with np.errstate(over="ignore"):  # of bounds that are the largest numbers
+        width = np.where(np.isfinite(low) & np.isfinite(high), high - low, 0.0)
     return low - ROUNDING * np.maximum(np.abs(low), width), high + ROUNDING * np.maximum(np.abs(high), width)

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.training.environments.inspection import EnvironmentFacts
+from polserve.training.environments.makers import has_own_name
 from polserve.training.learning.compute import Device
 from polserve.training.registry.pages import run_page
 from polserve.training.registry.store import connect
@@ -98,8 +99,8 @@ def begin(
     saved = checkpoint.load(options.folder) if options.is_resumed else None
     client = connect(options.tracking_uri)
     if saved is not None:
-        ours = identity_of(recipe, seed, trainee.environment.graph_wrappers)
-        check_same_run(saved["identity"], ours, is_by_maker=recipe.environment.maker is not None)
+        ours, maker = identity_of(recipe, seed, trainee.environment.graph_wrappers), recipe.environment.maker
+        check_same_run(saved["identity"], ours, is_by_maker=maker is not None and not has_own_name(maker))
         trainee.load_state(saved)
         initial = InitialWeights(**saved["initial_weights"])
         tracked = TrackedRun(client, saved["run_id"])

@@ -41,7 +41,7 @@ def identity_of(recipe: Recipe, seed: int, graph_wrappers: Sequence[str] = ()) -
 def check_same_run(saved: Mapping[str, str], ours: Mapping[str, str], *, is_by_maker: bool = False) -> None:
     """Raise CheckpointError where the checkpoint is of a run with other settings.
 
-    `is_by_maker` says that a callable makes our environment: earlier versions named it `MAKER_ID`.
+    `is_by_maker` says that a callable without a name makes our environment: earlier versions named it `MAKER_ID`.
     """
     if is_by_maker and saved["environment"] == MAKER_ID:
         saved = {**saved, "environment": ours["environment"]}

@@ -156,5 +156,7 @@ def _resumable(folder: Path) -> Iterator[None]:
         hint = f"what was learned is saved in {folder}: once this is mended, give the same command with --resume"
         raise RegistryError(f"{error}; {hint}") from error
     except KeyboardInterrupt:
-        sys.stderr.write(f"\nstopped; what was learned is saved in {folder}: --resume goes on from there\n")
+        sys.stderr.write(
+            f"\nstopped; what was learned is saved in {folder}; a run that is resumed goes on from there\n"
+        )
         raise

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import gymnasium as gym
 
 from polserve.training.environments.inspection import EnvironmentFacts
-from polserve.training.environments.makers import MAKER_ID, EnvMaker, maker_name
+from polserve.training.environments.makers import MAKER_ID, EnvMaker, has_own_name, maker_name
 from polserve.training.environments.making import EnvironmentSpec
 from polserve.training.environments.old_gym import PREFIX, split_module
 from polserve.training.errors import InvalidOption, require
@@ -88,12 +88,12 @@ class TrainRequest:
     def default_folder(self, policy: str, *, is_resumed: bool) -> Path:
         """Folder of the run, where none is given.
 
-        A run that is resumed may have begun without `name`, or with a version that named callables otherwise.
+        A run that is resumed may have begun without `name`, or with a version that named lambdas otherwise.
         """
         names = [policy]
         if is_resumed and self.name is not None:
             names.append(dataclasses.replace(self, name=None).recipe().policy)
-        if is_resumed and callable(self.environment):
+        if is_resumed and callable(self.environment) and not has_own_name(self.environment):
             names.append(name_after(MAKER_ID))
         folders = [run_folder.default_folder(name, self.seed) for name in names]
         return next(filter(run_folder.has_checkpoint, folders), folders[0])

@@ -224,11 +224,30 @@ def test_a_request_that_begins_behind_a_large_body_is_no_large_head(server: Http
     assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200"] * 201
 
 
-@pytest.mark.parametrize("second", [b"GET /livez HTTP/1.1\r\n\r\n", b"nonsense\r\n\r\n"])
-def test_what_is_no_request_takes_no_answer_of_the_one_before_it(server: HttpServer, second: bytes) -> None:
-    answer = send(server.port, b"GET /slow HTTP/1.1\r\nHost: test\r\n\r\n" + second)
-    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200"]
-    assert answer.endswith(b"slowly")
+@pytest.mark.parametrize(
+    "second",
+    [
+        b"GET /livez HTTP/1.1\r\n\r\n",
+        b"nonsense\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nX: " + b"a" * 70_000,
+        b"POST /echo HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+    ids=["no host", "nonsense", "large head", "bad chunk"],
+)
+def test_what_is_no_request_takes_no_answer_of_the_one_before_it(
+    server: HttpServer, second: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "SILENCE_S", 0.5)  # after which a body that does not come is given up
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(b"GET /slow HTTP/1.1\r\nHost: test\r\n\r\n" + second[:20])
+        time.sleep(0.05)
+        connection.sendall(second[20:])
+        answer = b""
+        with contextlib.suppress(ConnectionResetError):
+            while piece := connection.recv(65536):
+                answer += piece
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"slowly" in answer
 
 
 def test_an_address_above_the_limit_is_refused_as_headers_are(server: HttpServer) -> None:

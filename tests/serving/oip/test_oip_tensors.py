@@ -81,3 +81,10 @@ def test_whole_numbers_that_no_float_holds_keep_their_value() -> None:
     large = 2**63 - 1
     assert np.frombuffer(pack("inputs[0]", "x", "INT64", (1,), [large]), "<i8").tolist() == [large]
     assert np.frombuffer(pack("inputs[0]", "x", "UINT64", (2,), [large, 1]), "<u8").tolist() == [large, 1]
+
+
+def test_uint64_in_json_is_exact_up_to_its_greatest() -> None:
+    sent = [2**53 + 1, 2**63, 2**64 - 1]
+    assert np.frombuffer(pack("x", "x", "UINT64", [3], sent), np.uint64).tolist() == sent
+    with pytest.raises(InvalidRequest, match=r"got -1"):
+        pack("x", "x", "UINT64", [2], [2**63, -1])

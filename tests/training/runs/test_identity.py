@@ -69,6 +69,8 @@ def test_the_folder_of_such_a_run_is_found(name: str | None, tmp_path: Path, mon
     assert request.default_folder(policy, is_resumed=True) == ours
     for folder, found in ((earlier, earlier), (ours, ours)):
         folder.mkdir(parents=True)
+        named = TrainRequest(Line, "dqn", name=name)
+        assert named.default_folder("other", is_resumed=True) != earlier, "a class was never named so"
         (folder / run_folder.FILE_NAME).touch()
         assert request.default_folder(policy, is_resumed=True) == found
         assert request.default_folder(policy, is_resumed=False) == ours

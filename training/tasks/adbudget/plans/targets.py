@@ -86,6 +86,11 @@ class AmplePlans:
         self.most = sales / self._least
         """No plan that spends enough returns as much for each unit of money."""
 
+    @property
+    def have_room(self) -> bool:
+        """Whether the caps allow as much as a policy must spend."""
+        return sum(context.budget for context in self._contexts) >= self._least
+
     def at(self, marginal: float) -> Returned:
         """Add up what the plans return that spend as long as a unit of money returns `marginal`."""
         return returned([replace(context, target_marginal=marginal) for context in self._contexts])
@@ -145,12 +150,19 @@ def require_spending(account: Account, marginal: float) -> None:
 
 
 def _require_room(plans: AmplePlans, freely: Returned, option: str, account: Account) -> None:
-    """Raise InvalidOption where the caps alone keep plans from spending enough: those that spend `freely`."""
-    if not plans.is_enough(freely):
+    """Raise InvalidOption where plans spend too little whatever is asked of them: those that spend `freely`."""
+    if plans.is_enough(freely):
+        return
+    share = f"{100 * LEAST_SPENT:g} % of the greatest budgets"
+    if not plans.have_room:
         raise InvalidOption(
-            f"{option}: expected caps that let plans spend {100 * LEAST_SPENT:g} % of the greatest budgets, got "
-            f"cap_factor={account.cap_factor:g} for {len(account.channels)} channels; give a greater cap_factor"
+            f"{option}: expected caps that let plans spend {share}, got cap_factor={account.cap_factor:g} for "
+            f"{len(account.channels)} channels; give a greater cap_factor"
         )
+    raise InvalidOption(
+        f"{option}: expected curves whose best plans spend {share}, got ones by which spending is worth nothing; "
+        "check the units of spends and returns"
+    )
 
 
 def _refusal(option: str, most: float, got: float, account: Account, what: str) -> InvalidOption:
