@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from polserve.protos.shared.names import SHA256_TAG
+from polserve.protos.shared.promotions import ROLLOUT_TAG
 from tests.support.postgresql import postgresql, programs
 from tests.support.proxy import Proxy, proxy
 from tests.support.running import mlflow_server
@@ -75,6 +76,9 @@ def copied(store: "MlflowClient", registered: str, name: str) -> Iterator[None]:
         copied = store.copy_model_version(f"models:/{registered}/{number}", name)
         sha256 = store.get_model_version(registered, number).tags[SHA256_TAG]
         store.set_model_version_tag(name, str(copied.version), SHA256_TAG, sha256)
+        for tag in store.get_model_version(name, str(copied.version)).tags:  # a copy has those of what it is of
+            if tag.startswith(ROLLOUT_TAG):
+                store.delete_model_version_tag(name, str(copied.version), tag)
     store.set_registered_model_tag(name, "polserve.policy", "true")
     promoted(store, name, "1", "the first version")
     yield
