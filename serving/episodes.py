@@ -15,7 +15,8 @@ from polserve.serving.errors import Expired, InvalidRequest, NotReady, Overloade
 from polserve.serving.policy import ObservationContract, Policy
 
 RETRY_AFTER_S = 1.0
-AT_MOST = f" of at most {MAX_REWARD:.2g}"
+REWARD_BOUND = f"of at most {MAX_REWARD:.2g}"
+"""The bound, as errors say it."""
 DRAINING = "draining: this process ends; open a new stream, another one will answer it"
 
 
@@ -74,7 +75,7 @@ class EpisodeState:
             InvalidRequest: no finite number, one that no float32 holds, or there was no action.
         """
         if not abs(reward) <= MAX_REWARD:
-            raise InvalidRequest("reward", f"a finite number{AT_MOST}", str(reward))
+            raise InvalidRequest("reward", f"a finite number {REWARD_BOUND}", str(reward))
         if self.step == 0:
             raise InvalidRequest("reward", "none before the first action", str(reward))
         self.episode_return = (self.episode_return or 0.0) + reward

@@ -10,7 +10,6 @@ from polserve.protos.shared.signing import (
     check_signature,
     key_files,
     read_public_key,
-    read_trusted_keys,
 )
 from polserve.serving.errors import ConfigurationError, RolloutRefused
 from polserve.serving.logs import Log
@@ -98,9 +97,7 @@ class _KeyFolder:
             ConfigurationError: the folder cannot be read, or holds no key the first time.
         """
         try:
-            if self._held is None:
-                read_trusted_keys(self._folder)
-            paths = key_files(self._folder)
+            paths = key_files(self._folder, may_be_empty=self._held is not None)
         except KeyRefused as refusal:
             raise ConfigurationError(f"{SETTING}: {refusal}") from refusal
         before, held, has_others = self._held or {}, {}, False
@@ -108,6 +105,8 @@ class _KeyFolder:
             try:
                 held[path] = read_public_key(path)
             except KeyRefused as refusal:
+                if self._held is None:
+                    raise ConfigurationError(f"{SETTING}: {refusal}") from refusal
                 log.error("not_reloaded", what=SETTING, kept="what the file held before", error=str(refusal))  # noqa: TRY400
                 has_others = True
                 if path in before:

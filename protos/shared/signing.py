@@ -66,25 +66,20 @@ def read_private_key(path: Path) -> "Ed25519PrivateKey":
     return key
 
 
-def read_trusted_keys(folder: Path) -> dict[str, "Ed25519PublicKey"]:
-    """Read the public keys in a folder; return them by id. Files whose name begins with a dot are left out.
+def key_files(folder: Path, *, may_be_empty: bool = False) -> list[Path]:
+    """Return the files in a folder of public keys, but for those whose name begins with a dot.
 
     Raises:
-        KeyRefused: a file holds none, or there is no file.
+        KeyRefused: it cannot be read, or is empty and may not be.
     """
-    paths = key_files(folder)
-    if not paths:
-        raise KeyRefused(folder, "a public key", "an empty folder", "openssl pkey -in KEY.pem -pubout -out NAME.pem")
-    return by_id(map(read_public_key, paths))
-
-
-def key_files(folder: Path) -> list[Path]:
-    """Return the files in a folder of public keys; raises KeyRefused where it cannot be read."""
     try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise KeyRefused(folder, "a folder of public keys", reason, "make it, and put a public key into it") from error
+    if not paths and not may_be_empty:
+        raise KeyRefused(folder, "a public key", "an empty folder", "openssl pkey -in KEY.pem -pubout -out NAME.pem")
+    return paths
 
 
 def by_id(keys: Iterable["Ed25519PublicKey"]) -> dict[str, "Ed25519PublicKey"]:

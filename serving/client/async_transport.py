@@ -59,7 +59,6 @@ class AsyncGrpcTransport:
 
     async def call(self, call: ClientCall[T]) -> T:
         """Make a call, again while the service is full; raises ClientError."""
-        self._link.check_open()
         self._enter()
         stub = next(self._budgets) if call.method == "Allocate" else next(self._stubs)
         method = getattr(stub, call.method)
@@ -79,7 +78,6 @@ class AsyncGrpcTransport:
 
     def open_stream(self) -> AsyncStream:
         """Open a stream of episodes; raises ClientError where the client was closed."""
-        self._link.check_open()
         self._enter()
         return AsyncGrpcStream(next(self._stubs), self._link, self._timeout_s, self._bearer)
 
@@ -90,7 +88,13 @@ class AsyncGrpcTransport:
             await channel.close()
 
     def _enter(self) -> None:
-        """Open the channels, which belong to the loop that runs now; raises InvalidArgument in another one."""
+        """Open the channels, which belong to the loop that runs now.
+
+        Raises:
+            InvalidArgument: they belong to another loop, or none runs.
+            ClientError: the client was closed.
+        """
+        self._link.check_open()
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:

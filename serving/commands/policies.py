@@ -84,15 +84,8 @@ def _describe(client: "PolicyClient", name: str, pages: "Pages", *, as_json: boo
         problem = f"no history at {pages.address} ({error}); give the address of the HTTP port with --http"
         history = {"state": "unknown", "problem": problem}
     if as_json:
-        print(
-            json.dumps(
-                {
-                    "live": json_format.MessageToDict(version.message, preserving_proto_field_name=True),
-                    "history": history,
-                },
-                indent=2,
-            )
-        )
+        told = json_format.MessageToDict(version.message, preserving_proto_field_name=True)
+        print(json.dumps({"live": told, "history": history}, indent=2))
         return
     for line in describe(policy, version):
         print(line)

@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -68,7 +69,7 @@ def watch(
 def metrics_page(address: str) -> str:
     """Return the address of a metrics page, which may be written without its scheme and its path."""
     full = address if "://" in address else f"http://{address}"
-    return full if full.rstrip("/").count("/") > 2 else f"{full.rstrip('/')}/metrics"  # noqa: PLR2004 - of the scheme
+    return full if urlsplit(full).path.strip("/") else f"{full.rstrip('/')}/metrics"
 
 
 def _summary(rates: "Rates") -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.calls import MAX_REWARD, MOST_SLOTS
 from polserve.protos.tensors import fill_tensor
-from polserve.serving.episodes import AT_MOST, EpisodeCounter, frame_contract
+from polserve.serving.episodes import REWARD_BOUND, EpisodeCounter, frame_contract
 from polserve.serving.errors import InvalidRequest
 from polserve.serving.handlers.codec import decode_observation
 from polserve.serving.inference.waiting import Result
@@ -64,7 +64,7 @@ class SlotsState:
         is_reward = np.abs(earned) <= MAX_REWARD
         if not is_reward.all():
             slot = int(np.flatnonzero(~is_reward)[0])
-            raise InvalidRequest("rewards", f"finite numbers{AT_MOST}", f"{earned[slot]} at [{slot}]")
+            raise InvalidRequest("rewards", f"finite numbers {REWARD_BOUND}", f"{earned[slot]} at [{slot}]")
         if not self.n_messages:
             raise InvalidRequest("rewards", "none before the first actions", f"{self.n} of them")
         self._returns += earned

@@ -24,18 +24,15 @@ SILENCE_S = 20.0
 """Time without a byte after which the rest of a body is no longer waited for, nor for an answer to be read."""
 SLOW_S, SLOW_BYTES_PER_S = 30.0, 1024
 """After this time a body must have come at this rate."""
-
-
 VERSIONS = ("1.1", "1.0")
+"""Versions of HTTP that are spoken here."""
 FRAMING = (b"content-length", b"transfer-encoding")
 """Headers that say where a body ends."""
+TOO_LARGE = (b"431 Request Header Fields Too Large", b"headers: expected at most 64 KiB, got more\n")
 
 
 class _Refusal(Exception):
     """Why a request is refused whose headers have been read: a status of HTTP, and a text."""
-
-
-TOO_LARGE = _Refusal(b"431 Request Header Fields Too Large", b"headers: expected at most 64 KiB, got more\n")
 
 
 class Connection(HttpToolsProtocol):
@@ -77,7 +74,7 @@ class Connection(HttpToolsProtocol):
             self._refuse_request(error)
         self._n_received += self._n_bytes
         if self._is_in_head and self._n_received > MAX_HEAD_BYTES:
-            self._refuse(*TOO_LARGE.args)
+            self._refuse(*TOO_LARGE)
 
     def _refuse_request(self, error: httptools.HttpParserError) -> None:
         """Refuse what is no request."""
@@ -146,7 +143,7 @@ class Connection(HttpToolsProtocol):
         if n_hosts > 1 or (n_hosts == 0 and version == VERSIONS[0]):
             raise _Refusal(b"400 Bad Request", b"host: expected one such header, got %d\n" % n_hosts)
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES:
-            raise TOO_LARGE
+            raise _Refusal(*TOO_LARGE)
 
     def on_message_complete(self) -> None:
         """Take notice that a request is whole; not where another parser is to read its body."""

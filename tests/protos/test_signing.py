@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -24,10 +24,12 @@ from polserve.protos.shared.signing import (
     SIGNATURE_FILE,
     KeyRefused,
     SignatureRefused,
+    by_id,
     check_signature,
+    key_files,
     key_id,
     read_private_key,
-    read_trusted_keys,
+    read_public_key,
     sign_folder,
 )
 from tests.support.signing import make_key, trust
@@ -36,6 +38,11 @@ from tests.support.versions import make_version
 KEY, OTHER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
 TRUSTED = {key_id(KEY.public_key()): KEY.public_key()}
 PEM, PKCS8 = Encoding.PEM, PrivateFormat.PKCS8
+
+
+def read_trusted_keys(folder: Path) -> dict[str, Ed25519PublicKey]:
+    """The keys in a folder, as a service that starts reads them."""
+    return by_id(map(read_public_key, key_files(folder)))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import re
 import socket
@@ -212,6 +213,13 @@ def test_what_is_no_request_is_refused(server: HttpServer, data: bytes) -> None:
 def test_headers_above_the_limit_are_refused_without_end_or_with_one(server: HttpServer, end: bytes) -> None:
     data = b"GET /livez HTTP/1.1\r\nX: " + b"a" * (connections.MAX_HEAD_BYTES + 1) + end
     assert status_of(send(server.port, data)) == 431
+
+
+def test_nothing_is_kept_of_a_connection_whose_headers_were_refused(server: HttpServer) -> None:
+    head = b"GET /livez HTTP/1.1\r\nHost: test\r\nX: " + b"a" * connections.MAX_HEAD_BYTES + b"\r\n\r\n"
+    assert status_of(send(server.port, head)) == 431
+    kind = connections.Connection
+    wait_until(lambda: gc.collect() >= 0 and not any(type(one) is kind for one in gc.get_objects()))
 
 
 def test_a_request_that_begins_behind_a_large_body_is_no_large_head(server: HttpServer) -> None:

@@ -203,12 +203,18 @@ def test_a_version_whose_spaces_services_refuse_is_not_promoted_unless_that_is_s
     assert allowed.exit_code == 0, allowed.error
 
 
-def test_it_is_compared_with_what_services_answer_with_though_the_champion_was_refused(
-    store: MlflowClient, policy: str
-) -> None:
+def refused_champion(store: MlflowClient, policy: str) -> str:
+    """Make a version with other spaces champion, as one that a service refused; return its number."""
     version = register_changed(store, policy, make_frames_version())
     promoted(store, policy, version, "for the test")
     store.set_model_version_tag(policy, version, "polserve.rollout.blue", "refused 2026-11-26T10:00:00Z other spaces")
+    return version
+
+
+def test_it_is_compared_with_what_services_answer_with_though_the_champion_was_refused(
+    store: MlflowClient, policy: str
+) -> None:
+    refused_champion(store, policy)
     answer = promote(policy, "2", "--force", "--reason", "for the test")
     assert answer.exit_code == 0, answer.error
 
@@ -216,9 +222,7 @@ def test_it_is_compared_with_what_services_answer_with_though_the_champion_was_r
 def test_it_is_compared_with_a_champion_that_one_service_refused_and_another_answers_with(
     store: MlflowClient, policy: str
 ) -> None:
-    version = register_changed(store, policy, make_frames_version())
-    promoted(store, policy, version, "for the test")
-    store.set_model_version_tag(policy, version, "polserve.rollout.blue", "refused 2026-11-26T10:00:00Z other spaces")
+    version = refused_champion(store, policy)
     store.set_model_version_tag(policy, version, "polserve.rollout.green", "live 2026-11-26T11:00:00Z")
     answer = promote(policy, "2", "--force", "--reason", "for the test")
     assert answer.exit_code == 1
