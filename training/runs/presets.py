@@ -251,17 +251,32 @@ PRESETS: Mapping[str, Recipe] = {
 def recipe_for(algorithm: Algorithm, environment: EnvironmentSpec, policy: str) -> Recipe:
     """Make the recipe of an algorithm with its own defaults, for an environment without a preset.
 
-    An Atari game gets screens, stack, convolutions and settings of the Ms. Pac-Man preset.
+    An Atari game gets screens, stack, convolutions and most settings of the Ms. Pac-Man preset.
 
     Raises:
         InvalidOption: there is no such algorithm.
     """
     require(algorithm in get_args(Algorithm), "algo", " or ".join(get_args(Algorithm)), algorithm)
     if algorithm in ARCADE and emits_colour_frames(environment):
-        preset = PRESETS[ARCADE[algorithm]]
-        stacked = dataclasses.replace(environment, frames=preset.environment.frames)
-        return dataclasses.replace(preset, policy=policy, environment=stacked)
+        return arcade_recipe(PRESETS[ARCADE[algorithm]], environment, policy)
     return defaults_of(algorithm, environment, policy)
+
+
+def arcade_recipe(preset: Recipe, environment: EnvironmentSpec, policy: str) -> Recipe:
+    """Make the recipe of an Atari game from a preset of Ms. Pac-Man's, less what suits that game's scores only.
+
+    Rewards are clipped, as is usual: a point of Pong's would be a tenth of a pellet's root, too little to learn from.
+    """
+    agent = preset.agent
+    if isinstance(agent, DqnConfig):
+        agent = dataclasses.replace(agent, kappa=None, adam_epsilon=1e-5)  # as small as Pong's values and gradients
+    return dataclasses.replace(
+        preset,
+        policy=policy,
+        environment=dataclasses.replace(environment, frames=preset.environment.frames),
+        agent=agent,
+        rewards=RewardConfig(reward_treatment="clip"),
+    )
 
 
 def defaults_of(algorithm: Algorithm, environment: EnvironmentSpec, policy: str) -> Recipe:

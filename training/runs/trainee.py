@@ -138,7 +138,7 @@ def _notes(recipe: Recipe, facts: EnvironmentFacts, setup: TaskSetup) -> tuple[s
     view = View.of(facts.learned_space or facts.observation_space)
     is_convolved = not recipe.is_continuous
     said = "" if setup.preprocessing else view.statement(is_convolved=is_convolved)
-    return (*facts.cautions, *facts.notes, *([said] if said else []))
+    return (*facts.cautions, *facts.notes, *setup.notes, *([said] if said else []))
 
 
 def _build_parts(recipe: Recipe, facts: EnvironmentFacts, setup: TaskSetup, compute: Compute, seed: int) -> LoopParts:

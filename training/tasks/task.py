@@ -118,6 +118,8 @@ class TaskSetup:
     """From observation and action to the action that is answered, likewise; None for the action as it is."""
     golden_size: int = GOLDEN_SIZE
     """Golden observations to sample."""
+    notes: tuple[str, ...] = ()
+    """What a person should know before hours are spent, a sentence each."""
     write_report: WriteReport = write_nothing
 
 

@@ -10,7 +10,9 @@ from gymnasium.spaces import Box
 
 from polserve.training.environments.making import EnvironmentSpec
 from polserve.training.errors import InvalidOption
-from polserve.training.runs.presets import PRESETS, recipe_for
+from polserve.training.learning.hyperparameters import DqnConfig
+from polserve.training.learning.rewards import treat
+from polserve.training.runs.presets import PRESETS, Algorithm, recipe_for
 from polserve.training.runs.recipe import Recipe, with_options
 from polserve.training.runs.trainee import build_trainee
 from polserve.training.tasks.atari.task import ATARI, emits_colour_frames
@@ -26,10 +28,29 @@ def test_an_atari_game_is_learned_as_ms_pacman_is(environment_id: str) -> None:
     recipe = recipe_for("dqn", EnvironmentSpec(environment_id), "game")
     assert (recipe.policy, recipe.environment.id, recipe.environment.frames) == ("game", environment_id, 4)
     assert recipe.task is ATARI
-    assert (recipe.agent, recipe.network, recipe.loop) == (preset.agent, preset.network, preset.loop)
+    assert (recipe.network, recipe.loop, recipe.replay) == (preset.network, preset.loop, preset.replay)
+    assert isinstance(recipe.agent, DqnConfig)
+    assert dataclasses.replace(recipe.agent, kappa=1.0, adam_epsilon=1e-4) == preset.agent
     changed = with_options(recipe, ["batch_size=32", "frames=2"])
     assert changed.agent == dataclasses.replace(recipe.agent, batch_size=32)
     assert changed.environment.frames == 2
+
+
+@pytest.mark.parametrize("algorithm", ["dqn", "pqn"])
+def test_a_point_counts_the_same_in_every_game(algorithm: Algorithm) -> None:
+    rewards = recipe_for(algorithm, EnvironmentSpec("ALE/Pong-v5"), "pong").rewards
+    paid = np.array([-1.0, 0.0, 1.0, 200.0], np.float32)
+    assert treat(paid, rewards.reward_treatment, rewards.reward_scale).tolist() == [-1.0, 0.0, 1.0, 1.0]
+
+
+def test_a_game_without_a_frame_skip_is_said_to_be_hard_and_learned_with_one() -> None:
+    bare = EnvironmentSpec("PongNoFrameskip-v4")
+    for environment, says in ((bare, 1), (dataclasses.replace(bare, kwargs={"frameskip": 4}), 0)):
+        recipe = with_options(recipe_for("dqn", environment, "pong"), [*SMALL, *FAST])
+        trainee = build_trainee(recipe, 0, "cpu")
+        next(iter(trainee.loop.run()))
+        trainee.close()
+        assert [("frameskip" in note) for note in trainee.notes] == [True] * says
 
 
 def test_a_game_that_emits_something_else_than_colour_frames_is_left_to_the_other_tasks() -> None:

@@ -68,7 +68,22 @@ def _set_up(environment: EnvironmentSpec, games: SelectionGames) -> TaskSetup:
     make_envs = partial(make_screens, environment)
     screens = Screens(Framing.of(environment.id))
     return TaskSetup(
-        make_envs, partial(mean_return, make_envs, games), preprocessing=screens, golden_size=GOLDEN_FRAMES
+        make_envs,
+        partial(mean_return, make_envs, games),
+        preprocessing=screens,
+        golden_size=GOLDEN_FRAMES,
+        notes=_notes(environment),
+    )
+
+
+def _notes(environment: EnvironmentSpec) -> tuple[str, ...]:
+    """Say that a game which asks for an action in every frame is hard to learn."""
+    kwargs = {**gym.registry[environment.id].kwargs, **environment.kwargs}
+    if kwargs.get("frameskip") != 1:
+        return ()
+    return (
+        f"{environment.id} asks for an action in each of its 60 frames a second, which is hard to learn from; with "
+        """--env-kwargs '{"frameskip": 4}' an action lasts for four frames, as in most published results""",
     )
 
 
