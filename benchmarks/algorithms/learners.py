@@ -26,7 +26,7 @@ from polserve.training.evaluation.episodes import play_episodes
 from polserve.training.learning.collector import ChooseActions
 from polserve.training.learning.hyperparameters import LoopConfig
 from polserve.training.learning.streams import Streams
-from polserve.training.runs.presets import Algorithm, recipe_for
+from polserve.training.runs.defaults import Algorithm, recipe_for
 from polserve.training.runs.recipe import with_options
 from polserve.training.runs.trainee import build_trainee
 

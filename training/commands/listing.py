@@ -11,7 +11,8 @@ from polserve.training.environments.making import EnvironmentSpec
 from polserve.training.learning import actor_critic_hyperparameters, hyperparameters
 from polserve.training.learning.actor_critic_hyperparameters import DdpgConfig, SacConfig
 from polserve.training.learning.hyperparameters import PqnConfig
-from polserve.training.runs.presets import PRESETS, Algorithm, defaults_of
+from polserve.training.runs.defaults import Algorithm, defaults_of
+from polserve.training.runs.presets import PRESETS
 from polserve.training.runs.recipe import Recipe
 
 WIDTH = 78

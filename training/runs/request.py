@@ -15,8 +15,9 @@ from polserve.training.environments.old_gym import PREFIX, split_module
 from polserve.training.errors import InvalidOption, require
 from polserve.training.registry.names import policy_name_from
 from polserve.training.runs import folder as run_folder
+from polserve.training.runs.defaults import Algorithm, recipe_for
 from polserve.training.runs.preflight import inspect_for
-from polserve.training.runs.presets import PRESETS, Algorithm, recipe_for
+from polserve.training.runs.presets import PRESETS
 from polserve.training.runs.recipe import Recipe, with_options
 from polserve.training.tasks.task import Narrator, TaskOptions
 

@@ -18,9 +18,9 @@ from polserve.training.learning.hyperparameters import RewardConfig
 from polserve.training.learning.return_spread import ReturnSpread
 from polserve.training.learning.transitions import VectorStep
 from polserve.training.runs import checkpoint
+from polserve.training.runs.defaults import Algorithm, recipe_for
 from polserve.training.runs.evaluating import Trained, make_version
 from polserve.training.runs.identity import check_same_run, identity_of
-from polserve.training.runs.presets import Algorithm, recipe_for
 from polserve.training.runs.recipe import Recipe, with_options
 from polserve.training.runs.stages import Stages
 from polserve.training.runs.trainee import build_trainee

@@ -16,7 +16,7 @@ from polserve.training.errors import FaultyEnvironment
 from polserve.training.evaluation.comparison import compare
 from polserve.training.evaluation.episodes import play_episodes, random_policy
 from polserve.training.promotion.match import Match, Side, play_match
-from polserve.training.runs.presets import Algorithm, recipe_for
+from polserve.training.runs.defaults import Algorithm, recipe_for
 from polserve.training.runs.recipe import Recipe, with_options
 from polserve.training.runs.request import as_settings
 from polserve.training.runs.trainee import build_trainee

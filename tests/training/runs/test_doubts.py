@@ -9,8 +9,8 @@ from polserve.training.environments.making import EnvironmentSpec
 from polserve.training.evaluation.evaluation import Evaluation
 from polserve.training.evaluation.statistics import summarise
 from polserve.training.learning.loop import TrainingResult
+from polserve.training.runs.defaults import Algorithm, recipe_for
 from polserve.training.runs.doubts import doubt
-from polserve.training.runs.presets import Algorithm, recipe_for
 from polserve.training.runs.recipe import with_options
 
 BY_CHANCE = list(np.random.default_rng(0).normal(10.0, 1.0, 50))

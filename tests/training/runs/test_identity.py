@@ -8,8 +8,9 @@ import pytest
 from polserve.training.environments.making import EnvironmentSpec
 from polserve.training.errors import CheckpointError
 from polserve.training.runs import folder as run_folder
+from polserve.training.runs.defaults import Algorithm, defaults_of
 from polserve.training.runs.identity import check_same_run, identity_of
-from polserve.training.runs.presets import PRESETS, Algorithm, defaults_of
+from polserve.training.runs.presets import PRESETS
 from polserve.training.runs.recipe import Recipe, with_options
 from polserve.training.runs.request import TrainRequest
 from tests.support.strangers import Line

@@ -12,7 +12,8 @@ from polserve.training.environments.making import EnvironmentSpec
 from polserve.training.errors import InvalidOption
 from polserve.training.learning.hyperparameters import DqnConfig
 from polserve.training.learning.rewards import treat
-from polserve.training.runs.presets import PRESETS, Algorithm, recipe_for
+from polserve.training.runs.defaults import Algorithm, recipe_for
+from polserve.training.runs.presets import PRESETS
 from polserve.training.runs.recipe import Recipe, with_options
 from polserve.training.runs.trainee import build_trainee
 from polserve.training.tasks.atari.task import ATARI, emits_colour_frames

@@ -81,10 +81,11 @@ def _notes(environment: EnvironmentSpec) -> tuple[str, ...]:
     kwargs = {**gym.registry[environment.id].kwargs, **environment.kwargs}
     if kwargs.get("frameskip") != 1:
         return ()
-    return (
+    note = (
         f"{environment.id} asks for an action in each of its 60 frames a second, which is hard to learn from; with "
-        """--env-kwargs '{"frameskip": 4}' an action lasts for four frames, as in most published results""",
+        """--env-kwargs '{"frameskip": 4}' an action lasts for four frames, as in most published results"""
     )
+    return (note,)
 
 
 def _sentence(environment_id: str) -> str:

@@ -5,7 +5,7 @@ import pytest
 
 from polserve.training.environments.making import EnvironmentSpec, make_env, make_vec
 from polserve.training.errors import UnknownEnvironment
-from polserve.training.runs.presets import recipe_for
+from polserve.training.runs.defaults import recipe_for
 from polserve.training.tasks.atari.task import ATARI
 from polserve.training.tasks.atari.vector import AS_GYMNASIUM_MAKES_IT, make_screens
 from polserve.training.tasks.catalog import published_scores
