@@ -37,6 +37,8 @@ class Account:
     event_probability: float = EVENT_PROBABILITY
     currency: str = "USD"
     """ISO 4217."""
+    return_unit: str = ""
+    """What sales are counted in where they are no money, such as orders; "" where they are money of the currency."""
     sales_noise: float = 0.0
     """Standard deviation of the logarithm of a factor of mean 1 on each day's sales."""
     ensemble: tuple[tuple[Channel, ...], ...] = ()
@@ -51,6 +53,7 @@ class Account:
         names = [channel.name for channel in self.channels]
         require(len(set(names)) == len(names) >= 1, "channels", "at least one, with names that differ", names)
         require(self.currency in CODES, "currency", "an ISO 4217 code such as EUR", self.currency)
+        require(isinstance(self.return_unit, str), "return_unit", "text, such as orders", self.return_unit)
         low, high = self.daily_budget
         require(0 < low <= high < math.inf, "daily_budget", "two numbers, 0 < least <= greatest", self.daily_budget)
         require(
@@ -70,6 +73,11 @@ class Account:
         for member in self.ensemble:
             own = [channel.name for channel in member]
             require(own == names, "ensemble", f"the channels {', '.join(names)} in each member", own)
+
+    @property
+    def sales_unit(self) -> str:
+        """What sales are counted in: the currency, or what is sold."""
+        return self.return_unit or self.currency
 
     @property
     def mean_event(self) -> float:
@@ -132,17 +140,24 @@ def account_from(value: "Account | Mapping[str, Any] | None", n_channels: int = 
         return default_account(n_channels)
     try:
         channels = tuple(Channel(**channel) for channel in value["channels"])
-        low, high = value["daily_budget"]
+        daily_budget = _two_numbers("daily_budget", value["daily_budget"])
         rest = {name: item for name, item in value.items() if name not in {"channels", "daily_budget"}}
         rest["ensemble"] = tuple(
             tuple(Channel(**channel) for channel in member) for member in value.get("ensemble", ())
         )
         if "weekday_demand" in rest:
             rest["weekday_demand"] = tuple(rest["weekday_demand"])
-        return Account(channels=channels, daily_budget=(float(low), float(high)), **rest)
+        return Account(channels=channels, daily_budget=daily_budget, **rest)
     except (ValueError, TypeError, KeyError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise InvalidOption(f"account: expected an object as docs/adbudget.md describes it ({reason})") from error
+
+
+def _two_numbers(name: str, value: object) -> tuple[float, float]:
+    """Least and greatest of a range; raises InvalidOption."""
+    if isinstance(value, (list, tuple)) and [isinstance(end, (int, float)) for end in value] == [True, True]:
+        return float(value[0]), float(value[1])
+    raise InvalidOption(f"{name}: expected two numbers, the least and the greatest, such as [500, 2000], got {value}")
 
 
 CHANNELS: Mapping[str, Channel] = {

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polserve.training.errors import InvalidOption, require
-from polserve.training.tasks.adbudget.accounts import Account, account_from
+from polserve.training.tasks.adbudget.accounts import Account, account_from, default_account
+from polserve.training.tasks.adbudget.history.currencies import code_of
 from polserve.training.tasks.task import Narrator, TaskOptions
 
 if TYPE_CHECKING:
@@ -53,8 +54,12 @@ def _from_history(path: Path, options: TaskOptions, narrator: Narrator) -> "tupl
     from polserve.training.tasks.adbudget.curves.lift import read_lift_tests
     from polserve.training.tasks.adbudget.history.history import read_history
 
-    given = options.given
+    given = dict(options.given)
     _check_given("--data", given, NOT_IN_DATA, "history")
+    if isinstance(given.get("currency"), str):
+        given["currency"] = code_of(given["currency"]) or given["currency"]
+    likely = default_account()
+    _with_given(replace(likely, ensemble=(likely.channels,)), given)  # so that a fault is told before the fit
     history = read_history(path)
     also = f"; left alone: {', '.join(history.ignored)}" if history.ignored else ""
     narrator.say(f"channels of {path}: {', '.join(history.channels)}{also}")
@@ -87,6 +92,8 @@ def _from_curves(path: Path, options: TaskOptions, narrator: Narrator) -> Accoun
     narrator.say(f"read the curves of {len(curves.channels)} channels{draws} from {path}")
     for line in curves.statement():
         narrator.say(line)
+    for line in curves.warnings():
+        narrator.say(f"warning: {line}")
     return _with_given(curves.account(), given)
 
 

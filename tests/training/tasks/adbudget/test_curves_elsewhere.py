@@ -64,6 +64,49 @@ def test_a_csv_file_says_the_same_as_a_json_file(tmp_path: Path) -> None:
     assert read_curves(path) == read(tmp_path, TV, SEARCH)
 
 
+def test_an_error_names_the_file_once(tmp_path: Path) -> None:
+    path = written(tmp_path, {name: value for name, value in TV.items() if name != "slope"})
+    with pytest.raises(InvalidOption) as refusal:
+        read_curves(path)
+    assert str(refusal.value) == f"{path}, curve 1: slope: expected a number, with a decimal point, got none"
+
+
+def test_a_document_in_another_encoding_is_read(tmp_path: Path) -> None:
+    path = written(tmp_path, TV)
+    known = read_curves(path)
+    path.write_bytes(path.read_text().encode("utf-16"))
+    assert read_curves(path) == known
+
+
+@pytest.mark.parametrize(
+    ("change", "common", "warning"),
+    [
+        (
+            {"sales_max": 0.4},
+            {"return_scale": 1},
+            "is implausibly little; 1 of the return is likely not 1 EUR, but what",
+        ),
+        (
+            {"half_saturation": 0.4},
+            {"spend_scale": 1},
+            "are implausibly little; 1 of the spend is likely not 1 EUR, but",
+        ),
+        ({"sales_max": 9e6}, {}, "implausibly much; 1 of the spend is likely not 1 EUR"),
+        ({"sales_max": 0.4}, {"return_scale": 1, "return_unit": "orders"}, None),
+        ({}, {}, None),
+    ],
+)
+def test_a_curve_in_a_unit_that_is_likely_another_is_warned_of(
+    tmp_path: Path, change: dict[str, Any], common: dict[str, Any], warning: str | None
+) -> None:
+    warnings = read(tmp_path, {**TV, **change}, SEARCH, **common).warnings()
+    if warning is None:
+        assert warnings == []
+    else:
+        assert warnings[0].startswith("tv: ")
+        assert warning in warnings[0]
+
+
 def test_draws_become_an_ensemble_and_their_medians_the_curve(tmp_path: Path) -> None:
     draws = [{**TV, "draw": draw, "sales_max": 70.0 * draw} for draw in (1, 2, 3)]
     curves = read(tmp_path, *draws)
@@ -83,8 +126,10 @@ def test_of_many_draws_some_at_even_distances_are_learned_over(tmp_path: Path) -
 def test_returns_that_are_no_money_are_counted_in_their_own_unit_or_valued(tmp_path: Path) -> None:
     orders = read(tmp_path, TV, return_unit="orders", return_scale=1)
     assert (orders.return_unit, orders.is_money) == ("orders", False)
+    assert (orders.account().currency, orders.account().sales_unit) == ("EUR", "orders")
     valued = read(tmp_path, TV, return_unit="orders", return_scale=1, return_value=25)
     assert (valued.return_unit, valued.is_money) == ("EUR", True)
+    assert valued.account().sales_unit == "EUR"
     assert valued.channels[0].sales_max == pytest.approx(25 * orders.channels[0].sales_max)
 
 
@@ -93,9 +138,14 @@ def test_returns_that_are_no_money_are_counted_in_their_own_unit_or_valued(tmp_p
     [
         ({"saturation": "weibull"}, "curve 1: saturation: expected hill or michaelis-menten or logistic, got weibull"),
         ({"half_saturation": -5}, "curve 1: half_saturation: expected a number above 0, got -5"),
-        ({"sales_max": 0}, "curve 1: sales_max: expected a number above 0"),
+        (
+            {"sales_max": 0},
+            "curve 1: sales_max: expected a number above 0, got 0, which is no effect; leave the channel",
+        ),
+        ({"sales_max": 0, "draw": 1}, "or, where other draws found one, write a thousandth of theirs"),
         ({"sales_max": math.nan}, "curve 1: sales_max: expected a number, with a decimal point, got nan"),
-        ({"slope": "2,2"}, "curve 1: slope: expected a number, with a decimal point, got 2,2"),
+        ({"slope": "steep"}, "curve 1: slope: expected a plain number such as -1234.56, of at most 1e+12, got 'steep'"),
+        ({"half_saturation": "90.000"}, "curve 1: half_saturation: '90.000' can be read in two ways, as 90 if a point"),
         ({"slope": True}, "curve 1: slope: expected a number"),
         ({"slope": 40}, "tv: slope: expected a number above 0, up to 10"),
         ({"slope": None}, "curve 1: slope: expected a number"),
@@ -143,30 +193,6 @@ def test_a_file_whose_units_or_channels_are_unclear_is_refused(
     assert message in str(refusal.value)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "a header and a row for each curve, got an empty file"),
-        ("channel,saturation\n", "at least one curve, got none"),
-        ("channel,channel\ntv,tv\n", "line 1: expected each column once, got channel twice"),
-        ("channel,saturation\ntv\n", "line 2: expected 2 cells, as in the header, got 1"),
-        ("{", "expected JSON"),
-        ("[]", "an object with a list 'curves', got list"),
-        ('{"curves": 3}', "curves: expected a list of objects"),
-        ('{"curves": [3]}', "curve 1: expected an object, got int"),
-        ('{"curves": []}', "at least one curve, got none"),
-    ],
-)
-def test_a_file_without_curves_is_refused(tmp_path: Path, text: str, message: str) -> None:
-    path = tmp_path / "curves"
-    path.write_text(text)
-    with pytest.raises(InvalidOption) as refusal:
-        read_curves(path)
-    assert message in str(refusal.value)
-    with pytest.raises(InvalidOption, match="a JSON or CSV file of curves"):
-        read_curves(tmp_path)
-
-
 def configured(tmp_path: Path, given: dict[str, Any], *curves: dict[str, Any], **options: Any) -> tuple[Account, str]:
     said = io.StringIO()
     asked = TaskOptions(curves=written(tmp_path, *curves), given=given, **options)
@@ -183,6 +209,8 @@ def test_a_task_is_made_of_curves_and_of_what_they_do_not_tell(tmp_path: Path) -
     assert account.weekday_demand[5] == 1.2
     assert "tv: S-shaped, steepest at" in said
     assert "from 7 days after the spend" in said
+    assert "warning" not in said
+    assert "warning: tv: " in configured(tmp_path, given, {**TV, "sales_max": 0.001}, SEARCH)[1]
     env = AllocationEnv(account)
     observation, _ = env.reset(seed=0)
     assert observation in env.observation_space
@@ -213,6 +241,11 @@ def test_a_return_on_spend_needs_returns_in_money(tmp_path: Path) -> None:
         ({"ensemble": True}, {}, "ensemble: expected curves with draws, got none"),
         ({"ensemble": 3}, {}, "ensemble: expected true or false"),
         ({"daily_budget": [0, 1]}, {}, "daily_budget: expected two numbers"),
+        (
+            {"daily_budget": 500},
+            {},
+            "daily_budget: expected two numbers, the least and the greatest, such as [500, 2000]",
+        ),
         ({}, {"data": Path("history.csv")}, "data, curves: expected one of the two"),
         ({}, {"target_roas": 1.0, "target_marginal": 1.0}, "target_roas, target_marginal: expected one of the two"),
     ],

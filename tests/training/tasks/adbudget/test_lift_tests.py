@@ -28,6 +28,20 @@ def test_each_line_is_a_lift_test_of_a_channel(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "line",
+    ["Search;1.300,50;-1.300,50;-1.240,5;60;28", "search;1300,5;\N{MINUS SIGN}1300,5;-1240,5;60;28,000"],
+)
+def test_numbers_are_read_as_those_of_a_history(tmp_path: Path, line: str) -> None:
+    (test,) = read(tmp_path, f"{HEADER},days".replace(",", ";"), line)
+    assert test == LiftTest("search", 1300.5, -1300.5, -1240.5, 60.0, 28)
+
+
+def test_an_effect_with_two_readings_is_refused_with_both(tmp_path: Path) -> None:
+    with pytest.raises(InvalidOption, match=r"'-1\.240' can be read in two ways, as -1\.24 .* as -1240"):
+        read(tmp_path, HEADER, "search,600,-600,-1.240,150")
+
+
+@pytest.mark.parametrize(
     ("lines", "said"),
     [
         ([HEADER], "expected at least one lift test, got a header alone"),
@@ -35,16 +49,18 @@ def test_each_line_is_a_lift_test_of_a_channel(tmp_path: Path) -> None:
         ([HEADER, "tv,300,-300,-410,60"], "line 2: channel: expected a channel of the history (facebook, search)"),
         (
             [HEADER, "search,300,lots,40,60"],
-            "line 2: spend_change: expected a plain number such as -1234.56, got 'lots'",
+            "line 2: spend_change: expected a plain number such as -1234.56, of at most 1e+12, got 'lots'",
         ),
         ([HEADER, "search,300,-400,40,60"], "line 2: spend_change: expected a change, to no less than 0 from 300"),
         ([HEADER, "search,300,0,40,60"], "line 2: spend_change: expected a change"),
         ([HEADER, "search,300,10,40,0"], "line 2: standard_error: expected a positive number, got 0"),
-        ([HEADER, "search,300,10,nan,5"], "line 2: sales_change: expected a finite number, got nan"),
+        ([HEADER, "search,300,10,nan,5"], "line 2: sales_change: expected a plain number such as -1234.56, of"),
         ([f"{HEADER},days", "search,300,10,4,5,2.5"], "line 2: days: expected 0 to 366 whole days, got 2.5"),
         ([HEADER, "search,300,-300,-410,1e-7"], "line 2: standard_error: expected at least a thousandth of the effect"),
-        ([HEADER, "search,1e300,10,40,5"], "line 2: spend: expected an amount up to 1e+12, got 1e300"),
-        ([HEADER, "search,300,10,-1e13,5e11"], "line 2: sales_change: expected an amount up to 1e+12, got -1e13"),
+        ([HEADER, "search,1e300,10,40,5"], "line 2: spend: expected a plain number such as -1234.56, of at most"),
+        ([HEADER, "search,300,10,-1e13,5e11"], "of at most 1e+12, got -1e13"),
+        ([HEADER, "search,300,10,(40),5"], "got '(40)'; write what is below 0 with a minus in front, such as -5.00"),
+        ([f"{HEADER},days", "search,300,10,4,5,"], "line 2: days: expected a plain number such as -1234.56, of at"),
     ],
 )
 def test_a_line_that_is_no_lift_test_is_refused(tmp_path: Path, lines: list[str], said: str) -> None:

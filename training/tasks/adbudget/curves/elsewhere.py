@@ -8,7 +8,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from polserve.training.errors import InvalidOption, require
 from polserve.training.tasks.adbudget.accounts import Account, account_of
 from polserve.training.tasks.adbudget.curves.response import MOST_LAG_DAYS, Channel
 from polserve.training.tasks.adbudget.curves.rows import Row, read_rows
-from polserve.training.tasks.adbudget.history.currencies import CODES
+from polserve.training.tasks.adbudget.history.currencies import CODES, code_of
 
 DAYS = {"day": 1, "week": 7}
 """Days of each period that curves are told in."""
@@ -30,6 +29,10 @@ MOST_DRAWS = 50
 """Draws that are learned over: more tell little more, and all are part of the policy version."""
 ADSTOCKS = ("normalised", "plain")
 """Weights that add up to 1; or 1, retention, retention^2 ..."""
+PLAUSIBLE_RETURN = (0.01, 1000.0)
+"""What a spend at half saturation returns, to itself, at least and at most; beyond it a unit is likely wrong."""
+LEAST_HALF_SATURATION = 1.0
+"""Money a day: a channel that is half saturated by less was likely scaled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,10 @@ class FittedCurves:
     def account(self, horizon_days: int = 30) -> Account:
         """Budgets in proportion to what the channels can use."""
         account = account_of(self.channels, horizon_days)
-        return replace(account, currency=self.currency, ensemble=self.learned, weekday_demand=(1.0,) * 7)
+        unit = "" if self.is_money else self.return_unit
+        return replace(
+            account, currency=self.currency, return_unit=unit, ensemble=self.learned, weekday_demand=(1.0,) * 7
+        )
 
     @property
     def learned(self) -> tuple[tuple[Channel, ...], ...]:
@@ -60,6 +66,29 @@ class FittedCurves:
         """Sentences on each channel."""
         return [_statement(channel, self.currency, self.return_unit) for channel in self.channels]
 
+    def warnings(self) -> list[str]:
+        """Sentences on curves whose unit is likely another than the file says."""
+        doubts = {channel.name: self._doubt(channel) for channel in self.channels}
+        return [f"{name}: {doubt}" for name, doubt in doubts.items() if doubt]
+
+    def _doubt(self, channel: Channel) -> str:
+        """Why the units of a curve are likely wrong, and what to give; "" where they are plausible."""
+        half, returned = channel.half_saturation, channel.sales_max / 2
+        least, most = PLAUSIBLE_RETURN
+        spend = f"{half:,.2f} {self.currency} a day, which bring half of the most that the channel returns,"
+        scaled = f"1 of the spend is likely not 1 {self.currency}, but what the tool scaled it by: give a spend_scale"
+        if half < LEAST_HALF_SATURATION:
+            return f"{spend} are implausibly little; {scaled}"
+        if not self.is_money or least * half <= returned <= most * half:
+            return ""
+        got = f"{spend} return {returned:,.2f}, which is implausibly"
+        if returned > most * half:
+            return f"{got} much; {scaled}"
+        return (
+            f"{got} little; 1 of the return is likely not 1 {self.return_unit}, but what the tool scaled its target "
+            "by, such as the greatest sales of a period: give a return_scale"
+        )
+
 
 def read_curves(path: Path) -> FittedCurves:
     """Read curves from a JSON or CSV file.
@@ -68,7 +97,7 @@ def read_curves(path: Path) -> FittedCurves:
         InvalidOption: the file holds no such curves; the error names the row, the field, and what was expected.
     """
     rows = read_rows(path)
-    currency, unit = (_same(rows, name) for name in ("spend_unit", "return_unit"))
+    currency, unit = (_same_unit(rows, name) for name in ("spend_unit", "return_unit"))
     require(currency in CODES, f"{path}: spend_unit", "a currency's ISO 4217 code, such as EUR", currency or "none")
     require(bool(unit), f"{path}: return_unit", f"what is returned, such as {currency} or orders", "none")
     valued = ["return_value" in row.fields for row in rows]
@@ -92,16 +121,19 @@ def read_curves(path: Path) -> FittedCurves:
     return FittedCurves(channels, draws, currency, currency if is_valued else unit, is_valued or unit == currency)
 
 
-def _check_channels(path: Path, by_draw: Mapping[int, Mapping[str, Channel]], names: Sequence[str], rows: Any) -> None:
+def _check_channels(
+    path: Path, by_draw: Mapping[int, Mapping[str, Channel]], names: Sequence[str], rows: Sequence[Row]
+) -> None:
     for draw, drawn in by_draw.items():
         missing = [name for name in names if name not in drawn]
         where = f"{path}: draw {draw}" if draw else f"{path}"
         require(not missing, where, f"a curve for each of {', '.join(names)}", f"none for {', '.join(missing)}")
-    wanted = rows[0].fields.get("channels")
-    if wanted is not None:
-        is_list = isinstance(wanted, list) and all(isinstance(name, str) for name in wanted)
-        require(is_list, f"{path}: channels", "a list of names", wanted)
-        require(sorted(wanted) == sorted(names), f"{path}: channels", f"the curves' {', '.join(names)}", wanted)
+    for row in rows:
+        wanted = row.fields.get("channels")
+        if wanted is not None:
+            is_list = isinstance(wanted, list) and all(isinstance(name, str) for name in wanted)
+            require(is_list, f"{path}: channels", "a list of names", wanted)
+            require(sorted(wanted) == sorted(names), f"{path}: channels", f"the curves' {', '.join(names)}", wanted)
 
 
 def _channel(row: Row) -> Channel:
@@ -111,9 +143,9 @@ def _channel(row: Row) -> Channel:
     parameters = SATURATIONS[saturation]
     if "slope" not in parameters and "slope" in row.fields:
         raise InvalidOption(f"{row.where}: slope: expected none for {saturation}, which has none; got one")
-    adstock = row.text("adstock", "normalised")
+    adstock = row.text("adstock", "normalised").lower()
     require(adstock in ADSTOCKS, f"{row.where}: adstock", " or ".join(ADSTOCKS), adstock)
-    period = row.text("period")
+    period = row.text("period").lower()
     require(period in DAYS, f"{row.where}: period", " or ".join(DAYS), period or "none")
     days = DAYS[period]
     retention = row.number("retention")
@@ -124,19 +156,30 @@ def _channel(row: Row) -> Channel:
     lag = row.number("lag", 0.0)
     most_lag = MOST_LAG_DAYS // days
     require(lag in range(most_lag + 1), f"{row.where}: lag", f"whole {period}s from 0 to {most_lag}", lag)
-    sales = row.positive("sales_max") * row.positive("return_scale", 1.0) * row.positive("return_value", 1.0)
+    sales = _sales_max(row) * row.positive("return_scale", 1.0) * row.positive("return_value", 1.0)
+    name, slope = row.text("channel"), row.positive("slope") if "slope" in parameters else 1.0
     try:
         return Channel(
-            name=row.text("channel"),
+            name=name,
             retention=retention ** (1 / days),
             half_saturation=half / days,
             sales_max=sales / days,
-            slope=row.positive("slope") if "slope" in parameters else 1.0,
+            slope=slope,
             saturation="logistic" if saturation == "logistic" else "hill",
             lag_days=int(lag) * days,
         )
     except InvalidOption as error:
         raise InvalidOption(f"{row.where}: {error}") from error
+
+
+def _sales_max(row: Row) -> float:
+    """Most that the channel returns, in the row's own unit and period."""
+    if row.number("sales_max") != 0:
+        return row.positive("sales_max")
+    remedy = "leave the channel out, so that it gets no money"
+    if _draw(row):
+        remedy += "; or, where other draws found one, write a thousandth of theirs"
+    raise InvalidOption(f"{row.where}: sales_max: expected a number above 0, got 0, which is no effect; {remedy}")
 
 
 def _half_saturation(row: Row, saturation: str) -> float:
@@ -168,9 +211,9 @@ def _middle(draws: Sequence[Sequence[Channel]]) -> tuple[Channel, ...]:
     return tuple(middle)
 
 
-def _same(rows: Sequence[Row], name: str) -> str:
-    """Text that all rows have in common."""
-    found = {row.text(name, "") for row in rows}
+def _same_unit(rows: Sequence[Row], name: str) -> str:
+    """Read the unit that all rows have in common; a currency by its code."""
+    found = {code_of(text) or text for row in rows for text in [row.text(name, "")]}
     require(len(found) == 1, f"{rows[0].path}: {name}", "one for all curves", ", ".join(sorted(found)))
     return found.pop()
 

@@ -1,15 +1,15 @@
 """Lift tests: what an experiment found that a change of a channel's spend does to sales."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from math import isfinite
 from pathlib import Path
 
 import numpy as np
 
-from polserve.training.errors import InvalidOption, require
+from polserve.training.errors import require
 from polserve.training.tasks.adbudget.contexts import MOST_MONEY
 from polserve.training.tasks.adbudget.curves.response import Floats
+from polserve.training.tasks.adbudget.history.amounts import read_numbers
 from polserve.training.tasks.adbudget.history.sheets import Cell, read_sheet
 
 MOST_DAYS = 366
@@ -94,18 +94,25 @@ def read_lift_tests(path: Path, channels: Sequence[str]) -> list[LiftTest]:
     require(bool(sheet.rows), str(path), "at least one lift test", "a header alone")
     names = [*REQUIRED, *(["days"] if "days" in header else [])]
     columns = {name: sheet.column(header.index(name)) for name in names}
+    numbers = {name: read_numbers(columns[name], MOST_DAYS if name == "days" else MOST_MONEY) for name in names[1:]}
     return [
-        _lift_test({name: cells[row] for name, cells in columns.items()}, channels) for row in range(len(sheet.rows))
+        _lift_test(
+            {name: cells[row] for name, cells in columns.items()},
+            {name: column[row] for name, column in numbers.items()},
+            channels,
+        )
+        for row in range(len(sheet.rows))
     ]
 
 
-def _lift_test(cells: dict[str, Cell], channels: Sequence[str]) -> LiftTest:
+def _lift_test(cells: Mapping[str, Cell], numbers: Mapping[str, float], channels: Sequence[str]) -> LiftTest:
+    """Lift test of one line; `cells` tell where its numbers stand."""
     where, channel = cells["channel"]
     known = {name.casefold(): name for name in channels}
     require(channel.casefold() in known, where, f"a channel of the history ({', '.join(channels)})", repr(channel))
-    numbers = {name: _number(cell) for name, cell in cells.items() if name != "channel"}
-    days = numbers.pop("days", 0.0)
-    test = LiftTest(known[channel.casefold()], **numbers, days=int(days))
+    days = numbers.get("days", 0.0)
+    others = {name: number for name, number in numbers.items() if name != "days"}
+    test = LiftTest(known[channel.casefold()], **others, days=int(days))
     _check(cells["spend"][0], test.spend >= 0, "a spend of at least 0", test.spend)
     is_change = test.spend_change != 0 and test.spend + test.spend_change >= 0
     _check(cells["spend_change"][0], is_change, f"a change, to no less than 0 from {test.spend:g}", test.spend_change)
@@ -122,17 +129,6 @@ def _lift_test(cells: dict[str, Cell], channels: Sequence[str]) -> LiftTest:
 
 def _check(where: str, is_right: object, expected: str, got: float) -> None:
     require(bool(is_right), where, expected, f"{got:g}")
-
-
-def _number(cell: Cell) -> float:
-    where, text = cell
-    try:
-        value = float(text)
-    except ValueError as error:
-        raise InvalidOption(f"{where}: expected a plain number such as -1234.56, got {text[:40]!r}") from error
-    require(isfinite(value), where, "a finite number", text)
-    require(abs(value) <= MOST_MONEY, where, f"an amount up to {MOST_MONEY:g}", text[:40])
-    return value
 
 
 class LiftRows:

@@ -1,24 +1,36 @@
 """Rows of named fields, from a JSON or a CSV file, whose numbers are checked where they are read."""
 
-import csv
-import io
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from polserve.training.errors import InvalidOption, require
+from polserve.training.tasks.adbudget.contexts import MOST_MONEY
+from polserve.training.tasks.adbudget.curves.response import MOST_LAG_DAYS, STEEPEST
+from polserve.training.tasks.adbudget.history.amounts import read_numbers
+from polserve.training.tasks.adbudget.history.sheets import read_sheet
 
 LARGEST_FILE = 64 * 2**20
 """Bytes: thousands of draws of many channels."""
+BEFORE_JSON = b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n"
+"""Bytes that may stand before a document: marks of an encoding, and spaces."""
 CURVES = "curves"
 """The list of rows in a JSON file; what stands beside it holds for every row."""
 OF_A_CURVE = (
     "channel", "saturation", "half_saturation", "slope", "rate", "sales_max", "retention", "lag", "draw",
 )  # fmt: skip
 OF_ALL = ("spend_unit", "return_unit", "return_value", "period", "adstock", "spend_scale", "return_scale", "channels")
+MOST: Mapping[str, float] = {
+    "half_saturation": MOST_MONEY, "slope": STEEPEST, "rate": MOST_MONEY, "sales_max": MOST_MONEY, "retention": 1,
+    "lag": MOST_LAG_DAYS, "draw": MOST_MONEY, "return_value": MOST_MONEY, "spend_scale": MOST_MONEY,
+    "return_scale": MOST_MONEY,
+}  # fmt: skip
+"""Fields that are numbers, and what none is above: 2.145 as a slope is not 2145."""
+WANTED = "a header with channel, saturation, and the other fields of a curve"
 ELSEWHERE: Mapping[str, str] = {
     "lam": "rate for logistic, half_saturation for michaelis-menten",
     "kappa": "half_saturation",
@@ -53,7 +65,7 @@ class Row:
         """
         value = self.fields.get(name, default)
         is_text = isinstance(value, str) and (bool(value.strip()) or default is not None)
-        require(is_text, f"{self.where}: {name}", "text", value)
+        require(is_text, f"{self.where}: {name}", "text", "none" if value is None else value)
         return str(value).strip()
 
     def number(self, name: str, default: float | None = None) -> float:
@@ -64,10 +76,15 @@ class Row:
         """
         value = self.fields.get(name, default)
         try:
-            number = math.nan if isinstance(value, bool) or value is None else float(value)
-        except (TypeError, ValueError, OverflowError):
+            number = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
+        except OverflowError:
             number = math.nan
-        require(math.isfinite(number), f"{self.where}: {name}", "a number, with a decimal point", value)
+        require(
+            math.isfinite(number),
+            f"{self.where}: {name}",
+            "a number, with a decimal point",
+            "none" if value is None else value,
+        )
         return number
 
     def positive(self, name: str, default: float | None = None) -> float:
@@ -80,32 +97,34 @@ class Row:
 def read_rows(path: Path) -> list[Row]:
     """Read the rows of a JSON file (an object with a list of them) or of a CSV file with a header.
 
+    Numbers that are text are read as those of a history are: what can be read in two ways is refused.
+
     Raises:
         InvalidOption: the file cannot be read, or has no rows, or fields that are none of the form's.
     """
-    text = _read(path)
-    rows = _from_json(path, text) if text.lstrip()[:1] in {"{", "["} else _from_csv(path, text)
+    data = _read(path)
+    rows = _from_json(path, data) if data.lstrip(BEFORE_JSON)[:1] in {b"{", b"["} else _from_csv(path)
     require(bool(rows), f"{path}", "at least one curve", "none")
     for row in rows:
         for name in row.fields:
             known = OF_A_CURVE + OF_ALL
             hint = f", such as {ELSEWHERE[name.lower()]}" if str(name).lower() in ELSEWHERE else ""
             require(name in known, row.where, f"fields of {', '.join(known)}", f"{name!r}; use one of these{hint}")
-    return rows
+    return _with_numbers(rows)
 
 
-def _read(path: Path) -> str:
+def _read(path: Path) -> bytes:
     try:
         size = path.stat().st_size
         require(size <= LARGEST_FILE, f"{path}", f"at most {LARGEST_FILE} bytes", size)
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidOption(f"{path}: expected a JSON or CSV file of curves, in UTF-8 ({error})") from error
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidOption(f"{path}: expected a JSON or CSV file of curves ({error})") from error
 
 
-def _from_json(path: Path, text: str) -> list[Row]:
+def _from_json(path: Path, data: bytes) -> list[Row]:
     try:
-        document = json.loads(text)
+        document = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise InvalidOption(f"{path}: expected JSON ({error})") from error
     require(isinstance(document, dict), f"{path}", f"an object with a list {CURVES!r}", type(document).__name__)
@@ -119,22 +138,33 @@ def _from_json(path: Path, text: str) -> list[Row]:
     return found
 
 
-def _from_csv(path: Path, text: str) -> list[Row]:
-    header = text.lstrip("\n").partition("\n")[0]
-    separator = max(",;\t", key=header.count)
-    try:
-        lines = list(csv.reader(io.StringIO(text), delimiter=separator, strict=True))
-    except csv.Error as error:
-        raise InvalidOption(f"{path}: expected CSV ({error})") from error
-    filled = [(number, line) for number, line in enumerate(lines, start=1) if any(cell.strip() for cell in line)]
-    require(bool(filled), f"{path}", "a header and a row for each curve", "an empty file")
-    names = [name.strip() for name in filled[0][1]]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    require(not repeated, f"{path}, line {filled[0][0]}", "each column once", f"{', '.join(repeated)} twice")
+def _from_csv(path: Path) -> list[Row]:
+    """Rows of a CSV file, whatever a spreadsheet made of it; empty cells are fields that are not there."""
+    sheet = read_sheet(path, lambda cells: len(cells) > 1 and "channel" in map(_field, cells), WANTED)
+    names = [_field(name) for name in sheet.header]
+    repeated = sorted({name for name in names if name and names.count(name) > 1})
+    require(not repeated, f"{path}, line {sheet.header_line}", "each column once", f"{', '.join(repeated)} twice")
     rows = []
-    for number, line in filled[1:]:
-        where = f"{path}, line {number}"
-        require(len(line) == len(names), where, f"{len(names)} cells, as in the header", len(line))
-        fields = {name: cell.strip() for name, cell in zip(names, line, strict=True) if cell.strip()}
-        rows.append(Row(path, where, fields))
+    for line, cells in sheet.rows:
+        fields: dict[str, Any] = {name: cell for name, cell in zip(names, cells, strict=True) if cell}
+        if "channels" in fields:
+            fields["channels"] = [name.strip() for name in re.split(r"[,;|]", fields["channels"]) if name.strip()]
+        rows.append(Row(path, f"{path}, line {line}", fields))
     return rows
+
+
+def _field(name: str) -> str:
+    """Field that a column's name stands for, in whatever case and with spaces; the name where it is none."""
+    key = re.sub(r"[\s_-]+", "_", name.strip()).casefold()
+    return key if key in OF_A_CURVE + OF_ALL else name
+
+
+def _with_numbers(rows: Sequence[Row]) -> list[Row]:
+    """Rows with numbers in place of texts that mean one; all texts of a field are read together, as a column is."""
+    read: list[dict[str, float]] = [{} for _ in rows]
+    for name, most in MOST.items():
+        texts = {index: row.fields[name] for index, row in enumerate(rows) if isinstance(row.fields.get(name), str)}
+        numbers = read_numbers([(f"{rows[index].where}: {name}", text) for index, text in texts.items()], most)
+        for index, number in zip(texts, numbers, strict=True):
+            read[index][name] = number
+    return [replace(row, fields={**row.fields, **own}) for row, own in zip(rows, read, strict=True)]

@@ -15,19 +15,22 @@ from polserve.training.tasks.adbudget.contexts import MOST_MONEY
 from polserve.training.tasks.adbudget.history.sheets import REPLACEMENT, Cell
 
 PLAIN = f"a plain number such as 1234.56, from 0 to {MOST_MONEY:g}"
+SIGNED = f"a plain number such as -1234.56, of at most {MOST_MONEY:g}"
 MISSING = frozenset({"", "-", "--", "\N{EN DASH}", "\N{EM DASH}", "n/a", "na", "nan", "null", "none", "nil"})
 SPACES = str.maketrans(dict.fromkeys("\u00a0\u2009\u202f", " ") | {"\u2019": "'", "\u2212": "-"})
 """What separates thousands besides the common signs, and the typographer's minus."""
 TROUBLES = {
     f".*{REPLACEMENT}.*": ", which has letters of another encoding; save the file as UTF-8",
     "#.*": ", an error of a spreadsheet; mend the formula",
-    r"\(.*\d.*\)|.*\d.*-|-.*\d.*": "; take refunds and corrections off the days that they belong to, down to 0",
     r".*\d.*%|%.*\d.*": "; write an amount, not a percentage",
     r"(?=.*\d).*([^\W\d_]{2}|[^\W\d_eE]|[$€£¥₹₺₪₫₩]).*": (
         "; leave out signs and names of currencies, and units: a column `currency` tells them"
     ),
 }
 """What no number has, and what to do."""
+BELOW_ZERO = r"\(.*\d.*\)|.*\d.*-|-.*\d.*"
+NOT_BELOW_ZERO = "; take refunds and corrections off the days that they belong to, down to 0"
+MINUS_IN_FRONT = "; write what is below 0 with a minus in front, such as -5.00"
 MARKS = {".": "a point", ",": "a comma"}
 
 
@@ -42,9 +45,9 @@ class _Style:
         """Read the number that a text means, or None where it is not written so."""
         decimal, thousands = re.escape(self.decimal), re.escape(self.thousands)
         whole = rf"(?:\d+|[1-9]\d{{0,2}}(?:{thousands}\d{{3}})+)"
-        if re.fullmatch(rf"\+?(?:{whole}(?:{decimal}\d*)?|{decimal}\d+)", text, re.ASCII):
+        if re.fullmatch(rf"[+-]?(?:{whole}(?:{decimal}\d*)?|{decimal}\d+)", text, re.ASCII):
             return float(text.replace(self.thousands, "").replace(self.decimal, "."))
-        if re.fullmatch(rf"\+?\d+(?:{decimal}\d*)?[eE][+-]?\d{{1,3}}", text, re.ASCII):
+        if re.fullmatch(rf"[+-]?\d+(?:{decimal}\d*)?[eE][+-]?\d{{1,3}}", text, re.ASCII):
             return float(text.replace(self.decimal, "."))
         return None
 
@@ -55,25 +58,39 @@ STYLES = [
 
 
 def read_amounts(cells: Sequence[Cell]) -> list[float]:
-    """Read the numbers of a column.
+    """Read the amounts of a column: numbers of at least 0.
 
     Raises:
         InvalidOption: a cell is no amount, or the column can be read in two ways.
     """
+    return _read(cells, PLAIN, MOST_MONEY)
+
+
+def read_numbers(cells: Sequence[Cell], most: float = MOST_MONEY) -> list[float]:
+    """Read the numbers of a column, also those below 0; a reading that none of them can have, beyond `most`, is none.
+
+    Raises:
+        InvalidOption: a cell is no number, or the column can be read in two ways.
+    """
+    return _read(cells, SIGNED, most)
+
+
+def _read(cells: Sequence[Cell], expected: str, most: float) -> list[float]:
     texts = [re.sub(r"^-(?=[0.,]+$)", "", text.translate(SPACES).strip()) for _, text in cells]  # -0.00 is 0
     for (where, written), text in zip(cells, texts, strict=True):
-        if trouble := _trouble(text):
-            raise InvalidOption(f"{where}: expected {PLAIN}, got {written[:40]!r}{trouble}")
+        if trouble := _trouble(text, is_signed=expected is SIGNED):
+            raise InvalidOption(f"{where}: expected {expected}, got {written[:40]!r}{trouble}")
     readings = {style: [style.value(text) for text in texts] for style in STYLES}
     whole = {style: values for style, values in readings.items() if None not in values}
     if not whole:
-        _refuse(cells, readings)
-    (first, values), *others = whole.items()
+        _refuse(cells, readings, expected)
+    possible = {style: values for style, values in whole.items() if all(abs(value or 0) <= most for value in values)}
+    (first, values), *others = (possible or whole).items()
     for style, its in others:
         for cell, one, another in zip(cells, values, its, strict=True):
             if one != another:
                 raise _ambiguity(cell, {first: one, style: another})
-    return [_checked(cell, value) for cell, value in zip(cells, values, strict=True)]
+    return [_checked(cell, value, expected) for cell, value in zip(cells, values, strict=True)]
 
 
 def is_whole(cells: Sequence[Cell], amounts: Sequence[float]) -> bool:
@@ -84,10 +101,10 @@ def is_whole(cells: Sequence[Cell], amounts: Sequence[float]) -> bool:
     )
 
 
-def _checked(cell: Cell, value: float | None) -> float:
+def _checked(cell: Cell, value: float | None, expected: str) -> float:
     where, text = cell
-    if value is None or not isfinite(value) or value > MOST_MONEY:
-        raise InvalidOption(f"{where}: expected {PLAIN}, got {text[:40]}")
+    if value is None or not isfinite(value) or abs(value) > MOST_MONEY:
+        raise InvalidOption(f"{where}: expected {expected}, got {text[:40]}")
     return value
 
 
@@ -106,7 +123,7 @@ def _ambiguity(cell: Cell, readings: dict[_Style, float | None]) -> InvalidOptio
     )
 
 
-def _refuse(cells: Sequence[Cell], readings: dict[_Style, list[float | None]]) -> None:
+def _refuse(cells: Sequence[Cell], readings: dict[_Style, list[float | None]], expected: str) -> None:
     """Raise for the first cell that is not written as most of the column is."""
     style, values = max(readings.items(), key=lambda reading: len(reading[1]) - reading[1].count(None))
     index = values.index(None)
@@ -118,11 +135,14 @@ def _refuse(cells: Sequence[Cell], readings: dict[_Style, list[float | None]]) -
         )
         mark = MARKS[style.decimal]
         hint = f", while the column is mostly written with {mark} before decimals{its}; write all of it in one way"
-    raise InvalidOption(f"{where}: expected {PLAIN}, got {text[:40]!r}{hint}")
+    raise InvalidOption(f"{where}: expected {expected}, got {text[:40]!r}{hint}")
 
 
-def _trouble(text: str) -> str:
+def _trouble(text: str, *, is_signed: bool) -> str:
     """Words on what a cell has that no number of any style has, and what to do; or ""."""
     if text.casefold() in MISSING:
-        return "; what is missing is not 0: write 0 where there was nothing, or the amount"
+        what = "the number" if is_signed else "0 where there was nothing, or the amount"
+        return f"; what is missing is not 0: write {what}"
+    if re.fullmatch(BELOW_ZERO, text, re.DOTALL) and not (is_signed and re.fullmatch(r"-[^()]*[^()-]", text)):
+        return MINUS_IN_FRONT if is_signed else NOT_BELOW_ZERO
     return next((said for pattern, said in TROUBLES.items() if re.fullmatch(pattern, text, re.DOTALL)), "")

@@ -85,7 +85,7 @@ def _bytes(path: Path) -> bytes:
             data = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise InvalidOption(f"{path}: expected a CSV file ({error.strerror or error})") from error
-    most = f"a CSV file of at most {MOST_BYTES >> 20} MiB, one line a day"
+    most = f"a CSV file of at most {MOST_BYTES >> 20} MiB"
     require(len(data) <= MOST_BYTES, str(path), most, "more")
     return data
 
