@@ -102,6 +102,7 @@ def test_a_currency_that_is_none_is_refused(tmp_path: Path, cell: str) -> None:
         ((10, 0), "10/01/26", "a year has four digits"),
         ((10, 0), "46032", "spreadsheet's number for 2026-01-10 or, where it counts from 1904, 2030-01-11"),
         ((10, 0), "Total", "got 'Total'; delete lines of totals"),
+        ((10, 0), "Gesamtsumme", "got 'Gesamtsumme'; delete lines of totals"),
         ((10, 0), "", "got ''; delete lines of totals"),
         ((10, 0), "2026-01-09", "expected each date once; .* got 2026-01-09 twice"),
         ((10, 0), "2030-01-01", "a line for every day, with zeros where nothing was spent or sold, got none betw"),
@@ -147,8 +148,8 @@ def test_a_bad_cell_is_named_with_its_line(tmp_path: Path, cell: tuple[int, int]
         (table(lambda amount: f"{amount * 1e6:.0f}"), "facebook_spend: .*which are micros of 1,.* or millions a day"),
         (table(lambda amount: f"{amount * 1e6:.1f}"), "facebook_spend: .*which are micros of 1,.* or millions a day"),
         (
-            table(header=(*HEADER, "total_spend"), more=lambda index: (f"{FACEBOOK[index] + INSTAGRAM[index]:.2f}",)),
-            "total_spend: expected the spend of one channel, got .* as a total does",
+            table(header=(*HEADER, "media_spend"), more=lambda index: (f"{FACEBOOK[index] + INSTAGRAM[index]:.2f}",)),
+            "media_spend: expected the spend of one channel, got .* as a total does",
         ),
         (
             table(header=(*HEADER, "tiktok_spend"), more=lambda index: (f"{SALES[: index + 1].sum():.2f}",)),

@@ -25,6 +25,8 @@ KINDS: dict[str, Kind] = {
 MOST_LABELS = 40
 """More events than a fit can tell apart."""
 NO_EVENT = frozenset({"", "-", "0", "no", "none", "false", "n/a", "na"})
+AN_EVENT = frozenset({"yes", "true"})
+"""What says that there is one, and neither names nor measures it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def read_controls(name: str, kind: Kind, cells: Sequence[Cell]) -> list[Control]
     if kind == "event" and any(_is_label(text) for _, text in cells):
         return _labelled(name, cells)
     if kind != "price":
-        cells = [(where, "0" if text.casefold() in NO_EVENT else text) for where, text in cells]
+        cells = [(where, _measured(text)) for where, text in cells]
     try:
         values = np.array(read_amounts(cells))
     except InvalidOption as error:
@@ -69,9 +71,15 @@ def read_controls(name: str, kind: Kind, cells: Sequence[Cell]) -> list[Control]
     return [Control(name, kind, values)] if values.max() > values.min() else []
 
 
+def _measured(text: str) -> str:
+    """Tell the number that a cell means, by words or digits; the text where it is neither."""
+    said = text.casefold()
+    return "0" if said in NO_EVENT else "1" if said in AN_EVENT else text
+
+
 def _is_label(text: str) -> bool:
     """Whether a cell names an event, and does not count or measure it."""
-    return text.casefold() not in NO_EVENT and re.search(r"[^\W\d_]", text) is not None
+    return text.casefold() not in NO_EVENT | AN_EVENT and re.search(r"[^\W\d_]", text) is not None
 
 
 def _labelled(name: str, cells: Sequence[Cell]) -> list[Control]:

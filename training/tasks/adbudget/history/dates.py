@@ -16,7 +16,8 @@ FORMS = {
     "year last": re.compile(rf"(\d{{1,2}})([-/.])(\d{{1,2}})\2(\d{{4}}){MIDNIGHT}", re.ASCII),
 }
 TOTALS = re.compile(
-    r"(grand )?(total|totals|sum|summe|gesamt|insgesamt|totale|totaal|suma|average|mean)\b.*", re.IGNORECASE
+    r"(grand )?(total\w*|sum|summe|gesamt\w*|insgesamt|totaal|suma|average|mean|durchschnitt|mittelwert)\b.*",
+    re.IGNORECASE,
 )
 EPOCHS = (date(1899, 12, 30), date(1904, 1, 1))
 """Day 0 of a spreadsheet's numbers for days: by Excel, and by Excel as it was on the Macintosh."""

@@ -19,6 +19,7 @@ from polserve.training.tasks.adbudget.history.controls import Control, Kind, rea
 from polserve.training.tasks.adbudget.history.currencies import OF_SMALL_UNITS
 from polserve.training.tasks.adbudget.history.dates import read_days
 from polserve.training.tasks.adbudget.history.sheets import Cell, Sheet, read_sheet
+from polserve.training.tasks.adbudget.history.totals import NAMED, is_total
 
 LEAST_DAYS = 60
 """Fewer days tell next to nothing of carry-over and saturation."""
@@ -162,10 +163,11 @@ def _check_use(path: Path, history: History) -> None:
         day = history.first_day + timedelta(days=int(spend.argmax()))
         usual = f"at most {ABSURD:g} times the median of {median:g} on the days that it was used; check the units"
         require(most <= ABSURD * median, f"{path}: {name} of {day}", usual, f"{most:g}")
-        others = np.delete(history.spends, index, axis=1)
-        is_sum = bool(others.size) and bool(np.allclose(others.sum(axis=1), spend, rtol=1e-4, atol=0.05))
+        others, channel = np.delete(history.spends, index, axis=1), history.channels[index]
         got = "on every day what the others have together, as a total does; delete it"
-        require(not is_sum, f"{path}: {name}", "the spend of one channel", got)
+        if NAMED.fullmatch(channel):
+            got = "a total, by its name; delete it, or rename it if it is a channel"
+        require(not is_total(channel, spend, others), f"{path}: {name}", "the spend of one channel", got)
     require(bool(history.sales.any()), f"{path}: sales", "sales on some day", "only zeros")
 
 
