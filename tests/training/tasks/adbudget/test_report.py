@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -135,6 +136,60 @@ def test_axes_of_money_name_the_currency(compared: tuple[RegretReport, int], fit
     assert curves == 2 * ["steady spend a day (EUR)", "sales a day (EUR)"]
     assert labels(plans(compared[0]))[0] == "spend a day (EUR)"
     assert labels(fitted_sales(fit, "EUR")) == ["sales a day (EUR)"]
+
+
+def test_returns_that_are_no_money_are_named_by_their_unit(tmp_path: Path) -> None:
+    account = replace(default_account(2, horizon_days=3), return_unit="<leads>", target_marginal=0.01)
+    report = measure_regret(ReferencePlan(account), account, 3, None, lambda _: None)
+    assert labels(response_curves(account, None)) == 2 * ["steady spend a day (USD)", "sales a day (<leads>)"]
+    write_allocation_report(tmp_path, "shop", report, None)
+    page = " ".join((tmp_path / "allocation.html").read_text(encoding="utf-8").split())
+    assert "missed a horizon (&lt;leads&gt;)</th>" in page
+    assert "<th>&lt;leads&gt; for each USD</th>" in page
+    assert "returns less than 0.01 &lt;leads&gt; for each unit" in page
+    assert "(USD)" not in page
+    assert "return on ad spend" not in page
+    assert json.loads((tmp_path / "allocation.json").read_text())["sales_unit"] == "<leads>"
+
+
+def test_the_page_says_which_draws_drift_and_noise_were_met(tmp_path: Path) -> None:
+    account = default_account(2, horizon_days=3)
+    draws = tuple(
+        tuple(replace(channel, sales_max=factor * channel.sales_max) for channel in account.channels)
+        for factor in (0.5, 2.0, 3.0)
+    )
+    account = replace(account, ensemble=draws, drift=0.02, sales_noise=0.1)
+    report = measure_regret(ReferencePlan(account), account, 3, None, lambda _: None)
+    write_allocation_report(tmp_path, "shop", report, None)
+    page = " ".join((tmp_path / "allocation.html").read_text(encoding="utf-8").split())
+    assert "Each context has the curves of one of 3 draws." in page
+    assert "the optimum knows the context's draw" in page
+    assert "by a daily step of standard deviation 0.02 of its logarithm" in page
+    assert "noise of standard deviation 0.1 of their logarithm. Here the expected sales count, without it" in page
+    assert "Thin grey lines are the 3 draws." in page
+    lines = response_curves(account, None).axes[1].lines
+    assert [line.get_color() for line in lines] == ["grey", "grey", "grey", "C0"]
+    highest = [np.asarray(line.get_ydata()).max() for line in lines]
+    assert np.array(highest[:3]) / highest[3] == pytest.approx([0.5, 2.0, 3.0])
+
+
+def test_a_page_of_known_curves_speaks_of_no_draws(tmp_path: Path) -> None:
+    account = default_account(2, horizon_days=2)
+    report = measure_regret(ReferencePlan(account), account, 2, None, lambda _: None)
+    write_allocation_report(tmp_path, "shop", report, None)
+    page = re.sub(r'src="[^"]*"', "", (tmp_path / "allocation.html").read_text(encoding="utf-8"))
+    assert not any(word in page for word in ("draw", "drift", "noise"))
+
+
+def test_where_nothing_was_sold_at_the_end_the_page_says_so(fit: Fit, tmp_path: Path) -> None:
+    history = replace(fit.history, sales=np.where(np.arange(120) < 100, fit.history.sales, 0.0))
+    closed = fit_response(history, np.random.default_rng(0), members=2)
+    assert "nothing was sold on the last 20 days: no forecast can be held against them" in closed.statement()
+    account = closed.account(horizon_days=2)
+    report = measure_regret(ReferencePlan(account), account, 2, closed, lambda _: None)
+    write_allocation_report(tmp_path, "shop", report, closed)
+    assert "nothing was sold on the last 20 days" in (tmp_path / "allocation.html").read_text(encoding="utf-8")
+    assert "holdout" not in json.loads((tmp_path / "allocation.json").read_text())["fit"]
 
 
 def test_every_observed_day_is_marked_on_its_curve(compared: tuple[RegretReport, int], fit: Fit) -> None:

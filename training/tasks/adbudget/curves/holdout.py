@@ -1,5 +1,6 @@
 """How well a fit foretells days that it has not seen, beside a naive forecast."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,13 +26,15 @@ class Holdout:
 
     days: int
     error: float
-    """Of the fit to the days before: the sum of the absolute errors, to the sum of the sales."""
+    """Of the fit to the days before: the sum of the absolute errors, to the sum of the sales; nan if that is 0."""
     naive_error: float
     """Of a forecast that each day sells what its weekday sold on the mean of the four weeks before."""
     forecast: Floats  # (days,)
 
     def statement(self) -> str:
         """Sentence on both errors."""
+        if math.isnan(self.error):
+            return f"nothing was sold on the last {self.days} days: no forecast can be held against them"
         direction = "less than" if self.error < self.naive_error else "NOT less than"
         return (
             f"held out, the last {self.days} days are foretold with an error of {self.error:.1%}, {direction} the "
@@ -39,8 +42,8 @@ class Holdout:
         )
 
 
-def validate(history: History, rng: np.random.Generator, lift_tests: Sequence[LiftTest] = ()) -> Holdout | None:
-    """Fit to all but the last days, and forecast those by their spends and events; None if nothing was sold on them."""
+def validate(history: History, rng: np.random.Generator, lift_tests: Sequence[LiftTest] = ()) -> Holdout:
+    """Fit to all but the last days, and forecast those by their spends and events."""
     days = int(np.clip(len(history.sales) // PARTS_OF_HISTORY, LEAST_DAYS, MOST_DAYS))
     model = SalesModel(history, lift_tests, days)
     forecast = find_best(model, rng).prediction.values[: len(history.sales)][-days:] * model.mean_sales
@@ -48,7 +51,7 @@ def validate(history: History, rng: np.random.Generator, lift_tests: Sequence[Li
     week = before.reshape(NAIVE_WEEKS, DAYS_A_WEEK).mean(axis=0)
     naive = np.resize(week, days)
     sold = float(actual.sum())
-    if sold <= 0:
-        return None
-    error, naive_error = (float(np.abs(each - actual).sum() / sold) for each in (forecast, naive))
+    error, naive_error = (
+        float(np.abs(each - actual).sum() / sold) if sold > 0 else math.nan for each in (forecast, naive)
+    )
     return Holdout(days, error, naive_error, forecast)

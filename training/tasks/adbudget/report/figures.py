@@ -10,37 +10,47 @@ from matplotlib.figure import Figure
 from polserve.training.tasks.adbudget.accounts import Account
 from polserve.training.tasks.adbudget.contexts import DAYS_A_WEEK
 from polserve.training.tasks.adbudget.curves.fit import Fit
-from polserve.training.tasks.adbudget.curves.response import Response
+from polserve.training.tasks.adbudget.curves.response import Channel, Floats, Response
 from polserve.training.tasks.adbudget.report.regret import RegretReport
 
 COLUMNS = 4
 """Curves side by side."""
+DRAW_ALPHA = 0.3
+"""How strongly each of up to 50 draws is drawn, so that the curve is seen among them."""
 
 
 def response_curves(account: Account, fit: Fit | None) -> Figure:
-    """Sales by steady spend of each channel; of a fit, with intervals and the days that were observed."""
+    """Sales by steady spend of each channel, and by each draw of the account; of a fit, with intervals and days."""
     n = len(account.channels)
     rows, columns = -(-n // COLUMNS), min(n, COLUMNS)
     figure = Figure(figsize=(max(4 * columns, 6), 3.2 * rows + 0.4), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for index, (axis, channel) in enumerate(zip(axes, account.channels, strict=False)):
+        spends = np.linspace(0, 3 * channel.half_saturation, 60) if fit is None else fit.curves[index].spends
+        for draw, member in enumerate(account.ensemble):
+            sold, label = _sales(member[index], spends), "" if draw else "a draw of the curve"
+            axis.plot(spends, sold, color="grey", alpha=DRAW_ALPHA, linewidth=0.8, label=label)
         if fit is None:
-            spends = np.linspace(0, 3 * channel.half_saturation, 60)
-            axis.plot(spends, Response([channel]).sales(spends[:, None])[:, 0], label="the curve")
+            axis.plot(spends, _sales(channel, spends), color="C0", label="the curve")
         else:
             curve = fit.curves[index]
             axis.fill_between(curve.spends, curve.low, curve.high, alpha=0.25, label="90 % interval")
-            axis.plot(curve.spends, curve.sales, label="fitted curve")
+            axis.plot(curve.spends, curve.sales, color="C0", label="fitted curve")
             axis.axvspan(*curve.observed, color="grey", alpha=0.12, label="range of the observed spends")
             days = fit.history.spends[:, index]
             base = axis.get_xaxis_transform()  # heights in parts of the axis
             axis.plot(days, np.full_like(days, 0.02), "|", color="black", alpha=0.4, transform=base, label="a day")
         axis.set(title=channel.name, xlabel=f"steady spend a day ({account.currency})", ylim=(0, None))
-        axis.set(ylabel=f"sales a day ({account.currency})")
+        axis.set(ylabel=f"sales a day ({account.sales_unit})")
     for axis in axes[n:]:
         axis.set_axis_off()
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small")
     return figure
+
+
+def _sales(channel: Channel, spends: Floats) -> Floats:
+    """Sales a day (points,) of steady spends (points,) on one channel."""
+    return Response([channel]).sales(spends[:, None])[:, 0]
 
 
 def fitted_sales(fit: Fit, currency: str) -> Figure:

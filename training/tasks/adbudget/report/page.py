@@ -4,6 +4,7 @@ import base64
 import html
 import io
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 
@@ -30,6 +31,7 @@ def write_allocation_report(folder: Path, name: str, report: RegretReport, fit: 
         picture.savefig(folder / f"{file}.png", dpi=120)
     figures = {
         "currency": report.account.currency,
+        "sales_unit": report.account.sales_unit,
         "lines": [asdict(line) for line in report.lines],
         "differences": [asdict(difference) for difference in (report.to_best_rule, report.to_resolved)],
         "largest_gap": report.largest_gap,
@@ -51,10 +53,12 @@ def sentence(difference: Difference, contexts: int, compared_by: str) -> str:
 
 def _page(name: str, report: RegretReport, fit: Fit | None, pictures: dict[str, Figure]) -> str:
     account, money = report.account, report.account.currency
+    sold_in = html.escape(account.sales_unit)
+    returned = "return on ad spend" if account.sales_unit == money else f"{sold_in} for each {money}"
     rows = "".join(
         f"<tr><td>{html.escape(line.name)}</td><td>{line.contexts}</td><td>{line.mean_regret:.3%}</td>"
-        f"<td>{line.p95_regret:.3%}</td><td>{line.missed_sales:,.0f}</td><td>{line.budget_spent:.1%}</td>"
-        f"<td>{line.return_on_spend:.2f}</td><td>{line.violations}</td></tr>"
+        f"<td>{line.p95_regret:.3%}</td><td>{_amount(line.missed_sales)}</td><td>{line.budget_spent:.1%}</td>"
+        f"<td>{_ratio(line.return_on_spend)}</td><td>{line.violations}</td></tr>"
         for line in report.lines
     )
     said = "".join(
@@ -72,14 +76,15 @@ td, th {{ padding: .2em .8em; text-align: right }} td:first-child, th:first-chil
 <p>Regret is the share of the best plan's {account.compared_by}, within the horizon, that was missed. The optimum is
 certified: no plan has more than it by more than a share of {report.largest_gap:.1e}. Contexts are budgets of
 {low:,.0f} to {high:,.0f} {money} a day, with events and past spends at random.</p>
+{_uncertainty(account)}
 <table><tr><th>allocator</th><th>contexts</th><th>mean regret</th><th>95th percentile</th>
-<th>{account.compared_by} missed a horizon ({money})</th><th>budget spent</th><th>return on ad spend</th>
+<th>{account.compared_by} missed a horizon ({sold_in})</th><th>budget spent</th><th>{returned}</th>
 <th>violations</th></tr>{rows}
 </table>{_target(account)}
 <ul>{said}</ul>
 <p>That a budget is spent says nothing of how well: the caps until the money is gone spend all of it. Violations are
 counted in what was carried out: wishes beyond a budget or a cap are scaled down before, here as by the service.</p>
-<h2>Response curves</h2>{_source(fit)}{_image("response curves", pictures["response_curves"])}
+<h2>Response curves</h2>{_source(account, fit)}{_image("response curves", pictures["response_curves"])}
 {_fit_section(fit, pictures, money) if fit is not None else ""}
 <h2>Spends beside the optimum's</h2>{_image("spends by day", pictures["allocation"])}
 <h2>What it is good for, and what not</h2>
@@ -93,22 +98,57 @@ small the regret.</li>
 """
 
 
+def _amount(sales: float) -> str:
+    """Write sales in whole units, and with three digits where there are few."""
+    return f"{sales:,.0f}" if abs(sales) >= 100 else f"{sales:.3g}"  # noqa: PLR2004
+
+
+def _ratio(returned: float) -> str:
+    """Write a return with two decimals, and with three digits where it is small, as orders for each EUR are."""
+    return f"{returned:.2f}" if abs(returned) >= 1 else f"{returned:.3g}"
+
+
+def _uncertainty(account: Account) -> str:
+    """Say which draws, drift and noise the policy met, and what the optimum knows of them."""
+    said = []
+    if draws := len(account.ensemble):
+        said.append(
+            f"Each context has the curves of one of {draws} draws. The policy learned over all of them, and is not "
+            "told which it is; solving anew and equal marginal returns go by the curves in the middle; the optimum "
+            "knows the context's draw."
+        )
+    if account.drift:
+        said.append(
+            f"The response of each channel drifts, by a daily step of standard deviation {account.drift:g} of its "
+            "logarithm. The policy met it in training, and all allocators meet it here; none of them sees it, but the "
+            "optimum knows that of each day beforehand."
+        )
+    if account.sales_noise:
+        said.append(
+            f"The sales that the policy learned from had noise of standard deviation {account.sales_noise:g} of their "
+            "logarithm. Here the expected sales count, without it, for the optimum as for all others."
+        )
+    return f"<p>{' '.join(said)}</p>" if said else ""
+
+
 def _target(account: Account) -> str:
     """Say what a target means for the figures of the table."""
     if not account.target_marginal:
         return ""
+    unit = "" if account.sales_unit == account.currency else f" {html.escape(account.sales_unit)}"
     return (
-        f"<p>Money that returns less than {account.target_marginal:.3f} for each unit is not spent: this times the "
-        "spends is the target's return. So spending too much costs as spending too little does.</p>"
+        f"<p>Money that returns less than {account.target_marginal:.3g}{unit} for each unit is not spent: this times "
+        "the spends is the target's return. So spending too much costs as spending too little does.</p>"
     )
 
 
-def _source(fit: Fit | None) -> str:
+def _source(account: Account, fit: Fit | None) -> str:
     """Where the curves come from."""
+    draws = f" Thin grey lines are the {len(account.ensemble)} draws." if account.ensemble else ""
     if fit is None:
-        return "<p>The curves were given, or are the simulator's: there was no history to fit.</p>"
+        return f"<p>The curves were given, or are the simulator's: there was no history to fit.{draws}</p>"
     said = "".join(f"<li>{html.escape(line)}</li>" for line in fit.statement())
-    return f"<p>Fitted to {len(fit.history.sales)} days (R squared {fit.r_squared:.3f}).</p><ul>{said}</ul>"
+    return f"<p>Fitted to {len(fit.history.sales)} days (R squared {fit.r_squared:.3f}).{draws}</p><ul>{said}</ul>"
 
 
 def _fit_figures(fit: Fit) -> dict[str, object]:
@@ -124,12 +164,10 @@ def _fit_figures(fit: Fit) -> dict[str, object]:
     }
     figures = {"r_squared": fit.r_squared, "curves": curves, "sales_a_day": fit.decomposition.daily}
     held_out = fit.holdout
-    return (
-        figures
-        if held_out is None
-        else figures
-        | {"holdout": {"days": held_out.days, "error": held_out.error, "naive_error": held_out.naive_error}}
-    )
+    if held_out is None or math.isnan(held_out.error):
+        return figures
+    errors = {"days": held_out.days, "error": held_out.error, "naive_error": held_out.naive_error}
+    return figures | {"holdout": errors}
 
 
 def _fit_section(fit: Fit, pictures: dict[str, Figure], money: str) -> str:

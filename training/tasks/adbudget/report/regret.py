@@ -55,7 +55,7 @@ class Line:
     mean_regret: float
     p95_regret: float
     missed_sales: float
-    """Mean of a horizon, in money."""
+    """Mean of a horizon, in the unit of the sales."""
     budget_spent: float
     """Share of the budgets."""
     violations: int
