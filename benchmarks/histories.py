@@ -11,8 +11,12 @@ from polserve.training.tasks.adbudget.contexts import WEEKDAY_DEMAND
 from polserve.training.tasks.adbudget.curves.response import Channel, Response, geometric_adstock
 from polserve.training.tasks.adbudget.history.history import History, Truth, simulate_history
 
-Kind: TypeAlias = Literal["clean", "season", "growth", "both", "collinear", "dead"]
+Kind: TypeAlias = Literal["clean", "season", "growth", "both", "collinear", "dead", "logistic", "s-shaped"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+CONCAVE = KINDS[:6]
+"""Kinds whose curves both polserve and its rival have in their families."""
+CONCAVE_SLOPES, S_SHAPED_SLOPES = (0.7, 1.0), (1.2, 3.0)
+"""Ranges of the exponents of Hill curves."""
 Floats: TypeAlias = NDArray[np.float64]
 CHANNELS_OF_EACH = 3
 DAYS = 730
@@ -47,7 +51,9 @@ DEAD = 1e-6
 def simulate(kind: Kind, seed: int) -> Simulated:
     """Simulate a history of two years; where demand moves, it moves what advertising sells in every other one."""
     rng = np.random.default_rng([seed, KINDS.index(kind)])
-    channels = _channels(rng)
+    channels = _channels(rng, S_SHAPED_SLOPES if kind == "s-shaped" else CONCAVE_SLOPES)
+    if kind == "logistic":
+        channels = tuple(replace(channel, saturation="logistic", slope=1.0) for channel in channels)
     base = sum(channel.sales_max for channel in channels) * rng.uniform(0.3, 1.0)
     history = simulate_history(Truth(channels=channels, base_sales=base), DAYS, rng)
     demand = _demand(kind, rng)
@@ -65,7 +71,7 @@ def simulate(kind: Kind, seed: int) -> Simulated:
     return Simulated(replace(history, spends=spends, sales=sales), channels)
 
 
-def _channels(rng: np.random.Generator) -> tuple[Channel, ...]:
+def _channels(rng: np.random.Generator, slopes: tuple[float, float]) -> tuple[Channel, ...]:
     """Channels of the simulator with other sizes, carry-over and slopes."""
     known = tuple(CHANNELS.values())
     chosen = rng.choice(len(known), CHANNELS_OF_EACH, replace=False)
@@ -75,7 +81,7 @@ def _channels(rng: np.random.Generator) -> tuple[Channel, ...]:
             half_saturation=known[index].half_saturation * rng.lognormal(0, 0.5),
             sales_max=known[index].sales_max * rng.lognormal(0, 0.5),
             retention=float(np.clip(known[index].retention + rng.normal(0, 0.1), 0, 0.9)),
-            slope=float(rng.uniform(0.7, 1)),
+            slope=float(rng.uniform(*slopes)),
         )
         for index in chosen
     )

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.histories import KINDS, Kind, Simulated, simulate
+from benchmarks.histories import CONCAVE, Kind, Simulated, simulate
 from benchmarks.response import POINTS
 from benchmarks.tables import finish, options, show
 from polserve.training.tasks.adbudget.curves.fit import Fit, fit_response
@@ -133,9 +133,9 @@ def main() -> None:
     parser = options((__doc__ or "").splitlines()[0])
     parser.add_argument("--rival-python", required=True, help="a Python that has pymc-marketing and nutpie")
     parser.add_argument("--histories", type=int, help=f"histories of each kind [{HISTORIES}]")
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="kinds of histories [all]")
+    parser.add_argument("--kinds", nargs="+", choices=CONCAVE, default=CONCAVE, help="kinds of histories [all]")
     given = parser.parse_args()
-    kinds = KINDS[:1] if given.quick else given.kinds
+    kinds = CONCAVE[:1] if given.quick else given.kinds
     histories = given.histories or (1 if given.quick else HISTORIES)
     command = [given.rival_python, "-W", "ignore", str(Path(__file__).with_name("marketing_mix.py"))]
     fits: dict[tuple[str, str], list[Fitted]] = {}

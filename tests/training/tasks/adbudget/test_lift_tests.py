@@ -81,7 +81,7 @@ def test_a_test_above_all_spends_of_the_history_backs_no_curve() -> None:
     foretold = np.array([40.0])
     for most, said in ((101.0, None), (99.0, "1 of its lift tests ran above all spends of the history")):
         rows = LiftRows([test], ["search"], np.array([[10.0], [most]]), np.ones(1), 1.0)
-        evidence = rows.evidence(0, foretold)
+        evidence = rows.evidence(0, foretold, foretold[None])
         assert evidence.backs == (said is None)
         assert (evidence.doubt or "").startswith(said or "")
 

@@ -5,7 +5,7 @@ from itertools import combinations
 
 import numpy as np
 
-from polserve.training.tasks.adbudget.curves.minimising import Observed, Prediction
+from polserve.training.tasks.adbudget.curves.minimising import Observed, Prediction, Prior
 from polserve.training.tasks.adbudget.curves.regression import SalesModel
 from polserve.training.tasks.adbudget.curves.response import Floats
 from polserve.training.tasks.adbudget.curves.signs import correlation
@@ -34,6 +34,9 @@ class Best:
     """Standard deviation of each day's noise (days,), in mean sales."""
     surprise: Floats
     """What each day (days,) sold beyond the fit, in standard deviations of an ordinary day."""
+    observed: Observed
+    """What it was held against: the history, with weights by that noise."""
+    prior: Prior
     rivals: tuple[Prediction, ...] = ()
     """Other explanations that are nearly as good: where spends move alike, the curves of two channels exchanged."""
 
@@ -43,11 +46,12 @@ class Best:
         return self.prediction.parameters
 
 
-def find_best(model: SalesModel, rng: np.random.Generator) -> Best:
-    """Find what explains the history best; days that nothing explains count for less."""
+def find_best(model: SalesModel, rng: np.random.Generator, prior: Prior | None = None) -> Best:
+    """Find what explains the history best by a prior; days that nothing explains count for less."""
+    prior = prior or model.prior
     sales = model.history.sales / model.mean_sales
     first = model.observed(sales, np.full(len(sales), FIRST_NOISE))
-    best = min((model.fit(first, start, model.prior) for start in model.starts(rng)), key=lambda fit: fit[1])[0]
+    best = min((model.fit(first, start, prior) for start in model.starts(prior, rng)), key=lambda fit: fit[1])[0]
     deviation = surprise = np.ones(len(sales))
     for _ in range(PASSES):
         expected = best.values[: len(sales)]
@@ -59,12 +63,12 @@ def find_best(model: SalesModel, rng: np.random.Generator) -> Best:
         counted = (relative / doubt)[model.is_fitted]
         degrees = max(len(counted) - len(best.parameters), len(counted) // 2)
         deviation = max(float(np.sqrt((counted**2).sum() / degrees)), LEAST_NOISE) * level * doubt
-        best = model.fit(model.observed(sales, deviation), best, model.prior)[0]
+        best = model.fit(model.observed(sales, deviation), best, prior)[0]
     observed = model.observed(sales, deviation)
-    return Best(best, deviation, surprise, _rivals(model, observed, best))
+    return Best(best, deviation, surprise, observed, prior, _rivals(model, observed, best, prior))
 
 
-def _rivals(model: SalesModel, observed: Observed, best: Prediction) -> tuple[Prediction, ...]:
+def _rivals(model: SalesModel, observed: Observed, best: Prediction, prior: Prior) -> tuple[Prediction, ...]:
     """Look for other explanations, from the best one with the curves of two channels exchanged that move alike."""
     rivals = []
     for one, other in combinations(range(model.n), 2):
@@ -72,5 +76,5 @@ def _rivals(model: SalesModel, observed: Observed, best: Prediction) -> tuple[Pr
             columns = np.arange(4) * model.n
             exchanged = best.parameters.copy()
             exchanged[[columns + one, columns + other]] = exchanged[[columns + other, columns + one]]
-            rivals.append(model.fit(observed, exchanged, model.prior)[0])
+            rivals.append(model.fit(observed, exchanged, prior)[0])
     return tuple(rivals)

@@ -34,6 +34,8 @@ class Curve:
     """What the spends alone say of how far the curve can be trusted."""
     lift: LiftEvidence
     """What experiments say of the curve; nothing, where there were none."""
+    is_steep: bool = False
+    """Whether no concave Hill curve explains the history nearly as well."""
 
     @property
     def relative_width(self) -> float:
@@ -70,7 +72,8 @@ class Curve:
         }
         is_said = self.verdict == "not identified" and self._reason == self.lift.doubt
         doubt = f"; {self.lift.doubt}" if self.lift.doubt and not is_said else ""
-        return f"{self.channel}: {said[self.verdict]}{doubt}; {SEEN.format(*map(_amount, self.observed))}"
+        shape = "; steeper than a concave Hill curve: S-shaped, or soon saturated" if self.is_steep else ""
+        return f"{self.channel}: {said[self.verdict]}{doubt}{shape}; {SEEN.format(*map(_amount, self.observed))}"
 
     @property
     def _reason(self) -> str:

@@ -3,7 +3,8 @@
 Sales are fitted by least squares with weak priors, beside trend, season, weekday, events and prices. Then they are
 fitted again, to sales with other noise around other priors' means (randomise-then-optimise: Bardsley et al. 2014);
 the noise is drawn in blocks from the residuals, which may persist. Where those fits disagree, the history does not say
-what the curve is, and the fit says so.
+what the curve is, and the fit says so. Intervals are of curves of any shape; the curves that are planned with are
+concave, unless the history asks for steeper ones.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,9 +12,10 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import numpy as np
+from numpy.typing import NDArray
 
 from polserve.training.tasks.adbudget.accounts import Account
-from polserve.training.tasks.adbudget.curves.best import SURPRISE, find_best
+from polserve.training.tasks.adbudget.curves.best import SURPRISE, Best, find_best
 from polserve.training.tasks.adbudget.curves.curve import Curve
 from polserve.training.tasks.adbudget.curves.decomposition import Decomposition, decompose
 from polserve.training.tasks.adbudget.curves.demand import SEASON_LEAST_DAYS
@@ -21,6 +23,7 @@ from polserve.training.tasks.adbudget.curves.holdout import Holdout, validate
 from polserve.training.tasks.adbudget.curves.lift import LiftTest
 from polserve.training.tasks.adbudget.curves.regression import Curves, SalesModel, share_at_mean
 from polserve.training.tasks.adbudget.curves.response import Channel, Floats
+from polserve.training.tasks.adbudget.curves.shapes import steep_channels
 from polserve.training.tasks.adbudget.curves.signs import read_signs
 from polserve.training.tasks.adbudget.history.history import History
 
@@ -28,6 +31,8 @@ MEMBERS = 100
 """Fits that the intervals are made of."""
 WORLDS = 20
 """Members of the ensemble, in whose worlds a policy is played."""
+ALONE = 30
+"""Fits to the history without its lift tests, against which these are held."""
 BLOCK_DAYS = 14
 """Residuals of neighbouring days resemble each other, and are drawn together."""
 WIDENING = 1.25
@@ -58,8 +63,8 @@ class Fit:
     expected: Floats  # (days,)
     """Sales of the history's days by the fit."""
     decomposition: Decomposition
-    holdout: Holdout | None
-    """Errors on the last days, by a fit to those before; None where nothing was sold on them."""
+    holdout: Holdout
+    """Errors on the last days, by a fit to those before."""
     surprises: tuple[tuple[date, float], ...]
     """Days that nothing explains, and their sales to the fitted ones, the most surprising first."""
 
@@ -68,8 +73,7 @@ class Fit:
         said = [curve.statement() for curve in self.curves]
         if len(self.history.sales) < SEASON_LEAST_DAYS:
             said.append("the history is shorter than a year: its season, if it has one, is fitted as a trend")
-        if self.holdout is not None:
-            said.append(self.holdout.statement())
+        said.append(self.holdout.statement())
         if self.surprises:
             days = ", ".join(f"{day} ({ratio:.1f} times the fit)" for day, ratio in self.surprises)
             said.append(
@@ -98,19 +102,13 @@ def fit_response(
 ) -> Fit:
     """Fit the response of sales to spends to a history, and again with `members` other noises; `report` counts them."""
     model = SalesModel(history, lift_tests)
-    best = find_best(model, rng)
-    deviation, terms = best.deviation, model.terms(best.parameters)
-    sales = history.sales / model.mean_sales
-    noise = (sales - terms.sales) / deviation
-    draws = []
-    for done in range(members):
-        drawn = WIDENING * _blocks(noise[model.is_fitted], len(noise), rng)
-        observed = model.observed(sales + drawn * deviation, deviation, WIDENING * rng.normal(size=len(lift_tests)))
-        prior = model.prior.draw(rng, WIDENING)
-        again = [model.fit(observed, start, prior) for start in (best.prediction, *best.rivals)]
-        draws.append(min(again, key=lambda fit: fit[1])[0].parameters)
-        if report is not None:
-            report(done + 1)
+    of_any_shape = find_best(model, rng)
+    is_steep = steep_channels(model, of_any_shape)
+    best = find_best(model, rng, model.concave(~is_steep))
+    draws = fit_again(model, of_any_shape, members, rng, report)
+    worlds = fit_again(model, best, min(members, WORLDS), rng)
+    alone = _alone(history, rng, min(members, ALONE)) if lift_tests else draws
+    terms = model.terms(best.parameters)
     used = history.spends.sum(axis=1)
     used = used[used > 0]
     expected = terms.sales * model.mean_sales
@@ -119,15 +117,40 @@ def fit_response(
         base_sales=model.base_sales(best.parameters, terms),
         weekday_demand=model.weekday(best.parameters),
         r_squared=_r_squared(history.sales, expected),
-        ensemble=tuple(model.channels(draw) for draw in draws[:WORLDS]),
-        curves=_curves(model, best.parameters, np.stack(draws), np.clip(best.surprise, -SURPRISE, SURPRISE)),
+        ensemble=tuple(model.channels(world) for world in worlds),
+        curves=_curves(model, best, draws, model.lifts(alone), is_steep),
         daily_spend=(float(np.quantile(used, 0.05)), float(np.quantile(used, 0.95))),
         history=history,
         expected=expected,
         decomposition=decompose(model, best.parameters),
-        holdout=validate(history, rng, lift_tests),
+        holdout=validate(history, rng, is_steep, lift_tests),
         surprises=_surprises(history, expected, best.surprise),
     )
+
+
+def fit_again(
+    model: SalesModel, best: Best, members: int, rng: np.random.Generator, report: Callable[[int], None] | None = None
+) -> Floats:
+    """Fit as often as there are members to other noise, around other means of the prior; return (members, all)."""
+    sales = model.history.sales / model.mean_sales
+    noise = (sales - best.prediction.values[: len(sales)]) / best.deviation
+    draws = []
+    for done in range(members):
+        drawn = WIDENING * _blocks(noise[model.is_fitted], len(noise), rng)
+        found = WIDENING * rng.normal(size=len(model.lift_tests))
+        observed = model.observed(sales + drawn * best.deviation, best.deviation, found)
+        prior = best.prior.draw(rng, WIDENING)
+        again = [model.fit(observed, start, prior) for start in (best.prediction, *best.rivals)]
+        draws.append(min(again, key=lambda fit: fit[1])[0].parameters)
+        if report is not None:
+            report(done + 1)
+    return np.stack(draws)
+
+
+def _alone(history: History, rng: np.random.Generator, members: int) -> Floats:
+    """Fit to the history without its lift tests, likewise."""
+    model = SalesModel(history)
+    return fit_again(model, find_best(model, rng), members, rng)
 
 
 def _r_squared(sales: Floats, expected: Floats) -> float:
@@ -150,17 +173,20 @@ def _blocks(noise: Floats, days: int, rng: np.random.Generator) -> Floats:
     return np.concatenate([noise[start : start + BLOCK_DAYS] for start in starts])[:days]
 
 
-def _curves(model: SalesModel, best: Floats, draws: Floats, surplus: Floats) -> tuple[Curve, ...]:
-    history, terms = model.history, model.terms(best)
-    demand = model.demand(best)
-    foretold = model.predict(best).values[len(history.sales) :]  # of the lift tests
+def _curves(
+    model: SalesModel, best: Best, draws: Floats, alone: Floats, is_steep: NDArray[np.bool_]
+) -> tuple[Curve, ...]:
+    """Describe the curves, by the draws (members, all) and what lift tests find by the history alone (m, tests)."""
+    history, terms = model.history, model.terms(best.parameters)
+    demand, surplus = model.demand(best.parameters), np.clip(best.surprise, -SURPRISE, SURPRISE)
+    foretold = best.prediction.values[len(history.sales) :]  # of the lift tests
     scales = np.array([model.scale(draw, model.terms(draw)) for draw in draws])
     curves = []
     for index, name in enumerate(history.channels):
         used = history.spends[:, index][history.spends[:, index] > 0]
         spends = np.linspace(0, 1.5 * used.max(), POINTS)
         at = np.append(spends, used.mean()) / model.mean_spend[index]
-        middle = steady_sales(model.curves(best[None]), index, at)[0] * model.scale(best, terms)
+        middle = steady_sales(model.curves(best.parameters[None]), index, at)[0] * model.scale(best.parameters, terms)
         drawn = steady_sales(model.curves(draws), index, at) * scales[:, None]
         low, median, high = np.quantile(drawn, QUANTILES, axis=0)
         curves.append(
@@ -174,7 +200,8 @@ def _curves(model: SalesModel, best: Floats, draws: Floats, surplus: Floats) -> 
                 mean_spend=float(used.mean()),
                 at_mean=(float(low[-1]), float(median[-1]), float(high[-1])),
                 signs=read_signs(history, index, demand, surplus),
-                lift=model.lift.evidence(index, foretold),
+                lift=model.lift.evidence(index, foretold, alone),
+                is_steep=bool(is_steep[index]),
             )
         )
     return tuple(curves)

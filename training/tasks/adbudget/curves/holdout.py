@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from polserve.training.tasks.adbudget.contexts import DAYS_A_WEEK
 from polserve.training.tasks.adbudget.curves.best import find_best
@@ -42,11 +43,20 @@ class Holdout:
         )
 
 
-def validate(history: History, rng: np.random.Generator, lift_tests: Sequence[LiftTest] = ()) -> Holdout:
-    """Fit to all but the last days, and forecast those by their spends and events."""
+def validate(
+    history: History,
+    rng: np.random.Generator,
+    is_steep: NDArray[np.bool_],
+    lift_tests: Sequence[LiftTest] = (),
+) -> Holdout:
+    """Fit to all but the last days, and forecast those by their spends and events.
+
+    The curves of the channels (channels,) may be steep where those of the fit to all days are.
+    """
     days = int(np.clip(len(history.sales) // PARTS_OF_HISTORY, LEAST_DAYS, MOST_DAYS))
     model = SalesModel(history, lift_tests, days)
-    forecast = find_best(model, rng).prediction.values[: len(history.sales)][-days:] * model.mean_sales
+    best = find_best(model, rng, model.concave(~is_steep))
+    forecast = best.prediction.values[: len(history.sales)][-days:] * model.mean_sales
     actual, before = history.sales[-days:], history.sales[-days - NAIVE_WEEKS * DAYS_A_WEEK : -days]
     week = before.reshape(NAIVE_WEEKS, DAYS_A_WEEK).mean(axis=0)
     naive = np.resize(week, days)

@@ -50,16 +50,19 @@ class LiftEvidence:
     """The effect that they found, all together, likewise: as large as `signal` where they found what it foretells."""
     disagreement: float = 0.0
     """By how many standard errors the test furthest from the curve found a larger effect; below 0 for a smaller one."""
+    surprise: float = 0.0
+    """Likewise of the test furthest from what the history says without any, in standard errors of both together."""
     beyond: int = 0
     """Tests of which all spends are above those of the history: they count for nothing in `signal` and `shown`."""
 
     @property
     def contradiction(self) -> str | None:
         """What the tests found where they, or the history, must be wrong; None where they agree."""
-        if abs(self.disagreement) <= MOST_DISAGREEMENT:
-            return None
-        larger = "larger" if self.disagreement > 0 else "smaller"
-        return f"a lift test found an effect {abs(self.disagreement):.1f} standard errors {larger} than the curve's"
+        for errors, other in ((self.disagreement, "the curve's"), (self.surprise, "the history shows without it")):
+            if abs(errors) > MOST_DISAGREEMENT:
+                larger = "larger" if errors > 0 else "smaller"
+                return f"a lift test found an effect {abs(errors):.1f} standard errors {larger} than {other}"
+        return None
 
     @property
     def backs(self) -> bool:
@@ -161,8 +164,14 @@ class LiftRows:
         gained = _share(after, log_half[:, None], slope[:, None]) - _share(self._spend, log_half, slope)[:, None]
         return np.asarray(most * (gained * self._share).sum(axis=1))
 
-    def evidence(self, index: int, foretold: Floats) -> LiftEvidence:
-        """Hold what a curve of channel `index` foretells (tests,) against what the channel's tests found."""
+    def evidence(self, index: int, foretold: Floats, alone: Floats) -> LiftEvidence:
+        """Hold what the channel's tests found against what its curve foretells.
+
+        Args:
+            index: of the channel.
+            foretold: effects (tests,) by the curve, which was fitted to history and tests.
+            alone: effects (members, tests) by curves that were fitted to the history without the tests.
+        """
         own = self.index == index
         if not own.any():
             return LiftEvidence()
@@ -171,8 +180,10 @@ class LiftRows:
         expected, found = (foretold * self.weights)[within], (self.sales_change * self.weights)[within]
         signal = float(np.linalg.norm(expected))
         shown = float(found @ expected) / signal if signal else 0.0
-        furthest = float(larger[np.abs(larger).argmax()])
-        return LiftEvidence(int(own.sum()), signal, shown, furthest, int((own & self._is_beyond).sum()))
+        error = np.hypot(1 / self.weights, alone.std(axis=0))
+        surprise = ((self.sales_change - alone.mean(axis=0)) * np.sign(self._change) / error)[own]
+        beyond = int((own & self._is_beyond).sum())
+        return LiftEvidence(int(own.sum()), signal, shown, _furthest(larger), _furthest(surprise), beyond)
 
     def derivatives(self, retention: Floats, log_half: Floats, slope: Floats, effect: Floats) -> Floats:
         """Compute the derivatives (4, tests) of `predict` by its arguments, by central differences."""
@@ -184,6 +195,11 @@ class LiftRows:
             )
             rows.append((more - less) / (2 * step))
         return np.stack(rows)
+
+
+def _furthest(values: Floats) -> float:
+    """Value that is furthest from 0."""
+    return float(values[np.abs(values).argmax()])
 
 
 def _share(spend: Floats, log_half: Floats, slope: Floats) -> Floats:

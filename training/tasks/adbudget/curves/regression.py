@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.signal import lfilter
 from scipy.special import expit
 
@@ -26,8 +27,10 @@ RETENTION = (0.4, 0.3, 0.0, 0.95)
 """Prior mean, standard deviation and range, as of the next ones: Meridian has all of 0 to 1, uniformly."""
 LOG_HALF_SATURATION = (0.2, 1.0, float(np.log(0.05)), float(np.log(20.0)))
 """To the channel's mean spend on the days that it was used."""
-SLOPE = (0.9, 0.2, 0.4, 1.0)
-"""Exponent of the Hill curve: concave, as in Meridian and PyMC-Marketing."""
+SLOPE = (1.0, 0.8, 0.4, 5.0)
+"""Exponent of the Hill curve: S-shaped above 1, as Robyn's mostly are; a logistic curve looks like one of about 1.4."""
+CONCAVE_SLOPE = (0.9, 0.2, 0.4, 1.0)
+"""Exponent of a concave Hill curve, as in Meridian and PyMC-Marketing."""
 EFFECT = (0.2, 0.5, 0.0, 10.0)
 """Sales at a steady mean spend, to the account's mean sales."""
 BASE = (0.5, 0.5, 0.0, 10.0)
@@ -94,10 +97,18 @@ class SalesModel:
         settling = SETTLING_DAYS if len(days) >= SETTLED_LEAST_DAYS else 0
         self.is_fitted = (days >= settling) & (days < len(days) - held_out_days)
 
-    def starts(self, rng: np.random.Generator) -> list[Floats]:
+    def concave(self, which: NDArray[np.bool_]) -> Prior:
+        """Return the prior of concave curves for the channels of `which` (channels,), and of any others."""
+        known = [np.array(each) for each in (self.prior.mean, self.prior.deviation, self.prior.low, self.prior.high)]
+        for numbers, value in zip(known, CONCAVE_SLOPE, strict=True):
+            self.curves(numbers).slope[which] = value  # a view
+        return Prior(*known)
+
+    @staticmethod
+    def starts(prior: Prior, rng: np.random.Generator) -> list[Floats]:
         """Where to begin: one in the middle of the prior, the others around it."""
-        spread = self.prior.deviation * 0.5
-        return [self.prior.mean, *(self.prior.mean + spread * rng.uniform(-1, 1, (STARTS - 1, len(spread))))]
+        spread = prior.deviation * 0.5
+        return [prior.mean, *(prior.mean + spread * rng.uniform(-1, 1, (STARTS - 1, len(spread))))]
 
     def predict(self, parameters: Floats) -> Prediction:
         """Predict sales (days,), and what each lift test finds, in mean sales."""
@@ -125,6 +136,11 @@ class SalesModel:
         if not isinstance(start, Prediction):
             start = self.predict(np.clip(start, prior.low, prior.high))
         return minimise(self.predict, observed, start, prior)
+
+    def lifts(self, parameters: Floats) -> Floats:
+        """Predict what each lift test finds (members, tests), in mean sales, by `parameters` (members, all)."""
+        own = np.arange(4)[:, None] * self.n + self.lift.index
+        return np.stack([self.lift.predict(*member[own]) for member in parameters])
 
     def curves(self, parameters: Floats) -> Curves:
         """Parameters of the channels' curves among `parameters` (..., all)."""

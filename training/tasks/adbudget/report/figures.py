@@ -61,9 +61,8 @@ def fitted_sales(fit: Fit, currency: str) -> Figure:
     axes = figure.subplots()
     axes.plot(np.array(days, "datetime64[D]"), history.sales, ".", color="black", markersize=3, label="actual")
     axes.plot(np.array(days, "datetime64[D]"), fit.expected, color="C0", linewidth=1.2, label="fitted")
-    if fit.holdout is not None:
-        last, foretold = days[-fit.holdout.days :], "forecast by a fit to the days before"
-        axes.plot(np.array(last, "datetime64[D]"), fit.holdout.forecast, color="C1", linewidth=1.2, label=foretold)
+    last, foretold = days[-fit.holdout.days :], "forecast by a fit to the days before"
+    axes.plot(np.array(last, "datetime64[D]"), fit.holdout.forecast, color="C1", linewidth=1.2, label=foretold)
     _date(axes)
     axes.set(ylabel=f"sales a day ({currency})", ylim=(0, None))
     axes.set_title(f"Actual and fitted sales, R squared {fit.r_squared:.3f}")

@@ -164,7 +164,7 @@ def _fit_figures(fit: Fit) -> dict[str, object]:
     }
     figures = {"r_squared": fit.r_squared, "curves": curves, "sales_a_day": fit.decomposition.daily}
     held_out = fit.holdout
-    if held_out is None or math.isnan(held_out.error):
+    if math.isnan(held_out.error):
         return figures
     errors = {"days": held_out.days, "error": held_out.error, "naive_error": held_out.naive_error}
     return figures | {"holdout": errors}
