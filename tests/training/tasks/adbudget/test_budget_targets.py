@@ -4,10 +4,12 @@ import io
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from rich.console import Console
 
 from polserve.training.errors import InvalidOption
@@ -17,7 +19,7 @@ from polserve.training.tasks.adbudget.curves.elsewhere import read_curves
 from polserve.training.tasks.adbudget.environment import AllocationVec
 from polserve.training.tasks.adbudget.plans.marginal import MarginalRule
 from polserve.training.tasks.adbudget.plans.optimum import Problem, solve, solve_all
-from polserve.training.tasks.adbudget.plans.rules import even, play_rule, play_worth, regret
+from polserve.training.tasks.adbudget.plans.rules import best_share, even, fixed_share, play_rule, play_worth, regret
 from polserve.training.tasks.adbudget.plans.targets import (
     AmplePlans,
     ample_contexts,
@@ -173,6 +175,18 @@ def test_the_rule_of_marginal_returns_keeps_to_the_target_and_an_even_split_does
     by_rule, simple = (regret(play_worth(rule, contexts), best) for rule in (MarginalRule(ACCOUNT), even))
     assert (by_rule >= -1e-6).all()
     assert by_rule.mean() < 0.02 < simple.mean()
+
+
+def test_the_best_fixed_share_under_a_target_is_as_good_as_any_on_a_grid() -> None:
+    contexts = replace(ACCOUNT, target_marginal=4.0).draw_many(np.random.default_rng(0), 6)
+    best = np.array([plan.worth for plan in solve_all(contexts)])
+
+    def mean_regret(share: NDArray[np.float64]) -> float:
+        return float(regret(play_worth(fixed_share(share), contexts), best).mean())
+
+    parts = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6)
+    grid = min(mean_regret(np.array(share)) for share in product(parts, repeat=2) if sum(share) <= 1)
+    assert mean_regret(best_share(contexts, best, fixed_share)) <= grid + 1e-6
 
 
 def test_the_reference_plan_leaves_money_that_would_return_too_little() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import TypeAlias
 
 import numpy as np
@@ -18,6 +19,10 @@ Rule: TypeAlias = Callable[[Campaigns], Floats]
 
 COARSE_CELLS = 250
 """Cells of the adstock where no bound is asked for."""
+SUMS = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02)
+"""What shares may add up to at first, where not all has to be spent."""
+LEAST_SUM = 1e-9
+"""Least sum that shares are divided by."""
 MEAN_EVENT = mean_event(EVENT_PROBABILITY)
 """Expected demand of a day to come, to an ordinary day of its weekday, for who knows no more of an account."""
 
@@ -137,26 +142,30 @@ def best_share(contexts: Sequence[Context], best: Floats, rule: Callable[[Floats
     """Find the fixed share (channels,) of least mean regret on these very contexts: tuned in hindsight.
 
     By coordinate search, from the share that each channel has in half saturations. Where there is a target, the shares
-    may add up to less than 1, so that some of a budget is left.
+    may add up to less than 1, so that some of a budget is left: the search begins at the best of several sums, and
+    changes all shares together, too.
     """
     is_all_spent = not any(context.target_marginal for context in contexts)
-    share = contexts[0].response.half_saturation / contexts[0].response.half_saturation.sum()
+    even = contexts[0].response.half_saturation / contexts[0].response.half_saturation.sum()
 
     def mean_regret(candidate: Floats) -> float:
         return float(regret(play_worth(rule(candidate), contexts), best).mean())
 
-    least = mean_regret(share)
-    for factor in (1.5, 1.2, 1.1, 1.05, 1.02):
+    starts = [even * part for part in ((1.0,) if is_all_spent else SUMS)]
+    least, first = min((mean_regret(start), index) for index, start in enumerate(starts))
+    share = starts[first]
+    changed = list(np.eye(len(share), dtype=np.bool_))
+    if not is_all_spent:
+        changed.append(np.ones(len(share), np.bool_))
+    for changes in ((0.0,), *((factor, 1 / factor) for factor in (1.5, 1.2, 1.1, 1.05, 1.02))):
         is_better = True
         while is_better:
             is_better = False
-            for index in range(len(share)):
-                for change in (factor, 1 / factor):
-                    candidate = share.copy()
-                    candidate[index] *= change
-                    candidate /= candidate.sum() if is_all_spent else max(candidate.sum(), 1.0)
-                    if (value := mean_regret(candidate)) < least - 1e-7:
-                        share, least, is_better = candidate, value, True
+            for which, change in product(changed, changes):
+                candidate = np.where(which, share * change, share)
+                candidate /= max(candidate.sum(), LEAST_SUM) if is_all_spent else max(candidate.sum(), 1.0)
+                if (value := mean_regret(candidate)) < least - 1e-7:
+                    share, least, is_better = candidate, value, True
     return np.asarray(share)
 
 
