@@ -16,6 +16,7 @@ from polserve.training.errors import InvalidOption
 from polserve.training.runs.stages import Stages
 from polserve.training.tasks.adbudget.accounts import Account, account_of, default_account
 from polserve.training.tasks.adbudget.curves.elsewhere import read_curves
+from polserve.training.tasks.adbudget.curves.response import Channel
 from polserve.training.tasks.adbudget.environment import AllocationVec
 from polserve.training.tasks.adbudget.plans.marginal import MarginalRule
 from polserve.training.tasks.adbudget.plans.optimum import Problem, solve, solve_all
@@ -178,7 +179,11 @@ def test_the_rule_of_marginal_returns_keeps_to_the_target_and_an_even_split_does
 
 
 def test_the_best_fixed_share_under_a_target_is_as_good_as_any_on_a_grid() -> None:
-    contexts = replace(ACCOUNT, target_marginal=4.0).draw_many(np.random.default_rng(0), 6)
+    channels = (
+        Channel(name="one", retention=0.5, half_saturation=500.0, sales_max=2000.0),
+        Channel(name="other", retention=0.2, half_saturation=300.0, sales_max=600.0),
+    )
+    contexts = replace(account_of(channels), target_marginal=1.0).draw_many(np.random.default_rng(5), 6)
     best = np.array([plan.worth for plan in solve_all(contexts)])
 
     def mean_regret(share: NDArray[np.float64]) -> float:
