@@ -12,8 +12,10 @@ from polserve.training.learning.transitions import VectorStep
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-LEAST = 1e-8
-"""Smallest standard deviation that rewards are divided by; below it they are left as they are."""
+ROUNDING = float(np.finfo(np.float32).eps)
+"""Deviation relative to the mean up to which it is that of the rounding of equal rewards in float32."""
+LARGEST = float(np.finfo(np.float32).max)
+"""Largest factor: rewards are float32 numbers, and so is what they are multiplied by."""
 
 
 class ReturnSpread:
@@ -40,8 +42,9 @@ class ReturnSpread:
     @property
     def factor(self) -> float:
         """Factor that makes rewards ones whose returns have a standard deviation of 1; 1 where all are alike."""
-        deviation = np.sqrt(self._moments.squares / self._moments.count) if self._moments.count else 0.0
-        return float(1 / deviation) if deviation > LEAST else 1.0
+        moments = self._moments
+        deviation = np.sqrt(moments.squares / moments.count) if moments.count else 0.0
+        return min(float(1 / deviation), LARGEST) if deviation > ROUNDING * abs(moments.mean) else 1.0
 
     def state(self) -> dict[str, Any]:
         """Everything that `load_state` needs; episodes that are going on are not."""

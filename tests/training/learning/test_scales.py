@@ -106,7 +106,7 @@ def test_a_run_of_an_earlier_version_is_resumed_only_without_what_it_lacked() ->
     check_same_run(earlier, identity_of(without, 0))
 
 
-@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
+@pytest.mark.parametrize("scale", [1e-30, 1e-10, 1e-3, 1.0, 1e4, 1e30])
 def test_rewards_of_any_scale_become_ones_whose_returns_spread_by_one(scale: float) -> None:
     rng = np.random.default_rng(0)
     spread, scaled = ReturnSpread(8, 0.9), ReturnSpread(8, 0.9)
@@ -132,6 +132,22 @@ def test_rewards_that_are_all_alike_are_left_as_they_are() -> None:
     for _ in range(5):
         spread.add(taken([1.0, 1.0]))
     assert spread.factor == 1.0
+
+
+def test_a_spread_that_is_only_the_rounding_of_equal_rewards_is_none() -> None:
+    spread = ReturnSpread(2, 0.0)
+    below, above = np.float32(1e6), np.nextafter(np.float32(1e6), np.float32(np.inf))
+    for _ in range(5):
+        spread.add(taken([float(below), float(above)]))
+    assert spread.factor == 1.0
+    spread.add(taken([1e6 + 10, 1e6 - 10]))
+    assert spread.factor < 1.0
+
+
+def test_the_smallest_rewards_of_all_have_a_factor_that_float32_holds() -> None:
+    spread = ReturnSpread(2, 0.0)
+    spread.add(taken([0.0, 1e-44]))
+    assert np.isfinite(np.float32(spread.factor))
 
 
 def test_the_spread_is_a_part_of_a_checkpoint(tmp_path: Path) -> None:
