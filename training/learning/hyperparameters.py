@@ -40,7 +40,7 @@ class LoopConfig:
     log_every: int = 1_000
     """Steps between two reports to the monitor."""
     checkpoint_every_s: float = 120.0
-    """Seconds between two checkpoints."""
+    """Seconds between two checkpoints; 0 saves one after every step."""
 
     def __post_init__(self) -> None:
         """Check the ranges; raises InvalidOption."""
@@ -49,6 +49,8 @@ class LoopConfig:
         require(0 < self.selection_share <= 1, "selection_share", "a number above 0, up to 1", self.selection_share)
         episodes = self.evaluation_episodes
         require(episodes >= 2, "evaluation_episodes", "at least 2", episodes)  # noqa: PLR2004 - a spread needs two
+        every_s = self.checkpoint_every_s
+        require(every_s >= 0, "checkpoint_every_s", "at least 0", every_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,9 +89,8 @@ class ReplayConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges; raises InvalidOption."""
-        require(self.learning_starts >= 1, "learning_starts", "at least 1", self.learning_starts)
-        updates = self.updates_per_vector_step
-        require(updates >= 0, "updates_per_vector_step", "at least 0", updates)
+        for name in ("learning_starts", "updates_per_vector_step"):
+            require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,10 +43,9 @@ class ReplayLearner:
         """Keep the step, whose reward is kept as it is; learn once there are enough."""
         self._replay.add(step)
         self._kept += int(step.is_real.sum())
-        updates = self._config.updates_per_vector_step
-        if not updates or self._kept < self._config.learning_starts:
+        if self._kept < self._config.learning_starts:
             return 0
-        batches = self._replay.sample(rng, self._agent.sampling, updates)
+        batches = self._replay.sample(rng, self._agent.sampling, self._config.updates_per_vector_step)
         self._agent.learn(replace(batches, reward_t=batches.reward_t * np.float32(reward_factor)))
         return len(batches.reward_t)
 

@@ -270,6 +270,35 @@ def test_what_returns_do_not_mean_is_said(make: Callable[..., Any], options: dic
         assert caution in " ".join(inspect_environment(spec).cautions)
 
 
+@pytest.mark.parametrize(("lengths", "is_said"), [((1,), False), ((10,), False), ((10, 30, 12), True), ((200,), True)])
+def test_a_missing_limit_is_said_unless_episodes_end_soon_and_all_alike(
+    lengths: tuple[int, ...],
+    is_said: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    class Ends(Line):
+        def reset(self, **kwargs: Any) -> Any:
+            Ends.episodes = getattr(Ends, "episodes", 0) + 1
+            return super().reset(**kwargs)
+
+        def is_over(self) -> bool:
+            return self.steps >= lengths[Ends.episodes % len(lengths)]
+
+    with registered(Ends, max_episode_steps=None) as spec:
+        cautions = " ".join(inspect_environment(spec).cautions)
+    assert ("has no max_episode_steps" in cautions) is is_said
+
+
+def test_an_environment_that_fails_in_a_long_episode_is_left_to_training() -> None:
+    class Jams(Line):
+        def step(self, action: Any) -> Any:
+            if self.steps == 20:
+                raise RuntimeError("motor jam")
+            return super().step(action)
+
+    with registered(Jams, max_episode_steps=None) as spec:
+        assert "has no max_episode_steps" in " ".join(inspect_environment(spec).cautions)
+
+
 def test_an_honest_environment_is_praised_by_silence() -> None:
     with registered(Line) as spec:
         inspection = inspect_environment(spec)

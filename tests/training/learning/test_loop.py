@@ -281,7 +281,13 @@ def test_a_hyper_parameter_is_set_by_name(option: str, field: str, value: object
     assert with_options(PRESETS["cartpole"], [option]).params()[field] == value
 
 
-@pytest.mark.parametrize("option", ["learning_rate", "speed=3", "batch_size=many", "loss=cubic", "double=perhaps"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        *("learning_rate", "speed=3", "batch_size=many", "loss=cubic", "double=perhaps"),
+        *("checkpoint_every_s=-1", "updates_per_vector_step=0"),
+    ],
+)
 def test_an_option_that_makes_no_sense_is_refused(option: str) -> None:
     with pytest.raises(InvalidOption, match="expected"):
         with_options(PRESETS["cartpole"], [option])

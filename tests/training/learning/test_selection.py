@@ -26,7 +26,7 @@ RECIPE = Recipe(
     CARTPOLE,
     LoopConfig(steps=800, n_envs=4, evaluate_every=40, selection_episodes=10),
     network=NetworkConfig(hidden_sizes=(8,)),
-    replay=ReplayConfig(learning_starts=100, updates_per_vector_step=0),
+    replay=ReplayConfig(learning_starts=10_000),
 )
 
 
