@@ -1,11 +1,10 @@
 """What `polserve train --list` prints: the presets, and the hyper-parameters that --set takes."""
 
 import ast
-import dataclasses
 import inspect
 import textwrap
 from collections.abc import Iterator, Mapping
-from typing import Any, get_args
+from typing import get_args
 
 from polserve.training.environments.making import EnvironmentSpec
 from polserve.training.learning import actor_critic_hyperparameters, hyperparameters
@@ -23,8 +22,7 @@ def listing(recipe: Recipe | None = None) -> Iterator[str]:
     """Lines with the presets and every hyper-parameter's default, or with one recipe's own values."""
     if recipe is not None:
         yield f"{recipe.policy}: {_algorithm(recipe)} in {recipe.environment.id}. --set takes, with these values:"
-        for name, config in recipe.configs.items():
-            yield from _group(name, config)
+        yield from _groups(recipe)
         yield from _frames(recipe.environment.frames)
         return
     yield "Presets:"
@@ -35,19 +33,16 @@ def listing(recipe: Recipe | None = None) -> Iterator[str]:
     yield "--set NAME=VALUE takes, with the defaults of --algo (`polserve train PRESET --list` has a preset's):"
     recipes = {name: _bare(name) for name in get_args(Algorithm)}
     for name in dict.fromkeys(name for bare in recipes.values() for name in bare.configs if name != "agent"):
-        yield from _shared_group(
-            name, {algo: bare.configs[name] for algo, bare in recipes.items() if name in bare.configs}
-        )
+        yield from _shared_group(name, {algo: bare for algo, bare in recipes.items() if name in bare.configs})
     for name, bare in recipes.items():
-        yield from _group(f"agent, --algo {name}", bare.agent)
+        yield from _lines(f"agent, --algo {name}", type(bare.agent), _values(bare, "agent"))
     yield from _frames(0)
 
 
 def algorithm_listing(algorithm: str) -> Iterator[str]:
     """Lines with what --set takes for an algorithm, in an environment of which nothing is known."""
-    yield f"--set NAME=VALUE takes, with the defaults of --algo {algorithm} (Atari games have a preset's):"
-    for name, config in _bare(algorithm).configs.items():
-        yield from _group(name, config)
+    yield f"--set NAME=VALUE takes, with the defaults of --algo {algorithm} (Atari games have others: add --env):"
+    yield from _groups(_bare(algorithm))
     yield from _frames(0)
 
 
@@ -73,22 +68,30 @@ def _algorithm(recipe: Recipe) -> str:
     return "QR-DQN" if recipe.network.quantiles > 1 else "DQN"
 
 
-def _shared_group(name: str, configs: Mapping[str, Any]) -> Iterator[str]:
-    """Lines with the settings that several algorithms have, and where their values differ, whose is which."""
-    one = next(iter(configs.values()))
-    values: dict[str, str] = {}
-    for field in dataclasses.fields(one):
-        algorithms: dict[str, list[str]] = {}
-        for algorithm, config in configs.items():
-            algorithms.setdefault(_text(getattr(config, field.name)), []).append(algorithm)
-        several = "; ".join(f"{value} for {', '.join(users)}" for value, users in algorithms.items())
-        values[field.name] = several if len(algorithms) > 1 else next(iter(algorithms))
-    yield from _lines(name, type(one), values)
+def _shared_group(name: str, recipes: Mapping[str, Recipe]) -> Iterator[str]:
+    """Lines with the settings that several algorithms have, and where not all have the same one, whose is which."""
+    algorithms: dict[str, dict[str, list[str]]] = {}
+    for algorithm, recipe in recipes.items():
+        for setting, value in _values(recipe, name).items():
+            algorithms.setdefault(setting, {}).setdefault(value, []).append(algorithm)
+    values = {
+        setting: next(iter(users))
+        if list(users.values()) == [list(recipes)]
+        else "; ".join(f"{value} for {', '.join(each)}" for value, each in users.items())
+        for setting, users in algorithms.items()
+    }
+    yield from _lines(name, type(next(iter(recipes.values())).configs[name]), values)
 
 
-def _group(name: str, config: Any) -> Iterator[str]:
-    values = {field.name: _text(getattr(config, field.name)) for field in dataclasses.fields(config)}
-    yield from _lines(name, type(config), values)
+def _groups(recipe: Recipe) -> Iterator[str]:
+    """Lines with all settings that a recipe's agent uses."""
+    for name, config in recipe.configs.items():
+        yield from _lines(name, type(config), _values(recipe, name))
+
+
+def _values(recipe: Recipe, name: str) -> dict[str, str]:
+    """Values of the settings of one group that the recipe's agent uses, in the form that --set takes."""
+    return {setting: _text(getattr(recipe.configs[name], setting)) for setting in recipe.settings[name]}
 
 
 def _lines(name: str, kind: type, values: Mapping[str, str]) -> Iterator[str]:

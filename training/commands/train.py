@@ -1,8 +1,10 @@
 """`polserve train`."""
 
+import contextlib
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -36,16 +38,34 @@ class Algorithm(StrEnum):
 
 
 Text = str | None
+Given = TypeVar("Given")
 
 
-def _with_hyper_parameters(context: typer.Context, algo: Algorithm | None) -> Algorithm | None:
-    """Let the help that is asked for after --algo end with what --set takes for that algorithm."""
-    if algo is not None:
-        from polserve.training.commands.listing import algorithm_listing
+def _is_told_in_help(context: typer.Context, parameter: typer.CallbackParam, value: Given) -> Given:
+    """Let the help that is asked for after --algo end with what --set takes, as the arguments before it have it."""
+    from polserve.training.commands.listing import algorithm_listing, listing
+    from polserve.training.errors import TrainingError
+    from polserve.training.runs.request import TrainRequest
 
-        # NOTE: "\b" keeps a paragraph's lines as they are.
-        context.command.epilog = "\b\n" + "\n".join(algorithm_listing(algo.value)).replace("\n\n", "\n\n\b\n")
-    return algo
+    given = {**context.params, parameter.name: value}
+    if not given.get("algo"):
+        return value
+    algorithm = Algorithm(given["algo"]).value
+    told = algorithm_listing(algorithm)
+    if given.get("env"):
+        # What cannot be run is told when it is run, and not in place of the help.
+        with contextlib.suppress(TrainingError, typer.BadParameter):
+            request = TrainRequest(
+                environment=given["env"],
+                algo=algorithm,
+                module=given.get("module", ""),
+                env_kwargs=env_kwargs_of(given.get("env_kwargs", "{}")),
+                options=_options(given.get("option"), given.get("steps")),
+            )
+            told = listing(request.recipe())
+    # NOTE: "\b" keeps a paragraph's lines as they are.
+    context.command.epilog = "\b\n" + "\n".join(told).replace("\n\n", "\n\n\b\n")
+    return value
 
 
 def train(
@@ -58,15 +78,27 @@ def train(
         Algorithm | None,
         typer.Option(
             help="Algorithm, for an environment without a preset; --algo NAME --help lists what --set takes.",
-            callback=_with_hyper_parameters,
+            callback=_is_told_in_help,
             is_eager=True,
         ),
     ] = None,
     env: Annotated[
-        Text, typer.Option(help="Gymnasium id of the environment, or gym:ID for one of the unmaintained gym.")
+        Text,
+        typer.Option(
+            help="Gymnasium id of the environment, or gym:ID for one of the unmaintained gym.",
+            callback=_is_told_in_help,
+            is_eager=True,
+        ),
     ] = None,
-    module: Annotated[str, typer.Option(help="Python module that registers the id.")] = "",
-    env_kwargs: Annotated[str, typer.Option(help="Keyword arguments of the environment, as a JSON object.")] = "{}",
+    module: Annotated[
+        str, typer.Option(help="Python module that registers the id.", callback=_is_told_in_help, is_eager=True)
+    ] = "",
+    env_kwargs: Annotated[
+        str,
+        typer.Option(
+            help="Keyword arguments of the environment, as a JSON object.", callback=_is_told_in_help, is_eager=True
+        ),
+    ] = "{}",
     data: Annotated[
         Path | None,
         typer.Option(
@@ -97,10 +129,19 @@ def train(
     ] = None,
     name: Annotated[Text, typer.Option(help="Name of the policy in the registry.")] = None,
     seed: Annotated[int, typer.Option(help="Seed that everything random follows from.")] = 0,
-    steps: Annotated[int | None, typer.Option(help="Environment steps at most.", min=1)] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(help="Environment steps at most.", min=1, callback=_is_told_in_help, is_eager=True),
+    ] = None,
     option: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A hyper-parameter; repeat for more. --list has the names."),
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="A hyper-parameter; repeat for more. --list has the names.",
+            callback=_is_told_in_help,
+            is_eager=True,
+        ),
     ] = None,
     is_list: Annotated[
         bool,
@@ -150,7 +191,7 @@ def train(
         env_kwargs=env_kwargs_of(env_kwargs),
         name=name,
         seed=seed,
-        options=[*(option or []), *([f"steps={steps}"] if steps else [])],
+        options=_options(option, steps),
         threads=threads,
         data=data,
         curves=curves,
@@ -209,6 +250,11 @@ def _report(result: "RunResult", recipe: "Recipe", folder: Path, console: "Conso
         name = f"{recipe.policy}/{result.version}"
         after = "@champion, the first version" if result.is_champion else f"not live yet: polserve promote {name}"
         console.print(f"registered {name}, MLflow run {result.run_id}; {after}")
+
+
+def _options(option: Sequence[str] | None, steps: int | None) -> list[str]:
+    """Hyper-parameters as name=value, with the number of steps among them where it is given."""
+    return [*(option or []), *([f"steps={steps}"] if steps else [])]
 
 
 def _what(preset: Text, algo: Algorithm | None, env: Text) -> str:

@@ -122,6 +122,10 @@ class NetworkConfig:
         require(self.quantiles >= 1, "quantiles", "at least 1", self.quantiles)
 
 
+ONLY_OF_ACTION_VALUES = frozenset(("dueling", "quantiles", "padding", "pixels", "mixed_precision"))
+"""Settings of `NetworkConfig` that agents of continuous actions do not use: they are of networks of actions' values."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplorationConfig:
     """How often a random action is tried, and for how long; steps are environment steps."""

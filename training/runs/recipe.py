@@ -12,6 +12,7 @@ from polserve.training.environments.making import EnvironmentSpec
 from polserve.training.errors import InvalidOption, require
 from polserve.training.learning.actor_critic_hyperparameters import DdpgConfig, SacConfig
 from polserve.training.learning.hyperparameters import (
+    ONLY_OF_ACTION_VALUES,
     DqnConfig,
     ExplorationConfig,
     LoopConfig,
@@ -80,15 +81,24 @@ class Recipe:
             names.append("replay")
         return {name: getattr(self, name) for name in names}
 
+    @property
+    def settings(self) -> dict[str, tuple[str, ...]]:
+        """Names of the settings that its agent uses, by the configuration that they are in."""
+        unused = ONLY_OF_ACTION_VALUES if self.is_continuous else frozenset[str]()
+        if isinstance(self.agent, PqnConfig):
+            unused = frozenset(("quantiles",))
+        names = {owner: [field.name for field in dataclasses.fields(config)] for owner, config in self.configs.items()}
+        return {owner: tuple(name for name in every if name not in unused) for owner, every in names.items()}
+
     def params(self) -> dict[str, object]:
-        """Value of every setting, by name."""
+        """Value of every setting that its agent uses, by name."""
         return {
             "environment": self.environment.id,
             "environment_kwargs": self.environment.kwargs_json,
             "frames": self.environment.frames,
             "task": self.task.name,
             "threads": self.threads,
-            **{name: value for config in self.configs.values() for name, value in dataclasses.asdict(config).items()},
+            **{name: getattr(getattr(self, owner), name) for owner, names in self.settings.items() for name in names},
         }
 
 
@@ -96,9 +106,9 @@ def with_options(recipe: Recipe, options: Sequence[str]) -> Recipe:
     """Recipe with `name=value` options in place of its hyper-parameters.
 
     Raises:
-        InvalidOption: there is no such hyper-parameter, or the value is not of its type.
+        InvalidOption: its agent uses no such hyper-parameter, or the value is not of its type.
     """
-    owners = {field.name: name for name, config in recipe.configs.items() for field in dataclasses.fields(config)}
+    owners = {name: owner for owner, names in recipe.settings.items() for name in names}
     changes: dict[str, dict[str, Any]] = {name: {} for name in recipe.configs}
     environment = recipe.environment
     for option in options:

@@ -88,6 +88,19 @@ def test_the_defaults_that_are_listed_are_those_of_each_algorithm() -> None:
     assert "repeat_exponent" not in of_one
 
 
+def test_only_settings_that_an_algorithm_uses_are_listed() -> None:
+    listed = CliRunner().invoke(build(["train"]), ["train", "--list"]).output
+    assert "    quantiles=1 for dqn\n" in listed
+    assert "    dueling=false for dqn, pqn\n" in listed
+    for algo, unused in (
+        ("td3", ("quantiles", "dueling", "padding", "pixels", "mixed_precision")),
+        ("pqn", ("quantiles",)),
+    ):
+        of_one = CliRunner().invoke(build(["train"]), ["train", "--algo", algo, "--list"]).output
+        assert "    hidden_sizes=" in of_one
+        assert not [name for name in unused if f"    {name}=" in of_one]
+
+
 def test_a_narrow_terminal_gets_fewer_columns_and_a_pipe_gets_all() -> None:
     evaluation = pb.Evaluation(episodes=100, mean=71979.25, interval_low=70105.1, interval_high=73793.6)
     spec = pb.PolicySpec(environment=pb.Environment(id="polserve/AdBudgetDaily-v0"), evaluation=evaluation)

@@ -24,6 +24,7 @@ from polserve.training.learning.loop import Loop, Progress, TrainingResult
 from polserve.training.learning.scores import Score
 from polserve.training.learning.streams import Streams
 from polserve.training.runs import checkpoint
+from polserve.training.runs.defaults import Algorithm, recipe_for
 from polserve.training.runs.initial_weights import InitialWeights
 from polserve.training.runs.presets import PRESETS
 from polserve.training.runs.progress import Standing
@@ -291,6 +292,18 @@ def test_a_hyper_parameter_is_set_by_name(option: str, field: str, value: object
 def test_an_option_that_makes_no_sense_is_refused(option: str) -> None:
     with pytest.raises(InvalidOption, match="expected"):
         with_options(PRESETS["cartpole"], [option])
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "option"),
+    [("td3", "quantiles=5"), ("sac", "pixels=guide"), ("ddpg", "epsilon_end=0"), ("pqn", "quantiles=1")],
+)
+def test_an_option_that_the_algorithm_does_not_use_is_refused(algorithm: Algorithm, option: str) -> None:
+    recipe = recipe_for(algorithm, EnvironmentSpec("Mine-v0"), "mine")
+    name, _, _ = option.partition("=")
+    with pytest.raises(InvalidOption, match=f"expected a hyper-parameter of this algorithm, got '{name}'"):
+        with_options(recipe, [option])
+    assert name not in recipe.params()
 
 
 def test_learning_cannot_start_before_there_is_a_transition() -> None:

@@ -109,3 +109,28 @@ def test_help_after_an_algorithm_lists_what_set_takes_for_it(algo: str, own: str
     assert "standardise=true" in answer.output
     assert all(len(line) <= 120 for line in answer.output.splitlines())
     assert own not in CliRunner().invoke(build(["train"]), ["train", "--help"]).output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--algo", "dqn", "--env", "ALE/Pong-v5", "--set", "discount=0.5", "--steps", "1234"),
+        ("--env", "ALE/Pong-v5", "--steps", "1234", "--set", "discount=0.5", "--algo", "dqn"),
+    ],
+)
+def test_help_shows_the_settings_that_the_run_will_have(arguments: tuple[str, ...]) -> None:
+    told, listed = (CliRunner().invoke(build(["train"]), ["train", *arguments, how]) for how in ("--help", "--list"))
+    assert "pong-v5: QR-DQN in ALE/Pong-v5. --set takes, with these values:" in told.output
+    for setting in ("epsilon_end=0.01", "epsilon_steps=300000", "adam_epsilon=1e-05", "discount=0.5", "steps=1234"):
+        assert f"  {setting}\n" in told.output
+    settings = [line.strip() for line in listed.output.splitlines() if line.startswith("    ") and line[4] != " "]
+    assert settings == [line for line in map(str.strip, told.output.splitlines()) if line in settings]
+
+
+@pytest.mark.parametrize(
+    "wrong", [("--env", "Mine-v0", "--set", "speed=3"), ("--env", "Mine-v0", "--env-kwargs", "{"), ("--env", "a:b:c")]
+)
+def test_help_is_shown_where_the_run_would_be_refused(wrong: tuple[str, ...]) -> None:
+    answer = CliRunner().invoke(build(["train"]), ["train", "--algo", "dqn", *wrong, "--help"])
+    assert answer.exit_code == 0, answer.output
+    assert "    epsilon_end=0.05\n" in answer.output
