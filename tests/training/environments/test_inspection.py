@@ -276,8 +276,10 @@ def test_a_missing_limit_is_said_unless_episodes_end_soon_and_all_alike(
     is_said: bool,  # noqa: FBT001 - a parameter
 ) -> None:
     class Ends(Line):
+        episodes = 0
+
         def reset(self, **kwargs: Any) -> Any:
-            Ends.episodes = getattr(Ends, "episodes", 0) + 1
+            Ends.episodes += 1
             return super().reset(**kwargs)
 
         def is_over(self) -> bool:
