@@ -3,7 +3,7 @@
 Sales are fitted by least squares with weak priors, beside trend, season, weekday, events and prices. Then they are
 fitted again, to sales with other noise around other priors' means (randomise-then-optimise: Bardsley et al. 2014);
 the noise is drawn in blocks from the residuals, which may persist. Where those fits disagree, the history does not say
-what the curve is, and the fit says so. Intervals are of curves of any shape; the curves that are planned with are
+what the curve is, and the fit says so. Intervals are of curves of any slope; the curves that are planned with are
 concave, unless the history asks for steeper ones.
 """
 
