@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from polserve.training.environments.inspection import EnvironmentFacts
 from polserve.training.environments.spaces import short
 from polserve.training.errors import UnsupportedEnvironment
-from polserve.training.learning.views import HIGHEST_PIXEL
+from polserve.training.learning.pictures import HIGHEST_PIXEL
 
 MOST_INPUTS = 1 << 16
 """Most inputs that observations are encoded in."""

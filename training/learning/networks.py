@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from polserve.training.learning.encoding import Encoded, Encoding
 from polserve.training.learning.graph_wrappers import GraphWrappers
 from polserve.training.learning.hyperparameters import NetworkConfig, Pixels
+from polserve.training.learning.pictures import HIGHEST_PIXEL
 from polserve.training.learning.views import Arranged, View
 
 NATURE = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
@@ -58,7 +59,9 @@ class ValueNetwork(QuantileNetwork):
         view = observation if isinstance(observation, View) else View.of_stack(observation)
         *inner, width = config.hidden_sizes
         sizes = [*inner, width * 2 if config.dueling else width]
-        layers: list[nn.Module] = [_Pixels(config.pixels)] if view.has_pixels and encoding is None else []
+        layers: list[nn.Module] = []
+        if view.highest is not None and encoding is None:
+            layers.append(_Pixels(config.pixels, view.highest))
         n_features = prod(view.shape)
         if encoding is not None:
             layers.append(Encoded(encoding))
@@ -121,11 +124,11 @@ class _Flat(nn.Module):
 
 
 class _Pixels(nn.Module):
-    """Pixels from 0 to 255 as float32, scaled."""
+    """Pixels from 0 to the highest as float32, scaled."""
 
-    def __init__(self, kind: Pixels) -> None:
+    def __init__(self, kind: Pixels, highest: float) -> None:
         super().__init__()
-        self._factor, self._offset = (1 / 255, 0.0) if kind == "unit" else (1 / 128, -2.0)
+        self._factor, self._offset = (1 / highest, 0.0) if kind == "unit" else (HIGHEST_PIXEL / highest / 128, -2.0)
 
     def forward(self, screens: Tensor) -> Tensor:
         scaled = screens.to(torch.float32) * self._factor
@@ -142,7 +145,7 @@ class _Float(nn.Module):
 def _convolutions(config: NetworkConfig, view: View) -> list[nn.Module]:
     """From images to features in one vector."""
     channels, height, width = view.seen_shape
-    layers: list[nn.Module] = [] if view.has_pixels else [_Float()]
+    layers: list[nn.Module] = [_Float()] if view.highest is None else []
     layers += [] if view.channels == "first" else [Arranged(view)]
     layers += [nn.AvgPool2d(view.shrinking)] if view.shrinking != (1, 1) else []
     for n_out, kernel, stride in SMALL if view.is_small else NATURE:

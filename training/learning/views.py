@@ -3,25 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Literal, Self
+from typing import Self
 
+import numpy as np
 from gymnasium.spaces import Box
 from torch import Tensor, nn
 
-Channels = Literal["first", "last", "none", "stack first", "stack last"]
-LEAST_SIDE = 36
-"""Pixels of the smallest image that the convolutions of Mnih et al. 2015 leave something of."""
-SMALLEST = 5
-"""Pixels of the side of what is still an image to small convolutions."""
+from polserve.training.learning import pictures
+from polserve.training.learning.pictures import HIGHEST_PIXEL, IMAGE, LEAST_SIDE, Channels
+
 LARGEST_SIDE = 128
 """Pixels of the largest side that convolutions see; larger images are shrunk to it, by means of blocks of pixels."""
 LARGEST_SIDE_OF_SMALL = 64
 """The same where the shorter side is too short for the usual convolutions: the small ones cost more for each pixel."""
-MOST_CHANNELS = 16
-"""Most channels of an image whose channels come last; more are taken for a side."""
-HIGHEST_PIXEL = 255
-HEIGHT_WIDTH, IMAGE, STACK = 2, 3, 4
-"""Axes of a grey image, of one with channels, and of a stack of those."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +23,37 @@ class View:
     """What of an observation is known to a network."""
 
     shape: tuple[int, ...]
-    has_pixels: bool = False
-    """Whether its numbers go from 0 to 255, and are scaled."""
+    highest: float | None = None
+    """What numbers are divided by, the highest that the space allows; None where they are taken as they are."""
     channels: Channels | None = None
     """The order of an image's axes; None for a vector."""
+    is_unbounded: bool = False
+    """Whether an image's numbers have no bounds to scale them by."""
+    is_too_small: bool = False
+    """Whether it is a vector since convolutions do not fit the picture that it is."""
 
     @classmethod
-    def of(cls, box: Box) -> Self:
-        """View as an image where it has the shape of one, and pixels or sides of some length; else as a vector."""
+    def of(cls, box: Box, *, frames: int = 0) -> Self:
+        """View as an image where it has the shape and the numbers of one, else as a vector.
+
+        `frames` is the length of the stack that it is, 0 for none.
+        """
         shape = tuple(box.shape)
-        has_pixels = bool((box.low == 0).all() and (box.high == HIGHEST_PIXEL).all())
-        channels = _channels(shape, has_pixels=has_pixels)
-        return cls(shape, has_pixels and (channels is not None or box.dtype.kind in "iu"), channels)
+        is_stacked_vector = frames > 0 and len(shape) == pictures.HEIGHT_WIDTH
+        numbers = pictures.numbers_of(box, is_stacked_vector=is_stacked_vector)
+        channels = None if is_stacked_vector else pictures.order_of(shape, numbers)
+        is_scaled = numbers == "pixels" and box.dtype.kind in "iu"
+        is_scaled = is_scaled or (numbers != "any" and channels is not None)
+        highest = float(box.high.max()) if is_scaled else 0.0
+        has_bounds = bool(np.isfinite(box.low).all() and (box.high <= pictures.HIGHEST_NUMBER).all())
+        is_picture = numbers == "pixels" and len(shape) in pictures.AXES and not is_stacked_vector
+        return cls(
+            shape,
+            None if highest in {0, 1} else highest,
+            channels,
+            is_unbounded=channels is not None and not has_bounds,
+            is_too_small=channels is None and is_picture,
+        )
 
     @classmethod
     def of_stack(cls, shape: Sequence[int]) -> Self:
@@ -49,23 +62,12 @@ class View:
         What the exported graph makes of an environment's frames is that.
         """
         is_image = len(shape) == IMAGE and min(shape[1:]) >= LEAST_SIDE
-        return cls(tuple(shape), is_image, "first" if is_image else None)
+        return cls(tuple(shape), HIGHEST_PIXEL if is_image else None, "first" if is_image else None)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Channels, height and width."""
-        shape = self.shape
-        match self.channels:
-            case "last":
-                return shape[2], shape[0], shape[1]
-            case "none":
-                return 1, shape[0], shape[1]
-            case "stack first":
-                return shape[0] * shape[1], shape[2], shape[3]
-            case "stack last":
-                return shape[0] * shape[3], shape[1], shape[2]
-            case _:
-                return shape[0], shape[1], shape[2]
+        return pictures.image_shape(self.shape, self.channels)
 
     @property
     def shrinking(self) -> tuple[int, int]:
@@ -92,10 +94,12 @@ class View:
 
     def statement(self, *, is_convolved: bool) -> str:
         """How the network sees what is more than a vector; "" for a vector."""
-        scaled = ", scaled from 0..255 to 0..1" if self.has_pixels else ""
+        scaled = "" if self.highest is None else f", scaled from 0..{self.highest:g} to 0..1"
         if self.channels is None:
             vector = f"observations {self.shape} are seen as a vector of {prod(self.shape):,} numbers{scaled}"
-            return vector if len(self.shape) > 1 or self.has_pixels else ""
+            reason = ", since they are too small for convolutions" if self.is_too_small and is_convolved else ""
+            return f"{vector}{reason}" if len(self.shape) > 1 or scaled else ""
+        scaled = ", not scaled, since their space has no bounds that tell of pixels" if self.is_unbounded else scaled
         n, height, width = self.image_shape
         order = {"first": " on the first axis", "last": " on the last axis"}.get(self.channels, "")
         of = f"{n} channel{'s' * (n > 1)}{order}{scaled}"
@@ -120,18 +124,6 @@ class Arranged(nn.Module):
             return images.unsqueeze(1)
         if self._channels == "stack last":
             images = images.permute(0, 1, 4, 2, 3)
+        elif self._channels == "both last":
+            images = images.permute(0, 4, 3, 1, 2)
         return images.flatten(1, 2)
-
-
-def _channels(shape: tuple[int, ...], *, has_pixels: bool) -> Channels | None:
-    found: Channels | None = None
-    sides = shape[-2:]
-    if len(shape) == HEIGHT_WIDTH and has_pixels:
-        found = "none"
-    elif len(shape) == IMAGE:
-        found = "last" if shape[-1] <= MOST_CHANNELS and shape[-1] < shape[0] else "first"
-    elif len(shape) == STACK:
-        found = "stack last" if shape[-1] <= MOST_CHANNELS and shape[-1] < shape[1] else "stack first"
-    if found in {"last", "stack last"}:
-        sides = shape[-3:-1]
-    return found if min(sides, default=0) >= (SMALLEST if has_pixels else LEAST_SIDE) else None

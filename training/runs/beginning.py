@@ -77,7 +77,7 @@ class Run:
         return {
             **self.trainee.state(),
             "run_id": self.tracked.run_id,
-            "identity": identity_of(self.recipe, self.seed, self.trainee.environment.graph_wrappers),
+            "identity": _identity(self.recipe, self.seed, self.trainee),
             "initial_weights": asdict(self.initial),
         }
 
@@ -99,7 +99,7 @@ def begin(
     saved = checkpoint.load(options.folder) if options.is_resumed else None
     client = connect(options.tracking_uri)
     if saved is not None:
-        ours, maker = identity_of(recipe, seed, trainee.environment.graph_wrappers), recipe.environment.maker
+        ours, maker = _identity(recipe, seed, trainee), recipe.environment.maker
         check_same_run(saved["identity"], ours, is_by_maker=maker is not None and not has_own_name(maker))
         trainee.load_state(saved)
         initial = InitialWeights(**saved["initial_weights"])
@@ -118,6 +118,10 @@ def begin(
     page = run_page(client, tracked.run_id)
     is_finished = saved is not None and trainee.loop.is_reached
     return Run(recipe, seed, options, trainee, initial, tracked, PolicyRegistry(client), page, provenance, is_finished)
+
+
+def _identity(recipe: Recipe, seed: int, trainee: Trainee) -> dict[str, str]:
+    return identity_of(recipe, seed, trainee.environment.graph_wrappers, trainee.view.highest)
 
 
 def _resumed(trainee: Trainee, recipe: Recipe, folder: Path) -> str:

@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 from polserve.training.environments.makers import MAKER_ID
 from polserve.training.errors import CheckpointError
+from polserve.training.learning.pictures import HIGHEST_PIXEL
 from polserve.training.runs.recipe import Recipe
 
 ADDED = {"standardise": "False", "scale_by_returns": "False", "noise_memory": "1"}
@@ -15,10 +16,13 @@ MOST_SHOWN = 6
 """Most differing settings that an error lists."""
 
 
-def identity_of(recipe: Recipe, seed: int, graph_wrappers: Sequence[str] = ()) -> dict[str, str]:
+def identity_of(
+    recipe: Recipe, seed: int, graph_wrappers: Sequence[str] = (), highest: float | None = None
+) -> dict[str, str]:
     """Collect the settings that must be the same for a run to be resumed, by name: all but how long it goes on.
 
-    `graph_wrappers` are the environment's that the network does the work of.
+    `graph_wrappers` are the environment's that the network does the work of, and `highest` is what it divides
+    observations by; earlier versions divided by no other number than 255.
     """
     replay = asdict(recipe.replay)
     del replay["checkpoint_replay"]
@@ -28,6 +32,7 @@ def identity_of(recipe: Recipe, seed: int, graph_wrappers: Sequence[str] = ()) -
         "n_envs": recipe.loop.n_envs,
         "seed": seed,
         **({"graph_wrappers": ", ".join(graph_wrappers)} if graph_wrappers else {}),
+        **({"observations_divided_by": highest} if highest not in {None, HIGHEST_PIXEL} else {}),
         "life_loss_is_terminal": recipe.loop.life_loss_is_terminal,
         **asdict(recipe.network),
         **asdict(recipe.agent),

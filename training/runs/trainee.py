@@ -62,6 +62,8 @@ class Trainee:
         games = SelectionGames(self.streams.first_selection_seed, loop.selection_episodes, loop.max_evaluation_steps)
         self.setup = recipe.task.set_up(recipe.environment, games)
         """What the task brings to this run."""
+        self.view = _view(facts)
+        """How a network sees its observations, where no task says something else."""
         self.notes = _notes(recipe, facts, self.setup)
         """What a person should know of the environment before hours are spent in it, a sentence each."""
         self._threads_before = torch.get_num_threads()
@@ -134,10 +136,12 @@ def build_trainee(recipe: Recipe, seed: int, device: Device = "auto", facts: Env
     return Trainee(recipe, facts or inspect_for(recipe), seed, device)
 
 
+def _view(facts: EnvironmentFacts) -> View:
+    return View.of(facts.learned_space or facts.observation_space, frames=facts.frames)
+
+
 def _notes(recipe: Recipe, facts: EnvironmentFacts, setup: TaskSetup) -> tuple[str, ...]:
-    view = View.of(facts.learned_space or facts.observation_space)
-    is_convolved = not recipe.is_continuous
-    said = "" if setup.preprocessing else view.statement(is_convolved=is_convolved)
+    said = "" if setup.preprocessing else _view(facts).statement(is_convolved=not recipe.is_continuous)
     return (*facts.cautions, *facts.notes, *setup.notes, *([said] if said else []))
 
 
@@ -148,7 +152,10 @@ def _build_parts(recipe: Recipe, facts: EnvironmentFacts, setup: TaskSetup, comp
     with _BUILDING, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # networks draw on the CPU, and move to the device then
         parts = make_parts(
-            recipe, setup, compute, _Observed(wrappers, facts.learned_space, Encoding.of(facts, recipe.environment.id))
+            recipe,
+            setup,
+            compute,
+            _Observed(wrappers, facts.learned_space, facts.frames, Encoding.of(facts, recipe.environment.id)),
         )
     is_stacked = recipe.environment.frames > 0
     is_scaled = recipe.rewards.scale_by_returns
@@ -159,8 +166,8 @@ def _build_parts(recipe: Recipe, facts: EnvironmentFacts, setup: TaskSetup, comp
 def _standardising(recipe: Recipe, facts: EnvironmentFacts, setup: TaskSetup) -> tuple[Transform, ...]:
     """Make what standardises observations, where that is wanted and they are vectors of numbers that no task knows."""
     box = facts.learned_space or facts.observation_space
-    view = View.of(box)
-    is_vector = view.channels is None and not view.has_pixels and Encoding.of(facts, recipe.environment.id) is None
+    view = _view(facts)
+    is_vector = view.channels is None and view.highest is None and Encoding.of(facts, recipe.environment.id) is None
     is_the_tasks = bool(setup.preprocessing or setup.features or setup.make_network)
     if not recipe.network.standardise or not is_vector or is_the_tasks:
         return ()
@@ -175,11 +182,13 @@ class _Observed:
     wrappers: GraphWrappers
     learned_space: Box | None
     """Observations as the wrappers make them; None where there are none."""
+    frames: int
+    """Length of the stack that an observation is, 0 for none."""
     encoding: Encoding | None
 
     def view(self, emitted: Box) -> View:
         """View of what the network learns from, where the environments emit observations of that space."""
-        return View.of(self.learned_space or emitted)
+        return View.of(self.learned_space or emitted, frames=self.frames)
 
 
 def _discrete(recipe: Recipe, setup: TaskSetup, compute: Compute, observed: _Observed) -> LoopParts:
@@ -213,7 +222,7 @@ def _continuous(recipe: Recipe, setup: TaskSetup, compute: Compute, observed: _O
     space = continuous_actions(envs.single_action_space, recipe.environment.id)
     view = observed.view(box)
     features = setup.features or Features(
-        prod(view.shape), has_pixels=view.has_pixels, encoding=observed.encoding, wrappers=observed.wrappers
+        prod(view.shape), highest=view.highest, encoding=observed.encoding, wrappers=observed.wrappers
     )
     design = ActorDesign(recipe.network, space, features, setup.finishing)
     agent: DdpgAgent | SacAgent

@@ -75,3 +75,11 @@ def test_the_folder_of_such_a_run_is_found(name: str | None, tmp_path: Path, mon
         (folder / run_folder.FILE_NAME).touch()
         assert request.default_folder(policy, is_resumed=True) == found
         assert request.default_folder(policy, is_resumed=False) == ours
+
+
+def test_a_run_whose_pictures_were_not_scaled_as_they_are_now_is_another() -> None:
+    recipe = defaults_of("dqn", LINE, "line")
+    earlier = identity_of(recipe, 0)
+    check_same_run(earlier, identity_of(recipe, 0, highest=255.0))
+    with pytest.raises(CheckpointError, match=r"observations_divided_by was absent and is 200\.0"):
+        check_same_run(earlier, identity_of(recipe, 0, highest=200.0))

@@ -14,7 +14,6 @@ from polserve.training.environments.spaces import float32_bounds
 from polserve.training.learning.encoding import Encoded, Encoding
 from polserve.training.learning.graph_wrappers import GraphWrappers
 from polserve.training.learning.hyperparameters import NetworkConfig
-from polserve.training.learning.views import HIGHEST_PIXEL
 
 
 class Features(nn.Module):
@@ -24,17 +23,20 @@ class Features(nn.Module):
         self,
         n: int,
         *,
-        has_pixels: bool = False,
+        highest: float | None = None,
         encoding: Encoding | None = None,
         wrappers: GraphWrappers | None = None,
     ) -> None:
-        """`n` numbers, as the wrappers make them, of observations that are not encoded."""
+        """`n` numbers, as the wrappers make them, of observations that are not encoded.
+
+        `highest` is the one that all of them are divided by, None for none.
+        """
         super().__init__()
         self.wrappers = wrappers or GraphWrappers()
         self.n = n if encoding is None else len(encoding.source)
         """Numbers in the vector."""
         self._encoded = None if encoding is None else Encoded(encoding)
-        self._scale = 1 / HIGHEST_PIXEL if has_pixels else None
+        self._scale = None if highest is None else 1 / highest
 
     def forward(self, observation: Tensor) -> Tensor:
         """Vectors (batch, n) of observations (batch, *shape)."""
