@@ -1,8 +1,9 @@
 """From a candidacy to its evidence: both versions are fetched, checked, and play the same games."""
 
+import json
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -20,12 +21,13 @@ from polserve.training.errors import (
     UnsupportedEnvironment,
 )
 from polserve.training.evaluation.comparison import compare
-from polserve.training.evaluation.episodes import cut_off, play_episodes, random_policy
+from polserve.training.evaluation.episodes import cut_off
+from polserve.training.evaluation.evaluation import RANDOM
 from polserve.training.evaluation.game_progress import GameProgress
 from polserve.training.learning.collector import FinishedEpisode
 from polserve.training.promotion.decision import Candidacy
 from polserve.training.promotion.evidence import Evidence
-from polserve.training.promotion.match import Match, Side, first_seed, play_match
+from polserve.training.promotion.match import Match, Played, Side, first_seed, play_match, play_random
 from polserve.training.registry.versions import PolicyRegistry
 from polserve.training.tasks.catalog import margin
 from polserve.training.versions.onnx_policy import OnnxPolicy
@@ -71,17 +73,14 @@ def gather_evidence(
         title = f"{ours.name} and {theirs.name} play {episodes} games of {ours.spec.environment.id}, on the same seeds"
         match = Match(candidate, champion, episodes, seed, settings.max_steps)
         with progress.playing(title, episodes) as on_played:
-            try:
-                games = play_match(match, settings.processes, on_played)
-            except FaultyEnvironment as error:
-                raise PromotionRefused(f"{error}; {ALL_THE_SAME}") from error
+            games = _or_refused(lambda: play_match(match, settings.processes, on_played))
     for version, played in zip((ours, theirs), games, strict=True):
         if part := cut_off(played, settings.max_steps, "--max-steps lets them go on"):
             progress.note(f"warning: {version.name}: {part}")
         _check_finite(version.name, played, seed)
     returns = ([game.episode_return for game in games[0]], [game.episode_return for game in games[1]])
     comparison, environment = compare(*returns), ours.spec.environment.id
-    random_mean = _random_mean(match, ours.spec, theirs.spec)
+    random_mean = _random_mean(match, theirs.spec, settings.processes, progress)
     loss_allowed = candidacy.criteria.loss_allowed(comparison.champion.mean, random_mean, margin(environment))
     played_as = (ours.name, theirs.name, environment, seed, settings.max_steps)
     return Evidence(*played_as, *returns, comparison, random_mean, loss_allowed)
@@ -135,16 +134,39 @@ def _check_comparable(ours: _FetchedVersion, theirs: _FetchedVersion) -> None:
         )
 
 
-def _random_mean(match: Match, *specs: pb.PolicySpec) -> float:
-    """Mean return of the random policy: what a spec of either version tells, else that of games played for it."""
-    for spec in specs:
-        if spec.HasField("evaluation"):
-            return spec.evaluation.random_mean
-    environment = match.champion.environment
-    played = play_episodes(
-        random_policy(environment, 0), environment, match.episodes, match.first_seed, match.max_steps
-    )
-    return fmean(episode.episode_return for episode in played)
+def recorded_random_mean(spec: pb.PolicySpec, max_steps: int) -> float | None:
+    """Return the random policy's mean return that the evaluation of a version found; None for games of other lengths.
+
+    Args:
+        spec: what the version says of itself.
+        max_steps: steps after which the games are cut off that the mean stands beside.
+    """
+    settings = json.loads(spec.provenance.settings_json or "{}")
+    is_alike = spec.HasField("evaluation") and settings.get("max_evaluation_steps") == max_steps
+    return spec.evaluation.random_mean if is_alike else None
+
+
+def _random_mean(match: Match, champion: pb.PolicySpec, processes: int, progress: GameProgress) -> float:
+    """Mean return of the random policy in such games: as the champion's record has it, else of games played for it.
+
+    The candidate's record is not asked: a candidate would set its own margin.
+    """
+    recorded = recorded_random_mean(champion, match.max_steps)
+    if recorded is not None:
+        return recorded
+    title = f"the {RANDOM} policy plays {match.random_games} of them, since the margin is a part of the lead over it"
+    with progress.playing(title, match.random_games) as on_played:
+        played = _or_refused(lambda: play_random(match, processes, on_played))
+    _check_finite(f"the {RANDOM} policy", played, match.first_seed)
+    return fmean(game.episode_return for game in played)
+
+
+def _or_refused(play: Callable[[], Played]) -> Played:
+    """Play; an environment that is at fault is a reason for PromotionRefused."""
+    try:
+        return play()
+    except FaultyEnvironment as error:
+        raise PromotionRefused(f"{error}; {ALL_THE_SAME}") from error
 
 
 def _check_finite(name: str, played: Sequence[FinishedEpisode], first_seed: int) -> None:

@@ -7,12 +7,13 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
-from polserve.training.environments.limits import LAST_SEED, MAX_EVALUATION_STEPS
+from polserve.training.environments.limits import EVALUATION_EPISODES, LAST_SEED, MAX_EVALUATION_STEPS
 from polserve.training.environments.making import EVALUATION_FIRST_SEED, EnvironmentSpec, VecEnv, make_vec
 from polserve.training.errors import FaultyEnvironment, TrainingError
-from polserve.training.evaluation.episodes import play_together
+from polserve.training.evaluation.episodes import play_together, random_policy
+from polserve.training.evaluation.evaluation import RANDOM
 from polserve.training.learning.collector import FinishedEpisode
 from polserve.training.machine.workers import worker_pool
 from polserve.training.promotion.decision import MOST_GAMES
@@ -20,6 +21,7 @@ from polserve.training.versions.onnx_policy import OnnxPolicy
 
 Games: TypeAlias = list[FinishedEpisode]
 """The games of one side; game i was played on the seed that is i above the first."""
+Played = TypeVar("Played")
 
 CHUNK = 12
 """Games of each policy that a process plays at once; how many processes there are changes no game."""
@@ -47,6 +49,11 @@ class Match:
     max_steps: int = MAX_EVALUATION_STEPS
     """Steps after which a game is cut off."""
 
+    @property
+    def random_games(self) -> int:
+        """Games that tell the random policy's mean where no record does."""
+        return min(self.episodes, EVALUATION_EPISODES)
+
 
 def first_seed(*sha256: str) -> int:
     """Return the seed of the first game between the versions with these checksums, in whatever order.
@@ -70,20 +77,34 @@ def play_match(match: Match, processes: int, on_played: Callable[[int], None]) -
     Raises:
         TrainingError: an environment cannot be made or is faulty, or a process died.
     """
-    starts = range(0, match.episodes, CHUNK)
-    sizes = [min(CHUNK, match.episodes - start) for start in starts]
+    both = _in_chunks(partial(_play_both, match), match, match.episodes, processes, on_played)
+    return _joined([ours for ours, _ in both]), _joined([theirs for _, theirs in both])
+
+
+def play_random(match: Match, processes: int, on_played: Callable[[int], None]) -> Games:
+    """Play the first games of the match, `random_games` of them, by the policy that draws every action at random.
+
+    Arguments and errors are those of `play_match`.
+    """
+    chunks = _in_chunks(partial(_play_random, match), match, match.random_games, processes, on_played)
+    return _joined(chunks)
+
+
+def _in_chunks(
+    play: Callable[[int, int], Played], match: Match, episodes: int, processes: int, on_played: Callable[[int], None]
+) -> list[Played]:
+    """Call `play` with the first seed and the number of games of each chunk; return what it returns, in order."""
+    starts = range(0, episodes, CHUNK)
+    sizes = [min(CHUNK, episodes - start) for start in starts]
     seeds = [match.first_seed + start for start in starts]
-    played: dict[int, tuple[Games, Games]] = {}
+    played: dict[int, Played] = {}
     if processes == 1:
         for seed, size in zip(seeds, sizes, strict=True):
-            played[seed] = _play_both(match, seed, size)
+            played[seed] = play(seed, size)
             on_played(size)
     else:
         with worker_pool(min(processes, len(seeds))) as pool:
-            futures = {
-                pool.submit(_play_both, match, seed, size): (seed, size)
-                for seed, size in zip(seeds, sizes, strict=True)
-            }
+            futures = {pool.submit(play, seed, size): (seed, size) for seed, size in zip(seeds, sizes, strict=True)}
             try:
                 for future in as_completed(futures):
                     seed, size = futures[future]
@@ -93,7 +114,7 @@ def play_match(match: Match, processes: int, on_played: Callable[[int], None]) -
                 raise TrainingError(
                     "a process that played ended by itself, perhaps for want of memory; try fewer --processes"
                 ) from error
-    return _joined([played[seed][0] for seed in seeds]), _joined([played[seed][1] for seed in seeds])
+    return [played[seed] for seed in seeds]
 
 
 def _play_both(match: Match, seed: int, episodes: int) -> tuple[Games, Games]:
@@ -105,6 +126,15 @@ def _play_both(match: Match, seed: int, episodes: int) -> tuple[Games, Games]:
             raise FaultyEnvironment(f"in a game of the {role}, {error}") from error
     ours, theirs = played
     return ours, theirs
+
+
+def _play_random(match: Match, seed: int, episodes: int) -> Games:
+    environment = match.champion.environment
+    try:
+        choose_actions = random_policy(environment, LAST_SEED - seed)  # far from the seeds that games begin with
+        return play_together(choose_actions, partial(_make_few, environment), episodes, seed, match.max_steps)
+    except FaultyEnvironment as error:
+        raise FaultyEnvironment(f"in a game of the {RANDOM} policy, {error}") from error
 
 
 def _play(side: Side, seed: int, episodes: int, max_steps: int) -> Games:

@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
@@ -14,7 +15,7 @@ from polserve.training.environments.limits import LAST_SEED
 from polserve.training.environments.making import EVALUATION_FIRST_SEED, EnvironmentSpec
 from polserve.training.evaluation.episodes import play_episodes
 from polserve.training.promotion.decision import MOST_GAMES
-from polserve.training.promotion.match import Match, Side, first_seed, play_match
+from polserve.training.promotion.match import Match, Side, first_seed, play_match, play_random
 from polserve.training.tasks.adbudget.environment import ALLOCATION_ID
 from polserve.training.versions.onnx_policy import OnnxPolicy
 from polserve.training.versions.version import PolicyVersion
@@ -50,6 +51,14 @@ def test_the_number_of_processes_changes_no_game(match: Match) -> None:
     played: list[int] = []
     assert play_match(match, 2, played.append) == play_match(match, 1, lambda _: None)
     assert sum(played) == 30
+
+
+def test_the_random_policy_plays_the_first_games_in_whatever_number_of_processes(match: Match) -> None:
+    games = play_random(match, 1, lambda _: None)
+    assert len(games) == 30
+    assert 10 < np.mean([game.length for game in games]) < 40
+    assert play_random(match, 2, lambda _: None) == games
+    assert len(play_random(replace(match, episodes=500, max_steps=1), 1, lambda _: None)) == 100
 
 
 def test_policies_of_stacked_frames_play(tmp_path: Path) -> None:

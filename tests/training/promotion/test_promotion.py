@@ -9,6 +9,7 @@ from mlflow import MlflowClient
 from polserve.protos.shared.names import CHAMPION, SHA256_TAG
 from polserve.training.registry import aliases
 from polserve.training.registry.store import connect
+from polserve.training.versions.version import PolicyVersion
 from tests.support.following import promoted, register, register_changed
 from tests.support.promoting import FEW, champion, command, decision_run, history, promote
 from tests.support.versions import make_frames_version, make_version
@@ -265,3 +266,29 @@ def test_a_model_of_others_is_not_promoted_though_it_is_champion(store: MlflowCl
     assert answer.exit_code == 1
     assert f"{policy}/{copied.version} is no version of polserve's: it has no tag polserve.sha256" in answer.error
     assert "polserve import onnx" in answer.error
+
+
+def with_record(random_mean: float, max_steps: int, seed: int = 0) -> PolicyVersion:
+    """A version whose evaluation, of games cut off at `max_steps`, says what the random policy returned."""
+    version = make_version(seed)
+    version.spec.evaluation.random_mean = random_mean
+    version.spec.provenance.settings_json = json.dumps({"max_evaluation_steps": max_steps})
+    return version
+
+
+@pytest.mark.parametrize(("max_steps", "random_mean"), [("500", 20.0), ("5", 5.0)])
+def test_the_lead_over_the_random_policy_is_that_of_games_as_long_as_the_champions(
+    store: MlflowClient, policy: str, max_steps: str, random_mean: float
+) -> None:
+    standing = register_changed(store, policy, with_record(20.0, 500))
+    promoted(store, policy, standing, "for the test")
+    candidate = register_changed(store, policy, with_record(-1e9, 500, seed=1))
+    said = promote(policy, candidate, "--max-steps", max_steps, "--rule", "not-worse", "--json").json()
+    assert said["random_mean"] == random_mean
+    lead = abs(said["comparison"]["champion"]["mean"] - random_mean)
+    assert said["loss_allowed"] == pytest.approx(0.05 * lead)
+
+
+def test_without_a_record_of_the_champions_the_random_policy_plays(policy: str) -> None:
+    answer = promote(policy, "2", "--json")
+    assert "the random policy plays 30 of them, since the margin is a part of the lead over it" in answer.error
