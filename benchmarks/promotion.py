@@ -78,6 +78,22 @@ def succeeding(part: float) -> Play:
     return lambda luck, gap: np.asarray(luck < part * (1 + gap), np.float64)
 
 
+def reaching(part: float, success: Any, failure: Any, by_chance: float) -> Play:
+    """Play for a goal that is reached in the part of the games; returns of either kind differ among themselves.
+
+    Whoever is better reaches it more often, so much that the mean return is better by the gap.
+    """
+    high, low = success.mean(), failure.mean()
+
+    def play(luck: Returns, gap: float) -> Returns:
+        mean = low + part * (high - low)
+        reached = part + gap * (mean - by_chance) / (high - low)
+        within = np.where(luck < reached, luck / reached, (luck - reached) / (1 - reached))
+        return np.asarray(np.where(luck < reached, success.ppf(1 - within), failure.ppf(within)), np.float64)
+
+    return play
+
+
 def balancing(part: float) -> Play:
     """Play for returns of 500, but in a part of the games for anything below."""
 
@@ -88,6 +104,8 @@ def balancing(part: float) -> Play:
     return play
 
 
+ALWAYS = 1e-9
+"""Standard deviation of returns that are all but the same."""
 NORMAL = scaled(stats.norm(MS_PACMAN_MEAN, MS_PACMAN_SD))
 SCENARIOS = (
     Scenario("normal", "normal, SD 22 %", NORMAL),
@@ -104,6 +122,32 @@ SCENARIOS = (
     Scenario("rare", "1 in 5 % of the games, else 0", succeeding(0.05), is_claimed=False),
     Scenario("half", "1 in half of the games, else 0", succeeding(0.5), is_claimed=False),
     Scenario("often", "1 in 90 % of the games, else 0", succeeding(0.9), is_claimed=False),
+    Scenario(
+        "goal",
+        "MiniGrid: 0.73 to 0.91 in 80 % of the games, else 0",
+        reaching(0.8, stats.norm(0.82, 0.045), stats.norm(0.0, ALWAYS), 0.0),
+        is_claimed=False,
+    ),
+    Scenario(
+        "climb",
+        "MountainCar: about -110 in 80 % of the games, else -200",
+        reaching(0.8, stats.norm(-110, 8), stats.norm(-200, ALWAYS), -200.0),
+        -200.0,
+        is_claimed=False,
+    ),
+    Scenario(
+        "landing",
+        "LunarLander: about 260 in 80 % of the games, else about -100",
+        reaching(0.8, stats.norm(260, 20), stats.norm(-100, 60), -180.0),
+        -180.0,
+        is_claimed=False,
+    ),
+    Scenario(
+        "wild",
+        "Student's t(1.5): a few games make all the difference to the mean",
+        scaled(stats.t(1.5, loc=OURS_MEAN, scale=100.0)),
+        is_claimed=False,
+    ),
     Scenario("constant", "all games return the same", lambda luck, gap: np.full_like(luck, 500.0 * (1 + gap))),
 )
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}

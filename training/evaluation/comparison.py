@@ -22,17 +22,19 @@ BLOCK_NUMBERS = 20_000
 """Numbers of resamples worked on together: so few that memory is not given back and asked for at each block."""
 ROUNDING = 16 * float(np.finfo(np.float64).eps)
 """Differences below this part of the values are rounding, and zero."""
-MOST_TIED = 0.25
-"""Largest part of all games that may return one value where the IQM decides: it leaves out as many at either end."""
+FEWEST_APART = 6
+"""The fewest games, all others returning one value, in which two policies can be shown to differ: five are all of one
+side's by chance in 1 of 32 cases, which is more often than an end of the interval may err, and six in 1 of 64."""
 
 
 class Figure(StrEnum):
     """Figure of the returns that tells two policies apart."""
 
     IQM = "IQM"
-    """The interquartile mean: a few lucky or unlucky games do not move it."""
+    """The interquartile mean: a few lucky or unlucky games do not move it, but neither does any failure in fewer than a
+    quarter of the games."""
     MEAN = "mean"
-    """The mean: it sees every game, also where most of them return one value, such as success and failure."""
+    """The mean: it sees every game, and is what a policy is worth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,10 @@ class SideStatistics:
     """The interquartile mean, that of the middle half (Agarwal et al. 2021)."""
     mean: float
     standard_deviation: float
+
+    def of(self, figure: Figure) -> float:
+        """Return the value of the figure."""
+        return self.iqm if figure is Figure.IQM else self.mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +75,8 @@ class Comparison:
     half a win: the probability of improvement of Agarwal et al. 2021, by Mann and Whitney."""
     confidence: float
     deciding: Figure
-    """The figure that suits these returns: the IQM, but the mean where many games of both together return one value,
-    since the middle half may then be that value alone."""
+    """The figure that suits these returns: the mean, but the IQM where hardly more than a handful of games of both
+    together make all the difference to the mean."""
 
     @property
     def difference(self) -> Estimate:
@@ -108,9 +114,20 @@ def compare(
 
 def _deciding(ours: FloatArray, theirs: FloatArray) -> Figure:
     """Choose the figure by both sides together, so that the choice favours neither."""
-    both = np.concatenate([ours, theirs])
-    most = np.unique(both, return_counts=True)[1].max()
-    return Figure.MEAN if most > MOST_TIED * both.size else Figure.IQM
+    return Figure.IQM if 0 < games_apart(np.concatenate([ours, theirs])) < FEWEST_APART else Figure.MEAN
+
+
+def games_apart(returns: FloatArray) -> float:
+    """Count the games that the spread of the returns (n,) rests on: the effective number of Kish 1965; 0 for no spread.
+
+    It is k where k of many games are as far from the median as each other and the rest return the median, n / 3 for
+    normal returns, and about 1 for those of a distribution that has no variance.
+    """
+    scale = float(np.abs(returns).max())
+    apart = returns / scale if scale else returns  # squares neither overflow nor vanish
+    squares = (apart - np.median(apart)) ** 2
+    total = float((squares**2).sum())
+    return float(squares.sum()) ** 2 / total if total else 0.0
 
 
 def _side(returns: FloatArray) -> SideStatistics:

@@ -127,9 +127,8 @@ class Decision:
 def decide(comparison: "Comparison", rule: Rule, loss_allowed: float) -> tuple[DecisionKind, str]:
     """Promote a candidate that the rule finds fit by the figure that suits the returns, unless its mean may have sunk.
 
-    The interquartile mean does not see the worst quarter of the games: a candidate that fails in every fifth one may
-    have the same as one that never does. So under either rule the difference of the means must lie above minus the
-    allowed loss.
+    Where the interquartile mean decides, it does not see the worst quarter of the games. So under either rule the
+    difference of the means must lie above minus the allowed loss, too.
 
     Args:
         comparison: the games of both.

@@ -97,15 +97,16 @@ def _plot(path: Path, evidence: Evidence) -> None:
     """Draw both distributions above, the differences of the pairs below."""
     figure = Figure(figsize=(7, 6), layout="constrained")
     above, below = figure.subplots(2)
+    comparison, deciding = evidence.comparison, evidence.comparison.deciding
     sides = (
-        (evidence.champion_returns, evidence.comparison.champion.iqm, f"{evidence.champion} (champion)", "tab:grey"),
-        (evidence.candidate_returns, evidence.comparison.candidate.iqm, evidence.candidate, "tab:blue"),
+        (evidence.champion_returns, comparison.champion.of(deciding), f"{evidence.champion} (champion)", "tab:grey"),
+        (evidence.candidate_returns, comparison.candidate.of(deciding), evidence.candidate, "tab:blue"),
     )
     span = bin_range([*evidence.champion_returns, *evidence.candidate_returns])
-    for returns, iqm, label, color in sides:
+    for returns, value, label, color in sides:
         above.hist(returns, bins=BINS, range=span, alpha=0.6, label=label, color=color)
-        above.axvline(iqm, color=color, linestyle="--")
-    above.set(xlabel="return of a game; dashed: interquartile mean", ylabel="games", title=evidence.environment)
+        above.axvline(value, color=color, linestyle="--")
+    above.set(xlabel=f"return of a game; dashed: {deciding}", ylabel="games", title=evidence.environment)
     above.legend()
     pairs = zip(evidence.candidate_returns, evidence.champion_returns, strict=True)
     differences = [ours - theirs for ours, theirs in pairs]

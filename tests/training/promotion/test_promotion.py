@@ -46,7 +46,7 @@ def test_a_better_candidate_becomes_champion_and_its_evidence_is_kept(
 ) -> None:
     answer = promote(candidates, "3")
     assert answer.exit_code == 0, answer.error
-    assert f"{candidates}/3 is @champion now: it is better: difference of IQM +" in answer.text
+    assert f"{candidates}/3 is @champion now: it is better: difference of mean +" in answer.text
     assert "P(improvement)" in answer.text
     assert champion(store, candidates) == "3"
     assert [move.version for move in history(store, candidates)] == ["1", "3"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from polserve.training.errors import InvalidOption
-from polserve.training.evaluation.comparison import Comparison, Estimate, Figure, compare
+from polserve.training.evaluation.comparison import Comparison, Estimate, Figure, compare, games_apart
 from polserve.training.promotion.decision import Criteria, DecisionKind, Rule, decide
 
 CEILING = [500.0] * 100
@@ -19,6 +19,20 @@ Returns = list[float] | NDArray[np.float64]
 
 def spread(mean: float, seed: int = 0) -> NDArray[np.float64]:
     return np.random.default_rng(seed).normal(mean, 0.1 * abs(mean), 100)
+
+
+def wild(mean: float, seed: int = 0) -> NDArray[np.float64]:
+    """Returns of which one is the mean a thousandfold."""
+    returns = spread(mean, seed)
+    returns[0] *= 1e3
+    return returns
+
+
+def reaching(
+    rng: np.random.Generator, part: float, success: tuple[float, float], failure: tuple[float, float], n: int = 300
+) -> NDArray[np.float64]:
+    """Returns that differ among themselves, around one mean in the part of the games and around another in the rest."""
+    return np.where(rng.random(n) < part, rng.normal(*success, n), rng.normal(*failure, n))
 
 
 def successes(rng: np.random.Generator, part: float, n: int = 300) -> NDArray[np.float64]:
@@ -39,7 +53,7 @@ def allows(comparison: Comparison, rule: Rule, margin: float = 0.05, by_chance: 
 @pytest.mark.parametrize(
     ("rule", "candidate", "champion", "is_allowed", "reason"),
     [
-        (Rule.BETTER, spread(1_100), spread(1_000, 1), True, "it is better: difference of IQM"),
+        (Rule.BETTER, spread(1_100), spread(1_000, 1), True, "it is better: difference of mean"),
         (Rule.BETTER, spread(1_000), spread(1_000, 1), False, "it is not shown to be better"),
         (Rule.BETTER, spread(900), spread(1_000, 1), False, "it is worse"),
         (Rule.BETTER, CEILING, CEILING, False, "it is not shown to be better"),
@@ -68,27 +82,48 @@ def test_each_rule_allows_what_it_says(
 @pytest.mark.parametrize("rule", Rule)
 def test_failing_in_every_fifth_game_is_seen_though_the_middle_half_is_as_good(rule: Rule) -> None:
     candidate = np.concatenate([spread(600)[:80], np.linspace(0, 1, 20)])
-    kind, reason = decision(compare(candidate, spread(500, 1)), rule)
-    assert kind is DecisionKind.REFUSED
-    assert "its worst games may be worse: difference of mean -" in reason
+    comparison = compare(candidate, spread(500, 1))
+    for deciding, reason in (
+        (Figure.MEAN, "it "),
+        (Figure.IQM, "its worst games may be worse: difference of mean -"),
+    ):
+        kind, found = decision(replace(comparison, deciding=deciding), rule)
+        assert kind is DecisionKind.REFUSED
+        assert reason in found
 
 
 @pytest.mark.parametrize("rule", Rule)
 def test_a_figure_that_is_no_number_allows_nothing(rule: Rule) -> None:
-    sound, unknown = compare(spread(1_100), spread(1_000, 1)), Estimate(np.nan, np.nan, np.nan)
+    sound, unknown = compare(wild(1_100), wild(1_000, 1)), Estimate(np.nan, np.nan, np.nan)
     assert allows(sound, rule)
     assert not allows(replace(sound, iqm_difference=unknown), rule)
     assert not allows(replace(sound, mean_difference=unknown), rule)
 
 
-def test_the_mean_decides_where_many_games_return_one_value_and_the_iqm_elsewhere() -> None:
+def test_the_mean_decides_unless_a_few_games_make_all_the_difference_to_it() -> None:
     rng = np.random.default_rng(0)
-    assert compare(spread(900), spread(1_000, 1)).deciding is Figure.IQM
+    assert compare(spread(900), spread(1_000, 1)).deciding is Figure.MEAN
     assert compare(successes(rng, 0.1), successes(rng, 0.9)).deciding is Figure.MEAN
     assert compare(spread(400), CEILING).deciding is Figure.MEAN
-    assert (
-        compare(rng.integers(0, 10, 100).astype(float), rng.integers(0, 10, 100).astype(float)).deciding is Figure.IQM
-    )
+    assert compare(CEILING, CEILING).deciding is Figure.MEAN
+    assert compare(wild(1_000), wild(1_000, 1)).deciding is Figure.IQM
+
+
+@pytest.mark.parametrize(("failures", "deciding"), [(5, Figure.IQM), (6, Figure.MEAN)])
+def test_failures_count_from_six_on(failures: int, deciding: Figure) -> None:
+    champion = [0.0] * failures + [1.0] * (300 - failures)
+    comparison = compare([1.0] * 300, champion)
+    assert comparison.deciding is deciding
+    assert allows(comparison, Rule.BETTER) is (deciding is Figure.MEAN)
+
+
+@pytest.mark.parametrize("shift", [0.0, -1e6, 1e3])
+@pytest.mark.parametrize("scale", [1.0, 1e-150, 1e150])
+def test_the_games_apart_are_the_same_whatever_is_added_and_in_whatever_unit(shift: float, scale: float) -> None:
+    returns = np.random.default_rng(0).gamma(3, 50, 600)
+    assert games_apart((returns + shift) * scale) == pytest.approx(games_apart(returns), rel=1e-6)
+    assert games_apart(np.zeros(600)) == 0
+    assert games_apart(np.repeat([0.0, 1.0], [9, 591])) == pytest.approx(9)
 
 
 def test_the_margin_is_a_part_of_what_the_champion_returns_more_than_chance() -> None:
@@ -163,4 +198,31 @@ def test_success_and_failure_are_told_apart(
     rng = np.random.default_rng(0)
     pairs = 60
     promoted = sum(allows(compare(successes(rng, candidate), successes(rng, champion)), rule) for _ in range(pairs))
+    assert lowest <= promoted / pairs <= highest
+
+
+FAILED, SUCCEEDED, QUICKER, SLOWER = (0.0, 0.02), (1.0, 0.02), (1.015, 0.02), (0.97, 0.02)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "champion", "lowest", "highest"),
+    [
+        ((0.95, SUCCEEDED), (0.8, SUCCEEDED), 0.95, 1.0),
+        ((0.95, SLOWER), (0.8, SUCCEEDED), 0.9, 1.0),
+        ((0.93, QUICKER), (0.95, SUCCEEDED), 0.0, 0.05),
+        ((0.8, SUCCEEDED), (0.8, SUCCEEDED), 0.0, 0.09),
+    ],
+)
+def test_success_and_failure_are_told_apart_though_no_two_games_return_the_same(
+    candidate: tuple[float, tuple[float, float]],
+    champion: tuple[float, tuple[float, float]],
+    lowest: float,
+    highest: float,
+) -> None:
+    rng = np.random.default_rng(0)
+    pairs = 30
+    promoted = sum(
+        allows(compare(reaching(rng, *candidate, FAILED), reaching(rng, *champion, FAILED)), Rule.BETTER)
+        for _ in range(pairs)
+    )
     assert lowest <= promoted / pairs <= highest
