@@ -12,6 +12,7 @@ from polserve.training.learning.transitions import VectorStep
 Loss = Literal["huber", "squared"]
 Padding = Literal["valid", "same"]
 Pixels = Literal["unit", "guide"]
+Scaling = bool | Literal["auto"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +62,11 @@ class RewardConfig:
     """Clip to [-1, 1], signed square root, or none."""
     reward_scale: float = 1.0
     """Factor after the treatment."""
-    scale_by_returns: bool = False
-    """Divide rewards by the running standard deviation of their discounted sums, so that values are about 1 at any
-    scale of rewards (Engstrom et al. 2020)."""
+    scale_by_returns: Scaling = False
+    """true divides rewards by the running standard deviation of their discounted sums, so that values are about 1 at
+    any scale of rewards (Engstrom et al. 2020). auto learns from them as they are, unless the largest discounted return
+    until the first update is below 0.1 or above 2,000 (500 for PQN): then from all times one power of ten, and values
+    that the policy answers are divided by it."""
 
     def __post_init__(self) -> None:
         """Check the range; raises InvalidOption."""

@@ -14,7 +14,9 @@ from polserve.training.learning.agents.agent import Agent, Weights
 from polserve.training.learning.collector import Collector
 from polserve.training.learning.hyperparameters import LoopConfig, RewardConfig
 from polserve.training.learning.interrupts import Interrupted
+from polserve.training.learning.return_scale import ReturnScale
 from polserve.training.learning.return_spread import ReturnSpread
+from polserve.training.learning.rewards import unchanged
 from polserve.training.learning.saved_state import restore_rng, rng_state
 from polserve.training.learning.scores import ScorePolicy
 from polserve.training.learning.selection import Selection, crosses
@@ -27,6 +29,8 @@ RECENT_EPISODES = 100
 """Training episodes whose mean return is reported."""
 CONTINUED: tuple[Use, ...] = ("exploration", "replay")
 """Streams that a resumed run goes on with where they were."""
+PLAIN: Mapping[str, Any] = {"factor": 1.0, "largest": 0.0}
+"""State of the scale of a run that has none, since an earlier version began it: rewards stay as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +44,8 @@ class LoopParts:
     """How good a policy is, by episodes that nothing is learned from."""
     score_name: str
     """What the score is, for people."""
-    spread: ReturnSpread | None = None
-    """Spread of returns by which rewards are divided; None where they are left as they are."""
+    spread: ReturnSpread | ReturnScale | None = None
+    """Size of returns by which rewards are scaled; None where they are left as they are."""
     observe: Callable[[NDArray[Any]], None] = lambda _: None
     """Hears each observation (n, *shape) that training meets, before it is acted on."""
 
@@ -98,6 +102,8 @@ class TrainingResult:
     """False when training was asked to stop before its end."""
     selection_steps: int = 0
     """Environment steps of the greedy evaluations, which come on top."""
+    reward_factor: float = 1.0
+    """Constant factor that rewards were learned from times; the policy's values are in their own units again."""
     elapsed_s: float = 0.0
     """Time that training took, with that of the run that it was resumed from."""
 
@@ -127,6 +133,17 @@ class Loop:
     def step(self) -> int:
         """Environment steps that were learned from."""
         return self._step
+
+    @property
+    def reward_factor(self) -> float:
+        """Constant factor that rewards are learned from times; 1 where it is none, or none yet."""
+        spread = self._parts.spread
+        return spread.factor if isinstance(spread, ReturnScale) else 1.0
+
+    def keep_reward_factor(self, factor: float) -> None:
+        """Learn from rewards times the factor that first weights were learned with, where it is a constant one."""
+        if isinstance(self._parts.spread, ReturnScale):
+            self._parts.spread.keep(factor)
 
     @property
     def is_reached(self) -> bool:
@@ -194,6 +211,7 @@ class Loop:
             score_name=self._parts.score_name,
             is_complete=self._is_complete,
             selection_steps=selection.steps,
+            reward_factor=self.reward_factor,
         )
 
     def state(self) -> dict[str, Any]:
@@ -232,7 +250,7 @@ class Loop:
         self._recent.extend(state["recent"])
         self._selection.load_state(state)
         if self._parts.spread is not None:
-            self._parts.spread.load_state(state["spread"])
+            self._parts.spread.load_state(state.get("spread", PLAIN))
         self._collector.begin(self._seeds.draw(self._parts.envs.num_envs))
 
     def _learn(self, should_stop: Callable[[], bool]) -> Iterator[Progress]:
@@ -258,7 +276,7 @@ class Loop:
             treated, spread = self._rewards.apply(step), self._parts.spread
             if spread is not None:
                 spread.add(treated)
-            factor = 1.0 if spread is None else spread.factor
+            factor = unchanged if spread is None else spread.for_update
             self._learning.add(self._parts.learner.observe(treated, self._rngs["replay"], factor))
 
     def _explore(self, observations: NDArray[Any]) -> NDArray[Any]:

@@ -100,10 +100,16 @@ class GreedyPolicy(nn.Module):
         preprocessing: nn.Module | None = None,
         start: int = 0,
         widening: nn.Module | None = None,
+        reward_factor: float = 1.0,
     ) -> None:
-        """`start` is the number of the first action; `widening` makes all values of those that were learned."""
+        """`start` is the number of the first action; `widening` makes all values of those that were learned.
+
+        Rewards were learned from times `reward_factor`: values are divided by it, so that they are returns again.
+        """
         super().__init__()
         self._start = start
+        self.reward_factor: Tensor | None
+        self.register_buffer("reward_factor", None if reward_factor == 1 else torch.tensor(reward_factor))
         self.preprocessing = preprocessing or nn.Identity()
         self.network = network
         self.widening = widening or nn.Identity()
@@ -112,6 +118,7 @@ class GreedyPolicy(nn.Module):
         """Actions (n,) int64 and values (n, n_actions) float32 of observations (n, *shape)."""
         values = self.network(self.preprocessing(observation))
         best = values.argmax(dim=1)
+        values = values if self.reward_factor is None else values / self.reward_factor
         return best + self._start if self._start else best, self.widening(values)
 
 

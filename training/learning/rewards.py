@@ -1,11 +1,19 @@
 """What is learned from in place of the reward that was paid; episodes are always accounted in the reward itself."""
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 Treatment = Literal["none", "clip", "root"]
+Factor: TypeAlias = Callable[[], float]
+"""Gives the factor that rewards are learned from times; asked for only where an update is due."""
+
+
+def unchanged() -> float:
+    """Return 1, the factor of rewards that are learned from as they are."""
+    return 1.0
 
 
 def treat(reward: NDArray[np.float32], treatment: Treatment, scale: float) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ import numpy as np
 from polserve.training.learning.agents.agent import ReplayAgent, TrajectoryAgent
 from polserve.training.learning.hyperparameters import ReplayConfig
 from polserve.training.learning.replay import Replay
+from polserve.training.learning.rewards import Factor, unchanged
 from polserve.training.learning.saved_state import to_arrays
 from polserve.training.learning.transitions import Trajectories, VectorStep
 
@@ -16,7 +17,7 @@ from polserve.training.learning.transitions import Trajectories, VectorStep
 class Learner(Protocol):
     """Makes updates from steps, when it has enough of them."""
 
-    def observe(self, step: VectorStep, rng: np.random.Generator, reward_factor: float = 1.0) -> int:
+    def observe(self, step: VectorStep, rng: np.random.Generator, reward_factor: Factor = unchanged) -> int:
         """Take in one step of every environment, and learn if that is due, from rewards times the factor.
 
         Returns:
@@ -39,14 +40,14 @@ class ReplayLearner:
         self._config = config
         self._kept = 0
 
-    def observe(self, step: VectorStep, rng: np.random.Generator, reward_factor: float = 1.0) -> int:
+    def observe(self, step: VectorStep, rng: np.random.Generator, reward_factor: Factor = unchanged) -> int:
         """Keep the step, whose reward is kept as it is; learn once there are enough."""
         self._replay.add(step)
         self._kept += int(step.is_real.sum())
         if self._kept < self._config.learning_starts:
             return 0
         batches = self._replay.sample(rng, self._agent.sampling, self._config.updates_per_vector_step)
-        self._agent.learn(replace(batches, reward_t=batches.reward_t * np.float32(reward_factor)))
+        self._agent.learn(replace(batches, reward_t=batches.reward_t * np.float32(reward_factor())))
         return len(batches.reward_t)
 
     def state(self) -> dict[str, Any]:
@@ -70,13 +71,13 @@ class TrajectoryLearner:
         self._agent = agent
         self._steps: list[VectorStep] = []
 
-    def observe(self, step: VectorStep, rng: np.random.Generator, reward_factor: float = 1.0) -> int:
+    def observe(self, step: VectorStep, rng: np.random.Generator, reward_factor: Factor = unchanged) -> int:
         """Add the step to the trajectory; learn if it completes it."""
         self._steps.append(step)
         if len(self._steps) <= self._agent.trajectory_steps:
             return 0
         trajectories, self._steps = Trajectories.of(self._steps), [step]
-        rewards = trajectories.reward_t * np.float32(reward_factor)
+        rewards = trajectories.reward_t * np.float32(reward_factor())
         return self._agent.learn(replace(trajectories, reward_t=rewards), rng)
 
     def state(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from polserve.training.evaluation.evaluation import Evaluation
 from polserve.training.evaluation.statistics import ReturnSummary
 from polserve.training.learning.hyperparameters import PqnConfig
 from polserve.training.learning.loop import TrainingResult
+from polserve.training.learning.return_scale import SMALL
 from polserve.training.runs.recipe import Recipe
 
 GOOD_RETURN, LARGE_RETURN = 100.0, 3_000.0
@@ -32,11 +33,14 @@ def _advice(recipe: Recipe, result: TrainingResult, evaluation: Evaluation) -> s
             "give more --steps, or --set learning_starts=N"
         )
     size = max(_size(evaluation.summary), _size(evaluation.random_summary))
-    if not recipe.rewards.scale_by_returns and recipe.rewards.reward_treatment == "none":
-        scaled = size * recipe.rewards.reward_scale
+    rewards = recipe.rewards
+    if rewards.scale_by_returns is not True and rewards.reward_treatment == "none":
+        scaled = size * rewards.reward_scale * result.reward_factor
         if scaled > LARGE_RETURN:
             factor = 10.0 ** round(math.log10(GOOD_RETURN / size))
             return f"returns as large are learned slowly: try --set reward_scale={factor:g}"
+        if 0 < scaled < SMALL and not rewards.scale_by_returns:
+            return "returns as small are hardly learned: try --set scale_by_returns=auto"
     return ""
 
 

@@ -8,7 +8,8 @@ from polserve.training.errors import CheckpointError
 from polserve.training.learning.pictures import HIGHEST_PIXEL
 from polserve.training.runs.recipe import Recipe
 
-ADDED = {"standardise": "False", "scale_by_returns": "False", "noise_memory": "1"}
+SCALING = "scale_by_returns"
+ADDED = {"standardise": "False", SCALING: "False", "noise_memory": "1"}
 """Settings that the runs of earlier versions lack, and what these did."""
 OWN_SETTINGS = {"trace_decay": "pqn", "target_entropy": "sac"}
 """A setting that one algorithm alone has, by which it is known."""
@@ -50,6 +51,8 @@ def check_same_run(saved: Mapping[str, str], ours: Mapping[str, str], *, is_by_m
     """
     if is_by_maker and saved["environment"] == MAKER_ID:
         saved = {**saved, "environment": ours["environment"]}
+    if ours.get(SCALING) == "auto" and saved.get(SCALING, ADDED[SCALING]) == "False":
+        saved = {**saved, SCALING: "auto"}  # which learned from rewards as they are, and goes on so
     saved = {**{name: value for name, value in ADDED.items() if name in ours}, **saved}
     differing = [name for name in sorted(saved.keys() | ours.keys()) if saved.get(name) != ours.get(name)]
     if differing:

@@ -17,6 +17,9 @@ from polserve.training.versions.version import read_weights
 STATISTICS = re.compile(r"wrappers\.\d+\.mean$")
 """Name of a mean that observations are standardised by."""
 
+REWARD_FACTOR = "reward_factor"
+"""Name of the number that an exported graph divides values by; absent where it is 1."""
+
 
 @dataclass(frozen=True, slots=True)
 class InitialWeights:
@@ -30,6 +33,8 @@ class InitialWeights:
     """Steps of the greedy episodes that chose them."""
     hours: float = 0.0
     """Wall time that their training took."""
+    reward_factor: float = 1.0
+    """Factor that rewards were learned from times."""
 
 
 def read_weights_of(source: Path) -> tuple[Weights, InitialWeights]:
@@ -45,16 +50,17 @@ def read_weights_of(source: Path) -> tuple[Weights, InitialWeights]:
         steps = loop["step"] + before.environment_steps
         evaluated = loop["selection_steps"] + before.selection_steps
         hours = saved["elapsed_s"] / 3600 + before.hours
-        return loop["best"] or loop["agent"]["online"], InitialWeights(name, steps, evaluated, hours)
+        factor = loop.get("spread", {}).get("factor") or 1.0
+        return loop["best"] or loop["agent"]["online"], InitialWeights(name, steps, evaluated, hours, factor)
     if (source / MODEL_FILE).exists():
         spec = OnnxPolicy(source / MODEL_FILE).spec
         weights = {name: torch.from_numpy(array) for name, array in read_weights(source / MODEL_FILE).items()}
         past = spec.provenance
         seen = torch.tensor(past.environment_steps, dtype=torch.float64)  # what statistics in the graph are of
         counts = {name.removesuffix("mean") + "count": seen for name in weights if STATISTICS.search(name)}
-        return {**counts, **weights}, InitialWeights(
-            f"{spec.name}/{source.name}", past.environment_steps, past.selection_steps, past.training_hours
-        )
+        factor = float(weights.pop(REWARD_FACTOR, 1.0))
+        length = past.environment_steps, past.selection_steps, past.training_hours
+        return {**counts, **weights}, InitialWeights(f"{spec.name}/{source.name}", *length, factor)
     raise CheckpointError(
         f"--init-from {source}: expected a folder with {run_folder.FILE_NAME} (a run's) or {MODEL_FILE} (a policy "
         "version's, such as policies/mspacman/1); got neither"

@@ -96,6 +96,11 @@ def learn(run: Run, console: Console, should_stop: Callable[[], bool] = lambda: 
     if result.is_complete:
         evaluated = f"evaluated on {result.selection_steps:,}"
         console.print(f"learned from {result.step:,} steps, {evaluated}, in {result.elapsed_s:.0f} s")
+        if (factor := result.reward_factor) != 1:
+            console.print(
+                f"note: returns are small or large, so rewards were learned from times {factor:g}; returns and values "
+                "are told, and answered, in the environment's own units"
+            )
         trained = Trained(run.recipe, run.trainee, result, run.provenance)
         with contextlib.suppress(Interrupted):
             evaluation, version = make_version(trained, Stages(console), should_stop)

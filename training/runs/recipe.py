@@ -126,6 +126,13 @@ def with_options(recipe: Recipe, options: Sequence[str]) -> Recipe:
     return dataclasses.replace(recipe, environment=environment, **configs)
 
 
+def _apart(kind: Any) -> tuple[tuple[str, ...], Any]:
+    """Words that a value may be, and the type that it has otherwise: bool of `bool | Literal["auto"]`."""
+    parts = typing.get_args(kind) if typing.get_origin(kind) is typing.Union else (kind,)
+    words = [word for part in parts if typing.get_origin(part) is typing.Literal for word in typing.get_args(part)]
+    return tuple(words), next(part for part in parts if typing.get_origin(part) is not typing.Literal)
+
+
 def _frames(text: str) -> int:
     """Length of the stack of latest observations that a network sees; 0 for the latest alone."""
     frames = _parse("frames", text, int)
@@ -143,6 +150,9 @@ def _parse(name: str, text: str, kind: Any) -> Any:
         if text.lower() == "none":
             return None
         kind = next(part for part in typing.get_args(kind) if part is not type(None))
+    words, kind = _apart(kind)
+    if text.lower() in words:
+        return text.lower()
     try:
         if kind is bool:
             return {"true": True, "false": False}[text.lower()]
@@ -152,5 +162,6 @@ def _parse(name: str, text: str, kind: Any) -> Any:
         require(math.isfinite(value), name, "a finite number", text)
     except (KeyError, ValueError) as error:
         expected = "integers separated by commas" if typing.get_origin(kind) is tuple else kind.__name__
+        expected = f"{', '.join(words)}, true or false" if words else expected
         raise InvalidOption(f"{name}: expected {expected}, got {text!r}") from error
     return value

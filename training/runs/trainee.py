@@ -32,7 +32,9 @@ from polserve.training.learning.hyperparameters import DqnConfig, PqnConfig
 from polserve.training.learning.loop import Loop, LoopParts, Progress, TrainingResult
 from polserve.training.learning.networks import ValueNetwork
 from polserve.training.learning.replay import Replay
+from polserve.training.learning.return_scale import LARGE, LARGE_FOR_PQN, ReturnScale
 from polserve.training.learning.return_spread import ReturnSpread
+from polserve.training.learning.rewards import Factor, unchanged
 from polserve.training.learning.scores import SelectionGames
 from polserve.training.learning.streams import Streams
 from polserve.training.learning.updates import ReplayLearner, TrajectoryLearner
@@ -107,6 +109,7 @@ class Trainee:
         ours = self.agent.weights()
         check_fits(folder, found, ours)
         self.agent.load_weights({name: found[name] for name in ours})
+        self.loop.keep_reward_factor(initial.reward_factor)  # else their values would be of another size
         self.loop.evaluate()  # so that what is kept at the end is no worse than what it began with
         return initial
 
@@ -147,7 +150,9 @@ def _notes(recipe: Recipe, facts: EnvironmentFacts, setup: TaskSetup) -> tuple[s
 
 def _build_parts(recipe: Recipe, facts: EnvironmentFacts, setup: TaskSetup, compute: Compute, seed: int) -> LoopParts:
     """Build what a loop works with, and leave torch's own generator as it was."""
-    make_parts = _continuous if recipe.is_continuous else _discrete
+    spread = _spread(recipe)
+    factor = partial(getattr, spread, "factor") if isinstance(spread, ReturnScale) else unchanged
+    make_parts = _continuous if recipe.is_continuous else partial(_discrete, reward_factor=factor)
     wrappers = GraphWrappers((*facts.transforms, *_standardising(recipe, facts, setup)))
     with _BUILDING, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # networks draw on the CPU, and move to the device then
@@ -158,9 +163,15 @@ def _build_parts(recipe: Recipe, facts: EnvironmentFacts, setup: TaskSetup, comp
             _Observed(wrappers, facts.learned_space, facts.frames, Encoding.of(facts, recipe.environment.id)),
         )
     is_stacked = recipe.environment.frames > 0
-    is_scaled = recipe.rewards.scale_by_returns
-    spread = ReturnSpread(recipe.loop.n_envs, recipe.agent.discount) if is_scaled else None
     return replace(parts, spread=spread, observe=lambda seen: wrappers.observe(seen[:, -1] if is_stacked else seen))
+
+
+def _spread(recipe: Recipe) -> ReturnSpread | ReturnScale | None:
+    """Make what scales rewards by the size of returns, as the recipe has it."""
+    scaling, n_envs, discount = recipe.rewards.scale_by_returns, recipe.loop.n_envs, recipe.agent.discount
+    if scaling == "auto":
+        return ReturnScale(n_envs, discount, LARGE_FOR_PQN if isinstance(recipe.agent, PqnConfig) else LARGE)
+    return ReturnSpread(n_envs, discount) if scaling else None
 
 
 def _standardising(recipe: Recipe, facts: EnvironmentFacts, setup: TaskSetup) -> tuple[Transform, ...]:
@@ -191,7 +202,9 @@ class _Observed:
         return View.of(self.learned_space or emitted, frames=self.frames)
 
 
-def _discrete(recipe: Recipe, setup: TaskSetup, compute: Compute, observed: _Observed) -> LoopParts:
+def _discrete(
+    recipe: Recipe, setup: TaskSetup, compute: Compute, observed: _Observed, reward_factor: Factor
+) -> LoopParts:
     """Build an agent that learns the values of actions."""
     envs = setup.make_envs(recipe.loop.n_envs)
     box = observation_box(envs.single_observation_space, recipe.environment.id)
@@ -204,7 +217,8 @@ def _discrete(recipe: Recipe, setup: TaskSetup, compute: Compute, observed: _Obs
         encoding=observed.encoding,
         wrappers=observed.wrappers,
     )
-    actor = ValueActor(make_network(recipe.network), compute, setup.preprocessing, start, setup.widening)
+    network = make_network(recipe.network)
+    actor = ValueActor(network, compute, setup.preprocessing, start, setup.widening, reward_factor)
     exploration = Exploration(recipe.exploration, n_actions, start)
     if isinstance(recipe.agent, PqnConfig):
         pqn = PqnAgent(recipe.agent, actor, exploration)

@@ -82,7 +82,7 @@ def test_the_defaults_that_are_listed_are_those_of_each_algorithm() -> None:
     listed = CliRunner().invoke(build(["train"]), ["train", "--list"]).output
     assert "    standardise=true\n" in listed
     assert "    repeat_exponent=2.0\n" in listed
-    assert "    scale_by_returns=false for dqn, pqn; true for ddpg, td3, sac\n" in listed
+    assert "    scale_by_returns=auto for dqn, pqn; true for ddpg, td3, sac\n" in listed
     of_one = CliRunner().invoke(build(["train"]), ["train", "--algo", "td3", "--list"]).output
     assert "    scale_by_returns=true\n" in of_one
     assert "repeat_exponent" not in of_one

@@ -16,7 +16,6 @@ from polserve.training.environments.making import EnvironmentSpec
 from polserve.training.errors import CheckpointError
 from polserve.training.learning.hyperparameters import RewardConfig
 from polserve.training.learning.return_spread import ReturnSpread
-from polserve.training.learning.transitions import VectorStep
 from polserve.training.runs import checkpoint
 from polserve.training.runs.defaults import Algorithm, recipe_for
 from polserve.training.runs.evaluating import Trained, make_version
@@ -26,6 +25,7 @@ from polserve.training.runs.stages import Stages
 from polserve.training.runs.trainee import build_trainee
 from polserve.training.versions.onnx_policy import OnnxPolicy
 from tests.support.strangers import registered
+from tests.support.vector_steps import taken
 
 FEW = ["steps=320", "evaluate_every=160", "selection_episodes=2", "evaluation_episodes=3", "learning_starts=64"]
 FEW += ["batch_size=16", "hidden_sizes=16", "updates_per_vector_step=1"]
@@ -45,13 +45,6 @@ class Millimetres(gym.ObservationWrapper[NDArray[np.float32], int, NDArray[np.fl
 
 def small(algorithm: Algorithm, environment: EnvironmentSpec, *options: str) -> Recipe:
     return with_options(recipe_for(algorithm, environment, "small"), [*FEW, *options])
-
-
-def taken(rewards: list[float], *, is_over: bool = False, is_real: bool = True) -> VectorStep:
-    n = len(rewards)
-    numbers, none = np.asarray(rewards, np.float32), np.zeros(n, np.bool_)
-    zeros = np.zeros((n, 1), np.float32)
-    return VectorStep(zeros, zeros[:, 0], numbers, none, none | is_over, none | is_real)
 
 
 @pytest.mark.parametrize(("algorithm", "environment"), [("dqn", "CartPole-v1"), ("sac", "Pendulum-v1")])

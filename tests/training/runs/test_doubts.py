@@ -17,12 +17,19 @@ BY_CHANCE = list(np.random.default_rng(0).normal(10.0, 1.0, 50))
 ALIKE = list(np.random.default_rng(1).normal(10.0, 1.0, 50))
 
 
-def said(returns: list[float], *options: str, algorithm: Algorithm = "dqn", steps: int = 100_000, by: float = 1) -> str:
-    """What is said of these returns beside those of random actions, all times a number."""
+def said(
+    returns: list[float],
+    *options: str,
+    algorithm: Algorithm = "dqn",
+    steps: int = 100_000,
+    by: float = 1,
+    factor: float = 1,
+) -> str:
+    """What is said of these returns beside those of random actions, all times a number; `factor` is of training."""
     environment = "Pendulum-v1" if algorithm == "sac" else "CartPole-v1"
     recipe = with_options(recipe_for(algorithm, EnvironmentSpec(environment), "cart"), options)
     played, random = [by * one for one in returns], [by * one for one in BY_CHANCE]
-    result = TrainingResult({}, 0.0, steps, 1, [], "mean return", is_complete=True)
+    result = TrainingResult({}, 0.0, steps, 1, [], "mean return", is_complete=True, reward_factor=factor)
     return doubt(recipe, result, Evaluation("cart", environment, played, random, summarise(played), summarise(random)))
 
 
@@ -56,3 +63,13 @@ def test_large_rewards_are_to_be_scaled_where_that_is_not_done() -> None:
     assert "try --set reward_scale=0.001" in said(ALIKE, by=1e4)
     assert "reward_scale" not in said(ALIKE, "reward_scale=0.001", by=1e4)
     assert "reward_scale" not in said(ALIKE, algorithm="sac", by=1e4)
+    assert "scale" not in said(ALIKE, by=1e4, factor=1e-3), "that was done by itself"
+
+
+def test_small_rewards_are_to_be_scaled_only_where_that_was_turned_off() -> None:
+    advice = "returns as small are hardly learned: try --set scale_by_returns=auto"
+    assert advice in said(ALIKE, "scale_by_returns=false", by=1e-4)
+    assert "scale" not in said(ALIKE, "scale_by_returns=false")
+    assert "scale" not in said(ALIKE, "scale_by_returns=true", by=1e-4)
+    assert "scale" not in said(ALIKE, by=1e-4, factor=1e4)
+    assert "scale" not in said([0.0] * 50, "scale_by_returns=false", by=0)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from polserve.training.learning.agents.agent import Weights
 from polserve.training.learning.compute import Compute
 from polserve.training.learning.networks import GreedyPolicy, QuantileNetwork
+from polserve.training.learning.rewards import Factor, unchanged
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class ValueActor:
     """The number of the first action."""
     widening: nn.Module | None = None
     """From the values of the actions that are learned to those of all the environment's actions, likewise."""
+    reward_factor: Factor = unchanged
+    """Gives the factor that rewards are learned from times, by which exported values are divided."""
 
     def __post_init__(self) -> None:
         """Move the network to the device."""
@@ -67,4 +70,4 @@ class ValueActor:
     def policy(self, network: QuantileNetwork | None = None) -> GreedyPolicy:
         """Raw observation to the best action and all values, on the CPU, by the network or another of its shape."""
         module = copy.deepcopy(network or self.network).cpu()
-        return GreedyPolicy(module, self.preprocessing, self.start, self.widening).eval()
+        return GreedyPolicy(module, self.preprocessing, self.start, self.widening, self.reward_factor()).eval()

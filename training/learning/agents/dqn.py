@@ -86,13 +86,13 @@ class DqnAgent:
             move_towards(self._target, self._online, config.target_tau)
 
     def losses(self) -> dict[str, float]:
-        """TD loss and mean value of the latest update."""
+        """TD loss of the latest update, of rewards as they are learned from, and mean value, in their own units."""
         if self._latest is None:
             return {}
         loss, quantiles_tm1 = self._latest
         return {
             "losses/td": float(loss),
-            "losses/q_mean": float(quantiles_tm1.mean()),
+            "losses/q_mean": float(quantiles_tm1.mean()) / self._actor.reward_factor(),
             "charts/learning_rate": self._learning_rate(),
         }
 

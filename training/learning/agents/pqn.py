@@ -58,12 +58,12 @@ class PqnAgent:
         return len(target) * self._config.epochs
 
     def losses(self) -> dict[str, float]:
-        """TD loss, mean value and learning rate of the latest update."""
+        """TD loss and learning rate of the latest update, and mean value, in the units of the environment's rewards."""
         if self._latest is None:
             return {}
         loss, q_taken = self._latest
-        rate = self._learning_rate()
-        return {"losses/td": float(loss), "losses/q_mean": float(q_taken.mean()), "charts/learning_rate": rate}
+        q_mean = float(q_taken.mean()) / self._actor.reward_factor()
+        return {"losses/td": float(loss), "losses/q_mean": q_mean, "charts/learning_rate": self._learning_rate()}
 
     def exploration(self, step: int) -> dict[str, float]:
         """Epsilon at `step`."""
