@@ -1,4 +1,4 @@
-"""What to say of a run whose policy plays no better than random actions."""
+"""What to say of a run whose policy plays no better than random actions, and of the scale of its rewards."""
 
 import math
 
@@ -22,6 +22,17 @@ def doubt(recipe: Recipe, result: TrainingResult, evaluation: Evaluation) -> str
     compared = f"mean return {means[0]} against {means[1]} for random actions"
     said = f"{recipe.policy} plays no better than random actions, as far as these episodes show ({compared})"
     return f"{said}; {advice}" if (advice := _advice(recipe, result, evaluation)) else said
+
+
+def scale_note(reward_factor: float) -> str:
+    """Return a sentence on the factor that rewards were learned from times; "" where they were as they are."""
+    if reward_factor == 1:
+        return ""
+    size = "small" if reward_factor > 1 else "large"
+    return (
+        f"returns are so {size} that rewards were learned from times {reward_factor:g}; returns, and the values that "
+        "the policy answers, are in the environment's own units"
+    )
 
 
 def _advice(recipe: Recipe, result: TrainingResult, evaluation: Evaluation) -> str:

@@ -20,7 +20,7 @@ from polserve.training.learning.loop import TrainingResult
 from polserve.training.runs import curve
 from polserve.training.runs import folder as run_folder
 from polserve.training.runs.beginning import Run, RunOptions, begin
-from polserve.training.runs.doubts import doubt
+from polserve.training.runs.doubts import doubt, scale_note
 from polserve.training.runs.evaluating import Trained, make_version
 from polserve.training.runs.monitor import Monitor
 from polserve.training.runs.progress import ProgressDisplay
@@ -96,11 +96,8 @@ def learn(run: Run, console: Console, should_stop: Callable[[], bool] = lambda: 
     if result.is_complete:
         evaluated = f"evaluated on {result.selection_steps:,}"
         console.print(f"learned from {result.step:,} steps, {evaluated}, in {result.elapsed_s:.0f} s")
-        if (factor := result.reward_factor) != 1:
-            console.print(
-                f"note: returns are small or large, so rewards were learned from times {factor:g}; returns and values "
-                "are told, and answered, in the environment's own units"
-            )
+        if said := scale_note(result.reward_factor):
+            console.print(f"note: {said}")
         trained = Trained(run.recipe, run.trainee, result, run.provenance)
         with contextlib.suppress(Interrupted):
             evaluation, version = make_version(trained, Stages(console), should_stop)

@@ -10,7 +10,7 @@ from polserve.training.evaluation.evaluation import Evaluation
 from polserve.training.evaluation.statistics import summarise
 from polserve.training.learning.loop import TrainingResult
 from polserve.training.runs.defaults import Algorithm, recipe_for
-from polserve.training.runs.doubts import doubt
+from polserve.training.runs.doubts import doubt, scale_note
 from polserve.training.runs.recipe import with_options
 
 BY_CHANCE = list(np.random.default_rng(0).normal(10.0, 1.0, 50))
@@ -64,6 +64,12 @@ def test_large_rewards_are_to_be_scaled_where_that_is_not_done() -> None:
     assert "reward_scale" not in said(ALIKE, "reward_scale=0.001", by=1e4)
     assert "reward_scale" not in said(ALIKE, algorithm="sac", by=1e4)
     assert "scale" not in said(ALIKE, by=1e4, factor=1e-3), "that was done by itself"
+
+
+def test_the_factor_that_rewards_were_learned_from_times_is_told() -> None:
+    assert scale_note(1.0) == ""
+    assert scale_note(1e4).startswith("returns are so small that rewards were learned from times 10000; ")
+    assert scale_note(1e-3).startswith("returns are so large that rewards were learned from times 0.001; ")
 
 
 def test_small_rewards_are_to_be_scaled_only_where_that_was_turned_off() -> None:
