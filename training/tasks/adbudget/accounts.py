@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -151,6 +151,18 @@ def account_from(value: "Account | Mapping[str, Any] | None", n_channels: int = 
     except (ValueError, TypeError, KeyError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise InvalidOption(f"account: expected an object as docs/adbudget.md describes it ({reason})") from error
+
+
+def kwargs_of(account: Account) -> dict[str, Any]:
+    """Account as what JSON has of it: what `account_from` takes.
+
+    NOTE: runs are resumed and versions compared by this text. It lacks a `return_unit` of "", as it did before
+    accounts had one, so that it stays the same for the same account.
+    """
+    kwargs = asdict(account)
+    if not account.return_unit:
+        del kwargs["return_unit"]
+    return kwargs
 
 
 def _two_numbers(name: str, value: object) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polserve.training.errors import InvalidOption, require
-from polserve.training.tasks.adbudget.accounts import Account, account_from, default_account
+from polserve.training.tasks.adbudget.accounts import Account, account_from, default_account, kwargs_of
 from polserve.training.tasks.adbudget.history.currencies import code_of
 from polserve.training.tasks.task import Narrator, TaskOptions
 
@@ -46,7 +46,7 @@ def account_from_options(
     else:
         told = options.given or kwargs
         account = account_from(told.get("account") or told.get("scenario"), told.get("n_channels", 2))
-    return asdict(_with_target(account, options, narrator)), fit
+    return kwargs_of(_with_target(account, options, narrator)), fit
 
 
 def _from_history(path: Path, options: TaskOptions, narrator: Narrator) -> "tuple[Account, Fit]":
