@@ -50,7 +50,7 @@ def account_from_options(
 
 
 def _from_history(path: Path, options: TaskOptions, narrator: Narrator) -> "tuple[Account, Fit]":
-    from polserve.training.tasks.adbudget.curves.fit import MEMBERS, fit_response
+    from polserve.training.tasks.adbudget.curves.fit import MEMBERS, count_fits, fit_response
     from polserve.training.tasks.adbudget.curves.lift import read_lift_tests
     from polserve.training.tasks.adbudget.history.history import read_history
 
@@ -66,7 +66,7 @@ def _from_history(path: Path, options: TaskOptions, narrator: Narrator) -> "tupl
     currency = given.get("currency", history.currency)
     require(currency == history.currency or not history.currency, "--env-kwargs: currency", history.currency, currency)
     tests = () if options.lift is None else read_lift_tests(options.lift, history.channels)
-    with narrator.stage(f"fitting response curves to {len(history.sales)} days", MEMBERS) as stage:
+    with narrator.stage(f"fitting response curves to {len(history.sales)} days", count_fits(MEMBERS, tests)) as stage:
         fit = fit_response(history, np.random.default_rng(options.seed), MEMBERS, stage.reach, tests)
     account = _with_given(replace(fit.account(), ensemble=fit.ensemble), {"ensemble": False, **given})
     narrator.say(f"fitted {len(history.sales)} days of {path}: R squared {fit.r_squared:.3f}")

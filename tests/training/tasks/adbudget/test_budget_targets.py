@@ -178,11 +178,14 @@ def test_the_rule_of_marginal_returns_keeps_to_the_target_and_an_even_split_does
     assert by_rule.mean() < 0.02 < simple.mean()
 
 
-def test_the_best_fixed_share_under_a_target_is_as_good_as_any_on_a_grid() -> None:
-    channels = (
-        Channel(name="one", retention=0.5, half_saturation=500.0, sales_max=2000.0),
-        Channel(name="other", retention=0.2, half_saturation=300.0, sales_max=600.0),
-    )
+@pytest.mark.parametrize(("first", "other"), [((500.0, 2000.0), (300.0, 600.0)), ((500.0, 5000.0), (500.0, 1000.0))])
+def test_the_best_fixed_share_under_a_target_is_as_good_as_any_on_a_grid(
+    first: tuple[float, float], other: tuple[float, float]
+) -> None:
+    channels = [
+        Channel(name=name, retention=0.3, half_saturation=half, sales_max=most)
+        for name, (half, most) in (("first", first), ("other", other))
+    ]
     contexts = replace(account_of(channels), target_marginal=1.0).draw_many(np.random.default_rng(5), 6)
     best = np.array([plan.worth for plan in solve_all(contexts)])
 

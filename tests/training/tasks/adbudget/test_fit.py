@@ -14,6 +14,7 @@ from polserve.training.tasks.adbudget.curves.fit import fit_response
 from polserve.training.tasks.adbudget.curves.lift import LiftTest
 from polserve.training.tasks.adbudget.curves.regression import SalesModel
 from polserve.training.tasks.adbudget.curves.response import Channel, Response, geometric_adstock
+from polserve.training.tasks.adbudget.curves.shapes import steep_channels
 from polserve.training.tasks.adbudget.history.controls import Control
 from polserve.training.tasks.adbudget.history.history import History, Truth, simulate_history
 
@@ -47,8 +48,12 @@ def test_the_fit_recovers_what_a_history_was_made_of() -> None:
         assert 0.7 * expected < low < high < 1.3 * expected
 
 
-@pytest.mark.parametrize("shape", [{}, {"saturation": "logistic"}, {"slope": 2.2}])
-def test_curves_of_any_shape_lie_in_the_intervals_and_steep_ones_are_named(shape: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("shape", "is_steep"), [({}, False), ({"saturation": "logistic"}, True), ({"slope": 2.2}, True)]
+)
+def test_curves_of_any_shape_lie_in_the_intervals_and_steep_ones_are_named(
+    shape: dict[str, Any], *, is_steep: bool
+) -> None:
     truth = replace(TRUTH, channels=tuple(replace(channel, **shape) for channel in TRUTH.channels))
     fit = fit_response(history(540, truth), np.random.default_rng(1), members=40)
     for index, curve in enumerate(fit.curves):
@@ -57,9 +62,22 @@ def test_curves_of_any_shape_lie_in_the_intervals_and_steep_ones_are_named(shape
         low, high = (np.interp(spends[:, 0], curve.spends, edge) for edge in (curve.low, curve.high))
         assert (0.97 * low < sold).all()
         assert (sold < 1.03 * high).all()
-        assert curve.is_steep == ("S-shaped" in curve.statement())
-        assert curve.is_steep or all(member[index].is_concave for member in (fit.channels, *fit.ensemble))
-        assert curve.is_steep == (shape != {}) or "saturation" in shape
+        seen = (curve.spends >= curve.observed[0]) & (curve.spends <= curve.observed[1])
+        assert ((curve.sales >= curve.low) & (curve.sales <= curve.high))[seen].mean() > 0.9, "it is planned with"
+        assert curve.is_steep == is_steep == ("S-shaped" in curve.statement())
+        assert is_steep or all(member[index].is_concave for member in (fit.channels, *fit.ensemble))
+
+
+def test_steep_channels_that_move_alike_are_not_all_taken_for_concave() -> None:
+    known = history(540, replace(TRUTH, sales_noise=0.0))
+    steep = [replace(channel, slope=1.8) for channel in TRUTH.channels]
+    alike = np.random.default_rng(0).lognormal(0, 0.02, 540)
+    spends = np.column_stack([known.spends[:, 0], known.spends[:, 0] * steep[1].half_saturation * alike / 600])
+    sold = Response(steep).sales(geometric_adstock(spends, Response(steep).retention)).sum(axis=1)
+    noise = np.random.default_rng(1).lognormal(0, 0.08, 540)
+    sales = np.array(WEEKDAY_DEMAND)[known.weekday] * (TRUTH.base_sales + sold) * noise
+    model = SalesModel(replace(known, spends=spends, sales=sales))
+    assert steep_channels(model, find_best(model, np.random.default_rng(1))).any()
 
 
 def test_a_history_without_an_experiment_is_never_said_to_identify_a_curve() -> None:

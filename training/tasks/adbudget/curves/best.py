@@ -35,7 +35,7 @@ class Best:
     surprise: Floats
     """What each day (days,) sold beyond the fit, in standard deviations of an ordinary day."""
     observed: Observed
-    """What it was held against: the history, with weights by that noise."""
+    """The history's sales and the lift tests, with weights by that noise."""
     prior: Prior
     rivals: tuple[Prediction, ...] = ()
     """Other explanations that are nearly as good: where spends move alike, the curves of two channels exchanged."""

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from polserve.training.tasks.adbudget.contexts import DAYS_A_WEEK
 from polserve.training.tasks.adbudget.curves.best import find_best
 from polserve.training.tasks.adbudget.curves.lift import LiftTest
 from polserve.training.tasks.adbudget.curves.regression import SalesModel
 from polserve.training.tasks.adbudget.curves.response import Floats
+from polserve.training.tasks.adbudget.curves.shapes import steep_channels
 from polserve.training.tasks.adbudget.history.history import History
 
 PARTS_OF_HISTORY = 6
@@ -43,18 +43,11 @@ class Holdout:
         )
 
 
-def validate(
-    history: History,
-    rng: np.random.Generator,
-    is_steep: NDArray[np.bool_],
-    lift_tests: Sequence[LiftTest] = (),
-) -> Holdout:
-    """Fit to all but the last days, and forecast those by their spends and events.
-
-    The curves of the channels (channels,) may be steep where those of the fit to all days are.
-    """
+def validate(history: History, rng: np.random.Generator, lift_tests: Sequence[LiftTest] = ()) -> Holdout:
+    """Fit to all but the last days, and forecast those by their spends and events."""
     days = int(np.clip(len(history.sales) // PARTS_OF_HISTORY, LEAST_DAYS, MOST_DAYS))
     model = SalesModel(history, lift_tests, days)
+    is_steep = steep_channels(model, find_best(model, rng))
     best = find_best(model, rng, model.concave(~is_steep))
     forecast = best.prediction.values[: len(history.sales)][-days:] * model.mean_sales
     actual, before = history.sales[-days:], history.sales[-days - NAIVE_WEEKS * DAYS_A_WEEK : -days]

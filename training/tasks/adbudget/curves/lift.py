@@ -51,7 +51,8 @@ class LiftEvidence:
     disagreement: float = 0.0
     """By how many standard errors the test furthest from the curve found a larger effect; below 0 for a smaller one."""
     surprise: float = 0.0
-    """Likewise of the test furthest from what the history says without any, in standard errors of both together."""
+    """By how many standard errors, of test and history together, the test furthest from a fit to the history alone
+    found a larger effect; below 0 for a smaller one."""
     beyond: int = 0
     """Tests of which all spends are above those of the history: they count for nothing in `signal` and `shown`."""
 

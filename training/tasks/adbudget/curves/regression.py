@@ -98,7 +98,7 @@ class SalesModel:
         self.is_fitted = (days >= settling) & (days < len(days) - held_out_days)
 
     def concave(self, which: NDArray[np.bool_]) -> Prior:
-        """Return the prior of concave curves for the channels of `which` (channels,), and of any others."""
+        """Return the prior by which the channels of `which` (channels,) have concave curves, and the others any."""
         known = [np.array(each) for each in (self.prior.mean, self.prior.deviation, self.prior.low, self.prior.high)]
         for numbers, value in zip(known, CONCAVE_SLOPE, strict=True):
             self.curves(numbers).slope[which] = value  # a view

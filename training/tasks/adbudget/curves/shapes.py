@@ -7,23 +7,32 @@ from polserve.training.tasks.adbudget.curves.best import Best
 from polserve.training.tasks.adbudget.curves.minimising import Prediction
 from polserve.training.tasks.adbudget.curves.regression import SalesModel
 
-EVIDENCE = 9.0
-"""Squared standard deviations by which a concave curve must explain the history worse: three standard errors."""
+EVIDENCE = 14.0
+"""Squared standard deviations by which concave curves must explain the history worse: three standard errors, of noise
+that is widened by a quarter since it may persist."""
 
 
 def steep_channels(model: SalesModel, best: Best) -> NDArray[np.bool_]:
-    """Tell, for each channel, whether no concave Hill curve explains the history nearly as well as the best one.
+    """Tell which channels (channels,) cannot be concave, if the history is to be explained nearly as well as by `best`.
 
-    Such a curve is S-shaped, or soon saturated, as logistic ones are. Plans for concave curves can be solved for; those
-    for steeper ones are searched for, and may leave channels out. So none is taken that the history does not ask for.
+    A steep curve is S-shaped, or soon saturated, as logistic ones are. Plans for concave curves can be solved for, and
+    those for steep ones are searched for. So channels are concave as long as that explains the history; where it does
+    not, the one that helps most is let go, and so on.
     """
-    slopes = model.curves(best.parameters).slope
+    least = _misfit(best.prediction, best)
     found = np.zeros(model.n, np.bool_)
-    for index in np.flatnonzero(slopes > 1):
-        prior = model.concave(np.arange(model.n) == index)
-        concave, _ = model.fit(best.observed, np.clip(best.parameters, prior.low, prior.high), prior)
-        found[index] = _misfit(concave, best) - _misfit(best.prediction, best) > EVIDENCE
+    while not found.all() and _concave_misfit(model, best, found) - least > EVIDENCE:
+        others = np.flatnonzero(~found)
+        misfits = [_concave_misfit(model, best, found | (np.arange(model.n) == index)) for index in others]
+        found[others[int(np.argmin(misfits))]] = True
     return found
+
+
+def _concave_misfit(model: SalesModel, best: Best, is_steep: NDArray[np.bool_]) -> float:
+    """Misfit of the best explanation in which all channels are concave but those that are steep."""
+    prior = model.concave(~is_steep)
+    concave, _ = model.fit(best.observed, np.clip(best.parameters, prior.low, prior.high), prior)
+    return _misfit(concave, best)
 
 
 def _misfit(prediction: Prediction, best: Best) -> float:

@@ -157,7 +157,8 @@ def best_share(contexts: Sequence[Context], best: Floats, rule: Callable[[Floats
     changed = list(np.eye(len(share), dtype=np.bool_))
     if not is_all_spent:
         changed.append(np.ones(len(share), np.bool_))
-    for changes in ((0.0,), *((factor, 1 / factor) for factor in (1.5, 1.2, 1.1, 1.05, 1.02))):
+    factors = [(factor, 1 / factor) for factor in (1.5, 1.2, 1.1, 1.05, 1.02)]
+    for changes in (*factors, (0.0,), *factors):  # what is 0 stays 0, so that nothing is dropped too early
         is_better = True
         while is_better:
             is_better = False
