@@ -19,7 +19,7 @@ from polserve.training.tasks.adbudget.history.controls import Control, Kind, rea
 from polserve.training.tasks.adbudget.history.currencies import OF_SMALL_UNITS
 from polserve.training.tasks.adbudget.history.dates import read_days
 from polserve.training.tasks.adbudget.history.sheets import Cell, Sheet, read_sheet
-from polserve.training.tasks.adbudget.history.totals import NAMED, is_total
+from polserve.training.tasks.adbudget.history.totals import NAMED, times_the_others
 
 LEAST_DAYS = 60
 """Fewer days tell next to nothing of carry-over and saturation."""
@@ -163,12 +163,19 @@ def _check_use(path: Path, history: History) -> None:
         day = history.first_day + timedelta(days=int(spend.argmax()))
         usual = f"at most {ABSURD:g} times the median of {median:g} on the days that it was used; check the units"
         require(most <= ABSURD * median, f"{path}: {name} of {day}", usual, f"{most:g}")
-        others, channel = np.delete(history.spends, index, axis=1), history.channels[index]
-        got = "on every day what the others have together, as a total does; delete it"
-        if NAMED.fullmatch(channel):
-            got = "a total, by its name; delete it, or rename it if it is a channel"
-        require(not is_total(channel, spend, others), f"{path}: {name}", "the spend of one channel", got)
+        _check_is_channel(f"{path}: {name}", history.channels[index], spend, np.delete(history.spends, index, axis=1))
     require(bool(history.sales.any()), f"{path}: sales", "sales on some day", "only zeros")
+
+
+def _check_is_channel(where: str, channel: str, spend: Floats, others: Floats) -> None:
+    """Refuse a column that is a total of the others, by its name or by its amounts."""
+    wanted = "the spend of one channel"
+    is_named = bool(others.size and NAMED.fullmatch(channel))
+    require(not is_named, where, wanted, "a total, by its name; delete it, or rename it if it is a channel")
+    times = times_the_others(spend, others)
+    got = f"{times or 0:.4g} times what the others have together, as a total has; delete it, or, if it is a channel"
+    remedy = "add its spends to those of another, since what follows their sum says little of its own"
+    require(times is None, where, wanted, f"{got}, {remedy}")
 
 
 def _names(history: History) -> list[str]:
