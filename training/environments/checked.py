@@ -107,6 +107,8 @@ class CheckedVec(VectorWrapper[Array, Array, Array, Array, Array]):
         super().__init__(envs)
         self._id = environment_id
         self._steps = 0
+        self.is_unheard: NDArray[np.bool_] = np.zeros(envs.num_envs, np.bool_)
+        """Environments whose answers nobody reads: they may be wrong."""
         single, space = envs.single_observation_space, envs.single_action_space
         if isinstance(single, Box):
             self.single_observation_space = carried(single)
@@ -122,6 +124,7 @@ class CheckedVec(VectorWrapper[Array, Array, Array, Array, Array]):
         Of several seeds the first is taken: one generator draws for all environments.
         """
         self._steps = 0
+        self.is_unheard = np.zeros(self.num_envs, np.bool_)
         one = seed[0] if isinstance(seed, Sequence) else seed
         try:
             observation, info = reset_of(self.env.reset(seed=one, options=options))
@@ -136,10 +139,17 @@ class CheckedVec(VectorWrapper[Array, Array, Array, Array, Array]):
             actions = np.asarray(actions, self._action_dtype)
         try:
             observation, reward, terminated, truncated, info = self.env.step(actions)
+            observation, reward = self._heard(observation), self._heard(reward)
             check_rewards(reward)
             return self._cast(observation), reward, terminated, truncated, info
         except (Exception, SystemExit) as error:  # a simulator may call sys.exit
             raise self._told(error) from error
+
+    def _heard(self, answers: Any) -> Any:
+        """Answers with one that is read in place of each that is not."""
+        if not isinstance(answers, np.ndarray) or not self.is_unheard.any():
+            return answers
+        return answers[np.where(self.is_unheard, np.argmin(self.is_unheard), np.arange(self.num_envs))]
 
     def close(self, **kwargs: Any) -> None:
         """Close the environments, likewise."""

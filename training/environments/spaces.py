@@ -110,11 +110,8 @@ def _observation_remedy(space: gym.Space[Any]) -> str:
 
 def _discrete_remedy(space: gym.Space[Any]) -> str:
     if isinstance(space, Box):
-        return (
-            "train with --algo ddpg"
-            if _is_continuous(space)
-            else f"train with --algo ddpg: {_continuous_remedy(space)}"
-        )
+        advice = "train with --algo td3 or --algo sac"
+        return advice if _is_continuous(space) else f"{advice}: {_continuous_remedy(space)}"
     if isinstance(space, (MultiDiscrete, MultiBinary)):
         sizes = np.asarray(space.nvec) if isinstance(space, MultiDiscrete) else np.full(space.shape, 2)
         starts = np.asarray(space.start) if isinstance(space, MultiDiscrete) else np.zeros(space.shape, int)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from polserve.training.environments.limits import MAX_EVALUATION_STEPS
 from polserve.training.environments.making import EnvironmentSpec, VecEnv, make_env, make_vec
 from polserve.training.environments.rewards import paid
+from polserve.training.evaluation.one_episode import EpisodesTogether
 from polserve.training.evaluation.recurrent import begin_episodes
 from polserve.training.learning.collector import ChooseActions, FinishedEpisode
 from polserve.training.learning.tracing import GUARD
@@ -31,23 +32,27 @@ def play_together(  # noqa: PLR0913 - the last one is for who waits
     max_steps: int = MAX_EVALUATION_STEPS,
     *,
     report: Callable[[float], None] = lambda _: None,
+    count: Callable[[int], None] = lambda _: None,
 ) -> list[FinishedEpisode]:
     """Play `episodes` whole episodes in what `make_envs` makes of their number, reset with `first_seed` and on.
 
     An episode that goes on after `max_steps` is cut off there. `report` is told how many are over, with
     one that goes on as the part of `max_steps` that it has taken: where none ends by itself, that tells what is left.
+    `count` is told at the end how many steps the environments made; those of C++ also step where an episode is over.
 
     Episode i was reset with seed `first_seed + i`; in vectorised implementations that draw for all environments
     together, an episode's start depends on `first_seed` and on the number of episodes.
     """
     played: list[FinishedEpisode] = []
     envs = make_envs(min(episodes, MAX_ENVS))
+    together = EpisodesTogether(envs)
     try:
         while len(played) < episodes:
             seed = first_seed + len(played)
-            played += _one_each(choose_actions, envs, seed, max_steps, partial(_report_sum, report, len(played)))
+            played += _one_each(choose_actions, together, seed, max_steps, partial(_report_sum, report, len(played)))
     finally:
         envs.close()
+    count(together.steps)
     return played[:episodes]
 
 
@@ -80,23 +85,28 @@ def cut_off(played: Sequence[FinishedEpisode], max_steps: int, how: str) -> str:
 
 
 def _one_each(
-    choose_actions: ChooseActions, envs: Any, seed: int, max_steps: int, report: Callable[[float], None]
+    choose_actions: ChooseActions,
+    together: EpisodesTogether,
+    seed: int,
+    max_steps: int,
+    report: Callable[[float], None],
 ) -> list[FinishedEpisode]:
-    observation, _ = envs.reset(seed=seed)
+    observation = together.reset(seed)
     begin_episodes(choose_actions)
-    returns = np.zeros(envs.num_envs, np.float64)
-    lengths = np.zeros(envs.num_envs, np.int64)
-    is_over = np.zeros(envs.num_envs, np.bool_)
+    returns = np.zeros(len(together.is_over), np.float64)
+    lengths = np.zeros(len(together.is_over), np.int64)
     for _ in range(max_steps):
-        observation, reward, terminated, truncated, info = envs.step(choose_actions(np.array(observation)))
+        goes_on = ~together.is_over
+        if isinstance(choose_actions, ObservationSample):
+            choose_actions.is_met = goes_on
+        observation, reward, info = together.step(choose_actions(np.array(observation)))
         reward = paid(reward, info)
-        returns[~is_over] += reward[~is_over]
-        lengths[~is_over] += 1
-        is_over |= terminated | truncated
-        report(float(np.where(is_over, 1.0, lengths / max_steps).sum()))
-        if is_over.all():
+        returns[goes_on] += reward[goes_on]
+        lengths[goes_on] += 1
+        report(float(np.where(together.is_over, 1.0, lengths / max_steps).sum()))
+        if together.is_over.all():
             break
-    ended = zip(returns, lengths, is_over, strict=True)
+    ended = zip(returns, lengths, together.is_over, strict=True)
     return [FinishedEpisode(float(value), int(length), is_cut_off=not ended) for value, length, ended in ended]
 
 
@@ -148,9 +158,13 @@ class ObservationSample:
         self._rng = rng
         self._keys: NDArray[np.float64] = np.empty(0)
         self._kept: NDArray[Any] | None = None
+        self.is_met: NDArray[np.bool_] | None = None
+        """Which of the next observations are of an episode that goes on; None for all."""
 
     def __call__(self, observations: NDArray[Any]) -> NDArray[Any]:
         """Act as the other policy, and remember observations."""
+        chosen, is_met, self.is_met = self._choose_actions(observations), self.is_met, None
+        observations = observations if is_met is None else observations[is_met]
         # The observations with the largest of independent random keys are a uniform sample without replacement.
         keys = self._rng.random(len(observations))
         if self._kept is None:
@@ -162,7 +176,7 @@ class ObservationSample:
         if len(self._keys) > self._size:
             largest = np.argpartition(self._keys, -self._size)[-self._size :]
             self._keys, self._kept = self._keys[largest], self._kept[largest]
-        return self._choose_actions(observations)
+        return chosen
 
     def observations(self) -> NDArray[Any]:
         """Return the sample (n, *shape).

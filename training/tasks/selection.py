@@ -26,15 +26,15 @@ def mean_return(
     from polserve.training.evaluation.episodes import play_together
 
     returns: list[float] = []
-    steps = 0
+    stepped: list[int] = []
     for until in _looks(games.episodes):
         first_seed = games.first_seed + len(returns)
-        played = play_together(choose_actions, make_envs, until - len(returns), first_seed, games.max_steps)
+        more = until - len(returns)
+        played = play_together(choose_actions, make_envs, more, first_seed, games.max_steps, count=stepped.append)
         returns += [episode.episode_return for episode in played]
-        steps += sum(episode.length for episode in played)
         if until < games.episodes and best is not None and is_clearly_worse(returns, best.returns):
-            return Score(float(np.mean(returns)), steps, tuple(returns), is_whole=False)
-    return Score(float(np.mean(returns)), steps, tuple(returns))
+            return Score(float(np.mean(returns)), sum(stepped), tuple(returns), is_whole=False)
+    return Score(float(np.mean(returns)), sum(stepped), tuple(returns))
 
 
 def is_clearly_worse(returns: Sequence[float], best: Sequence[float]) -> bool:

@@ -98,8 +98,8 @@ def test_observations_without_one_size_are_not_told_to_be_flattened(space: space
 @pytest.mark.parametrize(
     ("space", "sentence"),
     [
-        (Box(-1.0, 1.0, (2,)), "; train with --algo ddpg$"),
-        (Box(-1.0, 1.0, (2, 2)), "; train with --algo ddpg: wrap it: gymnasium.wrappers.TransformAction"),
+        (Box(-1.0, 1.0, (2,)), "; train with --algo td3 or --algo sac$"),
+        (Box(-1.0, 1.0, (2, 2)), "; train with --algo td3 or --algo sac: wrap it: gymnasium.wrappers.TransformAction"),
         (MultiDiscrete([100] * 4), "its 100,000,000 combinations are too many for one Discrete"),
         (Dict({"a": Discrete(2)}), "number the actions to choose from"),
     ],

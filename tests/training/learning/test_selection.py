@@ -54,7 +54,8 @@ def score(choose_actions: ChooseActions, best: Score | None = None) -> Score:
 
 def test_a_policy_that_is_clearly_worse_plays_a_part_of_the_games() -> None:
     best = score(upright)
-    assert (best.is_whole, len(best.returns), best.steps) == (True, 50, int(sum(best.returns)))
+    assert (best.is_whole, len(best.returns)) == (True, 50)
+    assert sum(best.returns) <= best.steps <= 50 * 500  # the vectorised environment steps on where an episode is over
     worse = score(falling, best)
     assert (worse.is_whole, len(worse.returns)) == (False, 10)
     assert worse.returns == score(falling).returns[:10], "the same games as of the whole"
