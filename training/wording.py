@@ -52,6 +52,11 @@ def by_a_command() -> Iterator[None]:
         _IS_COMMAND.reset(token)
 
 
+def is_command() -> bool:
+    """Whether a command calls."""
+    return _IS_COMMAND.get()
+
+
 @contextmanager
 def naming_arguments(**renamed: str) -> Iterator[None]:
     """Let errors of a block name arguments where they name options; `renamed` has those that are called otherwise."""

@@ -49,6 +49,8 @@ class PlaySettings:
     """Module that registers the environment; "" where Gymnasium knows it."""
     maker: EnvMaker | None = None
     """What makes the environment in place of its id; the games are played in this process then."""
+    is_apart: bool = False
+    """Whether one process that plays is another than this one, too."""
 
 
 def gather_evidence(
@@ -71,7 +73,7 @@ def gather_evidence(
         episodes = candidacy.criteria.episodes
         seed = first_seed(ours.sha256, theirs.sha256) if settings.first_seed is None else settings.first_seed
         title = f"{ours.name} and {theirs.name} play {episodes} games of {ours.spec.environment.id}, on the same seeds"
-        match = Match(candidate, champion, episodes, seed, settings.max_steps)
+        match = Match(candidate, champion, episodes, seed, settings.max_steps, settings.is_apart)
         with progress.playing(title, episodes) as on_played:
             games = _or_refused(lambda: play_match(match, settings.processes, on_played))
     for version, played in zip((ours, theirs), games, strict=True):

@@ -1,17 +1,20 @@
 """A match: two policies play the same games."""
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeAlias, TypeVar
 
 from polserve.training.environments.limits import EVALUATION_EPISODES, LAST_SEED, MAX_EVALUATION_STEPS
 from polserve.training.environments.making import EVALUATION_FIRST_SEED, EnvironmentSpec, VecEnv, make_vec
-from polserve.training.errors import FaultyEnvironment, TrainingError
+from polserve.training.errors import FaultyEnvironment
 from polserve.training.evaluation.episodes import play_together, random_policy
 from polserve.training.evaluation.evaluation import RANDOM
 from polserve.training.learning.collector import FinishedEpisode
@@ -22,6 +25,8 @@ from polserve.training.versions.onnx_policy import OnnxPolicy
 Games: TypeAlias = list[FinishedEpisode]
 """The games of one side; game i was played on the seed that is i above the first."""
 Played = TypeVar("Played")
+_NOTE: ContextVar[Path | None] = ContextVar("note", default=None)
+"""In a process of a pool, the file that says what it plays; None elsewhere."""
 
 CHUNK = 12
 """Games of each policy that a process plays at once; how many processes there are changes no game."""
@@ -48,6 +53,8 @@ class Match:
     first_seed: int
     max_steps: int = MAX_EVALUATION_STEPS
     """Steps after which a game is cut off."""
+    is_apart: bool = False
+    """Whether one process that plays is another than this one, too, which survives a game that ends its process."""
 
     @property
     def random_games(self) -> int:
@@ -75,7 +82,8 @@ def play_match(match: Match, processes: int, on_played: Callable[[int], None]) -
         on_played: hears, as games end, how many more pairs of games are over.
 
     Raises:
-        TrainingError: an environment cannot be made or is faulty, or a process died.
+        TrainingError: an environment cannot be made.
+        FaultyEnvironment: an environment is at fault, or a process died, as where a simulator crashes.
     """
     both = _in_chunks(partial(_play_both, match), match, match.episodes, processes, on_played)
     return _joined([ours for ours, _ in both]), _joined([theirs for _, theirs in both])
@@ -98,12 +106,13 @@ def _in_chunks(
     sizes = [min(CHUNK, episodes - start) for start in starts]
     seeds = [match.first_seed + start for start in starts]
     played: dict[int, Played] = {}
-    if processes == 1:
+    if processes == 1 and not match.is_apart:
         for seed, size in zip(seeds, sizes, strict=True):
             played[seed] = play(seed, size)
             on_played(size)
     else:
-        with worker_pool(min(processes, len(seeds))) as pool:
+        with TemporaryDirectory() as notes, worker_pool(min(processes, len(seeds))) as pool:
+            play = partial(_noted, Path(notes), play)
             futures = {pool.submit(play, seed, size): (seed, size) for seed, size in zip(seeds, sizes, strict=True)}
             try:
                 for future in as_completed(futures):
@@ -111,15 +120,40 @@ def _in_chunks(
                     played[seed] = future.result()
                     on_played(size)
             except BrokenProcessPool as error:
-                raise TrainingError(
-                    "a process that played ended by itself, perhaps for want of memory; try fewer --processes"
-                ) from error
+                raise FaultyEnvironment(_said_of_death(Path(notes), processes)) from error
     return [played[seed] for seed in seeds]
+
+
+def _noted(notes: Path, play: Callable[[int, int], Played], seed: int, episodes: int) -> Played:
+    """Play, in a process of the pool; what is being played stands in a file until it is over."""
+    note = notes / str(os.getpid())
+    _NOTE.set(note)
+    played = play(seed, episodes)
+    note.unlink(missing_ok=True)
+    return played
+
+
+def _note(role: str, seed: int, episodes: int) -> None:
+    """Write down whose games are being played, for whoever finds that this process died."""
+    if (note := _NOTE.get()) is not None:
+        note.write_text(f"the {role}'s games on seeds {seed} to {seed + episodes - 1}")
+
+
+def _said_of_death(notes: Path, processes: int) -> str:
+    """Say what was being played as a process died."""
+    playing = sorted(note.read_text() for note in notes.iterdir())
+    apart = "; with --processes 1 it is told which of these games did it" if processes > 1 and len(playing) > 1 else ""
+    during = f" during {', or '.join(playing)}" if playing else ""
+    return (
+        f"a process that played ended by itself{during}: the simulator crashed, or memory ran out{apart}; "
+        "mend the environment, or try fewer --processes where memory ran out"
+    )
 
 
 def _play_both(match: Match, seed: int, episodes: int) -> tuple[Games, Games]:
     played = []
     for role, side in (("candidate", match.candidate), ("champion", match.champion)):
+        _note(role, seed, episodes)
         try:
             played.append(_play(side, seed, episodes, match.max_steps))
         except FaultyEnvironment as error:
@@ -130,6 +164,7 @@ def _play_both(match: Match, seed: int, episodes: int) -> tuple[Games, Games]:
 
 def _play_random(match: Match, seed: int, episodes: int) -> Games:
     environment = match.champion.environment
+    _note(f"{RANDOM} policy", seed, episodes)
     try:
         choose_actions = random_policy(environment, LAST_SEED - seed)  # far from the seeds that games begin with
         return play_together(choose_actions, partial(_make_few, environment), episodes, seed, match.max_steps)

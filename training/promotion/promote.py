@@ -32,7 +32,7 @@ from polserve.training.promotion.record import correct_record, record_decision
 from polserve.training.registry.aliases import AliasMove, ChampionAlias, mover
 from polserve.training.registry.store import connect
 from polserve.training.registry.versions import PolicyRegistry
-from polserve.training.wording import naming_arguments
+from polserve.training.wording import is_command, naming_arguments
 
 DEFAULTS = Criteria()
 
@@ -72,7 +72,7 @@ def promote(  # noqa: PLR0913 - keywords of a function that notebooks call, as t
         env: callable that makes the environment, such as its class, where neither Gymnasium nor a module knows it; the
             games are played in this process then.
         seed: seed of the first game; None for the one that follows from the two versions.
-        processes: processes that play; 0 for one on each core.
+        processes: processes that play; 0 for one on each core, 1 for this one alone.
         force_reason: promote without playing, for this reason, which is kept; "" to play.
         allow_space_change: promote a version even though its observations or actions are not those of the version
             that services answer with, which refuse it unless they run with --allow-space-change.
@@ -94,7 +94,7 @@ def promote(  # noqa: PLR0913 - keywords of a function that notebooks call, as t
     require_whole(episodes=episodes, max_steps=max_steps, seed=seed, processes=processes)
     require_kind("a number", (int, float), margin=margin, margin_return=margin_return)
     criteria = Criteria(_rule(rule), margin, margin_return, episodes)
-    settings = replace(_settings(max_steps, module, seed, 1 if env else processes), maker=env)
+    settings = replace(_settings(max_steps, module, seed, 1 if env else processes), maker=env, is_apart=is_command())
     told = shown(progress)
     registry = PolicyRegistry(connect(tracking_uri, is_created=False, on_wait=told.note))
     name = VersionName.parse(policy)

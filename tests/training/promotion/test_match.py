@@ -13,6 +13,7 @@ import pytest
 
 from polserve.training.environments.limits import LAST_SEED
 from polserve.training.environments.making import EVALUATION_FIRST_SEED, EnvironmentSpec
+from polserve.training.errors import FaultyEnvironment
 from polserve.training.evaluation.episodes import play_episodes
 from polserve.training.promotion.decision import MOST_GAMES
 from polserve.training.promotion.match import Match, Side, first_seed, play_match, play_random
@@ -24,6 +25,17 @@ from tests.support.running import ROOT, environment, wait_until
 from tests.support.versions import make_allocator_version, make_version
 
 CARTPOLE = EnvironmentSpec("CartPole-v1")
+CRASHING = """
+import os
+import gymnasium as gym
+from gymnasium.envs.classic_control import CartPoleEnv
+
+class Crashing(CartPoleEnv):
+    def step(self, action):
+        os._exit(3)
+
+gym.register("tests/Crashing-v0", Crashing)
+"""
 
 
 def side(version: PolicyVersion, folder: Path, spec: EnvironmentSpec = CARTPOLE) -> Side:
@@ -59,6 +71,19 @@ def test_the_random_policy_plays_the_first_games_in_whatever_number_of_processes
     assert 10 < np.mean([game.length for game in games]) < 40
     assert play_random(match, 2, lambda _: None) == games
     assert len(play_random(replace(match, episodes=500, max_steps=1), 1, lambda _: None)) == 100
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_game_that_ends_its_process_is_told_with_whose_it_was_and_its_seeds(
+    match: Match, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: int
+) -> None:
+    (tmp_path / "crashing.py").write_text(CRASHING)
+    monkeypatch.syspath_prepend(tmp_path)
+    crashing = EnvironmentSpec("tests/Crashing-v0", module="crashing")
+    broken = replace(match, champion=replace(match.champion, environment=crashing), episodes=12, is_apart=True)
+    told = "ended by itself during the champion's games on seeds 2000000000 to 2000000011: the simulator crashed"
+    with pytest.raises(FaultyEnvironment, match=told):
+        play_match(broken, processes, lambda _: None)
 
 
 def test_policies_of_stacked_frames_play(tmp_path: Path) -> None:
