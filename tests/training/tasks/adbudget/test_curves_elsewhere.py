@@ -81,17 +81,22 @@ def test_a_document_in_another_encoding_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "common", "warning"),
     [
+        ({"sales_max": 0.4}, {}, "is implausibly little; 1 of the return is likely not 1 EUR, but what"),
+        ({"sales_max": 0.4}, {"return_scale": 1}, "is implausibly little; check the return_scale"),
         (
             {"sales_max": 0.4},
-            {"return_scale": 1},
-            "is implausibly little; 1 of the return is likely not 1 EUR, but what",
+            {"return_unit": "orders", "return_scale": 1, "return_value": 1},
+            "is implausibly little; check the return_scale and the return_value",
         ),
         (
-            {"half_saturation": 0.4},
-            {"spend_scale": 1},
-            "are implausibly little; 1 of the spend is likely not 1 EUR, but",
+            {"sales_max": 0.4},
+            {"return_unit": "orders", "return_value": 1},
+            "check the return_value; or 1 of the return is likely not 1 of the return_unit, but what",
         ),
+        ({"half_saturation": 0.4}, {}, "are implausibly little; 1 of the spend is likely not 1 EUR, but"),
+        ({"half_saturation": 0.4}, {"spend_scale": 1}, "are implausibly little; check the spend_scale"),
         ({"sales_max": 9e6}, {}, "implausibly much; 1 of the spend is likely not 1 EUR"),
+        ({"sales_max": 9e6}, {"spend_scale": 1}, "implausibly much; check the spend_scale"),
         ({"sales_max": 0.4}, {"return_scale": 1, "return_unit": "orders"}, None),
         ({}, {}, None),
     ],
@@ -99,7 +104,10 @@ def test_a_document_in_another_encoding_is_read(tmp_path: Path) -> None:
 def test_a_curve_in_a_unit_that_is_likely_another_is_warned_of(
     tmp_path: Path, change: dict[str, Any], common: dict[str, Any], warning: str | None
 ) -> None:
-    warnings = read(tmp_path, {**TV, **change}, SEARCH, **common).warnings()
+    path = tmp_path / "curves.json"
+    units = {"spend_unit": "EUR", "return_unit": "EUR", "period": "week"}
+    path.write_text(json.dumps({**units, **common, "curves": [{**TV, **change}, SEARCH]}))
+    warnings = read_curves(path).warnings()
     if warning is None:
         assert warnings == []
     else:
@@ -133,6 +141,19 @@ def test_returns_that_are_no_money_are_counted_in_their_own_unit_or_valued(tmp_p
     assert valued.channels[0].sales_max == pytest.approx(25 * orders.channels[0].sales_max)
 
 
+@pytest.mark.parametrize("unit", ["top", "cup", "try", "All"])
+def test_what_is_sold_is_no_currency_that_is_written_alike(tmp_path: Path, unit: str) -> None:
+    curves = read(tmp_path, TV, return_unit=unit)
+    assert (curves.return_unit, curves.is_money) == (unit, False)
+
+
+def test_returns_in_another_currency_are_refused_and_in_that_of_the_spends_are_money(tmp_path: Path) -> None:
+    assert all(read(tmp_path, TV, return_unit=unit).is_money for unit in ("EUR", "eur", "\N{EURO SIGN}"))
+    for unit in ("TRY", "\N{TURKISH LIRA SIGN}"):
+        with pytest.raises(InvalidOption, match="the EUR that one TRY is worth"):
+            read(tmp_path, TV, return_unit=unit)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -144,7 +165,9 @@ def test_returns_that_are_no_money_are_counted_in_their_own_unit_or_valued(tmp_p
         ),
         ({"sales_max": 0, "draw": 1}, "or, where other draws found one, write a thousandth of theirs"),
         ({"sales_max": math.nan}, "curve 1: sales_max: expected a number, with a decimal point, got nan"),
-        ({"slope": "steep"}, "curve 1: slope: expected a plain number such as -1234.56, of at most 1e+12, got 'steep'"),
+        ({"slope": "steep"}, "curve 1: slope: expected a plain number of at most 10, got 'steep'"),
+        ({"slope": "12.145"}, "curve 1: slope: expected a plain number of at most 10, got 12.145"),
+        ({"slope": "12.5"}, "curve 1: slope: expected a plain number of at most 10, got 12.5"),
         ({"half_saturation": "90.000"}, "curve 1: half_saturation: '90.000' can be read in two ways, as 90 if a point"),
         ({"slope": True}, "curve 1: slope: expected a number"),
         ({"slope": 40}, "tv: slope: expected a number above 0, up to 10"),

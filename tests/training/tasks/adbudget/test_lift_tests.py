@@ -60,7 +60,10 @@ def test_an_effect_with_two_readings_is_refused_with_both(tmp_path: Path) -> Non
         ([HEADER, "search,1e300,10,40,5"], "line 2: spend: expected a plain number such as -1234.56, of at most"),
         ([HEADER, "search,300,10,-1e13,5e11"], "of at most 1e+12, got -1e13"),
         ([HEADER, "search,300,10,(40),5"], "got '(40)'; write what is below 0 with a minus in front, such as -5.00"),
-        ([f"{HEADER},days", "search,300,10,4,5,"], "line 2: days: expected a plain number such as -1234.56, of at"),
+        (
+            [f"{HEADER},days", "search,300,10,4,5,"],
+            "line 2: days: expected a plain number of at most 366, got ''; what is missing",
+        ),
     ],
 )
 def test_a_line_that_is_no_lift_test_is_refused(tmp_path: Path, lines: list[str], said: str) -> None:

@@ -5,7 +5,7 @@ of its thousands, with adstock whose weights add up to 1.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from polserve.training.errors import InvalidOption, require
 from polserve.training.tasks.adbudget.accounts import Account, account_of
 from polserve.training.tasks.adbudget.curves.response import MOST_LAG_DAYS, Channel
 from polserve.training.tasks.adbudget.curves.rows import Row, read_rows
-from polserve.training.tasks.adbudget.history.currencies import CODES, code_of
+from polserve.training.tasks.adbudget.history.currencies import CODES, SIGNS, code_of
 
 DAYS = {"day": 1, "week": 7}
 """Days of each period that curves are told in."""
@@ -47,6 +47,8 @@ class FittedCurves:
     """A currency, or what else is sold."""
     is_money: bool
     """Whether returns are money, so that a return on spend means something."""
+    given: frozenset[str] = frozenset()
+    """Names of the fields that the file has."""
 
     def account(self, horizon_days: int = 30) -> Account:
         """Budgets in proportion to what the channels can use."""
@@ -78,16 +80,24 @@ class FittedCurves:
         spend = f"{half:,.2f} {self.currency} a day, which bring half of the most that the channel returns,"
         scaled = f"1 of the spend is likely not 1 {self.currency}, but what the tool scaled it by: give a spend_scale"
         if half < LEAST_HALF_SATURATION:
-            return f"{spend} are implausibly little; {scaled}"
+            return f"{spend} are implausibly little; {self._remedy(scaled, 'spend_scale')}"
         if not self.is_money or least * half <= returned <= most * half:
             return ""
         got = f"{spend} return {returned:,.2f}, which is implausibly"
         if returned > most * half:
-            return f"{got} much; {scaled}"
-        return (
-            f"{got} little; 1 of the return is likely not 1 {self.return_unit}, but what the tool scaled its target "
-            "by, such as the greatest sales of a period: give a return_scale"
+            return f"{got} much; {self._remedy(scaled, 'spend_scale', 'return_scale', 'return_value')}"
+        unit = "of the return_unit" if "return_value" in self.given else self.return_unit
+        scaled = (
+            f"1 of the return is likely not 1 {unit}, but what the tool scaled its target by, such as the greatest "
+            "sales of a period: give a return_scale"
         )
+        return f"{got} little; {self._remedy(scaled, 'return_scale', 'return_value')}"
+
+    def _remedy(self, scaled: str, scale: str, *others: str) -> str:
+        """Say what to do: check the fields that the file has; where it lacks the `scale`, perhaps give that."""
+        given = [name for name in (scale, *others) if name in self.given]
+        check = [f"check the {' and the '.join(given)}"] if given else []
+        return "; or ".join([*check, *([] if scale in given else [scaled])])
 
 
 def read_curves(path: Path) -> FittedCurves:
@@ -97,7 +107,8 @@ def read_curves(path: Path) -> FittedCurves:
         InvalidOption: the file holds no such curves; the error names the row, the field, and what was expected.
     """
     rows = read_rows(path)
-    currency, unit = (_same_unit(rows, name) for name in ("spend_unit", "return_unit"))
+    currency = _same(rows, "spend_unit", code_of)
+    unit = _same(rows, "return_unit", lambda text: _returned_currency(text, currency))
     require(currency in CODES, f"{path}: spend_unit", "a currency's ISO 4217 code, such as EUR", currency or "none")
     require(bool(unit), f"{path}: return_unit", f"what is returned, such as {currency} or orders", "none")
     valued = ["return_value" in row.fields for row in rows]
@@ -118,7 +129,9 @@ def read_curves(path: Path) -> FittedCurves:
     _check_channels(path, by_draw, names, rows)
     draws = tuple(tuple(by_draw[draw][name] for name in names) for draw in sorted(by_draw) if draw)
     channels = tuple(by_draw[0][name] for name in names) if 0 in by_draw else _middle(draws)
-    return FittedCurves(channels, draws, currency, currency if is_valued else unit, is_valued or unit == currency)
+    given = frozenset(name for row in rows for name in row.fields)
+    is_money = is_valued or unit == currency
+    return FittedCurves(channels, draws, currency, currency if is_valued else unit, is_money, given)
 
 
 def _check_channels(
@@ -211,11 +224,17 @@ def _middle(draws: Sequence[Sequence[Channel]]) -> tuple[Channel, ...]:
     return tuple(middle)
 
 
-def _same_unit(rows: Sequence[Row], name: str) -> str:
-    """Read the unit that all rows have in common; a currency by its code."""
-    found = {code_of(text) or text for row in rows for text in [row.text(name, "")]}
+def _same(rows: Sequence[Row], name: str, read_currency: Callable[[str], str]) -> str:
+    """Read the unit that all rows have in common; a currency by its code, which `read_currency` finds, else ""."""
+    found = {read_currency(text) or text for row in rows for text in [row.text(name, "")]}
     require(len(found) == 1, f"{rows[0].path}: {name}", "one for all curves", ", ".join(sorted(found)))
     return found.pop()
+
+
+def _returned_currency(text: str, currency: str) -> str:
+    """Code of what is returned: that of the spends in any case, another only in capitals; "top" is what is sold."""
+    code = code_of(text)
+    return code if code in {currency, text} or text.casefold() in SIGNS else ""
 
 
 def _statement(channel: Channel, currency: str, unit: str) -> str:

@@ -8,14 +8,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from math import isfinite
 
 from polserve.training.errors import InvalidOption
 from polserve.training.tasks.adbudget.contexts import MOST_MONEY
 from polserve.training.tasks.adbudget.history.sheets import REPLACEMENT, Cell
 
 PLAIN = f"a plain number such as 1234.56, from 0 to {MOST_MONEY:g}"
-SIGNED = f"a plain number such as -1234.56, of at most {MOST_MONEY:g}"
 MISSING = frozenset({"", "-", "--", "\N{EN DASH}", "\N{EM DASH}", "n/a", "na", "nan", "null", "none", "nil"})
 SPACES = str.maketrans(dict.fromkeys("\u00a0\u2009\u202f", " ") | {"\u2019": "'", "\u2212": "-"})
 """What separates thousands besides the common signs, and the typographer's minus."""
@@ -52,6 +50,20 @@ class _Style:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """Numbers that a column may hold."""
+
+    expected: str
+    """In words, for errors."""
+    most: float
+    is_signed: bool = False
+
+    def is_within(self, value: float | None) -> bool:
+        """Whether a reading is such a number."""
+        return value is not None and abs(value) <= self.most
+
+
 STYLES = [
     _Style(decimal, thousands) for decimal, thousands in product(".,", (".", ",", "'", " ")) if decimal != thousands
 ]
@@ -63,7 +75,7 @@ def read_amounts(cells: Sequence[Cell]) -> list[float]:
     Raises:
         InvalidOption: a cell is no amount, or the column can be read in two ways.
     """
-    return _read(cells, PLAIN, MOST_MONEY)
+    return _read(cells, _Range(PLAIN, MOST_MONEY))
 
 
 def read_numbers(cells: Sequence[Cell], most: float = MOST_MONEY) -> list[float]:
@@ -72,25 +84,28 @@ def read_numbers(cells: Sequence[Cell], most: float = MOST_MONEY) -> list[float]
     Raises:
         InvalidOption: a cell is no number, or the column can be read in two ways.
     """
-    return _read(cells, SIGNED, most)
+    such = " such as -1234.56," if most == MOST_MONEY else ""
+    return _read(cells, _Range(f"a plain number{such} of at most {most:g}", most, is_signed=True))
 
 
-def _read(cells: Sequence[Cell], expected: str, most: float) -> list[float]:
+def _read(cells: Sequence[Cell], wanted: _Range) -> list[float]:
     texts = [re.sub(r"^-(?=[0.,]+$)", "", text.translate(SPACES).strip()) for _, text in cells]  # -0.00 is 0
     for (where, written), text in zip(cells, texts, strict=True):
-        if trouble := _trouble(text, is_signed=expected is SIGNED):
-            raise InvalidOption(f"{where}: expected {expected}, got {written[:40]!r}{trouble}")
+        if trouble := _trouble(text, is_signed=wanted.is_signed):
+            raise InvalidOption(f"{where}: expected {wanted.expected}, got {written[:40]!r}{trouble}")
     readings = {style: [style.value(text) for text in texts] for style in STYLES}
     whole = {style: values for style, values in readings.items() if None not in values}
     if not whole:
-        _refuse(cells, readings, expected)
-    possible = {style: values for style, values in whole.items() if all(abs(value or 0) <= most for value in values)}
-    (first, values), *others = (possible or whole).items()
+        _refuse(cells, readings, wanted.expected)
+    possible = {style: values for style, values in whole.items() if all(map(wanted.is_within, values))}
+    if not possible:
+        raise _beyond(cells, list(whole.values()), wanted)
+    (first, values), *others = possible.items()
     for style, its in others:
         for cell, one, another in zip(cells, values, its, strict=True):
             if one != another:
                 raise _ambiguity(cell, {first: one, style: another})
-    return [_checked(cell, value, expected) for cell, value in zip(cells, values, strict=True)]
+    return [value or 0.0 for value in values]
 
 
 def is_whole(cells: Sequence[Cell], amounts: Sequence[float]) -> bool:
@@ -101,11 +116,12 @@ def is_whole(cells: Sequence[Cell], amounts: Sequence[float]) -> bool:
     )
 
 
-def _checked(cell: Cell, value: float | None, expected: str) -> float:
-    where, text = cell
-    if value is None or not isfinite(value) or abs(value) > MOST_MONEY:
-        raise InvalidOption(f"{where}: expected {expected}, got {text[:40]}")
-    return value
+def _beyond(cells: Sequence[Cell], readings: Sequence[Sequence[float | None]], wanted: _Range) -> InvalidOption:
+    """Error for the first cell that is too large in every reading, or in the first one where each has its own."""
+    beyond = [[not wanted.is_within(value) for value in values] for values in readings]
+    everywhere = [all(cell) for cell in zip(*beyond, strict=True)]
+    where, text = cells[(everywhere if any(everywhere) else beyond[0]).index(True)]
+    return InvalidOption(f"{where}: expected {wanted.expected}, got {text[:40]}")
 
 
 def _ambiguity(cell: Cell, readings: dict[_Style, float | None]) -> InvalidOption:
