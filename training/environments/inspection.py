@@ -1,7 +1,6 @@
 """A look at an environment before hours are spent in it: one reset, a few steps, and what its user should know."""
 
 import inspect
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -33,8 +32,6 @@ STEPS = 3
 """Random steps that an environment is tried for."""
 EPISODES, LONGEST = 3, 100
 """Episodes that are played where none has to end, and the steps that each may take, until it is plain that they do."""
-PATIENCE_S = 0.5
-"""Seconds that those episodes may take together."""
 ENDLESS = (
     "an episode that does not end by itself goes on for ever in training, and is cut off in an evaluation, after "
     f"{MAX_EVALUATION_STEPS:,} steps unless told otherwise (max_evaluation_steps in training, max_steps elsewhere); "
@@ -255,28 +252,26 @@ def _on_length(spec: EnvironmentSpec, env: gym.Env[Any, Any]) -> list[str]:
 
 
 def _lasts_alike(env: gym.Env[Any, Any]) -> bool:
-    """Whether a few episodes of random actions end by themselves, soon and all after as many steps.
+    """Whether a few episodes of random actions end by themselves, soon and all after the same number of steps.
 
-    Where they last for different times, what the agent does may matter, and a better one may go on for ever.
+    Where they last for different times, what the agent does may matter, and a better one may go on for ever. Actions
+    and episodes are the same each time that one looks.
     """
-    until, lengths = time.monotonic() + PATIENCE_S, set()
-    for _ in range(EPISODES):
-        try:
-            lengths.add(_length(env, until))
-        except FaultyEnvironment:  # training says it, with the step
-            return False
-    return len(lengths) == 1 and None not in lengths
+    env.action_space.seed(0)
+    try:
+        first = _length(env, seed=0)
+        return first is not None and all(_length(env, seed) == first for seed in range(1, EPISODES))
+    except FaultyEnvironment:  # training says it, with the step
+        return False
 
 
-def _length(env: gym.Env[Any, Any], until: float) -> int | None:
+def _length(env: gym.Env[Any, Any], seed: int) -> int | None:
     """Play an episode of random actions; return its steps, None where it goes on for too long."""
-    env.reset()
+    env.reset(seed=seed)
     for steps in range(1, LONGEST + 1):
         _, _, terminated, truncated, _ = env.step(env.action_space.sample())
         if terminated or truncated:
             return steps
-        if time.monotonic() > until:
-            break
     return None
 
 

@@ -1,5 +1,6 @@
 """What environments of others do is taken right, or refused before training with its true cause."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -288,6 +289,16 @@ def test_a_missing_limit_is_said_unless_episodes_end_soon_and_all_alike(
     with registered(Ends, max_episode_steps=None) as spec:
         cautions = " ".join(inspect_environment(spec).cautions)
     assert ("has no max_episode_steps" in cautions) is is_said
+
+
+def test_a_missing_limit_is_no_matter_of_how_fast_an_environment_is() -> None:
+    class Slow(Line):
+        def is_over(self) -> bool:
+            time.sleep(0.02)
+            return self.steps >= 10
+
+    with registered(Slow, max_episode_steps=None) as spec:
+        assert "has no max_episode_steps" not in " ".join(inspect_environment(spec).cautions)
 
 
 def test_an_environment_that_fails_in_a_long_episode_is_left_to_training() -> None:

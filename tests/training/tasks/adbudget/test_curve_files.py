@@ -6,6 +6,7 @@ import pytest
 
 from polserve.training.errors import InvalidOption
 from polserve.training.tasks.adbudget.curves.elsewhere import read_curves
+from polserve.training.tasks.adbudget.history.sheets import MOST_BYTES
 
 PLAIN_CSV = """channel,saturation,half_saturation,slope,sales_max,retention,spend_unit,return_unit,period
 tv,hill,90000,2.2,140000.5,0.5,EUR,EUR,week
@@ -63,3 +64,13 @@ def test_a_file_without_curves_is_refused(tmp_path: Path, text: str, message: st
     assert message in str(refusal.value)
     with pytest.raises(InvalidOption, match="a JSON or CSV file of curves"):
         read_curves(tmp_path)
+
+
+@pytest.mark.parametrize(("start", "kind"), [(b"{", "JSON"), (b"channel,saturation\n", "CSV")])
+def test_a_file_that_is_too_large_is_refused_by_one_limit(tmp_path: Path, start: bytes, kind: str) -> None:
+    path = tmp_path / "curves"
+    path.write_bytes(start)
+    with path.open("r+b") as file:
+        file.truncate(MOST_BYTES + 1)  # takes no room on the disk
+    with pytest.raises(InvalidOption, match=f"a {kind} file of at most 32 MiB, got more"):
+        read_curves(path)

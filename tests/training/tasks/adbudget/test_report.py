@@ -100,6 +100,7 @@ def test_under_a_target_what_is_missed_is_not_called_sales(tmp_path: Path) -> No
     assert "<th>sales less the target's return missed a horizon (USD)</th>" in page
     assert "Regret is the share of the best plan's sales less the target's return, within" in page
     assert "best sales," not in page
+    assert "returns less than 1.20 for each unit" in page
     environment = EnvironmentSpec(ALLOCATION_ID, {"account": account})
     games = SelectionGames(first_seed=0, episodes=2, max_steps=10)
     assert ADBUDGET.set_up(environment, games).score_name == "percentage of the best sales less the target's return"
@@ -136,6 +137,13 @@ def test_axes_of_money_name_the_currency(compared: tuple[RegretReport, int], fit
     assert curves == 2 * ["steady spend a day (EUR)", "sales a day (EUR)"]
     assert labels(plans(compared[0]))[0] == "spend a day (EUR)"
     assert labels(fitted_sales(fit, "EUR")) == ["sales a day (EUR)"]
+
+
+def test_a_large_target_is_written_in_full(tmp_path: Path) -> None:
+    account = replace(default_account(2, horizon_days=3), target_marginal=1234)
+    report = measure_regret(ReferencePlan(account), account, 3, None, lambda _: None)
+    write_allocation_report(tmp_path, "shop", report, None)
+    assert "returns less than 1234.00 for each unit" in (tmp_path / "allocation.html").read_text(encoding="utf-8")
 
 
 def test_returns_that_are_no_money_are_named_by_their_unit(tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ from polserve.training.errors import InvalidOption, require
 from polserve.training.tasks.adbudget.contexts import MOST_MONEY
 from polserve.training.tasks.adbudget.curves.response import MOST_LAG_DAYS, STEEPEST
 from polserve.training.tasks.adbudget.history.amounts import read_numbers
-from polserve.training.tasks.adbudget.history.sheets import read_sheet
+from polserve.training.tasks.adbudget.history.sheets import MOST_BYTES, read_sheet
 
-LARGEST_FILE = 64 * 2**20
-"""Bytes: thousands of draws of many channels."""
+SNIFFED = 1024
+"""First bytes of a file, which tell JSON from CSV."""
 BEFORE_JSON = b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n"
 """Bytes that may stand before a document: marks of an encoding, and spaces."""
 CURVES = "curves"
@@ -29,7 +29,7 @@ MOST: Mapping[str, float] = {
     "lag": MOST_LAG_DAYS, "draw": MOST_MONEY, "return_value": MOST_MONEY, "spend_scale": MOST_MONEY,
     "return_scale": MOST_MONEY,
 }  # fmt: skip
-"""Fields that are numbers, and what none is above: 2.145 as a slope is not 2145."""
+"""Fields that are numbers, with the largest value of each: a slope of 2.145 cannot mean 2145, say."""
 WANTED = "a header with channel, saturation, and the other fields of a curve"
 ELSEWHERE: Mapping[str, str] = {
     "lam": "rate for logistic, half_saturation for michaelis-menten",
@@ -102,8 +102,8 @@ def read_rows(path: Path) -> list[Row]:
     Raises:
         InvalidOption: the file cannot be read, or has no rows, or fields that are none of the form's.
     """
-    data = _read(path)
-    rows = _from_json(path, data) if data.lstrip(BEFORE_JSON)[:1] in {b"{", b"["} else _from_csv(path)
+    is_json = _read(path, SNIFFED).lstrip(BEFORE_JSON)[:1] in {b"{", b"["}
+    rows = _from_json(path) if is_json else _from_csv(path)
     require(bool(rows), f"{path}", "at least one curve", "none")
     for row in rows:
         for name in row.fields:
@@ -113,16 +113,18 @@ def read_rows(path: Path) -> list[Row]:
     return _with_numbers(rows)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, most: int) -> bytes:
+    """Read up to `most` bytes; raises InvalidOption."""
     try:
-        size = path.stat().st_size
-        require(size <= LARGEST_FILE, f"{path}", f"at most {LARGEST_FILE} bytes", size)
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(most)
     except OSError as error:
         raise InvalidOption(f"{path}: expected a JSON or CSV file of curves ({error})") from error
 
 
-def _from_json(path: Path, data: bytes) -> list[Row]:
+def _from_json(path: Path) -> list[Row]:
+    data = _read(path, MOST_BYTES + 1)
+    require(len(data) <= MOST_BYTES, f"{path}", f"a JSON file of at most {MOST_BYTES >> 20} MiB", "more")
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:
