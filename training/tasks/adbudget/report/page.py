@@ -137,8 +137,8 @@ def _target(account: Account) -> str:
         return ""
     unit = "" if account.sales_unit == account.currency else f" {html.escape(account.sales_unit)}"
     return (
-        f"<p>Money that returns less than {_ratio(account.target_marginal)}{unit} for each unit is not spent: this times "
-        "the spends is the target's return. So spending too much costs as spending too little does.</p>"
+        f"<p>Money that returns less than {_ratio(account.target_marginal)}{unit} for each unit is not spent: this "
+        "times the spends is the target's return. So spending too much costs as spending too little does.</p>"
     )
 
 
