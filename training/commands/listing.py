@@ -39,9 +39,10 @@ def listing(recipe: Recipe | None = None) -> Iterator[str]:
     yield from _frames(0)
 
 
-def algorithm_listing(algorithm: str) -> Iterator[str]:
+def algorithm_listing(algorithm: str, *, is_env_given: bool = False) -> Iterator[str]:
     """Lines with what --set takes for an algorithm, in an environment of which nothing is known."""
-    yield f"--set NAME=VALUE takes, with the defaults of --algo {algorithm} (Atari games have others: add --env):"
+    hint = "" if is_env_given else ": add --env"
+    yield f"--set NAME=VALUE takes, with the defaults of --algo {algorithm} (Atari games have others{hint}):"
     yield from _groups(_bare(algorithm))
     yield from _frames(0)
 

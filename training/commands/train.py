@@ -1,10 +1,9 @@
 """`polserve train`."""
 
-import contextlib
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -41,31 +40,40 @@ Text = str | None
 Given = TypeVar("Given")
 
 
-def _is_told_in_help(context: typer.Context, parameter: typer.CallbackParam, value: Given) -> Given:
-    """Let the help that is asked for after --algo end with what --set takes, as the arguments before it have it."""
+def _is_told_in_help(context: typer.Context, _parameter: typer.CallbackParam, value: Given) -> Given:
+    """Let the help, where it is asked for, end with what --set takes, as the arguments before it have it."""
+    context.command.format_epilog = _write_settings  # type: ignore[method-assign, assignment]
+    return value
+
+
+def _write_settings(context: Any, formatter: Any) -> None:
+    """Write what --set takes: for the algorithm, and in the environment where that is given; nothing without --algo."""
     from polserve.training.commands.listing import algorithm_listing, listing
     from polserve.training.errors import TrainingError
     from polserve.training.runs.request import TrainRequest
 
-    given = {**context.params, parameter.name: value}
+    given, command = context.params, context.command
     if not given.get("algo"):
-        return value
+        return
     algorithm = Algorithm(given["algo"]).value
+    refused = ""
     told = algorithm_listing(algorithm)
     if given.get("env"):
-        # What cannot be run is told when it is run, and not in place of the help.
-        with contextlib.suppress(TrainingError, typer.BadParameter):
+        try:
             request = TrainRequest(
                 environment=given["env"],
                 algo=algorithm,
-                module=given.get("module", ""),
-                env_kwargs=env_kwargs_of(given.get("env_kwargs", "{}")),
+                module=given.get("module") or "",
+                env_kwargs=env_kwargs_of(given.get("env_kwargs") or "{}"),
                 options=_options(given.get("option"), given.get("steps")),
             )
             told = listing(request.recipe())
+        except (TrainingError, typer.BadParameter) as error:  # the help is still of use
+            refused = f"This run would be refused: {error}\n\n"
+            told = algorithm_listing(algorithm, is_env_given=True)
     # NOTE: "\b" keeps a paragraph's lines as they are.
-    context.command.epilog = "\b\n" + "\n".join(told).replace("\n\n", "\n\n\b\n")
-    return value
+    command.epilog = f"{refused}\b\n" + "\n".join(told).replace("\n\n", "\n\n\b\n")
+    type(command).format_epilog(command, context, formatter)
 
 
 def train(

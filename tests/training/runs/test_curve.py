@@ -14,6 +14,7 @@ from polserve.training.runs.curve import COLUMNS, FILE_NAME, LearningCurve
 from polserve.training.runs.preflight import Beginning, check_beginning
 from polserve.training.runs.presets import PRESETS
 from polserve.training.runs.progress import Standing
+from polserve.training.runs.request import TrainRequest
 from polserve.training.runs.tensorboard import FOLDER, EventFiles
 
 
@@ -128,9 +129,30 @@ def test_help_shows_the_settings_that_the_run_will_have(arguments: tuple[str, ..
 
 
 @pytest.mark.parametrize(
-    "wrong", [("--env", "Mine-v0", "--set", "speed=3"), ("--env", "Mine-v0", "--env-kwargs", "{"), ("--env", "a:b:c")]
+    ("wrong", "said"),
+    [
+        (("--env", "Mine-v0", "--set", "speed=3"), "speed"),
+        (("--env", "ALE/Pong-v5", "--set", "quantiles=abc"), "quantiles"),
+        (("--env", "Mine-v0", "--env-kwargs", "{"), "--env-kwargs: expected a JSON object"),
+    ],
 )
-def test_help_is_shown_where_the_run_would_be_refused(wrong: tuple[str, ...]) -> None:
+def test_help_is_shown_where_the_run_would_be_refused(wrong: tuple[str, ...], said: str) -> None:
     answer = CliRunner().invoke(build(["train"]), ["train", "--algo", "dqn", *wrong, "--help"])
     assert answer.exit_code == 0, answer.output
     assert "    epsilon_end=0.05\n" in answer.output
+    refusal = answer.output[answer.output.index("This run would be refused: ") :]
+    assert said in refusal[: refusal.index("--set NAME=VALUE takes")]
+    assert "add --env" not in refusal
+
+
+def test_a_run_without_help_does_not_make_what_help_would_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[TrainRequest] = []
+
+    def make(request: TrainRequest) -> None:
+        made.append(request)
+
+    monkeypatch.setattr(TrainRequest, "recipe", make)
+    monkeypatch.setattr("polserve.training.commands.listing.listing", lambda _recipe: ["settings"])
+    arguments = ["train", "--algo", "dqn", "--env", "CartPole-v1", "--set", "discount=0.5", "--list"]
+    assert CliRunner().invoke(build(["train"]), arguments).output == "settings\n"
+    assert len(made) == 1
