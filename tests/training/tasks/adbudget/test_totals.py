@@ -58,6 +58,10 @@ def test_channels_of_their_own_and_fixed_shares_of_a_budget_are_no_totals() -> N
     assert times_the_others(SPENDS[:, 0], SPENDS[:, :0]) is None
 
 
+def test_a_budget_that_is_halved_between_two_channels_has_no_total() -> None:
+    assert not is_any_total(np.repeat(SPENDS[:, :1], 2, axis=1))
+
+
 def test_a_fixed_part_of_a_budget_is_no_total_where_two_others_split_the_rest_freely() -> None:
     rest, part = 0.55 * SUM, RNG.uniform(0.2, 0.8, 90)
     assert not is_any_total(np.column_stack([0.45 * SUM, rest * part, rest * (1 - part)]).round(2))

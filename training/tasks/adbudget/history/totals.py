@@ -28,10 +28,11 @@ ALIKE = 1e-4
 def times_the_others(spend: Floats, others: Floats) -> float | None:
     """Find how many times the `others` (days, channels) together `spend` (days,) is; None where it is no total.
 
-    A total may be rounded, and have a fee on top. A split in fixed shares makes a channel proportional to the sum of
-    the others as well, but then to each of them, too. A few days of large spends decide nothing.
+    Beside one other channel it is none: that is a budget split in two, of which the fit says what it cannot tell. A
+    total may be rounded, and have a fee on top. A split in fixed shares makes a channel proportional to the sum of the
+    others as well, but then to each of them, too. A few days of large spends decide nothing.
     """
-    if not others.size:
+    if not others.size or others.shape[1] == 1:
         return None
     total = others.sum(axis=1)
     if np.allclose(total, spend, rtol=1e-4, atol=0.05):
