@@ -210,10 +210,10 @@ def main() -> None:
             "false_promotions": false_promotions,
             "true_promotions": true_promotions,
             "false_promotions_not_worse": max(
-                # Constant returns lie exactly at the margin, which is allowed.
+                # Constant returns lie at the margin, which is allowed; a ceiling lets the mean lose less than it.
                 found[name, "margin"][Rule.NOT_WORSE]
                 for name in BY_NAME
-                if name != "constant"
+                if name not in {"constant", "ceiling"}
             ),
             **each,
         },
