@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from polserve.training.learning.agents.actor import ValueActor
 from polserve.training.learning.agents.agent import Weights
+from polserve.training.learning.agents.bounds import ReturnBounds
 from polserve.training.learning.agents.exploration import Exploration
 from polserve.training.learning.agents.losses import (
     RelativeKappa,
@@ -46,6 +47,7 @@ class DqnAgent:
         self._updates = 0
         self._blocks = 0
         self._relative = RelativeKappa()
+        self._bounds = ReturnBounds(config.discount, config.n_step)
         self._latest: tuple[Tensor, Tensor] | None = None
 
     @property
@@ -75,9 +77,9 @@ class DqnAgent:
         with torch.no_grad():
             target_t = actor.quantiles(batches.observation_t, self._target)
             selector_t = actor.quantiles(batches.observation_t) if config.double else target_t
-            target = q_learning_target(
-                target_t, selector_t.mean(dim=2), actor.tensor(batches.reward_t), actor.tensor(batches.discount_t)
-            )
+            reward_t = actor.tensor(batches.reward_t)
+            target = q_learning_target(target_t, selector_t.mean(dim=2), reward_t, actor.tensor(batches.discount_t))
+            target = self._bounds.keep(target, reward_t)
         columns = (actor.tensor(batches.observation_tm1), actor.indices(batches.action_tm1), target)
         for batch in zip(*(torch.split(column, config.batch_size) for column in columns), strict=True):
             self._update(*batch)
@@ -118,6 +120,7 @@ class DqnAgent:
             "updates": self._updates,
             "blocks": self._blocks,
             "error_size": self._relative.error_size,
+            "bounds": self._bounds.state(),
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -127,6 +130,7 @@ class DqnAgent:
         self._optimizer.load_state_dict(state["optimizer"])
         self._updates, self._blocks = int(state["updates"]), int(state["blocks"])
         self._relative.error_size = state["error_size"]
+        self._bounds.load_state(state.get("bounds", self._bounds.state()))  # runs of before had none
 
     def policy(self) -> GreedyPolicy:
         """Observation to the best action and all values."""

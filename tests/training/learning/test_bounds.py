@@ -1,0 +1,38 @@
+"""Targets of DQN stay between the returns that rewards allow."""
+
+import math
+
+import pytest
+import torch
+
+from polserve.training.learning.agents.bounds import ReturnBounds
+
+FAR = torch.tensor([-1e6, 0.0, 1e6])
+
+
+@pytest.mark.parametrize(
+    ("rewards", "low", "high"),
+    [([1.0, 0.5], 0.0, 10.0), ([-1.0, -0.2], -10.0, 0.0), ([-1.0, 2.0], -10.0, 20.0), ([0.0], 0.0, 0.0)],
+)
+def test_targets_stay_within_what_the_rewards_would_return_if_paid_for_ever(
+    rewards: list[float], low: float, high: float
+) -> None:
+    kept = ReturnBounds(0.9, 1).keep(FAR, torch.tensor(rewards))
+    assert kept.tolist() == pytest.approx([low, 0.0, high])
+
+
+def test_sums_of_several_steps_are_paid_as_often_as_they_last() -> None:
+    kept = ReturnBounds(0.9, 3).keep(FAR, torch.tensor([1 + 0.9 + 0.81]))
+    assert float(kept[2]) == pytest.approx(10.0)
+
+
+def test_bounds_remember_rewards_and_survive_a_checkpoint() -> None:
+    bounds, resumed = ReturnBounds(0.9, 1), ReturnBounds(0.9, 1)
+    bounds.keep(FAR, torch.tensor([-3.0, 2.0]))
+    resumed.load_state(bounds.state())
+    for each in (bounds, resumed):
+        assert each.keep(FAR, torch.tensor([0.0])).tolist() == pytest.approx([-30.0, 0.0, 20.0])
+
+
+def test_without_a_discount_there_are_no_bounds() -> None:
+    assert math.isclose(float(ReturnBounds(1.0, 1).keep(FAR, torch.tensor([1.0]))[2]), 1e6)

@@ -1,0 +1,34 @@
+"""Between which values returns lie, by the rewards that were learned from."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+
+class ReturnBounds:
+    """The least and the greatest return that rewards seen so far allow: as if the extreme ones were paid for ever.
+
+    Bootstrapped targets beyond them are errors of the network, which would otherwise feed on themselves until values
+    diverge (van Hasselt et al. 2018). An episode may end at any time, so that 0 is always within them.
+    """
+
+    def __init__(self, discount: float, n_step: int) -> None:
+        """`discount` of a step, and the steps whose rewards are summed; without a discount there are no bounds."""
+        self._left = 1 - discount**n_step
+        self._low = self._high = 0.0
+
+    def keep(self, target: Tensor, reward_t: Tensor) -> Tensor:
+        """Take in discounted sums of rewards (n,), and keep targets of any shape within the bounds."""
+        self._low = min(self._low, float(reward_t.min()))
+        self._high = max(self._high, float(reward_t.max()))
+        if self._left <= 0:
+            return target
+        return target.clamp(self._low / self._left, self._high / self._left)
+
+    def state(self) -> dict[str, float]:
+        """Everything that `load_state` needs."""
+        return {"low": self._low, "high": self._high}
+
+    def load_state(self, state: Mapping[str, float]) -> None:
+        """Go on from what `state` gave."""
+        self._low, self._high = state["low"], state["high"]
