@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -17,7 +19,7 @@ class ReturnBounds:
         self._left = 1 - discount**n_step
         self._low = self._high = 0.0
 
-    def keep(self, target: Tensor, reward_t: Tensor) -> Tensor:
+    def keep(self, target: Tensor, reward_t: NDArray[np.float32]) -> Tensor:
         """Take in discounted sums of rewards (n,), and keep targets of any shape within the bounds."""
         self._low = min(self._low, float(reward_t.min()))
         self._high = max(self._high, float(reward_t.max()))

@@ -77,9 +77,10 @@ class DqnAgent:
         with torch.no_grad():
             target_t = actor.quantiles(batches.observation_t, self._target)
             selector_t = actor.quantiles(batches.observation_t) if config.double else target_t
-            reward_t = actor.tensor(batches.reward_t)
-            target = q_learning_target(target_t, selector_t.mean(dim=2), reward_t, actor.tensor(batches.discount_t))
-            target = self._bounds.keep(target, reward_t)
+            target = q_learning_target(
+                target_t, selector_t.mean(dim=2), actor.tensor(batches.reward_t), actor.tensor(batches.discount_t)
+            )
+            target = self._bounds.keep(target, batches.reward_t)
         columns = (actor.tensor(batches.observation_tm1), actor.indices(batches.action_tm1), target)
         for batch in zip(*(torch.split(column, config.batch_size) for column in columns), strict=True):
             self._update(*batch)

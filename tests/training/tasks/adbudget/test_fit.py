@@ -60,8 +60,8 @@ def test_curves_of_any_shape_lie_in_the_intervals_and_steep_ones_are_named(
         spends = curve.mean_spend * np.array([[0.5], [1.0], [1.5]])
         sold = Response([truth.channels[index]]).sales(spends)[:, 0]
         low, high = (np.interp(spends[:, 0], curve.spends, edge) for edge in (curve.low, curve.high))
-        assert (0.97 * low < sold).all()
-        assert (sold < 1.03 * high).all()
+        assert (low < sold).all()
+        assert (sold < high).all()
         seen = (curve.spends >= curve.observed[0]) & (curve.spends <= curve.observed[1])
         assert ((curve.sales >= curve.low) & (curve.sales <= curve.high))[seen].mean() > 0.9, "it is planned with"
         assert curve.is_steep == is_steep == ("S-shaped" in curve.statement())
@@ -141,23 +141,35 @@ def test_the_currency_of_a_history_is_that_of_its_budgets() -> None:
     assert replace(fit, history=history(90)).account().currency == "USD"
 
 
-@pytest.mark.parametrize("moves_advertising", [False, True])
-def test_season_and_growth_that_spends_follow_do_not_mislead_the_intervals(*, moves_advertising: bool) -> None:
+def growing(seed: int, *, moves_advertising: bool) -> History:
+    """A history with season and growth, which spends follow; they may also move what advertising sells."""
     days = np.arange(730)
     demand = (1 + 0.15 * np.sin(2 * np.pi * days / 365.25)) * 1.4 ** (days / 365.25)
     demand /= demand.mean()
-    known = history(730)
+    known = history(730, seed=seed)
     spends = known.spends * demand[:, None] ** 2
     sold = Response(TRUTH.channels).sales(geometric_adstock(spends, Response(TRUTH.channels).retention)).sum(axis=1)
     level = demand * (TRUTH.base_sales + sold) if moves_advertising else demand * TRUTH.base_sales + sold
-    noise = np.random.default_rng(3).lognormal(0, 0.05, 730)
-    known = replace(known, spends=spends, sales=np.array(WEEKDAY_DEMAND)[known.weekday] * level * noise)
-    fit = fit_response(known, np.random.default_rng(0), members=40)
-    for curve in fit.curves:
-        low, _, high = curve.at_mean
-        assert 0.97 * low < truth_of(known, TRUTH.channels, curve) < 1.03 * high  # misled fits were off by 6 to 103 %
+    noise = np.random.default_rng(seed + 3).lognormal(0, 0.05, 730)
+    return replace(known, spends=spends, sales=np.array(WEEKDAY_DEMAND)[known.weekday] * level * noise)
+
+
+@pytest.mark.parametrize("moves_advertising", [False, True])
+def test_spends_that_follow_season_and_growth_are_called_confounded(*, moves_advertising: bool) -> None:
+    for curve in fit_response(growing(0, moves_advertising=moves_advertising), np.random.default_rng(0), 40).curves:
         assert curve.verdict == "confounded"
         assert f"{curve.channel}: CONFOUNDED: its spend moves with demand (correlation 0." in curve.statement()
+
+
+@pytest.mark.parametrize("moves_advertising", [False, True])
+def test_season_and_growth_that_spends_follow_do_not_mislead_the_intervals(*, moves_advertising: bool) -> None:
+    held = []
+    for seed in range(10):
+        known = growing(seed, moves_advertising=moves_advertising)
+        for curve in fit_response(known, np.random.default_rng(0)).curves:
+            low, _, high = curve.at_mean
+            held.append(low < truth_of(known, TRUTH.channels, curve) < high)
+    assert sum(held) >= 17, f"{sum(held)} of 20, nominally 18"
 
 
 def test_nothing_tells_a_dead_channel_from_none() -> None:

@@ -118,7 +118,7 @@ def fit_response(
     intervals = bands(model, draws)
     is_steep = steep_channels(model, of_any_slope)
     best = find_best(model, rng, model.concave(~is_steep))
-    if members >= FEWEST_MEMBERS and (outside := _outside(model, best, intervals) & ~is_steep).any():
+    while members >= FEWEST_MEMBERS and (outside := _outside(model, best, intervals) & ~is_steep).any():
         is_steep |= outside
         best = find_best(model, rng, model.concave(~is_steep))
     worlds = fit_again(model, best, min(members, WORLDS), rng, count_one)

@@ -21,10 +21,12 @@ def steep_channels(model: SalesModel, best: Best) -> NDArray[np.bool_]:
     """
     least = _misfit(best.prediction, best)
     found = np.zeros(model.n, np.bool_)
-    while not found.all() and _concave_misfit(model, best, found) - least > EVIDENCE:
+    misfit = _concave_misfit(model, best, found)
+    while misfit - least > EVIDENCE and not found.all():
         others = np.flatnonzero(~found)
         misfits = [_concave_misfit(model, best, found | (np.arange(model.n) == index)) for index in others]
-        found[others[int(np.argmin(misfits))]] = True
+        misfit = min(misfits)
+        found[others[misfits.index(misfit)]] = True
     return found
 
 
