@@ -88,7 +88,7 @@ class ReplayConfig:
     updates_per_vector_step: int = 4
     """Updates each time that all environments were stepped once."""
     checkpoint_replay: bool = True
-    """Save the replay with each checkpoint; without it a resumed run fills a new one first."""
+    """Save the replay with each checkpoint; without it a resumed run first fills a new one, by a quarter at most."""
 
     def __post_init__(self) -> None:
         """Check the ranges; raises InvalidOption."""
