@@ -24,8 +24,8 @@ Algorithm = Literal["dqn", "pqn", "ddpg", "td3", "sac"]
 """What can be trained."""
 CONTINUOUS: Mapping[str, DdpgConfig | SacConfig] = {"ddpg": DDPG, "td3": TD3, "sac": SacConfig()}
 """Agents of continuous actions, by algorithm, as they are where nothing is known of the environment."""
-PQN = PqnConfig(learning_rate=1e-3, learning_rate_end=1e-3, epochs=4, batch_size=64, trace_decay=0.9)
-"""PQN where nothing is known of the environment: many more updates a step than its authors make of Atari's."""
+PQN = PqnConfig(learning_rate=1e-3, learning_rate_end=1e-3, epochs=8, batch_size=32, trace_decay=0.9)
+"""PQN where nothing is known of the environment: an update for four steps; its authors make one for 128 of Atari's."""
 DQN = DqnConfig(n_step=3, target_tau=0.1)
 """DQN where nothing is known of the environment: within 25,000 steps values reach back over hundreds of steps; those of
 `DqnConfig()`, whose target network moves by a hundredth in 16 steps, over some fifteen."""
