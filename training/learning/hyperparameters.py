@@ -177,12 +177,13 @@ class DqnConfig:
     double: bool = True
     """Choose the target's action by the online network (van Hasselt et al. 2016)."""
     loss: Loss = "huber"
-    """Loss of the TD error; Huber's bound is 1, the error clipping of Mnih et al. 2015. Quantiles have their own."""
+    """Loss of the TD error. squared learns mean returns; huber has the bound 1, the error clipping of Mnih et al. 2015,
+    and takes rare larger returns for less than they are worth. Quantiles have a loss of their own."""
     kappa: float | None = None
     """Bound of the quantile Huber loss (Dabney et al. 2018 have 1); None for a tenth of the size of its errors, which
     suits returns of any scale."""
     max_grad_norm: float | None = None
-    """Gradients are scaled down to this L2 norm; None leaves them, since the Huber loss bounds them already."""
+    """Gradients are scaled down to this L2 norm; None leaves them, since Adam's steps do not grow with them."""
     target_tau: float = 0.01
     """Polyak step of the target network each time it moves, in (0, 1]; 1 copies (Mnih et al. 2015)."""
     target_period: int = 1

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from polserve.training.environments.making import EnvironmentSpec
 from polserve.training.errors import InvalidOption
 from polserve.training.learning.agents.actor import ValueActor
 from polserve.training.learning.agents.dqn import DqnAgent
@@ -22,6 +23,7 @@ from polserve.training.learning.compute import choose
 from polserve.training.learning.hyperparameters import DqnConfig, ExplorationConfig, NetworkConfig
 from polserve.training.learning.networks import ValueNetwork
 from polserve.training.learning.transitions import Transitions
+from polserve.training.runs.defaults import recipe_for
 
 
 def transitions(n: int, *, discount: float = 0.99) -> Transitions:
@@ -177,6 +179,24 @@ def test_the_mean_of_learned_quantiles_is_the_mean_of_returns_of_any_scale(
         optimizer.step()
         means.append(float(quantiles.detach().mean()))
     assert np.mean(means[-300:]) == pytest.approx(mean * scale, rel=0.02)
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 1_000.0])
+@pytest.mark.parametrize("share", [0.1, 0.02])
+def test_the_default_loss_of_dqn_learns_the_mean_of_rare_returns_at_any_scale(share: float, scale: float) -> None:
+    agent_config = recipe_for("dqn", EnvironmentSpec("CartPole-v1"), "any").agent
+    assert isinstance(agent_config, DqnConfig)
+    rng, n_updates = torch.Generator().manual_seed(0), 2_000
+    value, values = torch.zeros(1, 1, requires_grad=True), []
+    optimizer = torch.optim.Adam([value])
+    for update in range(n_updates):
+        optimizer.param_groups[0]["lr"] = 4e-3 * scale * (1 - update / n_updates)
+        target = (torch.rand((2_048, 1), generator=rng) < share).float() * scale
+        optimizer.zero_grad()
+        td_loss(value.expand(2_048, 1), target, agent_config.loss).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        values.append(value.item())
+    assert np.mean(values[-1_000:]) == pytest.approx(share * scale, rel=0.02)
 
 
 def test_quantiles_of_the_chosen_action_are_bootstrapped_from() -> None:
