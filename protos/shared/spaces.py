@@ -34,19 +34,30 @@ def changed_space(candidate: pb.PolicySpec, live: pb.PolicySpec) -> ChangedSpace
 
 
 def _spaces(spec: pb.PolicySpec) -> tuple[str, ...]:
-    """Describe what clients rely on in a spec, in the order of `SPACES`; empty where the spec names nothing."""
-    seen, does = spec.observation, spec.action
+    """Describe what clients rely on in a spec, in the order of `SPACES`; empty where the spec names nothing.
+
+    The bounds of an allocator are those of the money that it learned with. No client relies on them, and each fit to a
+    longer history moves them.
+    """
+    seen, does, budget = spec.observation, spec.action, spec.allocation
+    is_allocator = spec.HasField("allocation")
     stack = f" in stacks of {seen.frames}" if seen.frames else ""
-    bounds = f" from {list(seen.low)} to {list(seen.high)}" if seen.is_bounded else ""
+    bounds = f" from {list(seen.low)} to {list(seen.high)}" if seen.is_bounded and not is_allocator else ""
     action, components = _actions(does)
-    budget = spec.allocation
+    if is_allocator:
+        action = f"spends of {len(does.continuous.low)} channels"
     return (
         f"{DTYPES[seen.dtype].name} {tuple(seen.shape)}{stack}{bounds}{_parts(seen.parts)}",
         _names(seen.components),
         action,
         components,
-        f"{budget.currency} to {', '.join(budget.channels)}" if spec.HasField("allocation") else "no budget",
+        _budgets(budget) if is_allocator else "no budget",
     )
+
+
+def _budgets(budget: pb.AllocationSpec) -> str:
+    """Describe which budgets an allocator splits: a shorter horizon refuses what a longer one answers."""
+    return f"{budget.currency} to {', '.join(budget.channels)} within {budget.max_horizon_days} days"
 
 
 def _actions(action: pb.ActionSpec) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 import json
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -32,6 +32,8 @@ from polserve.training.registry.versions import PolicyRegistry
 from polserve.training.tasks.catalog import margin
 from polserve.training.versions.onnx_policy import OnnxPolicy
 
+LONGEST_TOLD = 400
+"""Characters of two environments that an error has; of longer ones it tells the differences alone."""
 ALL_THE_SAME = "with --force --reason it is promoted all the same"
 
 
@@ -129,11 +131,28 @@ class _FetchedVersion:
 
 def _check_comparable(ours: _FetchedVersion, theirs: _FetchedVersion) -> None:
     """Raise PromotionRefused where the two were not trained for the same environment."""
-    mine, other = (f"{each.spec.environment.id} {each.spec.environment.kwargs_json}" for each in (ours, theirs))
-    if mine != other:
-        raise PromotionRefused(
-            f"the returns of {ours.name} in {mine} and of {theirs.name} in {other} cannot be compared; {ALL_THE_SAME}"
-        )
+    mine, other = ours.spec.environment, theirs.spec.environment
+    here, there = (f"{each.id} {each.kwargs_json}" for each in (mine, other))
+    if here == there:
+        return
+    if mine.id == other.id and len(here) + len(there) > LONGEST_TOLD:
+        names = differences(json.loads(mine.kwargs_json), json.loads(other.kwargs_json))
+        here, there = mine.id, f"one with another {', '.join(names)}"
+    raise PromotionRefused(
+        f"the returns of {ours.name} in {here} and of {theirs.name} in {there} cannot be compared; {ALL_THE_SAME}"
+    )
+
+
+def differences(ours: Mapping[str, object], theirs: Mapping[str, object]) -> list[str]:
+    """Names of what differs between two JSON objects, and within those that they hold, such as account.channels."""
+    found = []
+    for name in sorted(ours.keys() | theirs.keys()):
+        mine, other = ours.get(name), theirs.get(name)
+        if isinstance(mine, dict) and isinstance(other, dict):
+            found += [f"{name}.{field}" for field in differences(mine, other)]
+        elif mine != other:
+            found.append(name)
+    return found
 
 
 def recorded_random_mean(spec: pb.PolicySpec, max_steps: int) -> float | None:

@@ -25,7 +25,7 @@ from polserve.training.versions.version import PolicyVersion
 from tests.support.crashing import crashing_model
 from tests.support.local_workers import LoaderOnly, validate_here
 from tests.support.running import service, wait_until
-from tests.support.versions import make_frames_version, make_version, with_spec
+from tests.support.versions import make_allocator_version, make_frames_version, make_version, with_spec
 
 
 def ref(version: PolicyVersion, folder: Path, number: str = "1") -> VersionRef:
@@ -124,6 +124,26 @@ def test_a_version_with_other_spaces_than_the_live_one_is_refused_unless_that_is
 def test_names_that_only_one_of_two_specs_has_are_no_difference() -> None:
     live = Policy.of_model("cartpole", "1", make_version().model.SerializeToString())
     check_beside_live(spec_with(lambda spec: spec.action.discrete.ClearField("labels")), live, AcceptanceLimits())
+
+
+def allocator(version: str, *, growth: float = 1.0, horizon_days: int = 30) -> Policy:
+    """A loaded allocator that learned with so many times the money, for budgets of such a horizon."""
+    made, spec = make_allocator_version(), pb.PolicySpec()
+    spec.CopyFrom(made.spec)
+    spec.action.continuous.high[:] = [growth * bound for bound in spec.action.continuous.high]
+    spec.observation.high[:] = [growth * bound for bound in spec.observation.high]
+    spec.allocation.max_horizon_days = horizon_days
+    return Policy.of_model("shop", version, with_spec(made, spec).model.SerializeToString())
+
+
+def test_an_allocator_that_learned_with_more_money_takes_the_place_of_another() -> None:
+    check_beside_live(allocator("2", growth=1.1), allocator("1"), AcceptanceLimits())
+
+
+def test_an_allocator_of_another_horizon_is_refused() -> None:
+    told = r"allocation: expected USD to facebook, instagram within 30 days, .* within 28 days"
+    with pytest.raises(RolloutRefused, match=told):
+        check_beside_live(allocator("2", horizon_days=28), allocator("1"), AcceptanceLimits())
 
 
 def test_a_policy_with_other_observations_never_takes_the_place_of_a_live_one(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from mlflow import MlflowClient
 
 from polserve.protos.shared.names import CHAMPION, SHA256_TAG
+from polserve.training.promotion.candidacy import differences
 from polserve.training.registry import aliases
 from polserve.training.registry.store import connect
 from polserve.training.versions.version import PolicyVersion
@@ -164,6 +165,12 @@ def test_a_candidate_that_cannot_play_the_champions_games_is_promoted_only_by_fo
     assert answer.exit_code == 1
     assert reason in answer.error
     assert "--force --reason" in answer.error
+
+
+def test_what_two_accounts_do_not_have_in_common_is_named() -> None:
+    ours = {"account": {"channels": [1], "daily_budget": [1, 2], "horizon_days": 30}, "seed": 1}
+    theirs = {"account": {"channels": [2], "daily_budget": [1, 2], "drift": 0.1, "horizon_days": 30}, "seed": 1}
+    assert differences(ours, theirs) == ["account.channels", "account.drift"]
 
 
 def test_a_version_changed_after_registration_does_not_play(store: MlflowClient, policy: str) -> None:
