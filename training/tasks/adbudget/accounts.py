@@ -204,5 +204,10 @@ def default_account(n_channels: int = 2, horizon_days: int = 30) -> Account:
 def account_of(channels: Sequence[Channel], horizon_days: int = 30) -> Account:
     """Budgets in proportion to what the channels can use."""
     scale = sum(channel.half_saturation for channel in channels)
-    low, high = (round(scale * factor, 2) for factor in DAILY_BUDGET_RANGE)
+    low, high = (rounded(scale * factor) for factor in DAILY_BUDGET_RANGE)
     return Account(channels=tuple(channels), daily_budget=(low, high), horizon_days=horizon_days)
+
+
+def rounded(money: float) -> float:
+    """Round money to hundredths; to three digits below 1, since a spend may be told in thousands or millions."""
+    return round(money, 2) if money >= 1 else float(f"{money:.3g}")

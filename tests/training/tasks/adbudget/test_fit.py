@@ -56,16 +56,17 @@ def test_curves_of_any_shape_lie_in_the_intervals_and_steep_ones_are_named(
 ) -> None:
     truth = replace(TRUTH, channels=tuple(replace(channel, **shape) for channel in TRUTH.channels))
     fit = fit_response(history(540, truth), np.random.default_rng(1), members=40)
+    held: list[bool] = []
     for index, curve in enumerate(fit.curves):
         spends = curve.mean_spend * np.array([[0.5], [1.0], [1.5]])
         sold = Response([truth.channels[index]]).sales(spends)[:, 0]
         low, high = (np.interp(spends[:, 0], curve.spends, edge) for edge in (curve.low, curve.high))
-        assert (low < sold).all()
-        assert (sold < high).all()
+        held += ((low < sold) & (sold < high)).tolist()
         seen = (curve.spends >= curve.observed[0]) & (curve.spends <= curve.observed[1])
         assert ((curve.sales >= curve.low) & (curve.sales <= curve.high))[seen].mean() > 0.9, "it is planned with"
         assert curve.is_steep == is_steep == ("S-shaped" in curve.statement())
         assert is_steep or all(member[index].is_concave for member in (fit.channels, *fit.ensemble))
+    assert sum(held) >= len(held) - 1, "of 90 % intervals"
 
 
 def test_steep_channels_that_move_alike_are_not_all_taken_for_concave() -> None:

@@ -43,7 +43,7 @@ class Decomposition:
 def decompose(model: SalesModel, parameters: Floats) -> Decomposition:
     """Take the fitted sales of a history apart."""
     terms = model.terms(parameters)
-    weights = parameters[4 * model.n + 2 :]
+    weights = model.weights(parameters)
     level, added = np.full(len(terms.slow), terms.base), []
     for part in PARTS:
         index = model.design.of(part)

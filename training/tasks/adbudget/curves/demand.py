@@ -19,6 +19,9 @@ SEASON_LEAST_DAYS = 365
 """In a shorter history, a season looks like a trend."""
 WAVES = 3
 """Yearly Fourier terms: the shortest wave takes four months. PyMC-Marketing's examples take 2."""
+SHORT_WAVES, SHORT_WAVES_LEAST_DAYS = 8, 2 * 365
+"""Yearly Fourier terms of two years and more, where waves are seen again: the shortest one takes six weeks, about as
+long as what comes before Christmas. Prophet takes 10."""
 KNOT_DAYS = 120
 """Days after which the trend may change its slope."""
 
@@ -75,7 +78,8 @@ def _trend(days: NDArray[np.int64]) -> _Block:
 
 def _season(days: NDArray[np.int64]) -> _Block:
     """Season of yearly waves; short ones are smaller."""
-    wave = np.arange(1, WAVES + 1)
+    waves = SHORT_WAVES if len(days) >= SHORT_WAVES_LEAST_DAYS else WAVES
+    wave = np.arange(1, waves + 1)
     angle = 2 * np.pi * np.outer(days, wave) / DAYS_A_YEAR
     columns = np.concatenate([np.sin(angle), np.cos(angle)], axis=1)
     return _Block("season", columns - columns.mean(axis=0), np.tile(0.3 / wave, 2))

@@ -15,7 +15,7 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
-from polserve.training.tasks.adbudget.accounts import Account
+from polserve.training.tasks.adbudget.accounts import Account, rounded
 from polserve.training.tasks.adbudget.curves.bands import Band, bands, curve_of
 from polserve.training.tasks.adbudget.curves.best import SURPRISE, Best, find_best
 from polserve.training.tasks.adbudget.curves.curve import Curve
@@ -88,7 +88,7 @@ class Fit:
         low, high = self.daily_spend
         account = Account(
             channels=self.channels,
-            daily_budget=(round(max(0.5 * low, 0.05 * high), 2), round(1.5 * high, 2)),
+            daily_budget=(rounded(max(0.5 * low, 0.05 * high)), rounded(1.5 * high)),
             horizon_days=horizon_days,
             weekday_demand=self.weekday_demand,
         )
@@ -139,7 +139,7 @@ def fit_response(
         expected=expected,
         decomposition=decompose(model, best.parameters),
         holdout=validate(history, rng, lift_tests),
-        surprises=_surprises(history, expected, best.surprise),
+        surprises=_surprises(history, expected, best.surprise * model.is_fitted),
     )
 
 
@@ -183,7 +183,7 @@ def _r_squared(sales: Floats, expected: Floats) -> float:
 
 
 def _surprises(history: History, expected: Floats, surprise: Floats) -> tuple[tuple[date, float], ...]:
-    """Days that are too far from the fit for chance."""
+    """Days that are too far from the fit for chance; `surprise` (days,) is 0 on those that were not fitted."""
     order = np.argsort(-np.abs(surprise))[:MOST_SURPRISES]
     days = [int(day) for day in order if abs(surprise[day]) > NO_CHANCE and expected[day] > 0]
     return tuple((history.first_day + timedelta(days=day), float(history.sales[day] / expected[day])) for day in days)

@@ -36,9 +36,14 @@ EFFECT = (0.2, 0.5, 0.0, 10.0)
 BASE = (0.5, 0.5, 0.0, 10.0)
 """Sales without any spend, to mean sales."""
 COUPLING = (0.5, 0.5, 0.0, 1.0)
+BEFORE = (1.0, 0.5, 0.0, 3.0)
+"""Spends before the history, to those of its first days: an export rarely begins where an account does."""
+SHARED = (BASE, COUPLING, BEFORE)
 STARTS = 3
 SETTLING_DAYS = 14
 """First days of a history, which what was spent before them moves: they are not fitted."""
+FIRST_DAYS = 14
+"""Days of a history whose mean spend stands for those before it."""
 SETTLED_LEAST_DAYS = 120
 """A shorter history cannot spare them."""
 
@@ -72,7 +77,7 @@ class Terms:
 
 
 class SalesModel:
-    """Parameters in one vector: per channel retention, log half saturation, slope, effect; base; coupling; demand."""
+    """Parameters in one vector: per channel retention, log half saturation, slope, effect; `SHARED` ones; demand."""
 
     def __init__(self, history: History, lift_tests: Sequence[LiftTest] = (), held_out_days: int = 0) -> None:
         self.history = history
@@ -83,6 +88,7 @@ class SalesModel:
         self.lift_tests = tuple(lift_tests)
         self.lift = LiftRows(lift_tests, history.channels, history.spends, self.mean_spend, self.mean_sales)
         self._spends = history.spends / self.mean_spend
+        self._first_spend = self._spends[:FIRST_DAYS].mean(axis=0)
         self._slow = self.design.slow
         self._fast = self.design.of("weekday", "events")
         ones = np.ones(self.n)
@@ -90,7 +96,7 @@ class SalesModel:
         of_demand = (np.zeros_like(self.design.deviation), self.design.deviation)
         demand = (*of_demand, np.full_like(of_demand[0], -10.0), np.full_like(of_demand[0], 10.0))
         self.prior = Prior(*(
-            np.concatenate([*(row[index] for row in rows), [BASE[index], COUPLING[index]], demand[index]])
+            np.concatenate([*(row[index] for row in rows), [shared[index] for shared in SHARED], demand[index]])
             for index in range(4)
         ))  # fmt: skip
         days = np.arange(len(history.sales))
@@ -146,13 +152,21 @@ class SalesModel:
         """Parameters of the channels' curves among `parameters` (..., all)."""
         return Curves(*(parameters[..., index * self.n : (index + 1) * self.n] for index in range(4)))
 
+    def shared(self, parameters: Floats) -> Floats:
+        """Return base, coupling and spends before the history, of `parameters` (all,)."""
+        return parameters[4 * self.n : 4 * self.n + len(SHARED)]
+
+    def weights(self, parameters: Floats) -> Floats:
+        """Return the weights of the design's columns, of `parameters` (all,)."""
+        return parameters[4 * self.n + len(SHARED) :]
+
     def terms(self, parameters: Floats) -> Terms:
         """Compute what the parameters make of the history's days."""
-        curves, weights = self.curves(parameters), parameters[4 * self.n + 2 :]
-        base, coupling = parameters[4 * self.n : 4 * self.n + 2]
+        curves, weights = self.curves(parameters), self.weights(parameters)
+        base, coupling, before = self.shared(parameters)
         columns = self.design.columns
         slow = columns[:, self._slow] @ weights[self._slow]
-        adstock = np.maximum(self._filtered((1 - curves.retention) * self._spends, curves.retention), 0.0)
+        adstock = self._adstock(curves.retention, before)
         is_spent = adstock > 0
         log_adstock = np.log(np.where(is_spent, adstock, 1.0)) - np.where(is_spent, curves.log_half, 0.0)
         share = np.where(is_spent, expit(curves.slope * log_adstock), 0.0)
@@ -169,12 +183,15 @@ class SalesModel:
     def derivatives(self, parameters: Floats, terms: Terms) -> Floats:
         """Compute the derivatives (days, parameters) of the expected sales, in mean sales."""
         curves = self.curves(parameters)
-        coupling = parameters[4 * self.n + 1]
+        _, coupling, before = self.shared(parameters)
         at_mean = share_at_mean(curves)
         moved = (terms.fast * terms.coupled)[:, None]
         rest = 1 - terms.share
         adstock = np.exp(terms.log_adstock + curves.log_half)
-        by_retention = terms.sold * curves.slope * rest / adstock * self._adstock_change(curves.retention)
+        by_adstock = terms.sold * curves.slope * rest / adstock
+        by_retention = by_adstock * self._adstock_change(curves.retention, before)
+        kept = curves.retention ** np.arange(1, len(adstock) + 1)[:, None]  # of what was spent before the first day
+        by_before = moved[:, 0] * (by_adstock * kept * self._first_spend).sum(axis=1)
         by_half = terms.sold * curves.slope * (terms.share - at_mean)
         by_slope = terms.sold * (rest * terms.log_adstock + (1 - at_mean) * curves.log_half)
         by_channel = np.concatenate([by_retention, by_half, by_slope, terms.share / at_mean], axis=1) * moved
@@ -182,7 +199,7 @@ class SalesModel:
         by_slow = terms.base * of_base + coupling * of_channels
         by_demand = self.design.columns * terms.sales[:, None]
         by_demand[:, self._slow] = self.design.columns[:, self._slow] * by_slow[:, None]
-        return np.column_stack([by_channel, of_base, of_channels * np.log(terms.slow), by_demand])
+        return np.column_stack([by_channel, of_base, of_channels * np.log(terms.slow), by_before, by_demand])
 
     def scale(self, parameters: Floats, terms: Terms) -> float:
         """Sales that a channel of effect 1 brings at its mean spend, on a day of average demand without events."""
@@ -195,7 +212,7 @@ class SalesModel:
     def demand(self, parameters: Floats) -> Floats:
         """Trend, season and events of each day (days,), without weekdays."""
         columns = self.design.of("trend", "season", "events")
-        return np.asarray(np.exp(self.design.columns[:, columns] @ parameters[4 * self.n + 2 :][columns]))
+        return np.asarray(np.exp(self.design.columns[:, columns] @ self.weights(parameters)[columns]))
 
     def weekday(self, parameters: Floats) -> tuple[float, ...]:
         """Demand by weekday, of mean 1."""
@@ -221,19 +238,25 @@ class SalesModel:
         """Factors of Monday to Sunday."""
         index = self.design.of("weekday")
         first = np.array([np.flatnonzero(self.history.weekday == day)[0] for day in range(DAYS_A_WEEK)])
-        return np.asarray(np.exp(self.design.columns[np.ix_(first, index)] @ parameters[4 * self.n + 2 :][index]))
+        return np.asarray(np.exp(self.design.columns[np.ix_(first, index)] @ self.weights(parameters)[index]))
 
-    def _adstock_change(self, retention: Floats) -> Floats:
+    def _adstock(self, retention: Floats, before: float) -> Floats:
+        """Compute the adstock (days, channels), in mean spends, of spends that were `before` times the first ones."""
+        return np.maximum(_carried((1 - retention) * self._spends, retention, before * self._first_spend), 0.0)
+
+    def _adstock_change(self, retention: Floats, before: float) -> Floats:
         """Compute the derivative of the adstock (days, channels), in mean spends, by each channel's retention."""
-        before = np.zeros_like(self._spends)
-        before[1:] = self._filtered((1 - retention) * self._spends, retention)[:-1]
-        return self._filtered(before - self._spends, retention)
+        eve = np.concatenate([before * self._first_spend[None], self._adstock(retention, before)[:-1]])
+        return _carried(eve - self._spends, retention, np.zeros_like(retention))
 
-    def _filtered(self, added: Floats, retention: Floats) -> Floats:
-        """Sum, on each day (days, channels), of what is kept of the day before and what is `added`."""
-        return np.column_stack([
-            lfilter([1.0], [1.0, -kept], column) for kept, column in zip(retention, added.T, strict=True)
-        ])  # fmt: skip
+
+def _carried(added: Floats, retention: Floats, before: Floats) -> Floats:
+    """Sum, on each day (days, channels), of what is kept of the day before and what is `added`.
+
+    `before` (channels,) is the sum on the eve of the first day.
+    """
+    columns = zip(retention, added.T, before, strict=True)
+    return np.column_stack([lfilter([1.0], [1.0, -kept], each, zi=[kept * eve])[0] for kept, each, eve in columns])
 
 
 def share_at_mean(curves: Curves) -> Floats:
