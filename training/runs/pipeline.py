@@ -151,14 +151,16 @@ def _write_reports(run: Run, learned: Learned, folder: Path, stages: Stages) -> 
 
 @contextlib.contextmanager
 def _resumable(folder: Path) -> Iterator[None]:
-    """Say that what was learned is saved, where the registry fails after training or the user stops."""
+    """Say what of the run is saved, where the registry fails after training or the user stops."""
     try:
         yield
     except RegistryError as error:
         hint = f"what was learned is saved in {folder}: once this is mended, give the same command with --resume"
         raise RegistryError(f"{error}; {hint}") from error
     except KeyboardInterrupt:
-        sys.stderr.write(
-            f"\nstopped; what was learned is saved in {folder}; a run that is resumed goes on from there\n"
+        saved = f"what was learned until the latest checkpoint is in {folder}, and --resume goes on from there"
+        left = (
+            saved if run_folder.has_checkpoint(folder) else "no checkpoint was saved before, so nothing is left of it"
         )
+        sys.stderr.write(f"\nstopped the run; {left}\n")
         raise

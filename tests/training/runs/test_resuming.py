@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 
 from polserve.training.errors import CheckpointError
 from polserve.training.runs import folder as run_folder
+from polserve.training.runs import pipeline
 from tests.support.promoting import Answer, command
 from tests.support.small_runs import SMALL
 from tests.support.stores import new_store
@@ -128,3 +129,13 @@ def test_a_run_that_crashed_leaves_no_lock(tmp_path: Path) -> None:
     with run_folder.locked(tmp_path):
         pass
     run_folder.check_unlocked(tmp_path)
+
+
+def test_a_run_that_is_aborted_says_what_is_saved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(KeyboardInterrupt), pipeline._resumable(tmp_path):  # noqa: SLF001
+        raise KeyboardInterrupt
+    assert "no checkpoint was saved before, so nothing is left of it" in capsys.readouterr().err
+    (tmp_path / run_folder.FILE_NAME).touch()
+    with pytest.raises(KeyboardInterrupt), pipeline._resumable(tmp_path):  # noqa: SLF001
+        raise KeyboardInterrupt
+    assert f"until the latest checkpoint is in {tmp_path}, and --resume goes on from there" in capsys.readouterr().err
