@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -114,6 +115,18 @@ def test_a_random_action_is_repeated_for_as_long_as_was_drawn() -> None:
     assert np.mean(is_random) > 0.1, "more than the 5 % that begin"
     changes = (chosen[1:] != chosen[:-1]) & is_random[1:] & is_random[:-1]
     assert changes.mean() < 0.05, "a new action begins only when the one before has ended"
+
+
+def test_weights_that_an_agent_begins_with_keep_their_values_until_a_reward_is_met() -> None:
+    """Without rewards in the replay, targets between the returns of those seen so far would all be 0."""
+    known, begun = agent(seed=1), agent(seed=2)
+    with torch.no_grad():
+        known._online.advantage.bias.fill_(50.0)  # type: ignore[union-attr,operator]  # noqa: SLF001
+    begun.load_weights(known.weights())
+    silent = replace(transitions(64, discount=1.0), reward_t=np.zeros(64, np.float32))
+    for _ in range(50):
+        begun.learn(silent)
+    assert begun.losses()["losses/q_mean"] > 45
 
 
 def test_learning_goes_on_from_a_saved_state_as_if_never_stopped() -> None:

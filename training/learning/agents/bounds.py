@@ -1,5 +1,6 @@
 """Between which values returns lie, by the rewards that were learned from."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -26,6 +27,10 @@ class ReturnBounds:
         if self._left <= 0:
             return target
         return target.clamp(self._low / self._left, self._high / self._left)
+
+    def lift(self) -> None:
+        """Have no bounds from now on: weights from elsewhere may know of rewards that were not met here."""
+        self._low, self._high = -math.inf, math.inf
 
     def state(self) -> dict[str, float]:
         """Everything that `load_state` needs."""

@@ -108,9 +108,10 @@ class DqnAgent:
         return self._actor.weights(self._acting)
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Take over the weights, for both networks."""
+        """Take over the weights, for both networks, and whatever values they have."""
         self._actor.load_weights(weights)
         self._target.load_state_dict(weights)
+        self._bounds.lift()
 
     def state(self) -> dict[str, Any]:
         """Networks, optimiser and update counter."""
