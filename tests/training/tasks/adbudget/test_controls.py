@@ -25,6 +25,8 @@ def with_column(name: str, cells: Callable[[int], str]) -> str:
         ("Holidays", lambda day: "Easter" if day in (3, 4) else "", {"easter Holidays": 2.0}),
         ("promotion", lambda day: "20" if day == 3 else "0", {"promotion": 20.0}),
         ("promotion", lambda day: "yes" if day == 3 else "no", {"promotion": 1.0}),
+        ("promotion", lambda day: "Sommersale" if day in (3, 4) else "", {"sommersale promotion": 2.0}),
+        ("promotion", lambda day: "ja" if day == 3 else "nein", {"ja promotion": 1.0}),
         ("promo", lambda day: "TRUE" if day in (3, 4) else "FALSE", {"promo": 2.0}),
         ("holiday", lambda day: "True" if day in (3, 4) else "False", {"holiday": 2.0}),
         ("competitor_price (EUR)", lambda day: "3.50" if day == 3 else "4.00", {"competitor_price (EUR)": 239.5}),
@@ -59,6 +61,7 @@ def test_events_are_written_as_they_are_read(tmp_path: Path) -> None:
         ("price", lambda day: "" if day == 3 else "4.50", "line 5: price: expected a plain number"),
         ("price", lambda day: "0" if day == 3 else "4.50", "line 5: price: expected a price above 0 on every day"),
         ("promotion", lambda day: "20 %" if day == 3 else "0", "; or rename the column, and the fit leaves it out"),
+        ("promotion", lambda day: "20 EUR" if day == 3 else "0", "leave out signs and names of currencies"),
         ("event", lambda day: f"launch {day}x", "expected at most 40 different events, got 59"),
     ],
 )

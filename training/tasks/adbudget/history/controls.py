@@ -52,13 +52,15 @@ class Control:
 
 
 def read_controls(name: str, kind: Kind, cells: Sequence[Cell]) -> list[Control]:
-    """Read a column; each label of an event is a control of its own, and one that never changes is none.
+    """Read a column; each name of an event or promotion is a control of its own, and one that never changes is none.
 
     Raises:
         InvalidOption: a cell is no number where the column has numbers, or a price is not positive.
     """
     if kind == "event" and any(_is_label(text) for _, text in cells):
         return _labelled(name, cells)
+    if kind == "promotion" and any(_is_label(text) and not text[0].isdigit() for _, text in cells):
+        return _labelled(name, cells)  # what begins with a digit, such as 20 EUR, is a size that is not written as one
     if kind != "price":
         cells = [(where, _measured(text)) for where, text in cells]
     try:
