@@ -11,13 +11,15 @@ import pytest
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from polserve.training.environments.making import EnvironmentSpec
+from polserve.training.environments.making import EVALUATION_FIRST_SEED, EnvironmentSpec
 from polserve.training.learning.scores import SelectionGames
 from polserve.training.runs.stages import Stages
 from polserve.training.tasks.adbudget.accounts import CHANNELS, account_of, default_account
 from polserve.training.tasks.adbudget.curves.fit import Fit, fit_response
 from polserve.training.tasks.adbudget.environment import ALLOCATION_ID
 from polserve.training.tasks.adbudget.history.history import Truth, simulate_history
+from polserve.training.tasks.adbudget.plans.optimum import solve_all
+from polserve.training.tasks.adbudget.plans.rules import Resolve, play_worth, regret
 from polserve.training.tasks.adbudget.report.figures import fitted_sales, parts_of_sales, plans, response_curves
 from polserve.training.tasks.adbudget.report.page import sentence, write_allocation_report
 from polserve.training.tasks.adbudget.report.regret import Difference, RegretReport, measure_regret, parts_of
@@ -47,6 +49,17 @@ def test_the_optimum_misses_nothing_and_a_solver_less_than_any_rule(compared: tu
     assert all(line.violations == 0 and line.contexts == 12 for line in report.lines[:-1])
     assert report.other_worlds is not None
     assert report.other_worlds.contexts == 3 * 12
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.6])
+def test_rules_and_the_solver_expect_the_events_of_the_account(probability: float) -> None:
+    account = replace(account_of([CHANNELS["facebook"], CHANNELS["display"]], 12), event_probability=probability)
+    report = measure_regret(ReferencePlan(account), account, 12, None, lambda _: None)
+    by_default = Resolve(contexts := account.draw_many(np.random.default_rng(EVALUATION_FIRST_SEED), 12))
+    best = np.array([plan.worth for plan in solve_all(contexts)])
+    assert report.resolved.mean_regret < 0.8 * float(regret(play_worth(by_default, contexts), best).mean())
+    if probability == 0:  # nothing is unknown
+        assert report.resolved.mean_regret == pytest.approx(0, abs=1e-6)
 
 
 def test_progress_is_told_as_often_as_was_said_before(compared: tuple[RegretReport, int], fit: Fit) -> None:

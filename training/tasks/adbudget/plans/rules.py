@@ -38,8 +38,11 @@ def fixed_share(share: Floats) -> Rule:
     return lambda campaigns: np.asarray((campaigns.remaining / _days_left(campaigns))[:, None] * share)
 
 
-def proportional(share: Floats, weekday_demand: Sequence[float]) -> Rule:
-    """Rule that spends in proportion to demand, today's as known and later days' as expected, split by `share`."""
+def proportional(share: Floats, weekday_demand: Sequence[float], event: float = MEAN_EVENT) -> Rule:
+    """Rule that spends in proportion to demand, today's as known and later days' as expected, split by `share`.
+
+    `event` is the expected demand of a day to come, to an ordinary day of its weekday.
+    """
     week = np.array(weekday_demand)
 
     def rule(campaigns: Campaigns) -> Floats:
@@ -47,7 +50,7 @@ def proportional(share: Floats, weekday_demand: Sequence[float]) -> Rule:
         later = np.zeros(len(today))
         for ahead in range(1, campaigns.max_horizon_days):
             is_left = campaigns.day + ahead < campaigns.horizon_days
-            later += is_left * week[(campaigns.weekday + ahead) % DAYS_A_WEEK] * MEAN_EVENT
+            later += is_left * week[(campaigns.weekday + ahead) % DAYS_A_WEEK] * event
         return np.asarray((campaigns.remaining * today / (today + later))[:, None] * share)
 
     return rule
@@ -66,13 +69,17 @@ def at_random(rng: np.random.Generator) -> Rule:
 class Resolve:
     """Model predictive control: every day, the best plan for what is left, of which the first day is carried out."""
 
-    def __init__(self, contexts: Sequence[Context], believed: Sequence[Channel] | None = None) -> None:
+    def __init__(
+        self, contexts: Sequence[Context], believed: Sequence[Channel] | None = None, event: float = MEAN_EVENT
+    ) -> None:
         """Take the contexts of the campaigns, of whose demand only the present day's is looked at.
 
-        It plans by the curves that are `believed`, by default each context's own.
+        It plans by the curves that are `believed`, by default each context's own, and takes `event` for the demand of
+        each day to come, to an ordinary day of its weekday.
         """
         self._contexts = contexts
         self._believed = believed
+        self._event = event
         self._plans: dict[int, Floats] = {}  # of S-shaped curves, whose search goes on from yesterday's plan
         self._rng = np.random.default_rng(0)
 
@@ -82,7 +89,8 @@ class Resolve:
         going = np.flatnonzero(~campaigns.is_over & (campaigns.remaining > 0)).tolist()
         if going:
             contexts = [self._today(campaigns, index) for index in going]
-            plans = best_spends(contexts) if contexts[0].is_concave else self._searched(going, contexts)
+            is_concave = all(context.is_concave for context in contexts)
+            plans = best_spends(contexts) if is_concave else self._searched(going, contexts)
             spends[going] = [plan[0] for plan in plans]
         return spends
 
@@ -105,7 +113,7 @@ class Resolve:
             context,
             channels=channels,
             budget=float(campaigns.remaining[index]),
-            demand=(context.demand[day], *([MEAN_EVENT] * (context.horizon_days - day - 1))),
+            demand=(context.demand[day], *([self._event] * (context.horizon_days - day - 1))),
             first_weekday=int(campaigns.weekday[index]),
             past_spends=past,
             drift=(),

@@ -144,7 +144,7 @@ def measure_regret(
     knowing = _simple_rules(account, contexts, best, advance)
     rules = {**knowing, "equal split, even pace": even, "at random": at_random(rng)}
     rules["the caps until the money is gone"] = caps_until_gone
-    resolve = Resolve(contexts, account.channels if account.ensemble else None)
+    resolve = Resolve(contexts, account.channels if account.ensemble else None, account.mean_event)
     allocators = {POLICY: rule_of(policy), RESOLVED: _advancing(resolve, account, advance), **rules}
     played = {name: play_rule(rule, contexts) for name, rule in allocators.items()}
     advance(1)
@@ -169,15 +169,18 @@ def measure_regret(
 
 def _simple_rules(account: Account, contexts: Sequence[Context], best: Floats, advance: Advance) -> dict[str, Rule]:
     """Rules that know the account: by its curves, and of one fixed share, tuned on the very contexts."""
-    week = contexts[0].weekday_demand
-    by_demand = proportional(best_share(contexts, best, lambda share: proportional(share, week)), week)
+
+    def by_demand(share: Floats) -> Rule:
+        return proportional(share, account.weekday_demand, account.mean_event)
+
+    share = best_share(contexts, best, by_demand)
     advance(1)
     by_day = fixed_share(best_share(contexts, best, fixed_share))
     advance(1)
     return {
         MARGINAL: MarginalRule(account),
         MARGINAL_BY_DAY: MarginalRule(account, weighs_carry_over=False),
-        f"best fixed share, demand-proportional pace, {HINDSIGHT}": by_demand,
+        f"best fixed share, demand-proportional pace, {HINDSIGHT}": by_demand(share),
         f"best fixed share, even pace, {HINDSIGHT}": by_day,
     }
 
