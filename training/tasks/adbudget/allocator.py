@@ -22,7 +22,7 @@ from polserve.training.tasks.adbudget.plans.optimum import solve
 MOST_DEMAND = 100.0
 """To an ordinary day; what is above counts as this, so that no request overflows float32."""
 LEAST_PART = 0.1
-"""Part of the reference plan that is split by half saturations where the best plan may leave a channel out."""
+"""Part of the reference plan that is split by half saturations where the best plan leaves a channel out, or nearly."""
 SMALL = 0.02
 """Part of a half saturation that is added before a logarithm is taken."""
 
@@ -148,8 +148,10 @@ def reference_share(account: Account) -> Floats:
     spends = solve(middling).spends.sum(axis=0)
     usual = np.array([channel.half_saturation for channel in account.channels])
     share = spends / spends.sum() if spends.sum() > 0 else usual / usual.sum()
-    if not middling.is_concave or account.target_marginal:  # a channel that other budgets use must not be shut out
-        share = (1 - LEAST_PART) * share + LEAST_PART * usual / usual.sum()
+    least = LEAST_PART * usual / usual.sum()
+    # A channel that other budgets use must not be shut out: a spend is at most four times the reference plan's.
+    if not middling.is_concave or account.target_marginal or (share < least).any():
+        share = (1 - LEAST_PART) * share + least
     share = np.asarray(share)
     share.flags.writeable = False
     return share

@@ -12,10 +12,12 @@ from gymnasium.utils.env_checker import check_env
 from polserve.training.environments.making import EnvironmentSpec, make_env, make_vec
 from polserve.training.errors import InvalidOption, UnsupportedEnvironment
 from polserve.training.learning.scores import SelectionGames
-from polserve.training.tasks.adbudget.accounts import account_from, default_account
-from polserve.training.tasks.adbudget.allocator import AllocationFeatures, SpendPlan
+from polserve.training.tasks.adbudget.accounts import account_from, account_of, default_account
+from polserve.training.tasks.adbudget.allocator import AllocationFeatures, SpendPlan, reference_share
 from polserve.training.tasks.adbudget.campaigns import Campaigns, component_names
+from polserve.training.tasks.adbudget.curves.response import Channel
 from polserve.training.tasks.adbudget.environment import ALLOCATION_ID, AdBudgetEnv, AllocationEnv, AllocationVec
+from polserve.training.tasks.adbudget.plans.optimum import solve
 from polserve.training.tasks.adbudget.plans.rules import MEAN_EVENT, play_rule, proportional
 from polserve.training.tasks.adbudget.relative import RegretScore, RelativeVec, make_accounts
 
@@ -151,6 +153,24 @@ def test_the_middle_action_is_the_reference_plan() -> None:
     rule = proportional(plan.account.share.numpy().astype(np.float64), account.weekday_demand)
     assert spends == pytest.approx(np.minimum(rule(campaigns), campaigns.caps), rel=1e-4)
     assert (plan(observation, -torch.ones(20, 2)) == 0).all()
+
+
+def test_the_reference_plan_shuts_out_no_channel_that_only_large_budgets_use() -> None:
+    strong = Channel(name="strong", retention=0.5, half_saturation=500.0, sales_max=5000.0)
+    weak = Channel(name="weak", retention=0.5, half_saturation=500.0, sales_max=250.0)
+    account = replace(account_of([strong, weak]), event_probability=0.0)
+    large = replace(account, daily_budget=(account.daily_budget[1],) * 2).draw(np.random.default_rng(0))
+    spends = solve(large).spends.sum(axis=0)
+    assert 0 < spends[1] / spends.sum() < 2 * reference_share(account)[1]  # an action spends four times as much
+
+
+@pytest.mark.parametrize("channels", range(1, 9))
+def test_the_reference_plan_of_channels_that_all_budgets_use_is_the_best_plans(channels: int) -> None:
+    account = default_account(channels)
+    low, high = account.daily_budget
+    known = replace(account, daily_budget=((low + high) / 2,) * 2, event_probability=0.0)
+    spends = solve(known.draw(np.random.default_rng(0))).spends.sum(axis=0)
+    assert reference_share(account) == pytest.approx(spends / spends.sum(), abs=1e-6)
 
 
 def test_features_are_finite_whatever_is_asked() -> None:
