@@ -5,6 +5,7 @@ of its thousands, with adstock whose weights add up to 1.
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -91,7 +92,7 @@ class FittedCurves:
             f"1 of the return is likely not 1 {unit}, but what the tool scaled its target by, such as the greatest "
             "sales of a period: give a return_scale"
         )
-        return f"{got} little; {self._remedy(scaled, 'return_scale', 'return_value')}"
+        return f"{got} little; {self._remedy(scaled, 'return_scale', 'return_value', 'spend_scale')}"
 
     def _remedy(self, scaled: str, scale: str, *others: str) -> str:
         """Say what to do: check the fields that the file has; where it lacks the `scale`, perhaps give that."""
@@ -119,6 +120,7 @@ def read_curves(path: Path) -> FittedCurves:
             f"{path}: return_unit: expected {currency}, as the spends, or a return_value, the {currency} that one "
             f"{unit} is worth; got {unit}"
         )
+    _check_names(rows)
     by_draw: dict[int, dict[str, Channel]] = {}
     for row in rows:
         draw, channel = _draw(row), _channel(row)
@@ -132,6 +134,16 @@ def read_curves(path: Path) -> FittedCurves:
     given = frozenset(name for row in rows for name in row.fields)
     is_money = is_valued or unit == currency
     return FittedCurves(channels, draws, currency, currency if is_valued else unit, is_money, given)
+
+
+def _check_names(rows: Sequence[Row]) -> None:
+    """Refuse names that are likely one channel's: they differ in case or spaces alone."""
+    first: dict[str, str] = {}
+    for row in rows:
+        name = row.text("channel")
+        known = first.setdefault(re.sub(r"[\s_-]+", "", name).casefold(), name)
+        expected = f"one name for each channel, {known!r} as before, or names that differ in more than case and spaces"
+        require(name == known, f"{row.where}: channel", expected, repr(name))
 
 
 def _check_channels(
