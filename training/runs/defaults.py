@@ -26,11 +26,11 @@ CONTINUOUS: Mapping[str, DdpgConfig | SacConfig] = {"ddpg": DDPG, "td3": TD3, "s
 """Agents of continuous actions, by algorithm, as they are where nothing is known of the environment."""
 PQN = PqnConfig(learning_rate=1e-3, learning_rate_end=1e-3, epochs=8, batch_size=32, trace_decay=0.9)
 """PQN where nothing is known of the environment: an update for four steps; its authors make one for 128 of Atari's."""
-DQN = DqnConfig(n_step=3, target_tau=0.1, loss="squared")
+DQN = DqnConfig(n_step=3, target_tau=0.1, loss="squared", max_grad_norm=10.0)
 """DQN where nothing is known of the environment: within 25,000 steps values reach back over hundreds of steps; those of
 `DqnConfig()`, whose target network moves by a hundredth in 16 steps, over some fifteen. Its loss learns mean
 returns. Huber's learns something nearer the median where errors are above 1: by that a return of 100 in one game of ten
-is worth 0.1, less than a sure 1."""
+is worth 0.1, less than a sure 1. Without the bound of gradients, the squared error learned no LunarLander."""
 REPEATING = ExplorationConfig(repeat_exponent=2.0)
 """Exploration where nothing is known: single random actions never get a car out of a valley, repeated ones do."""
 ARCADE = {"dqn": "mspacman", "pqn": "mspacman-pqn"}
