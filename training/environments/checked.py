@@ -16,7 +16,15 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from polserve.training.environments.descriptions import describe
-from polserve.training.environments.faults import check_rewards, observation_of, reset_of, step_of, told
+from polserve.training.environments.faults import (
+    OddValue,
+    check_rewards,
+    observation_of,
+    reset_of,
+    step_of,
+    told,
+    vector_step_of,
+)
 from polserve.training.environments.layouts import flat_box, flattened, layout_of
 from polserve.training.environments.rewards import PAID_REWARD
 from polserve.training.environments.spaces import carried
@@ -109,6 +117,8 @@ class CheckedVec(VectorWrapper[Array, Array, Array, Array, Array]):
         self._steps = 0
         self.is_unheard: NDArray[np.bool_] = np.zeros(envs.num_envs, np.bool_)
         """Environments whose answers nobody reads: they may be wrong."""
+        self._was_over: NDArray[np.bool_] = np.zeros(envs.num_envs, np.bool_)
+        """Environments whose episodes ended in the latest step."""
         single, space = envs.single_observation_space, envs.single_action_space
         if isinstance(single, Box):
             self.single_observation_space = carried(single)
@@ -125,6 +135,7 @@ class CheckedVec(VectorWrapper[Array, Array, Array, Array, Array]):
         """
         self._steps = 0
         self.is_unheard = np.zeros(self.num_envs, np.bool_)
+        self._was_over = np.zeros(self.num_envs, np.bool_)
         one = seed[0] if isinstance(seed, Sequence) else seed
         try:
             observation, info = reset_of(self.env.reset(seed=one, options=options))
@@ -138,12 +149,24 @@ class CheckedVec(VectorWrapper[Array, Array, Array, Array, Array]):
         if self._action_dtype is not None:
             actions = np.asarray(actions, self._action_dtype)
         try:
-            observation, reward, terminated, truncated, info = self.env.step(actions)
-            observation, reward = self._heard(observation), self._heard(reward)
-            check_rewards(reward)
-            return self._cast(observation), reward, terminated, truncated, info
+            observation, rewards, terminated, truncated, info = vector_step_of(self.env.step(actions), self.num_envs)
+            observation, rewards = self._heard(observation), self._heard(rewards)
+            check_rewards(rewards)
+            self._check_resets(rewards)
+            self._was_over = terminated | truncated
+            return self._cast(observation), rewards, terminated, truncated, info
         except (Exception, SystemExit) as error:  # a simulator may call sys.exit
             raise self._told(error) from error
+
+    def _check_resets(self, rewards: Array) -> None:
+        """Raise OddValue where an episode that was over was stepped, and paid for that, in place of being reset."""
+        if (is_paid := self._was_over & ~self.is_unheard & (rewards != 0)).any():
+            index = int(np.flatnonzero(is_paid)[0])
+            raise OddValue(
+                f"gave the reward {rewards[index]} in environment {index}, whose episode had ended in the step before; "
+                "expected 0, since autoreset_mode NEXT_STEP resets it in this one: let it do so, or leave out its "
+                "vector_entry_point"
+            )
 
     def _heard(self, answers: Any) -> Any:
         """Answers with one that is read in place of each that is not."""

@@ -4,7 +4,7 @@ import sysconfig
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from gymnasium.spaces import Box
@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 
 from polserve.training.errors import FaultyEnvironment, TrainingError
 
+Flags: TypeAlias = NDArray[np.bool_]
+
 RESET = "reset(self, *, seed=None, options=None) returns (observation, info)"
 STEP = "step(self, action) returns (observation, reward, terminated, truncated, info)"
+VECTOR_STEP = "step(self, actions) returns (observations, rewards, terminations, truncations, infos)"
 OLD_STEP = (
     "4 are of the old API of gym: return terminated and truncated in place of done, or register the environment with "
     "gym and give --env gym:ID"
@@ -78,19 +81,28 @@ def reset_of(result: Any) -> tuple[Any, dict[str, Any]]:
 
 def step_of(result: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
     """Values that a step returned, as plain numbers; raises Fault."""
-    n = len(result) if isinstance(result, (tuple, list)) else 1
-    if n != 5:  # noqa: PLR2004 - see STEP
-        old = f"; {OLD_STEP}" if n == N_OLD else ""
-        raise Fault(f"returned {n} value{'s' * (n != 1)}, Gymnasium's API has 5; {STEP}{old}")
-    observation, reward, terminated, truncated, info = result
-    if not isinstance(info, (dict, type(None))):
-        raise Fault(f"returned info {_kind(info)}; expected a dict")
+    observation, reward, terminated, truncated, info = _five(result, STEP)
     return (
         observation,
         reward if type(reward) is float and abs(reward) <= MOST else _reward(reward),
         terminated if type(terminated) is bool else _flag("terminated", terminated),
         truncated if type(truncated) is bool else _flag("truncated", truncated),
-        info or {},
+        info,
+    )
+
+
+def vector_step_of(result: Any, n: int) -> tuple[Any, NDArray[Any], Flags, Flags, dict[str, Any]]:
+    """Values that a step of `n` environments returned, as arrays (n,) of their own; raises Fault.
+
+    They are copies: an environment may write into what it gave.
+    """
+    observation, rewards, terminated, truncated, info = _five(result, VECTOR_STEP)
+    return (
+        observation,
+        _rewards(rewards, n),
+        _flags("terminated", terminated, n),
+        _flags("truncated", truncated, n),
+        info,
     )
 
 
@@ -137,6 +149,33 @@ def _cast(given: Any, box: Box) -> NDArray[Any]:
         index = tuple(int(i) for i in np.argwhere(observation != array)[0])
         raise OddValue(f"gave {array[index]} in an observation of {box.dtype}; state another dtype in its space")
     return observation
+
+
+def _five(result: Any, api: str) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+    """Values that a step returned, with an info; raises Fault."""
+    n = len(result) if isinstance(result, (tuple, list)) else 1
+    if n != 5:  # noqa: PLR2004 - see STEP
+        old = f"; {OLD_STEP}" if n == N_OLD else ""
+        raise Fault(f"returned {n} value{'s' * (n != 1)}, Gymnasium's API has 5; {api}{old}")
+    observation, reward, terminated, truncated, info = result
+    if not isinstance(info, (dict, type(None))):
+        raise Fault(f"returned info {_kind(info)}; expected a dict")
+    return observation, reward, terminated, truncated, info or {}
+
+
+def _rewards(given: Any, n: int) -> NDArray[Any]:
+    array = np.array(given)
+    if array.dtype.kind not in "biuf" or array.shape != (n,):
+        raise OddValue(f"gave rewards {_kind(given)}; expected {n} numbers, an array ({n},)")
+    return array if array.dtype.kind == "f" else array.astype(np.float64)
+
+
+def _flags(name: str, given: Any, n: int) -> Flags:
+    array = np.array(given)
+    array = np.full(n, array) if array.ndim == 0 else array
+    if array.dtype.kind not in "biuf" or array.shape != (n,) or not np.isin(array, (0, 1)).all():
+        raise OddValue(f"gave {name} = {_kind(given)}; expected True or False for each, an array ({n},)")
+    return array.astype(np.bool_)
 
 
 def _reward(given: Any) -> float:

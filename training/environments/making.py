@@ -157,6 +157,11 @@ def make_vec(spec: EnvironmentSpec, n: int, *, is_seeded_singly: bool = False) -
             f"{spec.id}: expected a vector environment with autoreset_mode NEXT_STEP, got {mode}; "
             "leave out its vector_entry_point or set metadata['autoreset_mode']"
         )
+    if envs.num_envs != n:
+        raise UnsupportedEnvironment(
+            f"{spec.id}: expected a vector environment of {n}, got one of {envs.num_envs}; let its "
+            "vector_entry_point make as many as num_envs says, or leave it out"
+        )
     check_keeps_no_statistics(spec.id, envs)
     return CheckedVec(envs, spec.id)
 
