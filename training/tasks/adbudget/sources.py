@@ -68,7 +68,7 @@ def _from_history(path: Path, options: TaskOptions, narrator: Narrator) -> "tupl
     tests = () if options.lift is None else read_lift_tests(options.lift, history.channels)
     with narrator.stage(f"fitting response curves to {len(history.sales)} days", count_fits(MEMBERS, tests)) as stage:
         fit = fit_response(history, np.random.default_rng(options.seed), MEMBERS, stage.reach, tests)
-    account = _with_given(replace(fit.account(), ensemble=fit.ensemble), {"ensemble": False, **given})
+    account = _with_given(replace(fit.account(), ensemble=fit.ensemble_today), {"ensemble": False, **given})
     narrator.say(f"fitted {len(history.sales)} days of {path}: R squared {fit.r_squared:.3f}")
     for line in fit.statement():
         narrator.say(line)

@@ -133,7 +133,7 @@ def test_budgets_to_learn_with_are_near_those_that_were_seen() -> None:
     fit = fit_response(known, np.random.default_rng(0), members=2)
     low, high = fit.account().daily_budget
     assert low < known.spends.sum(axis=1).mean() < high
-    assert fit.account().channels == fit.channels
+    assert fit.account().channels == fit.channels_today
 
 
 def test_the_currency_of_a_history_is_that_of_its_budgets() -> None:
@@ -153,6 +153,20 @@ def growing(seed: int, *, moves_advertising: bool) -> History:
     level = demand * (TRUTH.base_sales + sold) if moves_advertising else demand * TRUTH.base_sales + sold
     noise = np.random.default_rng(seed + 3).lognormal(0, 0.05, 730)
     return replace(known, spends=spends, sales=np.array(WEEKDAY_DEMAND)[known.weekday] * level * noise)
+
+
+@pytest.mark.parametrize(("kept", "moves_advertising", "truth"), [(1, True, 1.40), (-1, True, 0.71), (1, False, 1.0)])
+def test_plans_are_made_for_the_level_of_today(*, kept: int, moves_advertising: bool, truth: float) -> None:
+    known = growing(0, moves_advertising=moves_advertising)
+    past = replace(known, spends=known.spends[::kept], sales=known.sales[::kept])  # backwards, an account that shrinks
+    fit = fit_response(past, np.random.default_rng(0), members=4)
+    assert fit.level == pytest.approx(truth, abs=0.15)
+    today, average = fit.account().channels[0], fit.channels[0]
+    assert today.sales_max == pytest.approx(fit.level * average.sales_max)
+    assert [member[1].sales_max for member in fit.ensemble_today] == pytest.approx(
+        [level * member[1].sales_max for level, member in zip(fit.ensemble_levels, fit.ensemble, strict=True)]
+    )
+    assert any(f"advertising sells {fit.level:.2f} times" in line for line in fit.statement())
 
 
 @pytest.mark.parametrize("moves_advertising", [False, True])
@@ -245,7 +259,7 @@ def test_sales_that_never_change_tell_nothing_of_any_channel() -> None:
     fit = fit_response(replace(known, sales=np.full(60, 1000.0)), np.random.default_rng(0), members=4)
     assert [curve.verdict for curve in fit.curves] == ["not identified"] * 2
     assert fit.r_squared == 0.0
-    assert fit.account().channels == fit.channels
+    assert fit.account().channels == fit.channels_today
 
 
 def test_a_history_of_sixty_days_says_what_it_cannot_tell() -> None:

@@ -237,6 +237,22 @@ def test_parts_of_the_sales_are_stacked_up_to_the_fitted_sales(fit: Fit) -> None
     assert np.asarray(top)[:, 1].max() == pytest.approx(weeks.max())
 
 
+def test_parts_of_the_sales_add_up_to_the_actual_ones_and_channels_have_a_return(
+    compared: tuple[RegretReport, int], fit: Fit, tmp_path: Path
+) -> None:
+    write_allocation_report(tmp_path, "shop", compared[0], fit)
+    section = (tmp_path / "allocation.html").read_text(encoding="utf-8").split("<h2>The fit</h2>")[1]
+    cells = [re.findall("<td>(.*?)</td>", row) for row in re.findall("<tr>(.*?)</tr>", section, re.DOTALL)]
+    means = {row[0]: float(row[1].replace(",", "")) for row in cells if row}
+    parts = [means[name] for name in fit.decomposition.names]
+    assert sum(parts) == pytest.approx(means["all of these, fitted"], abs=0.1)
+    assert sum(parts) + means["what nothing explains"] == pytest.approx(means["actual sales"], abs=0.1)
+    assert means["actual sales"] == pytest.approx(fit.history.sales.mean(), abs=0.01)
+    facebook = next(row for row in cells if row and row[0] == "facebook")
+    assert float(facebook[3].replace(",", "")) == pytest.approx(fit.history.spends[:, 0].mean(), abs=0.01)
+    assert float(facebook[4]) == pytest.approx(means["facebook"] / fit.history.spends[:, 0].mean(), abs=0.01)
+
+
 def test_the_page_needs_nothing_else_and_gives_figures_in_money(
     compared: tuple[RegretReport, int], fit: Fit, tmp_path: Path
 ) -> None:
@@ -250,6 +266,7 @@ def test_the_page_needs_nothing_else_and_gives_figures_in_money(
     assert figures["currency"] == "EUR"
     assert set(figures["fit"]["curves"]) == {"facebook", "search"}
     assert sum(figures["fit"]["sales_a_day"].values()) == pytest.approx(fit.expected.mean())
+    assert figures["fit"]["actual_sales_a_day"] == pytest.approx(fit.history.sales.mean())
     assert {"mean", "low", "high"} < figures["differences"][0].keys()
     assert {path.name for path in tmp_path.glob("*.png")} == {
         "allocation.png",

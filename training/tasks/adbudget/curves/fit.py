@@ -23,7 +23,7 @@ from polserve.training.tasks.adbudget.curves.decomposition import Decomposition,
 from polserve.training.tasks.adbudget.curves.demand import SEASON_LEAST_DAYS
 from polserve.training.tasks.adbudget.curves.holdout import Holdout, validate
 from polserve.training.tasks.adbudget.curves.lift import LiftTest
-from polserve.training.tasks.adbudget.curves.regression import SalesModel
+from polserve.training.tasks.adbudget.curves.regression import TODAY_DAYS, SalesModel
 from polserve.training.tasks.adbudget.curves.response import Channel, Floats
 from polserve.training.tasks.adbudget.curves.shapes import steep_channels
 from polserve.training.tasks.adbudget.curves.signs import read_signs
@@ -44,6 +44,8 @@ WIDENING = 1.25
 NO_CHANCE = 6.0
 """Standard deviations of an ordinary day's noise, which no day has by chance."""
 MOST_SURPRISES = 5
+SAID_LEVEL = 0.05
+"""Change of what advertising sells, from an average day of a history to today, that is worth a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +53,17 @@ class Fit:
     """What was learned of an account."""
 
     channels: tuple[Channel, ...]
+    """The channels on a day of average demand."""
     base_sales: float
     """Sales a day without any spend, on an average weekday."""
     weekday_demand: tuple[float, ...]
     r_squared: float
     ensemble: tuple[tuple[Channel, ...], ...]
-    """The channels as some of the fits with other noise have them."""
+    """The channels as some of the fits with other noise have them, on a day of average demand."""
+    level: float
+    """What advertising sells today, by the trend of the last days, to a day of average demand."""
+    ensemble_levels: tuple[float, ...]
+    """The same by each member of the ensemble."""
     curves: tuple[Curve, ...]
     daily_spend: tuple[float, float]
     """5th and 95th percentile of the account's spend on the days that it spent."""
@@ -70,12 +77,29 @@ class Fit:
     surprises: tuple[tuple[date, float], ...]
     """Days that nothing explains, and their sales to the fitted ones, the most surprising first."""
 
+    @property
+    def channels_today(self) -> tuple[Channel, ...]:
+        """The channels at today's level, which plans are made for."""
+        return _at_level(self.channels, self.level)
+
+    @property
+    def ensemble_today(self) -> tuple[tuple[Channel, ...], ...]:
+        """The channels as some of the fits with other noise have them, each at its own level of today."""
+        return tuple(map(_at_level, self.ensemble, self.ensemble_levels))
+
     def statement(self) -> list[str]:
-        """Sentences on what can be said of each channel, of forecasts, and of the days that nothing explains."""
+        """Sentences on what can be said of each channel, of forecasts, surprising days, and today's level."""
         said = [curve.statement() for curve in self.curves]
         if len(self.history.sales) < SEASON_LEAST_DAYS:
             said.append("the history is shorter than a year: its season, if it has one, is fitted as a trend")
         said.append(self.holdout.statement())
+        low, high = np.quantile([self.level, *self.ensemble_levels], (0.05, 0.95))
+        if max(high - 1, 1 - low) >= SAID_LEVEL:
+            said.append(
+                f"plans and targets are for today's level: by the trend of the last {TODAY_DAYS} days, advertising "
+                f"sells {self.level:.2f} times what it sells on a day of average demand ({low:.2f} to {high:.2f} by "
+                "other fits)"
+            )
         if self.surprises:
             days = ", ".join(f"{day} ({ratio:.1f} times the fit)" for day, ratio in self.surprises)
             said.append(
@@ -84,10 +108,10 @@ class Fit:
         return said
 
     def account(self, horizon_days: int = 30) -> Account:
-        """Budgets from half of the least daily spends that were seen to half as much again as the greatest."""
+        """Today's channels; budgets of half of the least daily spends that were seen to 1.5 times the greatest."""
         low, high = self.daily_spend
         account = Account(
-            channels=self.channels,
+            channels=self.channels_today,
             daily_budget=(rounded(max(0.5 * low, 0.05 * high)), rounded(1.5 * high)),
             horizon_days=horizon_days,
             weekday_demand=self.weekday_demand,
@@ -133,6 +157,8 @@ def fit_response(
         weekday_demand=model.weekday(best.parameters),
         r_squared=_r_squared(history.sales, expected),
         ensemble=tuple(model.channels(world) for world in worlds),
+        level=model.level_today(best.parameters),
+        ensemble_levels=tuple(model.level_today(world) for world in worlds),
         curves=_curves(model, best, intervals, model.lifts(alone), is_steep),
         daily_spend=(float(np.quantile(used, 0.05)), float(np.quantile(used, 0.95))),
         history=history,
@@ -174,6 +200,11 @@ def _fits_alone(history: History, members: int, rng: np.random.Generator, report
     """Fit a history without its lift tests; return the parameters (members, all) of fits to other noise."""
     model = SalesModel(history)
     return fit_again(model, find_best(model, rng), members, rng, report)
+
+
+def _at_level(channels: Sequence[Channel], level: float) -> tuple[Channel, ...]:
+    """Channels that sell `level` times as much."""
+    return tuple(replace(channel, sales_max=level * channel.sales_max) for channel in channels)
 
 
 def _r_squared(sales: Floats, expected: Floats) -> float:

@@ -17,7 +17,7 @@ from scipy.signal import lfilter
 from scipy.special import expit
 
 from polserve.training.tasks.adbudget.contexts import DAYS_A_WEEK
-from polserve.training.tasks.adbudget.curves.demand import make_design
+from polserve.training.tasks.adbudget.curves.demand import SEASON_LEAST_DAYS, make_design
 from polserve.training.tasks.adbudget.curves.lift import LiftRows, LiftTest
 from polserve.training.tasks.adbudget.curves.minimising import Observed, Prediction, Prior, minimise
 from polserve.training.tasks.adbudget.curves.response import Channel, Floats
@@ -44,6 +44,8 @@ SETTLING_DAYS = 14
 """First days of a history, which what was spent before them moves: they are not fitted."""
 FIRST_DAYS = 14
 """Days of a history whose mean spend stands for those before it."""
+TODAY_DAYS = 28
+"""Last days of a history, of which the trend is that of today."""
 SETTLED_LEAST_DAYS = 120
 """A shorter history cannot spare them."""
 
@@ -204,6 +206,16 @@ class SalesModel:
     def scale(self, parameters: Floats, terms: Terms) -> float:
         """Sales that a channel of effect 1 brings at its mean spend, on a day of average demand without events."""
         return float(terms.coupled.mean() * self._week(parameters).mean() * self.mean_sales)
+
+    def level_today(self, parameters: Floats) -> float:
+        """Compute what advertising sells at the trend of the last days, over a year, to a day of average demand."""
+        _, coupling, _ = self.shared(parameters)
+        columns, weights = self.design.columns, self.weights(parameters)
+        of_trend, of_season = self.design.of("trend"), self.design.of("season")
+        trend = coupling * (columns[:, of_trend] @ weights[of_trend])
+        season = coupling * (columns[:, of_season] @ weights[of_season])
+        of_year = np.exp(season[-SEASON_LEAST_DAYS:]).mean()
+        return float(np.exp(trend[-TODAY_DAYS:]).mean() * of_year / np.exp(trend + season).mean())
 
     def base_sales(self, parameters: Floats, terms: Terms) -> float:
         """Sales a day without any spend, on a day of average demand without events."""

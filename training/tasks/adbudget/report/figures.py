@@ -25,9 +25,10 @@ def response_curves(account: Account, fit: Fit | None) -> Figure:
     rows, columns = -(-n // COLUMNS), min(n, COLUMNS)
     figure = Figure(figsize=(max(4 * columns, 6), 3.2 * rows + 0.4), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    draws = fit.ensemble if fit is not None and account.ensemble else account.ensemble  # on a day of average demand
     for index, (axis, channel) in enumerate(zip(axes, account.channels, strict=False)):
         spends = np.linspace(0, 3 * channel.half_saturation, 60) if fit is None else fit.curves[index].spends
-        for draw, member in enumerate(account.ensemble):
+        for draw, member in enumerate(draws):
             sold, label = _sales(member[index], spends), "" if draw else "a draw of the curve"
             axis.plot(spends, sold, color="grey", alpha=DRAW_ALPHA, linewidth=0.8, label=label)
         if fit is None:

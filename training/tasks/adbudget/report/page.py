@@ -162,7 +162,13 @@ def _fit_figures(fit: Fit) -> dict[str, object]:
         }
         for curve in fit.curves
     }
-    figures = {"r_squared": fit.r_squared, "curves": curves, "sales_a_day": fit.decomposition.daily}
+    figures = {
+        "r_squared": fit.r_squared,
+        "curves": curves,
+        "sales_a_day": fit.decomposition.daily,
+        "actual_sales_a_day": float(fit.history.sales.mean()),
+        "level_today": fit.level,
+    }
     held_out = fit.holdout
     if math.isnan(held_out.error):
         return figures
@@ -172,15 +178,21 @@ def _fit_figures(fit: Fit) -> dict[str, object]:
 
 def _fit_section(fit: Fit, pictures: dict[str, Figure], money: str) -> str:
     """Actual beside fitted sales, and what those are made of."""
-    daily = fit.decomposition.daily
+    daily, fitted, actual = fit.decomposition.daily, float(fit.expected.mean()), float(fit.history.sales.mean())
+    spent = dict(zip(fit.history.channels, fit.history.spends.mean(axis=0).tolist(), strict=True))
     rows = "".join(
-        f"<tr><td>{html.escape(name)}</td><td>{sales:,.2f}</td><td>{sales / fit.expected.mean():.1%}</td></tr>"
+        f"<tr><td>{html.escape(name)}</td><td>{sales:,.2f}</td><td>{sales / fitted:.1%}</td>"
+        + (f"<td>{spent[name]:,.2f}</td><td>{_ratio(sales / spent[name])}</td></tr>" if name in spent else "</tr>")
         for name, sales in daily.items()
     )
+    sums = {"all of these, fitted": fitted, "what nothing explains": actual - fitted, "actual sales": actual}
+    rows += "".join(f"<tr><td>{name}</td><td>{sales:,.2f}</td><td></td></tr>" for name, sales in sums.items())
     return f"""<h2>The fit</h2>{_image("actual and fitted sales by day", pictures["fitted_sales"])}
-<table><tr><th>part of the sales</th><th>mean a day ({money})</th><th>share</th></tr>{rows}</table>
+<table><tr><th>part of the sales</th><th>mean a day ({money})</th><th>share</th>
+<th>spend a day ({money})</th><th>return on ad spend</th></tr>{rows}</table>
 <p>Trend, season, events and weekday each say what they add to what is sold without advertising, after those above them;
-a channel, what would not have been sold without it. Prices and promotions count as events.</p>
+a channel, what would not have been sold without it. Prices and promotions count as events. The return on ad spend is
+the mean over the history; what the next unit of money returns is less, where a curve is concave.</p>
 {_image("parts of the sales by week", pictures["parts_of_sales"])}"""
 
 

@@ -229,7 +229,7 @@ def _optimum(contexts: Sequence[Context], plans: Sequence[Plan]) -> Line:
 def _in_other_worlds(policy: nn.Module, contexts: Sequence[Context], fit: Fit, advance: Advance) -> Line:
     """Play the policy where the truth is another curve that the history allows as well."""
     worlds, spends, sales = [], [], []
-    for channels in fit.ensemble:
+    for channels in fit.ensemble_today:
         alike = [replace(context, channels=channels) for context in contexts]
         spent, sold = play_rule(rule_of(policy), alike)
         worlds += alike
