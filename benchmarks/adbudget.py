@@ -89,8 +89,8 @@ def plan_regrets(plans: Sequence[NDArray[np.float64]], contexts: Sequence[Contex
     for plan, context in zip(plans, contexts, strict=True):
         if plan.sum() > context.budget + ROUNDING or (plan > np.array(context.caps) + ROUNDING).any() or plan.min() < 0:
             raise AssertionError("a plan breaks its budget or its caps")
-    sales = [Problem(context).sales(plan) for plan, context in zip(plans, contexts, strict=True)]
-    return regret(np.array(sales), best)
+    worth = [Problem(context).worth(plan) for plan, context in zip(plans, contexts, strict=True)]
+    return regret(np.array(worth), best)
 
 
 @contextlib.contextmanager
@@ -181,7 +181,8 @@ def compare_rules(channels: int, slope: float | None, n_contexts: int) -> dict[s
 def answer_file(path: Path, target: str | None, policy: str) -> dict[str, float]:
     """Play a file's contexts and print every day's spends, one JSON object a context."""
     contexts = read_contexts(path)
-    best = np.array([plan.sales for plan in solve_all(contexts)])
+    solved = solve_all(contexts)
+    best = np.array([plan.worth for plan in solved])
     with contextlib.ExitStack() as stack:
         address = target or f"127.0.0.1:{stack.enter_context(polserve()).port}"
         client = stack.enter_context(PolicyClient(address))
@@ -193,7 +194,7 @@ def answer_file(path: Path, target: str | None, policy: str) -> dict[str, float]
     regrets = plan_regrets(plans, contexts, best)
     for index, (plan, missed, context) in enumerate(zip(plans, regrets, contexts, strict=True)):
         spends = [dict(zip(context.names, day, strict=True)) for day in plan.tolist()]
-        print(json.dumps({"context": index, "regret": missed, "sales_best": best[index], "spends": spends}))
+        print(json.dumps({"context": index, "regret": missed, "sales_best": solved[index].sales, "spends": spends}))
     return {"mean_regret": float(regrets.mean()), "p95_regret": float(np.quantile(regrets, 0.95))}
 
 
