@@ -15,7 +15,6 @@ from polserve.protos.shared.durable import new_folder
 from polserve.protos.shared.names import MODEL_FILE
 from polserve.training.environments.makers import EnvMaker
 from polserve.training.errors import (
-    TrainingError,
     require,
     require_given,
     require_json,
@@ -24,13 +23,14 @@ from polserve.training.errors import (
 )
 from polserve.training.evaluation.evaluation import Evaluation
 from polserve.training.learning.compute import Device, kept_threads
+from polserve.training.learning.interrupts import ctrl_c
 from polserve.training.learning.loop import TrainingResult
 from polserve.training.registry.store import connect
 from polserve.training.registry.tracking import TrackedRun
 from polserve.training.registry.versions import PolicyRegistry
 from polserve.training.runs import folder as run_folder
 from polserve.training.runs.beginning import EXPERIMENT, RunOptions, begin
-from polserve.training.runs.pipeline import Learned, learn, publish
+from polserve.training.runs.pipeline import Learned, learn, publish, resumable
 from polserve.training.runs.preflight import Beginning, check
 from polserve.training.runs.request import TrainRequest, as_settings
 from polserve.training.runs.stages import Stages
@@ -143,8 +143,9 @@ def train(  # noqa: PLR0913 - keywords of a function that notebooks call, as the
     It does what `polserve train` does, but for the registration: that is `version.register()`. Arguments are checked
     before anything is learned. Nothing of this process is seeded or configured, so that several trainings may run in
     threads or processes at once, each with a folder of its own; only `module` has a lasting effect, which puts the
-    working directory first among the places that Python imports from. After Ctrl-C, `resume` goes on from the latest
-    checkpoint.
+    working directory first among the places that Python imports from. Ctrl-C, or a notebook's button for it, saves a
+    checkpoint and raises KeyboardInterrupt, and `resume` goes on from there. In another thread than the main one, and
+    where the program answers Ctrl-C itself, it goes on from the latest checkpoint (`checkpoint_every_s`).
 
     Args:
         environment: a preset, such as "cartpole"; or, together with `algo`, a Gymnasium id, or a callable that makes
@@ -182,6 +183,7 @@ def train(  # noqa: PLR0913 - keywords of a function that notebooks call, as the
         TrainingDiverged: no score was a number.
         CheckpointError: a checkpoint is missing, damaged or of another run, or cannot be written.
         RegistryError: the MLflow store does not answer.
+        KeyboardInterrupt: Ctrl-C stopped it.
     """
     require_given(seed=seed, module=module, device=device, resume=resume, tensorboard=tensorboard, progress=progress)
     require_whole(seed=seed, steps=steps, threads=threads)
@@ -218,11 +220,15 @@ def train(  # noqa: PLR0913 - keywords of a function that notebooks call, as the
     )
     with kept_threads(), run_folder.locked(where):
         run = begin(recipe, seed, run_options, console, facts)
-        with run.tracked, closing(run.trainee):
-            learned = learn(run, console)
-            if not isinstance(learned, Learned):
-                raise TrainingError("training was stopped before its end; resume=True goes on with it")
-            publish(run, learned, Stages(console))
+        with resumable(where, "resume=True"), run.tracked, closing(run.trainee):
+            with ctrl_c() as is_interrupted:
+                learned = learn(run, console, is_interrupted)
+            if isinstance(learned, Learned):
+                publish(run, learned, Stages(console))
+            else:
+                run.tracked.interrupt()
+        if not isinstance(learned, Learned):
+            raise KeyboardInterrupt(f"stopped at step {learned.step:,}; saved in {where}: resume=True goes on")
         version_path = _free_path(where / VERSIONS / recipe.policy)
         with new_folder(version_path) as partial:
             learned.version.write(partial)

@@ -1,5 +1,6 @@
 """`polserve.train` does what the command does, for a program that goes on afterwards."""
 
+import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,10 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from polserve.training.errors import CheckpointError, InvalidOption, TrainingError
+from polserve.training.environments.making import EVALUATION_FIRST_SEED
+from polserve.training.errors import CheckpointError, FaultyEnvironment, InvalidOption, RegistryError, TrainingError
+from polserve.training.learning.interrupts import ctrl_c
+from polserve.training.registry.tracking import TrackedRun
 from polserve.training.train import TrainedVersion, train
 from tests.support.small_runs import SMALL
 from tests.support.stores import new_store
@@ -152,3 +156,72 @@ def test_an_observation_of_another_kind_is_refused(
 ) -> None:
     with pytest.raises(InvalidOption, match=message):
         small.act(make())
+
+
+class Stopped(Line):
+    """An environment in whose 150th step, after those that it is tried for, somebody presses Ctrl-C."""
+
+    steps = 0
+
+    def step(self, action: Any) -> Any:
+        Stopped.steps += 1
+        if Stopped.steps == 150:
+            signal.raise_signal(signal.SIGINT)
+        return super().step(action)
+
+
+def test_ctrl_c_saves_what_was_learned_and_resume_goes_on(tmp_path: Path, store: str) -> None:
+    Stopped.steps = 0
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt, match=r"stopped at step \d+; saved in .*: resume=True goes on"):
+        train_small(tmp_path, store, environment=Stopped, name="line", steps=300)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert (tmp_path / "checkpoint.pt").exists()
+    version = train_small(tmp_path, store, environment=Stopped, name="line", steps=300, resume=True)
+    assert MlflowClient(store).get_run(version.run_id).info.status == "FINISHED"
+
+
+def test_a_program_that_answers_ctrl_c_itself_is_left_alone() -> None:
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        with ctrl_c() as is_interrupted:
+            signal.raise_signal(signal.SIGINT)
+            assert not is_interrupted()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class BrokenInEvaluation(Line):
+    """An environment that fails with the seeds of the evaluation."""
+
+    is_mended = False
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        if seed is not None and seed >= EVALUATION_FIRST_SEED and not self.is_mended:
+            raise ConnectionError("no simulator")
+        return super().reset(seed=seed, options=options)
+
+
+def test_an_environment_that_fails_in_the_evaluation_loses_nothing(
+    tmp_path: Path, store: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments: dict[str, Any] = {"environment": BrokenInEvaluation, "name": "line", "steps": 100, "progress": True}
+    with pytest.raises(FaultyEnvironment, match="no simulator"):
+        train_small(tmp_path, store, **arguments)
+    said = f"note: what was learned is saved in {tmp_path}: once this is mended, resume=True evaluates it"
+    assert said in capsys.readouterr().out
+    monkeypatch.setattr(BrokenInEvaluation, "is_mended", True)
+    train_small(tmp_path, store, **arguments, resume=True)
+    assert "nothing is left to learn" in capsys.readouterr().out
+
+
+def test_a_registry_that_is_down_at_the_end_leaves_the_report_on_disk(
+    tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RegistryError("the MLflow store does not answer")
+
+    monkeypatch.setattr(TrackedRun, "log_files", refuse)
+    with pytest.raises(RegistryError, match="once this is mended, give the same command with resume=True"):
+        train_small(tmp_path, store, environment=Line, name="line", steps=100)
+    assert (tmp_path / "report" / "evaluation.json").exists()

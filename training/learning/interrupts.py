@@ -1,8 +1,10 @@
 """Ctrl-C as a request: the first one asks to end cleanly, the second one insists."""
 
+import contextlib
 import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -26,10 +28,26 @@ def interruptible(choose_actions: ChooseActions, should_stop: Callable[[], bool]
     return choose
 
 
+@contextlib.contextmanager
+def ctrl_c() -> Iterator[Callable[[], bool]]:
+    """Flag of Ctrl-C for a function in a program of somebody else's, raised by the first one.
+
+    In another thread than the main one, and where the program answers Ctrl-C itself, it never is.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        with InterruptFlag(signal.SIGINT) as is_interrupted:
+            yield is_interrupted
+    else:
+        yield lambda: False
+
+
 class InterruptFlag:
     """Flag that, as a context manager, catches the first SIGINT or SIGTERM; calling it tells whether one came."""
 
-    def __init__(self) -> None:
+    def __init__(self, *numbers: int) -> None:
+        """Catch other signals where `numbers` says so."""
+        self._numbers = numbers or (signal.SIGINT, signal.SIGTERM)
         self._is_raised = False
 
     def __call__(self) -> bool:
@@ -37,7 +55,7 @@ class InterruptFlag:
         return self._is_raised
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._before = {number: signal.signal(number, self._note) for number in self._numbers}
         return self
 
     def __exit__(

@@ -67,6 +67,11 @@ class TrackedRun:
                 self._client.log_batch(self.run_id, metrics=self._pending)
             self._pending = []
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether metrics wait to be sent."""
+        return bool(self._pending)
+
     def log_files(self, folder: Path) -> None:
         """Record every file in `folder` as an artifact."""
         with registry_errors(self._client):

@@ -29,6 +29,8 @@ class Monitor:
         self._events = EventFiles(run.options.folder, step) if run.options.has_tensorboard else None
         self.unsaved: CheckpointError | None = None
         """Why the latest checkpoint was not saved; None where it was."""
+        self._is_registry_down = False
+        """Whether the user was told so."""
         self._run = run
         self._display = display
         self._console = console
@@ -66,9 +68,24 @@ class Monitor:
             self._events.add(standing.metrics(), progress.step)
         try:
             self._curve.add(standing)
+        except CheckpointError as error:
+            self._warn(error)
+        try:
             self._run.tracked.log_metrics(standing.metrics(), progress.step)
-        except (CheckpointError, RegistryError) as error:
-            self._console.print(f"warning: {error}; training goes on")
+        except RegistryError as error:
+            self._warn(error)
+            return
+        if self._is_registry_down and not self._run.tracked.is_waiting:
+            self._is_registry_down = False
+            self._console.print("note: the MLflow store answers again, and has the metrics that waited")
+
+    def _warn(self, error: CheckpointError | RegistryError) -> None:
+        """Say what could not be kept; a registry that is down, which each report finds so, once."""
+        if isinstance(error, RegistryError):
+            if self._is_registry_down:
+                return
+            self._is_registry_down = True
+        self._console.print(f"warning: {error}; training goes on")
 
     def _save(self) -> None:
         """Save a checkpoint; hours of training do not end because one could not be."""

@@ -70,7 +70,7 @@ def train_policy(
     """
     with run_folder.locked(options.folder):
         run = begin(recipe, seed, options, console, facts)
-        with _resumable(options.folder), run.tracked, contextlib.closing(run.trainee):
+        with resumable(options.folder), run.tracked, contextlib.closing(run.trainee):
             if run.is_finished and options.is_registered and (before := _registered_before(run)):
                 return RunResult(run.trainee.loop.result(), run.tracked.run_id, None, None, registered_before=before)
             with InterruptFlag() as is_interrupted:
@@ -100,7 +100,8 @@ def learn(run: Run, console: Console, should_stop: Callable[[], bool] = lambda: 
             console.print(f"note: {said}")
         trained = Trained(run.recipe, run.trainee, result, run.provenance)
         with contextlib.suppress(Interrupted):
-            evaluation, version = make_version(trained, Stages(console), should_stop)
+            with _evaluable(run, console, monitor):
+                evaluation, version = make_version(trained, Stages(console), should_stop)
             if evaluation.cut_off:
                 console.print(f"warning: {evaluation.cut_off}")
             if said := doubt(run.recipe, result, evaluation):
@@ -115,8 +116,9 @@ def publish(run: Run, learned: Learned, stages: Stages) -> RunResult:
     """Write and log the report, and register the version where that was asked for."""
     evaluation, result = learned.evaluation, learned.result
     with tempfile.TemporaryDirectory() as folder:
-        run.tracked.log_metrics(_write_reports(run, learned, Path(folder), stages), result.step)
-        shutil.copytree(folder, run.options.folder / REPORT, dirs_exist_ok=True)
+        figures = _write_reports(run, learned, Path(folder), stages)
+        shutil.copytree(folder, run.options.folder / REPORT, dirs_exist_ok=True)  # before a registry that may be down
+        run.tracked.log_metrics(figures, result.step)
         run.tracked.log_files(Path(folder))
     run_id = run.tracked.run_id
     if not run.options.is_registered:
@@ -150,15 +152,34 @@ def _write_reports(run: Run, learned: Learned, folder: Path, stages: Stages) -> 
 
 
 @contextlib.contextmanager
-def _resumable(folder: Path) -> Iterator[None]:
-    """Say what of the run is saved, where the registry fails after training or the user stops."""
+def _evaluable(run: Run, console: Console, monitor: Monitor) -> Iterator[None]:
+    """Say that nothing is lost, where the evaluation or the export of what was learned fails."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except Exception:
+        if monitor.unsaved is None:
+            console.print(
+                f"note: what was learned is saved in {run.options.folder}: once this is mended, --resume evaluates it "
+                "and learns nothing anew"
+            )
+        raise
+
+
+@contextlib.contextmanager
+def resumable(folder: Path, resume: str = "--resume") -> Iterator[None]:
+    """Say what of the run is saved, where the registry fails after training or the user stops.
+
+    `resume` is what the user is to give for it to go on.
+    """
     try:
         yield
     except RegistryError as error:
-        hint = f"what was learned is saved in {folder}: once this is mended, give the same command with --resume"
+        hint = f"what was learned is saved in {folder}: once this is mended, give the same command with {resume}"
         raise RegistryError(f"{error}; {hint}") from error
     except KeyboardInterrupt:
-        saved = f"what was learned until the latest checkpoint is in {folder}, and --resume goes on from there"
+        saved = f"what was learned until the latest checkpoint is in {folder}, and {resume} goes on from there"
         left = (
             saved if run_folder.has_checkpoint(folder) else "no checkpoint was saved before, so nothing is left of it"
         )

@@ -132,10 +132,10 @@ def test_a_run_that_crashed_leaves_no_lock(tmp_path: Path) -> None:
 
 
 def test_a_run_that_is_aborted_says_what_is_saved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(KeyboardInterrupt), pipeline._resumable(tmp_path):  # noqa: SLF001
+    with pytest.raises(KeyboardInterrupt), pipeline.resumable(tmp_path):
         raise KeyboardInterrupt
     assert "no checkpoint was saved before, so nothing is left of it" in capsys.readouterr().err
     (tmp_path / run_folder.FILE_NAME).touch()
-    with pytest.raises(KeyboardInterrupt), pipeline._resumable(tmp_path):  # noqa: SLF001
+    with pytest.raises(KeyboardInterrupt), pipeline.resumable(tmp_path):
         raise KeyboardInterrupt
     assert f"until the latest checkpoint is in {tmp_path}, and --resume goes on from there" in capsys.readouterr().err
