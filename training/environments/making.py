@@ -154,8 +154,8 @@ def make_vec(spec: EnvironmentSpec, n: int, *, is_seeded_singly: bool = False) -
     mode = envs.metadata.get("autoreset_mode")
     if mode is not AutoresetMode.NEXT_STEP:
         raise UnsupportedEnvironment(
-            f"{spec.id}: expected a vector environment with autoreset_mode NEXT_STEP, got {mode}; "
-            "leave out its vector_entry_point or set metadata['autoreset_mode']"
+            f"{spec.id}: expected a vector environment with metadata['autoreset_mode'] AutoresetMode.NEXT_STEP, got "
+            f"{mode}; let it reset in the next step and say so there, or leave out its vector_entry_point"
         )
     if envs.num_envs != n:
         raise UnsupportedEnvironment(

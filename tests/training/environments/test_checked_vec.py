@@ -128,3 +128,20 @@ def test_a_vector_environment_of_another_size_than_was_asked_for_is_refused() ->
             make_vec(EnvironmentSpec("tests/OfThree-v0"), 4)
     finally:
         del gym.registry["tests/OfThree-v0"]
+
+
+def test_an_environment_that_resets_in_the_same_step_is_not_told_to_say_otherwise() -> None:
+    class SameStep(Counting):
+        metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012 - as Gymnasium has it
+
+    class Single(gym.Env[Any, Any]):
+        observation_space = Counting.single_observation_space
+        action_space = Counting.single_action_space
+
+    gym.register("tests/SameStep-v0", lambda **_: Single(), vector_entry_point=lambda **_: SameStep(4))
+    told = "got AutoresetMode.SAME_STEP; let it reset in the next step and say so there, or leave out"
+    try:
+        with pytest.raises(UnsupportedEnvironment, match=told):
+            make_vec(EnvironmentSpec("tests/SameStep-v0"), 4)
+    finally:
+        del gym.registry["tests/SameStep-v0"]
