@@ -117,12 +117,23 @@ def test_a_random_action_is_repeated_for_as_long_as_was_drawn() -> None:
     assert changes.mean() < 0.05, "a new action begins only when the one before has ended"
 
 
-def test_weights_that_an_agent_begins_with_keep_their_values_until_a_reward_is_met() -> None:
+@pytest.mark.parametrize(
+    "begin",
+    [
+        lambda agent, known: agent.load_weights(known.weights()),
+        lambda agent, known: agent.load_state({name: part for name, part in known.state().items() if name != "bounds"}),
+    ],
+    ids=["of weights", "of a checkpoint without bounds"],
+)
+def test_weights_that_an_agent_begins_with_keep_their_values_until_a_reward_is_met(
+    begin: Callable[[DqnAgent, DqnAgent], None],
+) -> None:
     """Without rewards in the replay, targets between the returns of those seen so far would all be 0."""
     known, begun = agent(seed=1), agent(seed=2)
     with torch.no_grad():
         known._online.advantage.bias.fill_(50.0)  # type: ignore[union-attr,operator]  # noqa: SLF001
-    begun.load_weights(known.weights())
+    known.load_weights(known.weights())  # by the target network too
+    begin(begun, known)
     silent = replace(transitions(64, discount=1.0), reward_t=np.zeros(64, np.float32))
     for _ in range(50):
         begun.learn(silent)

@@ -108,7 +108,7 @@ class DqnAgent:
         return self._actor.weights(self._acting)
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Take over the weights, for both networks, and whatever values they have."""
+        """Take over the weights, for both networks, and bound no targets from now on."""
         self._actor.load_weights(weights)
         self._target.load_state_dict(weights)
         self._bounds.lift()
@@ -132,7 +132,10 @@ class DqnAgent:
         self._optimizer.load_state_dict(state["optimizer"])
         self._updates, self._blocks = int(state["updates"]), int(state["blocks"])
         self._relative.error_size = state["error_size"]
-        self._bounds.load_state(state.get("bounds", self._bounds.state()))  # runs of before had none
+        if "bounds" in state:
+            self._bounds.load_state(state["bounds"])
+        else:  # a checkpoint without them has values of rewards that may not be met soon
+            self._bounds.lift()
 
     def policy(self) -> GreedyPolicy:
         """Observation to the best action and all values."""
