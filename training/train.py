@@ -145,7 +145,8 @@ def train(  # noqa: PLR0913 - keywords of a function that notebooks call, as the
     threads or processes at once, each with a folder of its own; only `module` has a lasting effect, which puts the
     working directory first among the places that Python imports from. Ctrl-C, or a notebook's button for it, saves a
     checkpoint and raises KeyboardInterrupt, and `resume` goes on from there. In another thread than the main one, and
-    where the program answers Ctrl-C itself, it goes on from the latest checkpoint (`checkpoint_every_s`).
+    where the program answers Ctrl-C itself, nothing is saved then: `resume` goes on from the latest checkpoint
+    (`checkpoint_every_s`).
 
     Args:
         environment: a preset, such as "cartpole"; or, together with `algo`, a Gymnasium id, or a callable that makes
@@ -183,7 +184,7 @@ def train(  # noqa: PLR0913 - keywords of a function that notebooks call, as the
         TrainingDiverged: no score was a number.
         CheckpointError: a checkpoint is missing, damaged or of another run, or cannot be written.
         RegistryError: the MLflow store does not answer.
-        KeyboardInterrupt: Ctrl-C stopped it.
+        KeyboardInterrupt: somebody pressed Ctrl-C.
     """
     require_given(seed=seed, module=module, device=device, resume=resume, tensorboard=tensorboard, progress=progress)
     require_whole(seed=seed, steps=steps, threads=threads)
@@ -232,6 +233,8 @@ def train(  # noqa: PLR0913 - keywords of a function that notebooks call, as the
         version_path = _free_path(where / VERSIONS / recipe.policy)
         with new_folder(version_path) as partial:
             learned.version.write(partial)
+        if is_interrupted():  # too late to stop anything here, but the program may have more to do
+            raise KeyboardInterrupt(f"the training was over already: its version is in {version_path}")
     return TrainedVersion(
         recipe.policy,
         version_path,

@@ -16,6 +16,8 @@ from polserve.training.environments.making import EVALUATION_FIRST_SEED
 from polserve.training.errors import CheckpointError, FaultyEnvironment, InvalidOption, RegistryError, TrainingError
 from polserve.training.learning.interrupts import ctrl_c
 from polserve.training.registry.tracking import TrackedRun
+from polserve.training.runs import pipeline
+from polserve.training.runs.evaluating import make_version
 from polserve.training.train import TrainedVersion, train
 from tests.support.small_runs import SMALL
 from tests.support.stores import new_store
@@ -179,6 +181,20 @@ def test_ctrl_c_saves_what_was_learned_and_resume_goes_on(tmp_path: Path, store:
     assert (tmp_path / "checkpoint.pt").exists()
     version = train_small(tmp_path, store, environment=Stopped, name="line", steps=300, resume=True)
     assert MlflowClient(store).get_run(version.run_id).info.status == "FINISHED"
+
+
+def test_ctrl_c_at_the_very_end_is_passed_on_with_the_version_written(
+    tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make_last(*arguments: Any) -> Any:
+        made = make_version(*arguments)
+        signal.raise_signal(signal.SIGINT)
+        return made
+
+    monkeypatch.setattr(pipeline, "make_version", make_last)
+    with pytest.raises(KeyboardInterrupt, match="the training was over already: its version is in"):
+        train_small(tmp_path, store, environment=Line, name="line", steps=100)
+    assert (tmp_path / "policies" / "line" / "1").is_dir()
 
 
 def test_a_program_that_answers_ctrl_c_itself_is_left_alone() -> None:
