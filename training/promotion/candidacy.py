@@ -33,7 +33,7 @@ from polserve.training.tasks.catalog import margin
 from polserve.training.versions.onnx_policy import OnnxPolicy
 
 LONGEST_TOLD = 400
-"""Characters of two environments that an error has; of longer ones it tells the differences alone."""
+"""Most characters of two environments that an error has; of longer ones it names only what differs."""
 ALL_THE_SAME = "with --force --reason it is promoted all the same"
 
 
@@ -70,7 +70,7 @@ def gather_evidence(
         candidate, cautions = ours.side(settings)
         for caution in cautions:
             progress.note(f"note: {caution}")
-        _check_comparable(ours, theirs)
+        check_comparable(ours, theirs)
         champion, _ = theirs.side(settings)
         episodes = candidacy.criteria.episodes
         seed = first_seed(ours.sha256, theirs.sha256) if settings.first_seed is None else settings.first_seed
@@ -129,14 +129,14 @@ class _FetchedVersion:
         return Side(self.graph, environment), cautions
 
 
-def _check_comparable(ours: _FetchedVersion, theirs: _FetchedVersion) -> None:
+def check_comparable(ours: _FetchedVersion, theirs: _FetchedVersion) -> None:
     """Raise PromotionRefused where the two were not trained for the same environment."""
     mine, other = ours.spec.environment, theirs.spec.environment
-    here, there = (f"{each.id} {each.kwargs_json}" for each in (mine, other))
-    if here == there:
+    names = differences(*(json.loads(each.kwargs_json or "{}") for each in (mine, other)))
+    if mine.id == other.id and not names:
         return
+    here, there = (f"{each.id} {each.kwargs_json}" for each in (mine, other))
     if mine.id == other.id and len(here) + len(there) > LONGEST_TOLD:
-        names = differences(json.loads(mine.kwargs_json), json.loads(other.kwargs_json))
         here, there = mine.id, f"one with another {', '.join(names)}"
     raise PromotionRefused(
         f"the returns of {ours.name} in {here} and of {theirs.name} in {there} cannot be compared; {ALL_THE_SAME}"

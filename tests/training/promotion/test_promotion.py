@@ -2,12 +2,16 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 
+from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.names import CHAMPION, SHA256_TAG
-from polserve.training.promotion.candidacy import differences
+from polserve.training.errors import PromotionRefused
+from polserve.training.promotion.candidacy import check_comparable
 from polserve.training.registry import aliases
 from polserve.training.registry.store import connect
 from polserve.training.versions.version import PolicyVersion
@@ -167,10 +171,22 @@ def test_a_candidate_that_cannot_play_the_champions_games_is_promoted_only_by_fo
     assert "--force --reason" in answer.error
 
 
-def test_what_two_accounts_do_not_have_in_common_is_named() -> None:
-    ours = {"account": {"channels": [1], "daily_budget": [1, 2], "horizon_days": 30}, "seed": 1}
+def fetched(kwargs_json: str) -> Any:
+    """A version that was trained in an account of these keyword arguments."""
+    return SimpleNamespace(name="shop", spec=pb.PolicySpec(environment={"id": "Shop-v0", "kwargs_json": kwargs_json}))
+
+
+def test_of_two_long_accounts_what_they_do_not_have_in_common_is_named() -> None:
+    ours = {"account": {"channels": [1] * 200, "daily_budget": [1, 2], "horizon_days": 30}, "seed": 1}
     theirs = {"account": {"channels": [2], "daily_budget": [1, 2], "drift": 0.1, "horizon_days": 30}, "seed": 1}
-    assert differences(ours, theirs) == ["account.channels", "account.drift"]
+    told = r"in Shop-v0 and of shop in one with another account\.channels, account\.drift cannot be compared"
+    with pytest.raises(PromotionRefused, match=told):
+        check_comparable(fetched(json.dumps(ours)), fetched(json.dumps(theirs)))
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("", "{}"), ('{"a": 1, "b": 2}', '{"b": 2.0, "a": 1}')])
+def test_environments_that_are_written_in_two_ways_are_comparable(ours: str, theirs: str) -> None:
+    check_comparable(fetched(ours), fetched(theirs))
 
 
 def test_a_version_changed_after_registration_does_not_play(store: MlflowClient, policy: str) -> None:
