@@ -62,6 +62,7 @@ def test_events_are_written_as_they_are_read(tmp_path: Path) -> None:
         ("price", lambda day: "0" if day == 3 else "4.50", "line 5: price: expected a price above 0 on every day"),
         ("promotion", lambda day: "20 %" if day == 3 else "0", "; or rename the column, and the fit leaves it out"),
         ("promotion", lambda day: "20 EUR" if day == 3 else "0", "leave out signs and names of currencies"),
+        ("promotion", lambda day: "-20 EUR" if day == 3 else "0", "line 5: promotion: expected a plain number"),
         ("event", lambda day: f"launch {day}x", "expected at most 40 different events, got 59"),
     ],
 )

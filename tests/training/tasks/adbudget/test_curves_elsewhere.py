@@ -182,7 +182,7 @@ def test_returns_in_another_currency_are_refused_and_in_that_of_the_spends_are_m
         ({"lag": 0.5}, "curve 1: lag: expected whole weeks"),
         ({"channel": ""}, "curve 1: channel: expected text"),
         ({"channel": "search"}, "curve 2: channel: expected each channel once in each draw, got search"),
-        ({"channel": "SEARCH"}, "curve 2: channel: expected one name for each channel, 'SEARCH' as before"),
+        ({"channel": "SEARCH"}, "curve 2: channel: expected 'SEARCH' as before, or a name that differs from it in"),
         ({"draw": -1}, "curve 1: draw: expected 0 or none"),
         ({"draw": 1}, "draw 1: expected a curve for each of tv, search, got none for search"),
         ({"kappa": 3}, "'kappa'; use one of these, such as half_saturation"),

@@ -137,12 +137,12 @@ def read_curves(path: Path) -> FittedCurves:
 
 
 def _check_names(rows: Sequence[Row]) -> None:
-    """Refuse names that are likely one channel's: they differ in case or spaces alone."""
+    """Refuse names that are likely one channel's: they differ in case, spaces, hyphens or underscores alone."""
     first: dict[str, str] = {}
     for row in rows:
         name = row.text("channel")
         known = first.setdefault(re.sub(r"[\s_-]+", "", name).casefold(), name)
-        expected = f"one name for each channel, {known!r} as before, or names that differ in more than case and spaces"
+        expected = f"{known!r} as before, or a name that differs from it in more than case, spaces, - and _"
         require(name == known, f"{row.where}: channel", expected, repr(name))
 
 

@@ -59,8 +59,8 @@ def read_controls(name: str, kind: Kind, cells: Sequence[Cell]) -> list[Control]
     """
     if kind == "event" and any(_is_label(text) for _, text in cells):
         return _labelled(name, cells)
-    if kind == "promotion" and any(_is_label(text) and not text[0].isdigit() for _, text in cells):
-        return _labelled(name, cells)  # what begins with a digit, such as 20 EUR, is a size that is not written as one
+    if kind == "promotion" and any(_is_label(text) and not _is_size(text) for _, text in cells):
+        return _labelled(name, cells)
     if kind != "price":
         cells = [(where, _measured(text)) for where, text in cells]
     try:
@@ -82,6 +82,11 @@ def _measured(text: str) -> str:
 def _is_label(text: str) -> bool:
     """Whether a cell names an event, and does not count or measure it."""
     return text.casefold() not in NO_EVENT | AN_EVENT and re.search(r"[^\W\d_]", text) is not None
+
+
+def _is_size(text: str) -> bool:
+    """Whether a cell begins with a number, as -20 EUR does: a size that is not written as a plain one."""
+    return re.match(r"\W*\d", text) is not None
 
 
 def _labelled(name: str, cells: Sequence[Cell]) -> list[Control]:
