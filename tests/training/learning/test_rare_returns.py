@@ -26,11 +26,14 @@ class Lottery(gym.Env[Any, Any]):
         return np.zeros(1, np.float32), prize if action == 1 else 2.0, True, False, {}
 
 
-@pytest.mark.parametrize("algorithm", ["dqn", "pqn"])
-def test_defaults_choose_a_rare_return_that_is_worth_more_than_a_sure_one(algorithm: Algorithm) -> None:
+@pytest.mark.parametrize(("algorithm", "fewer_updates"), [("dqn", ["updates_per_vector_step=1"]), ("pqn", [])])
+def test_defaults_choose_a_rare_return_that_is_worth_more_than_a_sure_one(
+    algorithm: Algorithm, fewer_updates: list[str]
+) -> None:
     with registered(Lottery) as spec:
         options = ["steps=2000", "evaluate_every=2000", "selection_episodes=1", "hidden_sizes=32", "n_envs=4"]
-        trainee = build_trainee(with_options(recipe_for(algorithm, spec, "lottery"), options), 0)
+        recipe = with_options(recipe_for(algorithm, spec, "lottery"), options + fewer_updates)
+        trainee = build_trainee(recipe, 0)
         trainee.train()
         assert trainee.agent.greedy(np.zeros((1, 1), np.float32)) == 1
         trainee.close()
