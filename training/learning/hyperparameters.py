@@ -183,7 +183,7 @@ class DqnConfig:
     """Bound of the quantile Huber loss (Dabney et al. 2018 have 1); None for a tenth of the size of its errors, which
     suits returns of any scale."""
     max_grad_norm: float | None = None
-    """Gradients are scaled down to this L2 norm; None leaves them, since Adam's steps do not grow with them."""
+    """Gradients are scaled down to this L2 norm; None leaves them, as suits the Huber loss, which bounds them."""
     target_tau: float = 0.01
     """Polyak step of the target network each time it moves, in (0, 1]; 1 copies (Mnih et al. 2015)."""
     target_period: int = 1

@@ -30,9 +30,9 @@ def interruptible(choose_actions: ChooseActions, should_stop: Callable[[], bool]
 
 @contextlib.contextmanager
 def ctrl_c() -> Iterator[Callable[[], bool]]:
-    """Flag of Ctrl-C for a function in a program of somebody else's, raised by the first one.
+    """Flag that the first Ctrl-C raises, for a function that another program calls.
 
-    In another thread than the main one, and where the program answers Ctrl-C itself, it never is.
+    It stays down in another thread than the main one, and where the program answers Ctrl-C itself.
     """
     is_main = threading.current_thread() is threading.main_thread()
     if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -43,10 +43,10 @@ def ctrl_c() -> Iterator[Callable[[], bool]]:
 
 
 class InterruptFlag:
-    """Flag that, as a context manager, catches the first SIGINT or SIGTERM; calling it tells whether one came."""
+    """Flag that, as a context manager, catches the first of some signals; calling it tells whether one came."""
 
     def __init__(self, *numbers: int) -> None:
-        """Catch other signals where `numbers` says so."""
+        """Catch the signals of these numbers; SIGINT and SIGTERM where none is given."""
         self._numbers = numbers or (signal.SIGINT, signal.SIGTERM)
         self._is_raised = False
 

@@ -30,7 +30,7 @@ class Monitor:
         self.unsaved: CheckpointError | None = None
         """Why the latest checkpoint was not saved; None where it was."""
         self._is_registry_down = False
-        """Whether the user was told so."""
+        """Whether the user was told that the registry does not answer, and not yet that it answers again."""
         self._run = run
         self._display = display
         self._console = console
@@ -80,7 +80,7 @@ class Monitor:
             self._console.print("note: the MLflow store answers again, and has the metrics that waited")
 
     def _warn(self, error: CheckpointError | RegistryError) -> None:
-        """Say what could not be kept; a registry that is down, which each report finds so, once."""
+        """Warn of what could not be kept; of a registry that is down once, however many reports meet it."""
         if isinstance(error, RegistryError):
             if self._is_registry_down:
                 return

@@ -153,7 +153,7 @@ def _write_reports(run: Run, learned: Learned, folder: Path, stages: Stages) -> 
 
 @contextlib.contextmanager
 def _evaluable(run: Run, console: Console, monitor: Monitor) -> Iterator[None]:
-    """Say that nothing is lost, where the evaluation or the export of what was learned fails."""
+    """Say that what was learned is saved, where its evaluation or its export fails."""
     try:
         yield
     except Interrupted:

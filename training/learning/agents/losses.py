@@ -67,7 +67,7 @@ def td_loss(q_taken_tm1: Tensor, target: Tensor, kind: Loss) -> Tensor:
     """Mean loss of the values of the actions taken against their targets, both (n,).
 
     The kind is "huber" with bound 1, or "squared" (half the square, so that both agree near 0). Where errors are beyond
-    that bound, what is least for Huber's is not the mean of the targets.
+    that bound, the value of the least Huber loss is not the mean of the targets.
     """
     if kind == "huber":
         return functional.smooth_l1_loss(q_taken_tm1, target)

@@ -209,5 +209,5 @@ def account_of(channels: Sequence[Channel], horizon_days: int = 30) -> Account:
 
 
 def rounded(money: float) -> float:
-    """Round money to hundredths; to three digits below 1, since a spend may be told in thousands or millions."""
+    """Round money to hundredths; below 1 to three digits, since amounts may be in thousands or millions."""
     return round(money, 2) if money >= 1 else float(f"{money:.3g}")

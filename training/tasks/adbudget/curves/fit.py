@@ -45,7 +45,7 @@ NO_CHANCE = 6.0
 """Standard deviations of an ordinary day's noise, which no day has by chance."""
 MOST_SURPRISES = 5
 SAID_LEVEL = 0.05
-"""Change of what advertising sells, from an average day of a history to today, that is worth a sentence."""
+"""Least change of what advertising sells, from an average day of a history to today, that is worth a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +61,9 @@ class Fit:
     ensemble: tuple[tuple[Channel, ...], ...]
     """The channels as some of the fits with other noise have them, on a day of average demand."""
     level: float
-    """What advertising sells today, by the trend of the last days, to a day of average demand."""
+    """What advertising sells today, by the trend of the last days, as a multiple of a day of average demand."""
     ensemble_levels: tuple[float, ...]
-    """The same by each member of the ensemble."""
+    """The level of today by each member of the ensemble."""
     curves: tuple[Curve, ...]
     daily_spend: tuple[float, float]
     """5th and 95th percentile of the account's spend on the days that it spent."""
@@ -108,7 +108,7 @@ class Fit:
         return said
 
     def account(self, horizon_days: int = 30) -> Account:
-        """Today's channels; budgets of half of the least daily spends that were seen to 1.5 times the greatest."""
+        """Today's channels, with budgets from half of the least daily spend that was seen to 1.5 times the greatest."""
         low, high = self.daily_spend
         account = Account(
             channels=self.channels_today,

@@ -37,15 +37,16 @@ BASE = (0.5, 0.5, 0.0, 10.0)
 """Sales without any spend, to mean sales."""
 COUPLING = (0.5, 0.5, 0.0, 1.0)
 BEFORE = (1.0, 0.5, 0.0, 3.0)
-"""Spends before the history, to those of its first days: an export rarely begins where an account does."""
+"""Spends before the history, as a multiple of its first days': an export rarely begins where an account does."""
 SHARED = (BASE, COUPLING, BEFORE)
+"""Priors of the parameters that are one for all channels."""
 STARTS = 3
 SETTLING_DAYS = 14
 """First days of a history, which what was spent before them moves: they are not fitted."""
 FIRST_DAYS = 14
 """Days of a history whose mean spend stands for those before it."""
 TODAY_DAYS = 28
-"""Last days of a history, of which the trend is that of today."""
+"""Last days of a history, whose trend counts as today's."""
 SETTLED_LEAST_DAYS = 120
 """A shorter history cannot spare them."""
 
@@ -155,11 +156,11 @@ class SalesModel:
         return Curves(*(parameters[..., index * self.n : (index + 1) * self.n] for index in range(4)))
 
     def shared(self, parameters: Floats) -> Floats:
-        """Return base, coupling and spends before the history, of `parameters` (all,)."""
+        """Values of `SHARED` in `parameters` (all,): base, coupling and spends before the history."""
         return parameters[4 * self.n : 4 * self.n + len(SHARED)]
 
     def weights(self, parameters: Floats) -> Floats:
-        """Return the weights of the design's columns, of `parameters` (all,)."""
+        """Weights of the design's columns in `parameters` (all,)."""
         return parameters[4 * self.n + len(SHARED) :]
 
     def terms(self, parameters: Floats) -> Terms:
@@ -208,7 +209,10 @@ class SalesModel:
         return float(terms.coupled.mean() * self._week(parameters).mean() * self.mean_sales)
 
     def level_today(self, parameters: Floats) -> float:
-        """Compute what advertising sells at the trend of the last days, over a year, to a day of average demand."""
+        """Compute how many times as much advertising sells today as on a day of average demand.
+
+        Today is the trend of the last days, and the season's mean over a year.
+        """
         _, coupling, _ = self.shared(parameters)
         columns, weights = self.design.columns, self.weights(parameters)
         of_trend, of_season = self.design.of("trend"), self.design.of("season")

@@ -41,7 +41,7 @@ def fixed_share(share: Floats) -> Rule:
 def proportional(share: Floats, weekday_demand: Sequence[float], event: float = MEAN_EVENT) -> Rule:
     """Rule that spends in proportion to demand, today's as known and later days' as expected, split by `share`.
 
-    `event` is the expected demand of a day to come, to an ordinary day of its weekday.
+    `event` is the expected demand of a later day, as a multiple of an ordinary day of its weekday.
     """
     week = np.array(weekday_demand)
 
@@ -74,8 +74,8 @@ class Resolve:
     ) -> None:
         """Take the contexts of the campaigns, of whose demand only the present day's is looked at.
 
-        It plans by the curves that are `believed`, by default each context's own, and takes `event` for the demand of
-        each day to come, to an ordinary day of its weekday.
+        It plans by the curves that are `believed`, by default each context's own. `event` is the demand that it expects
+        of each later day, as a multiple of an ordinary day of its weekday.
         """
         self._contexts = contexts
         self._believed = believed
