@@ -35,7 +35,8 @@ class Stage:
         elif now - self._printed > LINE_INTERVAL_S and done:
             self._printed = now
             left = (now - self._started) * (self._total - done) / done
-            self._console.print(f"{self._title}: {int(done):,} of {self._total:,}, about {left:,.0f} s left")
+            how = "about" if done >= 1 else "at most"  # an episode's fraction is of the longest one allowed
+            self._console.print(f"{self._title}: {int(done):,} of {self._total:,}, {how} {left:,.0f} s left")
 
 
 class Stages:

@@ -48,6 +48,18 @@ def test_elsewhere_a_long_stage_says_what_is_left(monkeypatch: pytest.MonkeyPatc
     ]
 
 
+def test_until_a_part_is_done_the_time_left_is_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages, "LINE_INTERVAL_S", -1.0)
+    shown, output = console(is_terminal=False)
+    with Stages(shown).stage("playing", 4) as stage:
+        stage.reach(0.5)
+        stage.reach(1)
+    assert [line.partition(", ")[2] for line in output.getvalue().splitlines()[1:]] == [
+        "at most 0 s left",
+        "about 0 s left",
+    ]
+
+
 def test_episodes_that_no_one_ends_are_counted_by_their_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stages, "LINE_INTERVAL_S", -1.0)
     shown, output = console(is_terminal=False)
