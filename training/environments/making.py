@@ -246,7 +246,8 @@ def register(spec: EnvironmentSpec) -> None:
         hint = f"near it: {', '.join(near)}" if near else "name the module that registers it with --module"
         module, colon, name = spec.id.partition(":")
         hint = f"give it as --module {module} --env {name}" if colon else hint
-        hint = hint if "-v" in spec.id else f"{hint}; if a callable made it, give that as the argument env in Python"
+        called = "if a callable makes it, give that in Python: as environment to train, as env to evaluate and promote"
+        hint = hint if "-v" in spec.id else f"{hint}; {called}"
         hint = f"name the module that registers it with --module: {spec.module_hint}" if spec.module_hint else hint
         raise UnknownEnvironment(f"no environment {spec.id!r} is registered with Gymnasium; {hint}")
 

@@ -100,6 +100,12 @@ def test_an_id_with_its_module_is_told_how_to_be_given() -> None:
         make_env(EnvironmentSpec("my_envs:Mine-v0"))
 
 
+def test_an_id_without_a_version_is_told_that_a_callable_may_make_it() -> None:
+    told = "if a callable makes it, give that in Python: as environment to train, as env to evaluate and promote"
+    with pytest.raises(UnknownEnvironment, match=told):
+        make_env(EnvironmentSpec("Warehouse"))
+
+
 def test_a_module_that_cannot_be_imported_is_named() -> None:
     with pytest.raises(UnknownEnvironment, match="module 'no_such_envs', which should register Mine-v0"):
         make_env(EnvironmentSpec("Mine-v0", module="no_such_envs"))
