@@ -1,7 +1,7 @@
 """`polserve.train` does what the command does, for a program that goes on afterwards."""
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -160,6 +160,14 @@ def test_an_observation_of_another_kind_is_refused(
         small.act(make())
 
 
+@pytest.fixture
+def ctrl_c_is_pythons() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt, also where these tests were started with it ignored, as in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class Stopped(Line):
     """An environment in whose 150th step, after those that it is tried for, somebody presses Ctrl-C."""
 
@@ -172,17 +180,18 @@ class Stopped(Line):
         return super().step(action)
 
 
+@pytest.mark.usefixtures("ctrl_c_is_pythons")
 def test_ctrl_c_saves_what_was_learned_and_resume_goes_on(tmp_path: Path, store: str) -> None:
     Stopped.steps = 0
-    before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt, match=r"stopped at step \d+; saved in .*: resume=True goes on"):
         train_small(tmp_path, store, environment=Stopped, name="line", steps=300)
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert (tmp_path / "checkpoint.pt").exists()
     version = train_small(tmp_path, store, environment=Stopped, name="line", steps=300, resume=True)
     assert MlflowClient(store).get_run(version.run_id).info.status == "FINISHED"
 
 
+@pytest.mark.usefixtures("ctrl_c_is_pythons")
 def test_ctrl_c_at_the_very_end_is_passed_on_with_the_version_written(
     tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
