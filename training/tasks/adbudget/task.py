@@ -90,7 +90,7 @@ def _write_report(account: Account, fit: "Fit | None", request: ReportRequest, n
     with narrator.stage("drawing the curves and the plans"):
         write_allocation_report(request.folder, request.name, regrets, fit)
     for line in regrets.lines:
-        narrator.say(f"regret {line.mean_regret:8.3%}, 95th percentile {line.p95_regret:8.3%}  {line.name}")
+        narrator.say(f"regret {line.mean_regret:z8.3%}, 95th percentile {line.p95_regret:z8.3%}  {line.name}")
     for difference in (regrets.to_best_rule, regrets.to_resolved):
         narrator.say(sentence(difference, regrets.policy.contexts, account.compared_by))
     policy = regrets.policy

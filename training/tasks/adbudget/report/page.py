@@ -56,8 +56,8 @@ def _page(name: str, report: RegretReport, fit: Fit | None, pictures: dict[str, 
     sold_in = html.escape(account.sales_unit)
     returned = "return on ad spend" if account.sales_unit == money else f"{sold_in} for each {money}"
     rows = "".join(
-        f"<tr><td>{html.escape(line.name)}</td><td>{line.contexts}</td><td>{line.mean_regret:.3%}</td>"
-        f"<td>{line.p95_regret:.3%}</td><td>{_amount(line.missed_sales)}</td><td>{line.budget_spent:.1%}</td>"
+        f"<tr><td>{html.escape(line.name)}</td><td>{line.contexts}</td><td>{line.mean_regret:z.3%}</td>"
+        f"<td>{line.p95_regret:z.3%}</td><td>{_amount(line.missed_sales)}</td><td>{line.budget_spent:.1%}</td>"
         f"<td>{_ratio(line.return_on_spend)}</td><td>{line.violations}</td></tr>"
         for line in report.lines
     )
