@@ -43,10 +43,15 @@ class Standardise:
     """Added to the variance; at 0, a number that was always the same becomes 0."""
     is_updated: bool = True
     """Whether training goes on to update the statistics; an evaluation never does."""
+    is_number: NDArray[np.bool_] | None = None
+    """Where (*shape) it is done, in an observation that has more than numbers in it; None for everywhere."""
 
     def __call__(self, observations: NDArray[Any]) -> NDArray[Any]:
         """Standardise observations (..., *shape)."""
-        return ((observations - self.mean) / np.sqrt(self.var + self.epsilon)).astype(np.float32)
+        standardised = (observations - self.mean) / np.sqrt(self.var + self.epsilon)
+        if self.is_number is None:
+            return standardised.astype(np.float32)
+        return np.where(self.is_number, standardised, observations).astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,16 +135,19 @@ def transformed(transforms: tuple[Transform, ...], observations: NDArray[Any]) -
     return observations
 
 
-def standardising(shape: tuple[int, ...]) -> tuple[Standardise, Rescale]:
+def standardising(shape: tuple[int, ...], is_number: NDArray[np.bool_] | None = None) -> tuple[Standardise, Rescale]:
     """Make transforms that standardise observations by statistics that are still to come, and bound the results.
 
     The bound is that of Stable-Baselines3's VecNormalize: a number that hardly ever changed must not drown the others.
     Nothing stands in for what was not seen yet, and nothing is added to a variance, as Gymnasium's wrapper does: at a
     mean of a million or a deviation of a millionth, either would outweigh what was seen.
+
+    Where `is_number` (*shape) is false, what is there stays as it is, in float64, which holds every category.
     """
-    whole = Standardise(np.zeros(shape), np.ones(shape), 0.0, 0.0)
-    bound = np.full(shape, MOST_DEVIATIONS)
-    return whole, Rescale(np.ones(shape), np.zeros(shape), -bound, bound, np.dtype(np.float32))
+    whole = Standardise(np.zeros(shape), np.ones(shape), 0.0, 0.0, is_number=is_number)
+    bound = np.full(shape, MOST_DEVIATIONS) if is_number is None else np.where(is_number, MOST_DEVIATIONS, np.inf)
+    dtype = np.dtype(np.float32 if is_number is None else np.float64)
+    return whole, Rescale(np.ones(shape), np.zeros(shape), -bound, bound, dtype)
 
 
 def rescaling(function: Callable[[Any], Any], before: Box, after: Box) -> Rescale | None:

@@ -34,6 +34,8 @@ class Encoding:
     is_category: NDArray[np.bool_]
     scale: NDArray[np.float32]
     """Factor of the number, where it is none of a category."""
+    is_number: NDArray[np.bool_]
+    """Which numbers of an observation, or of each of a stack, are neither of a category nor scaled."""
 
     @classmethod
     def of(cls, facts: EnvironmentFacts, environment_id: str) -> "Encoding | None":
@@ -48,6 +50,7 @@ class Encoding:
         n, start = layout.categories
         n = np.where((n == 2) & (start == 0), 0, n)  # noqa: PLR2004 - 0 or 1 is its own code
         scale = _scales(layout.parts, facts.emitted_space)
+        is_number = (layout.categories[0] == 0) & (scale == 1)
         if not n.any() and (scale == 1).all():
             return None
         if (total := int(np.maximum(n, 1).sum())) > MOST_INPUTS:
@@ -61,7 +64,7 @@ class Encoding:
         source = np.repeat(np.arange(len(n)), counts)
         first = np.repeat(np.cumsum(counts) - counts, counts)
         value = np.arange(len(source)) - first + start[source]
-        return cls(source, value, n[source] > 0, scale[source])
+        return cls(source, value, n[source] > 0, scale[source], is_number)
 
 
 def _scales(parts: Any, space: gym.Space[Any]) -> NDArray[np.float32]:

@@ -34,12 +34,19 @@ class Standardised(nn.Module):
         self.register_buffer("deviation", torch.tensor(np.sqrt(known.var + known.epsilon)))
         self.register_buffer("count", torch.tensor(known.count, dtype=torch.float64))
         self._epsilon = known.epsilon
+        self._is_number: Tensor | None
+        is_number = None if known.is_number is None else torch.from_numpy(known.is_number)
+        self.register_buffer("_is_number", is_number, persistent=False)
         self.is_updated = known.is_updated
         """Whether training adds to the statistics."""
 
     def forward(self, observation: Tensor) -> Tensor:
-        """Standardise observations (..., *shape) to float32."""
-        return ((observation.to(torch.float64) - self.mean) / self.deviation).to(torch.float32)
+        """Standardise observations (..., *shape) to float32; to float64 where some stay as they are."""
+        given = observation.to(torch.float64)
+        standardised = (given - self.mean) / self.deviation
+        if self._is_number is None:
+            return standardised.to(torch.float32)
+        return torch.where(self._is_number, standardised, given)
 
     @torch.no_grad()
     def add(self, observations: Tensor) -> None:

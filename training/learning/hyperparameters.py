@@ -88,7 +88,7 @@ class ReplayConfig:
     updates_per_vector_step: int = 4
     """Updates each time that all environments were stepped once."""
     checkpoint_replay: bool = True
-    """Save the replay with each checkpoint; without it a resumed run fills a new one first."""
+    """Save the replay with each checkpoint; without it a resumed run first fills a new one, by a quarter at most."""
 
     def __post_init__(self) -> None:
         """Check the ranges; raises InvalidOption."""
@@ -113,8 +113,8 @@ class NetworkConfig:
     pixels: Pixels = "unit"
     """Scale of a pixel x from 0 to 255: "unit" is x / 255, "guide" is (x - 128) / 128 - 1 as in Geron 2017."""
     standardise: bool = False
-    """Standardise observations that are vectors of numbers by their running means and deviations, which become a part
-    of the graph; images and categories have scales of their own."""
+    """Standardise the numbers of observations by their running means and deviations, which become a part of the graph;
+    images and categories have scales of their own."""
     mixed_precision: bool = False
     """Convolve in bfloat16 where the device is faster at it; the last layer stays in float32."""
 

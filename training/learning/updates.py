@@ -13,6 +13,12 @@ from polserve.training.learning.rewards import Factor, unchanged
 from polserve.training.learning.saved_state import to_arrays
 from polserve.training.learning.transitions import Trajectories, VectorStep
 
+REFILL = 0.25
+"""Part of the capacity up to which a resumed run fills a new replay with as much as the lost one held.
+
+NOTE: an agent that was trained from a million steps forgets much within minutes when it learns from a few thousand.
+"""
+
 
 class Learner(Protocol):
     """Makes updates from steps, when it has enough of them."""
@@ -39,29 +45,33 @@ class ReplayLearner:
         self._replay = replay
         self._config = config
         self._kept = 0
+        self._starts = config.learning_starts
 
     def observe(self, step: VectorStep, rng: np.random.Generator, reward_factor: Factor = unchanged) -> int:
         """Keep the step, whose reward is kept as it is; learn once there are enough."""
         self._replay.add(step)
         self._kept += int(step.is_real.sum())
-        if self._kept < self._config.learning_starts:
+        if self._kept < self._starts:
             return 0
         batches = self._replay.sample(rng, self._agent.sampling, self._config.updates_per_vector_step)
         self._agent.learn(replace(batches, reward_t=batches.reward_t * np.float32(reward_factor())))
         return len(batches.reward_t)
 
     def state(self) -> dict[str, Any]:
-        """Contents of the replay, unless they are not to be saved."""
+        """Contents of the replay; only how many they are where they are not to be saved."""
         if not self._config.checkpoint_replay:
-            return {}
+            return {"held": max(len(self._replay), self._starts)}
         return {"replay": self._replay.state(), "remembered": self._kept}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Restore the replay where it was saved."""
+        """Restore the replay where it was saved; else learn only when a new one has been filled."""
         if "replay" in state:
             replay = state["replay"]
             self._replay.load_state({**replay, "rows": to_arrays(replay["rows"])})
             self._kept = int(state["remembered"])
+        elif "held" in state:  # earlier versions did not keep it
+            enough = int(REFILL * self._config.replay_capacity)
+            self._starts = max(self._config.learning_starts, min(int(state["held"]), enough))
 
 
 class TrajectoryLearner:

@@ -175,15 +175,18 @@ def _spread(recipe: Recipe) -> ReturnSpread | ReturnScale | None:
 
 
 def _standardising(recipe: Recipe, facts: EnvironmentFacts, setup: TaskSetup) -> tuple[Transform, ...]:
-    """Make what standardises observations, where that is wanted and they are vectors of numbers that no task knows."""
-    box = facts.learned_space or facts.observation_space
-    view = _view(facts)
-    is_vector = view.channels is None and view.highest is None and Encoding.of(facts, recipe.environment.id) is None
+    """Make what standardises the numbers of observations, where that is wanted and no task knows what they are."""
     is_the_tasks = bool(setup.preprocessing or setup.features or setup.make_network)
-    if not recipe.network.standardise or not is_vector or is_the_tasks:
+    if not recipe.network.standardise or is_the_tasks:
         return ()
+    box = facts.learned_space or facts.observation_space
     shape = box.shape[1:] if recipe.environment.frames else box.shape
-    return standardising(shape)
+    encoding = Encoding.of(facts, recipe.environment.id)
+    if encoding is not None:
+        is_number = encoding.is_number.reshape(shape)
+        return standardising(shape, is_number) if is_number.any() else ()
+    view = _view(facts)
+    return standardising(shape) if view.channels is None and view.highest is None else ()
 
 
 @dataclass(frozen=True, slots=True)

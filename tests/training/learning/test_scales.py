@@ -2,18 +2,21 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary
 from numpy.typing import NDArray
 from rich.console import Console
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.training.environments.making import EnvironmentSpec
 from polserve.training.errors import CheckpointError
+from polserve.training.learning.encoding import Encoded
+from polserve.training.learning.graph_wrappers import GraphWrappers
 from polserve.training.learning.hyperparameters import RewardConfig
 from polserve.training.learning.return_spread import ReturnSpread
 from polserve.training.runs import checkpoint
@@ -23,8 +26,9 @@ from polserve.training.runs.identity import check_same_run, identity_of
 from polserve.training.runs.recipe import Recipe, with_options
 from polserve.training.runs.stages import Stages
 from polserve.training.runs.trainee import build_trainee
+from polserve.training.versions.export import export_policy
 from polserve.training.versions.onnx_policy import OnnxPolicy
-from tests.support.strangers import registered
+from tests.support.strangers import Line, registered
 from tests.support.vector_steps import taken
 
 FEW = ["steps=320", "evaluate_every=160", "selection_episodes=2", "evaluation_episodes=3", "learning_starts=64"]
@@ -86,6 +90,51 @@ def test_images_and_categories_keep_scales_of_their_own() -> None:
         trainee = build_trainee(small("dqn", EnvironmentSpec(environment), "max_evaluation_steps=20"), 0)
         assert not any("wrappers" in name for name in trainee.agent.weights())
         trainee.close()
+
+
+class Gears(Line):
+    """Numbers of odd units beside categories, one of them beyond what float32 holds, and beside pixels."""
+
+    observation_space = Dict(
+        {
+            "gear": Discrete(3, start=1 << 25),
+            "lamp": MultiBinary(1),
+            "pascals": Box(-np.inf, np.inf, (2,), np.float64),
+            "screen": Box(0, 255, (2, 2), np.uint8),
+        }
+    )
+
+    def look(self) -> Any:
+        return {
+            "gear": (1 << 25) + int(self.np_random.integers(3)),
+            "lamp": self.np_random.integers(2, size=1).astype(np.int8),
+            "pascals": self.np_random.normal([101_325.0, 3e-6], [40.0, 1e-6]),
+            "screen": self.np_random.integers(256, size=(2, 2)).astype(np.uint8),
+        }
+
+
+@pytest.mark.parametrize("frames", [0, 3])
+@pytest.mark.parametrize(("algorithm", "actions"), [("dqn", Discrete(2)), ("td3", Box(-1.0, 1.0, (1,)))])
+def test_numbers_beside_categories_are_standardised_and_categories_are_not(
+    algorithm: Algorithm, actions: gym.Space[Any], frames: int
+) -> None:
+    kind = type("Gears", (Gears,), {"action_space": actions})
+    with registered(kind) as spec:
+        trainee = build_trainee(small(algorithm, replace(spec, frames=frames), "learning_starts=96"), 0)
+        trainee.train()
+        observations = np.array(trainee.loop._collector._observation)  # noqa: SLF001
+        policy = trainee.agent.policy()
+        exported = export_policy(policy, pb.PolicySpec(), np.repeat(observations, 16, axis=0))
+        trainee.close()
+    assert exported.spec.parity.largest_value_difference < 1e-4
+    wrappers = next(module for module in policy.modules() if isinstance(module, GraphWrappers))
+    encoded = next(module for module in policy.modules() if isinstance(module, Encoded))
+    inputs = encoded(wrappers(torch.from_numpy(observations))).detach().numpy().reshape(len(observations), -1, 10)
+    assert (inputs[..., :3].sum(axis=2) == 1).all()  # one of three gears
+    assert set(inputs[..., 3].ravel()) <= {0.0, 1.0}
+    assert np.abs(inputs[..., 4:6]).max() < 5
+    assert (inputs[..., 4:6].std(axis=(0, 1)) > 0.02).all()
+    np.testing.assert_allclose(inputs[..., 6:].ravel() * 255, observations.reshape(-1, 8)[:, 4:].ravel(), rtol=1e-5)
 
 
 def test_a_run_of_an_earlier_version_is_resumed_only_without_what_it_lacked() -> None:
