@@ -14,10 +14,8 @@ from polserve.training.learning.saved_state import to_arrays
 from polserve.training.learning.transitions import Trajectories, VectorStep
 
 REFILL = 0.25
-"""Part of the capacity up to which a resumed run fills a new replay with as much as the lost one held.
-
-NOTE: an agent that was trained from a million steps forgets much within minutes when it learns from a few thousand.
-"""
+"""Part of the capacity up to which a resumed run fills a new replay with as much as the lost one held, so that it does
+not learn from the latest few thousand steps alone."""
 
 
 class Learner(Protocol):
