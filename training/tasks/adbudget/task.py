@@ -77,6 +77,7 @@ def _set_up(environment: EnvironmentSpec, games: SelectionGames, fit: "Fit | Non
 
 def _write_report(account: Account, fit: "Fit | None", request: ReportRequest, narrator: Narrator) -> dict[str, float]:
     """Write the page of the account, and say what the policy misses of the best plans."""
+    from polserve.training.tasks.adbudget.report.money_table import money_lines
     from polserve.training.tasks.adbudget.report.page import sentence, write_allocation_report
     from polserve.training.tasks.adbudget.report.regret import measure_regret, parts_of
 
@@ -89,6 +90,8 @@ def _write_report(account: Account, fit: "Fit | None", request: ReportRequest, n
         regrets = measure_regret(request.policy, account, request.episodes, fit, stage.advance)
     with narrator.stage("drawing the curves and the plans"):
         write_allocation_report(request.folder, request.name, regrets, fit)
+    for said in money_lines(regrets.next_money, account):
+        narrator.say(said)
     for line in regrets.lines:
         narrator.say(f"regret {line.mean_regret:z8.3%}, 95th percentile {line.p95_regret:z8.3%}  {line.name}")
     for difference in (regrets.to_best_rule, regrets.to_resolved):

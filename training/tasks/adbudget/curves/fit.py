@@ -64,6 +64,8 @@ class Fit:
     """What advertising sells today, by the trend of the last days, as a multiple of a day of average demand."""
     ensemble_levels: tuple[float, ...]
     """The level of today by each member of the ensemble."""
+    members_today: tuple[tuple[Channel, ...], ...]
+    """The channels by each of the fits that the intervals are made of, of any slope, at its own level of today."""
     curves: tuple[Curve, ...]
     daily_spend: tuple[float, float]
     """5th and 95th percentile of the account's spend on the days that it spent."""
@@ -159,6 +161,7 @@ def fit_response(
         ensemble=tuple(model.channels(world) for world in worlds),
         level=model.level_today(best.parameters),
         ensemble_levels=tuple(model.level_today(world) for world in worlds),
+        members_today=tuple(_at_level(model.channels(draw), model.level_today(draw)) for draw in draws),
         curves=_curves(model, best, intervals, model.lifts(alone), is_steep),
         daily_spend=(float(np.quantile(used, 0.05)), float(np.quantile(used, 0.95))),
         history=history,

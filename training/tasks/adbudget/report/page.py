@@ -14,7 +14,9 @@ from matplotlib.figure import Figure
 from polserve.training.tasks.adbudget.accounts import Account
 from polserve.training.tasks.adbudget.curves.fit import Fit
 from polserve.training.tasks.adbudget.report.figures import fitted_sales, parts_of_sales, plans, response_curves
+from polserve.training.tasks.adbudget.report.money_table import money_section
 from polserve.training.tasks.adbudget.report.regret import Difference, RegretReport
+from polserve.training.tasks.adbudget.report.wording import amount, ratio
 
 PAGE = "allocation.html"
 
@@ -35,6 +37,7 @@ def write_allocation_report(folder: Path, name: str, report: RegretReport, fit: 
         "lines": [asdict(line) for line in report.lines],
         "differences": [asdict(difference) for difference in (report.to_best_rule, report.to_resolved)],
         "largest_gap": report.largest_gap,
+        "next_money": asdict(report.next_money),
     }
     if fit is not None:
         figures["fit"] = _fit_figures(fit)
@@ -57,8 +60,8 @@ def _page(name: str, report: RegretReport, fit: Fit | None, pictures: dict[str, 
     returned = "return on ad spend" if account.sales_unit == money else f"{sold_in} for each {money}"
     rows = "".join(
         f"<tr><td>{html.escape(line.name)}</td><td>{line.contexts}</td><td>{line.mean_regret:z.3%}</td>"
-        f"<td>{line.p95_regret:z.3%}</td><td>{_amount(line.missed_sales)}</td><td>{line.budget_spent:.1%}</td>"
-        f"<td>{_ratio(line.return_on_spend)}</td><td>{line.violations}</td></tr>"
+        f"<td>{line.p95_regret:z.3%}</td><td>{amount(line.missed_sales)}</td><td>{line.budget_spent:.1%}</td>"
+        f"<td>{ratio(line.return_on_spend)}</td><td>{line.violations}</td></tr>"
         for line in report.lines
     )
     said = "".join(
@@ -70,8 +73,10 @@ def _page(name: str, report: RegretReport, fit: Fit | None, pictures: dict[str, 
 body {{ font-family: sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em }} img {{ max-width: 100% }}
 table {{ border-collapse: collapse }} tr + tr {{ border-top: 1px solid #ddd }}
 td, th {{ padding: .2em .8em; text-align: right }} td:first-child, th:first-child {{ text-align: left }}
+.whole td {{ white-space: nowrap }}
 </style></head><body>
 <h1>{html.escape(name)}: {len(account.channels)} channels, {account.horizon_days} days, {money}</h1>
+{money_section(report.next_money, account)}
 <h2>What it misses of the best plan</h2>
 <p>Regret is the share of the best plan's {account.compared_by}, within the horizon, that was missed. The optimum is
 certified: no plan has more than it by more than a share of {report.largest_gap:.1e}. Contexts are budgets of
@@ -96,16 +101,6 @@ above, prefer it wherever a solver can run.</li>
 small the regret.</li>
 <li>It values nothing after the horizon, so that spends fall towards its end.</li></ul></body></html>
 """
-
-
-def _amount(sales: float) -> str:
-    """Write sales in whole units, and with three digits where there are few."""
-    return f"{sales:,.0f}" if abs(sales) >= 100 else f"{sales:.3g}"  # noqa: PLR2004
-
-
-def _ratio(returned: float) -> str:
-    """Write a return with two decimals, and with three digits where it is small, as orders for each EUR are."""
-    return f"{returned:.2f}" if abs(returned) >= 1 else f"{returned:.3g}"
 
 
 def _uncertainty(account: Account) -> str:
@@ -137,7 +132,7 @@ def _target(account: Account) -> str:
         return ""
     unit = "" if account.sales_unit == account.currency else f" {html.escape(account.sales_unit)}"
     return (
-        f"<p>Money that returns less than {_ratio(account.target_marginal)}{unit} for each unit is not spent: this "
+        f"<p>Money that returns less than {ratio(account.target_marginal)}{unit} for each unit is not spent: this "
         "times the spends is the target's return. So spending too much costs as spending too little does.</p>"
     )
 
@@ -181,8 +176,8 @@ def _fit_section(fit: Fit, pictures: dict[str, Figure], money: str) -> str:
     daily, fitted, actual = fit.decomposition.daily, float(fit.expected.mean()), float(fit.history.sales.mean())
     spent = dict(zip(fit.history.channels, fit.history.spends.mean(axis=0).tolist(), strict=True))
     rows = "".join(
-        f"<tr><td>{html.escape(name)}</td><td>{sales:,.2f}</td><td>{sales / fitted:.1%}</td>"
-        + (f"<td>{spent[name]:,.2f}</td><td>{_ratio(sales / spent[name])}</td></tr>" if name in spent else "</tr>")
+        f"<tr><td>{html.escape(name)}</td><td>{sales:z,.2f}</td><td>{sales / fitted:z.1%}</td>"
+        + (f"<td>{spent[name]:,.2f}</td><td>{ratio(sales / spent[name])}</td></tr>" if name in spent else "</tr>")
         for name, sales in daily.items()
     )
     sums = {"all of these, fitted": fitted, "what nothing explains": actual - fitted, "actual sales": actual}

@@ -30,6 +30,7 @@ from polserve.training.tasks.adbudget.plans.rules import (
     regret,
     worth,
 )
+from polserve.training.tasks.adbudget.report.next_money import NextMoney, find_next_money
 
 WORLD_CONTEXTS = 20
 """Contexts that are played in each of the worlds that a history allows."""
@@ -104,6 +105,8 @@ class RegretReport:
     own: Floats  # (days, channels), the policy's
     largest_gap: float
     """Relative, of the optima: no plan sells more than they do by more than this."""
+    next_money: NextMoney
+    """What the next unit of money returns on each channel, today and in the best steady plan."""
 
     @property
     def lines(self) -> tuple[Line, ...]:
@@ -164,6 +167,7 @@ def measure_regret(
         best=plans[0].spends,
         own=played[POLICY][0][0],
         largest_gap=max(plan.relative_gap for plan in plans),
+        next_money=find_next_money(account, fit),
     )
 
 

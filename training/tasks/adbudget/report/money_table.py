@@ -1,0 +1,126 @@
+"""What the next unit of money returns on each channel, as a table of the page and as lines of the terminal."""
+
+import html
+from collections.abc import Mapping
+
+from polserve.training.tasks.adbudget.accounts import Account
+from polserve.training.tasks.adbudget.curves.curve import Verdict
+from polserve.training.tasks.adbudget.report.next_money import ChannelMoney, Estimate, NextMoney, SteadySpend
+from polserve.training.tasks.adbudget.report.wording import amount, change, ratio
+
+VERDICTS: Mapping[Verdict, str] = {
+    "identified": "identified by an experiment",
+    "interval": "given no confounding",
+    "confounded": "CONFOUNDED",
+    "not identified": "NOT identified",
+}
+"""How far each curve can be trusted, in few words."""
+NOTHING = "&ndash;"
+UNSEEN = "*"
+"""Mark of a spend beyond those that were observed."""
+SAME = 1e-3
+"""Part of a sum of money by which another may differ and count as the same."""
+
+
+def money_lines(found: NextMoney, account: Account) -> list[str]:
+    """Sentences on each channel, and on what the plan's spends would bring in place of today's."""
+    lines = []
+    for channel in found.channels:
+        said = f"best steady plan {_at(channel.planned, account)}"
+        if channel.today is not None:
+            said = f"last {found.days} days {_at(channel.today, account)}; {said}"
+        lines.append(f"{channel.channel}: {said}")
+    return lines if found.gain is None else [*lines, _gain(found, found.gain, account)]
+
+
+def money_section(found: NextMoney, account: Account) -> str:
+    """Table of the channels with spends, marginal returns, the best plan and the target, and what to know of them."""
+    money = html.escape(account.currency)
+    unit = "" if account.sales_unit == account.currency else f" ({html.escape(account.sales_unit)})"
+    returns = f"<th>the next {money} returns there{unit}</th>"
+    has_history = found.gain is not None
+    today = f"<th>spend a day, last {found.days} days ({money})</th>{returns}" if has_history else ""
+    target = f"<th>target{unit}</th>" if account.target_marginal else ""
+    curve = "<th>curve</th>" if has_history else ""
+    rows = "".join(_row(channel, account) for channel in found.channels)
+    gain = "" if found.gain is None else _gain(found, found.gain, account)
+    said = f"<p>{html.escape(gain[0].upper() + gain[1:])}.</p>" if gain else ""
+    return f"""<h2>What the next {money} returns</h2>
+<table class="whole"><tr><th>channel</th>{today}
+<th>best steady plan's spend a day ({money})</th>{returns}{target}{curve}</tr>{rows}
+</table>{said}
+<p>{html.escape(" ".join(_notes(found, account)))}</p>"""
+
+
+def _row(channel: ChannelMoney, account: Account) -> str:
+    cells, change_ = [html.escape(channel.channel)], ""
+    if channel.today is not None:
+        cells += [_money(channel.today), _returned(channel.today)]
+        change_ = f" ({change(channel.planned.money - channel.today.money)})"
+    cells += [_money(channel.planned) + change_, _returned(channel.planned)]
+    cells += [ratio(account.target_marginal)] if account.target_marginal else []
+    cells += [] if channel.verdict is None else [VERDICTS[channel.verdict]]
+    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+
+
+def _money(spend: SteadySpend) -> str:
+    return amount(spend.money) + (UNSEEN if spend.is_extrapolated else "")
+
+
+def _returned(spend: SteadySpend) -> str:
+    """Write what the next unit returns, with its interval."""
+    if spend.returned is None:
+        return NOTHING
+    interval = spend.returned.interval
+    return ratio(spend.returned.value) + (f" ({ratio(interval[0])} to {ratio(interval[1])})" if interval else "")
+
+
+def _at(spend: SteadySpend, account: Account) -> str:
+    if spend.returned is None:
+        return f"{_money(spend)} a day"
+    interval = " (90 % interval " if spend.returned.interval else ""
+    returned = _returned(spend).replace(" (", interval) if interval else _returned(spend)
+    return f"{_money(spend)} a day, where the next {account.currency} returns {returned}"
+
+
+def _gain(found: NextMoney, gain: Estimate, account: Account) -> str:
+    """Say what the plan's spends bring in place of today's, and how sure that is."""
+    today = sum(channel.today.money for channel in found.channels if channel.today is not None)
+    planned = sum(channel.planned.money for channel in found.channels)
+    is_same = abs(planned - today) < SAME * max(today, planned)
+    money = f"the same {amount(planned)}" if is_same else f"{amount(planned)} in place of {amount(today)}"
+    said = (
+        f"with {money} {account.currency} a day, the best steady plan adds {amount(gain.value)} {account.sales_unit} a "
+        f"day to the {account.compared_by} of the last {found.days} days' split"
+    )
+    if gain.interval is not None:
+        low, high = gain.interval
+        said += f", 90 % interval {amount(low)} to {amount(high)}, above 0 by {found.agreeing:.0%} of the fits"
+        said += "" if low > 0 else ", so that it is not known whether moving money pays"
+    doubtful = [each.channel for each in found.channels if each.verdict in {"confounded", "not identified"}]
+    return said + (f"; not to be trusted before an experiment: {', '.join(doubtful)}" if doubtful else "")
+
+
+def _notes(found: NextMoney, account: Account) -> list[str]:
+    """Say what the table's columns are."""
+    money = account.currency
+    today = "" if found.gain is None else ", at today's level"
+    steady = (
+        f"The next {money} is one more a day that goes on: it returns what it adds to the sales a day once all that "
+        f"carries over has arrived, at average demand{today}, without events."
+    )
+    if account.target_marginal:
+        plan = f"spends up to {amount(found.money)} {money} a day as long as the next {money} returns the target"
+    elif found.gain is None:
+        plan = f"splits {amount(found.money)} {money} a day, the middle of the budgets, so that it sells most"
+    else:
+        plan = "splits the same money so that it sells most"
+    notes = [steady, f"The plan {plan} if it goes on, beyond any horizon."]
+    if found.gain is not None:
+        notes.append("What it changes stands in brackets behind its spends.")
+        notes.append("Intervals hold 90 % of the fits that the curves' intervals are made of.")
+    elif account.ensemble:
+        notes.append("Intervals hold 90 % of the draws.")
+    if any(spend and spend.is_extrapolated for each in found.channels for spend in (each.today, each.planned)):
+        notes.append(f"{UNSEEN} No day of the history spent so much, or so little: the curve is an extrapolation.")
+    return notes
