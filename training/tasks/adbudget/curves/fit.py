@@ -2,7 +2,7 @@
 
 Sales are fitted by least squares with weak priors, beside trend, season, weekday, events and prices. Then they are
 fitted again, to sales with other noise around other priors' means (randomise-then-optimise: Bardsley et al. 2014);
-the noise is drawn in blocks from the residuals, which may persist. Where those fits disagree, the history does not say
+the noise persists from day to day as far as the history tells. Where those fits disagree, the history does not say
 what the curve is, and the fit says so. Intervals are of curves of any slope; the curves that are planned with are
 concave, unless the history asks for steeper ones.
 """
@@ -37,8 +37,6 @@ ALONE = 30
 """Fits to the history without its lift tests, to see whether the tests contradict it."""
 FEWEST_MEMBERS = 20
 """Fewer tell too little of an interval to say that a curve leaves it."""
-BLOCK_DAYS = 14
-"""Residuals of neighbouring days resemble each other, and are drawn together."""
 WIDENING = 1.25
 """Times the noise that was seen: without it, intervals are too narrow."""
 NO_CHANCE = 6.0
@@ -186,12 +184,13 @@ def fit_again(
         The parameters (members, all) of each fit; `report` is called after each.
     """
     sales = model.history.sales / model.mean_sales
-    noise = (sales - best.prediction.values[: len(sales)]) / best.deviation
+    residual = sales - best.prediction.values[: len(sales)]
     draws = []
     for _ in range(members):
-        drawn = WIDENING * _blocks(noise[model.is_fitted], len(noise), rng)
+        noise = replace(best.noise, kept=best.persistence.draw(rng))
+        drawn = WIDENING * noise.draw(residual, model.is_fitted, rng)
         found = WIDENING * rng.normal(size=len(model.lift_tests))
-        observed = model.observed(sales + drawn * best.deviation, best.deviation, found)
+        observed = model.observed(sales + drawn, noise, found)
         prior = best.prior.draw(rng, WIDENING)
         again = [model.fit(observed, start, prior) for start in (best.prediction, *best.rivals)]
         draws.append(min(again, key=lambda fit: fit[1])[0].parameters)
@@ -221,13 +220,6 @@ def _surprises(history: History, expected: Floats, surprise: Floats) -> tuple[tu
     order = np.argsort(-np.abs(surprise))[:MOST_SURPRISES]
     days = [int(day) for day in order if abs(surprise[day]) > NO_CHANCE and expected[day] > 0]
     return tuple((history.first_day + timedelta(days=day), float(history.sales[day] / expected[day])) for day in days)
-
-
-def _blocks(noise: Floats, days: int, rng: np.random.Generator) -> Floats:
-    """Draw noise for as many days, in blocks of neighbouring ones."""
-    count = -(-days // BLOCK_DAYS)
-    starts = rng.integers(0, len(noise) - BLOCK_DAYS + 1, count)
-    return np.concatenate([noise[start : start + BLOCK_DAYS] for start in starts])[:days]
 
 
 def _outside(model: SalesModel, best: Best, intervals: Sequence[Band]) -> NDArray[np.bool_]:

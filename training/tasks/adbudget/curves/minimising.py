@@ -46,7 +46,16 @@ class Observed:
     """What a prediction is held against."""
 
     values: Floats  # (rows,)
-    weights: Floats  # (rows,), one over the standard deviation
+    own: Floats  # (rows,)
+    """Weight of each row."""
+    eve: Floats  # (rows,)
+    """Weight of the row before, by what a row's noise keeps of that one's; 0 for the first row."""
+
+    def whiten(self, rows: Floats) -> Floats:
+        """Turn rows (rows, ...) into such whose noise is independent and of standard deviation 1."""
+        found = self.own * rows.T
+        found[..., 1:] -= self.eve[1:] * rows.T[..., :-1]
+        return np.asarray(found.T)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +102,8 @@ def _step(here: _Point, prior: Prior, damping: float) -> Floats:
 
 
 def _point(prediction: Prediction, observed: Observed, prior: Prior) -> _Point:
-    residual = (prediction.values - observed.values) * observed.weights
-    derivatives = prediction.derivatives * observed.weights[:, None]
+    residual = observed.whiten(prediction.values - observed.values)
+    derivatives = observed.whiten(prediction.derivatives)
     distance = (prediction.parameters - prior.mean) / prior.deviation
     curvature = derivatives.T @ derivatives
     curvature.flat[:: len(distance) + 1] += prior.deviation**-2

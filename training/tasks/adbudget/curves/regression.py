@@ -20,6 +20,7 @@ from polserve.training.tasks.adbudget.contexts import DAYS_A_WEEK
 from polserve.training.tasks.adbudget.curves.demand import SEASON_LEAST_DAYS, make_design
 from polserve.training.tasks.adbudget.curves.lift import LiftRows, LiftTest
 from polserve.training.tasks.adbudget.curves.minimising import Observed, Prediction, Prior, minimise
+from polserve.training.tasks.adbudget.curves.persistence import Noise
 from polserve.training.tasks.adbudget.curves.response import Channel, Floats
 from polserve.training.tasks.adbudget.history.history import History
 
@@ -131,14 +132,23 @@ class SalesModel:
         lifts = self.lift.predict(*parameters[own])
         return Prediction(parameters, np.concatenate([sales, lifts]), np.concatenate([derivatives, rows]))
 
-    def observed(self, sales: Floats, deviation: Floats, lift_noise: Floats | float = 0.0) -> Observed:
-        """Put together what is fitted: `sales` (days,), whose noise has a `deviation` (days,), and lift tests.
+    def observed(self, sales: Floats, noise: Noise, lift_noise: Floats | float = 0.0) -> Observed:
+        """Put together what is fitted: `sales` (days,), in mean sales, with their noise, and lift tests.
 
-        Sales and deviation are in mean sales; `lift_noise` (tests,), in standard errors, is added to what tests found.
+        `lift_noise` (tests,), in standard errors, is added to what tests found.
         """
         lifts = self.lift.sales_change + lift_noise / self.lift.weights
-        weights = np.concatenate([self.is_fitted / deviation, self.lift.weights])
-        return Observed(np.concatenate([sales, lifts]), weights)
+        own, eve = noise.weights
+        return Observed(
+            np.concatenate([sales, lifts]),
+            np.concatenate([self.is_fitted * own, self.lift.weights]),
+            np.concatenate([self.is_fitted * eve, np.zeros_like(lifts)]),
+        )
+
+    def follows(self, is_ordinary: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Tell which days (days,) are fitted and ordinary, as the day before is."""
+        known = self.is_fitted & is_ordinary
+        return np.asarray(known & np.roll(known, 1) & (np.arange(len(known)) > 0))
 
     def fit(self, observed: Observed, start: Floats | Prediction, prior: Prior) -> tuple[Prediction, float]:
         """Find the parameters that explain best what was observed; return what they predict, and the cost."""

@@ -9,7 +9,7 @@ from polserve.training.tasks.adbudget.curves.regression import SalesModel
 
 EVIDENCE = 14.0
 """Squared standard deviations by which concave curves must explain the history worse: three standard errors, of noise
-that is widened by a quarter since it may persist."""
+that is widened by a quarter as that of the intervals is."""
 
 
 def steep_channels(model: SalesModel, best: Best) -> NDArray[np.bool_]:
@@ -39,5 +39,5 @@ def _concave_misfit(model: SalesModel, best: Best, is_steep: NDArray[np.bool_]) 
 
 def _misfit(prediction: Prediction, best: Best) -> float:
     """Sum of the squared residuals, in standard deviations of the noise."""
-    residual = (prediction.values - best.observed.values) * best.observed.weights
+    residual = best.observed.whiten(prediction.values - best.observed.values)
     return float(residual @ residual)
