@@ -5,13 +5,16 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import lfilter
 
 from polserve.training.tasks.adbudget.accounts import CHANNELS
 from polserve.training.tasks.adbudget.contexts import WEEKDAY_DEMAND
 from polserve.training.tasks.adbudget.curves.response import Channel, Response, geometric_adstock
 from polserve.training.tasks.adbudget.history.history import History, Truth, simulate_history
 
-Kind: TypeAlias = Literal["clean", "season", "growth", "both", "collinear", "dead", "logistic", "s-shaped"]
+Kind: TypeAlias = Literal[
+    "clean", "season", "growth", "both", "collinear", "dead", "logistic", "s-shaped", "autocorrelated"
+]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 CONCAVE = KINDS[:6]
 """Kinds whose curves both polserve and its rival have in their families."""
@@ -26,6 +29,8 @@ GROWTH = 1.4
 """Of sales, in a year."""
 NOISE = 0.05
 """Standard deviation of the logarithm of a day's sales."""
+NOISE_KEPT = 0.9
+"""Share of the noise of the day before that autocorrelated noise keeps; its standard deviation is as of the other."""
 COLLINEAR_NOISE = 0.25
 """Standard deviation of the logarithm of two channels' spends to each other: their correlation is about 0.95."""
 DAYS_A_YEAR = 365.25
@@ -67,7 +72,7 @@ def simulate(kind: Kind, seed: int) -> Simulated:
     sold = response.sales(geometric_adstock(spends, response.retention)).sum(axis=1)
     expected = demand * (base + sold) if seed % 2 else demand * base + sold
     week = np.array(WEEKDAY_DEMAND)[history.weekday]
-    sales = week * expected * rng.lognormal(-(NOISE**2) / 2, NOISE, DAYS)
+    sales = week * expected * _noise(kind, rng)
     return Simulated(replace(history, spends=spends, sales=sales), channels)
 
 
@@ -96,3 +101,12 @@ def _demand(kind: Kind, rng: np.random.Generator) -> Floats:
     if kind in {"growth", "both"}:
         demand *= GROWTH**years
     return np.asarray(demand / demand.mean())
+
+
+def _noise(kind: Kind, rng: np.random.Generator) -> Floats:
+    """Factors on the sales of each day (days,), of mean 1."""
+    new = rng.normal(0, NOISE, DAYS)
+    if kind == "autocorrelated":
+        new[1:] *= np.sqrt(1 - NOISE_KEPT**2)
+        new = lfilter([1.0], [1.0, -NOISE_KEPT], new)
+    return np.asarray(np.exp(new - NOISE**2 / 2))

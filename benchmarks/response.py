@@ -1,6 +1,6 @@
 """How often the intervals of fitted response curves hold the truth, on histories that are made to mislead.
 
-Histories of eight kinds are simulated and fitted. Of each kind the program prints how many of the nominal 90 %
+Histories of nine kinds are simulated and fitted. Of each kind the program prints how many of the nominal 90 %
 intervals hold the truth at half, once and one and a half times the mean spend, what the fit says of the curves, and
 how far they are from the truth. With --results, a file keeps what was fitted, and a later call goes on where an
 earlier one ended.
