@@ -10,6 +10,7 @@ from functools import cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from polserve.protos.shared.names import BUDGET_COMPONENTS
@@ -23,6 +24,8 @@ MOST_DEMAND = 100.0
 """To an ordinary day; what is above counts as this, so that no request overflows float32."""
 LEAST_PART = 0.1
 """Part of the reference plan that is split by half saturations where the best plan leaves a channel out, or nearly."""
+LEAST_SHARE = 1e-9
+"""What is divided by where no channel acts within the horizon any more."""
 SMALL = 0.02
 """Part of a half saturation that is added before a logarithm is taken."""
 
@@ -63,12 +66,20 @@ class _Known(torch.nn.Module):
         self.register_buffer("ceiling", _constant(reference_ceiling(account)), persistent=False)
         self.has_target = account.target_marginal > 0
         lag = torch.tensor(response.lag_days, dtype=torch.float32)
+        self.has_lag = bool(response.lag_days.any())
         self.lag: Tensor
         self.register_buffer("lag", lag, persistent=False)
 
-    def plan(self, today: Tensor, pace: Tensor) -> Tensor:
-        """Spends (n, channels) of the reference plan; a target holds them where more would return too little."""
-        planned = pace * self.share
+    def plan(self, request: Request, today: Tensor, pace: Tensor) -> Tensor:
+        """Spends (n, channels) of the reference plan; a target holds them where more would return too little.
+
+        What would act after the horizon, because of a lag, is given to the other channels.
+        """
+        share = self.share
+        if self.has_lag:
+            share = share * (request.days_left > self.lag)
+            share = share / share.sum(dim=1, keepdim=True).clamp(min=LEAST_SHARE)
+        planned = pace * share
         return torch.minimum(planned, self.ceiling * today) if self.has_target else planned
 
     def pace(self, request: Request) -> tuple[Tensor, Tensor, Tensor]:
@@ -99,7 +110,7 @@ class AllocationFeatures(Features):
         left = request.days_left
         adstock = (request.spends * self.weights).sum(dim=2)
         even = request.remaining / left
-        planned = account.plan(today, pace)
+        planned = account.plan(request, today, pace)
         acting = (left - account.lag).clamp(min=1.0)
         days = torch.arange(DAYS_A_WEEK, device=observation.device)
         return torch.cat(
@@ -137,15 +148,15 @@ class SpendPlan(torch.nn.Module):
         request = Request(observation.to(torch.float32))
         today, _, pace = self.account.pace(request)
         cap = self.account.cap_factor * request.total / request.horizon_days.clamp(min=1.0)
-        return torch.minimum(self.account.plan(today, pace) * (1 + action).square(), cap)
+        return torch.minimum(self.account.plan(request, today, pace) * (1 + action).square(), cap)
 
 
 @cache  # a learner asks for it several times
 def reference_share(account: Account) -> Floats:
-    """Split (channels,) of the best plan for a middling budget, over the whole horizon."""
+    """Split (channels,) of the best plan for a middling budget, on the days whose spends act within the horizon."""
     low, high = account.daily_budget
     middling = _ordinary(account, (low + high) / 2)
-    spends = solve(middling).spends.sum(axis=0)
+    spends = solve(middling).spends.sum(axis=0) / _acting_days(middling)
     usual = np.array([channel.half_saturation for channel in account.channels])
     share = spends / spends.sum() if spends.sum() > 0 else usual / usual.sum()
     least = LEAST_PART * usual / usual.sum()
@@ -164,7 +175,7 @@ def reference_ceiling(account: Account) -> Floats:
     if account.target_marginal:
         middling = _ordinary(account, account.daily_budget[1])
         ample = replace(middling, budget=sum(middling.caps) * middling.horizon_days)
-        spends = solve(ample).spends.sum(axis=0) / middling.day_demand.sum()
+        spends = solve(ample).spends.sum(axis=0) / middling.day_demand.sum() / _acting_days(middling)
         ceiling = np.maximum(spends, LEAST_PART * middling.response.half_saturation)
     ceiling.flags.writeable = False
     return ceiling
@@ -174,6 +185,21 @@ def _ordinary(account: Account, daily: float) -> Context:
     """Context of the account's own curves, without events, whose budget is `daily` a day."""
     known = replace(account, daily_budget=(daily, daily), event_probability=0.0, ensemble=(), drift=0.0)
     return known.draw(np.random.default_rng(0))
+
+
+def _acting_days(context: Context) -> Floats:
+    """Share of the days (channels,) whose spends act within the horizon, for each channel's lag; 1 without one."""
+    days = context.horizon_days
+    return np.asarray(np.maximum(days - context.response.lag_days, 1) / days)
+
+
+def acting_share(share: Floats, lag_days: NDArray[np.int64], days_left: NDArray[np.int64]) -> Floats:
+    """Split (n, days, channels) of which no spend acts after the horizon, for `days_left` (n, days) of it.
+
+    `share` is (channels,), `lag_days` (n, channels).
+    """
+    acting = share * (days_left[:, :, None] > lag_days[:, None])
+    return np.asarray(acting / np.maximum(acting.sum(axis=2, keepdims=True), LEAST_SHARE))
 
 
 def _later_demand(week: Tensor, longest: int) -> Tensor:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from polserve.training.errors import InvalidOption, require
 from polserve.training.tasks.adbudget.curves.response import Channel, Floats, Response
@@ -106,6 +107,11 @@ class Context:
         acting = days[:, None] + np.array([channel.lag_days for channel in self.channels])
         known = np.take_along_axis(demand, np.minimum(acting, self.horizon_days - 1), axis=0)
         return np.where(acting < self.horizon_days, known, 0.0)
+
+    @property
+    def is_earning(self) -> NDArray[np.bool_]:
+        """Whether each day's spends (days, channels) act within the horizon: after a lag, those of its end do not."""
+        return np.asarray(np.cumsum(self.spend_demand[::-1], axis=0)[::-1] > 0)
 
     @property
     def initial_adstock(self) -> Floats:

@@ -14,7 +14,7 @@ from polserve.training.errors import UnsupportedEnvironment
 from polserve.training.learning.collector import ChooseActions
 from polserve.training.learning.scores import Score, SelectionGames
 from polserve.training.tasks.adbudget.accounts import Account
-from polserve.training.tasks.adbudget.allocator import SpendPlan, reference_ceiling, reference_share
+from polserve.training.tasks.adbudget.allocator import SpendPlan, acting_share, reference_ceiling, reference_share
 from polserve.training.tasks.adbudget.campaigns import Campaigns
 from polserve.training.tasks.adbudget.contexts import DAYS_A_WEEK
 from polserve.training.tasks.adbudget.curves.response import Floats
@@ -126,27 +126,37 @@ class Forecast:
         """Forecast of each campaign (n,); 0 where no day is left. Today's demand may be known, or expected."""
         campaigns = self._campaigns
         left = campaigns.horizon_days - campaigns.day
-        spend = np.minimum((campaigns.remaining / np.maximum(left, 1))[:, None] * self._share, campaigns.caps)
-        spend = np.minimum(spend, self._ceiling)
+        is_left = self._ahead < left[:, None]
+        spend = self._spend(left)
         adstock = self._adstock(spend)
         demand = self._week[(campaigns.weekday[:, None] + self._ahead) % DAYS_A_WEEK] * self._mean_event
         if is_demand_known:
             demand[:, 0] *= campaigns.today() / self._mean_event
-        demand *= self._ahead < left[:, None]
+        demand *= is_left
         sales = campaigns.response.sales(adstock.swapaxes(0, 1)).sum(axis=2).T
-        asked = campaigns.target_marginal * spend.sum(axis=1) * np.maximum(left, 0)
+        asked = campaigns.target_marginal * (spend.sum(axis=2) * is_left).sum(axis=1)
         return np.asarray((demand * sales).sum(axis=1) - asked)
 
+    def _spend(self, left: NDArray[np.int64]) -> Floats:
+        """Spends (n, days ahead, channels) of what is left in equal parts, of which none acts after the horizon."""
+        campaigns = self._campaigns
+        lag = campaigns.response.lag_days
+        even = (campaigns.remaining / np.maximum(left, 1))[:, None, None]
+        share = acting_share(self._share, lag, left[:, None] - self._ahead) if lag.any() else self._share
+        spend = np.minimum(np.minimum(even * share, campaigns.caps[:, None]), self._ceiling)
+        return np.broadcast_to(spend, (len(left), len(self._ahead), len(self._share)))
+
     def _adstock(self, spend: Floats) -> Floats:
-        """Adstock (n, days ahead, channels) that acts, where each day spends `spend` (n, channels)."""
+        """Adstock (n, days ahead, channels) that acts, by the days' spends (n, days ahead, channels)."""
         campaigns = self._campaigns
         retention, lag = campaigns.response.retention, campaigns.response.lag_days
-        if not lag.any():
+        if not lag.any():  # each day spends the same
             kept = retention[:, None] ** (self._ahead[:, None] + 1.0)
-            return np.asarray(kept * campaigns.adstock[:, None] + (1 - kept) * spend[:, None])
+            return np.asarray(kept * campaigns.adstock[:, None] + (1 - kept) * spend)
         days, carried = [], campaigns.acting_adstock
         for ahead in self._ahead:
             pending = np.take_along_axis(campaigns.spent, np.maximum(lag - 1 - ahead, 0)[..., None], axis=2)[..., 0]
-            carried = retention * carried + (1 - retention) * np.where(ahead < lag, pending, spend)
+            begun = np.take_along_axis(spend, np.maximum(ahead - lag, 0)[:, None], axis=1)[:, 0]
+            carried = retention * carried + (1 - retention) * np.where(ahead < lag, pending, begun)
             days.append(carried)
         return np.stack(days, axis=1)

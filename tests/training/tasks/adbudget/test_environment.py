@@ -12,8 +12,8 @@ from gymnasium.utils.env_checker import check_env
 from polserve.training.environments.making import EnvironmentSpec, make_env, make_vec
 from polserve.training.errors import InvalidOption, UnsupportedEnvironment
 from polserve.training.learning.scores import SelectionGames
-from polserve.training.tasks.adbudget.accounts import account_from, account_of, default_account
-from polserve.training.tasks.adbudget.allocator import AllocationFeatures, SpendPlan, reference_share
+from polserve.training.tasks.adbudget.accounts import Account, account_from, account_of, default_account
+from polserve.training.tasks.adbudget.allocator import AllocationFeatures, Request, SpendPlan, reference_share
 from polserve.training.tasks.adbudget.campaigns import Campaigns, component_names
 from polserve.training.tasks.adbudget.curves.response import Channel
 from polserve.training.tasks.adbudget.environment import ALLOCATION_ID, AdBudgetEnv, AllocationEnv, AllocationVec
@@ -153,6 +153,41 @@ def test_the_middle_action_is_the_reference_plan() -> None:
     rule = proportional(plan.account.share.numpy().astype(np.float64), account.weekday_demand)
     assert spends == pytest.approx(np.minimum(rule(campaigns), campaigns.caps), rel=1e-4)
     assert (plan(observation, -torch.ones(20, 2)) == 0).all()
+
+
+def lagged(days: int = 5) -> Account:
+    """Account of two channels, of which the second acts some days after the spend."""
+    first, second = default_account(2).channels
+    return account_of([first, replace(second, lag_days=days)], horizon_days=12)
+
+
+def test_no_action_spends_what_acts_after_the_horizon() -> None:
+    account = lagged()
+    campaigns = Campaigns.of(account.draw_many(np.random.default_rng(0), 20))
+    plan = SpendPlan(account)
+    for day in range(12):
+        observation = torch.from_numpy(campaigns.observe())
+        most, middle = (plan(observation, action * torch.ones(20, 2)).numpy() for action in (1, 0))
+        assert ((most[:, 1] > 0) == (day < 7)).all()
+        share = reference_share(account) if day < 7 else np.array([1.0, 0.0])  # the other channel has all of it
+        pace = plan.account.pace(Request(observation))[2].numpy()
+        assert middle == pytest.approx(np.minimum(pace * share, campaigns.caps), rel=1e-5)
+        campaigns.spend(0.5 * middle.astype(np.float64))
+
+
+@pytest.mark.parametrize("target", [0.0, 0.7])
+def test_the_forecast_of_a_lagged_account_is_what_its_plan_sells(target: float) -> None:
+    account = replace(lagged(), event_probability=0.0, target_marginal=target)
+    contexts = account.draw_many(np.random.default_rng(0), 6)
+    relative, plain = RelativeVec(AllocationVec(6, account)), Campaigns.of(contexts)
+    relative.reset(seed=0, options={"contexts": contexts})
+    ceiling, even = relative._forecast._ceiling, plain.budget / 12  # noqa: SLF001
+    worth = np.zeros(6)
+    for day in range(12):
+        share = reference_share(account) if day < 7 else np.array([1.0, 0.0])
+        spends = np.minimum(even[:, None] * share, ceiling)
+        worth += plain.spend(spends) - target * spends.sum(axis=1)
+    assert relative._forecast() == pytest.approx(worth, rel=1e-6)  # noqa: SLF001
 
 
 def test_the_reference_plan_shuts_out_no_channel_that_only_large_budgets_use() -> None:

@@ -139,6 +139,25 @@ def test_a_plan_replayed_in_the_environment_sells_the_same_with_lag_and_drift(sl
     assert plan.spends[-3:].max() == pytest.approx(0.0, abs=1e-3)  # they would act after the horizon
 
 
+@pytest.mark.parametrize("target", [0.0, 0.1])
+@pytest.mark.parametrize("slope", [0.9, 2.5])
+def test_no_money_goes_to_days_after_which_a_lag_ends_the_horizon_even_where_the_caps_leave_it_over(
+    slope: float, target: float
+) -> None:
+    lagged, other = bent(slope, lag_days=3).channels
+    account = replace(bent(slope), channels=(lagged, replace(other, lag_days=0)), horizon_days=12)
+    drawn = account.draw_many(np.random.default_rng(0), 2)
+    contexts = [replace(context, caps=(400.0, 400.0), budget=1e5, target_marginal=target) for context in drawn]
+    resolved, _ = play_rule(Resolve(contexts), contexts)
+    for plan, anew in zip(solve_all(contexts), resolved, strict=True):
+        assert (plan.spends[-3:, 0] == 0).all()
+        assert (anew[-3:, 0] == 0).all()
+        assert plan.relative_gap < (1e-6 if slope < 1 else 0.02)
+        if not target:  # nothing better can be done with the money than the caps
+            assert plan.spends[:9, 0] == pytest.approx(400.0, rel=1e-3)
+            assert plan.spends[:11, 1] == pytest.approx(400.0, rel=1e-3)
+
+
 def test_a_lag_moves_sales_and_changes_none() -> None:
     steady = replace(bent(0.9), event_probability=0.0, weekday_demand=(1.0,) * 7)
     now = short(steady, days=20)

@@ -34,7 +34,8 @@ class Slopes:
         self._target = np.array([context.target_marginal for context in contexts])
         self.budget = np.array([context.budget for context in contexts])
         caps = np.array([context.caps for context in contexts])
-        self.caps = np.broadcast_to(np.minimum(caps, self.budget[:, None])[:, None], self._demand.shape)
+        is_earning = np.array([context.is_earning for context in contexts])
+        self.caps = np.where(is_earning, np.minimum(caps, self.budget[:, None])[:, None], 0.0)
 
     def worth(self, spends: Floats) -> Floats:
         """Worth (n,) of each plan, but for what was earned before its first spend acts."""

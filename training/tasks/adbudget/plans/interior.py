@@ -57,7 +57,7 @@ def _solve_together(contexts: Sequence[Context]) -> Floats:
         if program.is_solved(point):
             break
         point = program.step(point)
-    return np.asarray(point.spends * program.unit)
+    return np.asarray(np.where(program.is_earning, point.spends * program.unit, 0.0))
 
 
 class _Program:
@@ -68,6 +68,8 @@ class _Program:
         self._response = Response.of_each([context.channels for context in contexts])
         self._retention = self._response.retention
         self._demand = np.array([context.spend_demand for context in contexts])
+        self.is_earning = np.array([context.is_earning for context in contexts])
+        """Days on which spends act within the horizon: where caps leave money over, a step would spend it elsewhere."""
         self._target = np.array([context.target_marginal for context in contexts])[:, None, None]
         self._initial = np.array([context.initial_adstock for context in contexts])
         budget = np.array([max(context.budget, SMALLEST_MONEY) for context in contexts])[:, None, None]
