@@ -50,6 +50,8 @@ def account_from_options(
 
 
 def _from_history(path: Path, options: TaskOptions, narrator: Narrator) -> "tuple[Account, Fit]":
+    from polserve.training.tasks.adbudget.curves.earlier import MEMBERS as EARLIER_MEMBERS
+    from polserve.training.tasks.adbudget.curves.earlier import has_earlier, with_earlier
     from polserve.training.tasks.adbudget.curves.fit import MEMBERS, count_fits, fit_response
     from polserve.training.tasks.adbudget.curves.lift import read_lift_tests
     from polserve.training.tasks.adbudget.history.history import read_history
@@ -68,6 +70,9 @@ def _from_history(path: Path, options: TaskOptions, narrator: Narrator) -> "tupl
     tests = () if options.lift is None else read_lift_tests(options.lift, history.channels)
     with narrator.stage(f"fitting response curves to {len(history.sales)} days", count_fits(MEMBERS, tests)) as stage:
         fit = fit_response(history, np.random.default_rng(options.seed), MEMBERS, stage.reach, tests)
+    if has_earlier(len(history.sales)):
+        with narrator.stage("fitting them without the last days, to see what those changed", EARLIER_MEMBERS) as stage:
+            fit = with_earlier(fit, tests, np.random.default_rng(options.seed), stage.reach)
     account = _with_given(replace(fit.account(), ensemble=fit.ensemble_today), {"ensemble": False, **given})
     narrator.say(f"fitted {len(history.sales)} days of {path}: R squared {fit.r_squared:.3f}")
     for line in fit.statement():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from polserve.training.tasks.adbudget.accounts import CHANNELS, Account, account_of
+from polserve.training.tasks.adbudget.curves.earlier import with_earlier
 from polserve.training.tasks.adbudget.curves.fit import Fit, fit_response
 from polserve.training.tasks.adbudget.curves.response import Channel, Floats, Response
 from polserve.training.tasks.adbudget.history.history import Truth, simulate_history
@@ -170,3 +171,40 @@ def test_the_page_shows_what_the_next_money_returns(fit: Fit, tmp_path: Path) ->
     cells = [number, interval, rf"{number} \([+-]{number}\)", interval, "given no confounding"]
     assert re.fullmatch("".join(f"<td>{cell}</td>" for cell in cells), row[1])
     assert money_lines(report.next_money, account)[-1].removeprefix("with") in page
+
+
+def without_last_days(fit: Fit) -> Fit:
+    return with_earlier(fit, (), np.random.default_rng(2), lambda _: None, members=5)
+
+
+def test_what_was_known_before_the_last_days_owes_nothing_to_them(fit: Fit) -> None:
+    sales = fit.history.sales.copy()
+    sales[-LAST_DAYS:] = sales[-LAST_DAYS:][::-1]
+    other = replace(fit, history=replace(fit.history, sales=sales))
+    first, second = (without_last_days(each).earlier_today for each in (fit, other))
+    assert len(first) == 6
+    for one, two in zip(first, second, strict=True):
+        assert [each.sales_max for each in one] == pytest.approx([each.sales_max for each in two], rel=1e-6)
+
+
+def test_the_fit_before_the_last_days_is_near_the_truth(fit: Fit) -> None:
+    spends = fit.history.spends[-LAST_DAYS:].mean(axis=0)
+    known = find_next_money(fit.account(), without_last_days(fit))
+    for channel, true in zip(known.channels, difference(CONCAVE, spends), strict=True):
+        assert channel.before is not None
+        assert channel.before.value == pytest.approx(true, rel=0.25)
+
+
+def test_it_is_said_what_the_last_days_changed(fit: Fit) -> None:
+    account = fit.account()
+    half = tuple(replace(each, sales_max=0.5 * each.sales_max) for each in (fit.channels_today[0],))
+    before = (*half, fit.channels_today[1])
+    same = replace(fit, earlier_today=(fit.channels_today,) * 3)
+    changed = find_next_money(account, replace(fit, earlier_today=(before,) * 3))
+    assert [channel.has_changed for channel in changed.channels] == [True, False]
+    (line,) = [line for line in money_lines(changed, account) if "by fits without the last 28 days" in line]
+    assert line.startswith("facebook: the next EUR at today's spend returns")
+    last = money_lines(find_next_money(account, same), account)[-1]
+    assert last.startswith("the next EUR at today's spend returns, on each channel, what lies in its interval by fits")
+    assert "by fits without these 28 days</th>" in money_section(changed, account)
+    assert "by fits without" not in money_section(find_next_money(account, fit), account)

@@ -76,16 +76,19 @@ class Fit:
     """Errors on the last days, by a fit to those before."""
     surprises: tuple[tuple[date, float], ...]
     """Days that nothing explains, and their sales to the fitted ones, the most surprising first."""
+    earlier_today: tuple[tuple[Channel, ...], ...] = ()
+    """The channels at today's level by fits to all but the last days: the one to plan with, then those of its
+    intervals; () where there are none (`earlier.with_earlier`)."""
 
     @property
     def channels_today(self) -> tuple[Channel, ...]:
         """The channels at today's level, which plans are made for."""
-        return _at_level(self.channels, self.level)
+        return at_level(self.channels, self.level)
 
     @property
     def ensemble_today(self) -> tuple[tuple[Channel, ...], ...]:
         """The channels as some of the fits with other noise have them, each at its own level of today."""
-        return tuple(map(_at_level, self.ensemble, self.ensemble_levels))
+        return tuple(map(at_level, self.ensemble, self.ensemble_levels))
 
     def statement(self) -> list[str]:
         """Sentences on what can be said of each channel, of forecasts, surprising days, and today's level."""
@@ -159,7 +162,7 @@ def fit_response(
         ensemble=tuple(model.channels(world) for world in worlds),
         level=model.level_today(best.parameters),
         ensemble_levels=tuple(model.level_today(world) for world in worlds),
-        members_today=tuple(_at_level(model.channels(draw), model.level_today(draw)) for draw in draws),
+        members_today=tuple(at_level(model.channels(draw), model.level_today(draw)) for draw in draws),
         curves=_curves(model, best, intervals, model.lifts(alone), is_steep),
         daily_spend=(float(np.quantile(used, 0.05)), float(np.quantile(used, 0.95))),
         history=history,
@@ -204,7 +207,7 @@ def _fits_alone(history: History, members: int, rng: np.random.Generator, report
     return fit_again(model, find_best(model, rng), members, rng, report)
 
 
-def _at_level(channels: Sequence[Channel], level: float) -> tuple[Channel, ...]:
+def at_level(channels: Sequence[Channel], level: float) -> tuple[Channel, ...]:
     """Channels that sell `level` times as much."""
     return tuple(replace(channel, sales_max=level * channel.sales_max) for channel in channels)
 

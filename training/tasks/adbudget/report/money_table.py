@@ -30,7 +30,8 @@ def money_lines(found: NextMoney, account: Account) -> list[str]:
         if channel.today is not None:
             said = f"last {found.days} days {_at(channel.today, account)}; {said}"
         lines.append(f"{channel.channel}: {said}")
-    return lines if found.gain is None else [*lines, _gain(found, found.gain, account)]
+    gain = [] if found.gain is None else [_gain(found, found.gain, account)]
+    return [*lines, *gain, *_changes(found, account)]
 
 
 def money_section(found: NextMoney, account: Account) -> str:
@@ -40,11 +41,13 @@ def money_section(found: NextMoney, account: Account) -> str:
     returns = f"<th>the next {money} returns there{unit}</th>"
     has_history = found.gain is not None
     today = f"<th>spend a day, last {found.days} days ({money})</th>{returns}" if has_history else ""
+    has_before = any(channel.before is not None for channel in found.channels)
+    today += f"<th>by fits without these {found.days} days{unit}</th>" if has_before else ""
     target = f"<th>target{unit}</th>" if account.target_marginal else ""
     curve = "<th>curve</th>" if has_history else ""
-    rows = "".join(_row(channel, account) for channel in found.channels)
-    gain = "" if found.gain is None else _gain(found, found.gain, account)
-    said = f"<p>{html.escape(gain[0].upper() + gain[1:])}.</p>" if gain else ""
+    rows = "".join(_row(channel, account, has_before=has_before) for channel in found.channels)
+    sentences = [] if found.gain is None else [_gain(found, found.gain, account), *_changes(found, account)]
+    said = "".join(f"<p>{html.escape(each[0].upper() + each[1:])}.</p>" for each in sentences)
     return f"""<h2>What the next {money} returns</h2>
 <table class="whole"><tr><th>channel</th>{today}
 <th>best steady plan's spend a day ({money})</th>{returns}{target}{curve}</tr>{rows}
@@ -52,10 +55,26 @@ def money_section(found: NextMoney, account: Account) -> str:
 <p>{html.escape(" ".join(_notes(found, account)))}</p>"""
 
 
-def _row(channel: ChannelMoney, account: Account) -> str:
+def _changes(found: NextMoney, account: Account) -> list[str]:
+    """Say what the last days of the history changed; nothing where there are no fits without them."""
+    if all(channel.before is None for channel in found.channels):
+        return []
+    without, next_money = f"by fits without the last {found.days} days", f"the next {account.currency}"
+    changed = [
+        f"{each.channel}: {next_money} at today's spend returns {_estimate(each.today.returned)}, and "
+        f"{_estimate(each.before)} {without}"
+        for each in found.channels
+        if each.has_changed and each.before is not None and each.today is not None and each.today.returned is not None
+    ]
+    return changed or [f"{next_money} at today's spend returns, on each channel, what lies in its interval {without}"]
+
+
+def _row(channel: ChannelMoney, account: Account, *, has_before: bool) -> str:
     cells, change_ = [html.escape(channel.channel)], ""
     if channel.today is not None:
         cells += [_money(channel.today), _returned(channel.today)]
+        if has_before:
+            cells += [NOTHING if channel.before is None else _estimate(channel.before)]
         change_ = f" ({change(channel.planned.money - channel.today.money)})"
     cells += [_money(channel.planned) + change_, _returned(channel.planned)]
     cells += [ratio(account.target_marginal)] if account.target_marginal else []
@@ -71,8 +90,12 @@ def _returned(spend: SteadySpend) -> str:
     """Write what the next unit returns, with its interval."""
     if spend.returned is None:
         return NOTHING
-    interval = spend.returned.interval
-    return ratio(spend.returned.value) + (f" ({ratio(interval[0])} to {ratio(interval[1])})" if interval else "")
+    return _estimate(spend.returned)
+
+
+def _estimate(estimate: Estimate) -> str:
+    interval = estimate.interval
+    return ratio(estimate.value) + (f" ({ratio(interval[0])} to {ratio(interval[1])})" if interval else "")
 
 
 def _at(spend: SteadySpend, account: Account) -> str:

@@ -53,6 +53,16 @@ class ChannelMoney:
     today: SteadySpend | None
     """Mean of the history's last days; None without a history."""
     planned: SteadySpend
+    before: Estimate | None = None
+    """What the next unit returns at today's spend by fits without the last days; None where there are none."""
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether the last days moved the return at today's spend out of the interval that it had before."""
+        if self.before is None or self.before.interval is None or self.today is None or self.today.returned is None:
+            return False
+        low, high = self.before.interval
+        return not low <= self.today.returned.value <= high
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +95,13 @@ def find_next_money(account: Account, fit: Fit | None) -> NextMoney:
     worth = [_worth(account, each, planned) - _worth(account, each, today) for each in (account.channels, *others)]
     gain = Estimate(worth[0], _interval(np.array(worth[1:])))
     seen = [curve.observed for curve in fit.curves]
-    channels = zip(
-        fit.curves, _spends(account, others, today, seen), _spends(account, others, planned, seen), strict=True
+    now, best = (_spends(account.channels, others, spends, seen) for spends in (today, planned))
+    channels = tuple(
+        ChannelMoney(curve.channel, curve.verdict, now[index], best[index], _before(fit, today, index))
+        for index, curve in enumerate(fit.curves)
     )
     return NextMoney(
-        tuple(ChannelMoney(curve.channel, curve.verdict, now, best) for curve, now, best in channels),
+        channels,
         money,
         gain,
         float(np.mean(np.array(worth[1:]) > 0)) if others else 0.0,
@@ -117,7 +129,7 @@ def steady_plan(account: Account, money: float) -> Floats:
 def _without_history(account: Account, others: Sequence[Sequence[Channel]]) -> NextMoney:
     low, high = account.daily_budget
     money = high if account.target_marginal else (low + high) / 2
-    spends = _spends(account, others, steady_plan(account, money), None)
+    spends = _spends(account.channels, others, steady_plan(account, money), None)
     named = zip(account.channels, spends, strict=True)
     channels = tuple(ChannelMoney(channel.name, None, None, spend) for channel, spend in named)
     return NextMoney(channels, money, None, 0.0, 0)
@@ -128,14 +140,22 @@ def _worth(account: Account, channels: Sequence[Channel], spends: Floats) -> flo
     return float(Response(channels).sales(spends).sum() - account.target_marginal * spends.sum())
 
 
+def _before(fit: Fit, today: Floats, index: int) -> Estimate | None:
+    """Find what the next unit returned on a channel at today's spends (channels,), by fits without the last days."""
+    if not fit.earlier_today or today[index] == 0:
+        return None
+    returned = np.array([Response(each).marginal_sales(today)[index] for each in fit.earlier_today])
+    return Estimate(float(returned[0]), _interval(returned[1:]))
+
+
 def _spends(
-    account: Account,
+    channels: Sequence[Channel],
     others: Sequence[Sequence[Channel]],
     spends: Floats,
     seen: Sequence[tuple[float, float]] | None,
 ) -> list[SteadySpend]:
     """Find what the next unit of money returns at each of the spends (channels,); `seen` are those of single days."""
-    returned = Response(account.channels).marginal_sales(spends)
+    returned = Response(channels).marginal_sales(spends)
     by_others = np.array([Response(each).marginal_sales(spends) for each in others])
     found = []
     for index, money in enumerate(spends.tolist()):

@@ -6,6 +6,7 @@ import io
 import json
 import math
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 
 import matplotlib as mpl
@@ -143,7 +144,9 @@ def _source(account: Account, fit: Fit | None) -> str:
     if fit is None:
         return f"<p>The curves were given, or are the simulator's: there was no history to fit.{draws}</p>"
     said = "".join(f"<li>{html.escape(line)}</li>" for line in fit.statement())
-    return f"<p>Fitted to {len(fit.history.sales)} days (R squared {fit.r_squared:.3f}).{draws}</p><ul>{said}</ul>"
+    last_day = fit.history.first_day + timedelta(days=len(fit.history.sales) - 1)
+    days = f"{len(fit.history.sales)} days, {fit.history.first_day} to {last_day}"
+    return f"<p>Fitted to {days} (R squared {fit.r_squared:.3f}).{draws}</p><ul>{said}</ul>"
 
 
 def _fit_figures(fit: Fit) -> dict[str, object]:
@@ -158,6 +161,8 @@ def _fit_figures(fit: Fit) -> dict[str, object]:
         for curve in fit.curves
     }
     figures = {
+        "first_day": str(fit.history.first_day),
+        "days": len(fit.history.sales),
         "r_squared": fit.r_squared,
         "curves": curves,
         "sales_a_day": fit.decomposition.daily,
