@@ -74,7 +74,7 @@ def _page(name: str, report: RegretReport, fit: Fit | None, pictures: dict[str, 
 body {{ font-family: sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em }} img {{ max-width: 100% }}
 table {{ border-collapse: collapse }} tr + tr {{ border-top: 1px solid #ddd }}
 td, th {{ padding: .2em .8em; text-align: right }} td:first-child, th:first-child {{ text-align: left }}
-.whole td {{ white-space: nowrap }}
+.whole td, .whole th {{ padding: .2em .5em }} .whole td:not(:last-child) {{ white-space: nowrap }}
 </style></head><body>
 <h1>{html.escape(name)}: {len(account.channels)} channels, {account.horizon_days} days, {money}</h1>
 {money_section(report.next_money, account)}
