@@ -57,14 +57,14 @@ class Progress:
     step: int
     """Environment steps that were learned from."""
     steps: int
-    """Such steps at most."""
+    """Such steps that were asked for: training ends with the step of all environments that reaches them, or before."""
     selection_steps: int
     """Environment steps of the greedy evaluations, which come on top."""
     episodes: int
     best_score: float | None
     """Score of the best greedy evaluation; None before the first."""
     is_report_due: bool
-    """Whether `log_every` steps went by, or training is over."""
+    """Whether `log_every` steps went by, or training is over and its last step was not reported yet."""
     is_over: bool = False
     """Whether nothing more is learned, at the end or because that was asked for."""
 
@@ -159,17 +159,21 @@ class Loop:
         It ends when the steps are used, the return is reached, or `should_stop` says so; whoever leaves off iterating
         may go on with `run` again.
         """
+        reported = None
         try:
-            yield from self._learn(should_stop)
+            for progress in self._learn(should_stop):
+                reported = progress.step if progress.is_report_due else reported
+                yield progress
             evaluated = self._selection
             if (
                 evaluated.best is None or evaluated.curve[-1][0] < self._step
             ):  # where an earlier run was interrupted in it
                 self.evaluate(should_stop)
+                reported = None
             self._is_complete = True
         except Interrupted:
             self._is_complete = False
-        yield self._progress(is_report_due=True, is_over=True)
+        yield self._progress(is_report_due=reported != self._step, is_over=True)
 
     def evaluate(self, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Score the greedy policy; keep its weights if they are the best so far.

@@ -97,8 +97,7 @@ def test_progress_and_metrics_are_reported_by_path() -> None:
         4,
         5,
         6,
-        6,
-    ]
+    ]  # the last step is reported once
 
 
 def test_a_loop_that_is_left_off_goes_on_where_it_was(whole: TrainingResult) -> None:
