@@ -152,7 +152,8 @@ def train(  # noqa: PLR0913 - keywords of a function that notebooks call, as the
         environment: a preset, such as "cartpole"; or, together with `algo`, a Gymnasium id, or a callable that makes
             the environment, such as its class.
         algo: "dqn", "pqn", "ddpg", "td3" or "sac".
-        steps: environment steps at most; None for the recipe's.
+        steps: environment steps; training ends with the step of all environments that reaches them. None for the
+            recipe's.
         seed: seed that everything random follows from.
         name: the policy's name; None for the preset's, or one after the environment.
         options: hyper-parameters by name, as `polserve train --list` prints them.

@@ -139,7 +139,12 @@ def train(
     seed: Annotated[int, typer.Option(help="Seed that everything random follows from.")] = 0,
     steps: Annotated[
         int | None,
-        typer.Option(help="Environment steps at most.", min=1, callback=_is_told_in_help, is_eager=True),
+        typer.Option(
+            help="Environment steps; training ends with the step of all environments that reaches them.",
+            min=1,
+            callback=_is_told_in_help,
+            is_eager=True,
+        ),
     ] = None,
     option: Annotated[
         list[str] | None,

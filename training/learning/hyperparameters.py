@@ -20,7 +20,7 @@ class LoopConfig:
     """How long and how densely to learn; steps are environment steps, over all environments together."""
 
     steps: int = 100_000
-    """Environment steps at most."""
+    """Environment steps; training ends with the step of all environments that reaches them."""
     n_envs: int = 16
     """Environments stepped together."""
     life_loss_is_terminal: bool = False

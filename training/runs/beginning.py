@@ -128,14 +128,14 @@ def _resumed(trainee: Trainee, recipe: Recipe, folder: Path) -> str:
     """Say where a run goes on, or why it does not."""
     step, loop = trainee.loop.step, recipe.loop
     if not trainee.loop.is_reached:
-        return f"resuming at step {step:,} of at most {loop.steps:,}, from {folder / run_folder.FILE_NAME}"
+        return f"resuming at step {step:,} of about {loop.steps:,}, from {folder / run_folder.FILE_NAME}"
     if step >= loop.steps:
         return (
-            f"nothing is left to learn: the run in {folder} is at step {step:,} of at most {loop.steps:,}; "
+            f"nothing is left to learn: the run in {folder} is at step {step:,} of about {loop.steps:,}; "
             "give more steps to go on"
         )
     return (
-        f"nothing is left to learn: the run in {folder}, at step {step:,} of at most {loop.steps:,}, reached "
+        f"nothing is left to learn: the run in {folder}, at step {step:,} of about {loop.steps:,}, reached "
         f"stop_return={loop.stop_return:g}; set a higher one, or none, to go on"
     )
 

@@ -81,7 +81,7 @@ class ProgressDisplay:
         elif time.monotonic() - self._printed > LINE_INTERVAL_S:
             self._printed = time.monotonic()
             figures = ", ".join(standing.words())
-            learned = f"learned from {progress.step:,} of at most {progress.steps:,} steps"
+            learned = f"learned from {progress.step:,} of about {progress.steps:,} steps"
             self._console.print(f"{self._title}: {learned}, {figures}")
 
     @property

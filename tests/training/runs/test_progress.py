@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from polserve.training.learning.loop import Progress, TrainingFigures
+from polserve.training.runs import progress
 from polserve.training.runs.progress import ProgressDisplay, Standing
 
 LATE = Standing(
@@ -55,3 +56,12 @@ def test_without_a_terminal_there_are_no_bars() -> None:
         display.show(LATE)
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue() == ""
+
+
+def test_a_line_does_not_promise_that_training_ends_at_the_step_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "LINE_INTERVAL_S", -1.0)
+    console = Console(file=io.StringIO(), soft_wrap=True)
+    with ProgressDisplay("cartpole", console) as display:
+        display.show(LATE)
+    assert isinstance(console.file, io.StringIO)
+    assert "learned from 3,499,968 of about 8,000,000 steps" in console.file.getvalue()
