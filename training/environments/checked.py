@@ -38,7 +38,8 @@ READ = ("lives", PAID_REWARD)
 class Checked(gym.Wrapper[Any, Any, Any, Any]):
     """An environment that answers as its spaces say, or raises FaultyEnvironment.
 
-    Observations that are no Box are laid out in one tensor, by the layout that the spec of a policy states.
+    Observations that are no Box are laid out in one tensor, by the layout that the spec of a policy states. The
+    environment may write into the actions that it takes and the observations that it gave: it has copies.
     """
 
     keeps_meaning = True
@@ -71,7 +72,7 @@ class Checked(gym.Wrapper[Any, Any, Any, Any]):
         """Step with the action in the space's dtype; return what that gives, cast."""
         self._steps += 1
         if self._action_dtype is not None:
-            action = np.asarray(action, self._action_dtype)
+            action = np.array(action, self._action_dtype)
         try:
             observation, reward, terminated, truncated, info = step_of(self.env.step(action))
             return self._cast(observation), reward, terminated, truncated, self._kept(info)
@@ -88,7 +89,8 @@ class Checked(gym.Wrapper[Any, Any, Any, Any]):
             return observation
         if self.layout is not None:
             observation = flattened(observation, self.layout)
-        return observation_of(observation, self._box)
+        cast = observation_of(observation, self._box)
+        return cast.copy() if cast is observation else cast
 
     def _kept(self, info: dict[str, Any]) -> dict[str, Any]:
         return info if self._is_info_kept else {key: info[key] for key in READ if key in info}
@@ -146,8 +148,7 @@ class CheckedVec(VectorWrapper[Array, Array, Array, Array, Array]):
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
         """Step each of them; return what they give, cast."""
         self._steps += 1
-        if self._action_dtype is not None:
-            actions = np.asarray(actions, self._action_dtype)
+        actions = np.array(actions, self._action_dtype)
         try:
             observation, rewards, terminated, truncated, info = vector_step_of(self.env.step(actions), self.num_envs)
             observation, rewards = self._heard(observation), self._heard(rewards)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from polserve.training.environments.making import VecEnv
 from polserve.training.environments.rewards import paid
+from polserve.training.errors import FaultyEnvironment
 from polserve.training.learning.throughput import Throughput
 from polserve.training.learning.transitions import VectorStep
 
@@ -44,7 +45,7 @@ class Collector:
         n = self._envs.num_envs
         reset: Any = self._envs.reset  # whose type has one seed; ours take one for each environment
         self._observation, info = reset(seed=seeds)
-        self._lives = _lives(info, n)
+        self._lives = self._left(info, n)
         self._is_over = np.zeros(n, np.bool_)
         self._returns = np.zeros(n, np.float64)
         self._lengths = np.zeros(n, np.int64)
@@ -61,12 +62,12 @@ class Collector:
         with self.throughput.timing():
             observation_t, reward_t, terminated, truncated, info = self._envs.step(action_tm1)
         self.throughput.add(len(terminated))
-        lives = _lives(info, len(terminated))
+        lives = self._left(info, len(terminated))
         step = VectorStep(
             observation_tm1=observation_tm1,
             action_tm1=action_tm1,
             reward_t=np.asarray(reward_t, np.float32),
-            is_terminated=terminated | (lives < self._lives) if self._is_life_terminal else terminated,
+            is_terminated=terminated | (lives < self._lives),
             is_over=terminated | truncated,
             is_real=~self._is_over,
         )
@@ -89,7 +90,13 @@ class Collector:
             self._returns[index] = 0.0
             self._lengths[index] = 0
 
-
-def _lives(info: Mapping[str, Any], n: int) -> NDArray[np.int64]:
-    """Lives left in each of `n` games; zeros where the environment has none."""
-    return np.array(info.get("lives", np.zeros(n)), np.int64)
+    def _left(self, info: Mapping[str, Any], n: int) -> NDArray[np.int64]:
+        """Lives left in each of `n` games; zeros where the environment has none, or nothing is learned from them."""
+        lives = np.array(info.get("lives", 0) if self._is_life_terminal else 0)
+        if lives.dtype.kind not in "biuf" or lives.shape not in {(), (n,)}:
+            first = info["lives"][0] if lives.ndim else info["lives"]
+            raise FaultyEnvironment(
+                f"the environment tells lives of {first!r}; expected a number: mend it, or leave its lives alone by "
+                "--set life_loss_is_terminal=false"
+            )
+        return np.broadcast_to(lives.astype(np.int64), n)
