@@ -10,6 +10,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tu
 
 from polserve.protos.shared.layout import Layout
 from polserve.training.environments.layouts import layout_of
+from polserve.training.environments.spaces import flat_size
 from polserve.training.errors import UnsupportedEnvironment
 
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
@@ -129,5 +130,5 @@ def _parts(space: gym.Space[Any], name: str, key: str) -> Iterator[Part]:
         for index, (n, start) in enumerate(zip(space.nvec.ravel(), space.start.ravel(), strict=True)):
             yield from (Part(f"{name} {index} = {start + i}", key, is_quantity=False) for i in range(int(n)))
     else:
-        n = prod(space.shape or ()) if isinstance(space, (Box, MultiBinary)) else gym.spaces.flatdim(space)
+        n = prod(space.shape or ()) if isinstance(space, (Box, MultiBinary)) else flat_size(space) or 1
         yield from (Part(name if n == 1 else f"{name} {i}", key, is_quantity=True) for i in range(n))

@@ -1,11 +1,12 @@
 """What agents need of an environment's spaces, and for any other space a wrapper that helps."""
 
+from collections.abc import Iterable, Iterator
 from math import prod
 from typing import Any, TypeAlias
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 from numpy.typing import NDArray
 
 from polserve.training.errors import UnsupportedEnvironment
@@ -87,6 +88,14 @@ def component_bounds(box: Box) -> tuple[list[float], list[float]]:
     return low.tolist(), high.tolist()
 
 
+def flat_size(space: gym.Space[Any]) -> int | None:
+    """Numbers that a space is flattened to; None where Gymnasium cannot flatten it to a fixed number of them."""
+    try:
+        return int(gym.spaces.flatdim(space))
+    except (NotImplementedError, ValueError):
+        return None
+
+
 def short(space: object) -> str:
     """Space in one line."""
     text = " ".join(str(space).split())
@@ -103,9 +112,34 @@ def _observation_remedy(space: gym.Space[Any]) -> str:
         if not space.low.size:
             return "give at least one number to learn from"
         return f"wrap it: gymnasium.wrappers.DtypeObservation(env, np.float32); {HOW_TO_WRAP}"
-    if space.is_np_flattenable:
+    unusable = list(_unusable(space, ""))
+    if not unusable:
         return f"wrap it: gymnasium.wrappers.FlattenObservation(env); {HOW_TO_WRAP}"
-    return "its observations have no one size: pad or sum them up to a Box of one shape in the environment"
+    remedy = (
+        f"give the numbers of it that matter as a Box of one shape, in a gymnasium.ObservationWrapper; {HOW_TO_WRAP}"
+    )
+    if not isinstance(space, (Dict, Tuple)):
+        return remedy
+    if kept := [key for key, part in _inner(space) if not any(_unusable(part, ""))]:
+        remedy = f"leave that out: gymnasium.wrappers.FilterObservation(env, {kept}), or {remedy}"
+    named = ", ".join(f"{path!r} ({type(part).__name__})" for path, part in unusable)
+    return f"no agent can use {named}; {remedy}"
+
+
+def _inner(space: gym.Space[Any]) -> Iterable[tuple[Any, gym.Space[Any]]]:
+    """Keys and spaces of the parts of a Dict or a Tuple; none of any other."""
+    if isinstance(space, Dict):
+        return space.spaces.items()
+    return enumerate(space.spaces) if isinstance(space, Tuple) else ()
+
+
+def _unusable(space: gym.Space[Any], path: str) -> Iterator[tuple[str, gym.Space[Any]]]:
+    """Yield the path and the space of each part that cannot be flattened to a fixed number of numbers."""
+    if isinstance(space, (Dict, Tuple)):
+        for key, part in _inner(space):
+            yield from _unusable(part, f"{path}.{key}" if path else str(key))
+    elif flat_size(space) is None:
+        yield path, space
 
 
 def _discrete_remedy(space: gym.Space[Any]) -> str:

@@ -42,6 +42,19 @@ def seen(space: spaces.Space[Any]) -> type[Line]:
     return Odd
 
 
+class Words(spaces.Space[str]):
+    """A space of the environment's own, which Gymnasium cannot flatten."""
+
+    def sample(self, mask: Any = None, probability: Any = None) -> str:  # noqa: ARG002 - as Gymnasium has it
+        return "go left"
+
+    def contains(self, x: Any) -> bool:
+        return isinstance(x, str)
+
+    def __repr__(self) -> str:
+        return "Words()"
+
+
 def learn(make: Any, algo: str) -> None:
     with registered(make) as spec:
         build_trainee(Recipe("odd", spec, LOOP, agent=AGENTS[algo], replay=REPLAY), 0).train()
@@ -89,10 +102,32 @@ def test_what_an_error_says_of_actions_helps(space: spaces.Space[Any], algo: str
     learn(lambda: eval(wrapper, {**names, "env": env()}), algo)  # noqa: S307 - our own text
 
 
-@pytest.mark.parametrize("space", [Sequence(Box(-1, 1, (2,))), Graph(Box(-1, 1, (2,)), None)], ids=repr)
-def test_observations_without_one_size_are_not_told_to_be_flattened(space: spaces.Space[Any]) -> None:
-    with pytest.raises(UnsupportedEnvironment, match="pad or sum them up to a Box of one shape"):
+@pytest.mark.parametrize("space", [Sequence(Box(-1, 1, (2,))), Graph(Box(-1, 1, (2,)), None), Words()], ids=repr)
+def test_observations_that_cannot_be_flattened_are_not_told_to_be(space: spaces.Space[Any]) -> None:
+    with pytest.raises(UnsupportedEnvironment, match="; give the numbers of it that matter as a Box of one shape"):
         observation_box(space, "Odd-v0")
+
+
+@pytest.mark.parametrize("part", [Sequence(Box(-1, 1, (2,))), Words()], ids=repr)
+def test_a_part_that_no_agent_can_use_is_named_with_a_wrapper_that_leaves_it_out(part: spaces.Space[Any]) -> None:
+    env = seen(Dict({"gear": Discrete(3), "told": Dict({"words": part})}))
+    with registered(env) as spec, pytest.raises(UnsupportedEnvironment, match=r"can use 'told\.words' \(") as said:
+        inspect_environment(spec)
+    wrapper = re.search(r"gymnasium\.wrappers\.FilterObservation\(.*?\](?=\))\)", str(said.value))
+    assert wrapper, said.value
+    learn(lambda: eval(wrapper[0], {"gymnasium": gymnasium, "env": env()}), "dqn")  # noqa: S307 - our own text
+
+
+@pytest.mark.parametrize("part", [Sequence(Box(-1, 1, (2,))), Words()], ids=repr)
+def test_a_wrapper_that_gives_the_other_parts_makes_an_environment_usable(part: spaces.Space[Any]) -> None:
+    def geared() -> Any:
+        return gymnasium.wrappers.TransformObservation(
+            env(), lambda seen: np.array([seen["gear"]], np.float32), Box(0, 2, (1,))
+        )
+
+    env = seen(Dict({"gear": Discrete(3), "words": part}))
+    with registered(geared) as spec:
+        assert inspect_environment(spec).client_wrappers == ("TransformObservation",)
 
 
 @pytest.mark.parametrize(
