@@ -46,6 +46,8 @@ def _facts(version: "LiveVersion") -> Iterator[tuple[str, str]]:
         yield "MLflow run", made.run_id
     if made.git_commit:
         yield "git commit", made.git_commit
+    if made.environment_git_commit:
+        yield "environment's commit", made.environment_git_commit
     if checked.observations:
         difference = f"{checked.largest_value_difference:.1e} over {checked.observations} observations"
         yield "parity", f"values differ from the network's by at most {difference}"

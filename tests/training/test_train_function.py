@@ -70,6 +70,18 @@ def test_a_version_is_evaluated_exported_and_registered_when_asked(
     assert MlflowClient(other, other).get_model_version("pole", "1").run_id != version.run_id
 
 
+def test_mlflow_has_what_an_engineer_looks_for(small: TrainedVersion, store: str) -> None:
+    run = MlflowClient(store, store).get_run(small.run_id)
+    versions = {name: run.data.tags[f"{name}_version"] for name in ("polserve", "torch", "gymnasium", "python")}
+    assert versions["torch"] == torch.__version__
+    assert versions["gymnasium"] == gym.__version__
+    assert all(versions.values())
+    figures, evaluation = run.data.metrics, small.evaluation
+    assert figures["evaluation/random_mean"] == pytest.approx(evaluation.random_summary.mean)
+    ends = figures["evaluation/interval_low"], figures["evaluation/interval_high"]
+    assert ends == pytest.approx(evaluation.interval)
+
+
 def test_errors_and_notes_name_arguments(tmp_path: Path, store: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(CheckpointError, match="start the run without resume=True, or give the run's folder as folder"):
         train_small(tmp_path, store, resume=True)
@@ -82,6 +94,12 @@ def test_errors_and_notes_name_arguments(tmp_path: Path, store: str, capsys: pyt
 def test_an_environment_may_be_what_makes_it(tmp_path: Path, store: str) -> None:
     version = train_small(tmp_path, store, environment=Line, name="line")
     assert version.spec.environment.id == "Line"
+
+
+def test_the_module_of_an_environment_is_a_parameter(tmp_path: Path, store: str) -> None:
+    module = "gymnasium.envs.classic_control"
+    run_id = train_small(tmp_path, store, module=module, steps=100).run_id
+    assert MlflowClient(store, store).get_run(run_id).data.params["module"] == module
 
 
 @pytest.mark.acceptance

@@ -50,6 +50,17 @@ class Evaluation:
         return self.summary.interval_low, self.summary.interval_high
 
 
+def metrics_of(summary: ReturnSummary, random_summary: ReturnSummary) -> dict[str, float]:
+    """Collect the figures of an evaluation by metric path."""
+    return {
+        "evaluation/mean": summary.mean,
+        "evaluation/iqm": summary.iqm,
+        "evaluation/interval_low": summary.interval_low,
+        "evaluation/interval_high": summary.interval_high,
+        "evaluation/random_mean": random_summary.mean,
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class EvaluationGames:
     """Which episodes an evaluation plays."""

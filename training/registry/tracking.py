@@ -10,12 +10,15 @@ from typing import Self
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, LifecycleStage, LoggedModelInput, Metric, Param, RunStatus
 from mlflow.exceptions import MlflowException
+from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH
 
 from polserve.protos.shared.hosts import without_passwords
 from polserve.training.errors import RegistryError
 from polserve.training.registry.address import is_server
 from polserve.training.registry.store import OF_A_SERVER, registry_errors
 
+RESUMED = "resumed."
+"""Before the names of tags that say what a run went on with, where that is not what it began with."""
 FLUSH_INTERVAL_S = 2.0
 """The time between two sendings of metrics: one request each would cost more than a small update."""
 
@@ -51,6 +54,19 @@ class TrackedRun:
         """Record hyper-parameters."""
         with registry_errors(self._client):
             self._client.log_batch(self.run_id, params=[Param(key, str(value)) for key, value in params.items()])
+
+    def tag_changes(self, facts: Mapping[str, object]) -> None:
+        """Tag a run that goes on with each of the `facts` that is another now than the run's parameter, tag or change.
+
+        MLflow keeps a parameter as it was first recorded; the tag `resumed.steps` has what --steps is since.
+        """
+        with registry_errors(self._client):
+            data = self._client.get_run(self.run_id).data
+        known = {**data.params, **data.tags}
+        known |= {name.removeprefix(RESUMED): value for name, value in data.tags.items() if name.startswith(RESUMED)}
+        now = {name: str(value)[:MAX_PARAM_VAL_LENGTH] for name, value in facts.items()}  # as MLflow keeps them
+        changed = {f"{RESUMED}{name}": value for name, value in now.items() if value != known.get(name, "")}
+        tag_run(self._client, self.run_id, changed)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Record metrics at an environment step; they are sent in batches."""

@@ -1,6 +1,5 @@
 """How a run begins: anew, from the weights of another, or where its checkpoint left it."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +21,9 @@ from polserve.training.runs.identity import check_same_run, identity_of
 from polserve.training.runs.initial_weights import InitialWeights
 from polserve.training.runs.preflight import Beginning, check_beginning
 from polserve.training.runs.recipe import Recipe
+from polserve.training.runs.record import params_of, tags_of
 from polserve.training.runs.trainee import Trainee, build_trainee
-from polserve.training.versions.provenance import describe_run, git_commit, machine
+from polserve.training.versions.provenance import describe_run, environment_commit
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -104,17 +104,18 @@ def begin(
         trainee.load_state(saved)
         initial = InitialWeights(**saved["initial_weights"])
         tracked = TrackedRun(client, saved["run_id"])
+        tracked.tag_changes({**params_of(recipe, seed), **tags_of(recipe, seed, trainee, initial)})
         console.print(_resumed(trainee, recipe, options.folder))
     else:
         initial = trainee.begin_from(options.init_from) if options.init_from else InitialWeights()
-        tags = _tags(recipe, seed, trainee, initial)
+        tags = tags_of(recipe, seed, trainee, initial)
         tracked = TrackedRun.start(client, EXPERIMENT, f"{recipe.policy}-seed{seed}", tags)
         if aside := run_folder.set_aside(options.folder):
             console.print(
                 f"note: another run's checkpoint was there: it is {aside} now; --resume would have gone on with it"
             )
-        tracked.log_params({**recipe.params(), "seed": seed})
-    provenance = _provenance(recipe.params(), seed, tracked.run_id, initial, trainee.device)
+        tracked.log_params(params_of(recipe, seed))
+    provenance = _provenance(recipe, seed, tracked.run_id, initial, trainee.device)
     page = run_page(client, tracked.run_id)
     is_finished = saved is not None and trainee.loop.is_reached
     return Run(recipe, seed, options, trainee, initial, tracked, PolicyRegistry(client), page, provenance, is_finished)
@@ -140,24 +141,11 @@ def _resumed(trainee: Trainee, recipe: Recipe, folder: Path) -> str:
     )
 
 
-def _provenance(
-    settings: Mapping[str, object], seed: int, run_id: str, initial: InitialWeights, device: torch.device
-) -> pb.Provenance:
+def _provenance(recipe: Recipe, seed: int, run_id: str, initial: InitialWeights, device: torch.device) -> pb.Provenance:
     """Where the version will have come from, told by the code that this process runs."""
-    provenance = describe_run(run_id, seed, settings, device)
+    provenance = describe_run(run_id, seed, recipe.params(), device)
+    provenance.environment_git_commit = environment_commit(recipe.environment)
     provenance.initial_weights = initial.description
     provenance.environment_steps, provenance.training_hours = initial.environment_steps, initial.hours
     provenance.selection_steps = initial.selection_steps
     return provenance
-
-
-def _tags(recipe: Recipe, seed: int, trainee: Trainee, initial: InitialWeights) -> dict[str, str]:
-    return {
-        "policy": recipe.policy,
-        "env_id": recipe.environment.id,
-        "algo": trainee.agent.algorithm,
-        "seed": str(seed),
-        "git_commit": git_commit(),
-        "machine": machine(trainee.device),
-        "init_from": initial.description,
-    }

@@ -380,7 +380,7 @@ class AllocationSpec(_message.Message):
     def __init__(self, channels: _Optional[_Iterable[str]] = ..., currency: _Optional[str] = ..., history_days: _Optional[int] = ..., max_horizon_days: _Optional[int] = ..., components: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Provenance(_message.Message):
-    __slots__ = ("run_id", "git_commit", "seed", "environment_steps", "package_version", "settings_json", "training_hours", "machine", "initial_weights", "selection_steps", "source")
+    __slots__ = ("run_id", "git_commit", "seed", "environment_steps", "package_version", "settings_json", "training_hours", "machine", "initial_weights", "selection_steps", "environment_git_commit", "source")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     GIT_COMMIT_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
@@ -391,6 +391,7 @@ class Provenance(_message.Message):
     MACHINE_FIELD_NUMBER: _ClassVar[int]
     INITIAL_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     SELECTION_STEPS_FIELD_NUMBER: _ClassVar[int]
+    ENVIRONMENT_GIT_COMMIT_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     git_commit: str
@@ -402,8 +403,9 @@ class Provenance(_message.Message):
     machine: str
     initial_weights: str
     selection_steps: int
+    environment_git_commit: str
     source: Source
-    def __init__(self, run_id: _Optional[str] = ..., git_commit: _Optional[str] = ..., seed: _Optional[int] = ..., environment_steps: _Optional[int] = ..., package_version: _Optional[str] = ..., settings_json: _Optional[str] = ..., training_hours: _Optional[float] = ..., machine: _Optional[str] = ..., initial_weights: _Optional[str] = ..., selection_steps: _Optional[int] = ..., source: _Optional[_Union[Source, _Mapping]] = ...) -> None: ...
+    def __init__(self, run_id: _Optional[str] = ..., git_commit: _Optional[str] = ..., seed: _Optional[int] = ..., environment_steps: _Optional[int] = ..., package_version: _Optional[str] = ..., settings_json: _Optional[str] = ..., training_hours: _Optional[float] = ..., machine: _Optional[str] = ..., initial_weights: _Optional[str] = ..., selection_steps: _Optional[int] = ..., environment_git_commit: _Optional[str] = ..., source: _Optional[_Union[Source, _Mapping]] = ...) -> None: ...
 
 class Source(_message.Message):
     __slots__ = ("tool", "file", "sha256", "algorithm")

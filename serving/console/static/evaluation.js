@@ -57,6 +57,7 @@ export function provenanceCard({ provenance, parity, sha256, algorithm }) {
       ["began from", provenance.initial_weights],
       ["MLflow run", code(provenance.run_id)],
       ["git commit", code(provenance.git_commit?.slice(0, 12))],
+      ["environment's commit", code(provenance.environment_git_commit?.slice(0, 12))],
       ["polserve", provenance.package_version],
       [
         "imported from",

@@ -3,7 +3,7 @@ from typing import Any
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.serving.client import LivePolicy
-from polserve.serving.commands.described import HISTORY_LINES, history_lines
+from polserve.serving.commands.described import HISTORY_LINES, describe, history_lines
 from polserve.serving.commands.policies import client_parts
 from tests.support.commands import polserve_here
 from tests.support.running import Running
@@ -35,6 +35,15 @@ def test_one_policy_is_described_with_its_spec_and_where_it_comes_from(running: 
         assert line in lines
     assert any(line.startswith("pole angle") and " rad " in line for line in lines)
     assert lines[-1] == "no history: the service follows a folder, which keeps no record"
+
+
+def test_the_commits_of_polserve_and_of_the_environment_are_told_apart() -> None:
+    made = pb.Provenance(git_commit="abc", environment_git_commit="def-dirty")
+    spec = pb.PolicySpec(name="own", provenance=made)
+    policy = LivePolicy.of(pb.LivePolicy(name="own", versions=[pb.LiveVersion(version="1", spec=spec)]))
+    lines = [line.split() for line in describe(policy, policy.versions[0])]
+    assert ["git", "commit", "abc"] in lines
+    assert ["environment's", "commit", "def-dirty"] in lines
 
 
 def test_a_description_without_http_says_how_to_give_its_address(running: Running) -> None:

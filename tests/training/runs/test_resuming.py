@@ -98,6 +98,9 @@ def test_a_run_that_goes_on_says_from_where_and_is_another_version(finished: Fin
     longer = train("--resume", "--steps", "300")
     assert f"resuming at step {finished.step} of about 300, from {FOLDER}/checkpoint.pt" in longer.text
     assert "registered cartpole-v1/2" in longer.text
+    (run,) = finished.store.search_runs(["1"])
+    changed = {name: value for name, value in run.data.tags.items() if name.startswith("resumed.")}
+    assert (run.data.params["steps"], changed) == ("200", {"resumed.steps": "300"})
     first, second = steps_of(FOLDER / "learning_curve.csv")
     assert first == finished.step < 300 <= second
 
