@@ -17,6 +17,7 @@ from polserve.training.registry.tracking import TrackedRun
 from polserve.training.registry.versions import PolicyRegistry
 from polserve.training.runs import checkpoint
 from polserve.training.runs import folder as run_folder
+from polserve.training.runs.doubts import exploration_note
 from polserve.training.runs.identity import check_same_run, identity_of
 from polserve.training.runs.initial_weights import InitialWeights
 from polserve.training.runs.preflight import Beginning, check_beginning
@@ -108,6 +109,8 @@ def begin(
         console.print(_resumed(trainee, recipe, options.folder))
     else:
         initial = trainee.begin_from(options.init_from) if options.init_from else InitialWeights()
+        if said := exploration_note(recipe):
+            console.print(f"note: {said}")
         tags = tags_of(recipe, seed, trainee, initial)
         tracked = TrackedRun.start(client, EXPERIMENT, f"{recipe.policy}-seed{seed}", tags)
         if aside := run_folder.set_aside(options.folder):

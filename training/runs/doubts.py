@@ -1,10 +1,11 @@
-"""What to say of a run whose policy plays no better than random actions, and of the scale of its rewards."""
+"""What to say of a run: of its exploration, its rewards, and a policy that plays no better than random actions."""
 
 import math
 
 from polserve.protos.shared.figures import figure
 from polserve.training.evaluation.evaluation import Evaluation
 from polserve.training.evaluation.statistics import ReturnSummary
+from polserve.training.learning.actor_critic_hyperparameters import DdpgConfig, SacConfig
 from polserve.training.learning.hyperparameters import PqnConfig
 from polserve.training.learning.loop import TrainingResult
 from polserve.training.learning.return_scale import SMALL
@@ -12,6 +13,29 @@ from polserve.training.runs.recipe import Recipe
 
 GOOD_RETURN, LARGE_RETURN = 100.0, 3_000.0
 """Size of returns that DQN and PQN learn well, and one from which their values grow too slowly towards them."""
+
+UNEXPLORED = 0.25
+"""Part of random actions above the last one that is left where exploration is called unfinished."""
+
+
+def exploration_note(recipe: Recipe) -> str:
+    """Return a sentence on exploration that is far from its end when the steps are used; "" where it is not."""
+    steps = recipe.loop.steps
+    if isinstance(recipe.agent, (DdpgConfig, SacConfig)):
+        if steps > recipe.agent.random_steps:
+            return ""
+        return (
+            f"actions are random for the first {recipe.agent.random_steps:,} steps, so the policy chooses none of "
+            f"these {steps:,}: give more --steps, or --set random_steps=N"
+        )
+    exploration = recipe.exploration
+    last = exploration.epsilon(steps)
+    if last < exploration.epsilon_end + UNEXPLORED:
+        return ""
+    return (
+        f"epsilon, the part of random actions, falls over {exploration.epsilon_steps:,} steps and is {last:.2f} after "
+        f"{steps:,}: give more --steps, or --set epsilon_steps=N for it to fall sooner"
+    )
 
 
 def doubt(recipe: Recipe, result: TrainingResult, evaluation: Evaluation) -> str:

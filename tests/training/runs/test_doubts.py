@@ -1,6 +1,7 @@
 """A run says so where its policy plays no better than random actions, and what would mend that."""
 
 import re
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from polserve.training.evaluation.evaluation import Evaluation
 from polserve.training.evaluation.statistics import summarise
 from polserve.training.learning.loop import TrainingResult
 from polserve.training.runs.defaults import Algorithm, recipe_for
-from polserve.training.runs.doubts import doubt, scale_note
-from polserve.training.runs.recipe import with_options
+from polserve.training.runs.doubts import doubt, exploration_note, scale_note
+from polserve.training.runs.presets import PRESETS
+from polserve.training.runs.recipe import Recipe, with_options
 
 BY_CHANCE = list(np.random.default_rng(0).normal(10.0, 1.0, 50))
 ALIKE = list(np.random.default_rng(1).normal(10.0, 1.0, 50))
@@ -79,3 +81,45 @@ def test_small_rewards_are_to_be_scaled_only_where_that_was_turned_off() -> None
     assert "scale" not in said(ALIKE, "scale_by_returns=true", by=1e-4)
     assert "scale" not in said(ALIKE, by=1e-4, factor=1e4)
     assert "scale" not in said([0.0] * 50, "scale_by_returns=false", by=0)
+
+
+def recipe_of(algorithm: Algorithm, *options: str) -> Recipe:
+    environment = "Pendulum-v1" if algorithm in {"ddpg", "td3", "sac"} else "CartPole-v1"
+    return with_options(recipe_for(algorithm, EnvironmentSpec(environment), "any"), options)
+
+
+@pytest.mark.parametrize("algorithm", ["ddpg", "td3", "sac"])
+def test_a_run_that_ends_in_its_random_steps_is_told_so(algorithm: Algorithm) -> None:
+    assert exploration_note(recipe_of(algorithm, "steps=5000")) == (
+        "actions are random for the first 5,000 steps, so the policy chooses none of these 5,000: give more --steps, "
+        "or --set random_steps=N"
+    )
+    assert exploration_note(recipe_of(algorithm, "steps=5000", "random_steps=500")) == ""
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "options", "falls_over", "last"),
+    [("dqn", ["steps=4000"], "30,000", "0.87"), ("pqn", ["steps=4000"], "10,000", "0.62")],
+)
+def test_a_run_that_ends_while_epsilon_is_high_is_told_so(
+    algorithm: Algorithm, options: list[str], falls_over: str, last: str
+) -> None:
+    assert exploration_note(recipe_of(algorithm, *options)) == (
+        f"epsilon, the part of random actions, falls over {falls_over} steps and is {last} after 4,000: give more "
+        "--steps, or --set epsilon_steps=N for it to fall sooner"
+    )
+    assert exploration_note(recipe_of(algorithm, *options, "epsilon_steps=1200")) == ""
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        *PRESETS.values(),
+        *(recipe_of(algorithm) for algorithm in get_args(Algorithm)),
+        recipe_of("dqn", "steps=25000"),
+        recipe_of("sac", "steps=6000"),
+    ],
+    ids=lambda recipe: f"{recipe.policy}-{recipe.loop.steps}",
+)
+def test_nothing_is_said_of_exploration_that_comes_to_its_end(recipe: Recipe) -> None:
+    assert exploration_note(recipe) == ""
