@@ -59,6 +59,8 @@ def arcade_recipe(preset: Recipe, environment: EnvironmentSpec, policy: str) -> 
     agent = preset.agent
     if isinstance(agent, DqnConfig):
         agent = dataclasses.replace(agent, kappa=None, adam_epsilon=1e-5)  # as small as Pong's values and gradients
+    if isinstance(agent, PqnConfig):  # four times as many updates, of a quarter of the steps each
+        agent = dataclasses.replace(agent, batch_size=64, learning_rate_updates=240_000)
     return dataclasses.replace(
         preset,
         policy=policy,
