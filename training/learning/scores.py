@@ -1,6 +1,7 @@
 """How good a policy is, by episodes that nothing is learned from."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from polserve.training.learning.collector import ChooseActions
@@ -15,6 +16,8 @@ class SelectionGames:
     episodes: int
     max_steps: int
     """Steps after which a game is cut off."""
+    report: Callable[[float], None] = field(default=lambda _: None, compare=False)
+    """Hears how many games of an evaluation are over, with those that go on as parts, where they take time."""
 
 
 @dataclass(frozen=True, slots=True)

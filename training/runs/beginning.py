@@ -23,6 +23,7 @@ from polserve.training.runs.initial_weights import InitialWeights
 from polserve.training.runs.preflight import Beginning, check_beginning
 from polserve.training.runs.recipe import Recipe
 from polserve.training.runs.record import params_of, tags_of
+from polserve.training.runs.stages import Stages
 from polserve.training.runs.trainee import Trainee, build_trainee
 from polserve.training.versions.provenance import describe_run, environment_commit
 
@@ -108,7 +109,7 @@ def begin(
         tracked.tag_changes({**params_of(recipe, seed), **tags_of(recipe, seed, trainee, initial)})
         console.print(_resumed(trainee, recipe, options.folder))
     else:
-        initial = trainee.begin_from(options.init_from) if options.init_from else InitialWeights()
+        initial = _initial(trainee, recipe, options.init_from, Stages(console))
         if said := exploration_note(recipe):
             console.print(f"note: {said}")
         tags = tags_of(recipe, seed, trainee, initial)
@@ -122,6 +123,15 @@ def begin(
     page = run_page(client, tracked.run_id)
     is_finished = saved is not None and trainee.loop.is_reached
     return Run(recipe, seed, options, trainee, initial, tracked, PolicyRegistry(client), page, provenance, is_finished)
+
+
+def _initial(trainee: Trainee, recipe: Recipe, folder: Path | None, stages: Stages) -> InitialWeights:
+    """Take over the weights in a folder, and say how far their evaluation is; leave them random without one."""
+    if folder is None:
+        return InitialWeights()
+    games = recipe.loop.selection_episodes
+    with stages.stage(f"playing {games:,} games with the weights to begin with", games) as stage:
+        return trainee.begin_from(folder, stage.reach)
 
 
 def _identity(recipe: Recipe, seed: int, trainee: Trainee) -> dict[str, str]:

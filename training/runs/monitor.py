@@ -38,11 +38,17 @@ class Monitor:
 
     def watch(self, progress: Progress) -> None:
         """Report and save what is due at this point of training."""
+        self._display.go_on()
         if progress.is_report_due:
             self._report(progress)
         if progress.is_over or time.monotonic() - self._saved > self._run.recipe.loop.checkpoint_every_s:
             self._saved = time.monotonic()
             self._save()
+
+    def hear_games(self, over: float) -> None:
+        """Show how many games of a greedy evaluation are over; training waits for it."""
+        games = self._run.recipe.loop.selection_episodes
+        self._display.evaluate(self._run.trainee.loop.step, over, games)
 
     def __enter__(self) -> Self:
         return self

@@ -92,7 +92,7 @@ def learn(run: Run, console: Console, should_stop: Callable[[], bool] = lambda: 
         ProgressDisplay(run.recipe.policy, console) as display,
         Monitor(run, display, console) as monitor,
     ):
-        result = run.trainee.train(monitor.watch, should_stop)
+        result = run.trainee.train(monitor.watch, should_stop, monitor.hear_games)
     if result.is_complete:
         evaluated = f"evaluated on {result.selection_steps:,}"
         console.print(f"learned from {result.step:,} steps, {evaluated}, in {result.elapsed_s:.0f} s")

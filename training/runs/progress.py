@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from polserve.protos.shared.figures import figure
 from polserve.training.learning.loop import Progress as TrainingProgress
 from polserve.training.learning.loop import TrainingFigures
+from polserve.training.runs.stages import Stage
 
 LINE_INTERVAL_S = 10.0
 MOST_BAR, LEAST_BAR = 16, 4
@@ -71,18 +72,43 @@ class ProgressDisplay:
         self._bar: Progress | None = None
         self._task = TaskID(0)
         self._printed = time.monotonic()
+        self._shown: Standing | None = None
+        self._evaluation: Stage | None = None
+        """The greedy evaluation that training waits for; None where it waits for none."""
 
     def show(self, standing: Standing) -> None:
         """Show where training stands."""
-        progress = standing.progress
+        progress, self._shown = standing.progress, standing
         if self._bar is not None:
-            figures = ", ".join(_fitting(standing.words(), self._room(progress)))
-            self._bar.update(self._task, completed=progress.step, total=progress.steps, figures=figures)
+            self._draw(self._bar, standing, standing.words())
         elif time.monotonic() - self._printed > LINE_INTERVAL_S:
             self._printed = time.monotonic()
             figures = ", ".join(standing.words())
             learned = f"learned from {progress.step:,} of about {progress.steps:,} steps"
             self._console.print(f"{self._title}: {learned}, {figures}")
+
+    def evaluate(self, step: int, over: float, games: int) -> None:
+        """Show how many games are over of a greedy evaluation at a step of training, which waits for it."""
+        if self._evaluation is None:
+            title = f"{self._title}: playing {games:,} greedy games at step {step:,}"
+            self._evaluation = Stage(title, games, self._console, None, self._task)
+        if self._bar is None or self._shown is None:
+            self._evaluation.reach(over)
+        else:
+            self._draw(self._bar, self._shown, [f"evaluating: {int(over):,} of {games:,} games"])
+
+    def go_on(self) -> None:
+        """Show training again where an evaluation was shown."""
+        if self._evaluation is None:
+            return
+        self._evaluation = None
+        if self._bar is not None and self._shown is not None:
+            self._draw(self._bar, self._shown, self._shown.words())
+
+    def _draw(self, bar: Progress, standing: Standing, words: Iterable[str]) -> None:
+        progress = standing.progress
+        figures = ", ".join(_fitting(words, self._room(progress)))
+        bar.update(self._task, completed=progress.step, total=progress.steps, figures=figures)
 
     @property
     def _bar_width(self) -> int:

@@ -48,6 +48,10 @@ _BUILDING = Lock()
 """Held while networks draw their first weights from torch's generator, which all threads share."""
 
 
+def _hear_nothing(_over: float) -> None:
+    """Leave unheard how far an evaluation is."""
+
+
 class Trainee:
     """An agent with its environments and its loop."""
 
@@ -61,7 +65,13 @@ class Trainee:
         loop = recipe.loop
         self.streams = Streams(seed)
         """Where the run's random numbers come from."""
-        games = SelectionGames(self.streams.first_selection_seed, loop.selection_episodes, loop.max_evaluation_steps)
+        self._hear_games: Callable[[float], None] = _hear_nothing
+        games = SelectionGames(
+            self.streams.first_selection_seed,
+            loop.selection_episodes,
+            loop.max_evaluation_steps,
+            report=self._report_games,
+        )
         self.setup = recipe.task.set_up(recipe.environment, games)
         """What the task brings to this run."""
         self.view = _view(facts)
@@ -83,24 +93,30 @@ class Trainee:
         self,
         watch: Callable[[Progress], None] = lambda _: None,
         should_stop: Callable[[], bool] = lambda: False,
+        hear_games: Callable[[float], None] = _hear_nothing,
     ) -> TrainingResult:
         """Learn to the end, or until `should_stop` says so; `watch` is told where training stands after each step.
+
+        `hear_games` is told in a greedy evaluation how many of its games are over.
 
         Raises:
             TrainingDiverged: no score was a number.
         """
-        self._started = time.monotonic()
+        self._started, self._hear_games = time.monotonic(), hear_games
         for progress in self.loop.run(should_stop):
             watch(progress)
         return replace(self.loop.result(), elapsed_s=self.elapsed_s)
+
+    def _report_games(self, over: float) -> None:
+        self._hear_games(over)
 
     @property
     def elapsed_s(self) -> float:
         """Time of training, with that of the run that it was resumed from."""
         return self._before_s + (0.0 if self._started is None else time.monotonic() - self._started)
 
-    def begin_from(self, folder: Path) -> InitialWeights:
-        """Give the agent the weights of the run or policy version in `folder`.
+    def begin_from(self, folder: Path, hear_games: Callable[[float], None] = _hear_nothing) -> InitialWeights:
+        """Give the agent the weights of the run or policy version in `folder`, and evaluate them; see `train`.
 
         Raises:
             CheckpointError: there are none, or they are of another network.
@@ -110,6 +126,7 @@ class Trainee:
         check_fits(folder, found, ours)
         self.agent.load_weights({name: found[name] for name in ours})
         self.loop.keep_reward_factor(initial.reward_factor)  # else their values would be of another size
+        self._hear_games = hear_games
         self.loop.evaluate()  # so that what is kept at the end is no worse than what it began with
         return initial
 

@@ -30,11 +30,23 @@ def mean_return(
     for until in _looks(games.episodes):
         first_seed = games.first_seed + len(returns)
         more = until - len(returns)
-        played = play_together(choose_actions, make_envs, more, first_seed, games.max_steps, count=stepped.append)
+        played = play_together(
+            choose_actions,
+            make_envs,
+            more,
+            first_seed,
+            games.max_steps,
+            report=_counted_from(len(returns), games.report),
+            count=stepped.append,
+        )
         returns += [episode.episode_return for episode in played]
         if until < games.episodes and best is not None and is_clearly_worse(returns, best.returns):
             return Score(float(np.mean(returns)), sum(stepped), tuple(returns), is_whole=False)
     return Score(float(np.mean(returns)), sum(stepped), tuple(returns))
+
+
+def _counted_from(before: int, report: Callable[[float], None]) -> Callable[[float], None]:
+    return lambda over: report(before + over)
 
 
 def is_clearly_worse(returns: Sequence[float], best: Sequence[float]) -> bool:

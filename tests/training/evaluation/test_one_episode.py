@@ -100,6 +100,14 @@ def test_the_steps_of_a_selection_are_those_that_were_made() -> None:
     assert score.steps == Lengths.steps == 15 * 22
 
 
+def test_a_selection_says_how_many_of_its_games_are_over() -> None:
+    heard: list[float] = []
+    mean_return(envs, SelectionGames(0, 30, 1_000, heard.append), stay)
+    assert heard == sorted(heard)
+    assert len(heard) > 30
+    assert heard[-1] == 30
+
+
 def test_a_sample_of_observations_takes_none_of_an_episode_that_is_over() -> None:
     sample = ObservationSample(stay, 100, np.random.default_rng(0))
     play_together(sample, envs, 2, 0)

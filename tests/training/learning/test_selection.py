@@ -91,6 +91,12 @@ def test_equal_policies_are_hardly_ever_called_worse_though_returns_are_skewed()
     assert np.mean([is_clearly_worse(*pair) for pair in drawn]) < 0.01
 
 
+def test_training_tells_how_far_an_evaluation_is(trainee: Trainee) -> None:
+    heard: list[float] = []
+    trainee.train(hear_games=heard.append)
+    assert heard[0] < 1 < heard[-1] == RECIPE.loop.selection_episodes
+
+
 def test_steps_learned_from_and_evaluated_on_are_counted_apart(trainee: Trainee) -> None:
     *_, last = trainee.loop.run()
     result = trainee.loop.result()

@@ -36,7 +36,7 @@ def test_a_registry_that_is_down_is_said_once_and_when_it_is_back(
         recipe=SimpleNamespace(loop=SimpleNamespace(checkpoint_every_s=1e9)),
         tracked=registry,
     )
-    display: Any = SimpleNamespace(show=lambda _: None)
+    display: Any = SimpleNamespace(show=lambda _: None, go_on=lambda: None)
     monitor = Monitor(run, display, Console(soft_wrap=True))
     for step, is_down in enumerate((False, True, True, False, False, True), 1):
         registry.is_down = is_down
