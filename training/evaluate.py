@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.training.environments.inspection import check_fits, inspect_environment
-from polserve.training.environments.limits import LAST_SEED, MAX_EVALUATION_STEPS
+from polserve.training.environments.limits import EVALUATION_ENVS, LAST_SEED, MAX_EVALUATION_STEPS
 from polserve.training.environments.makers import EnvMaker, maker_name
 from polserve.training.environments.making import EVALUATION_FIRST_SEED, EnvironmentSpec, from_message
 from polserve.training.errors import InvalidOption, require, require_whole
@@ -52,6 +52,7 @@ def evaluate(  # noqa: PLR0913 - keywords of a function that notebooks call, as 
     *,
     episodes: int = 100,
     max_steps: int = MAX_EVALUATION_STEPS,
+    envs: int = EVALUATION_ENVS,
     first_seed: int | None = None,
     env: str | EnvMaker | EnvironmentSpec = "",
     module: str = "",
@@ -66,6 +67,7 @@ def evaluate(  # noqa: PLR0913 - keywords of a function that notebooks call, as 
             which needs `env`.
         episodes: whole episodes of each, 2 or more.
         max_steps: steps after which an episode is cut off.
+        envs: environments that are played in together at most.
         first_seed: seed of the first episode, 2,000,000,000 or more; the others follow it. None for that of the
             version's own evaluation. Give a block that nobody looked at yet where you compare what was chosen before.
         env: Gymnasium id to play instead of the policy's own, with the same observations and actions; or a callable
@@ -83,12 +85,13 @@ def evaluate(  # noqa: PLR0913 - keywords of a function that notebooks call, as 
         TrainingError: the environment cannot be made, or is faulty.
         InvalidOption: an argument is out of range, or a function answers with other actions than asked for.
     """
-    require_whole(episodes=episodes, max_steps=max_steps, first_seed=first_seed)
+    require_whole(episodes=episodes, max_steps=max_steps, envs=envs, first_seed=first_seed)
     require(episodes > 1, "episodes", "2 or more", episodes)
     require(max_steps > 0, "max_steps", "1 or more", max_steps)
+    require(envs > 0, "envs", "1 or more", envs)
     told = shown(progress)
     found = find_policy(policy, env=env, module=module, tracking_uri=tracking_uri, progress=told)
-    games = games_of(found, episodes, max_steps, first_seed)
+    games = replace(games_of(found, episodes, max_steps, first_seed), envs=envs)
     return evaluate_beside_random(found.name, found.choose_actions, games, told)
 
 

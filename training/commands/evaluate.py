@@ -3,14 +3,14 @@
 import contextlib
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from polserve.protos.shared.figures import figure
-from polserve.training.environments.limits import MAX_EVALUATION_STEPS
+from polserve.training.environments.limits import EVALUATION_ENVS, MAX_EVALUATION_STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,6 +44,7 @@ def evaluate(
     max_steps: Annotated[
         int, typer.Option(help="Cut an episode off after so many steps.", min=1)
     ] = MAX_EVALUATION_STEPS,
+    envs: Annotated[int, typer.Option(help="Play in so many environments together, at most.", min=1)] = EVALUATION_ENVS,
     first_seed: Annotated[
         int | None,
         typer.Option(help="Seed of the first episode, 2000000000 or more; the others follow. [default: the version's]"),
@@ -65,7 +66,7 @@ def evaluate(
     progress = ConsoleProgress(Console(stderr=True, highlight=False, soft_wrap=True), "episodes")
     with contextlib.redirect_stdout(sys.stderr):  # an environment that prints is no part of the answer
         found = find_policy(policy, env=env, module=module, progress=progress)
-        games = games_of(found, episodes, max_steps, first_seed)
+        games = replace(games_of(found, episodes, max_steps, first_seed), envs=envs)
         if which is Which.RANDOM:
             summaries = {RANDOM: summarise(games.play_random(progress))}
         else:

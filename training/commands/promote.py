@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from polserve.protos.shared.names import CHAMPION
-from polserve.training.environments.limits import LAST_SEED, MAX_EVALUATION_STEPS
+from polserve.training.environments.limits import LAST_SEED, MATCH_ENVS, MAX_EVALUATION_STEPS
 from polserve.training.promotion.decision import (
     LEAST_GAMES,
     MOST_GAMES,
@@ -58,6 +58,9 @@ def promote(
         ),
     ] = DEFAULTS.episodes,
     processes: Annotated[int, typer.Option(min=0, help="Play in so many processes; 0 for one on each core.")] = 0,
+    envs: Annotated[
+        int, typer.Option(help="Play in so many environments together in each process, at most.", min=1)
+    ] = MATCH_ENVS,
     max_steps: Annotated[int, typer.Option(help="Cut a game off after so many steps.", min=1)] = MAX_EVALUATION_STEPS,
     module: Annotated[str, typer.Option(help="Import this Python module, which registers the environment.")] = "",
     seed: Annotated[
@@ -106,6 +109,7 @@ def promote(
                 module=module,
                 seed=seed,
                 processes=processes,
+                envs=envs,
                 force_reason=reason,
                 allow_space_change=allow_space_change,
                 progress=ConsoleProgress(Console(stderr=True, highlight=False, soft_wrap=True), "pairs of games"),

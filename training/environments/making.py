@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -183,9 +183,9 @@ def _are_alike(environment_id: str, kwargs_json: str, module: str, _entries: tup
         env = make_env(spec)
     except InvalidOption:
         return True
+    env.close()  # only one may exist at a time
     envs = _vectorised(spec, 1)
     alike = envs.single_observation_space == env.observation_space and envs.single_action_space == env.action_space
-    env.close()
     envs.close()
     return alike
 
@@ -200,14 +200,25 @@ def _vectorised(spec: EnvironmentSpec, n: int) -> VecEnv:
 
 def _together(spec: EnvironmentSpec, n: int) -> VecEnv:
     """`n` ordinary environments, stepped one after another."""
-    prepare = partial(_prepared, spec=spec, is_info_kept=False)
+    made: list[gym.Wrapper[Array, Any, Array, Any]] = []
+
+    def prepare(env: Env) -> gym.Wrapper[Array, Any, Array, Any]:
+        made.append(_prepared(env, spec, is_info_kept=False))
+        return made[-1]
+
     registered = spec.registered
     try:
         return gym.make_vec(registered, n, "sync", wrappers=[prepare], disable_env_checker=True, **spec.kwargs)
     except TrainingError:
         raise
     except Exception as error:  # likewise
-        raise _refused(spec, error) from error
+        for env in made:
+            env.close()
+        refused = _refused(spec, error)
+        if n > 1 and len(made) < n:
+            hint = f"where {n} may not exist at a time, docs/own-environment.md says how to ask for fewer"
+            refused = type(refused)(f"{refused}; {hint}")
+        raise refused from error
 
 
 def _prepared(env: Env, spec: EnvironmentSpec, *, is_info_kept: bool) -> gym.Wrapper[Array, Any, Array, Any]:

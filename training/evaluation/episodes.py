@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from polserve.training.environments.limits import MAX_EVALUATION_STEPS
+from polserve.training.environments.limits import EVALUATION_ENVS, MAX_EVALUATION_STEPS
 from polserve.training.environments.making import EnvironmentSpec, VecEnv, make_env, make_vec
 from polserve.training.environments.rewards import paid
 from polserve.training.evaluation.one_episode import EpisodesTogether
@@ -20,9 +20,6 @@ from polserve.training.learning.tracing import GUARD
 if TYPE_CHECKING:
     from torch import nn
 
-MAX_ENVS = 100
-"""The most environments stepped together in an evaluation."""
-
 
 def play_together(  # noqa: PLR0913 - the last one is for who waits
     choose_actions: ChooseActions,
@@ -31,10 +28,13 @@ def play_together(  # noqa: PLR0913 - the last one is for who waits
     first_seed: int,
     max_steps: int = MAX_EVALUATION_STEPS,
     *,
+    most_envs: int = EVALUATION_ENVS,
     report: Callable[[float], None] = lambda _: None,
     count: Callable[[int], None] = lambda _: None,
 ) -> list[FinishedEpisode]:
     """Play `episodes` whole episodes in what `make_envs` makes of their number, reset with `first_seed` and on.
+
+    No more than `most_envs` environments are played in together.
 
     An episode that goes on after `max_steps` is cut off there. `report` is told how many are over, with
     one that goes on as the part of `max_steps` that it has taken: where none ends by itself, that tells what is left.
@@ -44,7 +44,7 @@ def play_together(  # noqa: PLR0913 - the last one is for who waits
     together, an episode's start depends on `first_seed` and on the number of episodes.
     """
     played: list[FinishedEpisode] = []
-    envs = make_envs(min(episodes, MAX_ENVS))
+    envs = make_envs(min(episodes, most_envs))
     together = EpisodesTogether(envs)
     try:
         while len(played) < episodes:
@@ -63,6 +63,7 @@ def play_episodes(  # noqa: PLR0913 - likewise
     first_seed: int,
     max_steps: int = MAX_EVALUATION_STEPS,
     *,
+    most_envs: int = EVALUATION_ENVS,
     report: Callable[[float], None] = lambda _: None,
 ) -> list[FinishedEpisode]:
     """Play whole episodes in ordinary environments, so that each depends on its own seed alone."""
@@ -72,6 +73,7 @@ def play_episodes(  # noqa: PLR0913 - likewise
         episodes,
         first_seed,
         max_steps,
+        most_envs=most_envs,
         report=report,
     )
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from polserve.training.environments.limits import EVALUATION_ENVS
 from polserve.training.environments.making import EVALUATION_FIRST_SEED, EnvironmentSpec
 from polserve.training.evaluation.episodes import cut_off, play_episodes, random_policy
 from polserve.training.evaluation.game_progress import GameProgress
@@ -71,6 +72,8 @@ class EvaluationGames:
     """Steps after which an episode is cut off."""
     first_seed: int = EVALUATION_FIRST_SEED
     """Seed of the first episode; the others follow it."""
+    envs: int = EVALUATION_ENVS
+    """Environments that are played in together at most."""
 
     def play(self, name: str, choose_actions: ChooseActions, progress: GameProgress) -> tuple[list[float], str]:
         """Play every episode; return the returns, and whether episodes were cut off, as `cut_off` says it."""
@@ -84,7 +87,13 @@ class EvaluationGames:
 
         with progress.playing(title, self.episodes) as advance:
             played = play_episodes(
-                choose_actions, self.environment, self.episodes, self.first_seed, self.max_steps, report=report
+                choose_actions,
+                self.environment,
+                self.episodes,
+                self.first_seed,
+                self.max_steps,
+                most_envs=self.envs,
+                report=report,
             )
         part = cut_off(played, self.max_steps, "--max-steps lets them go on")
         if part:

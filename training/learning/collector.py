@@ -51,6 +51,11 @@ class Collector:
         self._lengths = np.zeros(n, np.int64)
         self._finished: list[FinishedEpisode] = []
 
+    @property
+    def is_between_episodes(self) -> bool:
+        """Whether every environment's episode is over, and its next one still to begin."""
+        return bool(self._is_over.all())
+
     def step(self, choose_actions: ChooseActions) -> VectorStep:
         """Step every environment once.
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from polserve.training.environments.limits import MAX_EVALUATION_STEPS
+from polserve.training.environments.limits import EVALUATION_ENVS, MAX_EVALUATION_STEPS
 from polserve.training.errors import require
 from polserve.training.learning.rewards import Treatment, treat
 from polserve.training.learning.schedules import linear
@@ -36,6 +36,9 @@ class LoopConfig:
     """Episodes of the final evaluation, on other seeds."""
     max_evaluation_steps: int = MAX_EVALUATION_STEPS
     """Steps after which an episode of either is cut off, so that one without end ends."""
+    evaluation_envs: int | None = None
+    """Environments that either plays in together at most; None for 100, and for 1 where `n_envs` is 1. Where both are
+    1, only one environment exists at any time: an evaluation waits for the end of training's episode."""
     stop_return: float | None = None
     """Mean return of such an evaluation at which training ends; None to use all steps."""
     log_every: int = 1_000
@@ -52,6 +55,20 @@ class LoopConfig:
         require(episodes >= 2, "evaluation_episodes", "at least 2", episodes)  # noqa: PLR2004 - a spread needs two
         every_s = self.checkpoint_every_s
         require(every_s >= 0, "checkpoint_every_s", "at least 0", every_s)
+        envs = self.evaluation_envs
+        require(envs is None or envs >= 1, "evaluation_envs", "at least 1", envs)
+
+    @property
+    def most_evaluation_envs(self) -> int:
+        """Environments that an evaluation plays in together at most."""
+        if self.evaluation_envs is None:
+            return 1 if self.n_envs == 1 else EVALUATION_ENVS
+        return self.evaluation_envs
+
+    @property
+    def has_one_env(self) -> bool:
+        """Whether only one environment may exist at any time."""
+        return self.n_envs == self.most_evaluation_envs == 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from polserve.training.learning.selection import Selection, crosses
 from polserve.training.learning.streams import EnvironmentSeeds, Streams, Use
 from polserve.training.learning.throughput import Throughput
 from polserve.training.learning.tracing import GUARD
+from polserve.training.learning.turns import Turns
 from polserve.training.learning.updates import Learner
 
 RECENT_EPISODES = 100
@@ -122,6 +123,7 @@ class Loop:
         self._collector = Collector(
             parts.envs, self._seeds.draw(parts.envs.num_envs), is_life_terminal=config.life_loss_is_terminal
         )
+        self._turns = Turns(parts.envs, self._collector, self._seeds, config.evaluate_every)
         self._step = 0
         self._episodes = 0
         self._recent: deque[float] = deque(maxlen=RECENT_EPISODES)
@@ -181,7 +183,12 @@ class Loop:
         Raises:
             Interrupted: `should_stop` said so before the end.
         """
+        self.suspend()
         self._selection.evaluate(self._agent, self._step, should_stop)
+
+    def suspend(self) -> None:
+        """Close the environment until the next step, if no second one may exist beside it."""
+        self._turns.give()
 
     def figures(self) -> TrainingFigures:
         """Figures that can be told of training; rates are those since the last call."""
@@ -265,12 +272,13 @@ class Loop:
                 raise Interrupted
             before = self._step
             self._advance()
-            if self._selection.is_due(before, self._step):
+            if self._selection.is_due(before, self._step) and (self.is_reached or self._turns.is_evaluations()):
                 self.evaluate(should_stop)
             yield self._progress(is_report_due=crosses(before, self._step, config.log_every))
 
     def _advance(self) -> None:
         """Step every environment once, and learn what is due."""
+        self._turns.take_back()
         step = self._collector.step(self._explore)
         self._step += int(step.is_real.sum())
         for episode in self._collector.finished():

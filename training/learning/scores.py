@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from polserve.training.environments.limits import EVALUATION_ENVS
 from polserve.training.learning.collector import ChooseActions
 
 
@@ -18,6 +19,8 @@ class SelectionGames:
     """Steps after which a game is cut off."""
     report: Callable[[float], None] = field(default=lambda _: None, compare=False)
     """Hears how many games of an evaluation are over, with those that go on as parts, where they take time."""
+    envs: int = EVALUATION_ENVS
+    """Environments that are played in together at most."""
 
 
 @dataclass(frozen=True, slots=True)

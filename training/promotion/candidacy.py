@@ -10,7 +10,7 @@ from statistics import fmean
 
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.training.environments.inspection import check_fits
-from polserve.training.environments.limits import MAX_EVALUATION_STEPS
+from polserve.training.environments.limits import MATCH_ENVS, MAX_EVALUATION_STEPS
 from polserve.training.environments.makers import EnvMaker
 from polserve.training.environments.making import from_message
 from polserve.training.errors import (
@@ -53,6 +53,8 @@ class PlaySettings:
     """What makes the environment in place of its id; the games are played in this process then."""
     is_apart: bool = False
     """Whether one process that plays is another than this one, too."""
+    envs: int = MATCH_ENVS
+    """Environments that each process plays in together at most."""
 
 
 def gather_evidence(
@@ -75,7 +77,7 @@ def gather_evidence(
         episodes = candidacy.criteria.episodes
         seed = first_seed(ours.sha256, theirs.sha256) if settings.first_seed is None else settings.first_seed
         title = f"{ours.name} and {theirs.name} play {episodes} games of {ours.spec.environment.id}, on the same seeds"
-        match = Match(candidate, champion, episodes, seed, settings.max_steps, settings.is_apart)
+        match = Match(candidate, champion, episodes, seed, settings.max_steps, settings.is_apart, settings.envs)
         with progress.playing(title, episodes) as on_played:
             games = _or_refused(lambda: play_match(match, settings.processes, on_played))
     for version, played in zip((ours, theirs), games, strict=True):

@@ -12,12 +12,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeAlias, TypeVar
 
-from polserve.training.environments.limits import EVALUATION_EPISODES, LAST_SEED, MAX_EVALUATION_STEPS
-from polserve.training.environments.making import EVALUATION_FIRST_SEED, EnvironmentSpec, VecEnv, make_vec
+from polserve.training.environments.limits import EVALUATION_EPISODES, LAST_SEED, MATCH_ENVS, MAX_EVALUATION_STEPS
+from polserve.training.environments.making import EVALUATION_FIRST_SEED, EnvironmentSpec
 from polserve.training.errors import FaultyEnvironment
-from polserve.training.evaluation.episodes import play_together, random_policy
+from polserve.training.evaluation.episodes import play_episodes, random_policy
 from polserve.training.evaluation.evaluation import RANDOM
-from polserve.training.learning.collector import FinishedEpisode
+from polserve.training.learning.collector import ChooseActions, FinishedEpisode
 from polserve.training.machine.workers import worker_pool
 from polserve.training.promotion.decision import MOST_GAMES
 from polserve.training.versions.onnx_policy import OnnxPolicy
@@ -30,8 +30,6 @@ _NOTE: ContextVar[Path | None] = ContextVar("note", default=None)
 
 CHUNK = 12
 """Games of each policy that a process plays at once; how many processes there are changes no game."""
-ENVS = 6
-"""Environments stepped together: few, since the first to end waits for the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +53,8 @@ class Match:
     """Steps after which a game is cut off."""
     is_apart: bool = False
     """Whether one process that plays is another than this one, too, which survives a game that ends its process."""
+    envs: int = MATCH_ENVS
+    """Environments that each process plays in together at most."""
 
     @property
     def random_games(self) -> int:
@@ -155,7 +155,8 @@ def _play_both(match: Match, seed: int, episodes: int) -> tuple[Games, Games]:
     for role, side in (("candidate", match.candidate), ("champion", match.champion)):
         _note(role, seed, episodes)
         try:
-            played.append(_play(side, seed, episodes, match.max_steps))
+            choose_actions = OnnxPolicy(side.graph).player()
+            played.append(_play(match, choose_actions, side.environment, seed, episodes))
         except FaultyEnvironment as error:
             raise FaultyEnvironment(f"in a game of the {role}, {error}") from error
     ours, theirs = played
@@ -167,19 +168,14 @@ def _play_random(match: Match, seed: int, episodes: int) -> Games:
     _note(f"{RANDOM} policy", seed, episodes)
     try:
         choose_actions = random_policy(environment, LAST_SEED - seed)  # far from the seeds that games begin with
-        return play_together(choose_actions, partial(_make_few, environment), episodes, seed, match.max_steps)
+        return _play(match, choose_actions, environment, seed, episodes)
     except FaultyEnvironment as error:
         raise FaultyEnvironment(f"in a game of the {RANDOM} policy, {error}") from error
 
 
-def _play(side: Side, seed: int, episodes: int, max_steps: int) -> Games:
-    make_envs = partial(_make_few, side.environment)
-    return play_together(OnnxPolicy(side.graph).player(), make_envs, episodes, seed, max_steps)
+def _play(match: Match, choose_actions: ChooseActions, environment: EnvironmentSpec, seed: int, episodes: int) -> Games:
+    return play_episodes(choose_actions, environment, episodes, seed, match.max_steps, most_envs=match.envs)
 
 
 def _joined(parts: Sequence[Games]) -> Games:
     return [game for part in parts for game in part]
-
-
-def _make_few(environment: EnvironmentSpec, n: int) -> VecEnv:
-    return make_vec(environment, min(n, ENVS), is_seeded_singly=True)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from polserve.protos.shared.names import CHAMPION
 from polserve.protos.shared.version_names import VersionName
-from polserve.training.environments.limits import LAST_SEED, MAX_EVALUATION_STEPS
+from polserve.training.environments.limits import LAST_SEED, MATCH_ENVS, MAX_EVALUATION_STEPS
 from polserve.training.environments.makers import EnvMaker
 from polserve.training.errors import (
     InvalidOption,
@@ -50,6 +50,7 @@ def promote(  # noqa: PLR0913 - keywords of a function that notebooks call, as t
     env: EnvMaker | None = None,
     seed: int | None = None,
     processes: int = 0,
+    envs: int = MATCH_ENVS,
     force_reason: str = "",
     allow_space_change: bool = False,
     tracking_uri: str | None = None,
@@ -73,6 +74,7 @@ def promote(  # noqa: PLR0913 - keywords of a function that notebooks call, as t
             games are played in this process then.
         seed: seed of the first game; None for the one that follows from the two versions.
         processes: processes that play; 0 for one on each core, 1 for this one alone.
+        envs: environments that each process plays in together at most; 1 where only one may exist at a time.
         force_reason: promote without playing, for this reason, which is kept; "" to play.
         allow_space_change: promote a version even though its observations or actions are not those of the version
             that services answer with, which refuse it unless they run with --allow-space-change.
@@ -89,12 +91,15 @@ def promote(  # noqa: PLR0913 - keywords of a function that notebooks call, as t
         RegistryError: the registry does not answer, lacks the version, or holds another than was registered.
         InvalidOption: an argument is out of range.
     """
-    require_given(policy=policy, episodes=episodes, max_steps=max_steps, processes=processes, force_reason=force_reason)
+    require_given(policy=policy, episodes=episodes, max_steps=max_steps, processes=processes, envs=envs)
+    require_given(force_reason=force_reason)
     require_kind("text", str, policy=policy, module=module, force_reason=force_reason, tracking_uri=tracking_uri)
-    require_whole(episodes=episodes, max_steps=max_steps, seed=seed, processes=processes)
+    require_whole(episodes=episodes, max_steps=max_steps, seed=seed, processes=processes, envs=envs)
+    require(envs >= 1, "envs", "1 or more", envs)
     require_kind("a number", (int, float), margin=margin, margin_return=margin_return)
     criteria = Criteria(_rule(rule), margin, margin_return, episodes)
-    settings = replace(_settings(max_steps, module, seed, 1 if env else processes), maker=env, is_apart=is_command())
+    settings = _settings(max_steps, module, seed, 1 if env else processes)
+    settings = replace(settings, maker=env, is_apart=is_command(), envs=envs)
     told = shown(progress)
     registry = PolicyRegistry(connect(tracking_uri, is_created=False, on_wait=told.note))
     name = VersionName.parse(policy)

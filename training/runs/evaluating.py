@@ -43,12 +43,15 @@ def make_version(
     recipe, trainee, result = trained.recipe, trained.trainee, trained.result
     trainee.agent.load_weights(result.weights)
     policy = trainee.agent.policy()
+    trainee.loop.suspend()
     acting = interruptible(greedy(policy), should_stop)
     sample = ObservationSample(acting, trainee.setup.golden_size, trainee.streams.generator("golden observations"))
     evaluation = _evaluate(trained, sample, narrator, should_stop)
     if missing := max(0, MIN_GOLDEN - len(sample.observations())):  # where few episodes are short
         first_seed = evaluation.first_seed + recipe.loop.evaluation_episodes
-        play_episodes(sample, trainee.environment, missing, first_seed, recipe.loop.max_evaluation_steps)
+        loop = recipe.loop
+        most_steps, most_envs = loop.max_evaluation_steps, loop.most_evaluation_envs
+        play_episodes(sample, trainee.environment, missing, first_seed, most_steps, most_envs=most_envs)
     spec = build_spec(
         TrainedPolicy(
             name=recipe.policy,
@@ -75,7 +78,15 @@ def _evaluate(
     by_chance = random_actions(trained.trainee.facts.action_space, random_policy_seed(first_seed))
     with narrator.stage(f"playing {2 * episodes:,} evaluation episodes", 2 * episodes) as stage:
         played, at_random = (
-            play_episodes(player, environment, episodes, first_seed, max_steps, report=counted_from(stage, before))
+            play_episodes(
+                player,
+                environment,
+                episodes,
+                first_seed,
+                max_steps,
+                most_envs=loop.most_evaluation_envs,
+                report=counted_from(stage, before),
+            )
             for player, before in ((choose_actions, 0), (interruptible(by_chance, should_stop), episodes))
         )
     returns = [episode.episode_return for episode in played]

@@ -6,7 +6,7 @@ from typing import Self
 
 from rich.console import Console
 
-from polserve.training.errors import CheckpointError, FaultyEnvironment, RegistryError
+from polserve.training.errors import CheckpointError, RegistryError, TrainingDiverged
 from polserve.training.learning.loop import Progress
 from polserve.training.runs import checkpoint
 from polserve.training.runs.beginning import Run
@@ -56,7 +56,8 @@ class Monitor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if isinstance(error, FaultyEnvironment) and self._run.trainee.loop.step:  # hours may have been learned
+        is_failed = isinstance(error, Exception) and not isinstance(error, TrainingDiverged)  # whose end is saved
+        if is_failed and self._run.trainee.loop.step:  # hours may have been learned
             self._save()
             if self.unsaved is None:
                 where = f"step {self._run.trainee.loop.step:,} is saved in {self._run.options.folder}"

@@ -214,7 +214,7 @@ PRESETS: Mapping[str, Recipe] = {
     "mspacman-guide": Recipe(
         policy="mspacman-guide",
         environment=EnvironmentSpec("MsPacman-v0", frames=4),
-        loop=dataclasses.replace(ARCADE_LOOP, n_envs=1, life_loss_is_terminal=False),
+        loop=dataclasses.replace(ARCADE_LOOP, n_envs=1, evaluation_envs=100, life_loss_is_terminal=False),
         network=NetworkConfig(hidden_sizes=(512,), padding="same", pixels="guide"),
         agent=DqnConfig(
             batch_size=8,

@@ -15,6 +15,8 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from polserve.training.environments.inspection import EnvironmentFacts
+from polserve.training.environments.making import VecEnv
+from polserve.training.environments.one import OneEnv
 from polserve.training.environments.spaces import continuous_actions, discrete_actions, observation_box
 from polserve.training.environments.transforms import Transform, standardising
 from polserve.training.learning.actor_critic_hyperparameters import DdpgConfig, SacConfig
@@ -71,6 +73,7 @@ class Trainee:
             loop.selection_episodes,
             loop.max_evaluation_steps,
             report=self._report_games,
+            envs=loop.most_evaluation_envs,
         )
         self.setup = recipe.task.set_up(recipe.environment, games)
         """What the task brings to this run."""
@@ -206,6 +209,11 @@ def _standardising(recipe: Recipe, facts: EnvironmentFacts, setup: TaskSetup) ->
     return standardising(shape) if view.channels is None and view.highest is None else ()
 
 
+def _make_envs(recipe: Recipe, setup: TaskSetup) -> VecEnv:
+    """Make the environments to learn in."""
+    return OneEnv(setup.make_envs) if recipe.loop.has_one_env else setup.make_envs(recipe.loop.n_envs)
+
+
 @dataclass(frozen=True, slots=True)
 class _Observed:
     """What a network does to the environments' observations before it learns from them."""
@@ -226,7 +234,7 @@ def _discrete(
     recipe: Recipe, setup: TaskSetup, compute: Compute, observed: _Observed, reward_factor: Factor
 ) -> LoopParts:
     """Build an agent that learns the values of actions."""
-    envs = setup.make_envs(recipe.loop.n_envs)
+    envs = _make_envs(recipe, setup)
     box = observation_box(envs.single_observation_space, recipe.environment.id)
     space = discrete_actions(envs.single_action_space, recipe.environment.id)
     n_actions, start = int(space.n), int(space.start)
@@ -251,7 +259,7 @@ def _discrete(
 
 def _continuous(recipe: Recipe, setup: TaskSetup, compute: Compute, observed: _Observed) -> LoopParts:
     """Build an agent that learns the actions themselves."""
-    envs = setup.make_envs(recipe.loop.n_envs)
+    envs = _make_envs(recipe, setup)
     box = observation_box(envs.single_observation_space, recipe.environment.id)
     space = continuous_actions(envs.single_action_space, recipe.environment.id)
     view = observed.view(box)

@@ -36,6 +36,7 @@ def mean_return(
             more,
             first_seed,
             games.max_steps,
+            most_envs=games.envs,
             report=_counted_from(len(returns), games.report),
             count=stepped.append,
         )
