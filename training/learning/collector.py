@@ -45,7 +45,7 @@ class Collector:
         n = self._envs.num_envs
         reset: Any = self._envs.reset  # whose type has one seed; ours take one for each environment
         self._observation, info = reset(seed=seeds)
-        self._lives = self._left(info, n)
+        self._lives = self._lives_left(info, n)
         self._is_over = np.zeros(n, np.bool_)
         self._returns = np.zeros(n, np.float64)
         self._lengths = np.zeros(n, np.int64)
@@ -67,7 +67,7 @@ class Collector:
         with self.throughput.timing():
             observation_t, reward_t, terminated, truncated, info = self._envs.step(action_tm1)
         self.throughput.add(len(terminated))
-        lives = self._left(info, len(terminated))
+        lives = self._lives_left(info, len(terminated))
         step = VectorStep(
             observation_tm1=observation_tm1,
             action_tm1=action_tm1,
@@ -95,13 +95,14 @@ class Collector:
             self._returns[index] = 0.0
             self._lengths[index] = 0
 
-    def _left(self, info: Mapping[str, Any], n: int) -> NDArray[np.int64]:
+    def _lives_left(self, info: Mapping[str, Any], n: int) -> NDArray[np.int64]:
         """Lives left in each of `n` games; zeros where the environment has none, or nothing is learned from them."""
         lives = np.array(info.get("lives", 0) if self._is_life_terminal else 0)
-        if lives.dtype.kind not in "biuf" or lives.shape not in {(), (n,)}:
+        is_number = lives.dtype.kind in "biuf" and lives.shape in {(), (n,)}
+        if not is_number or not np.isfinite(lives).all():
             first = info["lives"][0] if lives.ndim else info["lives"]
             raise FaultyEnvironment(
-                f"the environment tells lives of {first!r}; expected a number: mend it, or leave its lives alone by "
+                f'info["lives"] is {first!r}; expected a number: mend the environment, or leave its lives alone by '
                 "--set life_loss_is_terminal=false"
             )
         return np.broadcast_to(lives.astype(np.int64), n)

@@ -14,19 +14,19 @@ from polserve.training.runs.recipe import Recipe
 GOOD_RETURN, LARGE_RETURN = 100.0, 3_000.0
 """Size of returns that DQN and PQN learn well, and one from which their values grow too slowly towards them."""
 
-UNEXPLORED = 0.25
-"""Part of random actions above the last one that is left where exploration is called unfinished."""
+UNEXPLORED = 0.5
+"""Epsilon above `epsilon_end` from which a run that ends there is said to be too short."""
 
 
 def exploration_note(recipe: Recipe) -> str:
     """Return a sentence on exploration that is far from its end when the steps are used; "" where it is not."""
     steps = recipe.loop.steps
     if isinstance(recipe.agent, (DdpgConfig, SacConfig)):
-        if steps > recipe.agent.random_steps:
+        if steps >= 2 * recipe.agent.random_steps:
             return ""
         return (
-            f"actions are random for the first {recipe.agent.random_steps:,} steps, so the policy chooses none of "
-            f"these {steps:,}: give more --steps, or --set random_steps=N"
+            f"actions are random for the first {recipe.agent.random_steps:,} steps, and there are {steps:,}: give more "
+            "--steps, or --set random_steps=N"
         )
     exploration = recipe.exploration
     last = exploration.epsilon(steps)

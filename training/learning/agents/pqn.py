@@ -26,7 +26,8 @@ class PqnAgent:
         self._actor = actor
         self._exploration = exploration
         parameters = actor.network.parameters()
-        self._optimizer = torch.optim.RAdam(parameters, lr=config.learning_rate, foreach=True)  # a quarter of the time
+        # All parameters in one call, which takes torch a fraction of the time of one after another.
+        self._optimizer = torch.optim.RAdam(parameters, lr=config.learning_rate, foreach=True)
         self._updates = 0
         self._latest: tuple[Tensor, Tensor] | None = None
 
