@@ -127,11 +127,35 @@ def test_a_channel_that_rested_lately_has_no_return_of_its_own(fit: Fit) -> None
     assert money_lines(found, fit.account())[0].startswith("facebook: last 28 days 0 a day; best steady plan ")
 
 
+def test_where_nothing_was_spent_lately_no_gain_is_told(fit: Fit) -> None:
+    spends = fit.history.spends.copy()
+    spends[-LAST_DAYS:] = 0.0
+    idle = replace(fit, history=replace(fit.history, spends=spends))
+    found = find_next_money(fit.account(), idle)
+    assert found.gain is None
+    said = "n the last 28 days nothing was spent, and the best steady plan spends nothing, either"
+    assert money_lines(found, fit.account()) == [
+        "facebook: last 28 days 0 a day; best steady plan 0 a day",
+        "search: last 28 days 0 a day; best steady plan 0 a day",
+        f"i{said}",
+    ]
+    page = money_section(found, fit.account())
+    assert f"<p>I{said}.</p>" in page
+    assert "<th>spend a day, last 28 days (EUR)</th>" in page
+    account = replace(fit.account(), target_marginal=0.5)
+    gain = find_next_money(account, idle).gain
+    assert gain is not None
+    assert gain.value > 0, "a target asks for more than nothing"
+
+
 def test_a_spend_that_no_day_had_is_marked(fit: Fit) -> None:
     small = tuple(replace(curve, observed=(1.0, 10.0)) for curve in fit.curves)
     for told, is_marked in ((fit, False), (replace(fit, curves=small), True)):
-        page = money_section(find_next_money(fit.account(), told), fit.account())
-        assert ("the curve is an extrapolation" in page) is is_marked
+        found = find_next_money(fit.account(), told)
+        page, lines = money_section(found, fit.account()), money_lines(found, fit.account())
+        note = "* marks a spend that no day of the history had: there the curve is an extrapolation"
+        assert (f"{note}." in page) is is_marked
+        assert lines.count(note) == any(re.search(r"\d\* a day", line) for line in lines) == is_marked
         assert bool(re.search(r"<td>[\d,]+\*</td>", page)) is is_marked
 
 

@@ -18,6 +18,7 @@ VERDICTS: Mapping[Verdict, str] = {
 NOTHING = "&ndash;"
 UNSEEN = "*"
 """Mark of a spend beyond those that were observed."""
+BEYOND = f"{UNSEEN} marks a spend that no day of the history had: there the curve is an extrapolation"
 SAME = 1e-3
 """Part of a sum of money by which another may differ and count as the same."""
 
@@ -30,8 +31,8 @@ def money_lines(found: NextMoney, account: Account) -> list[str]:
         if channel.today is not None:
             said = f"last {found.days} days {_at(channel.today, account)}; {said}"
         lines.append(f"{channel.channel}: {said}")
-    gain = [] if found.gain is None else [_gain(found, found.gain, account)]
-    return [*lines, *gain, *_changes(found, account)]
+    star = [BEYOND] if _is_any_extrapolated(found) else []
+    return [*lines, *star, *_sentences(found, account)]
 
 
 def money_section(found: NextMoney, account: Account) -> str:
@@ -39,20 +40,32 @@ def money_section(found: NextMoney, account: Account) -> str:
     money = html.escape(account.currency)
     unit = "" if account.sales_unit == account.currency else f" ({html.escape(account.sales_unit)})"
     returns = f"<th>the next {money} returns there{unit}</th>"
-    has_history = found.gain is not None
+    has_history = found.days > 0
     today = f"<th>spend a day, last {found.days} days ({money})</th>{returns}" if has_history else ""
     has_before = any(channel.before is not None for channel in found.channels)
     today += f"<th>by fits without these {found.days} days{unit}</th>" if has_before else ""
     target = f"<th>target{unit}</th>" if account.target_marginal else ""
     curve = "<th>curve</th>" if has_history else ""
     rows = "".join(_row(channel, account, has_before=has_before) for channel in found.channels)
-    sentences = [] if found.gain is None else [_gain(found, found.gain, account), *_changes(found, account)]
-    said = "".join(f"<p>{html.escape(each[0].upper() + each[1:])}.</p>" for each in sentences)
+    said = "".join(f"<p>{html.escape(each[0].upper() + each[1:])}.</p>" for each in _sentences(found, account))
     return f"""<h2>What the next {money} returns</h2>
 <table class="whole"><tr><th>channel</th>{today}
 <th>best steady plan's spend a day ({money})</th>{returns}{target}{curve}</tr>{rows}
 </table>{said}
 <p>{html.escape(" ".join(_notes(found, account)))}</p>"""
+
+
+def _sentences(found: NextMoney, account: Account) -> list[str]:
+    """Say what the plan's spends bring in place of today's, and what the last days changed; nothing without history."""
+    if not found.days:
+        return []
+    idle = f"in the last {found.days} days nothing was spent, and the best steady plan spends nothing, either"
+    return [idle if found.gain is None else _gain(found, found.gain, account), *_changes(found, account)]
+
+
+def _is_any_extrapolated(found: NextMoney) -> bool:
+    """Whether a spend of today or of the plan is one that no day of the history had."""
+    return any(spend and spend.is_extrapolated for each in found.channels for spend in (each.today, each.planned))
 
 
 def _changes(found: NextMoney, account: Account) -> list[str]:
@@ -93,16 +106,16 @@ def _returned(spend: SteadySpend) -> str:
     return _estimate(spend.returned)
 
 
-def _estimate(estimate: Estimate) -> str:
+def _estimate(estimate: Estimate, named: str = "") -> str:
+    """Write a return, with its interval in brackets; `named` stands before that."""
     interval = estimate.interval
-    return ratio(estimate.value) + (f" ({ratio(interval[0])} to {ratio(interval[1])})" if interval else "")
+    return ratio(estimate.value) + (f" ({named}{ratio(interval[0])} to {ratio(interval[1])})" if interval else "")
 
 
 def _at(spend: SteadySpend, account: Account) -> str:
     if spend.returned is None:
         return f"{_money(spend)} a day"
-    interval = " (90 % interval " if spend.returned.interval else ""
-    returned = _returned(spend).replace(" (", interval) if interval else _returned(spend)
+    returned = _estimate(spend.returned, "90 % interval ")
     return f"{_money(spend)} a day, where the next {account.currency} returns {returned}"
 
 
@@ -118,7 +131,7 @@ def _gain(found: NextMoney, gain: Estimate, account: Account) -> str:
     )
     if gain.interval is not None:
         low, high = gain.interval
-        said += f", 90 % interval {amount(low)} to {amount(high)}, above 0 by {found.agreeing:.0%} of the fits"
+        said += f", 90 % interval {amount(low)} to {amount(high)}, above 0 by {found.agreeing_share:.0%} of the fits"
         said += "" if low > 0 else ", so that it is not known whether moving money pays"
     doubtful = [each.channel for each in found.channels if each.verdict in {"confounded", "not identified"}]
     return said + (f"; not to be trusted before an experiment: {', '.join(doubtful)}" if doubtful else "")
@@ -127,23 +140,24 @@ def _gain(found: NextMoney, gain: Estimate, account: Account) -> str:
 def _notes(found: NextMoney, account: Account) -> list[str]:
     """Say what the table's columns are."""
     money = account.currency
-    today = "" if found.gain is None else ", at today's level"
+    has_history = found.days > 0
+    today = ", at today's level" if has_history else ""
     steady = (
         f"The next {money} is one more a day that goes on: it returns what it adds to the sales a day once all that "
         f"carries over has arrived, at average demand{today}, without events."
     )
     if account.target_marginal:
         plan = f"spends up to {amount(found.money)} {money} a day as long as the next {money} returns the target"
-    elif found.gain is None:
+    elif not has_history:
         plan = f"splits {amount(found.money)} {money} a day, the middle of the budgets, so that it sells most"
     else:
         plan = "splits the same money so that it sells most"
     notes = [steady, f"The plan {plan} if it goes on, beyond any horizon."]
-    if found.gain is not None:
+    if has_history:
         notes.append("What it changes stands in brackets behind its spends.")
         notes.append("Intervals hold 90 % of the fits that the curves' intervals are made of.")
     elif account.ensemble:
         notes.append("Intervals hold 90 % of the draws.")
-    if any(spend and spend.is_extrapolated for each in found.channels for spend in (each.today, each.planned)):
-        notes.append(f"{UNSEEN} No day of the history spent so much, or so little: the curve is an extrapolation.")
+    if _is_any_extrapolated(found):
+        notes.append(f"{BEYOND}.")
     return notes

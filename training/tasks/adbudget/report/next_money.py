@@ -73,9 +73,11 @@ class NextMoney:
     money: float
     """What the plan may spend a day."""
     gain: Estimate | None
-    """Sales a day, less what the target asks of the money, that the plan has more than today; None without history."""
-    agreeing: float
-    """Share of the other curves by which the plan has more; 0 where there are none."""
+    """Sales a day, less what the target asks of the money, that the plan has more than today.
+
+    None without a history, and where neither spends anything."""
+    agreeing_share: float
+    """Share of the other possible curves by which the plan has more than today; 0 where there are none."""
     days: int
     """Last days of the history whose mean is today's spend; 0 without a history."""
 
@@ -93,7 +95,7 @@ def find_next_money(account: Account, fit: Fit | None) -> NextMoney:
     money = account.daily_budget[1] if account.target_marginal else float(today.sum())
     planned = steady_plan(account, money)
     worth = [_worth(account, each, planned) - _worth(account, each, today) for each in (account.channels, *others)]
-    gain = Estimate(worth[0], _interval(np.array(worth[1:])))
+    gain = Estimate(worth[0], _interval(np.array(worth[1:]))) if today.any() or planned.any() else None
     seen = [curve.observed for curve in fit.curves]
     now, best = (_spends(account.channels, others, spends, seen) for spends in (today, planned))
     channels = tuple(

@@ -1,4 +1,4 @@
-"""How the page writes sales, money and returns."""
+"""How the page and the terminal write sales, money and returns."""
 
 LEAST_RATIO = 0.1
 """Least return that two decimals tell enough of."""
