@@ -202,9 +202,11 @@ def without_last_days(fit: Fit) -> Fit:
 
 
 def test_what_was_known_before_the_last_days_owes_nothing_to_them(fit: Fit) -> None:
-    sales = fit.history.sales.copy()
-    sales[-LAST_DAYS:] = sales[-LAST_DAYS:][::-1]
-    other = replace(fit, history=replace(fit.history, sales=sales))
+    sales, spends = fit.history.sales.copy(), fit.history.spends.copy()
+    sales[-LAST_DAYS:] *= 3
+    spends[-LAST_DAYS:] = 5 * spends[-LAST_DAYS:, ::-1] + 100
+    curves = tuple(replace(curve, is_steep=not curve.is_steep) for curve in fit.curves)
+    other = replace(fit, history=replace(fit.history, sales=sales, spends=spends), curves=curves)
     first, second = (without_last_days(each).earlier_today for each in (fit, other))
     assert len(first) == 6
     for one, two in zip(first, second, strict=True):

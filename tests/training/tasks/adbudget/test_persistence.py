@@ -57,7 +57,7 @@ def test_noise_that_is_drawn_persists_as_the_noise_that_was_seen() -> None:
     noise = Noise(np.full(len(days), 0.02), days > 0, kept=0.9)
     seen = persisting(0.9, 0.02 / np.sqrt(1 - 0.9**2), rng, len(days))
     drawn = noise.draw(seen, days >= 0, rng)
-    assert noise.new(seen).std() == pytest.approx(1.0, rel=0.05)
+    assert noise.innovations(seen).std() == pytest.approx(1.0, rel=0.05)
     assert drawn.std() == pytest.approx(seen.std(), rel=0.15)
     assert np.corrcoef(drawn[1:], drawn[:-1])[0, 1] == pytest.approx(0.9, abs=0.03)
 

@@ -39,8 +39,7 @@ def bands(model: SalesModel, draws: Floats) -> list[Band]:
     """Return the band of each channel, by fits with the parameters `draws` (members, all)."""
     scales = np.array([model.scale(draw, model.terms(draw)) for draw in draws])
     found = []
-    for index, spends in enumerate(model.history.spends.T):
-        used = spends[spends > 0]
+    for index, used in enumerate(model.used):
         at = np.append(np.linspace(0, 1.5 * used.max(), POINTS), used.mean())
         drawn = steady_sales(model.curves(draws), index, at / model.mean_spend[index]) * scales[:, None]
         low, median, high = np.quantile(drawn, QUANTILES, axis=0)

@@ -84,7 +84,7 @@ def _find_noise(model: SalesModel, best: Prediction, prior: Prior, noise: Noise)
 
 def _size(model: SalesModel, noise: Noise, residual: Floats) -> Noise:
     """Scale the deviation of a noise to what is new in a residual (days,)."""
-    new = noise.new(residual)[model.is_fitted]
+    new = noise.innovations(residual)[model.is_fitted]
     degrees = max(len(new) - len(model.prior.mean), len(new) // 2)
     return replace(noise, deviation=max(float(np.sqrt((new**2).sum() / degrees)), LEAST_NOISE) * noise.deviation)
 
@@ -93,7 +93,7 @@ def _rivals(model: SalesModel, observed: Observed, best: Prediction, prior: Prio
     """Look for other explanations, from the best one with the curves of two channels exchanged that move alike."""
     rivals = []
     for one, other in combinations(range(model.n), 2):
-        if correlation(*model.history.spends[:, [one, other]].T) > ALIKE:
+        if correlation(*model.history.spends[model.known][:, [one, other]].T) > ALIKE:
             columns = np.arange(4) * model.n
             exchanged = best.parameters.copy()
             exchanged[[columns + one, columns + other]] = exchanged[[columns + other, columns + one]]

@@ -7,7 +7,7 @@ from itertools import count
 import numpy as np
 
 from polserve.training.tasks.adbudget.curves.best import find_best
-from polserve.training.tasks.adbudget.curves.fit import Fit, at_level, fit_again
+from polserve.training.tasks.adbudget.curves.fit import Fit, at_level, find_planned, fit_again
 from polserve.training.tasks.adbudget.curves.lift import LiftTest
 from polserve.training.tasks.adbudget.curves.regression import TODAY_DAYS, SalesModel
 
@@ -31,12 +31,13 @@ def with_earlier(
 ) -> Fit:
     """Fit the history without its last days; the fit with what those fits say of the channels at today's level.
 
-    Trend and season go on as the days before have them. `report` counts the fits, of which there are `members`.
+    Trend and season go on as the days before have them. What those fits say owes nothing to the last days' sales and
+    spends. `report` counts the fits, of which there are `members`.
     """
     model = SalesModel(fit.history, lift_tests, TODAY_DAYS)
     counter = count(1)
-    draws = fit_again(model, find_best(model, rng), members, rng, lambda: report(next(counter)))
-    is_steep = np.array([curve.is_steep for curve in fit.curves])
-    best = find_best(model, rng, model.concave(~is_steep)).parameters
-    earlier = [at_level(model.channels(found), model.level_today(found)) for found in (best, *draws)]
+    of_any_slope = find_best(model, rng)
+    draws = fit_again(model, of_any_slope, members, rng, lambda: report(next(counter)))
+    best, _ = find_planned(model, of_any_slope, draws, rng)
+    earlier = [at_level(model.channels(found), model.level_today(found)) for found in (best.parameters, *draws)]
     return replace(fit, earlier_today=tuple(earlier))

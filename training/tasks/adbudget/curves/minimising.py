@@ -53,9 +53,7 @@ class Observed:
 
     def whiten(self, rows: Floats) -> Floats:
         """Turn rows (rows, ...) into such whose noise is independent and of standard deviation 1."""
-        found = self.own * rows.T
-        found[..., 1:] -= self.eve[1:] * rows.T[..., :-1]
-        return np.asarray(found.T)
+        return whiten(rows, self.own, self.eve)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +64,16 @@ class _Point:
     cost: float
     gradient: Floats
     curvature: Floats
+
+
+def whiten(rows: Floats, own: Floats, eve: Floats) -> Floats:
+    """Take from each of the rows (rows, ...), times its `own` weight, the row before times the weight `eve`.
+
+    Each weight is (rows,); those of `Noise.weights` leave what is new in each row, of standard deviation 1.
+    """
+    found = own * rows.T
+    found[..., 1:] -= eve[1:] * rows.T[..., :-1]
+    return np.asarray(found.T)
 
 
 def minimise(predict: Predict, observed: Observed, start: Prediction, prior: Prior) -> tuple[Prediction, float]:

@@ -1,8 +1,8 @@
 """Noise of daily sales that persists: what a day's noise keeps of the day before's, as far as a history tells.
 
 Real sales stay above or below any fit for weeks. A fit that takes each day by itself is then poor, and its intervals
-are too narrow. Here it is an autoregression of first order, and what is new on each day is fitted: generalised least
-squares, with the first day as Prais and Winsten (1954) have it.
+hold the truth too seldom. Here the noise is an autoregression of first order, and what is new on each day is fitted:
+generalised least squares, with the first day as Prais and Winsten (1954) have it.
 """
 
 from dataclasses import dataclass
@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
+from polserve.training.tasks.adbudget.curves.minimising import whiten
 from polserve.training.tasks.adbudget.curves.response import Floats
 
 SHARES = np.linspace(0.0, 0.98, 50)
-"""Of the noise of the day before, that a day's noise may keep; all are as likely beforehand."""
+"""Shares of the noise of the day before that a day's noise may keep; all are as likely beforehand."""
 BLOCK_DAYS = 14
-"""What is new on neighbouring days may still resemble each other, and is drawn together."""
+"""Length of a block: what is new on neighbouring days may still be alike, and is drawn together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +41,9 @@ class Noise:
         eve = np.where(self.follows, self.kept, 0.0) / np.roll(self.deviation, 1)
         return own, eve
 
-    def new(self, residual: Floats) -> Floats:
+    def innovations(self, residual: Floats) -> Floats:
         """Return what is new on each day (days,) of a residual (days,), in standard deviations."""
-        own, eve = self.weights
-        return np.asarray(own * residual - eve * np.roll(residual, 1))
+        return whiten(residual, *self.weights)
 
     def draw(self, residual: Floats, is_fitted: NDArray[np.bool_], rng: np.random.Generator) -> Floats:
         """Draw other noise (days,), in mean sales, from that of the fitted days, `residual` (days,) in mean sales.
@@ -51,7 +51,7 @@ class Noise:
         Blocks of what is new on neighbouring days are drawn, and each day then keeps its share of the day before's
         noise: the post-blackened block bootstrap (Davison and Hinkley 1997, section 8.2).
         """
-        drawn = _blocks(self.new(residual)[is_fitted], len(residual), rng)
+        drawn = _blocks(self.innovations(residual)[is_fitted], len(residual), rng)
         drawn[0] /= np.sqrt(1 - self.kept**2)
         return np.asarray(lfilter([1.0], [1.0, -self.kept], drawn) * self.deviation)
 
@@ -80,7 +80,7 @@ def find_persistence(
     A flexible fit takes slow noise for trend, season and effects, so that its residuals persist less than the noise
     does. So the likelihood is the one that is left when the parameters of the fit, linear around it, and the size of
     the noise are integrated out: a restricted likelihood (Cheang and Reinsel 2000, Journal of the American Statistical
-    Association 95), with the weak prior of the parameters.
+    Association 95), with the weak prior of the parameters, which is centred at the fit here, not at its own mean.
 
     Args:
         residual: (days,) of the fit, in standard deviations.
@@ -93,7 +93,8 @@ def find_persistence(
     alone, now, eve = rows[is_fitted & ~follows], rows[follows], rows[np.flatnonzero(follows) - 1]
     crossed = now.T @ eve
     share = SHARES[:, None, None]
-    products = (1 - share**2) * (alone.T @ alone) + now.T @ now - share * (crossed + crossed.T) + share**2 * eve.T @ eve
+    products = (1 - share**2) * (alone.T @ alone) + now.T @ now
+    products += share**2 * (eve.T @ eve) - share * (crossed + crossed.T)
     curvature, gradient = products[:, :-1, :-1] + np.diag(precision), products[:, :-1, -1:]
     left = products[:, -1, -1] - (gradient * np.linalg.solve(curvature, gradient)).sum(axis=(1, 2))
     log_likelihood = 0.5 * (

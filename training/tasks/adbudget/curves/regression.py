@@ -84,11 +84,17 @@ class SalesModel:
     """Parameters in one vector: per channel retention, log half saturation, slope, effect; `SHARED` ones; demand."""
 
     def __init__(self, history: History, lift_tests: Sequence[LiftTest] = (), held_out_days: int = 0) -> None:
+        """Model a history whose last `held_out_days` are foretold and not known: nothing is fitted or scaled by them.
+
+        NOTE: where a channel, or all sales, begin in those days alone, their mean is the unit all the same.
+        """
         self.history = history
         self.n = len(history.channels)
         self.design = make_design(history)
-        self.mean_spend = np.array([spend[spend > 0].mean() for spend in history.spends.T])
-        self.mean_sales = float(history.sales.mean())
+        self.known = slice(0, len(history.sales) - held_out_days)
+        self.used = tuple(_used(spend, spend[self.known]) for spend in history.spends.T)
+        self.mean_spend = np.array([spend.mean() for spend in self.used])
+        self.mean_sales = float(history.sales[self.known].mean() or history.sales.mean())
         self.lift_tests = tuple(lift_tests)
         self.lift = LiftRows(lift_tests, history.channels, history.spends, self.mean_spend, self.mean_sales)
         self._spends = history.spends / self.mean_spend
@@ -105,7 +111,7 @@ class SalesModel:
         ))  # fmt: skip
         days = np.arange(len(history.sales))
         settling = SETTLING_DAYS if len(days) >= SETTLED_LEAST_DAYS else 0
-        self.is_fitted = (days >= settling) & (days < len(days) - held_out_days)
+        self.is_fitted = (days >= settling) & (days < self.known.stop)
 
     def concave(self, which: NDArray[np.bool_]) -> Prior:
         """Return the prior by which the channels of `which` (channels,) have concave curves, and the others any."""
@@ -274,6 +280,11 @@ class SalesModel:
         """Compute the derivative of the adstock (days, channels), in mean spends, by each channel's retention."""
         eve = np.concatenate([before * self._first_spend[None], self._adstock(retention, before)[:-1]])
         return _carried(eve - self._spends, retention, np.zeros_like(retention))
+
+
+def _used(spend: Floats, known: Floats) -> Floats:
+    """Spends of a channel on those of the `known` days that it was used; on such of all days where none is known."""
+    return known[known > 0] if known.any() else spend[spend > 0]
 
 
 def _carried(added: Floats, retention: Floats, before: Floats) -> Floats:
