@@ -13,7 +13,13 @@ from polserve.training.environments.making import EnvironmentSpec, make_env, mak
 from polserve.training.errors import InvalidOption, UnsupportedEnvironment
 from polserve.training.learning.scores import SelectionGames
 from polserve.training.tasks.adbudget.accounts import Account, account_from, account_of, default_account
-from polserve.training.tasks.adbudget.allocator import AllocationFeatures, Request, SpendPlan, reference_share
+from polserve.training.tasks.adbudget.allocator import (
+    AllocationFeatures,
+    Request,
+    SpendPlan,
+    acting_share,
+    reference_share,
+)
 from polserve.training.tasks.adbudget.campaigns import Campaigns, component_names
 from polserve.training.tasks.adbudget.curves.response import Channel
 from polserve.training.tasks.adbudget.environment import ALLOCATION_ID, AdBudgetEnv, AllocationEnv, AllocationVec
@@ -173,6 +179,20 @@ def test_no_action_spends_what_acts_after_the_horizon() -> None:
         pace = plan.account.pace(Request(observation))[2].numpy()
         assert middle == pytest.approx(np.minimum(pace * share, campaigns.caps), rel=1e-5)
         campaigns.spend(0.5 * middle.astype(np.float64))
+
+
+def test_the_graph_splits_what_a_lag_allows_as_the_forecast_does() -> None:
+    channels = zip(default_account(3).channels, (0, 3, 9), strict=True)
+    account = account_of([replace(channel, lag_days=lag) for channel, lag in channels])
+    campaigns = Campaigns.of(account.draw_many(np.random.default_rng(0), 20))
+    observation = torch.from_numpy(campaigns.observe())
+    left = np.arange(1, 21)
+    observation[:, 0] = observation[:, 1] - torch.from_numpy(left)
+    request, ones = Request(observation), torch.ones(20, 1)
+    by_graph = SpendPlan(account).account.plan(request, ones, ones).numpy()
+    by_forecast = acting_share(reference_share(account), campaigns.response.lag_days, left[:, None])[:, 0]
+    assert by_graph == pytest.approx(by_forecast, rel=1e-5)
+    assert len(np.unique(by_graph.round(4), axis=0)) == 3, "as many as lags"
 
 
 @pytest.mark.parametrize("target", [0.0, 0.7])

@@ -10,7 +10,7 @@ from polserve.training.tasks.adbudget.accounts import CHANNELS
 from polserve.training.tasks.adbudget.contexts import WEEKDAY_DEMAND
 from polserve.training.tasks.adbudget.curves.best import find_best
 from polserve.training.tasks.adbudget.curves.curve import Curve
-from polserve.training.tasks.adbudget.curves.fit import fit_response
+from polserve.training.tasks.adbudget.curves.fit import SAID_LEVEL, fit_response
 from polserve.training.tasks.adbudget.curves.lift import LiftTest
 from polserve.training.tasks.adbudget.curves.regression import SalesModel
 from polserve.training.tasks.adbudget.curves.response import Channel, Response, geometric_adstock
@@ -168,7 +168,11 @@ def test_plans_are_made_for_the_level_of_today(*, kept: int, moves_advertising: 
         [level * member[1].sales_max for level, member in zip(fit.ensemble_levels, fit.ensemble, strict=True)]
     )
     is_said = any(f"advertising sells {fit.level:.2f} times" in line for line in fit.statement())
-    assert is_said or truth == 1.0, "an ordinary level need not be said"
+    low, high = np.quantile([fit.level, *fit.ensemble_levels], (0.05, 0.95))
+    assert is_said == (max(high - 1, 1 - low) >= SAID_LEVEL)
+    assert is_said or truth == 1.0
+    ordinary = replace(fit, level=1.0, ensemble_levels=(1 - 0.9 * SAID_LEVEL, 1 + 0.9 * SAID_LEVEL))
+    assert not any("advertising sells" in line for line in ordinary.statement())
 
 
 @pytest.mark.parametrize("moves_advertising", [False, True])
