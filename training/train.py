@@ -21,7 +21,7 @@ from polserve.training.errors import (
     require_kind,
     require_whole,
 )
-from polserve.training.evaluation.evaluation import Evaluation, metrics_of
+from polserve.training.evaluation.evaluation import Evaluation
 from polserve.training.learning.compute import Device, kept_threads
 from polserve.training.learning.interrupts import ctrl_c
 from polserve.training.learning.loop import TrainingResult
@@ -99,8 +99,7 @@ class TrainedVersion:
         if tracking_uri not in (None, self.tracking_uri):  # another store, which does not know the run
             tags = {"policy": self.name, "env_id": self.evaluation.environment, "trained_in": self.run_id}
             with TrackedRun.start(client, EXPERIMENT, self.name, tags) as run:
-                figures = metrics_of(self.evaluation.summary, self.evaluation.random_summary)
-                run.log_metrics(figures, self.training.step)
+                run.log_metrics(self.evaluation.metrics, self.training.step)
             run_id = run.run_id
         return PolicyRegistry(client).register(self._version, run_id)
 

@@ -50,16 +50,16 @@ class Evaluation:
         """The ends of the interval of the mean return, by percentile bootstrap."""
         return self.summary.interval_low, self.summary.interval_high
 
-
-def metrics_of(summary: ReturnSummary, random_summary: ReturnSummary) -> dict[str, float]:
-    """Collect the figures of an evaluation by metric path."""
-    return {
-        "evaluation/mean": summary.mean,
-        "evaluation/iqm": summary.iqm,
-        "evaluation/interval_low": summary.interval_low,
-        "evaluation/interval_high": summary.interval_high,
-        "evaluation/random_mean": random_summary.mean,
-    }
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The figures that a registry keeps of the evaluation, by metric path."""
+        return {
+            "evaluation/mean": self.summary.mean,
+            "evaluation/iqm": self.summary.iqm,
+            "evaluation/interval_low": self.summary.interval_low,
+            "evaluation/interval_high": self.summary.interval_high,
+            "evaluation/random_mean": self.random_summary.mean,
+        }
 
 
 @dataclass(frozen=True, slots=True)

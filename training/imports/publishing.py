@@ -12,7 +12,7 @@ from polserve.protos.shared.durable import new_folder
 from polserve.protos.shared.signing import sign_folder
 from polserve.protos.shared.version_names import VersionName
 from polserve.training.errors import RegistryError
-from polserve.training.evaluation.evaluation import Evaluation, metrics_of
+from polserve.training.evaluation.evaluation import Evaluation
 from polserve.training.imports.making import Proven, make_version
 from polserve.training.registry.pages import run_page
 from polserve.training.registry.store import connect
@@ -123,7 +123,7 @@ def _settings(proven: Proven) -> dict[str, object]:
 def _figures(proven: Proven) -> dict[str, float]:
     figures = {"import/largest_relative_difference": proven.proof.largest_difference}
     if proven.evaluation is not None:
-        figures |= metrics_of(proven.evaluation.summary, proven.evaluation.random_summary)
+        figures |= proven.evaluation.metrics
     return figures
 
 

@@ -105,21 +105,23 @@ def begin(
         check_same_run(saved["identity"], ours, is_by_maker=maker is not None and not has_own_name(maker))
         trainee.load_state(saved)
         initial = InitialWeights(**saved["initial_weights"])
+        provenance = _provenance(recipe, seed, initial, trainee.device)
         tracked = TrackedRun(client, saved["run_id"])
-        tracked.tag_changes({**params_of(recipe, seed), **tags_of(recipe, seed, trainee, initial)})
+        tracked.tag_changes({**params_of(recipe, seed), **tags_of(recipe, trainee.agent.algorithm, provenance)})
         console.print(_resumed(trainee, recipe, options.folder))
     else:
         initial = _initial(trainee, recipe, options.init_from, Stages(console))
         if said := exploration_note(recipe):
             console.print(f"note: {said}")
-        tags = tags_of(recipe, seed, trainee, initial)
+        provenance = _provenance(recipe, seed, initial, trainee.device)
+        tags = tags_of(recipe, trainee.agent.algorithm, provenance)
         tracked = TrackedRun.start(client, EXPERIMENT, f"{recipe.policy}-seed{seed}", tags)
         if aside := run_folder.set_aside(options.folder):
             console.print(
                 f"note: another run's checkpoint was there: it is {aside} now; --resume would have gone on with it"
             )
         tracked.log_params(params_of(recipe, seed))
-    provenance = _provenance(recipe, seed, tracked.run_id, initial, trainee.device)
+    provenance.run_id = tracked.run_id
     page = run_page(client, tracked.run_id)
     is_finished = saved is not None and trainee.loop.is_reached
     return Run(recipe, seed, options, trainee, initial, tracked, PolicyRegistry(client), page, provenance, is_finished)
@@ -154,9 +156,9 @@ def _resumed(trainee: Trainee, recipe: Recipe, folder: Path) -> str:
     )
 
 
-def _provenance(recipe: Recipe, seed: int, run_id: str, initial: InitialWeights, device: torch.device) -> pb.Provenance:
-    """Where the version will have come from, told by the code that this process runs."""
-    provenance = describe_run(run_id, seed, recipe.params(), device)
+def _provenance(recipe: Recipe, seed: int, initial: InitialWeights, device: torch.device) -> pb.Provenance:
+    """Where the version will have come from, but for the run's id, told by the code that this process runs."""
+    provenance = describe_run(seed, recipe.params(), device)
     provenance.environment_git_commit = environment_commit(recipe.environment)
     provenance.initial_weights = initial.description
     provenance.environment_steps, provenance.training_hours = initial.environment_steps, initial.hours

@@ -14,7 +14,7 @@ from polserve.protos.shared.names import MODEL_FILE
 from polserve.protos.shared.version_names import VersionName
 from polserve.training.environments.inspection import EnvironmentFacts
 from polserve.training.errors import RegistryError
-from polserve.training.evaluation.evaluation import Evaluation, metrics_of
+from polserve.training.evaluation.evaluation import Evaluation
 from polserve.training.learning.interrupts import Interrupted, InterruptFlag
 from polserve.training.learning.loop import TrainingResult
 from polserve.training.runs import curve
@@ -146,9 +146,8 @@ def _write_reports(run: Run, learned: Learned, folder: Path, stages: Stages) -> 
     with stages.stage("drawing the learning curve and the returns"):
         write_report(folder, learned.result, evaluation)
         shutil.copy(run.options.folder / curve.FILE_NAME, folder)
-    figures = metrics_of(evaluation.summary, evaluation.random_summary)
     request = ReportRequest(evaluation.policy, run.trainee.agent.policy(), len(evaluation.returns), folder)
-    return figures | run.trainee.setup.write_report(request, stages)
+    return evaluation.metrics | run.trainee.setup.write_report(request, stages)
 
 
 @contextlib.contextmanager

@@ -3,10 +3,8 @@
 import platform
 from importlib.metadata import version
 
-from polserve.training.runs.initial_weights import InitialWeights
+from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.training.runs.recipe import Recipe
-from polserve.training.runs.trainee import Trainee
-from polserve.training.versions.provenance import environment_commit, git_commit, machine
 
 
 def params_of(recipe: Recipe, seed: int) -> dict[str, object]:
@@ -15,17 +13,17 @@ def params_of(recipe: Recipe, seed: int) -> dict[str, object]:
     return {**recipe.params(), **({"module": module} if module else {}), "seed": seed}
 
 
-def tags_of(recipe: Recipe, seed: int, trainee: Trainee, initial: InitialWeights) -> dict[str, str]:
+def tags_of(recipe: Recipe, algorithm: str, provenance: pb.Provenance) -> dict[str, str]:
     """Collect what made a run: the policy, the code and the machine, as MLflow's tags."""
     return {
         "policy": recipe.policy,
         "env_id": recipe.environment.id,
-        "algo": trainee.agent.algorithm,
-        "seed": str(seed),
-        "git_commit": git_commit(),
-        "env_git_commit": environment_commit(recipe.environment),
-        "machine": machine(trainee.device),
-        "init_from": initial.description,
+        "algo": algorithm,
+        "seed": str(provenance.seed),
+        "git_commit": provenance.git_commit,
+        "env_git_commit": provenance.environment_git_commit,
+        "machine": provenance.machine,
+        "init_from": provenance.initial_weights,
         "python_version": platform.python_version(),
         **{f"{package}_version": version(package) for package in ("polserve", "torch", "gymnasium")},
     }

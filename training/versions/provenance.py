@@ -22,10 +22,9 @@ IGNORED = "!!"
 """What git's status begins with for a file that it is told to ignore."""
 
 
-def describe_run(run_id: str, seed: int, settings: Mapping[str, object], device: torch.device) -> pb.Provenance:
-    """Provenance that is known as a run begins; its length is for the caller to add."""
+def describe_run(seed: int, settings: Mapping[str, object], device: torch.device) -> pb.Provenance:
+    """Provenance that is known before a run begins; its id and its length are for the caller to add."""
     return pb.Provenance(
-        run_id=run_id,
         git_commit=git_commit(),
         seed=seed,
         package_version=version("polserve"),
