@@ -5,6 +5,18 @@ from typing import Any
 
 import pytest
 
+from polserve.training.environments.making import EnvironmentSpec
+from tests.support.one import OnlyOne
+from tests.support.strangers import registered
+
+
+@pytest.fixture
+def only_one() -> Iterator[EnvironmentSpec]:
+    """An environment of which one may exist at a time, and of which none exists yet."""
+    OnlyOne.forget()
+    with registered(OnlyOne, max_episode_steps=None) as spec:
+        yield spec
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _operators_read_once() -> Iterator[None]:

@@ -10,16 +10,8 @@ from polserve.training.environments.making import EnvironmentSpec, make_vec
 from polserve.training.environments.one import OneEnv
 from polserve.training.errors import UnsupportedEnvironment
 from tests.support.one import OnlyOne
-from tests.support.strangers import registered
 
 ACT = np.array([1])
-
-
-@pytest.fixture
-def only_one() -> Iterator[EnvironmentSpec]:
-    OnlyOne.forget()
-    with registered(OnlyOne, max_episode_steps=None) as spec:
-        yield spec
 
 
 @pytest.fixture

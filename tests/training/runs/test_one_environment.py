@@ -1,6 +1,5 @@
 """A run in an environment of which only one may exist: evaluations take turns with training."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from polserve.training.runs.trainee import Trainee, build_trainee
 from polserve.training.train import train
 from tests.support.one import OnlyOne
 from tests.support.stores import new_store
-from tests.support.strangers import registered
 from tests.support.versions import make_version
 
 # MLflow warns of itself when it is imported, and of the store that it keeps on this machine.
@@ -36,13 +34,6 @@ SMALL: dict[str, Any] = {
     "evaluation_episodes": 3,
     "max_evaluation_steps": 50,
 }
-
-
-@pytest.fixture
-def only_one() -> Iterator[EnvironmentSpec]:
-    OnlyOne.forget()
-    with registered(OnlyOne, max_episode_steps=None) as spec:
-        yield spec
 
 
 @pytest.fixture
