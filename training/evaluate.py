@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.training.environments.inspection import check_fits, inspect_environment
 from polserve.training.environments.limits import EVALUATION_ENVS, LAST_SEED, MAX_EVALUATION_STEPS
-from polserve.training.environments.makers import EnvMaker, maker_name
+from polserve.training.environments.makers import EnvMaker, has_own_name, maker_name, require_maker
 from polserve.training.environments.making import EVALUATION_FIRST_SEED, EnvironmentSpec, from_message
 from polserve.training.errors import InvalidOption, require, require_whole
 from polserve.training.evaluation.evaluation import Evaluation, EvaluationGames, evaluate_beside_random
@@ -71,7 +71,8 @@ def evaluate(  # noqa: PLR0913 - keywords of a function that notebooks call, as 
         first_seed: seed of the first episode, 2,000,000,000 or more; the others follow it. None for that of the
             version's own evaluation. Give a block that nobody looked at yet where you compare what was chosen before.
         env: Gymnasium id to play instead of the policy's own, with the same observations and actions; or a callable
-            that makes the environment, such as its class.
+            that makes the environment, such as its class. That of training, by its id or its class, is made with the
+            keyword arguments of training; any other without.
         module: Python module that registers the environment, where Gymnasium does not know it.
         tracking_uri: the MLflow registry; None for that of MLFLOW_TRACKING_URI, or ./mlflow.db.
         progress: whether a bar is shown over the episodes and notes are printed; or what hears of both.
@@ -126,10 +127,16 @@ def find_policy(
         name, version = policy.spec.name, policy
     environment = from_message(version.spec, module)
     if isinstance(env, str):
-        environment = replace(environment, id=env, kwargs={}) if env else environment
+        environment = environment.instead(env) if env else environment
     elif not isinstance(env, EnvironmentSpec):
         made = _environment(env, module)
-        environment = replace(made, frames=environment.frames, graph_wrappers=environment.graph_wrappers)
+        is_its_own = made.id == environment.id and has_own_name(env) and not isinstance(env, partial)
+        environment = replace(
+            made,
+            kwargs=environment.kwargs if is_its_own else {},
+            frames=environment.frames,
+            graph_wrappers=environment.graph_wrappers,
+        )
     else:
         environment = env
     for caution in check_fits(environment, version.spec):
@@ -161,7 +168,10 @@ def _actions_of(version: LoadedVersion, observations: NDArray[Any]) -> NDArray[A
 def _environment(env: str | EnvMaker | EnvironmentSpec, module: str) -> EnvironmentSpec:
     if isinstance(env, str):
         return EnvironmentSpec(env, module=module)
-    return env if isinstance(env, EnvironmentSpec) else EnvironmentSpec(maker_name(env), maker=env)
+    if isinstance(env, EnvironmentSpec):
+        return env
+    require_maker(env, "env", "a Gymnasium id or a callable that makes the environment")
+    return EnvironmentSpec(maker_name(env), maker=env)
 
 
 def _of_function(

@@ -49,7 +49,7 @@ def environment_of(player: "Player") -> EnvironmentSpec:
         UnknownEnvironment: it is not live in that version.
     """
     environment = from_message(_spec_of(player), player.module)
-    return replace(environment, id=player.env, kwargs={}) if player.env else environment
+    return environment.instead(player.env) if player.env else environment
 
 
 def _spec_of(player: "Player") -> pb.PolicySpec:

@@ -1,21 +1,29 @@
 """`evaluate` as a function: what it takes, what it returns, and what it leaves alone."""
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.envs.classic_control import CartPoleEnv
 from numpy.typing import NDArray
 
 from polserve.loading import LoadedPolicy, load
+from polserve.training.environments.makers import EnvMaker
 from polserve.training.errors import InvalidOption, RegistryError, UnknownEnvironment, UnsupportedEnvironment
-from polserve.training.evaluate import evaluate
+from polserve.training.evaluate import evaluate, find_policy
 from polserve.training.registry.lookup import BUNDLED
 from polserve.training.versions.onnx_policy import OnnxPolicy
 from tests.support.versions import make_version
 
 CARTPOLE = BUNDLED / "cartpole" / "1"
+
+
+class Cart(CartPoleEnv):
+    """CartPole under another name."""
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +91,14 @@ def test_another_environment_of_the_same_spaces_can_be_played() -> None:
     assert evaluate("cartpole", env="CartPole-v0", episodes=2).returns == [200.0, 200.0]
 
 
+@pytest.mark.parametrize(("make", "keeps"), [(Cart, True), (partial(Cart), False), (lambda: Cart(), False)])  # noqa: PLW0108
+def test_the_class_that_was_trained_in_is_made_as_it_was(make: EnvMaker, keeps: bool) -> None:  # noqa: FBT001
+    version = load(CARTPOLE)
+    version.spec.environment.id = "Cart"
+    version.spec.environment.kwargs_json = '{"sutton_barto_reward": true}'
+    assert find_policy(version, env=make).environment.kwargs == ({"sutton_barto_reward": True} if keeps else {})
+
+
 def test_it_prints_nothing_but_its_progress_and_sets_no_variable(capfd: pytest.CaptureFixture[str]) -> None:
     before = dict(os.environ)
     evaluate(CARTPOLE, episodes=2, progress=False)
@@ -121,6 +137,13 @@ def test_it_prints_nothing_but_its_progress_and_sets_no_variable(capfd: pytest.C
             InvalidOption,
             r"expected actions in Box\(-2.0, 2.0, \(1,\), float32\), got \[2.1",
         ),
+        (
+            lean,
+            {"env": gym.make("CartPole-v1")},
+            InvalidOption,
+            "env: expected what makes .*; got an environment, T",
+        ),
+        (lean, {"env": 5}, InvalidOption, "env: expected a Gymnasium id or a callable that makes the env.*, got 5"),
         ("cartpole", {"env": "Acrobot-v1"}, UnsupportedEnvironment, "cartpole cannot play Acrobot-v1"),
         ("cartpole", {"episodes": 1}, InvalidOption, "episodes: expected 2 or more, got 1"),
         ("cartpole", {"max_steps": 0}, InvalidOption, "max_steps: expected 1 or more, got 0"),

@@ -7,10 +7,23 @@ from typing import Any, TypeAlias
 
 import gymnasium as gym
 
+from polserve.training.errors import InvalidOption
+
 EnvMaker: TypeAlias = Callable[..., gym.Env[Any, Any]]
 
 MAKER_ID = "environment"
 """Id of an environment whose maker has no name of its own, and does not make one."""
+
+
+def require_maker(given: object, option: str, expected: str) -> None:
+    """Raise InvalidOption where `given` does not make environments; `expected` says what the option takes."""
+    if isinstance(given, gym.Env):
+        raise InvalidOption(
+            f"{option}: expected what makes the environment, such as its class, since several are made; got an "
+            f"environment, {type(given).__name__}"
+        )
+    if not callable(given):
+        raise InvalidOption(f"{option}: expected {expected}, got {given!r}")
 
 
 def has_own_name(maker: EnvMaker) -> bool:

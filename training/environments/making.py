@@ -65,6 +65,11 @@ class EnvironmentSpec:
         """The keyword arguments as a JSON object."""
         return json.dumps(dict(self.kwargs), sort_keys=True)
 
+    def instead(self, environment_id: str) -> "EnvironmentSpec":
+        """Environment of another id, without these keyword arguments; the same id keeps them, also after a module's."""
+        is_same = environment_id == self.id or environment_id.endswith(f":{self.id}")
+        return replace(self, id=environment_id, kwargs=self.kwargs if is_same else {})
+
     @property
     def registered(self) -> EnvSpec:
         """What Gymnasium makes the environment by: a registered specification, or one of the maker.
@@ -208,7 +213,7 @@ def _together(spec: EnvironmentSpec, n: int) -> VecEnv:
 
     registered = spec.registered
     try:
-        return gym.make_vec(registered, n, "sync", wrappers=[prepare], disable_env_checker=True, **spec.kwargs)
+        envs = gym.make_vec(registered, n, "sync", wrappers=[prepare], disable_env_checker=True, **spec.kwargs)
     except TrainingError:
         raise
     except Exception as error:  # likewise
@@ -219,6 +224,12 @@ def _together(spec: EnvironmentSpec, n: int) -> VecEnv:
             hint = f"where {n} may not exist at a time, docs/own-environment.md says how to ask for fewer"
             refused = type(refused)(f"{refused}; {hint}")
         raise refused from error
+    if len({id(env.unwrapped) for env in made}) < n:
+        raise UnsupportedEnvironment(
+            f"{spec.id}: expected {n} environments, and what makes them gave the same object again; make a new one in "
+            "each call, or ask for one at a time: docs/own-environment.md says how"
+        )
+    return envs
 
 
 def _prepared(env: Env, spec: EnvironmentSpec, *, is_info_kept: bool) -> gym.Wrapper[Array, Any, Array, Any]:

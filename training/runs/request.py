@@ -6,10 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-import gymnasium as gym
-
 from polserve.training.environments.inspection import EnvironmentFacts
-from polserve.training.environments.makers import MAKER_ID, EnvMaker, has_own_name, maker_name
+from polserve.training.environments.makers import MAKER_ID, EnvMaker, has_own_name, maker_name, require_maker
 from polserve.training.environments.making import EnvironmentSpec
 from polserve.training.environments.old_gym import PREFIX, split_module
 from polserve.training.errors import InvalidOption, require
@@ -131,16 +129,8 @@ class TrainRequest:
         if isinstance(self.environment, str):
             module, name = (self.module, self.environment) if self.module else split_module(self.environment)
             return EnvironmentSpec(name, kwargs, module)
-        if isinstance(self.environment, gym.Env):
-            raise InvalidOption(
-                "environment: expected what makes the environment, such as its class, since several are made; got an "
-                f"environment, {type(self.environment).__name__}"
-            )
-        if not callable(self.environment):
-            raise InvalidOption(
-                "environment: expected a preset, a Gymnasium id or a callable that makes the environment, got "
-                f"{self.environment!r}"
-            )
+        expected = "a preset, a Gymnasium id or a callable that makes the environment"
+        require_maker(self.environment, "environment", expected)
         return EnvironmentSpec(maker_name(self.environment, kwargs), kwargs, maker=self.environment)
 
 

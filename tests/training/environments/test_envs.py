@@ -64,6 +64,22 @@ def test_an_environment_is_made_by_a_callable_that_is_registered_nowhere() -> No
     assert "mine" not in gym.registry
 
 
+def test_what_makes_environments_must_not_give_one_again() -> None:
+    one = Corridor()
+    spec = EnvironmentSpec("mine", maker=lambda: one)
+    assert make_vec(spec, 1).num_envs == 1
+    with pytest.raises(UnsupportedEnvironment, match=r"mine: expected 3 environments, .* the same object again; make"):
+        make_vec(spec, 3)
+
+
+@pytest.mark.parametrize(
+    ("other", "keeps"), [("Here-v0", True), ("mine:Here-v0", True), ("There-v0", False), ("WasHere-v0", False)]
+)
+def test_the_same_environment_keeps_its_arguments_and_another_has_none(other: str, keeps: bool) -> None:  # noqa: FBT001
+    here = EnvironmentSpec("Here-v0", {"wind": 3}, frames=2)
+    assert here.instead(other) == EnvironmentSpec(other, {"wind": 3} if keeps else {}, frames=2)
+
+
 @pytest.mark.filterwarnings("ignore:.*out of date")
 @pytest.mark.parametrize(
     ("environment_id", "limit"), [("CartPole-v0", 200), ("CartPole-v1", 500), ("MountainCar-v0", 200)]
