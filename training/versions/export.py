@@ -2,7 +2,6 @@
 
 import contextlib
 import inspect
-import io
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
@@ -102,7 +101,7 @@ def export_graph(policy: nn.Module, example: NDArray[Any], states: States = NO_S
                 output_names=outputs,
                 dynamic_shapes=_dynamic_shapes(policy, len(states)),
                 external_data=False,
-                verbose=False,
+                verbose=False,  # it prints nothing then
             )
         except (torch.onnx.OnnxExporterError, RuntimeError) as error:
             raise ExportRefused(f"torch.onnx.export cannot export the network: {_reason(error)}") from error
@@ -145,12 +144,12 @@ def _strip(graph: onnx.GraphProto) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the exporter, which reports each of its passes."""
+    """Silence the exporter's log and warnings; standard output, which all threads share, stays as it is."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -1,3 +1,4 @@
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -10,7 +11,7 @@ from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.protos.shared.golden import BATCHES, GoldenMismatch, check_golden
 from polserve.protos.shared.names import MIN_GOLDEN
 from polserve.training.errors import ExportRefused
-from polserve.training.versions.export import export_policy
+from polserve.training.versions.export import export_graph, export_policy
 from polserve.training.versions.onnx_policy import OnnxPolicy, measure_parity
 from tests.support.exports import export_cartpole
 from tests.support.running import ROOT
@@ -41,6 +42,27 @@ def test_the_graph_is_one_file_with_dynamic_batch_and_its_spec_inside() -> None:
     assert all(node.type.tensor_type.shape.dim[0].dim_param for node in (*graph.input, *graph.output))
     assert not any(onnx.external_data_helper.uses_external_data(tensor) for tensor in graph.initializer)
     assert OnnxPolicy(version.model.SerializeToString()).spec == version.spec
+
+
+def test_an_export_prints_nothing_and_throws_away_nothing_that_another_thread_prints(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    printed: list[str] = []
+
+    def speak() -> None:
+        printed.append("of another thread\n")
+        print(printed[-1], end="")
+
+    class Watched(nn.Linear):
+        def forward(self, observation: Tensor) -> Tensor:
+            other = threading.Thread(target=speak)
+            other.start()
+            other.join()
+            return super().forward(observation)
+
+    export_graph(Watched(2, 3), np.ones((2, 2), np.float32))
+    assert len(printed) > 1  # once for the answers, and again within the export
+    assert capsys.readouterr() == ("".join(printed), "")
 
 
 def test_the_graph_keeps_no_trace_of_the_machine_that_exported_it() -> None:
