@@ -1,3 +1,4 @@
+import sys
 import threading
 from collections.abc import Callable
 
@@ -51,7 +52,7 @@ def test_an_export_prints_nothing_and_throws_away_nothing_that_another_thread_pr
 
     def speak() -> None:
         printed.append("of another thread\n")
-        print(printed[-1], end="")
+        sys.stdout.write(printed[-1])
 
     class Watched(nn.Linear):
         def forward(self, observation: Tensor) -> Tensor:
