@@ -30,6 +30,10 @@ CheckSpaces: TypeAlias = Callable[[Box, gym.Space[Any]], None]
 
 STEPS = 3
 """Random steps that an environment is tried for."""
+SMALL_SIDES = 5, 35
+"""Sides of pictures that are often kinds and counts of things, as of a grid world."""
+PIXEL, DARK = 255, 25
+"""Highest pixel, and one up to which such a picture is probably none of light."""
 EPISODES, LONGEST = 3, 100
 """Episodes that are played where none has to end, and the steps that each may take, until it is plain that they do."""
 ENDLESS = (
@@ -102,7 +106,7 @@ def inspect_environment(
         description = describe(spec.id, env)
         bare = next((layer for layer in layers(env) if isinstance(layer, Beneath)), None)
         transforms = bare.transforms if bare else ()
-        is_repeatable = _try(spec, env, bare)
+        is_repeatable, highest = _try(spec, env, bare)
         cautions = [*_on_length(spec, env), *on_rewards(spec, env)]
         if not is_repeatable:
             cautions.append(
@@ -118,7 +122,7 @@ def inspect_environment(
             action_space=env.action_space,
             description=description,
             cautions=tuple(cautions),
-            notes=(*description.left_out, *on_wrappers(spec, env, before, after)),
+            notes=(*description.left_out, *on_wrappers(spec, env, before, after), *_on_bytes(spec, box, highest)),
             spec_part=spec_part(env),
             emitted_space=_emitted_space(env),
             frames=spec.frames,
@@ -197,14 +201,16 @@ def _action_kind(action: pb.ActionSpec) -> str:
             return NO_ACTIONS
 
 
-def _try(spec: EnvironmentSpec, env: gym.Env[Any, Any], bare: Beneath | None) -> bool:
-    """Reset twice and step; whether both resets with one seed gave one observation."""
+def _try(spec: EnvironmentSpec, env: gym.Env[Any, Any], bare: Beneath | None) -> tuple[bool, float]:
+    """Reset twice and step; whether both resets with one seed gave one observation, and the highest number met."""
     env.action_space.seed(0)
     try:
         first = np.array(env.reset(seed=0)[0])  # a copy: an environment may write into what it gave
         is_repeatable = np.array_equal(first, env.reset(seed=0)[0])
+        highest = np.max(first, initial=0)
         for _ in range(STEPS):
-            _, _, terminated, truncated, _ = env.step(env.action_space.sample())
+            observation, _, terminated, truncated, _ = env.step(env.action_space.sample())
+            highest = max(highest, np.max(observation, initial=0))
             if bare:
                 check_does_the_same(spec.id, bare)
             if terminated or truncated:
@@ -213,7 +219,20 @@ def _try(spec: EnvironmentSpec, env: gym.Env[Any, Any], bare: Beneath | None) ->
         if isinstance(fault.__cause__, OddValue):  # which says at which step
             raise
         raise (_inner_fault(spec.id, env) or fault) from fault
-    return is_repeatable
+    return is_repeatable, float(highest)
+
+
+def _on_bytes(spec: EnvironmentSpec, box: Box, highest: float) -> list[str]:
+    """Say of small pictures of bytes that they are hardly more than 0 to a network that sees 255 as 1."""
+    side = sorted(box.shape)[-2] if len(box.shape) > 1 else 0
+    is_small = box.dtype == np.uint8 and SMALL_SIDES[0] <= side <= SMALL_SIDES[1]
+    if not is_small or not 0 < highest <= DARK or (box.high < PIXEL).all():
+        return []
+    bounds = f"give the space their bounds, such as Box(0, {highest:g}, ...)"
+    reached = (
+        f"{spec.id}: observations reached {highest:g} of 255 in the first steps, and networks see them divided by 255"
+    )
+    return [f"{reached}: if they are kinds or counts and no pixels, {bounds}"]
 
 
 def _inner_fault(environment_id: str, env: gym.Env[Any, Any]) -> FaultyEnvironment | None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from gymnasium.spaces import Box
 
+from polserve.training.environments.inspection import inspect_environment
 from polserve.training.environments.making import EnvironmentSpec
 from polserve.training.errors import InvalidOption
 from polserve.training.learning.hyperparameters import DqnConfig
@@ -35,6 +36,36 @@ def test_an_atari_game_is_learned_as_ms_pacman_is(environment_id: str) -> None:
     changed = with_options(recipe, ["batch_size=32", "frames=2"])
     assert changed.agent == dataclasses.replace(recipe.agent, batch_size=32)
     assert changed.environment.frames == 2
+
+
+@pytest.mark.parametrize(
+    ("shape", "seen", "bound", "says"),
+    [
+        ((7, 7, 3), 10, 255, True),  # kinds of things in MiniGrid
+        ((3, 7, 7), 10, 255, True),
+        ((7, 7, 3), 10, 10, False),
+        ((7, 7, 3), 200, 255, False),
+        ((7, 7, 3), 0, 255, False),
+        ((84, 84, 3), 10, 255, False),
+        ((7,), 10, 255, False),
+    ],
+)
+def test_small_pictures_that_are_nearly_black_are_told(
+    shape: tuple[int, ...], seen: int, bound: int, *, says: bool
+) -> None:
+    space = Box(0, bound, shape, np.uint8)
+
+    class Rooms(Line):
+        observation_space = space
+
+        def look(self) -> Any:
+            return np.full(shape, seen, np.uint8)
+
+    with registered(Rooms) as spec:
+        notes = inspect_environment(spec).notes
+    told = [note for note in notes if "reached 10 of 255" in note]
+    assert len(told) == says
+    assert all("such as Box(0, 10, ...)" in note for note in told)
 
 
 @pytest.mark.parametrize("algorithm", ["dqn", "pqn"])
