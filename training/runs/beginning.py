@@ -95,6 +95,7 @@ def begin(
         TrainingError: something that the user can mend.
     """
     check_beginning(recipe, Beginning(options.folder, options.is_resumed, options.init_from, options.has_tensorboard))
+    run_folder.prepare(options.folder)
     trainee = build_trainee(recipe, seed, options.device, facts)
     for note in trainee.notes:
         console.print(f"note: {note}")

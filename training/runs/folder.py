@@ -62,7 +62,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 def check_unlocked(folder: Path) -> None:
     """Raise CheckpointError where another run writes in `folder`."""
-    if (folder / LOCK_NAME).exists():
+    if os.access(folder / LOCK_NAME, os.F_OK):  # False, and no error, where the folder cannot be looked into
         with locked(folder):
             pass
 

@@ -49,11 +49,12 @@ def check(recipe: Recipe, seed: int, beginning: Beginning, tracking_uri: str | N
     check_seed(seed)
     facts = inspect_for(recipe)
     reach(tracking_uri)
+    run_folder.prepare(beginning.folder)  # last, so that a refused run leaves no folder behind
     return facts
 
 
 def check_beginning(recipe: Recipe, beginning: Beginning) -> None:
-    """Check that the policy's name is one, and the run's files are there or can be, as is what writes them.
+    """Check that the policy's name is one, and that the files to begin with are there, as is what writes TensorBoard's.
 
     Raises:
         TrainingError: one is not.
@@ -100,4 +101,3 @@ def _check_files(beginning: Beginning) -> None:
         raise CheckpointError(
             f"no checkpoint in {folder}; start the run without --resume, or give the run's folder as --run-dir{known}"
         )
-    run_folder.prepare(folder)

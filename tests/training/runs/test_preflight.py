@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -63,9 +64,14 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[int, str]]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the commands are given."""
+    return tmp_path_factory.mktemp("preflight")
+
+
+@pytest.fixture(scope="module")
+def told(folder: Path) -> list[tuple[int, str]]:
     """Exit code and standard error of each case, in one process."""
-    folder = tmp_path_factory.mktemp("preflight")
     (folder / "script.py").write_text(SCRIPT)
     result = subprocess.run(
         [sys.executable, "script.py"],
@@ -86,3 +92,8 @@ def test_a_wrong_argument_is_told_without_the_heavy_libraries(told: list[tuple[i
     code, text = told[index]
     assert message in text
     assert code == exit_code
+
+
+@pytest.mark.usefixtures("told")
+def test_a_refused_run_leaves_no_folder(folder: Path) -> None:
+    assert not (folder / "runs").exists()
