@@ -265,7 +265,8 @@ def register(spec: EnvironmentSpec) -> None:
         importlib.import_module(TASK_CATALOG).register_own(spec)
     if spec.id not in gym.registry:
         near = difflib.get_close_matches(spec.id, gym.registry, n=3, cutoff=0.5)
-        hint = f"near it: {', '.join(near)}" if near else "name the module that registers it with --module"
+        asked = () if spec.module and near else ("give the module that registers it as --module",)
+        hint = "; ".join((*asked, *([f"near it: {', '.join(near)}"] if near else ())))
         module, colon, name = spec.id.partition(":")
         hint = f"give it as --module {module} --env {name}" if colon else hint
         called = "if a callable makes it, give that in Python: as environment to train, as env to evaluate and promote"

@@ -111,6 +111,15 @@ def test_an_unknown_id_names_those_near_it() -> None:
         make_env(EnvironmentSpec("CartPol-v1"))
 
 
+def test_an_unknown_id_asks_for_its_module_where_none_is_given() -> None:
+    with pytest.raises(UnknownEnvironment, match="; give the module that registers it as --module; near it: CartPole-"):
+        make_env(EnvironmentSpec("CartPol-v1"))
+    with pytest.raises(UnknownEnvironment, match="is registered with Gymnasium; near it: CartPole-"):
+        make_env(EnvironmentSpec("CartPol-v1", module="math"))
+    with pytest.raises(UnknownEnvironment, match="; give the module that registers it as --module$"):
+        make_env(EnvironmentSpec("Qqqqqqqqqqqqqqqqqq-v1"))
+
+
 def test_an_id_with_its_module_is_told_how_to_be_given() -> None:
     with pytest.raises(UnknownEnvironment, match="give it as --module my_envs --env Mine-v0"):
         make_env(EnvironmentSpec("my_envs:Mine-v0"))
