@@ -22,6 +22,12 @@ MOST_COMBINATIONS = 4096
 OBSERVED = "a Box of numbers, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of them"
 HOW_TO_WRAP = "docs/own-environment.md shows how to register a wrapped one"
 
+NARROW = (
+    "float32, in which networks compute, has fewer than two numbers between a low and its high; wrap it in a "
+    f"TransformAction, or: gymnasium.wrappers.RescaleAction(env, -1.0, 1.0); {HOW_TO_WRAP}"
+)
+"""What to do about bounds that float32 cannot tell apart."""
+
 
 def carried(space: Box) -> Box:
     """Space itself, or where no policy version carries its dtype one of the next wider dtype."""
@@ -66,7 +72,7 @@ def continuous_actions(space: gym.Space[Any], environment_id: str) -> Box:
     if isinstance(space, Box) and _is_continuous(space):
         return space
     raise UnsupportedEnvironment(
-        f"{environment_id}: DDPG, TD3 and SAC need actions in a Box (k,) of floats, finite, low < high; "
+        f"{environment_id}: DDPG, TD3 and SAC need actions in a Box (k,) of floats, finite, low < high in float32; "
         f"got {short(space)}; {_continuous_remedy(space)}"
     )
 
@@ -172,7 +178,10 @@ def _continuous_remedy(space: gym.Space[Any]) -> str:
         return _transformed(rounded, f"Box({low}.astype(np.float32), {high}.astype(np.float32))", "")
     if len(shape) != 1:
         return _transformed(f"action.reshape({shape})", f"Box({low}.ravel(), {high}.ravel(){dtype})", "")
-    return "leave out the components that have one value only, in a gymnasium.ActionWrapper"
+    has_one_value = not (space.low < space.high).all() or not space.low.size
+    return (
+        "leave out the components that have one value only, in a gymnasium.ActionWrapper" if has_one_value else NARROW
+    )
 
 
 def _transformed(action: str, space: str, more: str) -> str:

@@ -116,7 +116,7 @@ def test_an_unknown_id_asks_for_its_module_where_none_is_given() -> None:
         make_env(EnvironmentSpec("CartPol-v1"))
     with pytest.raises(UnknownEnvironment, match="is registered with Gymnasium; near it: CartPole-"):
         make_env(EnvironmentSpec("CartPol-v1", module="math"))
-    with pytest.raises(UnknownEnvironment, match="; give the module that registers it as --module$"):
+    with pytest.raises(UnknownEnvironment, match=r"; give the module that registers it as --module$"):
         make_env(EnvironmentSpec("Qqqqqqqqqqqqqqqqqq-v1"))
 
 
