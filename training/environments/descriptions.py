@@ -117,6 +117,9 @@ def _through(
     if isinstance(layout, Layout) and layout.is_composite:
         description = replace(description, components=laid_out(description.components, layout))
     if changes_observations(layer, inner):
+        is_ours = type(layer) is wrappers.FrameStackObservation and hasattr(inner, "layout")  # around the checks
+        if is_ours and "observation_components" not in inner.metadata:
+            description = replace(description, components=())  # names that nobody told are not missed
         description = _observed_through(description, layer)
     if changes_actions(layer, inner):
         description = _acted_through(description, layer)

@@ -1,6 +1,7 @@
 """Names are of what a policy takes and answers: after the wrappers, and not before them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -95,3 +96,21 @@ def test_an_atari_games_labels_are_of_its_action_set() -> None:
         for is_full in (False, True)
     )
     assert (len(few.labels), len(full.labels)) == (6, 18)
+
+
+def test_names_that_nobody_told_are_left_out_of_a_stack_of_frames_without_a_note() -> None:
+    class Untold(InParts):
+        metadata = {"render_modes": []}  # noqa: RUF012
+
+    with registered(Untold) as spec:
+        stacked = describe(spec.id, make_env(replace(spec, frames=3)))
+    assert stacked == Description()
+    pole = EnvironmentSpec("CartPole-v1", frames=3)
+    assert describe(pole.id, make_env(pole)) == Description(labels=("push left", "push right"))
+
+
+def test_names_that_are_told_are_left_out_of_a_stack_of_frames_with_a_note() -> None:
+    with registered(InParts) as spec:
+        stacked = describe(spec.id, make_env(replace(spec, frames=3)))
+    assert stacked.components == ()
+    assert "FrameStackObservation changes the observations that they name" in stacked.left_out[0]
