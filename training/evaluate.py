@@ -92,11 +92,13 @@ def evaluate(  # noqa: PLR0913 - keywords of a function that notebooks call, as 
     require(envs > 0, "envs", "1 or more", envs)
     told = shown(progress)
     found = find_policy(policy, env=env, module=module, tracking_uri=tracking_uri, progress=told)
-    games = replace(games_of(found, episodes, max_steps, first_seed), envs=envs)
+    games = games_of(found, episodes, max_steps, first_seed, envs)
     return evaluate_beside_random(found.name, found.choose_actions, games, told)
 
 
-def games_of(found: EvaluatedPolicy, episodes: int, max_steps: int, first_seed: int | None) -> EvaluationGames:
+def games_of(
+    found: EvaluatedPolicy, episodes: int, max_steps: int, first_seed: int | None, envs: int
+) -> EvaluationGames:
     """Return the games that evaluate a policy: from `first_seed` on, or from where its own evaluation began.
 
     Raises:
@@ -106,7 +108,7 @@ def games_of(found: EvaluatedPolicy, episodes: int, max_steps: int, first_seed: 
     last = LAST_SEED - episodes + 1
     expected = f"{EVALUATION_FIRST_SEED:,} to {last:,}, which leaves a seed for each episode and none to training"
     require(EVALUATION_FIRST_SEED <= chosen <= last, "first_seed", expected, f"{chosen:,}")
-    return EvaluationGames(found.environment, episodes, max_steps, chosen)
+    return EvaluationGames(found.environment, episodes, max_steps, chosen, envs)
 
 
 def find_policy(

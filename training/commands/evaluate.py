@@ -3,7 +3,7 @@
 import contextlib
 import json
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -66,7 +66,7 @@ def evaluate(
     progress = ConsoleProgress(Console(stderr=True, highlight=False, soft_wrap=True), "episodes")
     with contextlib.redirect_stdout(sys.stderr):  # an environment that prints is no part of the answer
         found = find_policy(policy, env=env, module=module, progress=progress)
-        games = replace(games_of(found, episodes, max_steps, first_seed), envs=envs)
+        games = games_of(found, episodes, max_steps, first_seed, envs)
         if which is Which.RANDOM:
             summaries = {RANDOM: summarise(games.play_random(progress))}
         else:

@@ -30,10 +30,6 @@ CheckSpaces: TypeAlias = Callable[[Box, gym.Space[Any]], None]
 
 STEPS = 3
 """Random steps that an environment is tried for."""
-SMALL_SIDES = 5, 35
-"""Sides of pictures that are often kinds and counts of things, as of a grid world."""
-PIXEL, DARK = 255, 25
-"""Highest pixel, and one up to which such a picture is probably none of light."""
 EPISODES, LONGEST = 3, 100
 """Episodes that are played where none has to end, and the steps that each may take, until it is plain that they do."""
 ENDLESS = (
@@ -76,6 +72,8 @@ class EnvironmentFacts:
     """What the graph does in place of its wrappers."""
     learned_space: Box | None = None
     """Observations as those wrappers make them; None where there are none."""
+    highest_met: float = 0.0
+    """Highest number of the observations that were looked at; 0 where none is above it."""
 
     @property
     def layout(self) -> Layout | None:
@@ -122,7 +120,7 @@ def inspect_environment(
             action_space=env.action_space,
             description=description,
             cautions=tuple(cautions),
-            notes=(*description.left_out, *on_wrappers(spec, env, before, after), *_on_bytes(spec, box, highest)),
+            notes=(*description.left_out, *on_wrappers(spec, env, before, after)),
             spec_part=spec_part(env),
             emitted_space=_emitted_space(env),
             frames=spec.frames,
@@ -131,6 +129,7 @@ def inspect_environment(
             client_action_wrappers=after,
             transforms=transforms,
             learned_space=observation_box(bare.env.observation_space, spec.id) if bare else None,
+            highest_met=highest,
         )
     finally:
         env.close()
@@ -220,19 +219,6 @@ def _try(spec: EnvironmentSpec, env: gym.Env[Any, Any], bare: Beneath | None) ->
             raise
         raise (_inner_fault(spec.id, env) or fault) from fault
     return is_repeatable, float(highest)
-
-
-def _on_bytes(spec: EnvironmentSpec, box: Box, highest: float) -> list[str]:
-    """Say of small pictures of bytes that they are hardly more than 0 to a network that sees 255 as 1."""
-    side = sorted(box.shape)[-2] if len(box.shape) > 1 else 0
-    is_small = box.dtype == np.uint8 and SMALL_SIDES[0] <= side <= SMALL_SIDES[1]
-    if not is_small or not 0 < highest <= DARK or (box.high < PIXEL).all():
-        return []
-    bounds = f"give the space their bounds, such as Box(0, {highest:g}, ...)"
-    reached = (
-        f"{spec.id}: observations reached {highest:g} of 255 in the first steps, and networks see them divided by 255"
-    )
-    return [f"{reached}: if they are kinds or counts and no pixels, {bounds}"]
 
 
 def _inner_fault(environment_id: str, env: gym.Env[Any, Any]) -> FaultyEnvironment | None:

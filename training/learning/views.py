@@ -14,6 +14,8 @@ from polserve.training.learning.pictures import HIGHEST_PIXEL, IMAGE, LEAST_SIDE
 
 LARGEST_SIDE = 128
 """Pixels of the largest side that convolutions see; larger images are shrunk to it, by means of blocks of pixels."""
+DARK = 25
+"""Number up to which a small image of pixels is probably none of light, but of kinds or counts, as of a grid world."""
 LARGEST_SIDE_OF_SMALL = 64
 """The same where the shorter side is too short for the usual convolutions: the small ones cost more for each pixel."""
 
@@ -91,6 +93,16 @@ class View:
     def is_small(self) -> bool:
         """Whether the image is too small for the usual convolutions."""
         return min(self.image_shape[1:]) < LEAST_SIDE
+
+    def doubt(self, highest_met: float) -> str:
+        """Say of a small image that it is hardly more than 0 to a network; "" where the numbers met are higher."""
+        if self.channels is None or not self.is_small or self.highest != HIGHEST_PIXEL or not 0 < highest_met <= DARK:
+            return ""
+        return (
+            f"observations reached {highest_met:g} of {HIGHEST_PIXEL} in the first steps, and the network sees them "
+            "divided by that: if they are kinds or counts and no pixels, give the space their bounds, such as "
+            f"Box(0, {highest_met:g}, ...)"
+        )
 
     def statement(self, *, is_convolved: bool) -> str:
         """How the network sees what is more than a vector; "" for a vector."""

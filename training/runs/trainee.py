@@ -164,8 +164,10 @@ def _view(facts: EnvironmentFacts) -> View:
 
 
 def _notes(recipe: Recipe, facts: EnvironmentFacts, setup: TaskSetup) -> tuple[str, ...]:
-    said = "" if setup.preprocessing else _view(facts).statement(is_convolved=not recipe.is_continuous)
-    return (*facts.cautions, *facts.notes, *setup.notes, *([said] if said else []))
+    view = _view(facts)
+    of_view = (view.statement(is_convolved=not recipe.is_continuous), view.doubt(facts.highest_met))
+    said = () if setup.preprocessing else tuple(filter(None, of_view))
+    return (*facts.cautions, *facts.notes, *setup.notes, *said)
 
 
 def _build_parts(recipe: Recipe, facts: EnvironmentFacts, setup: TaskSetup, compute: Compute, seed: int) -> LoopParts:

@@ -8,7 +8,6 @@ import pytest
 import torch
 from gymnasium.spaces import Box
 
-from polserve.training.environments.inspection import inspect_environment
 from polserve.training.environments.making import EnvironmentSpec
 from polserve.training.errors import InvalidOption
 from polserve.training.learning.hyperparameters import DqnConfig
@@ -62,8 +61,9 @@ def test_small_pictures_that_are_nearly_black_are_told(
             return np.full(shape, seen, np.uint8)
 
     with registered(Rooms) as spec:
-        notes = inspect_environment(spec).notes
-    told = [note for note in notes if "reached 10 of 255" in note]
+        trainee = build_trainee(with_options(recipe_for("dqn", spec, "rooms"), SMALL), 0, "cpu")
+    trainee.close()
+    told = [note for note in trainee.notes if "reached 10 of 255" in note]
     assert len(told) == says
     assert all("such as Box(0, 10, ...)" in note for note in told)
 

@@ -6,6 +6,7 @@ from itertools import count
 
 import numpy as np
 
+from polserve.training.tasks.adbudget.curves.bands import bands
 from polserve.training.tasks.adbudget.curves.best import find_best
 from polserve.training.tasks.adbudget.curves.fit import Fit, at_level, find_planned, fit_again
 from polserve.training.tasks.adbudget.curves.lift import LiftTest
@@ -38,6 +39,6 @@ def with_earlier(
     counter = count(1)
     of_any_slope = find_best(model, rng)
     draws = fit_again(model, of_any_slope, members, rng, lambda: report(next(counter)))
-    best, _ = find_planned(model, of_any_slope, draws, rng)
+    best, _ = find_planned(model, of_any_slope, bands(model, draws), members, rng)
     earlier = [at_level(model.channels(found), model.level_today(found)) for found in (best.parameters, *draws)]
     return replace(fit, earlier_today=tuple(earlier))

@@ -142,7 +142,8 @@ def fit_response(
 
     of_any_slope = find_best(model, rng)
     draws = fit_again(model, of_any_slope, members, rng, count_one)
-    best, is_steep = find_planned(model, of_any_slope, draws, rng)
+    intervals = bands(model, draws)
+    best, is_steep = find_planned(model, of_any_slope, intervals, members, rng)
     worlds = fit_again(model, best, min(members, WORLDS), rng, count_one)
     alone = _fits_alone(history, min(members, ALONE), rng, count_one) if lift_tests else draws
     terms = model.terms(best.parameters)
@@ -158,7 +159,7 @@ def fit_response(
         level=model.level_today(best.parameters),
         ensemble_levels=tuple(model.level_today(world) for world in worlds),
         members_today=tuple(at_level(model.channels(draw), model.level_today(draw)) for draw in draws),
-        curves=_curves(model, best, bands(model, draws), model.lifts(alone), is_steep),
+        curves=_curves(model, best, intervals, model.lifts(alone), is_steep),
         daily_spend=(float(np.quantile(used, 0.05)), float(np.quantile(used, 0.95))),
         history=history,
         expected=expected,
@@ -169,19 +170,18 @@ def fit_response(
 
 
 def find_planned(
-    model: SalesModel, of_any_slope: Best, draws: Floats, rng: np.random.Generator
+    model: SalesModel, of_any_slope: Best, intervals: Sequence[Band], members: int, rng: np.random.Generator
 ) -> tuple[Best, NDArray[np.bool_]]:
     """Find the curves to plan with, which are concave unless the history or the intervals ask for steeper ones.
 
-    `draws` (members, all) are the fits that the intervals are made of.
+    `members` is the number of fits that the intervals are made of.
 
     Returns:
         What explains the history best by such curves, and which channels (channels,) are steeper.
     """
-    intervals = bands(model, draws)
     is_steep = steep_channels(model, of_any_slope)
     best = find_best(model, rng, model.concave(~is_steep))
-    while len(draws) >= FEWEST_MEMBERS and (outside := _outside(model, best, intervals) & ~is_steep).any():
+    while members >= FEWEST_MEMBERS and (outside := _outside(model, best, intervals) & ~is_steep).any():
         is_steep |= outside
         best = find_best(model, rng, model.concave(~is_steep))
     return best, is_steep
