@@ -10,7 +10,7 @@ import gymnasium as gym
 from torch import nn
 
 from polserve.protos.shared.names import ACTION, OBSERVATION, VALUES
-from polserve.training.environments.limits import EVALUATION_EPISODES, MAX_EVALUATION_STEPS
+from polserve.training.environments.limits import EVALUATION_ENVS, EVALUATION_EPISODES, MAX_EVALUATION_STEPS
 from polserve.training.environments.makers import EnvMaker
 from polserve.training.errors import require, require_given, require_json, require_kind, require_whole
 from polserve.training.evaluation.game_progress import shown
@@ -37,6 +37,7 @@ def export(  # noqa: PLR0913 - keywords of a function that notebooks call
     env_kwargs: Mapping[str, Any] | None = None,
     episodes: int = EVALUATION_EPISODES,
     max_steps: int = MAX_EVALUATION_STEPS,
+    envs: int = EVALUATION_ENVS,
     folder: str | os.PathLike[str] | None = None,
     tracking_uri: str | None = None,
     settings: Mapping[str, object] | None = None,
@@ -66,6 +67,7 @@ def export(  # noqa: PLR0913 - keywords of a function that notebooks call
         env_kwargs: keyword arguments of the environment.
         episodes: evaluation episodes, 2 or more.
         max_steps: steps after which an evaluation episode is cut off.
+        envs: the most environments that exist at a time; 1 where only one may.
         folder: folder of policies that the version is written into; None to register it in MLflow.
         tracking_uri: the MLflow store; None for that of MLFLOW_TRACKING_URI, or ./mlflow.db.
         settings: settings of the training by name, which the spec and the MLflow run keep.
@@ -84,12 +86,13 @@ def export(  # noqa: PLR0913 - keywords of a function that notebooks call
     """
     require_kind("a torch.nn.Module", nn.Module, network=network)
     require_kind("a space of gymnasium", gym.Space, observation_space=observation_space, action_space=action_space)
-    require_given(env=env, module=module, algorithm=algorithm, episodes=episodes, max_steps=max_steps, frames=frames)
+    require_given(env=env, module=module, algorithm=algorithm, frames=frames)
+    require_given(episodes=episodes, max_steps=max_steps, envs=envs)
     require_kind("text", str, name=name, module=module, algorithm=algorithm, tracking_uri=tracking_uri)
     require_kind("a mapping by name", Mapping, env_kwargs=env_kwargs, settings=settings)
     require_json(env_kwargs=env_kwargs)
     require_kind("a path", (str, os.PathLike), folder=folder)
-    require_whole(episodes=episodes, max_steps=max_steps, frames=frames)
+    require_whole(episodes=episodes, max_steps=max_steps, envs=envs, frames=frames)
     require(gives is None or gives in get_args(Gives), "gives", " or ".join(get_args(Gives)), repr(gives))
     require(frames >= 0, "frames", "0 or more", frames)
     require(isinstance(env, str) or callable(env), "env", "a Gymnasium id or what makes the environment", repr(env))
@@ -102,6 +105,7 @@ def export(  # noqa: PLR0913 - keywords of a function that notebooks call
         name=name,
         episodes=episodes,
         max_steps=max_steps,
+        envs=envs,
         folder=None if folder is None else Path(folder),
         tracking_uri=tracking_uri,
     )

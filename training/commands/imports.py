@@ -12,7 +12,7 @@ import typer
 from polserve.protos.shared.figures import figure
 from polserve.training.commands.env_kwargs import env_kwargs_of
 from polserve.training.commands.sign_key import SignKey, key_given
-from polserve.training.environments.limits import EVALUATION_EPISODES, MAX_EVALUATION_STEPS
+from polserve.training.environments.limits import EVALUATION_ENVS, EVALUATION_EPISODES, MAX_EVALUATION_STEPS
 
 if TYPE_CHECKING:
     from polserve.training.imports.importing import Read
@@ -35,6 +35,7 @@ Name: TypeAlias = Annotated[
 ]
 Episodes: TypeAlias = Annotated[int, typer.Option(help="Evaluation episodes of it and of the random policy.", min=2)]
 MaxSteps: TypeAlias = Annotated[int, typer.Option(help="Cut an evaluation episode off after so many steps.", min=1)]
+Envs: TypeAlias = Annotated[int, typer.Option(help="Play in so many environments together, at most.", min=1)]
 Register: TypeAlias = Annotated[
     bool, typer.Option(help="Register the version in MLflow; without, it is written into --folder.")
 ]
@@ -68,6 +69,7 @@ def sb3(
     ] = "",
     episodes: Episodes = EVALUATION_EPISODES,
     max_steps: MaxSteps = MAX_EVALUATION_STEPS,
+    envs: Envs = EVALUATION_ENVS,
     register: Register = True,
     folder: Folder = IMPORTED,
     sign_key: SignKey = None,
@@ -81,7 +83,15 @@ def sb3(
 
     where = None if register else folder
     request = ImportRequest(
-        env, module, env_kwargs_of(env_kwargs), name, episodes, max_steps, where, sign_key=key_given(sign_key)
+        env,
+        module,
+        env_kwargs_of(env_kwargs),
+        name,
+        episodes,
+        max_steps,
+        where,
+        sign_key=key_given(sign_key),
+        envs=envs,
     )
 
     def reader() -> "Read":
@@ -119,6 +129,7 @@ def cleanrl(
     ] = "",
     episodes: Episodes = EVALUATION_EPISODES,
     max_steps: MaxSteps = MAX_EVALUATION_STEPS,
+    envs: Envs = EVALUATION_ENVS,
     register: Register = True,
     folder: Folder = IMPORTED,
     sign_key: SignKey = None,
@@ -132,7 +143,15 @@ def cleanrl(
 
     where = None if register else folder
     request = ImportRequest(
-        env, module, env_kwargs_of(env_kwargs), name, episodes, max_steps, where, sign_key=key_given(sign_key)
+        env,
+        module,
+        env_kwargs_of(env_kwargs),
+        name,
+        episodes,
+        max_steps,
+        where,
+        sign_key=key_given(sign_key),
+        envs=envs,
     )
     bounds = _pair("--action-bounds", action_bounds) if action_bounds else None
 
@@ -160,6 +179,7 @@ def onnx(
     name: Name = None,
     episodes: Episodes = EVALUATION_EPISODES,
     max_steps: MaxSteps = MAX_EVALUATION_STEPS,
+    envs: Envs = EVALUATION_ENVS,
     register: Register = True,
     folder: Folder = IMPORTED,
     sign_key: SignKey = None,
@@ -187,6 +207,7 @@ def onnx(
         max_steps,
         where,
         sign_key=key_given(sign_key),
+        envs=envs,
     )
 
     def reader() -> "Read":

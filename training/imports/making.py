@@ -59,7 +59,7 @@ def prove_policy(policy: ImportedPolicy, place: Place, request: ImportRequest, p
     example, states = _example(policy.observation_space), zero_states(policy.states, 2)
     model = export_graph(graph, example, states) if isinstance(graph, nn.Module) else graph
     runnable = OnnxPolicy(model.SerializeToString())
-    proof = prove(policy, runnable, place)
+    proof = prove(policy, runnable, place, envs=request.envs)
     check_answers_alone(policy, runnable, proof, _golden(proof))
     if policy.remedy_if_unscaled and _is_unscaled(policy.action_space, proof):
         progress.note(
@@ -68,7 +68,7 @@ def prove_policy(policy: ImportedPolicy, place: Place, request: ImportRequest, p
     name = request.policy_name(place, policy.source.file)
     evaluation = None
     if place.facts is not None:
-        games = EvaluationGames(place.environment, request.episodes, request.max_steps)
+        games = EvaluationGames(place.environment, request.episodes, request.max_steps, envs=request.envs)
         evaluation = evaluate_beside_random(name, runnable.player(), games, progress)
         evaluation = replace(evaluation, published=published_scores(place.environment.id))
     return Proven(name, policy, place, model, proof, evaluation)

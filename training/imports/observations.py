@@ -14,7 +14,7 @@ from polserve.training.evaluation.episodes import random_actions
 from polserve.training.learning.collector import ChooseActions
 
 ENVS = 8
-"""Environments that are played side by side."""
+"""Environments that are played side by side, unless fewer may exist."""
 EXPLORED = 0.1
 """Part of the actions that are drawn, so that more is seen than the policy's own path."""
 UNBOUNDED = 1e6
@@ -22,10 +22,10 @@ UNBOUNDED = 1e6
 FIRST_SEED = 0
 
 
-def met(environment: EnvironmentSpec, choose_actions: ChooseActions, n: int) -> NDArray[Any]:
+def met(environment: EnvironmentSpec, choose_actions: ChooseActions, n: int, most_envs: int = ENVS) -> NDArray[Any]:
     """Play until `n` observations (n, *shape) were met; some actions are random."""
     rng = np.random.default_rng(FIRST_SEED)
-    envs = make_vec(environment, min(n, ENVS), is_seeded_singly=True)
+    envs = make_vec(environment, min(n, ENVS, most_envs), is_seeded_singly=True)
     try:
         at_random = random_actions(envs.single_action_space, FIRST_SEED)
         observation, _ = envs.reset(seed=FIRST_SEED)

@@ -41,26 +41,30 @@ class Proof:
     """States of a recurrent policy before the observations, (n, *shape) each."""
 
 
-def prove(policy: ImportedPolicy, graph: OnnxPolicy, place: Place, n: int = OBSERVATIONS) -> Proof:
+def prove(policy: ImportedPolicy, graph: OnnxPolicy, place: Place, n: int = OBSERVATIONS, envs: int = ENVS) -> Proof:
     """Compare the graph with the original on `n` observations, met in the environment where that is installed.
+
+    At most `envs` environments exist at a time.
 
     Raises:
         ImportRefused: the two act differently.
     """
     if not policy.states:
-        return compare(policy, graph, observations_for(policy, graph.act, place, n))
+        return compare(policy, graph, observations_for(policy, graph.act, place, n, envs))
     recorder = StateRecorder(graph)
-    observations = observations_for(policy, recorder, place, n)
+    observations = observations_for(policy, recorder, place, n, envs)
     if place.facts is None:
         recorder.play(observations, ENVS)
     return compare(policy, graph, observations, recorder.states(len(observations)))
 
 
-def observations_for(policy: ImportedPolicy, choose_actions: ChooseActions, place: Place, n: int) -> NDArray[Any]:
+def observations_for(
+    policy: ImportedPolicy, choose_actions: ChooseActions, place: Place, n: int, envs: int = ENVS
+) -> NDArray[Any]:
     """Observations (n, *shape) that the policy meets, or where it has no environment here, drawn from its space."""
     if place.facts is None:
         return drawn(policy.emitted_space or policy.observation_space, n)
-    return met(place.environment, choose_actions, n)
+    return met(place.environment, choose_actions, n, envs)
 
 
 def compare(

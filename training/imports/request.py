@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polserve.training.environments.limits import EVALUATION_EPISODES, MAX_EVALUATION_STEPS
+from polserve.training.environments.limits import EVALUATION_ENVS, EVALUATION_EPISODES, MAX_EVALUATION_STEPS
 from polserve.training.environments.makers import EnvMaker, maker_name
 from polserve.training.environments.making import EnvironmentSpec
 from polserve.training.environments.old_gym import split_module
@@ -45,11 +45,14 @@ class ImportRequest:
     """What signs the version; None for no signature."""
     maker: EnvMaker | None = None
     """What makes the environment, in place of an id."""
+    envs: int = EVALUATION_ENVS
+    """The most environments that exist at a time."""
 
     def __post_init__(self) -> None:
         """Check what can be checked before the file is read."""
         require(self.episodes > 1, "episodes", "2 or more", self.episodes)
         require(self.max_steps > 0, "max_steps", "1 or more", self.max_steps)
+        require(self.envs > 0, "envs", "1 or more", self.envs)
         if not self.env and self.maker is None and (self.module or self.env_kwargs):
             raise InvalidOption("module and env_kwargs go with an environment; name it with --env")
         if self.name is not None:

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from polserve import export, load
 from polserve.training.environments.making import EnvironmentSpec
-from polserve.training.errors import ExportRefused, ImportRefused, InvalidOption
+from polserve.training.errors import ExportRefused, ImportRefused, InvalidOption, UnsupportedEnvironment
 from polserve.training.imports.modules.finishing import Gives
 from polserve.training.imports.modules.importer import ModuleOptions, read_module
 from polserve.training.imports.observations import drawn
 from polserve.training.imports.places import Place, find_place
+from tests.support.one import OnlyOne
 
 FOUR = Box(-1, 1, (4,), np.float32)
 TWO_BOUNDS = Box(np.array([-2, 0], np.float32), np.array([2, 1], np.float32))
@@ -156,6 +157,18 @@ def test_actions_outside_their_bounds_are_refused() -> None:
 
     with pytest.raises(ImportRefused, match="say what it gives by gives="):
         read_module(linear(2), options, Place())
+
+
+@pytest.mark.usefixtures("only_one")
+def test_a_module_of_an_environment_of_which_only_one_may_exist_is_evaluated(tmp_path: Path) -> None:
+    network = nn.Linear(2, 2)
+
+    with pytest.raises(UnsupportedEnvironment, match="port 5555 is in use"):
+        export(network, env=OnlyOne, episodes=3, folder=tmp_path, progress=False)
+    version = export(network, env=OnlyOne, episodes=3, envs=1, folder=tmp_path, progress=False)
+
+    assert version.evaluation is not None
+    assert OnlyOne.existing == 0
 
 
 def test_spaces_are_needed_without_an_environment() -> None:
