@@ -159,6 +159,9 @@ class ExplorationConfig:
     repeat_exponent: float | None = None
     """A random action is repeated n times with probability in proportion to n to the power of minus this, which must
     be above 1 (Dabney et al. 2021, who take 2); None for once. It finds goals that single steps never reach."""
+    repeat_share: float = 1.0
+    """Part of the environments in which they are repeated, above 0, and in one at least. In the others each is drawn
+    anew: where a long repetition ends most episodes, as in LunarLander, little is learned from those that repeat."""
 
     def __post_init__(self) -> None:
         """Check the ranges; raises InvalidOption."""
@@ -167,6 +170,7 @@ class ExplorationConfig:
             require(0 <= getattr(self, name) <= 1, name, "a number from 0 to 1", getattr(self, name))
         exponent = self.repeat_exponent
         require(exponent is None or exponent > 1, "repeat_exponent", "a number above 1", exponent)
+        require(0 < self.repeat_share <= 1, "repeat_share", "a number above 0, up to 1", self.repeat_share)
 
     def epsilon(self, step: int) -> float:
         """Probability of a random action at environment step `step`."""

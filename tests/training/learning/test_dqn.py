@@ -117,6 +117,16 @@ def test_a_random_action_is_repeated_for_as_long_as_was_drawn() -> None:
     assert changes.mean() < 0.05, "a new action begins only when the one before has ended"
 
 
+@pytest.mark.parametrize(("n", "repeating"), [(8, 4), (3, 2), (1, 1)])
+def test_random_actions_are_repeated_in_a_share_of_the_environments(n: int, repeating: int) -> None:
+    half = ExplorationConfig(epsilon_start=1.0, epsilon_end=1.0, repeat_exponent=1.5, repeat_share=0.5)
+    exploration, rng = Exploration(half, 100), np.random.default_rng(0)
+    chosen = np.stack([exploration.choose(np.zeros(n, np.int64), 0, rng) for _ in range(400)])
+    same = (chosen[1:] == chosen[:-1]).mean(axis=0)
+    assert (same[:repeating] > 0.5).all()
+    assert (same[repeating:] < 0.05).all()
+
+
 @pytest.mark.parametrize(
     "begin",
     [

@@ -29,9 +29,10 @@ class Exploration:
             return np.where(is_random, drawn, greedy)
         if len(self._left) != n:
             self._left, self._repeated = np.zeros(n, np.int64), np.zeros(n, np.int64)
-        begins = is_random & (self._left == 0)
+        begins = np.flatnonzero(is_random & (self._left == 0))
         self._repeated[begins] = drawn[begins]
-        self._left[begins] = np.minimum(rng.zipf(exponent, size=int(begins.sum())), LONGEST_REPEAT)
+        lengths = np.minimum(rng.zipf(exponent, size=len(begins)), LONGEST_REPEAT)
+        self._left[begins] = np.where(begins < n * self._config.repeat_share, lengths, 1)
         is_repeating = self._left > 0
         self._left[is_repeating] -= 1
         return np.where(is_repeating, self._repeated, greedy)
