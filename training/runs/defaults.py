@@ -77,13 +77,13 @@ def defaults_of(algorithm: Algorithm, environment: EnvironmentSpec, policy: str)
         environment,
         network=NetworkConfig(standardise=True),
         agent=DQN,
-        exploration=dataclasses.replace(REPEATING, epsilon_steps=30_000),
+        exploration=REPEATING,
         replay=ReplayConfig(updates_per_vector_step=LoopConfig().n_envs),  # an update for each step
         rewards=RewardConfig(scale_by_returns="auto"),
     )
     if algorithm == "pqn":  # which needs the normalisation in place of a target network
         network = NetworkConfig(layer_norm=True, standardise=True)
-        return dataclasses.replace(recipe, agent=PQN, network=network, exploration=REPEATING)
+        return dataclasses.replace(recipe, agent=PQN, network=network)
     if algorithm in CONTINUOUS:
         return dataclasses.replace(
             recipe,

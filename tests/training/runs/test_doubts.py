@@ -96,18 +96,13 @@ def test_a_run_of_mostly_random_steps_is_told_so(algorithm: Algorithm) -> None:
     assert exploration_note(recipe_of(algorithm, "steps=5000", "random_steps=500")) == ""
 
 
-@pytest.mark.parametrize(
-    ("algorithm", "options", "falls_over", "last"),
-    [("dqn", ["steps=4000"], "30,000", "0.87"), ("pqn", ["steps=4000"], "10,000", "0.62")],
-)
-def test_a_run_that_ends_while_epsilon_is_high_is_told_so(
-    algorithm: Algorithm, options: list[str], falls_over: str, last: str
-) -> None:
-    assert exploration_note(recipe_of(algorithm, *options)) == (
-        f"epsilon, the part of random actions, falls over {falls_over} steps and is {last} after 4,000: give more "
-        "--steps, or --set epsilon_steps=N for it to fall sooner"
+@pytest.mark.parametrize("algorithm", ["dqn", "pqn"])
+def test_a_run_that_ends_while_epsilon_is_high_is_told_so(algorithm: Algorithm) -> None:
+    assert exploration_note(recipe_of(algorithm, "steps=4000")) == (
+        "epsilon, the part of random actions, falls over 10,000 steps and is 0.62 after 4,000: give more --steps, or "
+        "--set epsilon_steps=N for it to fall sooner"
     )
-    assert exploration_note(recipe_of(algorithm, *options, "epsilon_steps=1200")) == ""
+    assert exploration_note(recipe_of(algorithm, "steps=4000", "epsilon_steps=1200")) == ""
 
 
 @pytest.mark.parametrize(
