@@ -162,13 +162,11 @@ class ExplorationConfig:
     repeat_share: float = 1.0
     """Part of the environments in which they are repeated, above 0, and in one at least. In the others each is drawn
     anew: where a long repetition ends most episodes, as in LunarLander, little is learned from those that repeat."""
-    repeat_epsilon_end: float = 0.0
-    """Least epsilon in the environments in which they are repeated; 0 for that of the others."""
 
     def __post_init__(self) -> None:
         """Check the ranges; raises InvalidOption."""
         require(self.epsilon_steps >= 1, "epsilon_steps", "at least 1", self.epsilon_steps)
-        for name in ("epsilon_start", "epsilon_end", "repeat_epsilon_end"):
+        for name in ("epsilon_start", "epsilon_end"):
             require(0 <= getattr(self, name) <= 1, name, "a number from 0 to 1", getattr(self, name))
         exponent = self.repeat_exponent
         require(exponent is None or exponent > 1, "repeat_exponent", "a number above 1", exponent)

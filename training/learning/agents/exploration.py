@@ -23,8 +23,7 @@ class Exploration:
     def choose(self, greedy: NDArray[np.int64], step: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Actions (n,) to take at environment step `step` where `greedy` (n,) are the best ones."""
         n, exponent = len(greedy), self._config.repeat_exponent
-        epsilon, repeats = self._config.epsilon(step), np.arange(n) < n * self._config.repeat_share
-        is_random = rng.random(n) < np.where(repeats, max(epsilon, self._config.repeat_epsilon_end), epsilon)
+        is_random = rng.random(n) < self._config.epsilon(step)
         drawn = rng.integers(self._n_actions, size=n) + self._start
         if exponent is None:
             return np.where(is_random, drawn, greedy)
@@ -33,7 +32,7 @@ class Exploration:
         begins = np.flatnonzero(is_random & (self._left == 0))
         self._repeated[begins] = drawn[begins]
         lengths = np.minimum(rng.zipf(exponent, size=len(begins)), LONGEST_REPEAT)
-        self._left[begins] = np.where(repeats[begins], lengths, 1)
+        self._left[begins] = np.where(begins < n * self._config.repeat_share, lengths, 1)
         is_repeating = self._left > 0
         self._left[is_repeating] -= 1
         return np.where(is_repeating, self._repeated, greedy)
