@@ -32,7 +32,8 @@ DQN = DqnConfig(n_step=3, target_tau=0.1, loss="squared", max_grad_norm=10.0)
 returns. Huber's learns something nearer the median where errors are above 1: by that a return of 100 in one game of ten
 is worth 0.1, less than a sure 1. Without the bound of gradients, the squared error learned no LunarLander."""
 REPEATING = ExplorationConfig(repeat_exponent=2.0, repeat_share=0.5)
-"""Exploration where nothing is known: single random actions never get a car out of a valley, repeated ones do."""
+"""Exploration where nothing is known: single random actions never get a car out of a valley, repeated ones do, but
+hardly ever land on the moon or cross a frozen lake."""
 ARCADE = {"dqn": "mspacman", "pqn": "mspacman-pqn"}
 """Preset whose settings an algorithm has for any other Atari game, too."""
 
@@ -77,13 +78,13 @@ def defaults_of(algorithm: Algorithm, environment: EnvironmentSpec, policy: str)
         environment,
         network=NetworkConfig(standardise=True),
         agent=DQN,
-        exploration=REPEATING,
+        exploration=dataclasses.replace(REPEATING, epsilon_steps=20_000),
         replay=ReplayConfig(updates_per_vector_step=LoopConfig().n_envs),  # an update for each step
         rewards=RewardConfig(scale_by_returns="auto"),
     )
     if algorithm == "pqn":  # which needs the normalisation in place of a target network
         network = NetworkConfig(layer_norm=True, standardise=True)
-        return dataclasses.replace(recipe, agent=PQN, network=network)
+        return dataclasses.replace(recipe, agent=PQN, network=network, exploration=REPEATING)
     if algorithm in CONTINUOUS:
         return dataclasses.replace(
             recipe,
