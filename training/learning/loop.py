@@ -16,6 +16,7 @@ from polserve.training.learning.hyperparameters import LoopConfig, RewardConfig
 from polserve.training.learning.interrupts import Interrupted
 from polserve.training.learning.return_scale import ReturnScale
 from polserve.training.learning.return_spread import ReturnSpread
+from polserve.training.learning.reward_signal import RewardSignal
 from polserve.training.learning.rewards import unchanged
 from polserve.training.learning.saved_state import restore_rng, rng_state
 from polserve.training.learning.scores import ScorePolicy
@@ -32,6 +33,8 @@ CONTINUED: tuple[Use, ...] = ("exploration", "replay")
 """Streams that a resumed run goes on with where they were."""
 PLAIN: Mapping[str, Any] = {"factor": 1.0, "largest": 0.0}
 """State of the scale of a run that has none, since an earlier version began it: rewards stay as they are."""
+FOUND: Mapping[str, Any] = {"low": -1.0, "high": 1.0, "has_ended": True, "waited": 0}
+"""State of the signal of such a run: its exploration goes on as it did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ class LoopParts:
     """What the score is, for people."""
     spread: ReturnSpread | ReturnScale | None = None
     """Size of returns by which rewards are scaled; None where they are left as they are."""
+    signal: RewardSignal | None = None
+    """What exploration waits for before it becomes less; None where it does not wait."""
     observe: Callable[[NDArray[Any]], None] = lambda _: None
     """Hears each observation (n, *shape) that training meets, before it is acted on."""
 
@@ -193,7 +198,7 @@ class Loop:
     def figures(self) -> TrainingFigures:
         """Figures that can be told of training; rates are those since the last call."""
         recent = float(np.mean(self._recent)) if self._recent else None
-        metrics = {**self._agent.losses(), **self._agent.exploration(self._step)}
+        metrics = {**self._agent.losses(), **self._agent.exploration(self._explored)}
         metrics["charts/selection_steps"] = self._selection.steps
         if recent is not None:
             metrics["charts/episodic_return"] = recent
@@ -236,6 +241,7 @@ class Loop:
             "episodes": self._episodes,
             "recent": list(self._recent),
             **({"spread": self._parts.spread.state()} if self._parts.spread is not None else {}),
+            **({"signal": self._parts.signal.state()} if self._parts.signal is not None else {}),
             **self._selection.state(),
         }
 
@@ -262,6 +268,8 @@ class Loop:
         self._selection.load_state(state)
         if self._parts.spread is not None:
             self._parts.spread.load_state(state.get("spread", PLAIN))
+        if self._parts.signal is not None:
+            self._parts.signal.load_state(state.get("signal", FOUND))
         self._collector.begin(self._seeds.draw(self._parts.envs.num_envs))
 
     def _learn(self, should_stop: Callable[[], bool]) -> Iterator[Progress]:
@@ -288,13 +296,21 @@ class Loop:
             treated, spread = self._rewards.apply(step), self._parts.spread
             if spread is not None:
                 spread.add(treated)
+            if self._parts.signal is not None:
+                self._parts.signal.add(treated)
             factor = unchanged if spread is None else spread.for_update
             self._learning.add(self._parts.learner.observe(treated, self._rngs["replay"], factor))
 
     def _explore(self, observations: NDArray[Any]) -> NDArray[Any]:
         with GUARD.running():
             self._parts.observe(observations)
-            return self._agent.explore(observations, self._step, self._rngs["exploration"])
+            return self._agent.explore(observations, self._explored, self._rngs["exploration"])
+
+    @property
+    def _explored(self) -> int:
+        """Environment steps of which exploration knows: those without a signal that it waits for do not count."""
+        signal = self._parts.signal
+        return self._step - (signal.waited if signal is not None else 0)
 
     def _progress(self, *, is_report_due: bool, is_over: bool = False) -> Progress:
         selection = self._selection

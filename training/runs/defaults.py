@@ -31,7 +31,7 @@ DQN = DqnConfig(n_step=3, target_tau=0.1, loss="squared", max_grad_norm=10.0)
 `DqnConfig()`, whose target network moves by a hundredth in 16 steps, over some fifteen. Its loss learns mean
 returns. Huber's learns something nearer the median where errors are above 1: by that a return of 100 in one game of ten
 is worth 0.1, less than a sure 1. Without the bound of gradients, the squared error learned no LunarLander."""
-REPEATING = ExplorationConfig(repeat_exponent=2.0, repeat_share=0.5)
+REPEATING = ExplorationConfig(repeat_exponent=2.0, repeat_share=0.5, waits_for_signal=True)
 """Exploration where nothing is known: single random actions never get a car out of a valley, repeated ones do, but
 hardly ever land on the moon or cross a frozen lake."""
 ARCADE = {"dqn": "mspacman", "pqn": "mspacman-pqn"}

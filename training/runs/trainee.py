@@ -36,6 +36,7 @@ from polserve.training.learning.networks import ValueNetwork
 from polserve.training.learning.replay import Replay
 from polserve.training.learning.return_scale import LARGE, LARGE_FOR_PQN, ReturnScale
 from polserve.training.learning.return_spread import ReturnSpread
+from polserve.training.learning.reward_signal import RewardSignal
 from polserve.training.learning.rewards import Factor, unchanged
 from polserve.training.learning.scores import SelectionGames
 from polserve.training.learning.streams import Streams
@@ -185,7 +186,10 @@ def _build_parts(recipe: Recipe, facts: EnvironmentFacts, setup: TaskSetup, comp
             _Observed(wrappers, facts.learned_space, facts.frames, Encoding.of(facts, recipe.environment.id)),
         )
     is_stacked = recipe.environment.frames > 0
-    return replace(parts, spread=spread, observe=lambda seen: wrappers.observe(seen[:, -1] if is_stacked else seen))
+    signal = RewardSignal() if recipe.exploration.waits_for_signal and not recipe.is_continuous else None
+    return replace(
+        parts, spread=spread, signal=signal, observe=lambda seen: wrappers.observe(seen[:, -1] if is_stacked else seen)
+    )
 
 
 def _spread(recipe: Recipe) -> ReturnSpread | ReturnScale | None:
