@@ -159,12 +159,12 @@ class ExplorationConfig:
     repeat_exponent: float | None = None
     """A random action is repeated n times with probability in proportion to n to the power of minus this, which must
     be above 1 (Dabney et al. 2021, who take 2); None for once. It finds goals that single steps never reach."""
+    repeat_share: float = 1.0
+    """Part of the environments in which random actions are repeated, above 0, and in one at least. In the others each
+    is drawn anew: where a long repetition ends most episodes, as in LunarLander, repeating ones teach little."""
     waits_for_signal: bool = False
     """Epsilon stays at its start until two rewards differed, or an episode ended by itself where each step is rewarded,
     and falls from then on: before that, as in MountainCar, all that was tried is worth the same."""
-    repeat_share: float = 1.0
-    """Part of the environments in which they are repeated, above 0, and in one at least. In the others each is drawn
-    anew: where a long repetition ends most episodes, as in LunarLander, little is learned from those that repeat."""
 
     def __post_init__(self) -> None:
         """Check the ranges; raises InvalidOption."""
