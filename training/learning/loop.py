@@ -34,7 +34,7 @@ CONTINUED: tuple[Use, ...] = ("exploration", "replay")
 PLAIN: Mapping[str, Any] = {"factor": 1.0, "largest": 0.0}
 """State of the scale of a run that has none, since an earlier version began it: rewards stay as they are."""
 FOUND: Mapping[str, Any] = {"low": -1.0, "high": 1.0, "has_ended": True, "waited": 0}
-"""State of the signal of such a run: its exploration goes on as it did."""
+"""State of the signal of a run that an earlier version began, without one: its exploration goes on as it did."""
 
 
 @dataclass(frozen=True, slots=True)
