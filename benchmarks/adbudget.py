@@ -27,7 +27,8 @@ from polserve.serving.client import ClientError, PolicyClient
 from polserve.training.environments.making import EVALUATION_FIRST_SEED
 from polserve.training.errors import TrainingError
 from polserve.training.evaluation.statistics import summarise
-from polserve.training.learning.loop import Loop, Progress
+from polserve.training.learning.loop import Loop
+from polserve.training.learning.progress import Progress
 from polserve.training.runs.evaluating import Trained, make_version
 from polserve.training.runs.presets import PRESETS
 from polserve.training.runs.stages import Stages

@@ -24,7 +24,7 @@ from polserve.training.errors import (
 from polserve.training.evaluation.evaluation import Evaluation
 from polserve.training.learning.compute import Device, kept_threads
 from polserve.training.learning.interrupts import ctrl_c
-from polserve.training.learning.loop import TrainingResult
+from polserve.training.learning.progress import TrainingResult
 from polserve.training.registry.store import connect
 from polserve.training.registry.tracking import TrackedRun
 from polserve.training.registry.versions import PolicyRegistry

@@ -7,7 +7,7 @@ from polserve.training.evaluation.evaluation import Evaluation
 from polserve.training.evaluation.statistics import ReturnSummary
 from polserve.training.learning.actor_critic_hyperparameters import DdpgConfig, SacConfig
 from polserve.training.learning.hyperparameters import PqnConfig
-from polserve.training.learning.loop import TrainingResult
+from polserve.training.learning.progress import TrainingResult
 from polserve.training.learning.return_scale import SMALL
 from polserve.training.runs.recipe import Recipe
 

@@ -9,7 +9,7 @@ from polserve.training.evaluation.episodes import ObservationSample, cut_off, gr
 from polserve.training.evaluation.evaluation import Evaluation, random_policy_seed
 from polserve.training.evaluation.statistics import summarise
 from polserve.training.learning.interrupts import interruptible
-from polserve.training.learning.loop import TrainingResult
+from polserve.training.learning.progress import TrainingResult
 from polserve.training.runs.recipe import Recipe
 from polserve.training.runs.stages import counted_from
 from polserve.training.runs.trainee import Trainee

@@ -7,7 +7,7 @@ from typing import Self
 from rich.console import Console
 
 from polserve.training.errors import CheckpointError, RegistryError, TrainingDiverged
-from polserve.training.learning.loop import Progress
+from polserve.training.learning.progress import Progress
 from polserve.training.runs import checkpoint
 from polserve.training.runs.beginning import Run
 from polserve.training.runs.curve import LearningCurve

@@ -16,7 +16,7 @@ from polserve.training.environments.inspection import EnvironmentFacts
 from polserve.training.errors import RegistryError
 from polserve.training.evaluation.evaluation import Evaluation
 from polserve.training.learning.interrupts import Interrupted, InterruptFlag
-from polserve.training.learning.loop import TrainingResult
+from polserve.training.learning.progress import TrainingResult
 from polserve.training.runs import curve
 from polserve.training.runs import folder as run_folder
 from polserve.training.runs.beginning import Run, RunOptions, begin

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from polserve.protos.shared.figures import figure
-from polserve.training.learning.loop import Progress as TrainingProgress
-from polserve.training.learning.loop import TrainingFigures
+from polserve.training.learning.progress import Progress as TrainingProgress
+from polserve.training.learning.progress import TrainingFigures
 from polserve.training.runs.stages import Stage
 
 LINE_INTERVAL_S = 10.0

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from polserve.protos.shared.figures import figure
 from polserve.training.evaluation.evaluation import Evaluation
 from polserve.training.evaluation.statistics import bin_range
-from polserve.training.learning.loop import TrainingResult
+from polserve.training.learning.progress import TrainingResult
 from polserve.training.tasks.task import MEAN_RETURN
 
 _figure = partial(figure, form=".2f")

@@ -31,8 +31,9 @@ from polserve.training.learning.compute import Compute, Device, choose, set_thre
 from polserve.training.learning.encoding import Encoding
 from polserve.training.learning.graph_wrappers import GraphWrappers
 from polserve.training.learning.hyperparameters import DqnConfig, PqnConfig
-from polserve.training.learning.loop import Loop, LoopParts, Progress, TrainingResult
+from polserve.training.learning.loop import Loop, LoopParts
 from polserve.training.learning.networks import ValueNetwork
+from polserve.training.learning.progress import Progress, TrainingResult
 from polserve.training.learning.replay import Replay
 from polserve.training.learning.return_scale import LARGE, LARGE_FOR_PQN, ReturnScale
 from polserve.training.learning.return_spread import ReturnSpread

@@ -20,7 +20,8 @@ from polserve.training.learning.hyperparameters import (
     NetworkConfig,
     ReplayConfig,
 )
-from polserve.training.learning.loop import Loop, Progress, TrainingResult
+from polserve.training.learning.loop import Loop
+from polserve.training.learning.progress import Progress, TrainingResult
 from polserve.training.learning.scores import Score
 from polserve.training.learning.streams import Streams
 from polserve.training.runs import checkpoint

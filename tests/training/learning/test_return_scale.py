@@ -18,7 +18,7 @@ from rich.console import Console
 from polserve.protos.polserve.v1 import policy_pb2 as pb
 from polserve.training.environments.making import EnvironmentSpec
 from polserve.training.errors import InvalidOption
-from polserve.training.learning.loop import TrainingResult
+from polserve.training.learning.progress import TrainingResult
 from polserve.training.learning.return_scale import LARGE, SMALL, ReturnScale, factor_for
 from polserve.training.runs import checkpoint
 from polserve.training.runs.defaults import Algorithm, arcade_recipe, recipe_for

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from polserve.serving.cli import build
 from polserve.training.errors import CheckpointError, InvalidOption
-from polserve.training.learning.loop import Progress, TrainingFigures
+from polserve.training.learning.progress import Progress, TrainingFigures
 from polserve.training.runs.curve import COLUMNS, FILE_NAME, LearningCurve
 from polserve.training.runs.preflight import Beginning, check_beginning
 from polserve.training.runs.presets import PRESETS

@@ -9,7 +9,7 @@ import pytest
 from polserve.training.environments.making import EnvironmentSpec
 from polserve.training.evaluation.evaluation import Evaluation
 from polserve.training.evaluation.statistics import summarise
-from polserve.training.learning.loop import TrainingResult
+from polserve.training.learning.progress import TrainingResult
 from polserve.training.runs.defaults import Algorithm, recipe_for
 from polserve.training.runs.doubts import doubt, exploration_note, scale_note
 from polserve.training.runs.presets import PRESETS

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from polserve.training.errors import RegistryError
-from polserve.training.learning.loop import Progress, TrainingFigures
+from polserve.training.learning.progress import Progress, TrainingFigures
 from polserve.training.runs.monitor import Monitor
 
 

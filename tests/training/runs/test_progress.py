@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
-from polserve.training.learning.loop import Progress, TrainingFigures
+from polserve.training.learning.progress import Progress, TrainingFigures
 from polserve.training.runs import progress, stages
 from polserve.training.runs.progress import ProgressDisplay, Standing
 
