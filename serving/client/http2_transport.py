@@ -87,8 +87,11 @@ class Http2Transport:
             wires = [*self._idle, *self._open]
             self._idle.clear()
             self._open.clear()
+            keeper, self._keeper = self._keeper, None
         for wire in wires:
             wire.close()
+        if keeper is not None:
+            keeper.join()
 
     def take(self, *, is_for_stream: bool = False) -> Wire:
         """Return a connection that nobody else uses; raises CallFailed."""

@@ -104,7 +104,9 @@ class GrpcStream:
         self._ended = threading.Event()
         self._requests: queue.SimpleQueue[pb.EpisodeRequest | None] = queue.SimpleQueue()
         self._responses = stub.Episode(iter(self._requests.get, None), metadata=with_request_id(bearer.metadata()))
-        threading.Thread(target=self._watch, name="episode-watch", daemon=True).start()
+        self._responses.add_callback(self._release)
+        self._watcher = threading.Thread(target=self._watch, name="episode-watch", daemon=True)
+        self._watcher.start()
 
     def ask(self, request: pb.EpisodeRequest) -> pb.EpisodeResponse:
         """Send a request and return its response; raises ClientError."""
@@ -131,9 +133,14 @@ class GrpcStream:
     def close(self) -> None:
         """End the stream; the service forgets it."""
         self._turn.end()
+        self._responses.cancel()
+        self._release()
+        self._watcher.join()
+
+    def _release(self) -> None:
+        """Let the threads of the stream end: it has ended, by its own close, or by its client's or the service's."""
         self._ended.set()
         self._requests.put(None)
-        self._responses.cancel()
 
     def _watch(self) -> None:
         """Cancel the stream when an answer is overdue: gRPC's own deadline is for the stream as a whole."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import pickle
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from polserve.serving.client import AsyncPolicyClient, ClientError, InvalidArgument, PolicyClient
 from polserve.serving.client.transport import TransportName
 from polserve.serving.client.turns import Turn
-from tests.support.running import Running
+from tests.support.running import Running, wait_until
 
 OBSERVATION = np.zeros(4, np.float32)
 TRANSPORTS: tuple[TransportName, ...] = ("grpcio", "nghttp2")
@@ -42,6 +43,18 @@ def test_threads_that_share_an_episode_are_told_and_it_goes_on(running: Running,
         assert "alone" in told, "the last one, at least"
         assert any("another step of this episode is under way" in text for text in told)
         assert episode.end() is None
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_no_thread_outlives_a_client(running: Running, transport: TransportName) -> None:
+    before = set(threading.enumerate())
+    with PolicyClient(running.target, transport=transport) as client:
+        with client.episode("cartpole") as episode:
+            episode.act(OBSERVATION)
+        left_open = client.episode("cartpole")
+        left_open.act(OBSERVATION)
+        assert set(threading.enumerate()) > before
+    wait_until(lambda: set(threading.enumerate()) <= before)
 
 
 def test_tasks_that_share_an_episode_are_told_and_it_goes_on(running: Running) -> None:
