@@ -16,7 +16,7 @@ DOCUMENTS = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
 
 def commands(document: Path) -> list[str]:
     """Return the commands in the document's blocks, and in its text where they have arguments."""
-    text = document.read_text()
+    text = re.sub(r"\\\n\s*", "", document.read_text())
     fenced = "\n".join(re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
     indented = "\n".join(re.findall(r"^ {4,}(\S.*)$", text, re.MULTILINE))
     blocks = re.findall(r"^(?:[A-Z_]+=\S+ )?(polserve [a-z].*)$", f"{fenced}\n{indented}", re.MULTILINE)
