@@ -104,7 +104,8 @@ class GrpcStream:
         self._ended = threading.Event()
         self._requests: queue.SimpleQueue[pb.EpisodeRequest | None] = queue.SimpleQueue()
         self._responses = stub.Episode(iter(self._requests.get, None), metadata=with_request_id(bearer.metadata()))
-        self._responses.add_callback(self._release)
+        if not self._responses.add_callback(self._release):  # it has ended already
+            self._release()
         self._watcher = threading.Thread(target=self._watch, name="episode-watch", daemon=True)
         self._watcher.start()
 
