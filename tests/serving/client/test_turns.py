@@ -53,8 +53,8 @@ def test_no_thread_outlives_a_client(running: Running, transport: TransportName)
             episode.act(OBSERVATION)
         left_open = client.episode("cartpole")
         left_open.act(OBSERVATION)
-        assert set(threading.enumerate()) > before
-    wait_until(lambda: set(threading.enumerate()) <= before)
+        assert set(threading.enumerate()) - before
+    wait_until(lambda: not set(threading.enumerate()) - before)
 
 
 def test_tasks_that_share_an_episode_are_told_and_it_goes_on(running: Running) -> None:

@@ -24,10 +24,10 @@ def test_a_committed_version_is_what_the_exporter_makes(name: str) -> None:
     assert committed.model.opset_import == made.model.opset_import, RENEW
     for ours, theirs in zip(committed.model.graph.initializer, made.model.graph.initializer, strict=True):
         assert ours.name == theirs.name, RENEW
-        assert numpy_helper.to_array(ours) == pytest.approx(numpy_helper.to_array(theirs), rel=1e-6, abs=1e-6), RENEW
+        assert numpy_helper.to_array(ours) == pytest.approx(numpy_helper.to_array(theirs), abs=1e-6), RENEW
     assert committed.golden.keys() == made.golden.keys()
     for key, array in committed.golden.items():
-        assert array == pytest.approx(made.golden[key], rel=1e-6, abs=1e-5), RENEW
+        assert array == pytest.approx(made.golden[key], rel=5e-7, abs=1e-5), RENEW
         assert array.dtype == made.golden[key].dtype
 
 
